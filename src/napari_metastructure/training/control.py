@@ -1,0 +1,77 @@
+"""How a caller steers a running job from another thread: stop, pause, resume, correct."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+
+class Stopped(Exception):  # noqa: N818 - a signal between the loop's floors, never seen by a caller
+    """Raised inside a job when its control says stop; the job catches it, saves and finishes."""
+
+
+class Control:
+    """A stop flag, a pause flag and a box of corrections; safe to use from any thread.
+
+    A job calls `checkpoint` between batches: it blocks while paused and raises `Stopped` once stopped.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._go = threading.Event()
+        self._go.set()
+        self._lock = threading.Lock()
+        self._corrections: dict[int, np.ndarray] = {}
+
+    @property
+    def stopped(self) -> bool:
+        """True once `stop` was called."""
+        return self._stop.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """True between `pause` and `resume` (or `stop`)."""
+        return not self._go.is_set()
+
+    def stop(self) -> None:
+        """End the job at its next batch; also wakes a paused job."""
+        self._stop.set()
+        self._go.set()
+
+    def pause(self) -> None:
+        """Hold the job at its next batch."""
+        if not self.stopped:
+            self._go.clear()
+
+    def resume(self) -> None:
+        """Let a paused job go on."""
+        self._go.set()
+
+    def correct(self, index: int, pixels: np.ndarray) -> None:
+        """Lock pixels of one image's pseudo-label from the next round on.
+
+        Parameters
+        ----------
+        index : int
+            Which image, from 0.
+        pixels : (Y, X) uint8 array
+            1 = foreground, 0 = background, 255 = not corrected. Later corrections win over earlier ones.
+        """
+        with self._lock:
+            before = self._corrections.get(index)
+            pixels = np.array(pixels, dtype=np.uint8)
+            if before is not None:
+                pixels = np.where(pixels == 255, before, pixels)
+            self._corrections[index] = pixels
+
+    def take_corrections(self) -> dict[int, np.ndarray]:
+        """All corrections given so far, by image; the job asks at each relabelling."""
+        with self._lock:
+            return dict(self._corrections)
+
+    def checkpoint(self) -> None:
+        """Wait while paused, then raise `Stopped` if stopped."""
+        self._go.wait()
+        if self._stop.is_set():
+            raise Stopped
