@@ -1,0 +1,105 @@
+"""Candidate masks: which threshold of the probability agrees best with it, eqs. (2) to (5).
+
+For a mask ``s = [p > t]`` of N pixels the determinant of eq. (5) is
+``det Q = N sum(p s) - sum(p) sum(s) = N^2 Cov(p, s)``. It is never negative, rises until t reaches the mean of
+p and falls after it, so the best of *all* thresholds under DMI is the mean of P. Every criterion here depends
+on a threshold only through the number and the sum of the pixels above it: one histogram serves all K masks.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from napari_metastructure.training.events import ScoreCurve
+
+Criterion = Literal["dmi", "correlation", "iou", "bce"]
+Search = Literal["grid", "exact"]
+
+LEVELS = 1024
+"""Thresholds that stand for "all" in the exact search of a criterion without a closed form."""
+
+_SMALL = 1e-12
+
+
+def thresholds(p: np.ndarray, k: int) -> np.ndarray:
+    """The K thresholds of eqs. (2) and (3): equally spaced from the least to the greatest probability."""
+    return np.linspace(float(p.min()), float(p.max()), k)
+
+
+def scores(p: np.ndarray, t: np.ndarray, criterion: Criterion) -> np.ndarray:
+    """Score of the mask ``p > t`` for each threshold; higher is better.
+
+    Parameters
+    ----------
+    p : array
+        Probabilities, 0 to 1.
+    t : (K,) float array
+        Increasing thresholds.
+    criterion : {"dmi", "correlation", "iou", "bce"}
+        ``dmi``: log of the determinant of eq. (5) over N^2, so minus the L_DMI of eq. (4) up to a constant.
+        ``correlation``: Pearson's, DMI normalised by both variances; its best threshold is Otsu's.
+        ``iou``: soft intersection over union. ``bce``: minus the mean binary cross-entropy.
+
+    Returns
+    -------
+    (K,) float64 array
+        -inf where the mask is empty or full and the criterion says nothing.
+    """
+    p = p.ravel()
+    n = p.size
+    above = np.searchsorted(t, p, side="left")  # p passes the first `above` thresholds: t < p
+
+    def tail(weights: np.ndarray | None = None) -> np.ndarray:
+        """For each threshold, the sum of weights over the pixels above it."""
+        return np.bincount(above, weights, minlength=len(t) + 1)[::-1].cumsum()[::-1][1:].astype(np.float64)
+
+    p64 = p.astype(np.float64)
+    count, mass, total = tail(), tail(p64), p64.sum()
+    covariance = np.maximum(mass / n - total / n * count / n, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if criterion == "dmi":
+            return np.log(covariance)
+        if criterion == "correlation":
+            share = count / n
+            score = covariance / np.sqrt(share * (1 - share) * p64.var())
+        elif criterion == "iou":
+            score = mass / (total + count - mass)
+        else:
+            q = np.clip(p64, _SMALL, 1 - _SMALL)
+            inside, outside = np.log(q), np.log1p(-q)
+            score = (tail(inside) + outside.sum() - tail(outside)) / n
+    return np.where((count > 0) & (count < n) & np.isfinite(score), score, -np.inf)
+
+
+def search(
+    p: np.ndarray, criterion: Criterion = "correlation", method: Search = "exact", k: int = 30
+) -> ScoreCurve:
+    """Find the threshold whose mask agrees best with the probability it was cut from.
+
+    Parameters
+    ----------
+    p : (Y, X) float array
+        Foreground probability.
+    criterion : {"dmi", "correlation", "iou", "bce"}
+        See `scores`.
+    method : {"grid", "exact"}
+        The best of the K thresholds of eq. (2), or the best of all: the mean of p for ``dmi``, of 1024 levels
+        for the others.
+    k : int
+        Number of thresholds of the returned curve, and of the grid.
+
+    Returns
+    -------
+    ScoreCurve
+        A constant p gives its own value as threshold, so an empty mask.
+    """
+    t = thresholds(p, k)
+    curve = scores(p, t, criterion)
+    if method == "grid" or not np.isfinite(curve).any():
+        return ScoreCurve(t, curve, float(t[np.argmax(curve)]))
+    if criterion == "dmi":
+        return ScoreCurve(t, curve, float(p.mean(dtype=np.float64)))
+    fine = thresholds(p, LEVELS)
+    return ScoreCurve(t, curve, float(fine[np.argmax(scores(p, fine, criterion))]))
