@@ -1,0 +1,131 @@
+"""Live curves: loss and agreement by epoch, and the threshold search of the image on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QWidget
+
+from napari_metastructure.plugin.form import tooltip
+from napari_metastructure.training.events import BatchFinished, EpochFinished, ScoreCurve
+
+if TYPE_CHECKING:
+    import napari
+
+HEIGHT = 118
+LOSS, AGREEMENT, SCORE = "#ff8c42", "#2fb6d6", "#b07cff"
+
+
+class Curves(QWidget):
+    """Three small plots in the colours of napari's theme."""
+
+    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.loss = _plot("Loss", "Training loss: each step (thin) and the mean of each epoch.")
+        self.agreement = _plot(
+            "Agreement", "Mean Dice between the masks of one epoch and of the one before: near 1, they have settled."
+        )
+        self.score = _plot(
+            "Threshold score", "Score of each candidate threshold on the image on screen; the line marks the one taken."
+        )
+        self.agreement.setYRange(0, 1)
+        self.agreement.setLimits(yMin=-0.05, yMax=1.05)
+        self.score.setXRange(0, 1)
+        thin = pg.mkPen(_faint(LOSS), width=1)
+        self._steps = self.loss.plot(pen=thin)
+        self._loss = self.loss.plot(pen=pg.mkPen(LOSS, width=2), **_dots(LOSS))
+        self._agreement = self.agreement.plot(pen=pg.mkPen(AGREEMENT, width=2), **_dots(AGREEMENT))
+        self._score = self.score.plot(pen=pg.mkPen(SCORE, width=2))
+        self._chosen = pg.InfiniteLine(angle=90, pen=pg.mkPen(SCORE, style=Qt.PenStyle.DashLine))
+        self._chosen.setVisible(False)
+        self.score.addItem(self._chosen)
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.loss, 0, 0)
+        layout.addWidget(self.agreement, 0, 1)
+        layout.addWidget(self.score, 1, 0, 1, 2)
+        viewer.events.theme.connect(self._use_theme)
+        self._use_theme()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget a run."""
+        self._step_x: list[float] = []
+        self._step_y: list[float] = []
+        self._rounds: list[tuple[int, float, float]] = []
+        for curve in (self._steps, self._loss, self._agreement, self._score):
+            curve.setData([], [])
+        self._chosen.setVisible(False)
+
+    def add_batches(self, batches: Sequence[BatchFinished]) -> None:
+        """Append training steps; an epoch's last step falls on its number."""
+        self._step_x += [b.epoch - 1 + b.batch / max(b.batches, 1) for b in batches]
+        self._step_y += [b.loss for b in batches]
+        self._steps.setData(*_thin_out(self._step_x, self._step_y))
+
+    def add_epoch(self, event: EpochFinished) -> None:
+        """Append a round; epoch 0, the start, has neither loss nor agreement."""
+        if event.epoch > 0:
+            self._rounds.append((event.epoch, event.loss, event.agreement))
+            epochs, losses, agreements = map(np.array, zip(*self._rounds, strict=True))
+            self._loss.setData(epochs, losses)
+            self._agreement.setData(epochs, agreements)
+
+    def show_score(self, curve: ScoreCurve) -> None:
+        """Draw the threshold search of one image."""
+        self._score.setData(curve.thresholds, curve.scores)
+        self._chosen.setPos(curve.chosen)
+        self._chosen.setVisible(True)
+        self.score.setTitle(f"Threshold score (taken: {curve.chosen:.3f})", size="8pt")
+
+    def release(self) -> None:
+        """Let go of the viewer."""
+        self.viewer.events.theme.disconnect(self._use_theme)
+
+    def _use_theme(self) -> None:
+        from napari.utils.theme import get_theme
+
+        theme = get_theme(self.viewer.theme)
+        text, ground = theme.text.as_hex(), theme.background.as_hex()
+        for plot in (self.loss, self.agreement, self.score):
+            plot.setBackground(ground)
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(text)
+                plot.getAxis(side).setTextPen(text)
+            plot.getPlotItem().titleLabel.setText(plot.getPlotItem().titleLabel.text, color=text, size="8pt")
+
+
+def _plot(title: str, tip: str) -> pg.PlotWidget:
+    plot = pg.PlotWidget(title=title)
+    plot.setFixedHeight(HEIGHT)
+    plot.setMinimumWidth(60)
+    plot.setToolTip(tooltip(tip))
+    plot.setMenuEnabled(False)
+    plot.hideButtons()
+    plot.setMouseEnabled(x=False, y=False)  # the wheel scrolls the panel, not the plot
+    plot.showGrid(x=True, y=True, alpha=0.15)
+    plot.getPlotItem().titleLabel.setMaximumHeight(16)
+    plot.getPlotItem().layout.setRowFixedHeight(0, 16)
+    for side in ("left", "bottom"):
+        plot.getAxis(side).setStyle(tickLength=3, maxTickLevel=0)
+    return plot
+
+
+def _dots(color: str) -> dict:
+    return {"symbol": "o", "symbolSize": 5, "symbolBrush": color, "symbolPen": None}
+
+
+def _faint(color: str) -> tuple[int, int, int, int]:
+    return (*pg.mkColor(color).getRgb()[:3], 90)
+
+
+def _thin_out(x: list[float], y: list[float], most: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``most`` points, so that a long run draws as fast as a short one."""
+    stride = max(1, -(-len(x) // most))
+    return np.asarray(x[::stride]), np.asarray(y[::stride])

@@ -1,0 +1,72 @@
+"""How the iGTT widget looks: its panels in a scroll area. What they do is in `igtt_widget`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from napari_metastructure.plugin.curves import Curves
+from napari_metastructure.plugin.folder_row import FolderRow
+from napari_metastructure.plugin.layer_picker import LayerPicker
+from napari_metastructure.plugin.progress_panel import ProgressPanel
+from napari_metastructure.plugin.result_panel import ResultPanel
+from napari_metastructure.plugin.run_buttons import RunButtons
+from napari_metastructure.plugin.settings_panel import SettingsPanel
+
+if TYPE_CHECKING:
+    import napari
+
+
+class IGTTLayout(QWidget):
+    """The panels, top to bottom in the order they are used; it scrolls where a screen is too low."""
+
+    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.picker = LayerPicker(viewer)
+        self.settings = SettingsPanel()
+        self.folder = FolderRow()
+        self.buttons = RunButtons()
+        self.progress = ProgressPanel()
+        self.curves = Curves(viewer)
+        self.results = ResultPanel()
+
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.setSpacing(6)
+        for part in (
+            _heading("Images"),
+            self.picker,
+            _heading("Settings"),
+            self.settings,
+            self.folder,
+            self.buttons,
+            self.progress,
+            self.curves,
+            _heading("Result"),
+            self.results,
+        ):
+            column.addWidget(part)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(content)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(340)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As high as there is room for, within a small laptop's screen."""
+        return QSize(380, 780)
+
+
+def _heading(text: str) -> QLabel:
+    label = QLabel(f"<b>{text}</b>")
+    label.setTextFormat(Qt.TextFormat.RichText)
+    return label

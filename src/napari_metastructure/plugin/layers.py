@@ -1,0 +1,275 @@
+"""Draw a run's events as layers: masks with an epoch axis that grows, the probability, the pseudo-labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_metastructure import __version__
+from napari_metastructure.errors import InputError
+from napari_metastructure.plugin.placement import ORIGIN, placement
+from napari_metastructure.plugin.writer import write_labels, write_labels_ome
+from napari_metastructure.training.events import EpochFinished
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels, Layer
+
+    from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.plugin.sources import Source
+
+FOREGROUND = "#00d0ff"
+Extra = Literal["probability", "labels"]
+
+
+class SourceLayers:
+    """The layers made for one source; `RunLayers` keeps one of these per chosen layer."""
+
+    def __init__(self, viewer: napari.Viewer, source: Source, config: IGTTConfig) -> None:
+        self.viewer = viewer
+        self.source = source
+        self.masks: Labels | None = None
+        self.extras: dict[Extra, Layer] = {}
+        self._origin = {"version": __version__, "source": source.name, "config": config.model_dump(mode="json")}
+        self._given: list[np.ndarray] = []
+        self._painted: set[int] = set()
+        try:
+            # Pages of a zeroed array cost memory only once written, so the whole run's worth is asked for at
+            # once: growing is then a longer view of it, and no epoch is ever copied.
+            self._buffer = np.zeros((config.epochs + 1, *source.shape), np.uint8)
+        except MemoryError:
+            size = (config.epochs + 1) * np.prod(source.shape, dtype=float) / 2**30
+            raise InputError(
+                f"The masks of {config.epochs} epochs of layer {source.name!r} need {size:.1f} GiB of memory; "
+                "choose fewer epochs."
+            ) from None
+
+    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
+        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the epoch axis."""
+        index = len(self._given)
+        self._given.append(self.source.join(masks))
+        self._buffer[index] = self._given[-1]
+        if self.masks is None:
+            self.masks = self.viewer.add_labels(
+                self._buffer[:1],
+                name=f"{self.source.name} iGTT masks",
+                colormap=_colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
+                opacity=0.5,
+                **placement(self.source.layer, "epoch"),
+            )
+            self.masks.selected_label = 1
+            self.masks.events.paint.connect(self._on_paint)
+        elif self.masks in self.viewer.layers:
+            self.masks.data = self._buffer[: index + 1]
+        self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
+
+    def show(self, kind: Extra, event: EpochFinished, planes: Sequence[np.ndarray]) -> None:
+        """Show the newest probability or pseudo-label, in its layer or a new one."""
+        data = self.source.join(planes)
+        layer = self.extras.get(kind)
+        if layer is None or layer not in self.viewer.layers:
+            layer = self.extras[kind] = self._add_extra(kind, data)
+        else:
+            layer.data = data
+        layer.metadata = {ORIGIN: {**self._origin, "epoch": event.epoch}}
+
+    def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
+        active = self.viewer.layers.selection.active
+        where = placement(self.source.layer)
+        layer: Image | Labels
+        if kind == "probability":
+            layer = self.viewer.add_image(
+                data, name=f"{self.source.name} probability", contrast_limits=(0, 1), colormap="magma", **where
+            )
+        else:
+            colors = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), 255: (0.5, 0.5, 0.5, 0.25)}
+            layer = self.viewer.add_labels(
+                data, name=f"{self.source.name} pseudo-label", colormap=_colormap(colors, "transparent"), **where
+            )
+        if self.masks is not None and self.masks in self.viewer.layers:  # masks stay on top, and in hand
+            self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
+        if active is not None and active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+        return layer
+
+    def planes(self, index: int) -> list[np.ndarray]:
+        """The masks of one step of the epoch axis with the user's edits, as (Y, X) uint8 arrays of 0 and 1."""
+        return list((self._buffer[index] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
+
+    def corrections(self) -> dict[int, np.ndarray]:
+        """What the user painted: plane index -> (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
+        size = self.source.shape[-2:]
+        result: dict[int, np.ndarray] = {}
+        for index in sorted(self._painted):
+            now = (self._buffer[index] > 0).reshape(-1, *size)
+            given = (self._given[index] > 0).reshape(-1, *size)
+            for plane in np.unique(np.nonzero(now != given)[0]):
+                pixels = result.setdefault(int(plane), np.full(size, 255, np.uint8))
+                changed = now[plane] != given[plane]
+                pixels[changed] = now[plane][changed]
+        return result
+
+    def keep(self, index: int, epoch: int) -> Labels:
+        """Add the masks of one step of the epoch axis as a layer of their own, without that axis."""
+        layer = self.viewer.add_labels(
+            (self._buffer[index] > 0).astype(np.uint8),
+            name=f"{self.source.name} mask",
+            colormap=_colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
+            opacity=0.6,
+            metadata={ORIGIN: {**self._origin, "epoch": epoch}},
+            **placement(self.source.layer),
+        )
+        layer.selected_label = 1
+        return layer
+
+    def _on_paint(self, event: Any) -> None:
+        for atom in event.value:  # napari's undo history: what was changed, by slices or by index arrays
+            first = atom[0][0]  # where along the epoch axis
+            steps = range(first.start, first.stop) if isinstance(first, slice) else np.unique(first)
+            self._painted.update(int(step) for step in steps)
+
+
+class RunLayers:
+    """All layers of one run, in step with its epochs."""
+
+    def __init__(self, viewer: napari.Viewer, sources: Sequence[Source], config: IGTTConfig) -> None:
+        self.viewer = viewer
+        self.parts = [SourceLayers(viewer, source, config) for source in sources]
+        self.epochs: list[int] = []
+        self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
+        self._last: EpochFinished | None = None
+
+    def add(self, event: EpochFinished) -> None:
+        """Draw a finished epoch; the slider follows if it stood at the newest."""
+        following = not self.epochs or self.index == len(self.epochs) - 1
+        self.epochs.append(event.epoch)
+        self._last = event
+        for part, masks in zip(self.parts, self._split(event.masks), strict=True):
+            part.grow(event.epoch, masks)
+        for kind, shown in self.shown.items():
+            if shown:
+                self.show(kind, True)
+        if following and (axis := self._axis) is not None:
+            self.viewer.dims.set_point(axis, len(self.epochs) - 1)
+
+    def show(self, kind: Extra, shown: bool) -> None:
+        """Show or hide the probability or the pseudo-labels; hidden ones cost nothing."""
+        self.shown[kind] = shown
+        if shown and self._last is not None:
+            pixels = self._last.probabilities if kind == "probability" else self._last.labels
+            for part, planes in zip(self.parts, self._split(pixels), strict=True):
+                part.show(kind, self._last, planes)
+        for part in self.parts:
+            if (layer := part.extras.get(kind)) is not None:
+                layer.visible = shown
+
+    @property
+    def index(self) -> int:
+        """The step of the epoch axis that is on screen (the newest if the masks are gone)."""
+        last = len(self.epochs) - 1
+        axis = self._axis
+        return last if axis is None else int(np.clip(round(self.viewer.dims.point[axis]), 0, max(last, 0)))
+
+    @property
+    def plane(self) -> int:
+        """The image, in the engine's count, whose plane is on screen: of the first source."""
+        source = self.parts[0].source
+        axis = self._axis
+        if axis is None or not source.leading:
+            return 0
+        point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
+        at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
+        return int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))
+
+    def masks(self, index: int) -> list[np.ndarray]:
+        """Every image's mask at one step of the epoch axis, with the user's edits."""
+        return [plane for part in self.parts for plane in part.planes(index)]
+
+    def corrections(self) -> dict[int, np.ndarray]:
+        """What the user painted, by the engine's image index."""
+        result, offset = {}, 0
+        for part in self.parts:
+            result.update({offset + index: pixels for index, pixels in part.corrections().items()})
+            offset += part.source.count
+        return result
+
+    def keep(self, index: int) -> list[Labels]:
+        """Turn one step of the epoch axis into final mask layers, one per source."""
+        return [part.keep(index, self.epochs[index]) for part in self.parts]
+
+    def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
+        """Write final mask layers, or the epoch on screen where none was kept, as TIFF.
+
+        Parameters
+        ----------
+        path : Path
+            The file; with several sources each one's name is added to its stem.
+        kept : sequence of Labels
+            What `keep` returned, or nothing.
+        ome : bool
+            OME-TIFF instead of ImageJ TIFF.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        write = write_labels_ome if ome else write_labels
+        paths = []
+        for number, part in enumerate(self.parts):
+            data = kept[number].data if kept else part.source.join(part.planes(self.index))
+            target = path
+            if len(self.parts) > 1:
+                stem, ending = path.name.partition(".")[::2]
+                target = path.with_name(f"{stem}_{_plain(part.source.name)}.{ending or 'tif'}")
+            paths += map(Path, write(str(target), data, placement(part.source.layer)))
+        return paths
+
+    def go_to(self, epoch: int) -> None:
+        """Move the slider to an epoch, if it stands at the newest."""
+        axis = self._axis
+        if axis is not None and epoch in self.epochs and self.index == len(self.epochs) - 1:
+            self.viewer.dims.set_point(axis, self.epochs.index(epoch))
+
+    def hide(self) -> None:
+        """Put this run's layers out of sight (a new run draws its own)."""
+        for part in self.parts:
+            for layer in (part.masks, *part.extras.values()):
+                if layer is not None:
+                    layer.visible = False
+
+    def needs(self, layer: Layer) -> bool:
+        """Whether the run is pointless without this layer: a source, or its masks."""
+        return any(layer is part.source.layer or layer is part.masks for part in self.parts)
+
+    @property
+    def _axis(self) -> int | None:
+        """The viewer's axis number of the epochs."""
+        for part in self.parts:
+            if part.masks is not None and part.masks in self.viewer.layers:
+                return self.viewer.dims.ndim - part.masks.ndim
+        return None
+
+    def _split(self, planes: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
+        """The engine's flat list of images, by source."""
+        result, start = [], 0
+        for part in self.parts:
+            result.append(planes[start : start + part.source.count])
+            start += part.source.count
+        return result
+
+
+def _plain(name: str) -> str:
+    """A layer's name as part of a file name."""
+    return re.sub(r"[^\w-]+", "_", name).strip("_") or "layer"
+
+
+def _colormap(colors: dict[int, Any], others: Any) -> Any:
+    """A colormap for these label values and one colour for all others."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    return DirectLabelColormap(color_dict={**colors, None: others})

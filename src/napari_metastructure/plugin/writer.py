@@ -1,0 +1,90 @@
+"""Labels layers to TIFF with axes, voxel size and unit, which napari's own writer drops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+
+
+def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write a Labels layer as ImageJ TIFF (npe2 writer, for File > Save).
+
+    Parameters
+    ----------
+    path : str
+        The file; it is replaced only once the new one is whole.
+    data : integer array
+        Labels; of multiscale layers the full resolution. Labels of 0 and 1 alone are written 0 and 255 as
+        uint8, all others as they are.
+    attributes : mapping
+        The layer's ``scale``, ``units`` and ``axis_labels``, where known.
+
+    Returns
+    -------
+    list of str
+        The file written.
+
+    Raises
+    ------
+    InputError
+        If the labels do not fit the format; the message says what to do.
+    """
+    return [str(_write(path, data, attributes, ome=False))]
+
+
+def write_labels_ome(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write a Labels layer as OME-TIFF; see `write_labels`."""
+    return [str(_write(path, data, attributes, ome=True))]
+
+
+def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
+    """One letter of TZCYX per axis: Y and X last, the rest by label, else by unit, else what is free.
+
+    Parameters
+    ----------
+    axis_labels, units : sequence of str
+        As napari has them; unnamed axes are called "-3", "-2", ...
+
+    Raises
+    ------
+    InputError
+        For fewer than two or more than five axes.
+    """
+    from napari_metastructure.images import units as known
+
+    leading = len(axis_labels) - 2
+    if not 0 <= leading <= 3:
+        raise InputError(f"Labels of {leading + 2} dimensions cannot be written to TIFF; it takes two to five.")
+    free, letters = list("ZTC"), [""] * leading
+    wishes = [(label[:1].upper(), unit) for label, unit in zip(axis_labels, units, strict=True)][:leading]
+    for wish in (
+        [letter for letter, _ in wishes],
+        ["T" if known.is_time(known.pint_name(unit)) else "" for _, unit in wishes],
+        ["T" if letter == "E" else "" for letter, _ in wishes],  # epochs play as a film
+    ):
+        for at, letter in enumerate(wish):
+            if not letters[at] and letter in free:
+                letters[at] = letter
+                free.remove(letter)
+    return "".join(letter or free.pop(0) for letter in letters) + "YX"
+
+
+def _write(path: str | Path, data: Any, attributes: Mapping[str, Any], ome: bool) -> Path:
+    from napari_metastructure.images.files import write_tiff
+
+    if not hasattr(data, "dtype"):  # multiscale: a list of levels
+        data = data[0]
+    pixels = np.asarray(data)
+    if pixels.dtype == bool or (pixels.size and pixels.min() >= 0 and pixels.max() <= 1):
+        pixels = (pixels > 0).astype(np.uint8) * np.uint8(255)
+    labels = tuple(attributes.get("axis_labels") or map(str, range(-pixels.ndim, 0)))
+    scale = tuple(float(s) for s in attributes.get("scale", (1.0,) * pixels.ndim))
+    units = tuple(str(u) for u in attributes.get("units") or ("pixel",) * pixels.ndim)
+    path = Path(path)
+    write_tiff(path, pixels, tiff_axes(labels, units), scale, units, ome=ome)
+    return path
