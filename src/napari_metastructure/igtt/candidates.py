@@ -73,9 +73,7 @@ def scores(p: np.ndarray, t: np.ndarray, criterion: Criterion) -> np.ndarray:
     return np.where((count > 0) & (count < n) & np.isfinite(score), score, -np.inf)
 
 
-def search(
-    p: np.ndarray, criterion: Criterion = "correlation", method: Search = "exact", k: int = 30
-) -> ScoreCurve:
+def search(p: np.ndarray, criterion: Criterion = "correlation", method: Search = "exact", k: int = 30) -> ScoreCurve:
     """Find the threshold whose mask agrees best with the probability it was cut from.
 
     Parameters

@@ -8,9 +8,39 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Filled by igtt/config.py's owner: Algorithm 1 as printed.
-    "paper": {},
+    "paper": {
+        "network": "unet",
+        "inputs": "zscore",
+        "start": "black",
+        "criterion": "dmi",
+        "search": "grid",
+        "extraction": "skeleton",
+        "keep": 0.1,
+        "radius": 1,
+        "memory": 0.0,
+        "anchor": 0.0,
+        "loss": "dmi_iou",
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+        "epochs": 20,
+        "stop_agreement": 1.0,
+    },
 }
+"""Named settings.
+
+``paper`` is Algorithm 1 as printed: black labels, K = 30 thresholds between the least and the greatest
+probability, DMI (eq. 4), skeleton shifted within radius 1 and sampled, loss of eq. (6), SGD with momentum, no
+memory, no early stop. What it needed beyond the print to run at all:
+
+1. Black labels give eq. (6) no gradient (both terms are constant): rounds whose labels hold no foreground train
+   with binary cross-entropy.
+2. The determinant of eq. (4) is the same for a mask and its inverse: a probability that falls where the image
+   rises is turned around.
+3. Batch-normalisation statistics are recomputed before each relabelling; stale ones write nonsense labels.
+4. The paper gives neither the fraction EMS keeps, nor the learning rate, nor steps a round: 10 %, 0.01 and 40 are
+   ours.
+5. Dark objects: the image is turned around first.
+"""
 
 
 class IGTTConfig(BaseModel):
@@ -20,8 +50,13 @@ class IGTTConfig(BaseModel):
 
     preset: Literal["default", "paper"] = Field("default", description="Where the settings below started from.")
     objects: Literal["auto", "bright", "dark"] = Field(
-        "auto", description="Whether objects are brighter or darker than their surround; auto settles it from the images."
+        "auto",
+        description="Whether objects are brighter or darker than their surround; auto settles it from the images.",
     )
+    epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Same seed, same device: the same masks.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
+
     network: Literal["light-unet", "unet", "deeplabv3plus"] = Field(
         "light-unet", description="The network; light-unet suits small data and CPUs, the others take any smp encoder."
     )
@@ -29,11 +64,63 @@ class IGTTConfig(BaseModel):
     encoder_weights: Literal["imagenet"] | None = Field(
         None, description="Start the encoder from ImageNet weights (downloaded once) or from scratch."
     )
-    epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Same seed, same device: the same masks.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
+    base_channels: int = Field(16, ge=4, le=128, description="Channels of light-unet at full resolution.")
+    inputs: Literal["multiscale", "zscore"] = Field(
+        "multiscale",
+        description="What the network sees: intensity, its logarithm and local contrast at two scales, or intensity only.",
+    )
+
+    start: Literal["fusion", "contrast", "otsu", "black"] = Field(
+        "fusion",
+        description="Labels before the first round: a vote of thresholdings weighted by their edges, local contrast, "
+        "Otsu, or black (the paper).",
+    )
+    criterion: Literal["correlation", "dmi", "iou", "bce"] = Field(
+        "correlation", description="How a candidate mask is compared with the probability it was cut from."
+    )
+    search: Literal["exact", "grid"] = Field(
+        "exact", description="Best of all thresholds, or of the K equally spaced ones of the paper."
+    )
+    thresholds: int = Field(30, ge=2, le=1000, description="K, the number of thresholds of the search and its curve.")
+
+    extraction: Literal["width", "skeleton", "none"] = Field(
+        "width", description="EMS: keep width (discs around the skeleton, sampled), as printed (skeleton), or off."
+    )
+    keep: float = Field(0.5, gt=0, le=1, description="Fraction of pixels that EMS leaves a label.")
+    radius: int = Field(1, ge=0, le=20, description="Greatest random shift of EMS, in pixels.")
+    memory: float = Field(
+        0.5, ge=0, lt=1, description="Weight of all earlier rounds against the newest when labels are made anew."
+    )
+    anchor: float = Field(
+        0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made anew."
+    )
+
+    loss: Literal["bce", "dmi_iou"] = Field("bce", description="Binary cross-entropy, or DMI + IoU of eq. (6).")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum (the paper).")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of the optimiser.")
+    steps_per_epoch: int = Field(
+        40,
+        ge=1,
+        le=100_000,
+        description="Optimiser steps a round; with few the network has not learned its labels yet.",
+    )
+    batch_size: int = Field(4, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
+    patch_size: int = Field(256, ge=32, le=4096, description="Side of patches and tiles in pixels, a multiple of 32.")
+    stop_agreement: float = Field(
+        0.99,
+        gt=0,
+        le=1,
+        description="Stop once the masks of two rounds in a row agree with the ones before by this Dice; 1 never stops.",
+    )
+
+    @field_validator("patch_size")
+    @classmethod
+    def _fits_every_stride(cls, value: int) -> int:
+        if value % 32:
+            raise ValueError(f"{value} is not a multiple of 32; take {max(32, round(value / 32) * 32)}")
+        return value
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:
         """Settings of a preset, with some of them replaced."""
-        return cls(**{"preset": preset, **PRESETS[preset], **overrides})
+        return cls(**{"preset": preset, **PRESETS.get(preset, {}), **overrides})

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 
-
-
 def pad(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Mirror the last two axes at their ends until they have at least ``shape``."""
     missing = [max(0, want - have) for want, have in zip(shape, plane.shape[-2:], strict=True)]

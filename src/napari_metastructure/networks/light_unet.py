@@ -51,9 +51,7 @@ class LightUNet(nn.Module):
         super().__init__()
         widths = [base_channels * 2**d for d in range(depth + 1)]
         self.stride = 2**depth
-        self.down = nn.ModuleList(
-            _Block(i, o) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)
-        )
+        self.down = nn.ModuleList(_Block(i, o) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True))
         self.up = nn.ModuleList(
             _Block(low + high, high) for low, high in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )

@@ -1,0 +1,125 @@
+"""The pseudo-labels of a set of planes: remembered, cut, extracted, corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_metastructure.igtt.candidates import search
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.extraction import UNLABELLED, extract
+from napari_metastructure.training.events import ScoreCurve
+from napari_metastructure.training.losses import LOCKED
+from napari_metastructure.training.metrics import dice
+
+
+class PseudoLabels:
+    """Turns probabilities into the labels of the next round (lines 6 to 10 of Algorithm 1).
+
+    Two weights tame the drift of a network that learns from itself. The *memory* of each plane is the running
+    mean of its probabilities, ``M_n = m M_(n-1) + (1 - m) P_n``; the *evidence* that is cut into a mask is
+    ``a P_0 + (1 - a) M_n`` with the start's ``P_0``. With m = a = 0 it is P_n alone, as printed.
+
+    Parameters
+    ----------
+    start : sequence of (Y, X) float arrays
+        ``P_0``.
+    config : IGTTConfig
+    rng : numpy.random.Generator
+        For EMS.
+
+    Attributes
+    ----------
+    evidence : list of (Y, X) float32 arrays
+    masks : list of (Y, X) uint8 arrays of 0 and 1
+    labels : list of (Y, X) uint8 arrays of 0, 1 and 255
+    curves : list of ScoreCurve
+    """
+
+    def __init__(self, start: Sequence[np.ndarray], config: IGTTConfig, rng: np.random.Generator) -> None:
+        self.config = config
+        self.rng = rng
+        # Half precision resolves 1/2000 and halves what a large set costs.
+        self.start = [s.astype(np.float16) for s in start]
+        self.memory: list[np.ndarray] = []
+        self.corrections: dict[int, np.ndarray] = {}
+        self.evidence: list[np.ndarray] = []
+        self.masks: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
+        self.curves: list[ScoreCurve] = []
+
+    def begin(self) -> None:
+        """Cut the start itself: the labels of the first round."""
+        self._cut([s.astype(np.float32) for s in self.start])
+        self._extract()
+
+    def update(self, probabilities: Sequence[np.ndarray]) -> float:
+        """Make the labels anew from a round's probabilities.
+
+        Returns
+        -------
+        float
+            Agreement: mean Dice between the new masks and those before.
+        """
+        m, a = self.config.memory, self.config.anchor
+        if not self.memory:
+            self.memory = [p.astype(np.float16) for p in probabilities]
+        else:
+            self.memory = [
+                (m * old.astype(np.float32) + (1 - m) * new).astype(np.float16)
+                for old, new in zip(self.memory, probabilities, strict=True)
+            ]
+        before = self.masks
+        self._cut(
+            [
+                a * s.astype(np.float32) + (1 - a) * p.astype(np.float32)
+                for s, p in zip(self.start, self.memory, strict=True)
+            ]
+        )
+        self._extract()
+        return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
+
+    def correct(self, corrections: Mapping[int, np.ndarray]) -> None:
+        """Lock pixels from now on: 0 and 1 hold in masks and labels, 255 leaves the pixel free."""
+        self.corrections = dict(corrections)
+        for index, pixels in self.corrections.items():
+            for arrays in (self.masks, self.labels):
+                if arrays:
+                    arrays[index] = np.where(pixels == UNLABELLED, arrays[index], pixels)
+
+    def training_labels(self) -> list[np.ndarray]:
+        """The labels as the loss wants them: locked pixels are marked."""
+        marked = list(self.labels)
+        for index, pixels in self.corrections.items():
+            marked[index] = np.where(pixels == UNLABELLED, marked[index], pixels + LOCKED).astype(np.uint8)
+        return marked
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs, as lists of arrays by name."""
+        return {
+            "start": self.start,
+            "memory": self.memory,
+            "evidence": self.evidence,
+            "labels": self.labels,
+            "corrections": [self.corrections.get(i, np.empty(0, np.uint8)) for i in range(len(self.start))],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned; nothing is drawn at random."""
+        self.start, self.memory = list(state["start"]), list(state["memory"])
+        self._cut(list(state["evidence"]))
+        self.labels = list(state["labels"])
+        self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
+
+    def _cut(self, evidence: list[np.ndarray]) -> None:
+        c = self.config
+        self.evidence = evidence
+        self.curves = [search(e, c.criterion, c.search, c.thresholds) for e in evidence]
+        self.masks = [(e > k.chosen).astype(np.uint8) for e, k in zip(evidence, self.curves, strict=True)]
+
+    def _extract(self) -> None:
+        c = self.config
+        self.labels = [extract(m, self.rng, c.extraction, c.keep, c.radius) for m in self.masks]
+        self.correct(self.corrections)

@@ -1,0 +1,114 @@
+"""One optimiser step, the same for every kind of training: mixed precision, out-of-memory, NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from napari_metastructure.errors import RunFailed
+from napari_metastructure.networks.device import release
+from napari_metastructure.training.losses import Loss
+
+OptimizerName = Literal["adamw", "sgd"]
+
+
+def make_optimizer(network: nn.Module, name: OptimizerName, learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW, or SGD with momentum 0.9 (the paper's)."""
+    if name == "sgd":
+        return torch.optim.SGD(network.parameters(), learning_rate, momentum=0.9, weight_decay=1e-4)
+    return torch.optim.AdamW(network.parameters(), learning_rate)
+
+
+@dataclass
+class Trainer:
+    """Takes optimiser steps; halves the batch where memory runs out and goes on.
+
+    Attributes
+    ----------
+    warnings : list of str
+        Sentences for the user that came up since the caller last emptied it.
+    """
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    device: torch.device
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
+        self._parts = 1
+
+    def step(self, inputs: Tensor, labels: Tensor) -> float:
+        """Train on one batch and return its loss.
+
+        Where memory runs out the batch is cut in halves whose gradients are summed, so the step stays the one
+        that was asked for (but for losses and normalisations that look at the whole batch).
+
+        Raises
+        ------
+        RunFailed
+            If a single patch does not fit, or the loss is not finite.
+        """
+        while True:
+            try:
+                return self._step(inputs, labels)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            # Outside the handler: there the traceback still holds the tensors that did not fit.
+            self._halve(len(inputs))
+
+    def _halve(self, batch: int) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        release(self.device)
+        if self._parts >= batch:
+            raise RunFailed(
+                f"Out of memory on {self.device} with a single patch; choose a smaller patch size or network, "
+                "or device cpu."
+            )
+        self._parts *= 2
+        size = max(1, batch // self._parts)
+        self.warnings.append(
+            f"Out of memory on {self.device}: going on with {size} instead of {batch} patches at once."
+        )
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> float:
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        size = max(1, len(inputs) // self._parts)
+        value = torch.zeros((), device=self.device)
+        for x, y in zip(inputs.split(size), labels.split(size), strict=True):
+            with torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled()):
+                logits = self.network(x)
+            loss = self.loss(logits, y) * (len(x) / len(inputs))
+            self.scaler.scale(loss).backward()
+            value += loss.detach()
+        if not torch.isfinite(value):
+            raise RunFailed("The loss is no longer a number; choose a smaller learning rate or the bce loss.")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return float(value)
+
+    def state(self) -> dict[str, Any]:
+        """All that a later `load` needs to go on as if nothing had happened."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch means that memory ran out; the CPU and Metal raise no type of their own."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
