@@ -28,10 +28,12 @@ class Curves(QWidget):
         self.viewer = viewer
         self.loss = _plot("Loss", "Training loss: each step (thin) and the mean of each epoch.")
         self.agreement = _plot(
-            "Agreement", "Mean Dice between the masks of one epoch and of the one before: near 1, they have settled."
+            "Agreement",
+            "Mean Dice between the masks of one epoch and of the one before: near 1, they have settled.",
         )
         self.score = _plot(
-            "Threshold score", "Score of each candidate threshold on the image on screen; the line marks the one taken."
+            "Threshold score",
+            "Score of each candidate threshold on the image on screen; the line marks the one taken.",
         )
         self.agreement.setYRange(0, 1)
         self.agreement.setLimits(yMin=-0.05, yMax=1.05)

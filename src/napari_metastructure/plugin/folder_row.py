@@ -20,7 +20,7 @@ class FolderRow(QWidget):
         button = QPushButton("Browse…")
         for part in (self.line, button):
             part.setToolTip(
-                tooltip("Where the run keeps its settings, curves, network and masks. Leave empty to keep nothing.")
+                tooltip("Where the run keeps its settings, curves and network. Leave empty to keep nothing.")
             )
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -83,7 +83,11 @@ def choice_editor(options: Iterable[Any]) -> Editor:
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     for option in options:
         box.addItem("none" if option is None else str(option), option)
-    return Editor(box, box.currentData, lambda v: box.setCurrentIndex(box.findData(v)), box.currentIndexChanged)
+
+    def choose(value: Any) -> None:
+        box.setCurrentIndex(box.findData(value))
+
+    return Editor(box, box.currentData, choose, box.currentIndexChanged)
 
 
 def _number_editor(kind: type, low: float | None, high: float | None) -> Editor:
@@ -102,7 +106,7 @@ def _number_editor(kind: type, low: float | None, high: float | None) -> Editor:
 def _text_editor(name: str, field: FieldInfo) -> Editor:
     """A line of text, read by pydantic itself: numbers apart by commas make a tuple, nothing makes None."""
     line = QLineEdit()
-    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or str)
     plural = _is_plural(field.annotation)
 
     def read() -> Any:

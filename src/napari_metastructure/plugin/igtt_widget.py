@@ -122,7 +122,7 @@ class IGTTWidget(IGTTLayout):
         assert self.layers is not None
         painted = self.layers.corrections()
         if not painted:
-            show_warning("Nothing was painted yet; select the masks layer, paint or erase on it, then continue.")
+            show_warning("Nothing was painted yet; paint or erase on the masks layer, then continue.")
             return False
         if self.running and self.runner.control is not None:
             for index, pixels in painted.items():
@@ -195,7 +195,8 @@ class IGTTWidget(IGTTLayout):
         """Make room for a new run."""
         if self.layers is not None:
             self.layers.hide()
-        layers.shown = {"probability": self.results.probability.isChecked(), "labels": self.results.labels.isChecked()}
+        layers.shown = self.results.shown()
+        layers.open()
         self.layers, self.result, self.failure = layers, None, None
         self._scores, self._kept, self._why_stopped = [], [], ""
         self.curves.clear()
@@ -232,12 +233,14 @@ class IGTTWidget(IGTTLayout):
         self.failure = failure
         self.buttons.show_state("idle")
         self.settings.setEnabled(True)
+        assert self.layers is not None
+        if not self.layers.epochs:
+            self.layers.close()
         if failure is not None:
             show_error(str(failure))
             self.progress.end(str(failure))
         elif self.result is not None:
-            if self.layers is not None:
-                self.layers.go_to(self.result.epoch)
+            self.layers.go_to(self.result.epoch)
             self.progress.end(self._why_stopped or self.result.reason)
         self.finished.emit()
 
@@ -258,7 +261,8 @@ class IGTTWidget(IGTTLayout):
         removed, moved = self.viewer.layers.events.removed, self.viewer.dims.events.point
         removed.connect(self._on_layer_removed)
         moved.connect(self._show_score)
-        picker, curves, on_removed, on_moved = self.picker, self.curves, self._on_layer_removed, self._show_score
+        on_removed, on_moved = self._on_layer_removed, self._show_score
+        picker, curves = self.picker, self.curves
 
         def release() -> None:
             """The viewer may outlive the widget and must not call it then."""
@@ -330,7 +334,8 @@ def _job(
         from napari_metastructure.igtt.iterate import iterate
 
         names = [name for source in sources for name in source.names()]
-        yield from iterate(_planes(sources) if planes is None else planes, config, control, names=names, **given)
+        images = _planes(sources) if planes is None else planes
+        yield from iterate(images, config, control, names=names, **given)
 
     return job
 

@@ -31,7 +31,8 @@ class LayerPicker(QListWidget):
         self.setToolTip(tooltip("Images to segment together: 2D, or T/Z stacks, taken slice by slice."))
         self.setFixedHeight(ROWS * self.fontMetrics().height() * 3 // 2 + 8)
         self._named: list[Layer] = []
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
             event.connect(self._refresh)
         self._refresh()
 
@@ -91,5 +92,5 @@ def _offered(layer: Layer) -> bool:
 
 def _size(layer: Image) -> str:
     shape = (layer.data[0] if layer.multiscale else layer.data).shape
-    text = " × ".join(map(str, shape[:-1] if layer.rgb else shape))
+    text = " x ".join(map(str, shape[:-1] if layer.rgb else shape))
     return f"{text} RGB" if layer.rgb else text

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from napari_metastructure.plugin.sources import Source
 
 FOREGROUND = "#00d0ff"
+UNLABELLED = 255
+LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
 Extra = Literal["probability", "labels"]
 
 
@@ -34,7 +36,12 @@ class SourceLayers:
         self.source = source
         self.masks: Labels | None = None
         self.extras: dict[Extra, Layer] = {}
-        self._origin = {"version": __version__, "source": source.name, "config": config.model_dump(mode="json")}
+        self._origin = {
+            "version": __version__,
+            "source": source.name,
+            "seed": config.seed,
+            "config": config.model_dump(mode="json"),
+        }
         self._given: list[np.ndarray] = []
         self._painted: set[int] = set()
         try:
@@ -44,52 +51,64 @@ class SourceLayers:
         except MemoryError:
             size = (config.epochs + 1) * np.prod(source.shape, dtype=float) / 2**30
             raise InputError(
-                f"The masks of {config.epochs} epochs of layer {source.name!r} need {size:.1f} GiB of memory; "
-                "choose fewer epochs."
+                f"The masks of {config.epochs} epochs of layer {source.name!r} need {size:.1f} GiB "
+                "of memory; choose fewer epochs."
             ) from None
+
+    def open(self) -> None:
+        """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
+        self.masks = self.viewer.add_labels(
+            self._buffer[:1],
+            name=f"{self.source.name} iGTT masks",
+            colormap=_colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
+            opacity=0.5,
+            metadata={ORIGIN: self._origin},
+            **placement(self.source.layer, "epoch"),
+        )
+        self.masks.selected_label = 1
+        self.masks.events.paint.connect(self._on_paint)
 
     def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
         """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the epoch axis."""
         index = len(self._given)
         self._given.append(self.source.join(masks))
         self._buffer[index] = self._given[-1]
-        if self.masks is None:
-            self.masks = self.viewer.add_labels(
-                self._buffer[:1],
-                name=f"{self.source.name} iGTT masks",
-                colormap=_colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
-                opacity=0.5,
-                **placement(self.source.layer, "epoch"),
-            )
-            self.masks.selected_label = 1
-            self.masks.events.paint.connect(self._on_paint)
-        elif self.masks in self.viewer.layers:
+        if self.masks is not None and self.masks in self.viewer.layers:
             self.masks.data = self._buffer[: index + 1]
-        self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
+            self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
-    def show(self, kind: Extra, event: EpochFinished, planes: Sequence[np.ndarray]) -> None:
-        """Show the newest probability or pseudo-label, in its layer or a new one."""
-        data = self.source.join(planes)
+    def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
+        """Show the newest probability or pseudo-label, in its layer or a new one (empty before epoch 0)."""
+        if planes is not None:
+            data = self.source.join(planes)
+        elif kind == "probability":
+            data = np.zeros(self.source.shape, np.float32)
+        else:
+            data = np.full(self.source.shape, UNLABELLED, np.uint8)
         layer = self.extras.get(kind)
         if layer is None or layer not in self.viewer.layers:
             layer = self.extras[kind] = self._add_extra(kind, data)
         else:
             layer.data = data
-        layer.metadata = {ORIGIN: {**self._origin, "epoch": event.epoch}}
+        layer.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
+
+    def close(self) -> None:
+        """Take the layers out of the viewer again."""
+        for layer in (self.masks, *self.extras.values()):
+            if layer is not None and layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
         active = self.viewer.layers.selection.active
         where = placement(self.source.layer)
         layer: Image | Labels
         if kind == "probability":
-            layer = self.viewer.add_image(
-                data, name=f"{self.source.name} probability", contrast_limits=(0, 1), colormap="magma", **where
-            )
+            name = f"{self.source.name} probability"
+            layer = self.viewer.add_image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
         else:
-            colors = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), 255: (0.5, 0.5, 0.5, 0.25)}
-            layer = self.viewer.add_labels(
-                data, name=f"{self.source.name} pseudo-label", colormap=_colormap(colors, "transparent"), **where
-            )
+            name = f"{self.source.name} pseudo-label"
+            colors = _colormap(LABEL_COLORS, others="transparent")
+            layer = self.viewer.add_labels(data, name=name, colormap=colors, opacity=0.8, **where)
         if self.masks is not None and self.masks in self.viewer.layers:  # masks stay on top, and in hand
             self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
         if active is not None and active in self.viewer.layers:
@@ -97,11 +116,11 @@ class SourceLayers:
         return layer
 
     def planes(self, index: int) -> list[np.ndarray]:
-        """The masks of one step of the epoch axis with the user's edits, as (Y, X) uint8 arrays of 0 and 1."""
+        """The masks of one step of the epoch axis, edits included: (Y, X) uint8 arrays of 0 and 1."""
         return list((self._buffer[index] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """What the user painted: plane index -> (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
+        """What the user painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
         size = self.source.shape[-2:]
         result: dict[int, np.ndarray] = {}
         for index in sorted(self._painted):
@@ -156,13 +175,27 @@ class RunLayers:
         if following and (axis := self._axis) is not None:
             self.viewer.dims.set_point(axis, len(self.epochs) - 1)
 
+    def open(self) -> None:
+        """Add the layers, empty; `add` fills them."""
+        for part in self.parts:
+            part.open()
+        for kind, shown in self.shown.items():
+            self.show(kind, shown)
+
+    def close(self) -> None:
+        """Take the layers out of the viewer again (a run that never got to its start)."""
+        for part in self.parts:
+            part.close()
+
     def show(self, kind: Extra, shown: bool) -> None:
         """Show or hide the probability or the pseudo-labels; hidden ones cost nothing."""
         self.shown[kind] = shown
-        if shown and self._last is not None:
-            pixels = self._last.probabilities if kind == "probability" else self._last.labels
-            for part, planes in zip(self.parts, self._split(pixels), strict=True):
-                part.show(kind, self._last, planes)
+        if shown:
+            last, epoch = self._last, self._last.epoch if self._last else None
+            pixels = None if last is None else last.probabilities if kind == "probability" else last.labels
+            split = [None] * len(self.parts) if pixels is None else self._split(pixels)
+            for part, planes in zip(self.parts, split, strict=True):
+                part.show(kind, planes, epoch)
         for part in self.parts:
             if (layer := part.extras.get(kind)) is not None:
                 layer.visible = shown
@@ -219,7 +252,7 @@ class RunLayers:
             What was written.
         """
         write = write_labels_ome if ome else write_labels
-        paths = []
+        paths: list[Path] = []
         for number, part in enumerate(self.parts):
             data = kept[number].data if kept else part.source.join(part.planes(self.index))
             target = path
@@ -272,4 +305,5 @@ def _colormap(colors: dict[int, Any], others: Any) -> Any:
     """A colormap for these label values and one colour for all others."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    return DirectLabelColormap(color_dict={**colors, None: others})
+    by_label: dict[int | None, Any] = {**colors, None: others}
+    return DirectLabelColormap(color_dict=by_label)

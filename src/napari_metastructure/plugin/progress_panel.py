@@ -47,8 +47,8 @@ class ProgressPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.epochs, self.batches = _bar("epoch %v of %m"), _bar("batch %v of %m")
-        self.epochs.setToolTip(tooltip("Rounds of training and relabelling done; a run may end before the last."))
+        self.epochs, self.batches = QProgressBar(), QProgressBar()
+        self.epochs.setToolTip(tooltip("Rounds of training and relabelling; it may end before the last."))
         self.batches.setToolTip(tooltip("Optimiser steps done in this round."))
         self.eta, self.status = QLabel(), QLabel()
         self.eta.setToolTip(tooltip("Time left at most, from the pace so far, and when that would be."))
@@ -59,14 +59,13 @@ class ProgressPanel(QWidget):
         for part in (self.epochs, self.batches, self.eta, self.status):
             layout.addWidget(part)
         self.clock = Clock()
+        self._first = 0
         self.reset("Ready.")
 
     def reset(self, text: str) -> None:
         """Empty bars, and a text."""
         for bar in (self.epochs, self.batches):
-            bar.setMaximum(1)
-            bar.setValue(0)
-            bar.setFormat("")
+            _set(bar, 0, 1, "")
         self.eta.setText("")
         self.say(text)
 
@@ -76,14 +75,8 @@ class ProgressPanel(QWidget):
 
     def begin(self, event: RunStarted) -> None:
         """A run has started."""
-        for bar, top, text in (
-            (self.epochs, event.epochs, "epoch %v of %m"),
-            (self.batches, event.batches, "batch %v of %m"),
-        ):
-            bar.setFormat(text)
-            bar.setMaximum(max(top, 1))
-            bar.setValue(0)
-        self.epochs.setValue(event.resumed_epoch)
+        _set(self.epochs, event.resumed_epoch, event.epochs, "epoch %v of %m")
+        _set(self.batches, 0, event.batches, "batch %v of %m")
         self._first = event.resumed_epoch
         self.clock.start()
         images = "1 image" if event.images == 1 else f"{event.images} images"
@@ -91,14 +84,12 @@ class ProgressPanel(QWidget):
 
     def batch(self, event: BatchFinished) -> None:
         """A step is done."""
-        self.batches.setMaximum(event.batches)
-        self.batches.setValue(event.batch)
+        _set(self.batches, event.batch, event.batches)
         self._show_left(event.epoch - 1 + event.batch / max(event.batches, 1))
 
     def epoch(self, event: EpochFinished) -> None:
         """A round is done."""
-        self.epochs.setMaximum(event.epochs)
-        self.epochs.setValue(event.epoch)
+        _set(self.epochs, event.epoch, event.epochs)
         self._show_left(event.epoch)
 
     def end(self, text: str) -> None:
@@ -124,8 +115,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _bar(text: str) -> QProgressBar:
-    bar = QProgressBar()
-    bar.setFormat(text)
-    bar.setTextVisible(True)
-    return bar
+def _set(bar: QProgressBar, value: int, most: int | None = None, text: str | None = None) -> None:
+    """Change a bar without the repaint Qt does at once, which draws all that waits and can take 100 ms."""
+    bar.setUpdatesEnabled(False)
+    if most is not None:
+        bar.setMaximum(max(most, 1))
+    if text is not None:
+        bar.setFormat(text)
+    bar.setValue(value)
+    bar.setUpdatesEnabled(True)

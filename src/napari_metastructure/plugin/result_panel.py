@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
 
 from napari_metastructure.plugin.form import tooltip
+from napari_metastructure.plugin.layers import Extra
 
 
 class ResultPanel(QWidget):
@@ -23,22 +24,27 @@ class ResultPanel(QWidget):
         self.labels = QCheckBox("Pseudo-label")
         self.labels.setToolTip(
             tooltip(
-                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
+                "Show what the next epoch trains on: orange = object, blue = background, "
+                "grey = unlabelled (left out)."
             )
         )
         self.use_button = QPushButton("Use this epoch")
-        self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
+        self.use_button.setToolTip(
+            tooltip("Make the epoch on the slider the final mask, as a layer of its own.")
+        )
         self.edits_button = QPushButton("Continue from my edits")
         self.edits_button.setToolTip(
             tooltip(
-                "Paint or erase on the masks layer first. The pixels you changed, object and background alike, are "
-                "locked and training goes on: in the running run from its next epoch, else in a new run that starts "
-                "from the epoch on the slider."
+                "Paint or erase on the masks layer first. The pixels you changed, object and background "
+                "alike, are locked and training goes on: in the running run from its next epoch, else in a "
+                "new run that starts from the epoch on the slider."
             )
         )
         self.save_button = QPushButton("Save mask as TIFF…")
         self.save_button.setToolTip(
-            tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
+            tooltip(
+                "Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit."
+            )
         )
         self.ome = QCheckBox("OME-TIFF")
         self.ome.setToolTip(tooltip("Write OME-TIFF instead of the ImageJ kind that Fiji reads."))
@@ -55,6 +61,10 @@ class ResultPanel(QWidget):
         self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
         self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
         self.set_available(False)
+
+    def shown(self) -> dict[Extra, bool]:
+        """Which of the optional layers are ticked."""
+        return {"probability": self.probability.isChecked(), "labels": self.labels.isChecked()}
 
     def set_available(self, there: bool) -> None:
         """Whether there are masks to work with."""

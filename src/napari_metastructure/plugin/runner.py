@@ -55,8 +55,9 @@ class Mailbox:
             if not isinstance(self._events[0], BatchFinished):
                 return self._events.popleft()
             batches: list[BatchFinished] = []
-            while self._events and isinstance(self._events[0], BatchFinished):
-                batches.append(self._events.popleft())
+            while self._events and isinstance(first := self._events[0], BatchFinished):
+                batches.append(first)
+                self._events.popleft()
             return batches
 
 
@@ -67,7 +68,9 @@ class _Pump:
     it images and network, must be let go at the end.
     """
 
-    def __init__(self, job: Callable[[], Iterable[Event]], control: Control, mailbox: Mailbox, what: str) -> None:
+    def __init__(
+        self, job: Callable[[], Iterable[Event]], control: Control, mailbox: Mailbox, what: str
+    ) -> None:
         self.job: Callable[[], Iterable[Event]] | None = job
         self.control = control
         self.mailbox = mailbox
@@ -156,19 +159,16 @@ class Runner(QObject):
 
     def _deliver(self) -> bool:
         """Hand out what has arrived, within the time budget; True if nothing is left."""
-        if self._pump is None:
-            return True
         begin = time.perf_counter()
         spent = 0.0
         while spent < BUDGET_S:
-            item = self._pump.mailbox.take()
+            # asked anew each time: a listener may have closed the window
+            item = None if self._pump is None else self._pump.mailbox.take()
             if item is None:
                 return True
             (self.batches if isinstance(item, list) else self.told).emit(item)
             spent = time.perf_counter() - begin
             self.longest = max(self.longest, spent)
-            if self._pump is None:  # a listener closed the window
-                return True
         return False
 
     def _finish(self) -> None:

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
+GROUPS = {
+    "Network": ("encoder", "encoder_weights", "base_channels", "inputs"),
+    "Pseudo-labels": (
+        *("start", "criterion", "search", "thresholds", "extraction"),
+        *("keep", "radius", "memory", "anchor"),
+    ),
+    "Training": (
+        *("loss", "optimizer", "learning_rate", "steps_per_epoch", "batch_size", "patch_size"),
+        *("stop_agreement", "seed"),
+    ),
+}
 
 
 class SettingsPanel(QWidget):
@@ -61,7 +72,8 @@ class SettingsPanel(QWidget):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else ""
-            where = title(name, IGTTConfig.model_fields[name]) if name in IGTTConfig.model_fields else "Settings"
+            field = IGTTConfig.model_fields.get(name)
+            where = title(name, field) if field else "Settings"
             raise InputError(f"{where}: {first['msg']}.") from None
 
     def fill(self, config: IGTTConfig) -> None:
@@ -95,11 +107,8 @@ class SettingsPanel(QWidget):
 
 
 def _groups() -> dict[str, list[str]]:
-    """Every other field of the config by the group it names (``json_schema_extra``), else under Advanced."""
-    groups: dict[str, list[str]] = {}
-    for name, field in IGTTConfig.model_fields.items():
-        if name not in MAIN:
-            extra = field.json_schema_extra
-            group = extra.get("group", "Advanced") if isinstance(extra, dict) else "Advanced"
-            groups.setdefault(str(group), []).append(name)
-    return groups
+    """Every field that is not in sight, by group; one that no group knows comes under More."""
+    groups = {group: [name for name in names if name in IGTTConfig.model_fields] for group, names in GROUPS.items()}
+    placed = {*MAIN, *(name for names in groups.values() for name in names)}
+    groups["More"] = [name for name in IGTTConfig.model_fields if name not in placed]
+    return {group: names for group, names in groups.items() if names}

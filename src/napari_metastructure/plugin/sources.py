@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,7 +105,7 @@ class Source:
         return np.stack(planes).reshape(self.shape)
 
 
-def _full(layer: Image):
+def _full(layer: Image) -> Any:
     """The data at full resolution."""
     return layer.data[0] if layer.multiscale else layer.data
 
@@ -117,13 +117,13 @@ def sources_of(layers: Sequence[Layer]) -> list[Source]:
     numbers of dimensions, one layer's epochs would share a slider with another's slices.
     """
     if not layers:
-        raise InputError("No image layer is chosen; tick at least one in the list (open an image first if it is empty).")
+        raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
     sources = [Source.of(layer) for layer in layers]
     first = sources[0]
     for other in sources[1:]:
         if len(other.shape) != len(first.shape):
             raise InputError(
-                f"Layer {first.name!r} has {len(first.shape)} dimensions and {other.name!r} has {len(other.shape)}; "
-                "run them one after the other."
+                f"Layer {first.name!r} has {len(first.shape)} dimensions and {other.name!r} has "
+                f"{len(other.shape)}; run them one after the other."
             )
     return sources

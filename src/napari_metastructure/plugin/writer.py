@@ -59,7 +59,7 @@ def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
 
     leading = len(axis_labels) - 2
     if not 0 <= leading <= 3:
-        raise InputError(f"Labels of {leading + 2} dimensions cannot be written to TIFF; it takes two to five.")
+        raise InputError(f"TIFF takes labels of two to five dimensions; these have {leading + 2}.")
     free, letters = list("ZTC"), [""] * leading
     wishes = [(label[:1].upper(), unit) for label, unit in zip(axis_labels, units, strict=True)][:leading]
     for wish in (
