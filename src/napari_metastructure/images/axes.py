@@ -80,9 +80,7 @@ def stack(planes: Sequence[np.ndarray], like: Image) -> Image:
     count = int(np.prod(shape[:-2]))
     if len(planes) != count or any(p.shape != shape[-2:] for p in planes):
         found = sorted({p.shape for p in planes})
-        raise InputError(
-            f"{like.name}: {len(planes)} planes of sizes {found} do not fit its {count} of {shape[-2:]}."
-        )
+        raise InputError(f"{like.name}: {len(planes)} planes of sizes {found} do not fit its {count} of {shape[-2:]}.")
     data = np.stack(planes).reshape(shape).transpose([canonical.index(a) for a in axes])
     where = [like.axes.index(a) for a in axes]
     return replace(

@@ -41,9 +41,7 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
     if not array.size:
         raise InputError(f"{name}: it has no pixels ({width} x {height}); give an image that has some.")
     if min(height, width) < SMALLEST_SIDE:
-        raise InputError(
-            f"{name}: {width} x {height} pixels are too few; each side needs at least {SMALLEST_SIDE}."
-        )
+        raise InputError(f"{name}: {width} x {height} pixels are too few; each side needs at least {SMALLEST_SIDE}.")
     bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
         raise InputError(

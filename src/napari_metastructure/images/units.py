@@ -22,9 +22,7 @@ _TABLE: dict[str, tuple[float, str, str, tuple[str, ...]]] = {
     "hour": (3600.0, "h", "h", ("hr", "hours")),
 }  # fmt: skip
 _TIMES = {"millisecond", "second", "minute", "hour"}
-_SPELLINGS = {
-    word.casefold(): name for name, (_, *main, more) in _TABLE.items() for word in (name, *main, *more)
-}
+_SPELLINGS = {word.casefold(): name for name, (_, *main, more) in _TABLE.items() for word in (name, *main, *more)}
 
 
 def pint_name(unit: str | None) -> str:

@@ -1,0 +1,163 @@
+"""Masks, probabilities and labels to TIFF: axes, voxel size and unit as Fiji and OME readers expect them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.atomic import replacing
+from napari_metastructure.images.image import Image
+from napari_metastructure.images.units import PIXEL, convert, imagej_name, is_time, ome_name
+
+_ORDER = "TZCYXS"
+_IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+_IMAGEJ_BYTES = 2**32 - 2**25
+"""An ImageJ TIFF has 32-bit offsets; this leaves room for its tags."""
+
+
+def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = False) -> None:
+    """Write a binary mask as uint8, 0 and 255; see `write_tiff`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; replaced only once the new one is whole.
+    masks : array
+        Nonzero = foreground; of the shape of ``like``.
+    like : Image
+        Gives axes, scale and units (`napari_metastructure.images.axes.stack` makes one from planes).
+    ome : bool
+        OME-TIFF in place of ImageJ TIFF.
+
+    Raises
+    ------
+    InputError
+        As `write_tiff`.
+    """
+    data = (np.asarray(masks) != 0).astype(np.uint8) * np.uint8(255)
+    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
+
+
+def write_probability(path: str | Path, probabilities: np.ndarray, like: Image, ome: bool = False) -> None:
+    """Write probabilities as float32; arguments as in `write_mask`."""
+    data = np.asarray(probabilities, dtype=np.float32)
+    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
+
+
+def write_tiff(
+    path: str | Path,
+    data: np.ndarray,
+    axes: str,
+    scale: Sequence[float],
+    units: Sequence[str],
+    ome: bool = False,
+) -> None:
+    """Write an image with axes, voxel size and unit, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; what was there before stays until the new one is whole.
+    data : array
+        Pixels. An ImageJ TIFF knows uint8, uint16 and float32: those are kept, booleans become uint8 0 and 1,
+        other integers the smaller unsigned type that holds them, other floats float32. Integers beyond 65535
+        or below 0 and files beyond 4 GB are written as OME-TIFF.
+    axes : str
+        One letter of ``TZCYXS`` per dimension, in any order; written in this one.
+    scale : sequence of float
+        Step along each axis in its unit.
+    units : sequence of str
+        Units as pint names them; lengths are written in the unit of X, times in seconds.
+    ome : bool
+        OME-TIFF in place of ImageJ TIFF.
+
+    Raises
+    ------
+    InputError
+        For pixels or axes TIFF cannot hold, a scale that is not positive, a folder that is missing or not
+        writable, or a full disk. No partial file is left.
+    """
+    path = Path(path)
+    pixels = np.asarray(data)
+    # The image contract checks that axes, scale and units fit the pixels.
+    image = Image(pixels, axes, tuple(map(float, scale)), tuple(units), path.name)
+    if len(set(axes)) < len(axes) or not set(axes) <= set(_ORDER):
+        raise InputError(f"{path.name}: axes {axes!r} cannot be written; TIFF takes each of {_ORDER} once.")
+    if not pixels.size:
+        raise InputError(f"{path.name}: there are no pixels to write (shape {pixels.shape}).")
+    if not all(np.isfinite(s) and s > 0 for s in image.scale):
+        raise InputError(f"{path.name}: the voxel size {image.scale} must be positive; correct the scale first.")
+    order = sorted(range(len(axes)), key=lambda i: _ORDER.index(axes[i]))
+    axes = "".join(axes[i] for i in order)
+    pixels = np.ascontiguousarray(pixels.transpose(order))
+    steps = {a: (image.scale[i], image.units[i]) for i, a in zip(order, axes, strict=True)}
+
+    pixels = _storable(pixels, path)
+    ome = ome or pixels.dtype.name not in _IMAGEJ_TYPES or pixels.nbytes > _IMAGEJ_BYTES
+    ome = ome or ("S" in axes and (pixels.dtype != np.uint8 or pixels.shape[-1] not in (3, 4)))
+    options = _ome_options(axes, steps) if ome else _imagej_options(axes, steps)
+    if "S" in axes and pixels.shape[-1] in (3, 4):
+        options["photometric"] = "rgb"
+    else:
+        options["photometric"] = "minisblack"
+    import tifffile
+
+    with replacing(path) as beside:
+        tifffile.imwrite(beside, pixels, **options)
+
+
+def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """The pixels in a dtype that TIFF readers know, without changing a value that matters."""
+    kind = pixels.dtype.kind
+    if kind == "b":
+        return pixels.astype(np.uint8)
+    if kind == "f":
+        return pixels.astype(np.float32, copy=False)
+    if kind not in "ui":
+        raise InputError(f"{path.name}: pixels of type {pixels.dtype} cannot be written; use integers or floats.")
+    if pixels.dtype.name in _IMAGEJ_TYPES:
+        return pixels
+    low, high = int(pixels.min()), int(pixels.max())
+    for dtype in ("uint8", "uint16", "uint32", "int32"):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return pixels.astype(dtype)
+    raise InputError(f"{path.name}: values from {low} to {high} exceed 32-bit integers; relabel them first.")
+
+
+def _length(steps: dict[str, tuple[float, str]], axis: str) -> float:
+    """Step along an axis in the unit of X, or as it is where there is no way to convert."""
+    value, unit = steps[axis]
+    converted = convert(value, unit, steps["X"][1])
+    return value if converted is None else converted
+
+
+def _imagej_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str, Any]:
+    """Tags of an ImageJ hyperstack: resolution = pixels per unit, spacing, unit, frame interval."""
+    metadata: dict[str, Any] = {"axes": axes, "unit": imagej_name(steps["X"][1])}
+    if "Z" in axes:
+        metadata["spacing"] = _length(steps, "Z")
+    if "T" in axes and is_time(steps["T"][1]):
+        metadata["finterval"] = convert(*steps["T"], "second")
+    return {
+        "imagej": True,
+        "resolution": (1 / _length(steps, "X"), 1 / _length(steps, "Y")),
+        "metadata": metadata,
+    }
+
+
+def _ome_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str, Any]:
+    """Attributes of OME-XML: PhysicalSize with unit, time increment."""
+    metadata: dict[str, Any] = {"axes": axes}
+    for axis in "XYZ":
+        if axis in axes:
+            value, unit = steps[axis]
+            metadata[f"PhysicalSize{axis}"] = value
+            metadata[f"PhysicalSize{axis}Unit"] = PIXEL if is_time(unit) else ome_name(unit)
+    if "T" in axes and is_time(steps["T"][1]):
+        metadata["TimeIncrement"] = steps["T"][0]
+        metadata["TimeIncrementUnit"] = ome_name(steps["T"][1])
+    return {"ome": True, "metadata": metadata}
