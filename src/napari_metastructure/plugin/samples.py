@@ -1,0 +1,62 @@
+"""File > Open Sample: simulated images, opened without labels, for that is what the plugin is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_metastructure.errors import InputError
+
+if TYPE_CHECKING:
+    from napari.types import LayerDataTuple
+
+
+def sample_folder() -> Path:
+    """Where ``images/`` and ``masks/`` of the samples are: inside an installed package, or atop the sources.
+
+    Raises
+    ------
+    InputError
+        If neither holds them.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "sample_data", package.parents[1] / "sample_data"):
+        if (folder / "images").is_dir():
+            return folder
+    raise InputError(f"The sample images are missing from {package}; install napari-metastructure again.")
+
+
+def endoplasmic_reticulum() -> list[LayerDataTuple]:
+    """Four simulated fields of view of the endoplasmic reticulum, (T, Y, X) uint16."""
+    return _open("er", "Endoplasmic reticulum")
+
+
+def mitochondria() -> list[LayerDataTuple]:
+    """Simulated mitochondria, (Y, X) uint16."""
+    return _open("mitochondria", "Mitochondria")
+
+
+def nuclei() -> list[LayerDataTuple]:
+    """Simulated nuclei, (Y, X) uint16."""
+    return _open("nuclei", "Nuclei")
+
+
+def _open(name: str, title: str) -> list[LayerDataTuple]:
+    from napari_metastructure.images.files import read_image
+
+    folder = sample_folder()
+    image = read_image(folder / "images" / f"{name}.tif")
+    attributes = {
+        "name": title,
+        "scale": image.scale,
+        "units": image.units,
+        "axis_labels": tuple(image.axes.lower()),
+        "metadata": {
+            "napari-metastructure": {
+                "sample": name,
+                "made by": f"napari_metastructure.images.simulate, see {folder / 'README.md'}",
+                "mask": str(folder / "masks" / f"{name}.tif"),
+            }
+        },
+    }
+    return [(image.data, attributes, "image")]
