@@ -1,0 +1,67 @@
+"""Settings that do not validate, told as one sentence about the option the user typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from napari_metastructure.errors import InputError
+
+
+def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:
+    """``build(**options)``, or an `InputError` that names the option and its range.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        Where the ranges are defined.
+    build : callable
+        Makes the model: the class itself or a class method.
+    options : dict
+        Field names and values.
+    typed : iterable of str
+        Fields that are options of their own (``--epochs``); the others were given by ``--set``.
+
+    Raises
+    ------
+    InputError
+        About the first field that does not fit.
+    """
+    try:
+        return build(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        value = options.get(name, first.get("input"))
+        shown = f"--{name.replace('_', '-')} {value}" if name in set(typed) else f"--set {name}={value}"
+        raise InputError(f"{shown}: {_wish(model, name, first)}.") from error
+
+
+def _wish(model: type[BaseModel], name: str, error: Any) -> str:
+    """What the value should have been."""
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting of that name; choose one of {', '.join(model.model_fields)}"
+    context = error.get("ctx", {})
+    if error["type"] == "literal_error":
+        return f"choose {context['expected']}"
+    if error["type"] == "value_error":
+        return str(context["error"])
+    bounds = _bounds(model, name)
+    if error["type"].startswith(("int_", "float_")) or bounds:
+        kind = "a whole number" if model.model_fields[name].annotation is int else "a number"
+        return f"give {kind}{bounds}"
+    return str(error["msg"]).lower()
+
+
+def _bounds(model: type[BaseModel], name: str) -> str:
+    """The range of a field in words: " from 1 to 10000"."""
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+    found = {}
+    for rule in model.model_fields[name].metadata if name in model.model_fields else ():
+        found.update({key: getattr(rule, key) for key in words if hasattr(rule, key)})
+    low = " ".join(f"{words[k]} {found[k]}" for k in ("ge", "gt") if k in found)
+    high = " ".join(f"{words[k]} {found[k]}" for k in ("le", "lt") if k in found)
+    joint = " and " if high.startswith("below") or low.startswith("above") else " "
+    return f" {joint.join(part for part in (low, high) if part)}" if low or high else ""

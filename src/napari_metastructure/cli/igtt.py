@@ -1,0 +1,150 @@
+"""``metastructure igtt``: masks from unlabelled images."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.config import PRESETS, IGTTConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from napari_metastructure.images.image import Image
+
+_TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
+
+
+def _option(field: str, **more: Any) -> Any:
+    """An option whose help and default are those of a setting."""
+    info = IGTTConfig.model_fields[field]
+    paper = f"; paper: {PRESETS['paper'][field]}" if field in PRESETS["paper"] else ""
+    return typer.Option(help=f"{info.description} [default: {info.default}{paper}]", show_default=False, **more)
+
+
+def igtt(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.", show_default=False)],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="What works (default), or Algorithm 1 as printed (paper); other options are set on top.",
+            metavar="default|paper",
+        ),
+    ] = None,
+    objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
+    network: Annotated[str | None, _option("network", metavar="light-unet|unet|deeplabv3plus")] = None,
+    encoder: Annotated[str | None, _option("encoder", metavar="NAME")] = None,
+    epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
+    seed: Annotated[int | None, _option("seed", metavar="N")] = None,
+    device: Annotated[str | None, _option("device", metavar="D")] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            help="Channel of a multi-channel image: a number from 0; of a colour image also red, green, blue, "
+            "alpha or luminance (its default).",
+            show_default=False,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
+    ] = None,
+    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Write <stem>_epochs.tif as well.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+) -> None:
+    """Segment images without labels (iGTT).
+
+    Writes <stem>_mask.tif (uint8, 0 and 255), <stem>_probability.tif (float32), run.yaml, metrics.csv and the
+    model. Stems that clash get their ending or folder (x_png, a_x). Ctrl-C stops the run, saves, and exits with
+    130; --resume goes on.
+    """
+    given = (preset, objects, network, encoder, epochs, seed, device)
+    config = _config(dict(zip(_TYPED, given, strict=True)), settings or [])
+    found, planes, names = _read(images, channel)
+
+    from napari_metastructure.cli.outputs import Outputs
+
+    outputs = Outputs(out, found, [len(p) for p in planes], keep_epochs, ome)
+    outputs.check_free(overwrite or resume)
+    _run(outputs, [p for each in planes for p in each], config, names, resume)
+
+
+def _config(given: dict[str, Any], settings: Sequence[str]) -> IGTTConfig:
+    """The settings the user asked for, over those of the preset."""
+    from napari_metastructure.cli.errors import validated
+
+    options = {name: value for name, value in given.items() if value is not None}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: write it as NAME=VALUE, for example --set start=otsu.")
+        if name in _TYPED:
+            raise InputError(f"--set {text}: use the option --{name} for this.")
+        options[name] = None if value.lower() in ("none", "null") else value
+    return validated(IGTTConfig, IGTTConfig.from_preset, options, _TYPED)
+
+
+def _read(paths: Sequence[Path], channel: str | None) -> tuple[list[Image], list[list[np.ndarray]], list[str]]:
+    """All images and their checked planes; one error that names every bad file."""
+    from napari_metastructure.images.axes import plane_names, planes
+    from napari_metastructure.images.checks import check_plane
+    from napari_metastructure.images.files import list_images, read_image
+
+    images, cut, names, bad = [], [], [], []
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        for path in list_images(paths):
+            try:
+                image = read_image(path)
+                image = replace(image, name=str(path))  # so that messages tell a/x.png from b/x.png
+                cut.append([check_plane(p, n) for p, n in zip(planes(image, channel), plane_names(image), strict=True)])
+                images.append(replace(image, name=path.name))
+                names += plane_names(images[-1])
+            except InputError as error:
+                bad.append(str(error))
+    for note in notes:
+        typer.echo(f"Warning: {note.message}", err=True)
+    if bad:
+        raise InputError("\n".join(bad))
+    return images, cut, names
+
+
+def _run(outputs: Any, planes: list[np.ndarray], config: IGTTConfig, names: list[str], resume: bool) -> None:
+    """Run, show, and write what came of it."""
+    from rich.console import Console
+
+    from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
+    from napari_metastructure.cli.progress import followed
+    from napari_metastructure.igtt.iterate import iterate
+    from napari_metastructure.training.control import Control
+    from napari_metastructure.training.events import EpochFinished, Finished
+
+    console, errors, control = Console(), Console(stderr=True), Control()
+    history: list[Sequence[np.ndarray]] = []
+    first, last = 0, None
+    inputs = [image.source for image in outputs.images]
+    with stopping_on_interrupt(control):
+        events = iterate(planes, config, control, names=names, folder=outputs.folder, inputs=inputs, resume=resume)
+        for event in followed(events, console, errors):
+            if isinstance(event, EpochFinished) and "epochs" in outputs.kinds:
+                first = event.epoch if not history else first
+                history.append(event.masks)
+            elif isinstance(event, Finished):
+                last = event
+        if last is None:  # a job ends with Finished or raises; anything else would lose masks without a word
+            raise RuntimeError("the run ended without a result")
+        written = outputs.write(last.masks, last.probabilities)
+        if history:
+            written += outputs.write_epochs(history, before=first)
+    console.print(f"{len(written)} files for {len(outputs.images)} images written to {outputs.folder}", soft_wrap=True)
+    if last.stopped:
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,71 @@
+"""The command ``metastructure``; nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from napari_metastructure import __version__
+from napari_metastructure.cli.doctor import doctor
+from napari_metastructure.cli.igtt import igtt
+from napari_metastructure.cli.score import score
+from napari_metastructure.errors import InputError, RunFailed
+
+BAD_INPUT, FAILED = 2, 1
+"""Exit codes: the user can mend it; the run broke down."""
+
+app = typer.Typer(
+    name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)  # fmt: skip
+app.command()(igtt)
+app.command()(score)
+app.command()(doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-metastructure {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def metastructure(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Segment microscopy images without labels, and score masks."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every expected error ends as one sentence and an exit code.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        In place of ``sys.argv[1:]``.
+
+    Raises
+    ------
+    SystemExit
+        Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
+    """
+    warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
+    try:
+        app(arguments)
+    except InputError as error:
+        _fail(str(error), BAD_INPUT)
+    except RunFailed as error:
+        _fail(str(error), FAILED)
+    except MemoryError:
+        _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
+
+
+def _fail(sentence: str, code: int) -> None:
+    for line in sentence.splitlines():
+        typer.echo(f"Error: {line}", err=True)
+    sys.exit(code)
