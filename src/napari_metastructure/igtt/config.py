@@ -51,7 +51,7 @@ class IGTTConfig(BaseModel):
     preset: Literal["default", "paper"] = Field("default", description="Where the settings below started from.")
     objects: Literal["auto", "bright", "dark"] = Field(
         "auto",
-        description="Whether objects are brighter or darker than their surround; auto settles it from the images.",
+        description="Are objects brighter or darker than their surround? auto settles it from the images.",
     )
     epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
     seed: int = Field(0, ge=0, lt=2**32, description="Same seed, same device: the same masks.")
@@ -67,7 +67,7 @@ class IGTTConfig(BaseModel):
     base_channels: int = Field(16, ge=4, le=128, description="Channels of light-unet at full resolution.")
     inputs: Literal["multiscale", "zscore"] = Field(
         "multiscale",
-        description="What the network sees: intensity, its logarithm and local contrast at two scales, or intensity only.",
+        description="What the network sees: intensity, its logarithm and local contrast at two scales; or intensity.",
     )
 
     start: Literal["fusion", "contrast", "otsu", "black"] = Field(
@@ -102,7 +102,7 @@ class IGTTConfig(BaseModel):
         40,
         ge=1,
         le=100_000,
-        description="Optimiser steps a round; with few the network has not learned its labels yet.",
+        description="Optimiser steps a round; with too few the network has not learned its labels.",
     )
     batch_size: int = Field(4, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
     patch_size: int = Field(256, ge=32, le=4096, description="Side of patches and tiles in pixels, a multiple of 32.")
@@ -110,7 +110,7 @@ class IGTTConfig(BaseModel):
         0.99,
         gt=0,
         le=1,
-        description="Stop once the masks of two rounds in a row agree with the ones before by this Dice; 1 never stops.",
+        description="Stop once two rounds in a row changed the masks no more than this Dice; 1 never stops.",
     )
 
     @field_validator("patch_size")

@@ -82,8 +82,13 @@ class PseudoLabels:
         return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
 
     def correct(self, corrections: Mapping[int, np.ndarray]) -> None:
-        """Lock pixels from now on: 0 and 1 hold in masks and labels, 255 leaves the pixel free."""
-        self.corrections = dict(corrections)
+        """Lock pixels from now on: 0 and 1 hold in masks and labels, 255 adds nothing to what was locked before."""
+        for index, pixels in corrections.items():
+            before = self.corrections.get(index, pixels)
+            self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
+        self._lock()
+
+    def _lock(self) -> None:
         for index, pixels in self.corrections.items():
             for arrays in (self.masks, self.labels):
                 if arrays:
@@ -122,4 +127,4 @@ class PseudoLabels:
     def _extract(self) -> None:
         c = self.config
         self.labels = [extract(m, self.rng, c.extraction, c.keep, c.radius) for m in self.masks]
-        self.correct(self.corrections)
+        self._lock()

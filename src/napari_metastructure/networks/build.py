@@ -26,10 +26,6 @@ class NetworkSpec(BaseModel):
     base_channels: int = Field(16, ge=1)
 
 
-STRIDES: dict[str, int] = {"light-unet": 8, "unet": 32, "deeplabv3plus": 32}
-"""Sides of the input must be multiples of this."""
-
-
 def build(spec: NetworkSpec, seed: int, encoder_weights: str | None = None) -> nn.Module:
     """Build a network with reproducible initial weights.
 
@@ -82,16 +78,20 @@ def _smp(spec: NetworkSpec, encoder_weights: str | None) -> nn.Module:
         ) from error
 
 
+def has_statistics(network: nn.Module) -> bool:
+    """Whether a network holds running statistics of batch normalisation."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+
+
 def refresh_statistics(network: nn.Module, batches: list[Tensor]) -> None:
     """Recompute the running statistics of batch normalisation from these images, for the weights of now.
 
     They lag behind the weights while training; a network that relabels its own images with stale statistics
-    writes nonsense. Networks without batch normalisation are left alone.
+    writes nonsense.
 
     Parameters
     ----------
     batches : list of (N, C, Y, X) tensors
         On the network's device.
     """
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
-        torch.optim.swa_utils.update_bn(batches, network)
+    torch.optim.swa_utils.update_bn(batches, network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class Control:
         self._go.set()
         self._lock = threading.Lock()
         self._corrections: dict[int, np.ndarray] = {}
+        self.paused_seconds = 0.0
+        """Time the job has spent waiting in `checkpoint`."""
 
     @property
     def stopped(self) -> bool:
@@ -72,6 +75,9 @@ class Control:
 
     def checkpoint(self) -> None:
         """Wait while paused, then raise `Stopped` if stopped."""
-        self._go.wait()
+        if not self._go.is_set():
+            began = time.perf_counter()
+            self._go.wait()
+            self.paused_seconds += time.perf_counter() - began
         if self._stop.is_set():
             raise Stopped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -26,21 +26,23 @@ def make_optimizer(network: nn.Module, name: OptimizerName, learning_rate: float
 class Trainer:
     """Takes optimiser steps; halves the batch where memory runs out and goes on.
 
-    Attributes
-    ----------
-    warnings : list of str
-        Sentences for the user that came up since the caller last emptied it.
+    A `RunFailed` says what could not be helped.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Loss
     device: torch.device
-    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
         self._parts = 1
+        self._warnings: list[str] = []
+
+    def take_warnings(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        taken, self._warnings = self._warnings, []
+        return taken
 
     def step(self, inputs: Tensor, labels: Tensor) -> float:
         """Train on one batch and return its loss.
