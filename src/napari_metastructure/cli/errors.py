@@ -57,11 +57,9 @@ def _wish(model: type[BaseModel], name: str, error: Any) -> str:
 
 def _bounds(model: type[BaseModel], name: str) -> str:
     """The range of a field in words: " from 1 to 10000"."""
-    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
-    found = {}
-    for rule in model.model_fields[name].metadata if name in model.model_fields else ():
-        found.update({key: getattr(rule, key) for key in words if hasattr(rule, key)})
-    low = " ".join(f"{words[k]} {found[k]}" for k in ("ge", "gt") if k in found)
-    high = " ".join(f"{words[k]} {found[k]}" for k in ("le", "lt") if k in found)
-    joint = " and " if high.startswith("below") or low.startswith("above") else " "
-    return f" {joint.join(part for part in (low, high) if part)}" if low or high else ""
+    if name not in model.model_fields:
+        return ""
+    words = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
+    rules = model.model_fields[name].metadata
+    found = [f"{words[k]} {getattr(r, k)}" for k in words for r in rules if getattr(r, k, None) is not None]
+    return " " + " and ".join(found) if found else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from napari_metastructure.errors import InputError
@@ -28,7 +28,7 @@ def save_model(path: Path, network: nn.Module, spec: NetworkSpec, use: dict[str,
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     facts = {"format": FORMAT, "network": spec.model_dump_json(), "use": json.dumps(use)}
     with replacing(path) as beside:
-        save_file(state, beside, metadata=facts)
+        beside.write_bytes(save(state, metadata=facts))  # its own file writer makes files only the owner may read
     return path
 
 

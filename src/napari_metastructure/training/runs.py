@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -77,8 +78,10 @@ class RunFolder:
 
     def write_last(self, state: dict[str, Any]) -> Path:
         """Write the state to resume from."""
-        with replacing(self.last) as beside:
-            torch.save({"format": FORMAT, **state}, beside)
+        whole = io.BytesIO()
+        torch.save({"format": FORMAT, **state}, whole)
+        with replacing(self.last) as beside:  # torch's own file writer hides a full disk in a RuntimeError
+            beside.write_bytes(whole.getbuffer())
         return self.last
 
     def read_last(self, device: torch.device) -> dict[str, Any]:
