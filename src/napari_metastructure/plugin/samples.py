@@ -51,12 +51,10 @@ def _open(name: str, title: str) -> list[LayerDataTuple]:
         "scale": image.scale,
         "units": image.units,
         "axis_labels": tuple(image.axes.lower()),
+        # Not under the plugin's own key: that marks results, which the widgets do not offer as images.
         "metadata": {
-            "napari-metastructure": {
-                "sample": name,
-                "made by": f"napari_metastructure.images.simulate, see {folder / 'README.md'}",
-                "mask": str(folder / "masks" / f"{name}.tif"),
-            }
+            "simulated by": f"napari_metastructure.images.simulate, see {folder / 'README.md'}",
+            "mask": str(folder / "masks" / f"{name}.tif"),
         },
     }
     return [(image.data, attributes, "image")]

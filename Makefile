@@ -1,0 +1,89 @@
+# make demo: napari on a sample with the widget docked.   make test: everything CI checks.
+# Both set up what they need on a fresh Debian with Python 3.11; a second call is quick.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+# What pip is asked for first, e.g. TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
+PYTEST := $(BIN)/python -m pytest
+XVFB := xvfb-run -a -s "-screen 0 1440x900x24"
+# Two threads of torch on two cores already slow down a test run; the viewers draw in software.
+CHECK_ENV := OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1
+STEPS := lint types unit plugin-pyqt5 plugin-pyqt6
+
+.PHONY: help demo test $(STEPS) samples manifest wheel-check clean
+help:
+	@sed -n 's/^# make/make/p; s/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
+
+# ---- set-up: one stamp per set of packages, inside the environment it speaks of --------------------
+
+$(BIN)/python:
+	@scripts/system_libraries.sh "$(PYTHON)"
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=...")'
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.has-torch: | $(BIN)/python
+	@echo "Installing PyTorch ($(TORCH)), the largest part: a few minutes the first time"
+	$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.has-demo: pyproject.toml $(VENV)/.has-torch
+	$(PIP) -e ".[pyqt5]"
+	@touch $@
+
+$(VENV)/.has-test: pyproject.toml $(VENV)/.has-torch
+	$(PIP) -e ".[pyqt5,pyqt6,test]"
+	@touch $@ $(VENV)/.has-demo
+
+# ---- what people call ---------------------------------------------------------------------------------
+
+demo: $(VENV)/.has-demo ## open napari on the ER sample; without a display, run it and write demo/
+	@scripts/system_libraries.sh "$(BIN)/python"
+	@if [[ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" || "$$(uname)" != Linux ]]; then \
+	  QT_API=pyqt5 $(BIN)/python scripts/demo.py; \
+	else \
+	  echo "No display: the same under Xvfb, with a short run, written to demo/"; \
+	  LIBGL_ALWAYS_SOFTWARE=1 QT_API=pyqt5 $(XVFB) $(BIN)/python scripts/demo.py --record demo; \
+	fi
+
+test: $(VENV)/.has-test ## every check, each to its end; the exit code says whether all passed
+	@failed=(); for step in $(STEPS); do $(MAKE) --no-print-directory $$step || failed+=($$step); done; \
+	if (($${#failed[@]})); then echo "make test: FAILED in $${failed[*]}"; exit 1; fi; \
+	echo "make test: all of $(STEPS) passed"
+
+lint: $(VENV)/.has-test ## ruff
+	@echo "== lint"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.has-test ## mypy
+	@echo "== types"
+	$(BIN)/mypy
+
+unit: $(VENV)/.has-test ## tests that need no screen
+	@echo "== unit tests"
+	$(CHECK_ENV) $(PYTEST) tests --ignore=tests/plugin
+
+plugin-pyqt5 plugin-pyqt6: plugin-%: $(VENV)/.has-test ## plugin tests in real viewers on one Qt binding
+	@NEEDS_XVFB=1 scripts/system_libraries.sh "$(BIN)/python"
+	@echo "== plugin tests on $*"
+	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) tests/plugin
+
+samples: $(VENV)/.has-demo ## make sample_data/ anew
+	$(BIN)/python scripts/make_samples.py
+
+manifest: ## copy the package's manifest to the top
+	cp src/napari_metastructure/napari.yaml napari.yaml
+
+wheel-check: $(VENV)/.has-test ## build the wheel and try it in a clean environment
+	scripts/check_wheel.sh $(VENV)
+
+clean: ## remove what the above made, the environment too
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -1,0 +1,85 @@
+"""Open napari on the simulated endoplasmic reticulum with the iGTT widget docked and ready.
+
+``--record FOLDER`` needs nobody in front of it: the widget runs for a few epochs, then the mask, the run folder
+and a screenshot are written there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+from qtpy.QtCore import QEventLoop, QTimer
+
+if TYPE_CHECKING:
+    from napari_metastructure.plugin.igtt_widget import IGTTWidget
+
+PLUGIN = "napari-metastructure"
+WIDGET = "iGTT (segment without labels)"
+TIMEOUT = 10 * 60  # seconds
+
+
+def open_demo(show: bool = True) -> tuple[napari.Viewer, IGTTWidget]:
+    """A viewer with the sample and the widget, both opened as its menus do."""
+    viewer = napari.Viewer(title="napari-metastructure demo", show=show)
+    viewer.open_sample(PLUGIN, "er")
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    return viewer, widget
+
+
+def record(folder: Path, epochs: int) -> None:
+    """Run the widget on the sample and write what came of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    viewer, widget = open_demo()
+    viewer.window._qt_window.resize(1440, 860)
+    widget.settings.main.fill({"epochs": epochs})
+    run_folder = _unused(folder / "run")
+    widget.folder.set(run_folder)
+    print(f"Running {epochs} epochs on {[layer.name for layer in widget.picker.chosen()]} ...", flush=True)
+
+    loop = QEventLoop()
+    widget.finished.connect(loop.quit)
+    QTimer.singleShot(TIMEOUT * 1000, loop.quit)
+    if not widget.start():
+        sys.exit("The run did not start; the message above says why.")
+    loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+    if widget.running or widget.result is None:
+        widget.stop()
+        sys.exit(f"The run failed: {widget.failure or f'not finished after {TIMEOUT} s'}")
+    print(widget.result.reason)
+
+    masks = widget.save_mask(folder / "er_mask.tif")
+    picture = folder / "screenshot.png"
+    viewer.screenshot(str(picture), canvas_only=False, flash=False)
+    for what, path in (("mask", masks[0]), ("run folder", run_folder), ("screenshot", picture)):
+        print(f"{what}: {path}")
+    viewer.close()
+
+
+def _unused(folder: Path) -> Path:
+    """The folder, or a numbered one beside it, so that no earlier run is written over."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--record", type=Path, metavar="FOLDER", help="run by itself and write the results there")
+    parser.add_argument("--epochs", type=int, default=3, help="how many epochs --record runs (default: 3)")
+    options = parser.parse_args()
+    if options.record:
+        record(options.record, options.epochs)
+    else:
+        open_demo()
+        napari.run()
+
+
+if __name__ == "__main__":
+    main()
