@@ -16,7 +16,7 @@ from napari_metastructure.training.events import BatchFinished, EpochFinished, S
 if TYPE_CHECKING:
     import napari
 
-HEIGHT = 118
+HEIGHT = 108
 LOSS, AGREEMENT, SCORE = "#ff8c42", "#2fb6d6", "#b07cff"
 
 
@@ -35,7 +35,7 @@ class Curves(QWidget):
             "Threshold score",
             "Score of each candidate threshold on the image on screen; the line marks the one taken.",
         )
-        self.agreement.setYRange(0, 1)
+        self.agreement.setYRange(0, 1.02)
         self.agreement.setLimits(yMin=-0.05, yMax=1.05)
         self.score.setXRange(0, 1)
         thin = pg.mkPen(_faint(LOSS), width=1)
@@ -64,6 +64,11 @@ class Curves(QWidget):
         for curve in (self._steps, self._loss, self._agreement, self._score):
             curve.setData([], [])
         self._chosen.setVisible(False)
+
+    def begin(self, epochs: int) -> None:
+        """Show the epochs of a run from 0 to its last, so that the curves grow into their frame."""
+        for plot in (self.loss, self.agreement):
+            plot.setXRange(0, max(epochs, 1))
 
     def add_batches(self, batches: Sequence[BatchFinished]) -> None:
         """Append training steps; an epoch's last step falls on its number."""

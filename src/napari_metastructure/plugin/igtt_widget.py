@@ -19,6 +19,7 @@ from napari_metastructure.plugin.igtt_layout import IGTTLayout
 from napari_metastructure.plugin.layers import RunLayers
 from napari_metastructure.plugin.runner import Runner
 from napari_metastructure.plugin.sources import Source, sources_of
+from napari_metastructure.plugin.two_llvms import keep_triton_out
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -214,6 +215,7 @@ class IGTTWidget(IGTTLayout):
         match event:
             case RunStarted():
                 self.progress.begin(event)
+                self.curves.begin(event.epochs)
             case EpochFinished():
                 self._scores.append(event.curves)
                 self.layers.add(event)
@@ -312,6 +314,7 @@ class IGTTWidget(IGTTLayout):
 
 
 def _find_devices() -> list[Any]:
+    keep_triton_out()
     from napari_metastructure.networks.device import list_devices
 
     return list_devices()
@@ -331,6 +334,7 @@ def _job(
     """What the thread does; planes that were not read yet are read (and checked) there."""
 
     def job() -> Iterator[Event]:
+        keep_triton_out()
         from napari_metastructure.igtt.iterate import iterate
 
         names = [name for source in sources for name in source.names()]

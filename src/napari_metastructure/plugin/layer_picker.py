@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 ROLE = Qt.ItemDataRole.UserRole
-ROWS = 3
-"""Rows in sight; the list scrolls beyond."""
+MOST_ROWS = 4
+"""The list grows to this many rows and scrolls beyond."""
 
 
 class LayerPicker(QListWidget):
@@ -29,7 +29,6 @@ class LayerPicker(QListWidget):
         super().__init__(parent)
         self.viewer = viewer
         self.setToolTip(tooltip("Images to segment together: 2D, or T/Z stacks, taken slice by slice."))
-        self.setFixedHeight(ROWS * self.fontMetrics().height() * 3 // 2 + 8)
         self._named: list[Layer] = []
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
@@ -84,6 +83,8 @@ class LayerPicker(QListWidget):
                 on = any(layer is other for other in chosen)
                 item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
                 layer.events.name.connect(self._refresh)
+        rows = min(max(len(layers), 1), MOST_ROWS)
+        self.setFixedHeight(rows * self.fontMetrics().height() * 3 // 2 + 8)
 
 
 def _offered(layer: Layer) -> bool:

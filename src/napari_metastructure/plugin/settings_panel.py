@@ -49,7 +49,9 @@ class SettingsPanel(QWidget):
             form = ModelForm(IGTTConfig, fields)
             group = QCollapsible(name, expandedIcon="▾", collapsedIcon="▸")
             group.setDuration(0)
-            group.content().layout().setContentsMargins(8, 0, 0, 0)
+            group.layout().setContentsMargins(0, 0, 0, 0)
+            group.layout().setSpacing(0)
+            group.content().layout().setContentsMargins(12, 4, 0, 4)
             group.addWidget(form)
             group.setToolTip(tooltip(f"{name}: {', '.join(form.editors).replace('_', ' ')}."))
             layout.addWidget(group)
@@ -108,7 +110,8 @@ class SettingsPanel(QWidget):
 
 def _groups() -> dict[str, list[str]]:
     """Every field that is not in sight, by group; one that no group knows comes under More."""
-    groups = {group: [name for name in names if name in IGTTConfig.model_fields] for group, names in GROUPS.items()}
+    fields = IGTTConfig.model_fields
+    groups = {group: [name for name in names if name in fields] for group, names in GROUPS.items()}
     placed = {*MAIN, *(name for names in groups.values() for name in names)}
-    groups["More"] = [name for name in IGTTConfig.model_fields if name not in placed]
+    groups["More"] = [name for name in fields if name not in placed]
     return {group: names for group, names in groups.items() if names}
