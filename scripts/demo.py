@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import napari
 from qtpy.QtCore import QEventLoop, QTimer
 
+from napari_metastructure.training.events import EpochFinished, Event
+
 if TYPE_CHECKING:
     from napari_metastructure.plugin.igtt_widget import IGTTWidget
 
@@ -43,10 +45,11 @@ def record(folder: Path, epochs: int) -> None:
 
     loop = QEventLoop()
     widget.finished.connect(loop.quit)
+    widget.runner.told.connect(_say)
     QTimer.singleShot(TIMEOUT * 1000, loop.quit)
     if not widget.start():
         sys.exit("The run did not start; the message above says why.")
-    loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+    loop.exec()
     if widget.running or widget.result is None:
         widget.stop()
         sys.exit(f"The run failed: {widget.failure or f'not finished after {TIMEOUT} s'}")
@@ -58,6 +61,11 @@ def record(folder: Path, epochs: int) -> None:
     for what, path in (("mask", masks[0]), ("run folder", run_folder), ("screenshot", picture)):
         print(f"{what}: {path}")
     viewer.close()
+
+
+def _say(event: Event) -> None:
+    if isinstance(event, EpochFinished):
+        print(f"epoch {event.epoch}: {event.foreground:.1%} foreground, {event.seconds:.0f} s", flush=True)
 
 
 def _unused(folder: Path) -> Path:
