@@ -168,6 +168,9 @@ class _Run:
                 yield from self.journal.save(self.trainer, self.labels, self.rng, last=False)
         except Stopped:
             stopped = True
+        if not self.journal.rows:
+            yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
+            return
         yield from self.journal.save(self.trainer, self.labels, self.rng, last=True)
         if self.folder:
             yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))

@@ -120,7 +120,7 @@ class Finished:
     epoch : int
         The epoch whose masks these are.
     masks, probabilities
-        As in `EpochFinished`: the result.
+        As in `EpochFinished`: the result. Empty if the run was stopped before there was a first mask.
     """
 
     stopped: bool

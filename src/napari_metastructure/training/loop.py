@@ -74,7 +74,7 @@ class Trainer:
             )
         self._parts *= 2
         size = max(1, batch // self._parts)
-        self.warnings.append(
+        self._warnings.append(
             f"Out of memory on {self.device}: going on with {size} instead of {batch} patches at once."
         )
 

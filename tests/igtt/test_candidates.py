@@ -1,0 +1,76 @@
+"""The candidate search against Algorithm 1 done by brute force."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from skimage.filters import threshold_otsu
+
+from napari_metastructure.igtt.candidates import scores, search, thresholds
+
+CRITERIA = ("dmi", "correlation", "iou", "bce")
+
+probabilities = arrays(np.float32, (7, 9), elements=st.floats(0, 1, width=32))
+
+
+def brute_force(p: np.ndarray, t: float, criterion: str) -> float:
+    """One score the slow way: the mask is made, eq. (5) is multiplied out."""
+    p = p.ravel().astype(np.float64)
+    s = (p > t).astype(np.float64)
+    if criterion == "dmi":
+        q = np.stack([p, 1 - p]) @ np.stack([s, 1 - s]).T
+        det = np.linalg.det(q) / p.size**2
+        return np.log(det) if det > 1e-12 else -np.inf
+    if not 0 < s.sum() < s.size:
+        return -np.inf
+    if criterion == "correlation":
+        return np.corrcoef(p, s)[0, 1] if p.std() > 0 else -np.inf
+    if criterion == "iou":
+        return (p * s).sum() / (p.sum() + s.sum() - (p * s).sum())
+    q = np.clip(p, 1e-12, 1 - 1e-12)
+    return np.mean(s * np.log(q) + (1 - s) * np.log1p(-q))
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@given(p=probabilities)
+def test_scores_are_those_of_the_masks_made_one_by_one(p, criterion):
+    t = thresholds(p, 30)
+    expected = np.array([brute_force(p, x, criterion) for x in t])
+    found = scores(p, t, criterion)
+    sure = expected > -20  # a determinant that rounding alone makes nonzero is no score
+    np.testing.assert_allclose(found[sure], expected[sure], rtol=1e-6, atol=1e-6)
+    assert (found[np.isneginf(expected)] < -20).all()
+
+
+@given(p=probabilities)
+def test_the_exact_dmi_threshold_is_the_mean_and_no_mask_beats_it(p):
+    curve = search(p, "dmi", "exact")
+    if p.min() == p.max():
+        return
+    assert curve.chosen == pytest.approx(p.mean(dtype=np.float64))
+    best = max(brute_force(p, float(t), "dmi") for t in np.unique(p))
+    assert brute_force(p, curve.chosen, "dmi") >= best - 1e-6 or best == -np.inf
+
+
+def test_the_correlation_threshold_is_otsus():
+    rng = np.random.default_rng(0)
+    p = np.clip(np.concatenate([rng.normal(0.2, 0.05, 9000), rng.normal(0.7, 0.1, 1000)]), 0, 1).reshape(100, 100)
+    assert search(p, "correlation", "exact").chosen == pytest.approx(threshold_otsu(p, nbins=1024), abs=0.01)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@given(p=probabilities, k=st.integers(2, 40))
+def test_the_grid_search_takes_the_best_of_its_k_thresholds(p, criterion, k):
+    curve = search(p, criterion, "grid", k)
+    assert curve.thresholds.shape == curve.scores.shape == (k,)
+    assert curve.chosen == curve.thresholds[np.argmax(curve.scores)]
+    assert curve.thresholds[0] == p.min() and curve.thresholds[-1] == p.max()
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("method", ["grid", "exact"])
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
+def test_a_constant_probability_gives_an_empty_mask(criterion, method, value):
+    p = np.full((5, 6), value, np.float32)
+    assert not (p > search(p, criterion, method).chosen).any()

@@ -1,0 +1,264 @@
+"""Algorithm 1 from end to end, on images that take a second."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.training.control import Control
+from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved
+from napari_metastructure.training.metrics import dice
+
+
+def epochs(events):
+    return [e for e in events if isinstance(e, EpochFinished)]
+
+
+def test_the_events_of_a_run(blobs, quick):
+    images, masks = blobs
+    copies = [i.copy() for i in images]
+    events = list(iterate(images, quick))
+    assert isinstance(events[0], RunStarted) and events[0].objects == "bright" and events[0].images == 2
+    assert isinstance(events[-1], Finished) and not events[-1].stopped and events[-1].epoch == 2
+    assert [e.epoch for e in epochs(events)] == [0, 1, 2]
+    assert [(e.epoch, e.batch) for e in events if isinstance(e, BatchFinished)] == [
+        (epoch, batch) for epoch in (1, 2) for batch in (1, 2, 3, 4)
+    ]
+    for event in epochs(events):
+        for image, mask, label, p, curve in zip(
+            images, event.masks, event.labels, event.probabilities, event.curves, strict=True
+        ):
+            assert mask.shape == label.shape == p.shape == image.shape
+            assert mask.dtype == label.dtype == np.uint8 and p.dtype == np.float32
+            np.testing.assert_array_equal(mask, p > curve.chosen)
+    assert all(dice(m, truth) > 0.75 for m, truth in zip(events[-1].masks, masks, strict=True))
+    for image, copy in zip(images, copies, strict=True):
+        np.testing.assert_array_equal(image, copy)
+
+
+def test_same_seed_same_masks_and_another_seed_others(blobs, quick):
+    first, second = (list(iterate(blobs[0], quick))[-1] for _ in range(2))
+    other = list(iterate(blobs[0], quick.model_copy(update={"seed": 1})))[-1]
+    for a, b, c in zip(first.probabilities, second.probabilities, other.probabilities, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
+
+
+def test_dark_objects_are_found_as_well_as_bright_ones(blobs, quick):
+    images = [200 - i for i in blobs[0]]
+    dark = list(iterate(images, quick.model_copy(update={"objects": "dark"})))
+    bright = list(iterate(blobs[0], quick.model_copy(update={"objects": "bright"})))
+    assert dark[0].objects == "dark"
+    for a, b in zip(dark[-1].masks, bright[-1].masks, strict=True):
+        assert dice(a, b) > 0.99
+
+
+def test_the_paper_preset_starts_black_and_ends_upright(blobs):
+    config = IGTTConfig.from_preset("paper", epochs=3, steps_per_epoch=6, device="cpu", patch_size=64, batch_size=2)
+    events = epochs(iterate(blobs[0], config))
+    assert not any(m.any() for m in events[0].masks)
+    assert len(events[-1].curves[0].thresholds) == 30
+    assert events[-1].curves[0].chosen in events[-1].curves[0].thresholds
+    for image, p in zip(blobs[0], events[-1].probabilities, strict=True):
+        assert np.corrcoef(image.ravel(), p.ravel())[0, 1] > 0
+
+
+@pytest.mark.parametrize("network", ["unet", "deeplabv3plus"])
+def test_networks_of_smp(blobs, quick, network):
+    config = quick.model_copy(update={"network": network, "epochs": 1, "steps_per_epoch": 2, "patch_size": 64})
+    final = list(iterate(blobs[0], config))[-1]
+    assert all(np.isfinite(p).all() for p in final.probabilities)
+
+
+@pytest.mark.parametrize("extraction", ["none", "skeleton", "width"])
+def test_ems_is_a_choice(blobs, quick, extraction):
+    config = quick.model_copy(update={"extraction": extraction, "epochs": 1})
+    label = epochs(iterate(blobs[0], config))[-1].labels[0]
+    assert (label == 255).any() == (extraction == "width")
+
+
+def test_planes_smaller_than_the_stride_and_larger_than_a_patch(quick):
+    rng = np.random.default_rng(0)
+    images = [rng.random((9, 11)), rng.random((40, 100))]
+    final = list(iterate(images, quick.model_copy(update={"patch_size": 32, "epochs": 1})))[-1]
+    assert [m.shape for m in final.masks] == [(9, 11), (40, 100)]
+
+
+def test_it_stops_by_itself_when_the_masks_no_longer_change(blobs, quick):
+    config = quick.model_copy(update={"epochs": 50, "stop_agreement": 0.5})
+    final = list(iterate(blobs[0], config))[-1]
+    assert final.epoch == 2 and not final.stopped and "no longer change" in final.reason
+
+
+def test_stop_ends_within_one_batch_and_keeps_the_last_masks(blobs, quick):
+    control, events = Control(), []
+    for event in iterate(blobs[0], quick, control):
+        events.append(event)
+        if isinstance(event, BatchFinished) and (event.epoch, event.batch) == (2, 2):
+            control.stop()
+    assert isinstance(events[-1], Finished) and events[-1].stopped and events[-1].epoch == 1
+    assert sum(isinstance(e, BatchFinished) for e in events) == 6
+    np.testing.assert_array_equal(events[-1].masks[0], epochs(events)[-1].masks[0])
+
+
+def test_stopping_before_the_start_is_done_still_finishes(blobs, quick):
+    control = Control()
+    control.stop()
+    events = list(iterate(blobs[0], quick, control))
+    assert isinstance(events[-1], Finished) and events[-1].stopped and events[-1].masks == ()
+
+
+def test_pause_holds_the_run_and_its_clock(blobs, quick):
+    control, seen = Control(), []
+    control.pause()
+    thread = threading.Thread(target=lambda: seen.extend(iterate(blobs[0], quick, control)))
+    thread.start()
+    time.sleep(1.0)
+    assert not any(isinstance(e, BatchFinished) for e in seen)
+    control.resume()
+    thread.join(60)
+    assert isinstance(seen[-1], Finished)
+    assert control.paused_seconds > 0.5
+    assert epochs(seen)[0].seconds_outside <= epochs(seen)[0].seconds
+
+
+def test_the_run_folder(blobs, quick, tmp_path):
+    events = list(iterate(blobs[0], quick, folder=tmp_path / "run", names=["a", "b"]))
+    folder = tmp_path / "run"
+    assert sorted(p.name for p in folder.iterdir()) == ["last.pt", "metrics.csv", "model.safetensors", "run.yaml"]
+    facts = yaml.safe_load((folder / "run.yaml").read_text())
+    assert IGTTConfig(**facts["config"]) == quick
+    assert [i["name"] for i in facts["inputs"]] == ["a", "b"]
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 4 and rows[0].startswith("epoch,loss,agreement,foreground")
+    assert {e.path.name for e in events if isinstance(e, Saved)} == {p.name for p in folder.iterdir()}
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_masks(blobs, quick, tmp_path):
+    config = quick.model_copy(update={"epochs": 3})
+    whole = list(iterate(blobs[0], config, folder=tmp_path / "whole"))[-1]
+    cut = iterate(blobs[0], config, folder=tmp_path / "cut")
+    for event in cut:  # leave it as a killed program would: nothing more is saved
+        if isinstance(event, BatchFinished) and (event.epoch, event.batch) == (2, 3):
+            break
+    del cut
+    resumed = list(iterate(blobs[0], config, folder=tmp_path / "cut", resume=True))
+    assert resumed[0].resumed_epoch == 1
+    for a, b in zip(whole.probabilities, resumed[-1].probabilities, strict=True):
+        np.testing.assert_array_equal(a, b)
+    same = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "cut")]
+    assert [r.split(",")[:4] for r in same[0]] == [r.split(",")[:4] for r in same[1]]
+
+
+def test_a_finished_run_goes_on_for_more_epochs(blobs, quick, tmp_path):
+    list(iterate(blobs[0], quick, folder=tmp_path))
+    more = list(iterate(blobs[0], quick.model_copy(update={"epochs": 3}), folder=tmp_path, resume=True))
+    assert [e.epoch for e in epochs(more)] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "change, word", [({"seed": 5}, "seed"), ({"learning_rate": 0.5}, "learning_rate")]
+)
+def test_a_resume_with_other_settings_is_refused(blobs, quick, tmp_path, change, word):
+    list(iterate(blobs[0], quick.model_copy(update={"epochs": 1}), folder=tmp_path))
+    with pytest.raises(InputError, match=word):
+        list(iterate(blobs[0], quick.model_copy(update=change), folder=tmp_path, resume=True))
+
+
+def test_a_resume_of_other_images_of_nothing_and_of_rubbish_is_refused(blobs, quick, tmp_path):
+    with pytest.raises(InputError, match="nothing to resume"):
+        list(iterate(blobs[0], quick, folder=tmp_path, resume=True))
+    (tmp_path / "last.pt").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="last.pt"):
+        list(iterate(blobs[0], quick, folder=tmp_path, resume=True))
+    list(iterate(blobs[0], quick.model_copy(update={"epochs": 1}), folder=tmp_path / "one"))
+    with pytest.raises(InputError, match="other images"):
+        list(iterate(blobs[0][:1], quick, folder=tmp_path / "one", resume=True))
+
+
+def test_corrections_hold_and_guide(blobs, quick):
+    painted = np.full(blobs[0][0].shape, 255, np.uint8)
+    painted[:10, :30], painted[30:40, 40:] = 1, 0
+    control = Control()
+    for event in iterate(blobs[0], quick, control):
+        if isinstance(event, EpochFinished) and event.epoch == 1:
+            control.correct(0, painted)
+    locked = painted != 255
+    np.testing.assert_array_equal(event.masks[0][locked], painted[locked])
+    from_start = list(iterate(blobs[0], quick, corrections={0: painted}))
+    for event in epochs(from_start):
+        np.testing.assert_array_equal(event.masks[0][locked], painted[locked])
+        np.testing.assert_array_equal(event.labels[0][locked], painted[locked])
+
+
+def test_corrections_survive_a_resume(blobs, quick, tmp_path):
+    painted = np.full(blobs[0][1].shape, 255, np.uint8)
+    painted[:20] = 1
+    list(iterate(blobs[0], quick.model_copy(update={"epochs": 1}), folder=tmp_path, corrections={1: painted}))
+    final = list(iterate(blobs[0], quick, folder=tmp_path, resume=True))[-1]
+    assert final.masks[1][:20].all()
+
+
+def test_start_masks_are_where_a_run_starts(blobs, quick):
+    masks = [np.zeros(i.shape, np.uint8) for i in blobs[0]]
+    masks[0][10:30, 10:30] = masks[1][5:9] = 1
+    start = epochs(iterate(blobs[0], quick, start_masks=masks))[0]
+    for a, b in zip(start.masks, masks, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"start_masks": [np.zeros((5, 5))]},
+        {"start_masks": [np.zeros((5, 5)), np.zeros((5, 5))]},
+        {"corrections": {0: np.zeros((5, 5), np.uint8)}},
+        {"corrections": {7: np.zeros((64, 80), np.uint8)}},
+    ],
+)
+def test_masks_that_fit_no_image_are_refused(blobs, quick, arguments):
+    with pytest.raises(InputError):
+        list(iterate(blobs[0], quick, **arguments))
+
+
+@pytest.mark.parametrize(
+    "image", [np.full((32, 32), 3), np.full((32, 32), np.nan), np.zeros((1, 1)), np.zeros((4, 4, 4)), np.zeros((3, 400))]
+)
+def test_images_that_cannot_be_used_are_named_before_anything_starts(quick, image, tmp_path):
+    with pytest.raises(InputError, match="the bad one"):
+        next(iterate([image], quick, names=["the bad one"], folder=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_image_and_no_such_device(blobs, quick):
+    with pytest.raises(InputError, match="no image"):
+        next(iterate([], quick))
+    with pytest.raises(InputError, match="cuda:99"):
+        next(iterate(blobs[0], quick.model_copy(update={"device": "cuda:99"})))
+
+
+def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch):
+    from napari_metastructure.igtt import iterate as module
+
+    monkeypatch.setitem(module.LOSSES, "bce", lambda logits, labels: logits.sum() * float("nan"))
+    with pytest.raises(RunFailed, match="learning rate"):
+        list(iterate(blobs[0], quick))
+
+
+def test_on_real_images_the_default_beats_otsu(real_data):
+    from napari_metastructure.igtt.start import start_probability
+    from napari_metastructure.images.files import list_images, planes, read_image
+    from napari_metastructure.images.intensity import orient
+
+    files = list_images([real_data / "er" / "images"])[::6]
+    images = [planes(read_image(f))[0] for f in files]
+    truth = [planes(read_image(real_data / "er" / "masks" / f.name))[0] > 0 for f in files]
+    config = IGTTConfig(epochs=1, steps_per_epoch=12, base_channels=8, batch_size=2, device="cpu")
+    final = list(iterate(images, config))[-1]
+    otsu = np.mean([dice(start_probability(orient(i, "bright"), "otsu"), t) for i, t in zip(images, truth, strict=True)])
+    assert np.mean([dice(m, t) for m, t in zip(final.masks, truth, strict=True)]) > otsu
