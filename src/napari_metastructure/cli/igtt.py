@@ -29,7 +29,9 @@ def _option(field: str, **more: Any) -> Any:
 
 
 def igtt(
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, or folders of them.", show_default=False, readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.", show_default=False)],
     preset: Annotated[
         str | None,
@@ -126,25 +128,34 @@ def _run(outputs: Any, planes: list[np.ndarray], config: IGTTConfig, names: list
     from napari_metastructure.cli.progress import followed
     from napari_metastructure.igtt.iterate import iterate
     from napari_metastructure.training.control import Control
-    from napari_metastructure.training.events import EpochFinished, Finished
+    from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
 
-    console, errors, control = Console(), Console(stderr=True), Control()
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    control, inputs = Control(), [image.source for image in outputs.images]
     history: list[Sequence[np.ndarray]] = []
-    first, last = 0, None
-    inputs = [image.source for image in outputs.images]
+    resumed, last = 0, None
     with stopping_on_interrupt(control):
         events = iterate(planes, config, control, names=names, folder=outputs.folder, inputs=inputs, resume=resume)
         for event in followed(events, console, errors):
-            if isinstance(event, EpochFinished) and "epochs" in outputs.kinds:
-                first = event.epoch if not history else first
-                history.append(event.masks)
-            elif isinstance(event, Finished):
-                last = event
+            match event:
+                case RunStarted():
+                    resumed = event.resumed_epoch
+                    if not resume:  # all is well so far, and --overwrite was given if anything is there
+                        outputs.clear()
+                case EpochFinished() if "epochs" in outputs.kinds:
+                    history.append(event.masks)
+                case Finished():
+                    last = event
         if last is None:  # a job ends with Finished or raises; anything else would lose masks without a word
             raise RuntimeError("the run ended without a result")
-        written = outputs.write(last.masks, last.probabilities)
-        if history:
-            written += outputs.write_epochs(history, before=first)
-    console.print(f"{len(written)} files for {len(outputs.images)} images written to {outputs.folder}", soft_wrap=True)
+        if last.masks:  # a run may be stopped before its first
+            written = outputs.write(last.masks, last.probabilities)
+            if history:
+                written += outputs.write_epochs(history, before=resumed)
+            count = len(outputs.images)
+            images = "1 image" if count == 1 else f"{count} images"
+            console.print(
+                f"{len(written)} files for {images} written to", str(outputs.folder), markup=False, soft_wrap=True
+            )
     if last.stopped:
         raise typer.Exit(INTERRUPTED)

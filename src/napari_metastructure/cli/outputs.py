@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.atomic import cannot_write
 from napari_metastructure.images.axes import stack
 from napari_metastructure.images.files import read_image, stem, write_mask, write_probability
 from napari_metastructure.images.image import Image
+
+_RUN_FILES = ("run.yaml", "last.pt", "metrics.csv", "model.safetensors")
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:
@@ -87,12 +90,27 @@ class Outputs:
         for target in targets:
             if target.resolve() in inputs:
                 raise InputError(f"{target} is an input and would be written over; choose another --out.")
-        there = [p for p in (self.folder / "run.yaml", self.folder / "last.pt", *targets) if p.exists()]
+        there = [p for p in (*(self.folder / n for n in _RUN_FILES), *targets) if p.exists()]
         if there and not overwrite:
             raise InputError(
                 f"{there[0]} is there already; choose another --out, go on with --resume, "
                 "or replace it with --overwrite."
             )
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, so that no file of the folder is of another run than the rest.
+
+        Raises
+        ------
+        InputError
+            If one cannot be removed.
+        """
+        own = [self.path(i, kind) for i in range(len(self.images)) for kind in self.kinds]
+        for path in [*(self.folder / name for name in _RUN_FILES), *own]:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(path, error) from error
 
     def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
         """Write ``<stem>_mask.tif`` (uint8, 0 and 255) and ``<stem>_probability.tif`` (float32)."""

@@ -95,6 +95,8 @@ def _read(path: Path) -> Image:
     image = read_image(path)
     if not set("CS") & set(image.axes):
         return image
+    if "C" in image.axes and image.data.shape[image.axes.index("C")] > 1:
+        raise InputError(f"{path} has several channels; a mask or probability has one.")
     cut = planes(image)
     return stack([p > 0 for p in cut] if "S" in image.axes else cut, like=image)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +105,7 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        for file in _images_in(path) if path.is_dir() else [path]:
+        for file in _images_in(path) if os.path.isdir(path) else [path]:
             if file == path and _kind(path) is None:
                 raise InputError(f"{path} is no image file (TIFF, PNG, JPEG and the like); leave it out or convert it.")
             found.setdefault(file.resolve(), file)
