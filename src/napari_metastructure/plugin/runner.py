@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -89,7 +90,8 @@ class _Pump:
         except MetastructureError as error:
             self.failure = type(error)(str(error))  # a fresh one: the traceback would keep the network alive
         except BaseException as error:  # whatever it is, the widget has to leave its running state
-            log.exception("%s broke", self.what)
+            # as text: a log handler that kept the traceback would keep the network alive with it
+            log.error("%s broke\n%s", self.what, traceback.format_exc())
             self.failure = RunFailed(f"{self.what} broke: {type(error).__name__}: {error}")
 
 

@@ -1,0 +1,87 @@
+"""Layers of all kinds become checked planes, and bad ones one sentence."""
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Points
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.plugin.sources import Source, sources_of
+
+RNG = np.random.default_rng(0)
+
+
+def planes(layer):
+    return list(Source.of(layer).planes())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64, bool])
+def test_a_plane_is_float32_with_the_layers_values(dtype):
+    data = (RNG.random((16, 20)) * 100 - (0 if np.dtype(dtype).kind in "ub" else 50)).astype(dtype)
+    data[0, 0] = 0
+    (plane,) = planes(Image(data))
+    assert plane.dtype == np.float32
+    np.testing.assert_allclose(plane, data.astype(np.float32))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_stacks_are_taken_slice_by_slice(lazy):
+    data = RNG.random((2, 3, 16, 20))
+    layer = Image(da.from_array(data, chunks=(1, 1, 16, 20)) if lazy else data, name="film")
+    source = Source.of(layer)
+    assert source.count == 6
+    assert source.eager is not lazy
+    np.testing.assert_allclose(np.stack(planes(layer)).reshape(data.shape), data, rtol=1e-6)
+    assert source.names()[5] == "film [1, 2]"
+    np.testing.assert_allclose(source.join(planes(layer)), data, rtol=1e-6)
+
+
+def test_multiscale_layers_count_in_full_resolution():
+    data = RNG.random((64, 80))
+    layer = Image([data, data[::2, ::2]], multiscale=True)
+    assert Source.of(layer).shape == (64, 80)
+    np.testing.assert_allclose(planes(layer)[0], data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [3, 4])
+def test_rgb_is_reduced_to_its_luminance(samples):
+    data = RNG.random((16, 20, samples)).astype(np.float32)
+    layer = Image(data, rgb=True)
+    assert Source.of(layer).shape == (16, 20)
+    np.testing.assert_allclose(planes(layer)[0], data[..., :3] @ [0.2125, 0.7154, 0.0721], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (np.full((16, 20), np.nan), "NaN"),
+        (np.where(np.eye(16) > 0, np.inf, 1.0), "infinite"),
+        (np.zeros((16, 20)), "same value"),
+        (np.eye(4), "too few"),
+        (np.zeros((1, 1)), "too few"),
+    ],
+)
+def test_pixels_that_cannot_be_used_are_refused_by_name(data, why):
+    layer = Image(data, name="bad one", contrast_limits=(0, 1))
+    with pytest.raises(InputError, match=f"'bad one'.*{why}"):
+        planes(layer)
+
+
+def test_the_bad_slice_of_a_stack_is_named():
+    data = RNG.random((3, 16, 20))
+    data[1, 2, 2] = np.nan
+    with pytest.raises(InputError, match=r"'stack \[1\]'.*NaN"):
+        planes(Image(data, name="stack", contrast_limits=(0, 1)))
+
+
+@pytest.mark.parametrize("layer", [Labels(np.zeros((16, 20), int), name="x"), Points(np.zeros((1, 2)), name="x")])
+def test_other_kinds_of_layer_are_refused(layer):
+    with pytest.raises(InputError, match=f"'x' is a {type(layer).__name__} layer; choose an Image layer"):
+        sources_of([layer])
+
+
+def test_no_choice_and_mixed_dimensions_are_refused():
+    with pytest.raises(InputError, match="No image layer is chosen"):
+        sources_of([])
+    with pytest.raises(InputError, match="'a' has 2 dimensions and 'b' has 3"):
+        sources_of([Image(np.eye(16), name="a"), Image(np.zeros((3, 16, 16)), name="b")])
