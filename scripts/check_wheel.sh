@@ -14,11 +14,12 @@ ls -l "$work"/dist | awk 'NR > 1 { print $5, $9 }'
 
 "$venv/bin/python" -m venv "$work/clean"
 "$work/clean/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-index "$work"/dist/*.whl
-# Everything of VENV can be imported here but the editable install of the sources (.pth files are read in VENV alone).
-site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+# VENV's libraries come last on the path; its editable install of the sources hangs on a .pth file that only VENV reads.
+paths='import sysconfig; print(sysconfig.get_paths()["purelib"])'
+"$venv/bin/python" -c "$paths" >"$("$work/clean/bin/python" -c "$paths")/borrowed.pth"
 
 cd "$work"
-PYTHONPATH=$site "$work/clean/bin/python" - "$work/clean" <<'PYTHON'
+"$work/clean/bin/python" - "$work/clean" <<'PYTHON'
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
@@ -36,6 +37,7 @@ assert clean in samples.sample_folder().resolve().parents, samples.sample_folder
 manifest = npe2.PluginManifest.from_distribution(name)
 manager = npe2.PluginManager()
 manager.register(manifest)
+manager.activate(name)
 for sample in manifest.contributions.sample_data:
     ((data, attributes, kind),) = sample.open(_registry=manager.commands)
     assert kind == "image" and data.ndim >= 2 and Path(attributes["metadata"]["mask"]).is_file()
@@ -53,6 +55,6 @@ for wanted in ("napari.yaml", "py.typed", "sample_data/README.md"):
     assert f"napari_metastructure/{wanted}" in files, wanted
 print(f"wheel {installed.version}: {len(files)} files, fine")
 PYTHON
-PYTHONPATH=$site "$work/clean/bin/python" -m npe2 validate napari-metastructure
-PYTHONPATH=$site "$work/clean/bin/metastructure" --help >/dev/null
+"$work/clean/bin/python" -m npe2 validate napari-metastructure
+"$work/clean/bin/metastructure" --help >/dev/null
 echo "make wheel-check: passed"

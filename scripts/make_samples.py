@@ -26,15 +26,15 @@ SAMPLES: dict[str, tuple[Simulator, tuple[int, ...]]] = {
 }
 
 
-def make(name: str) -> tuple[Image, Image]:
+def make(name: str) -> tuple[Image, ...]:
     """A sample's image (uint16) and its mask (uint8, 0 and 1), with voxel size."""
     simulator, seeds = SAMPLES[name]
     fields = [simulator(SIZE, np.random.default_rng(seed)) for seed in seeds]
     image, mask = (np.stack(planes) for planes in zip(*fields, strict=True))
-    axes, scale, units = "TYX", (FRAME, VOXEL, VOXEL), ("second", "micrometer", "micrometer")
+    axes, scale, units = "TYX", [FRAME, VOXEL, VOXEL], ["second", "micrometer", "micrometer"]
     if len(seeds) == 1:
         image, mask, axes, scale, units = image[0], mask[0], axes[1:], scale[1:], units[1:]
-    return Image(image, axes, scale, units, name), Image(mask, axes, scale, units, name)
+    return tuple(Image(data, axes, tuple(scale), tuple(units), name) for data in (image, mask))
 
 
 def main(folder: Path) -> None:

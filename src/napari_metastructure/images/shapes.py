@@ -82,7 +82,7 @@ def distance_to_path(shape: tuple[int, ...], path: np.ndarray, window: tuple[sli
 
 def _nearest_seed(shape: tuple[int, int], seeds: np.ndarray) -> np.ndarray:
     """Index of the seed nearest to each pixel."""
-    pixels = np.stack(np.indices(shape), -1).reshape(-1, 2)
+    pixels = np.indices(shape).reshape(2, -1).T
     return cKDTree(seeds).query(pixels)[1].reshape(shape)
 
 
