@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV ?= .venv
 # What pip is asked for first, e.g. TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch
@@ -74,7 +74,8 @@ unit: $(VENV)/.has-test ## tests that need no screen
 plugin-pyqt5 plugin-pyqt6: plugin-%: $(VENV)/.has-test ## plugin tests in real viewers on one Qt binding
 	@NEEDS_XVFB=1 scripts/system_libraries.sh "$(BIN)/python"
 	@echo "== plugin tests on $*"
-	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) tests/plugin
+	@# A test that hangs inside Qt can only be ended from another thread.
+	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread tests/plugin
 
 samples: $(VENV)/.has-demo ## make sample_data/ anew
 	$(BIN)/python scripts/make_samples.py

@@ -24,20 +24,21 @@ WIDGET = "iGTT (segment without labels)"
 TIMEOUT = 10 * 60  # seconds
 
 
-def open_demo(show: bool = True) -> tuple[napari.Viewer, IGTTWidget]:
-    """A viewer with the sample and the widget, both opened as its menus do."""
-    viewer = napari.Viewer(title="napari-metastructure demo", show=show)
+def open_demo(viewer: napari.Viewer) -> IGTTWidget:
+    """Open the sample and dock the widget, both as the menus do; nothing runs yet."""
+    viewer.title = "napari-metastructure demo"
     viewer.open_sample(PLUGIN, "er")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    return viewer, widget
+    return widget
 
 
 def record(folder: Path, epochs: int) -> None:
     """Run the widget on the sample and write what came of it."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    viewer, widget = open_demo()
-    viewer.window._qt_window.resize(1440, 860)
+    viewer = napari.Viewer()
+    viewer.window.resize(1440, 860)
+    widget = open_demo(viewer)
     widget.settings.main.fill({"epochs": epochs})
     run_folder = _unused(folder / "run")
     widget.folder.set(run_folder)
@@ -85,7 +86,7 @@ def main() -> None:
     if options.record:
         record(options.record, options.epochs)
     else:
-        open_demo()
+        open_demo(napari.Viewer())
         napari.run()
 
 
