@@ -1,0 +1,65 @@
+"""Dice, IoU, accuracy and AUC against scikit-learn, and where they are a matter of definition."""
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.training.metrics import accuracy, auc, count, dice, iou
+
+SHAPE = (5, 7)
+labels = arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 255]))
+masks = arrays(bool, SHAPE)
+scores = arrays(np.float32, SHAPE, elements=st.integers(0, 6).map(lambda i: i / 6))  # many ties
+
+
+@settings(deadline=None)
+@given(prediction=masks, truth=labels, probability=scores)
+def test_agree_with_scikit_learn_on_labelled_pixels(prediction, truth, probability):
+    known = truth != 255
+    y, p = (truth[known] == 1), prediction[known]
+    if not known.any():
+        return
+    assert accuracy(prediction, truth) == pytest.approx(sklearn.metrics.accuracy_score(y, p))
+    assert dice(prediction, truth) == pytest.approx(sklearn.metrics.f1_score(y, p, zero_division=1.0))
+    assert iou(prediction, truth) == pytest.approx(sklearn.metrics.jaccard_score(y, p) if (y | p).any() else 1)
+    if 0 < y.sum() < y.size:
+        assert auc(probability, truth) == pytest.approx(sklearn.metrics.roc_auc_score(y, probability[known]))
+    else:
+        assert math.isnan(auc(probability, truth))
+
+
+@given(truth=masks, probability=scores)
+def test_auc_of_the_opposite_score_is_the_complement(truth, probability):
+    if 0 < truth.sum() < truth.size:
+        assert auc(1 - probability, truth) == pytest.approx(1 - auc(probability, truth))
+
+
+def test_two_empty_masks_agree():
+    empty = np.zeros(SHAPE, bool)
+    assert (dice(empty, empty), iou(empty, empty), accuracy(empty, empty)) == (1, 1, 1)
+    assert dice(~empty, empty) == 0
+
+
+def test_masks_of_0_and_255_and_probabilities_as_predictions():
+    truth = np.array([[True, False, True, False]])
+    assert count(np.array([[255, 0, 0, 255]], np.uint8), truth) == count(np.array([[0.9, 0.5, 0.1, 0.6]]), truth)
+    assert dice(np.array([[255, 0, 0, 255]], np.uint8), truth) == 0.5
+
+
+def test_unlabelled_pixels_do_not_count():
+    truth = np.array([[1, 0, 255, 255]], np.uint8)
+    assert accuracy(np.array([[1, 0, 1, 0]], np.uint8), truth) == 1
+    assert auc(np.array([[0.6, 0.5, 0.0, 1.0]]), truth) == 1
+
+
+def test_wrong_shapes_and_nan_are_refused():
+    with pytest.raises(InputError, match=r"\(2, 2\).*\(3, 3\)"):
+        dice(np.ones((2, 2)), np.ones((3, 3)))
+    with pytest.raises(InputError, match="NaN"):
+        auc(np.array([np.nan, 1]), np.array([True, False]))
