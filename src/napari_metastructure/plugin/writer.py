@@ -12,7 +12,7 @@ from napari_metastructure.errors import InputError
 
 
 def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer as ImageJ TIFF (npe2 writer, for File > Save).
+    """Write a Labels layer as ImageJ TIFF, or OME-TIFF if the name says so (npe2 writer, for File > Save).
 
     Parameters
     ----------
@@ -86,5 +86,7 @@ def _write(path: str | Path, data: Any, attributes: Mapping[str, Any], ome: bool
     scale = tuple(float(s) for s in attributes.get("scale", (1.0,) * pixels.ndim))
     units = tuple(str(u) for u in attributes.get("units") or ("pixel",) * pixels.ndim)
     path = Path(path)
+    # npe2 goes by the last suffix: "x.ome.tif" arrives here by both writers.
+    ome = ome or path.name.lower().endswith((".ome.tif", ".ome.tiff"))
     write_tiff(path, pixels, tiff_axes(labels, units), scale, units, ome=ome)
     return path
