@@ -9,6 +9,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV ?= .venv
 # What pip is asked for first, e.g. TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch
+DATA ?= ../shared/data
+FOLDERS ?= er mito nuclei
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
@@ -18,7 +20,7 @@ XVFB := xvfb-run -a -s "-screen 0 1440x900x24"
 CHECK_ENV := OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1
 STEPS := lint types unit plugin-pyqt5 plugin-pyqt6
 
-.PHONY: help demo test $(STEPS) samples manifest wheel-check clean
+.PHONY: help demo test $(STEPS) samples manifest wheel-check quality clean
 help:
 	@sed -n 's/^# make/make/p; s/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
 
@@ -85,6 +87,9 @@ manifest: ## copy the package's manifest to the top
 
 wheel-check: $(VENV)/.has-test ## build the wheel and try it in a clean environment
 	scripts/check_wheel.sh $(VENV)
+
+quality: $(VENV)/.has-test ## Dice of iGTT on folders of real images with masks (DATA=, FOLDERS=)
+	$(BIN)/python benchmarks/igtt_quality.py $(DATA) $(FOLDERS)
 
 clean: ## remove what the above made, the environment too
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
