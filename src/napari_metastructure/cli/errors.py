@@ -61,5 +61,6 @@ def _bounds(model: type[BaseModel], name: str) -> str:
         return ""
     words = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
     rules = model.model_fields[name].metadata
-    found = [f"{words[k]} {getattr(r, k)}" for k in words for r in rules if getattr(r, k, None) is not None]
-    return " " + " and ".join(found) if found else ""
+    parts = [f"{words[k]} {getattr(r, k)}" for k in words for r in rules if getattr(r, k, None) is not None]
+    text = " " + " and ".join(parts) if parts else ""
+    return text.replace(" and up to ", " to ") if "from" in text else text

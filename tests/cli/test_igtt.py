@@ -1,0 +1,232 @@
+"""``metastructure igtt`` as a user calls it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+FAST = (
+    "--device", "cpu", "--set", "steps_per_epoch=2", "--set", "batch_size=1", "--set", "base_channels=4",
+    "--set", "patch_size=32", "--set", "start=otsu",
+)  # fmt: skip
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_masks_probabilities_and_epochs_end_to_end(run, blobs, save, tmp_path):
+    save(tmp_path / "in" / "a.png", blobs())
+    stack = np.stack([blobs(seed=1), blobs(seed=2)]).astype(np.uint16) * 100
+    tifffile.imwrite(
+        tmp_path / "in" / "b.tif", stack, imagej=True, resolution=(5, 5),
+        metadata={"axes": "ZYX", "spacing": 1.5, "unit": "micron"},
+    )  # fmt: skip
+    out = tmp_path / "out"
+    code, stdout, err = run("igtt", tmp_path / "in", "--out", out, "--epochs", 1, "--keep-epochs", *FAST)
+    assert (code, err) == (0, "")
+    assert "3 planes on cpu, bright objects" in stdout
+    assert "epoch 1/1" in stdout
+    assert names(out) == sorted(
+        ["last.pt", "metrics.csv", "model.safetensors", "run.yaml"]
+        + [f"{s}_{k}.tif" for s in "ab" for k in ("epochs", "mask", "probability")]
+    )
+    with tifffile.TiffFile(out / "b_mask.tif") as tif:
+        assert (tif.series[0].axes, tif.series[0].dtype) == ("ZYX", np.uint8)
+        assert set(np.unique(tif.asarray())) == {0, 255}
+        assert (tif.imagej_metadata["spacing"], tif.imagej_metadata["unit"]) == (1.5, "micron")
+        assert tif.pages.first.tags.valueof("XResolution") == (5, 1)
+    probability = tifffile.imread(out / "b_probability.tif")
+    assert (probability.dtype, probability.shape) == (np.float32, stack.shape)
+    epochs = tifffile.imread(out / "b_epochs.tif")
+    assert epochs.shape == (2, *stack.shape)
+    np.testing.assert_array_equal(epochs[-1], tifffile.imread(out / "b_mask.tif"))
+    assert tifffile.imread(out / "a_mask.tif").shape == (40, 48)
+
+    code, _, err = run("igtt", tmp_path / "in", "--out", out, *FAST)
+    assert code == 2
+    assert "--overwrite" in err
+
+    code, stdout, _ = run("igtt", tmp_path / "in", "--out", out, "--epochs", 2, "--keep-epochs", "--resume", *FAST)
+    assert code == 0
+    assert "resumed after epoch 1" in stdout
+    assert tifffile.imread(out / "a_epochs.tif").shape == (3, 40, 48)
+    with (out / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+
+    code, _, _ = run("igtt", tmp_path / "in" / "a.png", "--out", out, "--epochs", 1, "--overwrite", *FAST)
+    assert code == 0
+    assert tifffile.imread(out / "b_mask.tif").shape == stack.shape  # of another image: not this run's to remove
+
+
+def test_same_seed_same_masks(run, blobs, save, tmp_path):
+    image = save(tmp_path / "a.png", blobs())
+    for out in ("one", "two"):
+        assert run("igtt", image, "--out", tmp_path / out, "--epochs", 1, "--seed", 3, *FAST)[0] == 0
+    one, two = (tifffile.imread(tmp_path / out / "a_probability.tif") for out in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_stems_that_clash_ome_and_colour(run, blobs, save, tmp_path):
+    save(tmp_path / "a" / "x.png", blobs())
+    save(tmp_path / "b" / "x.png", np.dstack([blobs(seed=1)] * 3))
+    out = tmp_path / "out"
+    code, _, err = run("igtt", tmp_path / "a", tmp_path / "b", "--out", out, "--epochs", 1, "--ome", *FAST)
+    assert (code, err) == (0, "")
+    masks = [n for n in names(out) if n.endswith(".ome.tif")]
+    assert masks == [f"{f}_x_{k}.ome.tif" for f in "ab" for k in ("mask", "probability")]
+    with tifffile.TiffFile(out / masks[0]) as tif:
+        assert tif.is_ome
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--epochs", "0"], "--epochs 0: give a whole number from 1 to 10000."),
+        (["--objects", "grey"], "--objects grey: choose 'auto', 'bright' or 'dark'."),
+        (["--preset", "mine"], "--preset mine: choose 'default' or 'paper'."),
+        (["--seed", "-1"], "--seed -1: give a whole number from 0"),
+        (["--set", "keep=7"], "--set keep=7: give a number above 0 and up to 1."),
+        (["--set", "keep=much"], "--set keep=much: give a number above 0 and up to 1."),
+        (["--set", "patch_size=100"], "not a multiple of 32"),
+        (["--set", "wrong=1"], "--set wrong=1: there is no setting of that name"),
+        (["--set", "keep"], "write it as NAME=VALUE"),
+        (["--set", "epochs=3"], "use the option --epochs"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["--network", "unet", "--encoder", "nothing"], "nothing"),
+        (["--channel", "1"], "a.png has a single channel"),
+        (["--resume"], "nothing to resume"),
+        (["--epochs", "few"], "--epochs"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named_before_anything_is_written(run, blobs, save, tmp_path, options, words):
+    image = save(tmp_path / "a.png", blobs())
+    code, out, err = run("igtt", image, "--out", tmp_path / "out", *options)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_every_bad_file_is_named_and_nothing_is_written(run, blobs, save, tmp_path):
+    folder = tmp_path / "in"
+    good = save(folder / "good.png", blobs())
+    (folder / "empty.tif").write_bytes(b"")
+    (folder / "text.png").write_text("hello")
+    (folder / "notes.txt").write_text("hello")
+    (folder / "cut.png").write_bytes(good.read_bytes()[:200])
+    save(folder / "black.png", np.zeros((40, 48), np.uint8))
+    save(folder / "thin.png", np.random.default_rng(0).integers(0, 9, (3, 4000), dtype=np.uint8))
+    spoiled = blobs().astype(np.float32)
+    spoiled[0, :3] = np.nan
+    tifffile.imwrite(folder / "nan.tif", spoiled)
+    tifffile.imwrite(folder / "two.tif", np.stack([blobs()] * 2), imagej=True, metadata={"axes": "CYX"})
+    code, out, err = run("igtt", folder, "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert not (tmp_path / "out").exists()
+    lines = err.splitlines()
+    assert [line for line in lines if "notes.txt" in line] == [
+        f"Warning: {folder / 'notes.txt'} is no image and was skipped."
+    ]
+    for name, words in {
+        "empty.tif": "empty", "text.png": "no image file", "cut.png": "cut short", "black.png": "same value",
+        "thin.png": "4000 x 3", "nan.tif": "3 of 1920", "two.tif": "--channel 0",
+    }.items():  # fmt: skip
+        (line,) = [line for line in lines if f"{folder / name}" in line]
+        assert line.startswith("Error: ")
+        assert words in line
+    assert "good.png" not in err
+
+
+def test_a_channel_by_number_and_by_colour(run, blobs, save, tmp_path):
+    rgb = np.dstack([np.zeros((40, 48), np.uint8), blobs(), np.zeros((40, 48), np.uint8)])
+    image = save(tmp_path / "a.png", rgb)
+    code, _, err = run("igtt", image, "--out", tmp_path / "r", "--channel", "red", *FAST)
+    assert code == 2
+    assert "same value" in err  # the red channel is black
+    assert run("igtt", image, "--out", tmp_path / "g", "--channel", "green", "--epochs", 1, *FAST)[0] == 0
+
+
+def test_a_full_disk_or_locked_folder_is_told(run, blobs, save, tmp_path):
+    image = save(tmp_path / "a.png", blobs())
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run("igtt", image, "--out", tmp_path / "file", *FAST)
+    assert code == 2
+    assert "in the way" in err
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
+def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
+    image = save(tmp_path / "a.png", blobs())
+    out = tmp_path / "out"
+    code = "from napari_metastructure.cli.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "igtt", str(image), "--out", str(out), "--epochs", "10000",
+         "--set", "stop_agreement=1", *FAST],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch 1/"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Stopping after this batch" in err
+    assert "Stopped by the user" in rest
+    assert set(np.unique(tifffile.imread(out / "a_mask.tif"))) <= {0, 255}
+    assert {"a_probability.tif", "last.pt", "run.yaml"} <= set(names(out))
+    assert not [n for n in names(out) if n.endswith(".tmp")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
+def test_the_second_ctrl_c_ends_at_once():
+    code = """
+import time
+from napari_metastructure.cli.interrupt import stopping_on_interrupt
+from napari_metastructure.training.control import Control
+control = Control()
+with stopping_on_interrupt(control):
+    print("ready", flush=True)
+    while not control.stopped:
+        time.sleep(0.01)
+    print("stopped", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stopped\n"
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert time.monotonic() - began < 20
+    assert "KeyboardInterrupt" in err
+
+
+def test_a_run_stopped_before_its_first_mask_writes_none(run, blobs, save, tmp_path, monkeypatch):
+    from napari_metastructure.igtt import iterate as module
+    from napari_metastructure.training.events import Finished, RunStarted
+
+    def stopped(*args, **kwargs):
+        yield RunStarted(8, 2, 1, "cpu")
+        yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
+
+    monkeypatch.setattr(module, "iterate", stopped)
+    code, out, err = run("igtt", save(tmp_path / "a.png", blobs()), "--out", tmp_path / "out")
+    assert (code, err) == (130, "")
+    assert "before there was a first mask" in out

@@ -1,0 +1,56 @@
+"""Start-up, help, version, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_metastructure import __version__
+from napari_metastructure.cli import main as module
+from napari_metastructure.errors import InputError, RunFailed
+
+HEAVY = ("torch", "napari", "qtpy", "skimage", "scipy", "segmentation_models_pytorch", "tifffile", "PIL")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["igtt", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\nfrom napari_metastructure.cli.main import main\n"
+        f"try: main({arguments})\nexcept SystemExit as e: assert not e.code, e.code\n"
+        f"print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version_and_usage(run):
+    assert run("--version") == (0, f"napari-metastructure {__version__}\n", "")
+    code, _, err = run("igtt")
+    assert code == 2
+    assert "Missing" in err
+    assert run("nonsense")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (InputError("a.tif is empty."), 2, "Error: a.tif is empty.\n"),
+        (RunFailed("It broke."), 1, "Error: It broke.\n"),
+        (MemoryError(), 1, "Error: There is not enough memory for these images; give fewer or smaller ones.\n"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(run, monkeypatch, error, code, text):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(module, "app", fail)
+    assert run("doctor") == (code, "", text)
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+    def fail(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "app", fail)
+    with pytest.raises(ZeroDivisionError):
+        module.main(["doctor"])

@@ -1,0 +1,104 @@
+"""``metastructure score``: pairs, rules for the truth, table and JSON."""
+
+import json
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import tifffile
+
+
+@pytest.fixture
+def folders(tmp_path, save):
+    """A run folder of two images and its truth, one mask spoiled, one probability there."""
+    rng = np.random.default_rng(0)
+    truth = rng.random((2, 20, 24)) > 0.6
+    predicted = truth.copy()
+    predicted[1, :5] ^= True
+    probability = np.where(truth[0], 0.7, 0.3) + rng.normal(0, 0.2, truth[0].shape)
+    run, true = tmp_path / "run", tmp_path / "truth"
+    run.mkdir()
+    for i, name in enumerate("ab"):
+        save(true / f"{name}.png", truth[i].astype(np.uint8) * 255)
+        tifffile.imwrite(run / f"{name}_mask.tif", predicted[i].astype(np.uint8) * 255)
+    tifffile.imwrite(run / "a_probability.tif", probability.astype(np.float32))
+    tifffile.imwrite(run / "a_epochs.tif", np.stack([predicted[0]] * 2).astype(np.uint8))
+    (run / "run.yaml").write_text("not an image")
+    return run, true, predicted, truth, probability.astype(np.float32)
+
+
+def test_numbers_agree_with_scikit_learn(run, folders, tmp_path):
+    predicted_dir, truth_dir, predicted, truth, probability = folders
+    code, out, err = run("score", predicted_dir, truth_dir, "--json", tmp_path / "s.json")
+    assert (code, err) == (0, "")
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert [row["name"] for row in found["images"]] == ["a", "b"]
+    row = found["images"][1]
+    flat = truth[1].ravel(), predicted[1].ravel()
+    assert row["dice"] == pytest.approx(sklearn.metrics.f1_score(*flat))
+    assert row["iou"] == pytest.approx(sklearn.metrics.jaccard_score(*flat))
+    assert row["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(*flat))
+    assert row["auc"] is None  # no probability beside it
+    auc = sklearn.metrics.roc_auc_score(truth[0].ravel(), probability.ravel())
+    assert found["images"][0]["auc"] == pytest.approx(auc)
+    assert found["mean"]["auc"] == pytest.approx(auc)
+    assert found["mean"]["dice"] == pytest.approx((1 + row["dice"]) / 2)
+    assert f"{row['dice']:.4f}" in out
+    assert "mean of 2" in out
+
+
+def test_truth_of_0_and_1_scores_the_same_and_0_1_255_leaves_pixels_out(run, folders, tmp_path):
+    predicted_dir, truth_dir, predicted, truth, _ = folders
+
+    def dice_of_b(labels):
+        tifffile.imwrite(truth_dir / "b.tif", labels)
+        (truth_dir / "b.png").unlink(missing_ok=True)
+        assert run("score", predicted_dir, truth_dir, "--json", tmp_path / "s.json")[0] == 0
+        return json.loads((tmp_path / "s.json").read_text())["images"][1]["dice"]
+
+    usual = sklearn.metrics.f1_score(truth[1].ravel(), predicted[1].ravel())
+    assert dice_of_b(truth[1].astype(np.uint8)) == pytest.approx(usual)
+    assert dice_of_b(truth[1].astype(np.uint16) * 300) == pytest.approx(usual)
+    labels = truth[1].astype(np.uint8)
+    labels[:5] = 255  # where the prediction is wrong
+    assert dice_of_b(labels) == 1
+
+
+def test_files_without_partner_are_named(run, folders, save):
+    predicted_dir, truth_dir, *_ = folders
+    save(truth_dir / "c.png", np.zeros((9, 9), np.uint8))
+    tifffile.imwrite(predicted_dir / "d_mask.tif", np.zeros((9, 9), np.uint8))
+    code, out, err = run("score", predicted_dir, truth_dir)
+    assert code == 0
+    assert sorted(line.split()[1].rsplit("/")[-1] for line in err.splitlines()) == ["c.png", "d_mask.tif"]
+    assert "mean of 2" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "words"),
+    [
+        ("b_mask.tif", np.zeros((7, 9), np.uint8), "7 x 9 pixels but"),
+        ("b_mask.tif", np.zeros((20, 24), np.float32), "holds floats"),
+        ("b.tif", np.zeros((20, 24), np.uint8), "share the stem 'b'"),
+        ("a_probability.tif", np.full((20, 24), np.nan, np.float32), "NaN"),
+        ("a_probability.tif", np.zeros((5, 5), np.float32), "5 x 5 pixels but"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(run, folders, tmp_path, name, array, words):
+    predicted_dir, truth_dir, *_ = folders
+    tifffile.imwrite(predicted_dir / name, array)
+    code, out, err = run("score", predicted_dir, truth_dir, "--json", tmp_path / "s.json")
+    assert (code, out) == (2, "")
+    assert words in err
+    assert name in err
+    assert not (tmp_path / "s.json").exists()
+
+
+def test_empty_missing_and_unpaired_folders(run, folders, tmp_path, save):
+    _, truth_dir, *_ = folders
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "other" / "z.png", np.zeros((9, 9), np.uint8))
+    for folder, words in (("empty", "holds no image"), ("nowhere", "is not a folder"), ("other", "has a partner")):
+        code, out, err = run("score", tmp_path / folder, truth_dir)
+        assert (code, out) == (2, "")
+        assert words in err
