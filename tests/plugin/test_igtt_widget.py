@@ -47,10 +47,11 @@ def open_widget(make_napari_viewer, qtbot):
     def make(*images, config=TINY, show=False):
         viewer = make_napari_viewer(show=show)
         for number, image in enumerate(images):
-            viewer.add_image(image, name="abc"[number], scale=(1,) * (image.ndim - 2) + SCALE, units=("um",) * image.ndim)
+            scale = (1,) * (image.ndim - 2) + SCALE
+            viewer.add_image(image, name="abc"[number], scale=scale, units=("um",) * image.ndim)
         widget = IGTTWidget(viewer)
         viewer.window.add_dock_widget(widget, name="iGTT")
-        widget.picker.choose([layer for layer in viewer.layers])
+        widget.picker.choose(list(viewer.layers))
         widget.settings.fill(IGTTConfig(**config))
         made.append(widget)
         return viewer, widget
@@ -418,11 +419,20 @@ def test_a_folder_that_is_not_there_is_told(open_widget, qtbot, tmp_path):
 # ---- smooth, small and quick to open -----------------------------------------------------------------------
 
 
-def test_the_main_thread_is_never_held_for_50_ms(open_widget, qtbot, capsys):
-    """Our handlers' own work is asserted; the gaps of a Qt timer, which the machine's load moves, are reported."""
-    _viewer, widget = open_widget(blobs(), config={**TINY, "epochs": 12}, show=True)
+def test_the_main_thread_is_never_held_for_50_ms(make_napari_viewer, qtbot, capsys):
+    """A timer in the Qt loop finds no gap in a run, but for what the load of the machine explains.
+
+    The widget is on screen; napari's canvas is not, whose drawing in software is no matter of ours. Other programs
+    can hold up any one tick, so nine ticks of ten count, and of our handlers their own work.
+    """
+    viewer = make_napari_viewer()
+    viewer.add_image(blobs(), name="a")
+    widget = IGTTWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.show()
+    widget.settings.fill(IGTTConfig(**{**TINY, "epochs": 12}))
     widget.results.probability.setChecked(True)
-    gaps, last = [], [time.perf_counter()]
+    gaps, last = [], [0.0]
     timer = QTimer()
     timer.setInterval(2)
 
@@ -433,20 +443,19 @@ def test_the_main_thread_is_never_held_for_50_ms(open_widget, qtbot, capsys):
 
     timer.timeout.connect(tick)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
-        assert widget.start()
-        qtbot.wait(50)  # what the click itself does, making layers, is not the run
+        assert widget.start()  # making layers takes longer, and happens before the run for that reason
         last[0] = time.perf_counter()
         timer.start()
     timer.stop()
+    often, worst = np.percentile(gaps, 90), max(gaps)
     with capsys.disabled():
-        worst = [round(1e3 * gap) for gap in sorted(gaps)[-3:]]
         print(
-            f"\n[timer gaps: median {1e3 * np.median(gaps):.1f} ms, worst {worst} ms; "
-            f"handlers: {1e3 * widget.runner.longest_work:.0f} ms of work]"
+            f"\n[{len(gaps)} ticks, nine of ten within {1e3 * often:.1f} ms, the worst {1e3 * worst:.0f} ms; "
+            f"handlers: {1e3 * widget.runner.longest_work:.0f} ms of work at most]"
         )
     assert len(widget.layers.epochs) == 13
-    assert widget.runner.longest_work < 0.05
-    assert np.median(gaps) < 0.05
+    assert 0 < widget.runner.longest_work < 0.05
+    assert often < 0.05
 
 
 def test_it_fits_a_small_screen_and_scrolls(open_widget, qtbot):

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Labels
+from npe2 import PluginManager
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import read_image
@@ -83,6 +84,7 @@ def test_too_many_axes_are_refused():
 
 @pytest.mark.parametrize(("name", "ome"), [("m.tif", False), ("m.ome.tif", True)])
 def test_file_save_reaches_the_writer(tmp_path, name, ome):
+    PluginManager.instance().discover()
     viewer = ViewerModel()
     viewer.add_labels(np.eye(16, dtype=int), scale=(0.5, 0.5), units=("um", "um"))
     viewer.layers.save(str(tmp_path / name), plugin="napari-metastructure")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
+from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QShowEvent
@@ -33,8 +34,6 @@ from napari_metastructure.training.events import (
 )
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
     from napari_metastructure.igtt.config import IGTTConfig
 
 
@@ -314,6 +313,8 @@ class IGTTWidget(IGTTLayout):
 
 
 def _find_devices() -> list[Any]:
+    """List devices; also make a first Labels layer, whose imports would hold up the first Run by half a second."""
+    Labels(np.zeros((1, 1, 1), np.uint8))
     keep_triton_out()
     from napari_metastructure.networks.device import list_devices
 

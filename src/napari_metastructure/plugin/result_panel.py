@@ -24,14 +24,11 @@ class ResultPanel(QWidget):
         self.labels = QCheckBox("Pseudo-label")
         self.labels.setToolTip(
             tooltip(
-                "Show what the next epoch trains on: orange = object, blue = background, "
-                "grey = unlabelled (left out)."
+                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
             )
         )
         self.use_button = QPushButton("Use this epoch")
-        self.use_button.setToolTip(
-            tooltip("Make the epoch on the slider the final mask, as a layer of its own.")
-        )
+        self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
         self.edits_button = QPushButton("Continue from my edits")
         self.edits_button.setToolTip(
             tooltip(
@@ -42,9 +39,7 @@ class ResultPanel(QWidget):
         )
         self.save_button = QPushButton("Save mask as TIFF…")
         self.save_button.setToolTip(
-            tooltip(
-                "Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit."
-            )
+            tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
         )
         self.ome = QCheckBox("OME-TIFF")
         self.ome.setToolTip(tooltip("Write OME-TIFF instead of the ImageJ kind that Fiji reads."))

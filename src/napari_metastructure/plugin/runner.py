@@ -69,9 +69,7 @@ class _Pump:
     it images and network, must be let go at the end.
     """
 
-    def __init__(
-        self, job: Callable[[], Iterable[Event]], control: Control, mailbox: Mailbox, what: str
-    ) -> None:
+    def __init__(self, job: Callable[[], Iterable[Event]], control: Control, mailbox: Mailbox, what: str) -> None:
         self.job: Callable[[], Iterable[Event]] | None = job
         self.control = control
         self.mailbox = mailbox
