@@ -19,7 +19,8 @@ import yaml
 
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
-from napari_metastructure.images.files import list_images, planes, read_image
+from napari_metastructure.images.axes import planes
+from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.training.events import EpochFinished, Finished
 from napari_metastructure.training.metrics import auc, dice
 
@@ -81,7 +82,9 @@ def main() -> None:
                 f"{100 * result['outside_share']:.1f} % outside the network",
                 flush=True,
             )
-        print(f"{folder:10} {args.preset} {len(images)} images: {np.mean(finals):.4f} +- {np.std(finals):.4f}", flush=True)
+        print(
+            f"{folder:10} {args.preset} {len(images)} images: {np.mean(finals):.4f} +- {np.std(finals):.4f}", flush=True
+        )
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
 

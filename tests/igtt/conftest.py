@@ -14,7 +14,9 @@ def blobs() -> tuple[list[np.ndarray], list[np.ndarray]]:
     images, masks = [], []
     for shape in ((64, 80), (72, 64)):
         mask = ndi.gaussian_filter(rng.standard_normal(shape), 4) > 0.05
-        images.append((60 * ndi.gaussian_filter(mask.astype(float), 1) + 20 + rng.normal(0, 6, shape)).astype(np.float32))
+        images.append(
+            (60 * ndi.gaussian_filter(mask.astype(float), 1) + 20 + rng.normal(0, 6, shape)).astype(np.float32)
+        )
         masks.append(mask)
     return images, masks
 

@@ -10,6 +10,10 @@ import yaml
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.igtt.start import start_probability
+from napari_metastructure.images.axes import planes
+from napari_metastructure.images.files import list_images, read_image
+from napari_metastructure.images.intensity import orient
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved
 from napari_metastructure.training.metrics import dice
@@ -75,11 +79,11 @@ def test_networks_of_smp(blobs, quick, network):
     assert all(np.isfinite(p).all() for p in final.probabilities)
 
 
-@pytest.mark.parametrize("extraction", ["none", "skeleton", "width"])
+@pytest.mark.parametrize("extraction", ["none", "skeleton", "density"])
 def test_ems_is_a_choice(blobs, quick, extraction):
     config = quick.model_copy(update={"extraction": extraction, "epochs": 1})
     label = epochs(iterate(blobs[0], config))[-1].labels[0]
-    assert (label == 255).any() == (extraction == "width")
+    assert (label == 255).any() == (extraction == "density")
 
 
 def test_planes_smaller_than_the_stride_and_larger_than_a_patch(quick):
@@ -161,9 +165,7 @@ def test_a_finished_run_goes_on_for_more_epochs(blobs, quick, tmp_path):
     assert [e.epoch for e in epochs(more)] == [2, 3]
 
 
-@pytest.mark.parametrize(
-    "change, word", [({"seed": 5}, "seed"), ({"learning_rate": 0.5}, "learning_rate")]
-)
+@pytest.mark.parametrize("change, word", [({"seed": 5}, "seed"), ({"learning_rate": 0.5}, "learning_rate")])
 def test_a_resume_with_other_settings_is_refused(blobs, quick, tmp_path, change, word):
     list(iterate(blobs[0], quick.model_copy(update={"epochs": 1}), folder=tmp_path))
     with pytest.raises(InputError, match=word):
@@ -174,7 +176,7 @@ def test_a_resume_of_other_images_of_nothing_and_of_rubbish_is_refused(blobs, qu
     with pytest.raises(InputError, match="nothing to resume"):
         list(iterate(blobs[0], quick, folder=tmp_path, resume=True))
     (tmp_path / "last.pt").write_bytes(b"rubbish")
-    with pytest.raises(InputError, match="last.pt"):
+    with pytest.raises(InputError, match=r"last\.pt"):
         list(iterate(blobs[0], quick, folder=tmp_path, resume=True))
     list(iterate(blobs[0], quick.model_copy(update={"epochs": 1}), folder=tmp_path / "one"))
     with pytest.raises(InputError, match="other images"):
@@ -227,7 +229,8 @@ def test_masks_that_fit_no_image_are_refused(blobs, quick, arguments):
 
 
 @pytest.mark.parametrize(
-    "image", [np.full((32, 32), 3), np.full((32, 32), np.nan), np.zeros((1, 1)), np.zeros((4, 4, 4)), np.zeros((3, 400))]
+    "image",
+    [np.full((32, 32), 3), np.full((32, 32), np.nan), np.zeros((1, 1)), np.zeros((4, 4, 4)), np.zeros((3, 400))],
 )
 def test_images_that_cannot_be_used_are_named_before_anything_starts(quick, image, tmp_path):
     with pytest.raises(InputError, match="the bad one"):
@@ -250,15 +253,13 @@ def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch)
         list(iterate(blobs[0], quick))
 
 
-def test_on_real_images_the_default_beats_otsu(real_data):
-    from napari_metastructure.igtt.start import start_probability
-    from napari_metastructure.images.files import list_images, planes, read_image
-    from napari_metastructure.images.intensity import orient
-
-    files = list_images([real_data / "er" / "images"])[::6]
+def test_on_real_images_the_default_beats_otsu(real_images):
+    files = list_images([real_images / "er" / "images"])[::6]
     images = [planes(read_image(f))[0] for f in files]
-    truth = [planes(read_image(real_data / "er" / "masks" / f.name))[0] > 0 for f in files]
+    truth = [planes(read_image(real_images / "er" / "masks" / f.name))[0] > 0 for f in files]
     config = IGTTConfig(epochs=1, steps_per_epoch=12, base_channels=8, batch_size=2, device="cpu")
     final = list(iterate(images, config))[-1]
-    otsu = np.mean([dice(start_probability(orient(i, "bright"), "otsu"), t) for i, t in zip(images, truth, strict=True)])
+    otsu = np.mean(
+        [dice(start_probability(orient(i, "bright"), "otsu"), t) for i, t in zip(images, truth, strict=True)]
+    )
     assert np.mean([dice(m, t) for m, t in zip(final.masks, truth, strict=True)]) > otsu

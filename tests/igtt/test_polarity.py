@@ -2,34 +2,37 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.polarity import asymmetry, settle
+from napari_metastructure.images.axes import planes
+from napari_metastructure.images.files import list_images, read_image
 
 
-def test_turning_an_image_around_turns_its_polarity_around(blobs):
+@pytest.fixture
+def spots() -> np.ndarray:
+    """Bright spots on a noisy ground."""
     rng = np.random.default_rng(0)
-    spots = np.zeros((96, 96))
-    spots[rng.integers(0, 96, 30), rng.integers(0, 96, 30)] = 50
-    from scipy import ndimage as ndi
-
-    image = ndi.gaussian_filter(spots, 2) + rng.normal(0, 0.02, spots.shape)
-    assert settle([image]) == "bright"
-    assert settle([-image]) == "dark"
-    assert asymmetry(-image) == pytest.approx(-asymmetry(image), rel=1e-4)
+    image = np.zeros((96, 96))
+    image[rng.integers(0, 96, 30), rng.integers(0, 96, 30)] = 50
+    return ndi.gaussian_filter(image, 2) + rng.normal(0, 0.02, image.shape)
 
 
-def test_uneven_illumination_does_not_decide():
-    rng = np.random.default_rng(1)
-    from scipy import ndimage as ndi
-
-    spots = (ndi.gaussian_filter(rng.standard_normal((128, 128)), 2) > 0.4) * 1.0
-    ramp = 20 * np.exp(np.linspace(0, 2, 128))[None, :] * np.ones((128, 1))
-    assert settle([ramp - ndi.gaussian_filter(spots, 1)]) == "dark"
+def test_turning_an_image_around_turns_its_polarity_around(spots):
+    assert settle([spots]) == "bright"
+    assert settle([-spots]) == "dark"
+    assert asymmetry(-spots) == pytest.approx(-asymmetry(spots), rel=1e-4)
 
 
-@pytest.mark.parametrize("folder, expected", [("er", "bright"), ("mito", "bright"), ("nuclei", "bright"), ("em", "dark")])
-def test_real_images(real_data, folder, expected):
-    from napari_metastructure.images.files import list_images, planes, read_image
+def test_uneven_illumination_does_not_decide(spots):
+    ramp = 5 * spots.max() * np.linspace(0, 1, 96)[None, :] ** 2
+    assert settle([ramp + spots]) == "bright"
+    assert settle([ramp - spots]) == "dark"
 
-    files = list_images([real_data / folder / "images"])
+
+@pytest.mark.parametrize(
+    "folder, expected", [("er", "bright"), ("mito", "bright"), ("nuclei", "bright"), ("em", "dark")]
+)
+def test_real_images(real_images, folder, expected):
+    files = list_images([real_images / folder / "images"])
     assert settle([planes(read_image(f))[0] for f in files]) == expected

@@ -8,8 +8,8 @@ import torch
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.losses import LOCKED_WEIGHT, bce, dmi_iou
 from napari_metastructure.training.loop import Trainer, make_optimizer
+from napari_metastructure.training.losses import LOCKED_WEIGHT, bce, dmi_iou
 from napari_metastructure.training.patches import PatchSampler
 
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_a_loss_that_is_no_number_is_refused():
 
 @pytest.mark.parametrize("loss", [bce, dmi_iou])
 def test_unlabelled_pixels_do_not_count(loss):
-    x, y = batch()
+    _, y = batch()
     logits = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     y[:, :4] = 255
     other = logits.clone()

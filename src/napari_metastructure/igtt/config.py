@@ -83,8 +83,8 @@ class IGTTConfig(BaseModel):
     )
     thresholds: int = Field(30, ge=2, le=1000, description="K, the number of thresholds of the search and its curve.")
 
-    extraction: Literal["width", "skeleton", "none"] = Field(
-        "width", description="EMS: keep width (discs around the skeleton, sampled), as printed (skeleton), or off."
+    extraction: Literal["density", "skeleton", "none"] = Field(
+        "density", description="EMS: labels drawn from the mask's local density, as printed (skeleton), or off."
     )
     keep: float = Field(0.5, gt=0, le=1, description="Fraction of pixels that EMS leaves a label.")
     radius: int = Field(1, ge=0, le=20, description="Greatest random shift of EMS, in pixels.")

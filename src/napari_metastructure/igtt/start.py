@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -106,7 +107,7 @@ def fuse(plane: np.ndarray) -> np.ndarray:
     return np.tensordot(weights / weights.sum(), masks.astype(np.float32), axes=1).astype(np.float32)
 
 
-def _above(values: np.ndarray, threshold) -> np.ndarray:
+def _above(values: np.ndarray, threshold: Callable[[np.ndarray], float]) -> np.ndarray:
     """The mask above a threshold; empty where the values leave nothing to split."""
     low = values.min()
     if values.max() <= low:
