@@ -305,5 +305,5 @@ def _colormap(colors: dict[int, Any], others: Any) -> Any:
     """A colormap for these label values and one colour for all others."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    by_label: dict[int | None, Any] = {**colors, None: others}
+    by_label: dict[Any, Any] = {**colors, None: others}
     return DirectLabelColormap(color_dict=by_label)
