@@ -102,3 +102,12 @@ def test_empty_missing_and_unpaired_folders(run, folders, tmp_path, save):
         code, out, err = run("score", tmp_path / folder, truth_dir)
         assert (code, out) == (2, "")
         assert words in err
+
+
+def test_a_wrong_ending_is_mentioned_once_and_the_file_is_read(run, folders):
+    predicted_dir, truth_dir, *_ = folders
+    (truth_dir / "a.png").rename(truth_dir / "a.tif")
+    code, out, err = run("score", predicted_dir, truth_dir)
+    assert code == 0
+    assert err == "Warning: a.tif holds a PNG image whatever its name says; read as PNG.\n"
+    assert "mean of 2" in out

@@ -1,13 +1,29 @@
-"""Settings that do not validate, told as one sentence about the option the user typed."""
+"""What the user did not mean, told in one line each: warnings about files, settings that do not validate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import typer
 from pydantic import BaseModel, ValidationError
 
 from napari_metastructure.errors import InputError
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Within the block warnings about files are kept, and printed to stderr as a line each when it ends."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for note in notes:
+                if note.category is UserWarning:  # others are for programmers
+                    typer.echo(f"Warning: {note.message}", err=True)
 
 
 def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,13 +96,13 @@ def _config(given: dict[str, Any], settings: Sequence[str]) -> IGTTConfig:
 
 def _read(paths: Sequence[Path], channel: str | None) -> tuple[list[Image], list[list[np.ndarray]], list[str]]:
     """All images and their checked planes; one error that names every bad file."""
+    from napari_metastructure.cli.errors import warnings_as_lines
     from napari_metastructure.images.axes import plane_names, planes
     from napari_metastructure.images.checks import check_plane
     from napari_metastructure.images.files import list_images, read_image
 
     images, cut, names, bad = [], [], [], []
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always", UserWarning)
+    with warnings_as_lines():
         for path in list_images(paths):
             try:
                 image = read_image(path)
@@ -113,8 +112,6 @@ def _read(paths: Sequence[Path], channel: str | None) -> tuple[list[Image], list
                 names += plane_names(images[-1])
             except InputError as error:
                 bad.append(str(error))
-    for note in notes:
-        typer.echo(f"Warning: {note.message}", err=True)
     if bad:
         raise InputError("\n".join(bad))
     return images, cut, names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from typing import Annotated
 
 import typer
@@ -54,7 +53,6 @@ def main(arguments: list[str] | None = None) -> None:
     SystemExit
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
-    warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
     try:
         app(arguments)
     except InputError as error:

@@ -32,6 +32,8 @@ def score(
     Files are paired by stem; <stem>_probability.tif beside a mask gives its AUC. Anything above 0 is foreground;
     in a truth of exactly 0, 1 and 255, 255 is unlabelled and left out. The last row is the mean over the images.
     """
+    from napari_metastructure.cli.errors import warnings_as_lines
+
     predicted, truths = _by_stem(predicted_dir), _by_stem(truth_dir)
     probabilities = {k[: -len("_probability")]: p for k, p in predicted.items() if k.endswith("_probability")}
     masks = {k: p for k, p in predicted.items() if not k.endswith(("_probability", "_epochs"))}
@@ -42,7 +44,8 @@ def score(
     pairs = sorted(masks.keys() & truths.keys())
     if not pairs:
         raise InputError(f"No file of {predicted_dir} has a partner in {truth_dir}; their stems must be the same.")
-    rows: list[dict[str, Any]] = [{"name": k, **_compare(masks[k], truths[k], probabilities.get(k))} for k in pairs]
+    with warnings_as_lines():
+        rows: list[dict[str, Any]] = [{"name": k, **_compare(masks[k], truths[k], probabilities.get(k))} for k in pairs]
     mean = {m: _mean([r[m] for r in rows]) for m in _MEASURES}
     if json_file:
         _write_json(json_file, rows, mean)
