@@ -21,17 +21,18 @@ def spots() -> np.ndarray:
 def test_turning_an_image_around_turns_its_polarity_around(spots):
     assert settle([spots]) == "bright"
     assert settle([-spots]) == "dark"
-    assert asymmetry(-spots) == pytest.approx(-asymmetry(spots), rel=1e-4)
+    assert asymmetry(-spots) == pytest.approx(-asymmetry(spots), rel=1e-3)
 
 
 def test_uneven_illumination_does_not_decide(spots):
-    ramp = 5 * spots.max() * np.linspace(0, 1, 96)[None, :] ** 2
+    ramp = 2 * spots.max() * np.linspace(0, 1, 96)[None, :] ** 2
     assert settle([ramp + spots]) == "bright"
     assert settle([ramp - spots]) == "dark"
 
 
 @pytest.mark.parametrize(
-    "folder, expected", [("er", "bright"), ("mito", "bright"), ("nuclei", "bright"), ("em", "dark")]
+    "folder, expected",
+    [("er", "bright"), ("mito", "bright"), ("nuclei", "bright"), ("em", "dark"), ("vessels", "dark")],
 )
 def test_real_images(real_images, folder, expected):
     files = list_images([real_images / folder / "images"])

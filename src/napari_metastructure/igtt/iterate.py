@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
@@ -132,7 +133,7 @@ class _Run:
             encoder=config.encoder,
             base_channels=config.base_channels,
         )
-        network = build(self.spec, config.seed, config.encoder_weights).to(self.device)
+        network = build(self.spec, config.seed, config.encoder_weights).to(self.device, memory_format=torch.channels_last)
         optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device)
         self.rng = np.random.default_rng(config.seed)

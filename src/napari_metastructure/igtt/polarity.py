@@ -14,11 +14,14 @@ def asymmetry(plane: np.ndarray, fine: float = 1.0, scale: float = 16.0) -> floa
     """Skewness of the plane after a band pass of ``fine`` to ``scale`` pixels.
 
     Objects that fill less than half of the image are its long tail: positive for bright, negative for dark.
-    The band pass takes out noise and uneven illumination first.
+    The band pass takes out noise and uneven illumination, and dividing by the local contrast keeps one strong
+    edge, such as the rim of a field of view, from deciding alone.
     """
     z = zscore(plane)
-    band = zscore(ndi.gaussian_filter(z, fine) - ndi.gaussian_filter(z, scale))
-    return float(np.mean(band.astype(np.float64) ** 3))
+    band = ndi.gaussian_filter(z, fine) - ndi.gaussian_filter(z, scale)
+    power = ndi.gaussian_filter(band * band, scale)
+    even = zscore(band / np.sqrt(power + 0.01 * power.mean() + np.finfo(np.float32).tiny))
+    return float(np.mean(even.astype(np.float64) ** 3))
 
 
 def settle(planes: Sequence[np.ndarray]) -> Polarity:

@@ -61,7 +61,8 @@ class PatchSampler:
                 x, y = x.flip(-1), y.flip(-1)
             xs.append(x)
             ys.append(y)
-        return torch.stack(xs).to(self.device), torch.stack(ys).to(self.device)
+        stack = torch.stack(xs).to(self.device, memory_format=torch.channels_last)  # what convolutions like best
+        return stack, torch.stack(ys).to(self.device)
 
     def batches(self, rng: np.random.Generator, batch: int, count: int) -> list[Tensor]:
         """Inputs of several batches, for recomputing a network's statistics."""
