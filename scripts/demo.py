@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "napari-metastructure"
 WIDGET = "iGTT (segment without labels)"
+STEPS = 15
 TIMEOUT = 10 * 60  # seconds
 
 
@@ -39,7 +40,8 @@ def record(folder: Path, epochs: int) -> None:
     viewer = napari.Viewer()
     viewer.window.resize(1440, 860)
     widget = open_demo(viewer)
-    widget.settings.main.fill({"epochs": epochs})
+    # Fewer steps than the default: a demonstration in a minute or two without a GPU, not the best mask.
+    widget.settings.fill(widget.settings.config(epochs=epochs, steps_per_epoch=STEPS))
     run_folder = _unused(folder / "run")
     widget.folder.set(run_folder)
     print(f"Running {epochs} epochs on {[layer.name for layer in widget.picker.chosen()]} ...", flush=True)
