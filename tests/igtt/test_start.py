@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_metastructure.igtt.start import candidates, edge_rank, start_probability
+from napari_metastructure.igtt.start import candidates, start_probability
 from napari_metastructure.training.metrics import dice
 
 
@@ -18,21 +18,6 @@ def test_a_start_finds_bright_blobs(blobs, method):
 
 def test_black_is_black(blobs):
     assert not start_probability(blobs[0][0], "black").any()
-
-
-def test_the_right_outline_ranks_above_a_wider_and_a_narrower_one(blobs):
-    from scipy import ndimage as ndi
-
-    image, mask = blobs[0][0], blobs[1][0]
-    masks = np.stack([mask, ndi.binary_dilation(mask, iterations=3), ndi.binary_erosion(mask, iterations=3)])
-    ranks = edge_rank(image, masks)
-    assert ranks[0] == ranks.max() and ranks[0] > ranks[1:].max() + 0.05
-
-
-def test_masks_without_an_outline_rank_last(blobs):
-    image = blobs[0][0]
-    ranks = edge_rank(image, np.stack([np.zeros(image.shape, bool), np.ones(image.shape, bool)]))
-    assert (ranks == 0).all()
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 400), (33, 9)])

@@ -12,12 +12,13 @@ from typing import Literal
 
 import numpy as np
 
+from napari_metastructure.igtt.edges import outline_rank
 from napari_metastructure.training.events import ScoreCurve
 
-Criterion = Literal["dmi", "correlation", "iou", "bce"]
+Criterion = Literal["dmi", "correlation", "iou", "bce", "edge"]
 Search = Literal["grid", "exact"]
 
-LEVELS = 1024
+LEVELS = 256
 """Thresholds that stand for "all" in the exact search of a criterion without a closed form."""
 
 _SMALL = 1e-12
@@ -28,7 +29,7 @@ def thresholds(p: np.ndarray, k: int) -> np.ndarray:
     return np.linspace(float(p.min()), float(p.max()), k)
 
 
-def scores(p: np.ndarray, t: np.ndarray, criterion: Criterion) -> np.ndarray:
+def scores(p: np.ndarray, t: np.ndarray, criterion: Criterion, steep: np.ndarray | None = None) -> np.ndarray:
     """Score of the mask ``p > t`` for each threshold; higher is better.
 
     Parameters
@@ -37,16 +38,26 @@ def scores(p: np.ndarray, t: np.ndarray, criterion: Criterion) -> np.ndarray:
         Probabilities, 0 to 1.
     t : (K,) float array
         Increasing thresholds.
-    criterion : {"dmi", "correlation", "iou", "bce"}
+    criterion : {"dmi", "correlation", "iou", "bce", "edge"}
         ``dmi``: log of the determinant of eq. (5) over N^2, so minus the L_DMI of eq. (4) up to a constant.
         ``correlation``: Pearson's, DMI normalised by both variances; its best threshold is Otsu's.
         ``iou``: soft intersection over union. ``bce``: minus the mean binary cross-entropy.
+        ``edge``: ``correlation`` times the mean `edges.steepness` along the mask's outline, so that of masks that
+        agree about as well the one whose outline the image confirms is taken.
+    steep : (Y, X) float array, optional
+        `edges.steepness` of the image, for ``edge``.
 
     Returns
     -------
     (K,) float64 array
         -inf where the mask is empty or full and the criterion says nothing.
     """
+    if criterion == "edge":
+        if steep is None:
+            raise ValueError("criterion 'edge' needs the image's steepness")
+        agreement = scores(p, t, "correlation")
+        usable = np.isfinite(agreement)
+        return np.where(usable, np.where(usable, agreement, 0) * np.sqrt(outline_rank(p, t, steep)), -np.inf)
     p = p.ravel()
     n = p.size
     above = np.searchsorted(t, p, side="left")  # p passes the first `above` thresholds: t < p
@@ -73,20 +84,28 @@ def scores(p: np.ndarray, t: np.ndarray, criterion: Criterion) -> np.ndarray:
     return np.where((count > 0) & (count < n) & np.isfinite(score), score, -np.inf)
 
 
-def search(p: np.ndarray, criterion: Criterion = "correlation", method: Search = "exact", k: int = 30) -> ScoreCurve:
+def search(
+    p: np.ndarray,
+    criterion: Criterion = "correlation",
+    method: Search = "exact",
+    k: int = 30,
+    steep: np.ndarray | None = None,
+) -> ScoreCurve:
     """Find the threshold whose mask agrees best with the probability it was cut from.
 
     Parameters
     ----------
     p : (Y, X) float array
         Foreground probability.
-    criterion : {"dmi", "correlation", "iou", "bce"}
+    criterion : {"dmi", "correlation", "iou", "bce", "edge"}
         See `scores`.
     method : {"grid", "exact"}
-        The best of the K thresholds of eq. (2), or the best of all: the mean of p for ``dmi``, of 1024 levels
+        The best of the K thresholds of eq. (2), or the best of all: the mean of p for ``dmi``, of 256 levels
         for the others.
     k : int
         Number of thresholds of the returned curve, and of the grid.
+    steep : (Y, X) float array, optional
+        `edges.steepness` of the image, for ``edge``.
 
     Returns
     -------
@@ -94,10 +113,10 @@ def search(p: np.ndarray, criterion: Criterion = "correlation", method: Search =
         A constant p gives its own value as threshold, so an empty mask.
     """
     t = thresholds(p, k)
-    curve = scores(p, t, criterion)
+    curve = scores(p, t, criterion, steep)
     if method == "grid" or not np.isfinite(curve).any():
         return ScoreCurve(t, curve, float(t[np.argmax(curve)]))
     if criterion == "dmi":
         return ScoreCurve(t, curve, float(p.mean(dtype=np.float64)))
     fine = thresholds(p, LEVELS)
-    return ScoreCurve(t, curve, float(fine[np.argmax(scores(p, fine, criterion))]))
+    return ScoreCurve(t, curve, float(fine[np.argmax(scores(p, fine, criterion, steep))]))

@@ -75,8 +75,10 @@ class IGTTConfig(BaseModel):
         description="Labels before the first round: a vote of thresholdings weighted by their edges, local contrast, "
         "Otsu, or black (the paper).",
     )
-    criterion: Literal["correlation", "dmi", "iou", "bce"] = Field(
-        "correlation", description="How a candidate mask is compared with the probability it was cut from."
+    criterion: Literal["edge", "correlation", "dmi", "iou", "bce"] = Field(
+        "edge",
+        description="What makes a threshold the best: how the mask agrees with the probability it was cut from "
+        "(correlation, dmi, iou, bce), or correlation times how steep the image is along its outline (edge).",
     )
     search: Literal["exact", "grid"] = Field(
         "exact", description="Best of all thresholds, or of the K equally spaced ones of the paper."
@@ -97,14 +99,14 @@ class IGTTConfig(BaseModel):
 
     loss: Literal["bce", "dmi_iou"] = Field("bce", description="Binary cross-entropy, or DMI + IoU of eq. (6).")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum (the paper).")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of the optimiser.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Step size of the optimiser.")
     steps_per_epoch: int = Field(
         40,
         ge=1,
         le=100_000,
         description="Optimiser steps a round; with too few the network has not learned its labels.",
     )
-    batch_size: int = Field(4, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
+    batch_size: int = Field(2, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
     patch_size: int = Field(256, ge=32, le=4096, description="Side of patches and tiles in pixels, a multiple of 32.")
     stop_agreement: float = Field(
         0.99,

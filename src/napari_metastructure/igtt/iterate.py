@@ -12,6 +12,7 @@ import torch
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.edges import steepness
 from napari_metastructure.igtt.journal import Journal
 from napari_metastructure.igtt.polarity import settle
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
@@ -133,7 +134,8 @@ class _Run:
             encoder=config.encoder,
             base_channels=config.base_channels,
         )
-        network = build(self.spec, config.seed, config.encoder_weights).to(self.device, memory_format=torch.channels_last)
+        network = build(self.spec, config.seed, config.encoder_weights)
+        network = network.to(memory_format=torch.channels_last).to(self.device)  # the layout convolutions like best
         optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device)
         self.rng = np.random.default_rng(config.seed)
@@ -186,8 +188,9 @@ class _Run:
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
         """Epoch 0: the labels before any training, or those of the run that is resumed."""
+        steep = [steepness(p) for p in self.planes]
         if self.resumed:
-            self.labels = PseudoLabels([], self.config, self.rng)
+            self.labels = PseudoLabels([], self.config, self.rng, steep)
             self.journal.restore(self.resumed, self.trainer, self.labels, self.rng)
             self.resumed = None
         else:
@@ -198,7 +201,7 @@ class _Run:
                 for plane in self.planes:
                     self.control.checkpoint()
                     start.append(start_probability(plane, self.config.start))
-            self.labels = PseudoLabels(start, self.config, self.rng)
+            self.labels = PseudoLabels(start, self.config, self.rng, steep)
             self.labels.begin()
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:

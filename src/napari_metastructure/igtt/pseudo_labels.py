@@ -29,6 +29,8 @@ class PseudoLabels:
     config : IGTTConfig
     rng : numpy.random.Generator
         For EMS.
+    steep : sequence of (Y, X) float arrays
+        `edges.steepness` of the planes.
 
     Attributes
     ----------
@@ -38,8 +40,15 @@ class PseudoLabels:
     curves : list of ScoreCurve
     """
 
-    def __init__(self, start: Sequence[np.ndarray], config: IGTTConfig, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        start: Sequence[np.ndarray],
+        config: IGTTConfig,
+        rng: np.random.Generator,
+        steep: Sequence[np.ndarray],
+    ) -> None:
         self.config = config
+        self.steep = steep
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
         self.start = [s.astype(np.float16) for s in start]
@@ -121,7 +130,9 @@ class PseudoLabels:
     def _cut(self, evidence: list[np.ndarray]) -> None:
         c = self.config
         self.evidence = evidence
-        self.curves = [search(e, c.criterion, c.search, c.thresholds) for e in evidence]
+        self.curves = [
+            search(e, c.criterion, c.search, c.thresholds, steep) for e, steep in zip(evidence, self.steep, strict=True)
+        ]
         self.masks = [(e > k.chosen).astype(np.uint8) for e, k in zip(evidence, self.curves, strict=True)]
 
     def _extract(self) -> None:

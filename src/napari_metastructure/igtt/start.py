@@ -7,19 +7,17 @@ from typing import Literal
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.filters import rank, sato, threshold_li, threshold_otsu
+from skimage.filters import sato, threshold_li, threshold_otsu
 
+from napari_metastructure.igtt.edges import outline_rank, steepness
 from napari_metastructure.images.intensity import contrast_and_log, log_intensity
 
 Start = Literal["fusion", "contrast", "otsu", "black"]
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
 TUBES = (1.0, 2.0, 3.0)
-SHARPNESS = 0.03
-"""Difference in edge rank that weighs a candidate down by a factor e."""
-
-_SMALLEST = 8
-"""A window for local ranks smaller than this says nothing."""
+SHARPNESS = 0.04
+"""Difference in outline rank that weighs a candidate down by a factor e."""
 
 
 def start_probability(plane: np.ndarray, method: Start) -> np.ndarray:
@@ -65,35 +63,6 @@ def candidates(plane: np.ndarray) -> np.ndarray:
     return np.stack([_above(m, cut) for m in maps for cut in (threshold_otsu, threshold_li)])
 
 
-def edge_rank(plane: np.ndarray, masks: np.ndarray, window: int = 33) -> np.ndarray:
-    """How steep the image is along each mask's outline, as its mean local rank from 0 to 1.
-
-    A right outline runs where the gradient is greater than elsewhere nearby. The rank makes faint and bright
-    regions count alike. No label enters.
-
-    Parameters
-    ----------
-    plane : (Y, X) float array
-    masks : (M, Y, X) bool array
-    window : int
-        Side in pixels of the square in which the gradient is ranked.
-
-    Returns
-    -------
-    (M,) float64 array
-        0 for a mask without outline.
-    """
-    steep = ndi.gaussian_gradient_magnitude(plane, 1)
-    top = np.percentile(steep, 99.5)
-    grey = np.clip(steep / (top if top > 0 else 1) * 255, 0, 255).astype(np.uint8)
-    ranked = rank.equalize(grey, np.ones((window, window), np.uint8)).astype(np.float64) / 255
-    ranks = np.zeros(len(masks))
-    for i, mask in enumerate(masks):
-        outline = ndi.binary_dilation(mask) ^ ndi.binary_erosion(mask, border_value=1)
-        ranks[i] = ranked[outline].mean() if outline.any() else 0
-    return ranks
-
-
 def fuse(plane: np.ndarray) -> np.ndarray:
     """Weighted vote of the `candidates`: the steeper the image along a mask's outline, the more it counts.
 
@@ -101,8 +70,8 @@ def fuse(plane: np.ndarray) -> np.ndarray:
     -------
     (Y, X) float32 array of 0 to 1
     """
-    masks = candidates(plane)
-    ranks = edge_rank(plane, masks)
+    masks, steep = candidates(plane), steepness(plane)
+    ranks = np.array([outline_rank(mask, np.array([0.5]), steep)[0] for mask in masks])
     weights = np.exp((ranks - ranks.max()) / SHARPNESS)
     return np.tensordot(weights / weights.sum(), masks.astype(np.float32), axes=1).astype(np.float32)
 

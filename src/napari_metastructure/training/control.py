@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 
-class Stopped(Exception):  # noqa: N818 - a signal between the loop's floors, never seen by a caller
+class Stopped(Exception):
     """Raised inside a job when its control says stop; the job catches it, saves and finishes."""
 
 

@@ -61,7 +61,7 @@ class PatchSampler:
                 x, y = x.flip(-1), y.flip(-1)
             xs.append(x)
             ys.append(y)
-        stack = torch.stack(xs).to(self.device, memory_format=torch.channels_last)  # what convolutions like best
+        stack = torch.stack(xs).to(self.device, memory_format=torch.channels_last)
         return stack, torch.stack(ys).to(self.device)
 
     def batches(self, rng: np.random.Generator, batch: int, count: int) -> list[Tensor]:
