@@ -246,6 +246,7 @@ def test_a_run_folder_holds_the_run(open_widget, qtbot, tmp_path):
     widget.folder.set(tmp_path / "run")
     run(qtbot, widget)
     assert {"run.yaml", "metrics.csv"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert str(tmp_path / "run") in widget.progress.status.text()
 
 
 # ---- ends in the middle ------------------------------------------------------------------------------------

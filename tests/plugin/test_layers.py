@@ -151,6 +151,24 @@ def test_the_plane_on_screen_is_found_in_a_stack():
     assert drawn.plane == 5
 
 
+def test_of_several_sources_the_one_in_hand_counts():
+    viewer, drawn = start(Image(RNG.random((2, 16, 20)), name="a"), Image(RNG.random((3, 16, 20)), name="b"))
+    drawn.add(epoch(0, [(16, 20)] * 5))
+    viewer.dims.set_point(1, 1)
+    viewer.layers.selection.active = viewer.layers["b iGTT masks"]
+    assert drawn.plane == 3
+    viewer.layers.selection.active = viewer.layers["a"]
+    assert drawn.plane == 1
+    viewer.layers.selection.clear()
+    assert drawn.plane == 1
+
+
+def test_masks_of_hidden_images_are_hidden():
+    viewer, _drawn = start(Image(RNG.random((16, 20)), name="a"), Image(RNG.random((16, 20)), name="b", visible=False))
+    assert viewer.layers["a iGTT masks"].visible
+    assert not viewer.layers["b iGTT masks"].visible
+
+
 def test_several_sources_of_different_sizes_get_layers_each():
     viewer, drawn = start(Image(RNG.random((16, 20)), name="a"), Image(RNG.random((12, 14)), name="b"))
     sizes = [(16, 20), (12, 14)]

@@ -36,6 +36,7 @@ class Curves(QWidget):
             "Score of each candidate threshold on the image on screen; the line marks the one taken.",
         )
         self.agreement.setYRange(0, 1.02)
+        self.agreement.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
         self.agreement.setLimits(yMin=-0.05, yMax=1.05)
         self.score.setXRange(0, 1)
         thin = pg.mkPen(_faint(LOSS), width=1)

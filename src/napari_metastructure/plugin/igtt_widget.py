@@ -21,6 +21,7 @@ from napari_metastructure.plugin.layers import RunLayers
 from napari_metastructure.plugin.runner import Runner
 from napari_metastructure.plugin.sources import Source, sources_of
 from napari_metastructure.plugin.two_llvms import keep_triton_out
+from napari_metastructure.plugin.warm_up import warm_up
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -28,7 +29,6 @@ from napari_metastructure.training.events import (
     Event,
     Finished,
     RunStarted,
-    Saved,
     ScoreCurve,
     Warned,
 )
@@ -71,7 +71,7 @@ class IGTTWidget(IGTTLayout):
         self._locked: dict[int, np.ndarray] = {}
         self._scores: list[tuple[ScoreCurve, ...]] = []
         self._kept: list[Labels] = []
-        self._why_stopped = ""
+        self._why_stopped = self._where = ""
         self._asked_devices = False
         self._connect()
 
@@ -186,7 +186,9 @@ class IGTTWidget(IGTTLayout):
             show_info("RGB images are reduced to their luminance.")
         control = Control()
         self._locked = dict(corrections or {})
-        given = {"folder": self.folder.get(), "corrections": corrections, "start_masks": start_masks}
+        folder = self.folder.get()
+        self._where = f" The run is kept in {folder}." if folder else ""
+        given = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
         self._reset(layers)
         self.runner.start(_job(sources, planes, config, control, given), control, "The iGTT run")
         return True
@@ -225,8 +227,6 @@ class IGTTWidget(IGTTLayout):
             case Warned(message):
                 show_warning(message)
                 self.progress.say(message)
-            case Saved(path):
-                self.progress.say(f"Saved {path.name}.")
             case Finished():
                 self.result = event
 
@@ -242,7 +242,7 @@ class IGTTWidget(IGTTLayout):
             self.progress.end(str(failure))
         elif self.result is not None:
             self.layers.go_to(self.result.epoch)
-            self.progress.end(self._why_stopped or self.result.reason)
+            self.progress.end(f"{self._why_stopped or self.result.reason}{self._where}")
         self.finished.emit()
 
     # ---- what happens around it ------------------------------------------------------------------------
@@ -259,9 +259,11 @@ class IGTTWidget(IGTTLayout):
         self.runner.batches.connect(self._on_batches)
         self.runner.told.connect(self._on_event)
         self.runner.ended.connect(self._on_ended)
-        removed, moved = self.viewer.layers.events.removed, self.viewer.dims.events.point
+        layers, moved = self.viewer.layers, self.viewer.dims.events.point
+        removed, selected = layers.events.removed, layers.selection.events.active
         removed.connect(self._on_layer_removed)
         moved.connect(self._show_score)
+        selected.connect(self._show_score)
         on_removed, on_moved = self._on_layer_removed, self._show_score
         picker, curves = self.picker, self.curves
 
@@ -271,6 +273,7 @@ class IGTTWidget(IGTTLayout):
             curves.release()
             removed.disconnect(on_removed)
             moved.disconnect(on_moved)
+            selected.disconnect(on_moved)
 
         self.destroyed.connect(release)
 
@@ -307,18 +310,9 @@ class IGTTWidget(IGTTLayout):
         super().showEvent(event)
         if not self._asked_devices:
             self._asked_devices = True
-            worker = create_worker(_find_devices)
+            worker = create_worker(warm_up)
             worker.returned.connect(self.settings.set_devices)
             worker.start()
-
-
-def _find_devices() -> list[Any]:
-    """List devices; also make a first Labels layer, whose imports would hold up the first Run by half a second."""
-    Labels(np.zeros((1, 1, 1), np.uint8))
-    keep_triton_out()
-    from napari_metastructure.networks.device import list_devices
-
-    return list_devices()
 
 
 def _planes(sources: Sequence[Source]) -> list[np.ndarray]:

@@ -84,7 +84,8 @@ class LayerPicker(QListWidget):
                 item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
                 layer.events.name.connect(self._refresh)
         rows = min(max(len(layers), 1), MOST_ROWS)
-        self.setFixedHeight(rows * self.fontMetrics().height() * 3 // 2 + 8)
+        height = max(self.sizeHintForRow(0), self.fontMetrics().height() + 2)
+        self.setFixedHeight(rows * height + 2 * self.frameWidth() + 6)
 
 
 def _offered(layer: Layer) -> bool:

@@ -63,6 +63,7 @@ class SourceLayers:
             colormap=_colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
             opacity=0.5,
             metadata={ORIGIN: self._origin},
+            visible=self.source.layer.visible,  # of images that lie over each other, one shows
             **placement(self.source.layer, "epoch"),
         )
         self.masks.selected_label = 1
@@ -88,8 +89,9 @@ class SourceLayers:
         layer = self.extras.get(kind)
         if layer is None or layer not in self.viewer.layers:
             layer = self.extras[kind] = self._add_extra(kind, data)
-        else:
-            layer.data = data
+        else:  # into the array it has: same shape, so neither extent nor sliders need a look
+            layer.data[...] = data
+            layer.refresh(extent=False)
         layer.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def close(self) -> None:
@@ -197,7 +199,8 @@ class RunLayers:
             for part, planes in zip(self.parts, split, strict=True):
                 part.show(kind, planes, epoch)
         for part in self.parts:
-            if (layer := part.extras.get(kind)) is not None:
+            layer = part.extras.get(kind)
+            if layer is not None and layer.visible != shown:  # napari redraws even if nothing changed
                 layer.visible = shown
 
     @property
@@ -209,10 +212,18 @@ class RunLayers:
 
     @property
     def plane(self) -> int:
-        """The image, in the engine's count, whose plane is on screen: of the first source."""
-        source = self.parts[0].source
-        axis = self._axis
-        if axis is None or not source.leading:
+        """The image on screen, in the engine's count: of the source in hand (selected), else of the first."""
+        active = self.viewer.layers.selection.active
+        offset = 0
+        for part in self.parts:
+            if active is not None and (active is part.source.layer or active is part.masks):
+                return offset + self._slice(part.source)
+            offset += part.source.count
+        return self._slice(self.parts[0].source)
+
+    def _slice(self, source: Source) -> int:
+        """Which plane of a source is on screen."""
+        if not source.leading:
             return 0
         point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
         at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)

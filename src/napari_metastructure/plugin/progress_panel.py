@@ -75,7 +75,7 @@ class ProgressPanel(QWidget):
 
     def begin(self, event: RunStarted) -> None:
         """A run has started."""
-        _set(self.epochs, event.resumed_epoch, event.epochs, "epoch %v of %m")
+        _set(self.epochs, event.resumed_epoch, event.epochs, "%v of %m epochs")
         _set(self.batches, 0, event.batches, "batch %v of %m")
         self._first = event.resumed_epoch
         self.clock.start()

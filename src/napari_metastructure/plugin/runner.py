@@ -48,6 +48,9 @@ class Mailbox:
         with self._lock:
             self._events.append(event)
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     def take(self) -> Event | list[BatchFinished] | None:
         """The oldest event, or all batches up to the next event of another kind, or None."""
         with self._lock:
@@ -160,12 +163,13 @@ class Runner(QObject):
     def _deliver(self) -> bool:
         """Hand out what has arrived, within the time budget; True if nothing is left."""
         begin, work = time.perf_counter(), time.thread_time()
-        spent = 0.0
+        spent, left = 0.0, len(self._pump.mailbox) if self._pump else 0  # what comes meanwhile can wait
         while spent < BUDGET_S:
             # asked anew each time: a listener may have closed the window
-            item = None if self._pump is None else self._pump.mailbox.take()
+            item = None if self._pump is None or left <= 0 else self._pump.mailbox.take()
             if item is None:
                 return True
+            left -= len(item) if isinstance(item, list) else 1
             (self.batches if isinstance(item, list) else self.told).emit(item)
             spent = time.perf_counter() - begin
             self.longest = max(self.longest, spent)
