@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,10 @@ from superqt.utils import create_worker
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin.igtt_layout import IGTTLayout
+from napari_metastructure.plugin.job import igtt_job, read_planes
 from napari_metastructure.plugin.layers import RunLayers
 from napari_metastructure.plugin.runner import Runner
-from napari_metastructure.plugin.sources import Source, sources_of
-from napari_metastructure.plugin.two_llvms import keep_triton_out
+from napari_metastructure.plugin.sources import sources_of
 from napari_metastructure.plugin.warm_up import warm_up
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
@@ -34,7 +34,7 @@ from napari_metastructure.training.events import (
 )
 
 if TYPE_CHECKING:
-    from napari_metastructure.igtt.config import IGTTConfig
+    pass
 
 
 class IGTTWidget(IGTTLayout):
@@ -176,7 +176,7 @@ class IGTTWidget(IGTTLayout):
             config = self.settings.config()
             sources = sources_of(chosen)
             # Everything is checked before the thread starts, except what would take long to read.
-            planes = _planes(sources) if all(source.eager for source in sources) else None
+            planes = read_planes(sources) if all(source.eager for source in sources) else None
             layers = RunLayers(self.viewer, sources, config)
         except InputError as error:
             show_error(str(error))
@@ -190,7 +190,7 @@ class IGTTWidget(IGTTLayout):
         self._where = f" The run is kept in {folder}." if folder else ""
         given = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
         self._reset(layers)
-        self.runner.start(_job(sources, planes, config, control, given), control, "The iGTT run")
+        self.runner.start(igtt_job(sources, planes, config, control, given), control, "The iGTT run")
         return True
 
     def _reset(self, layers: RunLayers) -> None:
@@ -313,30 +313,6 @@ class IGTTWidget(IGTTLayout):
             worker = create_worker(warm_up)
             worker.returned.connect(self.settings.set_devices)
             worker.start()
-
-
-def _planes(sources: Sequence[Source]) -> list[np.ndarray]:
-    return [plane for source in sources for plane in source.planes()]
-
-
-def _job(
-    sources: Sequence[Source],
-    planes: list[np.ndarray] | None,
-    config: IGTTConfig,
-    control: Control,
-    given: dict[str, Any],
-) -> Callable[[], Iterator[Event]]:
-    """What the thread does; planes that were not read yet are read (and checked) there."""
-
-    def job() -> Iterator[Event]:
-        keep_triton_out()
-        from napari_metastructure.igtt.iterate import iterate
-
-        names = [name for source in sources for name in source.names()]
-        images = _planes(sources) if planes is None else planes
-        yield from iterate(images, config, control, names=names, **given)
-
-    return job
 
 
 def _count(corrections: Mapping[int, np.ndarray]) -> int:

@@ -1,0 +1,44 @@
+"""What the background thread of an iGTT run does, from layers to events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_metastructure.plugin.two_llvms import keep_triton_out
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.plugin.sources import Source
+    from napari_metastructure.training.control import Control
+    from napari_metastructure.training.events import Event
+
+
+def read_planes(sources: Sequence[Source]) -> list[np.ndarray]:
+    """Every source's checked planes, one after the other."""
+    return [plane for source in sources for plane in source.planes()]
+
+
+def igtt_job(
+    sources: Sequence[Source],
+    planes: list[np.ndarray] | None,
+    config: IGTTConfig,
+    control: Control,
+    given: dict[str, Any],
+) -> Callable[[], Iterator[Event]]:
+    """What the thread does; planes that were not read yet are read (and checked) there."""
+
+    def job() -> Iterator[Event]:
+        keep_triton_out()
+        from napari_metastructure.igtt.iterate import iterate
+
+        names = [name for source in sources for name in source.names()]
+        images = read_planes(sources) if planes is None else planes
+        paths = [Path(path) for source in sources if (path := source.layer.source.path)]
+        files = [path for path in paths if path.is_file()]
+        yield from iterate(images, config, control, names=names, inputs=files, **given)
+
+    return job
