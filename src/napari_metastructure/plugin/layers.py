@@ -51,6 +51,9 @@ class RunLayers:
             part.open()
         for kind, shown in self.shown.items():
             self.show(kind, shown)
+        visible = [part.masks for part in self.parts if part.source.layer.visible]
+        if visible:  # ready to be painted on
+            self.viewer.layers.selection.active = visible[0]
 
     def close(self) -> None:
         """Take the layers out of the viewer again (a run that never got to its start)."""
