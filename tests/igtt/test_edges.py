@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.candidates import search
-from napari_metastructure.igtt.edges import outline_rank, steepness
+from napari_metastructure.igtt.edges import edge_score, outline_rank, steepness
 
 grids = arrays(np.float32, (6, 7), elements=st.floats(0, 1, width=16))
 
@@ -35,6 +35,18 @@ def test_the_right_outline_ranks_above_a_wider_and_a_narrower_one(blobs):
     steep = steepness(image)
     ranks = [outline_rank(m, np.array([0.5]), steep)[0] for m in masks]
     assert ranks[0] > max(ranks[1:]) + 0.05
+
+
+def test_the_right_mask_scores_above_wider_narrower_partial_and_random_ones(blobs):
+    image, mask = blobs[0][0], blobs[1][0]
+    part = mask.copy()
+    part[:, part.shape[1] // 2 :] = False
+    noise = np.random.default_rng(0).random(mask.shape) < 0.5
+    none, all_ = np.zeros_like(mask), np.ones_like(mask)
+    others = [ndi.binary_dilation(mask, iterations=4), ndi.binary_erosion(mask, iterations=4), part, noise, none, all_]
+    scores = edge_score(image, np.stack([mask, *others]))
+    assert scores[0] > scores[1:].max() + 0.05
+    assert scores[-2] == scores[-1] == 0
 
 
 def test_the_edge_criterion_cuts_a_blurred_probability_where_the_image_is_steep():

@@ -9,15 +9,15 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import sato, threshold_li, threshold_otsu
 
-from napari_metastructure.igtt.edges import outline_rank, steepness
+from napari_metastructure.igtt.edges import edge_score
 from napari_metastructure.images.intensity import contrast_and_log, log_intensity
 
 Start = Literal["fusion", "contrast", "otsu", "black"]
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
 TUBES = (1.0, 2.0, 3.0)
-SHARPNESS = 0.04
-"""Difference in outline rank that weighs a candidate down by a factor e."""
+SHARPNESS = 0.1
+"""Relative difference in edge score that weighs a candidate down by a factor e."""
 
 
 def start_probability(plane: np.ndarray, method: Start) -> np.ndarray:
@@ -64,15 +64,16 @@ def candidates(plane: np.ndarray) -> np.ndarray:
 
 
 def fuse(plane: np.ndarray) -> np.ndarray:
-    """Weighted vote of the `candidates`: the steeper the image along a mask's outline, the more it counts.
+    """Weighted vote of the `candidates`: the better its outline and the image's edges agree, the more one counts.
 
     Returns
     -------
     (Y, X) float32 array of 0 to 1
     """
-    masks, steep = candidates(plane), steepness(plane)
-    ranks = np.array([outline_rank(mask, np.array([0.5]), steep)[0] for mask in masks])
-    weights = np.exp((ranks - ranks.max()) / SHARPNESS)
+    masks = candidates(plane)
+    scores = edge_score(plane, masks)
+    best = scores.max()
+    weights = np.exp((scores / best - 1) / SHARPNESS) if best > 0 else np.ones(len(masks))
     return np.tensordot(weights / weights.sum(), masks.astype(np.float32), axes=1).astype(np.float32)
 
 
