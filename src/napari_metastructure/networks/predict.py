@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from napari_metastructure.images.tiles import corners, pad, window
+from napari_metastructure.networks.device import mixed_precision
 
 
 def probability(
@@ -52,7 +53,7 @@ def probability(
             checkpoint()
         some = tiles[first : first + batch]
         stack = np.stack([padded[:, y : y + patch[0], x : x + patch[1]] for y, x in some])
-        with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+        with torch.inference_mode(), mixed_precision(device):
             p = torch.sigmoid(network(torch.from_numpy(stack).to(device))).float().cpu().numpy()[:, 0]
         for (y, x), tile in zip(some, p, strict=True):
             total[y : y + patch[0], x : x + patch[1]] += tile * weights

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
-from napari_metastructure.networks.device import release
+from napari_metastructure.networks.device import mixed_precision, release
 from napari_metastructure.training.losses import Loss
 
 OptimizerName = Literal["adamw", "sgd"]
@@ -84,7 +84,7 @@ class Trainer:
         size = max(1, len(inputs) // self._parts)
         value = torch.zeros((), device=self.device)
         for x, y in zip(inputs.split(size), labels.split(size), strict=True):
-            with torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled()):
+            with mixed_precision(self.device):
                 logits = self.network(x)
             loss = self.loss(logits, y) * (len(x) / len(inputs))
             self.scaler.scale(loss).backward()
