@@ -91,11 +91,11 @@ def edge_score(plane: np.ndarray, masks: np.ndarray) -> np.ndarray:
     steep = steepness(plane)
     gradient = ndi.gaussian_gradient_magnitude(plane, 1)
     edges = gradient > (threshold_otsu(gradient) if np.ptp(gradient) > 0 else 0)
-    scores = np.zeros(len(masks))
+    scores, count = np.zeros(len(masks)), max(1, int(np.count_nonzero(edges)))
     for i, mask in enumerate(masks):
         wide = ndi.binary_dilation(mask, iterations=TOLERANCE)
         narrow = ndi.binary_erosion(mask, iterations=TOLERANCE, border_value=1)
         precision = outline_rank(mask, np.array([0.5]), steep)[0]
-        recall = np.count_nonzero(edges & wide & ~narrow) / max(1, np.count_nonzero(edges))
+        recall = np.count_nonzero(edges & wide & ~narrow) / count
         scores[i] = precision * np.sqrt(recall)
     return scores
