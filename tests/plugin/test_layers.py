@@ -126,7 +126,7 @@ def test_the_slider_follows_only_who_looks_at_the_newest():
     viewer.dims.set_point(0, 0)
     drawn.add(epoch(2, [(16, 20)]))
     assert viewer.dims.point[0] == 0
-    assert drawn.index == 0
+    assert drawn.epoch == 0
     viewer.dims.set_point(0, 2)
     drawn.add(epoch(3, [(16, 20)]))
     assert viewer.dims.point[0] == 3
@@ -137,9 +137,9 @@ def test_the_result_is_shown_at_the_end_unless_the_user_looks_elsewhere():
     for number in range(3):
         drawn.add(epoch(number, [(16, 20)]))
     drawn.go_to(1)
-    assert drawn.index == 1
+    assert drawn.epoch == 1
     drawn.go_to(2)
-    assert drawn.index == 1
+    assert drawn.epoch == 1
     assert viewer.dims.point[0] == 1
 
 
@@ -252,7 +252,7 @@ def test_removed_layers_are_not_missed():
     drawn.add(epoch(0, [(16, 20)]))
     viewer.layers.clear()
     drawn.add(epoch(1, [(16, 20)]))
-    assert drawn.index == 1
+    assert drawn.epoch == 1
     drawn.hide()
     drawn.close()
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import napari
 
 HEIGHT = 108
+AGREEMENT_FROM = 0.5
+"""Least agreement on the axis, as long as none is lower."""
+
 LOSS, AGREEMENT, SCORE = "#ff8c42", "#2fb6d6", "#b07cff"
 
 
@@ -35,9 +38,6 @@ class Curves(QWidget):
             "Threshold score",
             "Score of each candidate threshold on the image on screen; the line marks the one taken.",
         )
-        self.agreement.setYRange(0, 1.02)
-        self.agreement.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
-        self.agreement.setLimits(yMin=-0.05, yMax=1.05)
         self.score.setXRange(0, 1)
         thin = pg.mkPen(_faint(LOSS), width=1)
         self._steps = self.loss.plot(pen=thin)
@@ -64,12 +64,18 @@ class Curves(QWidget):
         self._rounds: list[tuple[int, float, float]] = []
         for curve in (self._steps, self._loss, self._agreement, self._score):
             curve.setData([], [])
+        self._show_agreement_from(AGREEMENT_FROM)
         self._chosen.setVisible(False)
 
-    def begin(self, epochs: int) -> None:
-        """Show the epochs of a run from 0 to its last, so that the curves grow into their frame."""
+    def begin(self, epochs: int, before: Sequence[tuple[int, float, float]] = ()) -> None:
+        """Show the epochs of a run from 0 to its last, so that the curves grow into their frame.
+
+        Of a run that is resumed, ``before`` holds (epoch, loss, agreement) of the earlier rounds.
+        """
         for plot in (self.loss, self.agreement):
             plot.setXRange(0, max(epochs, 1))
+        self._rounds = list(before)
+        self._draw_rounds()
 
     def add_batches(self, batches: Sequence[BatchFinished]) -> None:
         """Append training steps; an epoch's last step falls on its number."""
@@ -81,9 +87,24 @@ class Curves(QWidget):
         """Append a round; epoch 0, the start, has neither loss nor agreement."""
         if event.epoch > 0:
             self._rounds.append((event.epoch, event.loss, event.agreement))
-            epochs, losses, agreements = map(np.array, zip(*self._rounds, strict=True))
-            self._loss.setData(epochs, losses)
-            self._agreement.setData(epochs, agreements)
+            self._draw_rounds()
+
+    def _draw_rounds(self) -> None:
+        if not self._rounds:
+            return
+        epochs, losses, agreements = map(np.array, zip(*self._rounds, strict=True))
+        self._loss.setData(epochs, losses)
+        self._agreement.setData(epochs, agreements)
+        lowest = np.nanmin([AGREEMENT_FROM, *agreements])
+        if lowest < self._agreement_from:
+            self._show_agreement_from(np.floor(10 * lowest) / 10)
+
+    def _show_agreement_from(self, lowest: float) -> None:
+        """Most of the axis for the agreements there are: between settling rounds they differ in the second digit."""
+        self._agreement_from = lowest
+        ticks = (lowest, (1 + lowest) / 2, 1.0)
+        self.agreement.setYRange(lowest, 1.02, padding=0)
+        self.agreement.getAxis("left").setTicks([[(tick, f"{tick:.2g}") for tick in ticks]])
 
     def show_score(self, curve: ScoreCurve) -> None:
         """Draw the threshold search of one image."""

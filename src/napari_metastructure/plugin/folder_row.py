@@ -1,42 +1,78 @@
-"""An optional folder: a line of text and a button that opens the file dialog."""
+"""An optional run folder: a line of text, a file dialog, and what can be done with a run that is in it already."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
 
+from napari_metastructure.plugin.earlier_run import EarlierRun
 from napari_metastructure.plugin.form import tooltip
 
 
 class FolderRow(QWidget):
-    """Where a run is written; empty means nowhere."""
+    """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it."""
+
+    load_settings = Signal()
+    resume_run = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.line = QLineEdit()
         self.line.setPlaceholderText("run folder (optional)")
         self.line.setClearButtonEnabled(True)
-        button = QPushButton("Browse…")
-        for part in (self.line, button):
+        browse = QPushButton("Browse…")
+        for part in (self.line, browse):
             part.setToolTip(
                 tooltip("Where the run keeps its settings, curves and network. Leave empty to keep nothing.")
             )
-        layout = QHBoxLayout(self)
+        self.found = QLabel()
+        self.load_button = QPushButton("Load settings")
+        self.load_button.setToolTip(
+            tooltip("Take over the settings of the run in this folder, to raise Epochs and go further, say.")
+        )
+        self.resume_button = QPushButton("Resume run")
+        self.resume_button.setToolTip(
+            tooltip(
+                "Go on with the run in this folder from the last epoch it saved, on the ticked layers. Its settings "
+                "are loaded first, unless they are shown already; of those, Epochs, Device and Stop agreement may be "
+                "changed."
+            )
+        )
+        layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.line)
-        layout.addWidget(button)
-        button.clicked.connect(self._browse)
+        layout.setColumnStretch(0, 1)
+        layout.addWidget(self.line, 0, 0, 1, 2)
+        layout.addWidget(browse, 0, 2)
+        layout.addWidget(self.found, 1, 0)
+        layout.addWidget(self.load_button, 1, 1)
+        layout.addWidget(self.resume_button, 1, 2)
+        browse.clicked.connect(self._browse)
+        self.load_button.clicked.connect(self.load_settings)
+        self.resume_button.clicked.connect(self.resume_run)
+        self.line.textChanged.connect(self.look)
+        self.look()
 
     def get(self) -> Path | None:
         """The folder, or None."""
         text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
+        return Path(os.path.expanduser(text)) if text else None  # pathlib's own raises at a "~" it does not know
 
     def set(self, folder: Path | str | None) -> None:
         """Show this folder."""
         self.line.setText("" if folder is None else str(folder))
+
+    def look(self) -> None:
+        """See whether the folder holds a run, and offer what can be done with it."""
+        run = EarlierRun.find(self.get())
+        for part in (self.found, self.load_button, self.resume_button):
+            part.setVisible(run is not None)
+        if run is not None:
+            self.found.setText(f"Holds a run (epoch {run.epoch})." if run.can_go_on else "Holds a run.")
+            self.resume_button.setEnabled(run.can_go_on)
 
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Run folder", self.line.text())

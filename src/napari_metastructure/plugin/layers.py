@@ -34,7 +34,7 @@ class RunLayers:
 
     def add(self, event: EpochFinished) -> None:
         """Draw a finished epoch; the slider follows if it stood at the newest."""
-        following = not self.epochs or self.index == len(self.epochs) - 1
+        following = not self.epochs or self.epoch == self.epochs[-1]
         self.epochs.append(event.epoch)
         self._last = event
         for part, masks in zip(self.parts, self._split(event.masks), strict=True):
@@ -43,7 +43,7 @@ class RunLayers:
             if shown:
                 self.show(kind, True)
         if following and (axis := self._axis) is not None:
-            self.viewer.dims.set_point(axis, len(self.epochs) - 1)
+            self.viewer.dims.set_point(axis, event.epoch)
 
     def open(self) -> None:
         """Add the layers, empty; `add` fills them."""
@@ -75,11 +75,13 @@ class RunLayers:
                 layer.visible = shown
 
     @property
-    def index(self) -> int:
-        """The step of the epoch axis that is on screen (the newest if the masks are gone)."""
-        last = len(self.epochs) - 1
+    def epoch(self) -> int:
+        """The epoch on screen: where the slider stands, or the nearest there is (the newest if the masks are gone)."""
+        if not self.epochs:
+            return 0
+        first, last = self.epochs[0], self.epochs[-1]
         axis = self._axis
-        return last if axis is None else int(np.clip(round(self.viewer.dims.point[axis]), 0, max(last, 0)))
+        return last if axis is None else int(np.clip(round(self.viewer.dims.point[axis]), first, last))
 
     @property
     def plane(self) -> int:
@@ -100,9 +102,9 @@ class RunLayers:
         at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
         return int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))
 
-    def masks(self, index: int) -> list[np.ndarray]:
-        """Every image's mask at one step of the epoch axis, with the user's edits."""
-        return [plane for part in self.parts for plane in part.planes(index)]
+    def masks(self, epoch: int) -> list[np.ndarray]:
+        """Every image's mask of one epoch, with the user's edits."""
+        return [plane for part in self.parts for plane in part.planes(epoch)]
 
     def corrections(self) -> dict[int, np.ndarray]:
         """What the user painted, by the engine's image index."""
@@ -112,9 +114,9 @@ class RunLayers:
             offset += part.source.count
         return result
 
-    def keep(self, index: int) -> list[Labels]:
-        """Turn one step of the epoch axis into final mask layers, one per source."""
-        return [part.keep(index, self.epochs[index]) for part in self.parts]
+    def keep(self, epoch: int) -> list[Labels]:
+        """Turn one epoch into final mask layers, one per source."""
+        return [part.keep(epoch) for part in self.parts]
 
     def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
         """Write final mask layers, or the epoch on screen where none was kept, as TIFF.
@@ -136,7 +138,7 @@ class RunLayers:
         write = write_labels_ome if ome else write_labels
         paths: list[Path] = []
         for number, part in enumerate(self.parts):
-            data = kept[number].data if kept else part.source.join(part.planes(self.index))
+            data = kept[number].data if kept else part.source.join(part.planes(self.epoch))
             target = path
             if len(self.parts) > 1:
                 stem, ending = path.name.partition(".")[::2]
@@ -147,8 +149,8 @@ class RunLayers:
     def go_to(self, epoch: int) -> None:
         """Move the slider to an epoch, if it stands at the newest."""
         axis = self._axis
-        if axis is not None and epoch in self.epochs and self.index == len(self.epochs) - 1:
-            self.viewer.dims.set_point(axis, self.epochs.index(epoch))
+        if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
+            self.viewer.dims.set_point(axis, epoch)
 
     def hide(self) -> None:
         """Put this run's layers out of sight (a new run draws its own)."""

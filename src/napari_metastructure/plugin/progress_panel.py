@@ -75,7 +75,7 @@ class ProgressPanel(QWidget):
 
     def begin(self, event: RunStarted) -> None:
         """A run has started."""
-        _set(self.epochs, event.resumed_epoch, event.epochs, "%v of %m epochs")
+        _set(self.epochs, event.resumed_epoch, max(event.epochs, event.resumed_epoch), "%v of %m epochs")
         _set(self.batches, 0, event.batches, "batch %v of %m")
         self._first = event.resumed_epoch
         self.clock.start()
@@ -89,7 +89,7 @@ class ProgressPanel(QWidget):
 
     def epoch(self, event: EpochFinished) -> None:
         """A round is done."""
-        _set(self.epochs, event.epoch, event.epochs)
+        _set(self.epochs, event.epoch)
         self._show_left(event.epoch)
 
     def end(self, text: str) -> None:

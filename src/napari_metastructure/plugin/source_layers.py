@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin.placement import ORIGIN, placement
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from napari_metastructure.plugin.sources import Source
 
 FOREGROUND = "#00d0ff"
-UNLABELLED = 255
 LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
 Extra = Literal["probability", "labels"]
 
@@ -38,11 +38,12 @@ class SourceLayers:
             "seed": config.seed,
             "config": config.model_dump(mode="json"),
         }
-        self._given: list[np.ndarray] = []
+        self._given: dict[int, np.ndarray] = {}
         self._painted: set[int] = set()
         try:
-            # Pages of a zeroed array cost memory only once written, so the whole run's worth is asked for at
-            # once: growing is then a longer view of it, and no epoch is ever copied.
+            # One page per epoch, by its number, so that the slider says what curves and progress say: a resumed
+            # run leaves those before it empty. Pages of a zeroed array cost memory only once written, so the whole
+            # run's worth is asked for at once: growing is then a longer view of it, and no epoch is ever copied.
             self._buffer = np.zeros((config.epochs + 1, *source.shape), np.uint8)
         except MemoryError:
             size = (config.epochs + 1) * np.prod(source.shape, dtype=float) / 2**30
@@ -67,11 +68,12 @@ class SourceLayers:
 
     def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
         """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the epoch axis."""
-        index = len(self._given)
-        self._given.append(self.source.join(masks))
-        self._buffer[index] = self._given[-1]
+        missing = epoch + 1 - len(self._buffer)
+        if missing > 0:  # a resumed run may be further than its settings say
+            self._buffer = np.concatenate([self._buffer, np.zeros((missing, *self.source.shape), np.uint8)])
+        self._given[epoch] = self._buffer[epoch] = self.source.join(masks)
         if self.masks is not None and self.masks in self.viewer.layers:
-            self.masks.data = self._buffer[: index + 1]
+            self.masks.data = self._buffer[: epoch + 1]
             self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
@@ -113,27 +115,28 @@ class SourceLayers:
             self.viewer.layers.selection.active = active
         return layer
 
-    def planes(self, index: int) -> list[np.ndarray]:
-        """The masks of one step of the epoch axis, edits included: (Y, X) uint8 arrays of 0 and 1."""
-        return list((self._buffer[index] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
+    def planes(self, epoch: int) -> list[np.ndarray]:
+        """The masks of one epoch, edits included: (Y, X) uint8 arrays of 0 and 1."""
+        return list((self._buffer[epoch] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
 
     def corrections(self) -> dict[int, np.ndarray]:
         """What the user painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
         size = self.source.shape[-2:]
         result: dict[int, np.ndarray] = {}
-        for index in sorted(self._painted):
-            now = (self._buffer[index] > 0).reshape(-1, *size)
-            given = (self._given[index] > 0).reshape(-1, *size)
+        for epoch in sorted(self._painted):
+            now = (self._buffer[epoch] > 0).reshape(-1, *size)
+            before = self._given.get(epoch, 0 * self._buffer[epoch])  # pages before a resumed run are empty
+            given = (before > 0).reshape(-1, *size)
             for plane in np.unique(np.nonzero(now != given)[0]):
                 pixels = result.setdefault(int(plane), np.full(size, 255, np.uint8))
                 changed = now[plane] != given[plane]
                 pixels[changed] = now[plane][changed]
         return result
 
-    def keep(self, index: int, epoch: int) -> Labels:
-        """Add the masks of one step of the epoch axis as a layer of their own, without that axis."""
+    def keep(self, epoch: int) -> Labels:
+        """Add the masks of one epoch as a layer of their own, without the epoch axis."""
         layer = self.viewer.add_labels(
-            (self._buffer[index] > 0).astype(np.uint8),
+            (self._buffer[epoch] > 0).astype(np.uint8),
             name=f"{self.source.name} mask",
             colormap=_colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
