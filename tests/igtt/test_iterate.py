@@ -246,7 +246,7 @@ def test_no_image_and_no_such_device(blobs, quick):
 
 
 def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch):
-    from napari_metastructure.igtt import iterate as module
+    from napari_metastructure.igtt import run as module
 
     monkeypatch.setitem(module.LOSSES, "bce", lambda logits, labels: logits.sum() * float("nan"))
     with pytest.raises(RunFailed, match="learning rate"):

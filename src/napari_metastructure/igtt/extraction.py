@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from skimage.morphology import skeletonize
 
-Extraction = Literal["none", "skeleton", "density"]
+from napari_metastructure.labels import UNLABELLED
 
-UNLABELLED = 255
+Extraction = Literal["none", "skeleton", "density"]
 
 
 def extract(

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_metastructure.igtt.candidates import search
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.extraction import UNLABELLED, extract
+from napari_metastructure.igtt.extraction import extract
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
 from napari_metastructure.training.metrics import dice

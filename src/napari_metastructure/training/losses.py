@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the field uses
 
+from napari_metastructure.labels import UNLABELLED
+
 LossName = Literal["bce", "dmi_iou"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-UNLABELLED = 255
 LOCKED = 2
 """Added to 0 or 1 where the user corrected the label: these pixels weigh `LOCKED_WEIGHT` times."""
 LOCKED_WEIGHT = 10.0

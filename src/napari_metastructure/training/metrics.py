@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_metastructure.errors import InputError
-
-UNLABELLED = 255
-"""In a uint8 truth: nobody says what this pixel is; it is left out."""
+from napari_metastructure.labels import UNLABELLED
 
 
 @dataclass(frozen=True, slots=True)

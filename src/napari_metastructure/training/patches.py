@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_metastructure.images.tiles import pad
-from napari_metastructure.training.losses import UNLABELLED
+from napari_metastructure.labels import UNLABELLED
 
 DEVICE_BYTES = 2 * 2**30
 """Inputs of a set larger than this stay in main memory; only the patches travel."""

@@ -1,0 +1,250 @@
+"""One run of iGTT: planes, network and labels, round after round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.edges import steepness
+from napari_metastructure.igtt.journal import Journal
+from napari_metastructure.igtt.polarity import settle
+from napari_metastructure.igtt.pseudo_labels import PseudoLabels
+from napari_metastructure.igtt.start import start_probability
+from napari_metastructure.images.checks import check_plane
+from napari_metastructure.images.intensity import Polarity, channels_of, network_inputs, orient, zscore
+from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
+from napari_metastructure.networks.checkpoint import save_model
+from napari_metastructure.networks.device import release, resolve
+from napari_metastructure.networks.predict import probability
+from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.events import (
+    BatchFinished,
+    EpochFinished,
+    Event,
+    Finished,
+    RunStarted,
+    Saved,
+    Warned,
+)
+from napari_metastructure.training.loop import Trainer, make_optimizer
+from napari_metastructure.training.losses import LOCKED, LOSSES
+from napari_metastructure.training.patches import PatchSampler
+from napari_metastructure.training.runs import RunFolder
+
+STABLE_ROUNDS = 2
+"""Rounds in a row whose masks must agree with the ones before for the run to be over."""
+
+STATISTICS_BATCHES = 8
+"""Batches that batch-normalisation statistics are recomputed from before each relabelling."""
+
+COLLAPSED = (0.001, 0.95)
+"""Foreground fractions below and above which a mask says nothing."""
+
+
+class Run:
+    """What `iterate` drives; see there for the parameters."""
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray] | np.ndarray,
+        config: IGTTConfig,
+        control: Control,
+        names: Sequence[str] | None,
+        folder: Path | None,
+        resume: bool,
+    ) -> None:
+        self._clock, self._paused = time.perf_counter(), control.paused_seconds
+        self.config, self.control = config, control
+        if len(images) == 0:
+            raise InputError("There is no image to segment; give at least one.")
+        self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
+        planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
+        self.objects: Polarity = settle(planes) if config.objects == "auto" else config.objects
+        self.planes = [orient(p, self.objects) for p in planes]
+        self.patch = _patch([p.shape for p in planes], config.patch_size)
+        self.device = resolve(config.device)
+        self.spec = NetworkSpec(
+            architecture=config.network,
+            in_channels=channels_of(config.inputs),
+            encoder=config.encoder,
+            base_channels=config.base_channels,
+        )
+        network = build(self.spec, config.seed, config.encoder_weights)
+        network = network.to(memory_format=torch.channels_last).to(self.device)  # the layout convolutions like best
+        optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
+        self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device)
+        self.rng = np.random.default_rng(config.seed)
+        self.folder = RunFolder(folder) if folder is not None else None
+        self.journal = Journal(config, [p.shape for p in planes], self.folder)
+        self.resumed = self.journal.read(self.device) if resume else None
+
+    def check(self, corrections: Mapping[int, np.ndarray], start_masks: Sequence[np.ndarray] | None) -> None:
+        """Corrections and start masks have to lie on the planes."""
+        given = {**corrections, **dict(enumerate(start_masks or []))}
+        if start_masks is not None and len(start_masks) != len(self.planes):
+            raise InputError(f"{len(start_masks)} start masks were given for {len(self.planes)} images; give one each.")
+        for index, pixels in given.items():
+            if not 0 <= index < len(self.planes) or np.shape(pixels) != self.planes[index].shape:
+                raise InputError(f"A correction or start mask of shape {np.shape(pixels)} fits no image {index + 1}.")
+
+    def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path]) -> Iterator[Event]:
+        """All of Algorithm 1."""
+        c = self.config
+        self.features = [network_inputs(p, c.inputs, "bright") for p in self.planes]
+        self.sampler = PatchSampler(self.features, self.patch, self.device)
+        folder = self.folder.path if self.folder else None
+        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
+        yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), folder, epoch, self.objects)
+        if self.folder and not self.resumed:
+            yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
+        stopped = False
+        try:
+            yield self._start(start_masks)
+            while self.journal.epoch < c.epochs and not self.journal.stable(STABLE_ROUNDS):
+                yield from self._round()
+                yield from self._collapsed()
+                yield from self.journal.save(self.trainer, self.labels, self.rng, last=False)
+        except Stopped:
+            stopped = True
+        if not self.journal.rows:
+            yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
+            return
+        yield from self.journal.save(self.trainer, self.labels, self.rng, last=True)
+        if self.folder:
+            yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
+        yield self._finished(stopped)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        device = self.__dict__.get("device")
+        self.__dict__.clear()
+        if device is not None:
+            release(device)
+
+    def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
+        """Epoch 0: the labels before any training, or those of the run that is resumed."""
+        steep = [steepness(p) for p in self.planes]
+        if self.resumed:
+            self.labels = PseudoLabels([], self.config, self.rng, steep)
+            self.journal.restore(self.resumed, self.trainer, self.labels, self.rng)
+            self.resumed = None
+        else:
+            if start_masks is not None:
+                start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
+            else:
+                start = []
+                for plane in self.planes:
+                    self.control.checkpoint()
+                    start.append(start_probability(plane, self.config.start))
+            self.labels = PseudoLabels(start, self.config, self.rng, steep)
+            self.labels.begin()
+        self.labels.correct(self.control.take_corrections())
+        if not self.journal.rows:
+            self._note(0, float("nan"), float("nan"), 0.0)
+        return self._event()
+
+    def _round(self) -> Iterator[Event]:
+        """One epoch: train on the labels, predict, make the labels anew."""
+        self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
+        c, epoch = self.config, self.journal.epoch + 1
+        labels = self.labels.training_labels()
+        self.sampler.set_labels(labels)
+        # Without foreground eq. (6) has no gradient; cross-entropy learns black labels.
+        empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
+        self.trainer.loss = LOSSES["bce" if empty else c.loss]
+        inside, losses = 0.0, []
+        for step in range(c.steps_per_epoch):
+            self.control.checkpoint()
+            resumed = time.perf_counter()
+            losses.append(self.trainer.step(*self.sampler.draw(self.rng, c.batch_size)))
+            inside += time.perf_counter() - resumed
+            yield from (Warned(message) for message in self.trainer.take_warnings())
+            yield BatchFinished(epoch, step + 1, c.steps_per_epoch, losses[-1])
+        resumed = time.perf_counter()
+        found = self._predict()
+        inside += time.perf_counter() - resumed
+        self.labels.correct(self.control.take_corrections())
+        agreement = self.labels.update(found)
+        self._note(epoch, float(np.mean(losses)), agreement, inside)
+        yield self._event()
+
+    def _predict(self) -> list[np.ndarray]:
+        network = self.trainer.network
+        if has_statistics(network):
+            refresh_statistics(network, self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES))
+        network.eval()
+        found = []
+        for inputs, plane in zip(self.features, self.planes, strict=True):
+            p = probability(network, inputs, self.patch, self.device, self.control.checkpoint)
+            # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
+            inverse = self.config.loss == "dmi_iou" and float((zscore(p) * plane).mean()) < 0
+            found.append(1 - p if inverse else p)
+        return found
+
+    def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:
+        """Add a row to the journal; time spent paused counts for nothing."""
+        seconds = time.perf_counter() - self._clock - (self.control.paused_seconds - self._paused)
+        pixels = sum(m.size for m in self.labels.masks)
+        self.journal.rows.append(
+            {
+                "epoch": epoch,
+                "loss": loss,
+                "agreement": agreement,
+                "foreground": sum(int(np.count_nonzero(m)) for m in self.labels.masks) / pixels,
+                "seconds": seconds,
+                "seconds_outside": seconds - inside,
+            }
+        )
+
+    def _event(self) -> EpochFinished:
+        labels = self.labels
+        return EpochFinished(
+            epochs=self.config.epochs,
+            masks=tuple(labels.masks),
+            labels=tuple(labels.labels),
+            probabilities=tuple(labels.evidence),
+            curves=tuple(labels.curves),
+            **self.journal.rows[-1],
+        )
+
+    def _collapsed(self) -> Iterator[Warned]:
+        """Say so, once, if the masks have become almost empty or almost full."""
+        small, large = COLLAPSED
+        before, now = (row["foreground"] for row in self.journal.rows[-2:])
+        if small <= before <= large and not small <= now <= large:
+            yield Warned(
+                f"The masks hold {100 * now:.1f} % foreground: the run has collapsed; stop it and take an earlier "
+                "epoch, or raise anchor or memory."
+            )
+
+    def _use(self) -> dict[str, Any]:
+        """What applying the model to another image takes."""
+        return {
+            "inputs": self.config.inputs,
+            "objects": self.objects,
+            "patch": list(self.patch),
+            "criterion": self.config.criterion,
+        }
+
+    def _finished(self, stopped: bool) -> Finished:
+        epoch = self.journal.epoch
+        if stopped:
+            reason = f"Stopped by the user; the masks are those of epoch {epoch}."
+        elif self.journal.stable(STABLE_ROUNDS):
+            reason = f"The masks no longer change; they are those of epoch {epoch}."
+        else:
+            reason = f"All {epoch} epochs are done; the masks are those of the last."
+        return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
+
+
+def _patch(shapes: Sequence[tuple[int, ...]], size: int) -> tuple[int, int]:
+    """Patches of the size asked for, or smaller where every plane is; multiples of 32 fit every stride."""
+    height, width = (min(size, -(-max(s[axis] for s in shapes) // 32) * 32) for axis in (0, 1))
+    return height, width
