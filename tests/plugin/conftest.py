@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 
 NEED_A_DISPLAY = {"qapp", "qtbot", "make_napari_viewer", "make_napari_viewer_proxy"}
 
@@ -23,3 +27,91 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NEED_A_DISPLAY & set(getattr(item, "fixturenames", ())):
             item.add_marker(skip)
+
+
+# ---- the widget in a real viewer, with settings that make a run a matter of a second -----------------------
+
+
+@pytest.fixture(scope="session")
+def tiny() -> dict[str, Any]:
+    """Settings of a small, quick run."""
+    return {
+        "epochs": 2,
+        "steps_per_epoch": 3,
+        "batch_size": 1,
+        "base_channels": 4,
+        "patch_size": 64,
+        "objects": "bright",
+        "stop_agreement": 1.0,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture(scope="session")
+def blobs() -> Callable[..., np.ndarray]:
+    """Makes an image of bright blobs."""
+
+    def make(seed: int = 0, shape: tuple[int, int] = (64, 64)) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        image = rng.normal(100, 5, shape)
+        for cy, cx in rng.uniform(8, 56, (4, 2)):
+            image += 120 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 40)
+        return image.astype(np.uint16)
+
+    return make
+
+
+@pytest.fixture
+def open_widget(make_napari_viewer, end, tiny) -> Iterator[Callable[..., Any]]:
+    """Opens a viewer with images (layers a, b, c; pixels of 0.2 x 0.1 um) and the widget, ready for a tiny run."""
+    from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.plugin.igtt_widget import IGTTWidget
+
+    notification_manager.records.clear()
+    made = []
+
+    def make(*images, config=(), show=False):
+        viewer = make_napari_viewer(show=show)
+        for number, image in enumerate(images):
+            scale = (1,) * (image.ndim - 2) + (0.2, 0.1)
+            viewer.add_image(image, name="abc"[number], scale=scale, units=("um",) * image.ndim)
+        widget = IGTTWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="iGTT")
+        widget.picker.choose(list(viewer.layers))
+        widget.settings.fill(IGTTConfig(**{**tiny, **dict(config)}))
+        made.append(widget)
+        return viewer, widget
+
+    yield make
+    for widget in made:
+        end(widget)
+
+
+@pytest.fixture
+def run(qtbot) -> Callable[..., None]:
+    """Starts a widget's run and waits for its end."""
+
+    def go(widget, start=None):
+        with qtbot.waitSignal(widget.finished, timeout=60_000):
+            assert (start or widget.start)()
+
+    return go
+
+
+@pytest.fixture
+def end(qtbot) -> Callable[..., None]:
+    """Stops a widget's run, if there is one."""
+
+    def stop(widget):
+        widget.stop()
+        qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+
+    return stop
+
+
+@pytest.fixture
+def said() -> Callable[[], list[str]]:
+    """What napari's notifications said in this test."""
+    notification_manager.records.clear()
+    return lambda: [record.message for record in notification_manager.records]

@@ -30,7 +30,8 @@ def start(*images, epochs=4, **shown):
     layers = [viewer.add_layer(image) for image in images]
     drawn = RunLayers(viewer, sources_of(layers), IGTTConfig(epochs=epochs, seed=7))
     drawn.shown.update(shown)
-    drawn.open()
+    for _ in drawn.open():
+        pass
     return viewer, drawn
 
 

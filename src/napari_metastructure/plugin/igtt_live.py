@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.errors import MetastructureError
@@ -43,6 +46,10 @@ class IGTTLive(IGTTLayout):
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._kept: list[Labels] = []
         self._why_stopped = self._where = ""
+        self._opening: Iterator[None] = iter(())
+        self._ready = threading.Event()
+        self._turns = QTimer(self)
+        self._turns.timeout.connect(self._open_layers)
         self._connect()
 
     @property
@@ -95,6 +102,16 @@ class IGTTLive(IGTTLayout):
             case Finished():
                 self.result = event
 
+    def _open_layers(self) -> None:
+        """One layer more, each in a turn of its own of Qt's loop: napari takes a tenth of a second for one.
+
+        The thread waits for the last of them: beside a busy one they would take twice as long.
+        """
+        assert self.runner.control is not None
+        if self.runner.control.stopped or next(self._opening, "all") == "all":
+            self._turns.stop()
+            self._ready.set()
+
     def _let_choose(self, free: bool) -> None:
         """What a run is made of cannot be changed while it goes on."""
         self.settings.setEnabled(free)
@@ -108,6 +125,8 @@ class IGTTLive(IGTTLayout):
         assert self.layers is not None
         if not self.layers.epochs:
             self.layers.close()
+        else:  # stopped before all layers were there
+            deque(self._opening, maxlen=0)
         if failure is not None:
             show_error(str(failure))
             self.progress.end(str(failure))

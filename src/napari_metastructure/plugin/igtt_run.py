@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import napari
 import numpy as np
@@ -108,9 +110,11 @@ class IGTTRun(IGTTLive):
         if folder is not None:
             self.folder.set(folder)
             self._loaded = folder
-        given = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
-        job = igtt_job(sources, planes, config, control, {**given, "resume": earlier is not None})
-        self.runner.start(job, control, "The iGTT run")
+        given: dict[str, Any] = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
+        given["resume"] = earlier is not None
+        self._opening, self._ready = layers.open(), threading.Event()
+        self._turns.start(0)
+        self.runner.start(igtt_job(sources, planes, config, control, given, self._ready), control, "The iGTT run")
         return True
 
     def _refuse(self, why: str) -> bool:
@@ -124,7 +128,6 @@ class IGTTRun(IGTTLive):
         if self.layers is not None:
             self.layers.hide()
         layers.shown = self.results.shown()
-        layers.open()
         self.layers, self.result, self.failure = layers, None, None
         self._scores, self._kept, self._why_stopped = {}, [], ""
         self.curves.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,13 @@ def igtt_job(
     config: IGTTConfig,
     control: Control,
     given: dict[str, Any],
+    ready: threading.Event,
 ) -> Callable[[], Iterator[Event]]:
-    """What the thread does; planes that were not read yet are read (and checked) there."""
+    """What the thread does, once ``ready`` is set; planes that were not read yet are read (and checked) there."""
 
     def job() -> Iterator[Event]:
+        while not (ready.wait(0.05) or control.stopped):  # who could set it may have been closed
+            pass
         keep_triton_out()
         from napari_metastructure.igtt.iterate import iterate
 

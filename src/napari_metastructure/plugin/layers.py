@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +45,15 @@ class RunLayers:
         if following and (axis := self._axis) is not None:
             self.viewer.dims.set_point(axis, event.epoch)
 
-    def open(self) -> None:
-        """Add the layers, empty; `add` fills them."""
+    def open(self) -> Iterator[None]:
+        """Add the layers, empty, one at a time, so that the window is drawn in between; `add` fills them."""
         for part in self.parts:
             part.open()
+            yield
         for kind, shown in self.shown.items():
-            self.show(kind, shown)
+            for part in self.parts if shown else ():
+                part.show(kind, None, None)
+                yield
         visible = [part.masks for part in self.parts if part.source.layer.visible]
         if visible:  # ready to be painted on
             self.viewer.layers.selection.active = visible[0]

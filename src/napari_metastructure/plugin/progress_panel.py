@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 
+from qtpy.QtCore import QCoreApplication, QEvent, Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from napari_metastructure.plugin.form import tooltip
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted
+
+LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequest)
+"""A number in PyQt5, a member of an enumeration in PyQt6."""
 
 
 class Clock:
@@ -53,6 +57,8 @@ class ProgressPanel(QWidget):
         self.eta, self.status = QLabel(), QLabel()
         self.eta.setToolTip(tooltip("Time left at most, from the pace so far, and when that would be."))
         self.status.setWordWrap(True)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())  # so that plots seldom move
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -70,8 +76,9 @@ class ProgressPanel(QWidget):
         self.say(text)
 
     def say(self, text: str) -> None:
-        """Show a sentence."""
+        """Show a sentence, and make room for all its lines at once: a picture may be taken right now."""
         self.status.setText(text)
+        QCoreApplication.sendPostedEvents(None, LAYOUT)
 
     def begin(self, event: RunStarted) -> None:
         """A run has started."""

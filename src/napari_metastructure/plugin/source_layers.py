@@ -55,7 +55,7 @@ class SourceLayers:
     def open(self) -> None:
         """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
         self.masks = self.viewer.add_labels(
-            self._buffer[:1],
+            self._buffer[: max(self._given, default=0) + 1],
             name=f"{self.source.name} iGTT masks",
             colormap=_colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
             opacity=0.5,
