@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.candidates import search
-from napari_metastructure.igtt.edges import edge_score, outline_rank, steepness
+from napari_metastructure.igtt.edges import Edges, outline_rank, steepness
 
 grids = arrays(np.float32, (6, 7), elements=st.floats(0, 1, width=16))
 
@@ -44,7 +44,7 @@ def test_the_right_mask_scores_above_wider_narrower_partial_and_random_ones(blob
     noise = np.random.default_rng(0).random(mask.shape) < 0.5
     none, all_ = np.zeros_like(mask), np.ones_like(mask)
     others = [ndi.binary_dilation(mask, iterations=4), ndi.binary_erosion(mask, iterations=4), part, noise, none, all_]
-    scores = edge_score(image, np.stack([mask, *others]))
+    scores = np.array([Edges(image).score(m) for m in (mask, *others)])
     assert scores[0] > scores[1:].max() + 0.05
     assert scores[-2] == scores[-1] == 0
 

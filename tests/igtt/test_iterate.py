@@ -1,5 +1,6 @@
 """Algorithm 1 from end to end, on images that take a second."""
 
+import errno
 import threading
 import time
 
@@ -11,12 +12,14 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.igtt.start import start_probability
+from napari_metastructure.images.atomic import replacing
 from napari_metastructure.images.axes import planes
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.intensity import orient
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved
+from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved, Warned
 from napari_metastructure.training.metrics import dice
+from napari_metastructure.training.runs import RunFolder
 
 
 def epochs(events):
@@ -157,6 +160,21 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_masks(blobs, quick, tmp_path
         np.testing.assert_array_equal(a, b)
     same = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "cut")]
     assert [r.split(",")[:4] for r in same[0]] == [r.split(",")[:4] for r in same[1]]
+
+
+def test_a_disk_that_fills_up_does_not_cost_the_masks(blobs, quick, tmp_path, monkeypatch):
+    def write_last(self, state):
+        with replacing(self.last) as beside:
+            beside.write_bytes(b"the first half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "write_last", write_last)
+
+    events = list(iterate(blobs[0], quick, folder=tmp_path))
+    told = [e.message for e in events if isinstance(e, Warned)]
+    assert told and all("disk is full" in m and "last.pt" in m for m in told)
+    assert isinstance(events[-1], Finished) and events[-1].epoch == 2 and events[-1].masks[0].any()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.csv", "run.yaml"]
 
 
 def test_a_finished_run_goes_on_for_more_epochs(blobs, quick, tmp_path):

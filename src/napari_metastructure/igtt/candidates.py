@@ -19,7 +19,7 @@ Criterion = Literal["dmi", "correlation", "iou", "bce", "edge"]
 Search = Literal["grid", "exact"]
 
 LEVELS = 256
-"""Thresholds that stand for "all" in the exact search of a criterion without a closed form."""
+"""About how many thresholds stand for "all" in the exact search of a criterion without a closed form."""
 
 _SMALL = 1e-12
 
@@ -100,7 +100,7 @@ def search(
     criterion : {"dmi", "correlation", "iou", "bce", "edge"}
         See `scores`.
     method : {"grid", "exact"}
-        The best of the K thresholds of eq. (2), or the best of all: the mean of p for ``dmi``, of 256 levels
+        The best of the K thresholds of eq. (2), or the best of all: the mean of p for ``dmi``, of `LEVELS` levels
         for the others.
     k : int
         Number of thresholds of the returned curve, and of the grid.
@@ -112,11 +112,11 @@ def search(
     ScoreCurve
         A constant p gives its own value as threshold, so an empty mask.
     """
-    t = thresholds(p, k)
-    curve = scores(p, t, criterion, steep)
-    if method == "grid" or not np.isfinite(curve).any():
-        return ScoreCurve(t, curve, float(t[np.argmax(curve)]))
-    if criterion == "dmi":
-        return ScoreCurve(t, curve, float(p.mean(dtype=np.float64)))
-    fine = thresholds(p, LEVELS)
-    return ScoreCurve(t, curve, float(fine[np.argmax(scores(p, fine, criterion, steep))]))
+    # The K thresholds are every so many of the finer ones, so one pass serves the curve and the search.
+    every = 1 if method == "grid" else max(1, round(LEVELS / k))
+    t = thresholds(p, (k - 1) * every + 1)
+    fine = scores(p, t, criterion, steep)
+    chosen = float(t[np.argmax(fine)])
+    if criterion == "dmi" and method == "exact" and np.isfinite(fine).any():
+        chosen = float(p.mean(dtype=np.float64))
+    return ScoreCurve(t[::every], fine[::every], chosen)

@@ -19,6 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "radius": 1,
         "memory": 0.0,
         "anchor": 0.0,
+        "balance": "fixed",
         "loss": "dmi_iou",
         "optimizer": "sgd",
         "learning_rate": 0.01,
@@ -95,6 +96,10 @@ class IGTTConfig(BaseModel):
     )
     anchor: float = Field(
         0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made anew."
+    )
+    balance: Literal["edges", "fixed"] = Field(
+        "edges",
+        description="Move that weight towards the one whose masks the edges of the images confirm better, or keep it.",
     )
 
     loss: Literal["bce", "dmi_iou"] = Field("bce", description="Binary cross-entropy, or DMI + IoU of eq. (6).")

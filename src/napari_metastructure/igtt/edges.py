@@ -65,37 +65,41 @@ def outline_rank(p: np.ndarray, t: np.ndarray, steep: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.zeros(len(t)), where=count > 0.5)
 
 
-def edge_score(plane: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """How well the outline of each mask and the edges of the image account for each other.
-
-    Precision times the root of recall, their geometric mean weighted 2 to 1. Precision is the mean `steepness`
-    along the outline, recall the share of the image's edge pixels (gradient magnitude above Otsu's threshold)
-    within `TOLERANCE` of it. Precision alone is best where only the brightest object is found, recall alone where
-    everything is outlined.
+class Edges:
+    """The edges of one plane, found once, and how well masks agree with them.
 
     Parameters
     ----------
     plane : (Y, X) float array
-    masks : (M, Y, X) bool array
 
-    Returns
-    -------
-    (M,) float64 array of 0 to 1
-        0 for a mask without an outline.
-
-    References
+    Attributes
     ----------
-    Martin, Fowlkes, Malik, "Learning to detect natural image boundaries using local brightness, color, and
-    texture cues", IEEE TPAMI 26 (2004), for precision and recall of boundaries.
+    steep : (Y, X) float32 array
+        `steepness` of the plane.
+    strong : (Y, X) bool array
+        Edge pixels: gradient magnitude above Otsu's threshold.
     """
-    steep = steepness(plane)
-    gradient = ndi.gaussian_gradient_magnitude(plane, 1)
-    edges = gradient > (threshold_otsu(gradient) if np.ptp(gradient) > 0 else 0)
-    scores, count = np.zeros(len(masks)), max(1, int(np.count_nonzero(edges)))
-    for i, mask in enumerate(masks):
+
+    def __init__(self, plane: np.ndarray) -> None:
+        gradient = ndi.gaussian_gradient_magnitude(plane, 1)
+        self.steep = steepness(plane)
+        self.strong = gradient > (threshold_otsu(gradient) if np.ptp(gradient) > 0 else 0)
+
+    def score(self, mask: np.ndarray) -> float:
+        """How well the outline of a (Y, X) mask and the edges of the image account for each other, 0 to 1.
+
+        Precision times the root of recall, their geometric mean weighted 2 to 1. Precision is the mean `steepness`
+        along the outline, recall the share of the edge pixels within `TOLERANCE` of it. Precision alone is best
+        where only the brightest object is found, recall alone where everything is outlined. No label enters.
+        A mask without an outline scores 0.
+
+        References
+        ----------
+        Martin, Fowlkes, Malik, "Learning to detect natural image boundaries using local brightness, color, and
+        texture cues", IEEE TPAMI 26 (2004), for precision and recall of boundaries.
+        """
+        mask = np.asarray(mask, bool)
         wide = ndi.binary_dilation(mask, iterations=TOLERANCE)
-        narrow = ndi.binary_erosion(mask, iterations=TOLERANCE, border_value=1)
-        precision = outline_rank(mask, np.array([0.5]), steep)[0]
-        recall = np.count_nonzero(edges & wide & ~narrow) / count
-        scores[i] = precision * np.sqrt(recall)
-    return scores
+        near = wide & ~ndi.binary_erosion(mask, iterations=TOLERANCE, border_value=1)
+        recall = np.count_nonzero(self.strong & near) / max(1, int(np.count_nonzero(self.strong)))
+        return float(outline_rank(mask, np.array([0.5]), self.steep)[0] * np.sqrt(recall))

@@ -9,11 +9,18 @@ import numpy as np
 
 from napari_metastructure.igtt.candidates import search
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
 from napari_metastructure.training.metrics import dice
+
+BALANCE = 0.05
+"""Relative difference in edge score that moves the odds of start against network by a factor e."""
+
+SAMPLE = 16
+"""Planes, evenly spread over the set, that this difference is measured on."""
 
 
 class PseudoLabels:
@@ -23,6 +30,11 @@ class PseudoLabels:
     mean of its probabilities, ``M_n = m M_(n-1) + (1 - m) P_n``; the *evidence* that is cut into a mask is
     ``a P_0 + (1 - a) M_n`` with the start's ``P_0``. With m = a = 0 it is P_n alone, as printed.
 
+    Whether the start or the network is better differs from one kind of image to the next. With
+    ``balance = "edges"`` the weight a is moved from ``anchor`` towards the one whose masks the edges of the images
+    confirm better, over the whole set: ``logit a = logit anchor + (1 - s_network / s_start) / BALANCE`` with the mean
+    `Edges.score` of each.
+
     Parameters
     ----------
     start : sequence of (Y, X) float arrays
@@ -30,8 +42,8 @@ class PseudoLabels:
     config : IGTTConfig
     rng : numpy.random.Generator
         For EMS.
-    steep : sequence of (Y, X) float arrays
-        `edges.steepness` of the planes.
+    edges : sequence of Edges
+        Of the planes.
 
     Attributes
     ----------
@@ -46,10 +58,10 @@ class PseudoLabels:
         start: Sequence[np.ndarray],
         config: IGTTConfig,
         rng: np.random.Generator,
-        steep: Sequence[np.ndarray],
+        edges: Sequence[Edges],
     ) -> None:
         self.config = config
-        self.steep = steep
+        self.edges = edges
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
         self.start = [s.astype(np.float16) for s in start]
@@ -59,6 +71,7 @@ class PseudoLabels:
         self.masks: list[np.ndarray] = []
         self.labels: list[np.ndarray] = []
         self.curves: list[ScoreCurve] = []
+        self._start_score: float | None = None
 
     def begin(self) -> None:
         """Cut the start itself: the labels of the first round."""
@@ -73,7 +86,7 @@ class PseudoLabels:
         float
             Agreement: mean Dice between the new masks and those before.
         """
-        m, a = self.config.memory, self.config.anchor
+        m = self.config.memory
         if not self.memory:
             self.memory = [p.astype(np.float16) for p in probabilities]
         else:
@@ -82,6 +95,7 @@ class PseudoLabels:
                 for old, new in zip(self.memory, probabilities, strict=True)
             ]
         before = self.masks
+        a = self._anchor()
         self._cut(
             [
                 a * s.astype(np.float32) + (1 - a) * p.astype(np.float32)
@@ -128,12 +142,32 @@ class PseudoLabels:
         self.labels = list(state["labels"])
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
-    def _cut(self, evidence: list[np.ndarray]) -> None:
+    def _anchor(self) -> float:
+        """The weight of the start in the evidence of this round."""
+        anchor = self.config.anchor
+        if self.config.balance == "fixed" or anchor in (0, 1):
+            return anchor
+        if self._start_score is None:
+            self._start_score = self._confirmed(self.start)
+        start, network = self._start_score, self._confirmed(self.memory)
+        logit = np.log(anchor / (1 - anchor)) + (1 - network / max(start, 1e-6)) / BALANCE
+        return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
+
+    def _confirmed(self, probabilities: Sequence[np.ndarray]) -> float:
+        """How well the edges of the images confirm the masks of these probabilities: mean score, 0 to 1."""
+        found = []
+        for index in np.unique(np.linspace(0, len(probabilities) - 1, SAMPLE).astype(int)):
+            p, edges = probabilities[index].astype(np.float32), self.edges[index]
+            found.append(edges.score(p > self._search(p, edges).chosen))
+        return float(np.mean(found))
+
+    def _search(self, p: np.ndarray, edges: Edges) -> ScoreCurve:
         c = self.config
+        return search(p, c.criterion, c.search, c.thresholds, edges.steep)
+
+    def _cut(self, evidence: list[np.ndarray]) -> None:
         self.evidence = evidence
-        self.curves = [
-            search(e, c.criterion, c.search, c.thresholds, steep) for e, steep in zip(evidence, self.steep, strict=True)
-        ]
+        self.curves = [self._search(e, edges) for e, edges in zip(evidence, self.edges, strict=True)]
         self.masks = [(e > k.chosen).astype(np.uint8) for e, k in zip(evidence, self.curves, strict=True)]
 
     def _extract(self) -> None:

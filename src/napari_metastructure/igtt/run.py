@@ -12,7 +12,7 @@ import torch
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.edges import steepness
+from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.igtt.journal import Journal
 from napari_metastructure.igtt.polarity import settle
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
@@ -110,15 +110,13 @@ class Run:
             while self.journal.epoch < c.epochs and not self.journal.stable(STABLE_ROUNDS):
                 yield from self._round()
                 yield from self._collapsed()
-                yield from self.journal.save(self.trainer, self.labels, self.rng, last=False)
+                yield from self._save(last=False)
         except Stopped:
             stopped = True
         if not self.journal.rows:
             yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
             return
-        yield from self.journal.save(self.trainer, self.labels, self.rng, last=True)
-        if self.folder:
-            yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
+        yield from self._save(last=True)
         yield self._finished(stopped)
 
     def close(self) -> None:
@@ -128,11 +126,20 @@ class Run:
         if device is not None:
             release(device)
 
+    def _save(self, last: bool) -> Iterator[Saved | Warned]:
+        """Write the run folder. A disk that fills up now must not cost the masks: say so and go on."""
+        try:
+            yield from self.journal.save(self.trainer, self.labels, self.rng, last=last)
+            if last and self.folder:
+                yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
+        except InputError as error:
+            yield Warned(f"{error} The masks are kept; the run folder is not up to date.")
+
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
         """Epoch 0: the labels before any training, or those of the run that is resumed."""
-        steep = [steepness(p) for p in self.planes]
+        edges = [Edges(p) for p in self.planes]
         if self.resumed:
-            self.labels = PseudoLabels([], self.config, self.rng, steep)
+            self.labels = PseudoLabels([], self.config, self.rng, edges)
             self.journal.restore(self.resumed, self.trainer, self.labels, self.rng)
             self.resumed = None
         else:
@@ -140,10 +147,10 @@ class Run:
                 start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
             else:
                 start = []
-                for plane in self.planes:
+                for plane, its_edges in zip(self.planes, edges, strict=True):
                     self.control.checkpoint()
-                    start.append(start_probability(plane, self.config.start))
-            self.labels = PseudoLabels(start, self.config, self.rng, steep)
+                    start.append(start_probability(plane, self.config.start, its_edges))
+            self.labels = PseudoLabels(start, self.config, self.rng, edges)
             self.labels.begin()
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import sato, threshold_li, threshold_otsu
 
-from napari_metastructure.igtt.edges import edge_score
+from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.images.intensity import contrast_and_log, log_intensity
 
 Start = Literal["fusion", "contrast", "otsu", "black"]
@@ -20,7 +20,7 @@ SHARPNESS = 0.1
 """Relative difference in edge score that weighs a candidate down by a factor e."""
 
 
-def start_probability(plane: np.ndarray, method: Start) -> np.ndarray:
+def start_probability(plane: np.ndarray, method: Start, edges: Edges | None = None) -> np.ndarray:
     """Foreground probability before any training.
 
     Parameters
@@ -30,6 +30,8 @@ def start_probability(plane: np.ndarray, method: Start) -> np.ndarray:
     method : {"fusion", "contrast", "otsu", "black"}
         ``fusion``: `fuse` of many thresholdings. ``contrast``: LC and Otsu. ``otsu``: Otsu's threshold after a
         blur of one pixel. ``black``: all zero, as printed in Algorithm 1.
+    edges : Edges, optional
+        Of the plane, if they are known already.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def start_probability(plane: np.ndarray, method: Start) -> np.ndarray:
         return _above(ndi.gaussian_filter(plane, 1), threshold_otsu).astype(np.float32)
     if method == "contrast":
         return _above(contrast_and_log(plane, SCALES[0]), threshold_otsu).astype(np.float32)
-    return fuse(plane)
+    return fuse(plane, edges or Edges(plane))
 
 
 def candidates(plane: np.ndarray) -> np.ndarray:
@@ -63,7 +65,7 @@ def candidates(plane: np.ndarray) -> np.ndarray:
     return np.stack([_above(m, cut) for m in maps for cut in (threshold_otsu, threshold_li)])
 
 
-def fuse(plane: np.ndarray) -> np.ndarray:
+def fuse(plane: np.ndarray, edges: Edges) -> np.ndarray:
     """Weighted vote of the `candidates`: the better its outline and the image's edges agree, the more one counts.
 
     Returns
@@ -71,7 +73,7 @@ def fuse(plane: np.ndarray) -> np.ndarray:
     (Y, X) float32 array of 0 to 1
     """
     masks = candidates(plane)
-    scores = edge_score(plane, masks)
+    scores = np.array([edges.score(mask) for mask in masks])
     best = scores.max()
     weights = np.exp((scores / best - 1) / SHARPNESS) if best > 0 else np.ones(len(masks))
     return np.tensordot(weights / weights.sum(), masks.astype(np.float32), axes=1).astype(np.float32)

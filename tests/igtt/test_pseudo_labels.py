@@ -1,0 +1,57 @@
+"""Memory, and the balance between start and network."""
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.edges import Edges
+from napari_metastructure.igtt.pseudo_labels import PseudoLabels
+
+
+def made(blobs, **settings):
+    images, masks = blobs
+    right = [ndi.gaussian_filter(m.astype(np.float32), 0.7) for m in masks]
+    wrong = [np.roll(p, 9, axis=1) for p in right]
+    edges = [Edges(i) for i in images]
+
+    def begin(start):
+        labels = PseudoLabels(start, IGTTConfig(**settings), np.random.default_rng(0), edges)
+        labels.begin()
+        return labels
+
+    return right, wrong, begin
+
+
+def test_the_memory_is_the_running_mean(blobs):
+    right, wrong, begin = made(blobs, memory=0.75, anchor=0, criterion="correlation")
+    labels = begin(right)
+    labels.update(right)
+    labels.update(wrong)
+    for e, r, w in zip(labels.evidence, right, wrong, strict=True):
+        np.testing.assert_allclose(e, 0.75 * r + 0.25 * w, atol=2e-3)
+
+
+@pytest.mark.parametrize("anchor", [0.0, 0.3, 1.0])
+def test_a_fixed_balance_is_the_anchor(blobs, anchor):
+    right, wrong, begin = made(blobs, anchor=anchor, balance="fixed")
+    labels = begin(right)
+    labels.update(wrong)
+    for e, r, w in zip(labels.evidence, right, wrong, strict=True):
+        np.testing.assert_allclose(e, anchor * r + (1 - anchor) * w, atol=2e-3)
+
+
+def test_the_balance_moves_to_the_one_the_edges_confirm(blobs):
+    right, wrong, begin = made(blobs, anchor=0.5, balance="edges")
+    for start, network, expected in ((right, wrong, right), (wrong, right, right)):
+        labels = begin(start)
+        labels.update(network)
+        for mask, p in zip(labels.masks, expected, strict=True):
+            assert np.mean(mask == (p > 0.5)) > 0.97
+
+
+def test_agreement_is_one_when_nothing_changes_and_low_when_all_does(blobs):
+    right, wrong, begin = made(blobs, anchor=0, memory=0)
+    labels = begin(right)
+    assert labels.update(right) > 0.99
+    assert labels.update(wrong) < 0.8
