@@ -12,7 +12,7 @@ from napari_metastructure.igtt import iterate as engine
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.files import read_image
 from napari_metastructure.plugin.igtt_widget import IGTTWidget
-from napari_metastructure.training.events import EpochFinished, Finished
+from napari_metastructure.training.events import EpochFinished, Finished, Warned
 
 ENDLESS = {"epochs": 2000}
 SCALE = (0.2, 0.1)
@@ -188,6 +188,43 @@ def test_a_run_folder_holds_the_run(open_widget, tmp_path, blobs, run):
 
 
 # ---- ends in the middle ------------------------------------------------------------------------------------
+
+
+def test_a_run_stopped_before_its_first_mask_leaves_nothing(open_widget, blobs, qtbot, said):
+    viewer, widget = open_widget(blobs(), config=ENDLESS)
+    with qtbot.waitSignal(widget.finished, timeout=60_000):
+        assert widget.start()
+        widget.stop()
+    assert widget.failure is None
+    assert widget.result.stopped
+    assert widget.result.masks == ()
+    assert len(viewer.layers) == 1
+    assert "before there was a first mask" in widget.progress.status.text()
+    assert widget.use_epoch() == []
+    assert not widget.results.save_button.isEnabled()
+    assert widget.buttons.run.isEnabled()
+
+
+def test_a_warning_is_told_and_the_run_goes_on(open_widget, blobs, run, said, monkeypatch):
+    """The engine warns when the masks collapse, for one."""
+    real, message = engine.iterate, "The masks hold 97.0 % foreground: the run has collapsed."
+
+    def warning(*args, **kwargs):
+        for event in real(*args, **kwargs):
+            yield event
+            if isinstance(event, EpochFinished) and event.epoch == 1:
+                yield Warned(message)
+
+    monkeypatch.setattr(engine, "iterate", warning)
+    _viewer, widget = open_widget(blobs())
+    shown = []
+    say = widget.progress.say
+    widget.progress.say = lambda text: (shown.append(text), say(text))
+    run(widget)
+    assert said().count(message) == 1
+    assert message in shown
+    assert widget.failure is None
+    assert widget.layers.epochs == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["a", "a iGTT masks"])

@@ -35,6 +35,9 @@ INTERVAL_MS = 100
 BUDGET_S = 0.02
 """Once a delivery took this long, what is left waits for the next turn of the event loop."""
 
+PAUSE_MS = 5
+"""Time for Qt between deliveries at the end of a run. Not 0: Qt posts those, and does them all before it draws."""
+
 
 class Mailbox:
     """A queue between the two threads; consecutive `BatchFinished` come out as one list."""
@@ -178,7 +181,7 @@ class Runner(QObject):
 
     def _finish(self) -> None:
         if not self._deliver():
-            QTimer.singleShot(0, self._finish)
+            QTimer.singleShot(PAUSE_MS, self._finish)
             return
         self._timer.stop()
         pump, self._pump = self._pump, None
