@@ -85,6 +85,7 @@ def test_the_row_offers_what_the_folder_allows(qtbot, tmp_path):
     assert row.get() is not None
     row.set(write(tmp_path, metrics="epoch,loss,agreement\n3,0.5,0.8\n"))
     assert not any(part.isHidden() for part in parts)
+    assert row.minimumSizeHint().width() < 320  # of the 340 that the widget needs
     assert "epoch 3" in row.found.text()
     assert row.resume_button.isEnabled()
     (tmp_path / "last.pt").unlink()

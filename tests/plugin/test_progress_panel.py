@@ -60,6 +60,18 @@ def test_a_resumed_run_counts_only_what_is_ahead(qtbot, now):
     assert panel.eta.text().startswith("6 s left")
 
 
+def test_all_lines_of_a_long_sentence_have_room_at_once(qtbot):
+    panel = ProgressPanel()
+    qtbot.addWidget(panel)
+    panel.setFixedWidth(340)
+    panel.show()
+    before = panel.status.height()
+    panel.say("The masks no longer change; they are those of epoch 4.")
+    assert panel.status.height() >= panel.status.heightForWidth(panel.status.width())
+    panel.end("The masks no longer change; they are those of epoch 4. " * 3)
+    assert panel.status.minimumHeight() >= panel.status.heightForWidth(panel.status.width()) > before
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(3.6, "4 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
 def test_durations_in_words(seconds, words):
     assert duration(seconds) == words

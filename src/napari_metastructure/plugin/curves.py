@@ -103,7 +103,7 @@ class Curves(QWidget):
         """Most of the axis for the agreements there are: between settling rounds they differ in the second digit."""
         self._agreement_from = lowest
         ticks = (lowest, (1 + lowest) / 2, 1.0)
-        self.agreement.setYRange(lowest, 1, padding=0.08)  # room for half a line of text at both ends
+        self.agreement.setYRange(lowest, 1, padding=0.15)  # room for half a line of text at both ends
         self.agreement.getAxis("left").setTicks([[(tick, f"{tick:.2g}") for tick in ticks]])
 
     def show_score(self, curve: ScoreCurve) -> None:

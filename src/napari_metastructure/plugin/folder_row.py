@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
 
 from napari_metastructure.plugin.earlier_run import EarlierRun
 from napari_metastructure.plugin.form import tooltip
@@ -29,6 +29,8 @@ class FolderRow(QWidget):
                 tooltip("Where the run keeps its settings, curves and network. Leave empty to keep nothing.")
             )
         self.found = QLabel()
+        self.found.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the buttons come first
+        self.found.setToolTip(tooltip("The last epoch that the run in this folder finished."))
         self.load_button = QPushButton("Load settings")
         self.load_button.setToolTip(
             tooltip("Take over the settings of the run in this folder, to raise Epochs and go further, say.")
@@ -71,7 +73,7 @@ class FolderRow(QWidget):
         for part in (self.found, self.load_button, self.resume_button):
             part.setVisible(run is not None)
         if run is not None:
-            self.found.setText(f"Holds a run (epoch {run.epoch})." if run.can_go_on else "Holds a run.")
+            self.found.setText(f"Run at epoch {run.epoch}" if run.can_go_on else "Holds a run")
             self.resume_button.setEnabled(run.can_go_on)
 
     def _browse(self) -> None:

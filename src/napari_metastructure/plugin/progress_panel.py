@@ -58,7 +58,6 @@ class ProgressPanel(QWidget):
         self.eta.setToolTip(tooltip("Time left at most, from the pace so far, and when that would be."))
         self.status.setWordWrap(True)
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())  # so that plots seldom move
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -78,6 +77,9 @@ class ProgressPanel(QWidget):
     def say(self, text: str) -> None:
         """Show a sentence, and make room for all its lines at once: a picture may be taken right now."""
         self.status.setText(text)
+        self.status.ensurePolished()  # napari's font is larger than the one a new label has
+        two_lines = 2 * self.status.fontMetrics().lineSpacing()  # always: the plots below shall seldom move
+        self.status.setMinimumHeight(max(two_lines, self.status.heightForWidth(self.status.width())))
         QCoreApplication.sendPostedEvents(None, LAYOUT)
 
     def begin(self, event: RunStarted) -> None:
