@@ -22,7 +22,7 @@ GROUPS = {
     "Network": ("encoder", "encoder_weights", "base_channels", "inputs"),
     "Pseudo-labels": (
         *("start", "criterion", "search", "thresholds", "extraction"),
-        *("keep", "radius", "memory", "anchor"),
+        *("keep", "radius", "memory", "anchor", "balance"),
     ),
     "Training": (
         *("loss", "optimizer", "learning_rate", "steps_per_epoch", "batch_size", "patch_size"),
