@@ -181,6 +181,7 @@ def test_a_finished_run_goes_on_for_more_epochs(blobs, quick, tmp_path):
     list(iterate(blobs[0], quick, folder=tmp_path))
     more = list(iterate(blobs[0], quick.model_copy(update={"epochs": 3}), folder=tmp_path, resume=True))
     assert [e.epoch for e in epochs(more)] == [2, 3]
+    assert yaml.safe_load((tmp_path / "run.yaml").read_text())["config"]["epochs"] == 3
 
 
 @pytest.mark.parametrize("change, word", [({"seed": 5}, "seed"), ({"learning_rate": 0.5}, "learning_rate")])
@@ -199,6 +200,8 @@ def test_a_resume_of_other_images_of_nothing_and_of_rubbish_is_refused(blobs, qu
     list(iterate(blobs[0], quick.model_copy(update={"epochs": 1}), folder=tmp_path / "one"))
     with pytest.raises(InputError, match="other images"):
         list(iterate(blobs[0][:1], quick, folder=tmp_path / "one", resume=True))
+    with pytest.raises(InputError, match="other images"):
+        list(iterate([i + 1 for i in blobs[0]], quick, folder=tmp_path / "one", resume=True))
 
 
 def test_corrections_hold_and_guide(blobs, quick):

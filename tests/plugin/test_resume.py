@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.journal import MAY_CHANGE as ENGINE_MAY_CHANGE
-from napari_metastructure.plugin.igtt_run import MAY_CHANGE
 
 OTHER = {"base_channels": 8, "learning_rate": 1.23456789e-3}
 """Settings that differ from those a widget opens with; one has more digits than its editor shows."""
@@ -179,7 +177,3 @@ def test_without_a_run_there_is_nothing_to_resume(open_widget, blobs, said, tmp_
         assert "no run to go on with" in said()[-1]
         assert not widget.load_run_settings()
         assert "holds no run" in said()[-1]
-
-
-def test_the_same_settings_may_change_as_in_the_engine():
-    assert MAY_CHANGE == ENGINE_MAY_CHANGE

@@ -44,6 +44,10 @@ memory, no early stop. What it needed beyond the print to run at all:
 """
 
 
+MAY_CHANGE = ("epochs", "device", "stop_agreement")
+"""Settings that may differ when a run is resumed."""
+
+
 class IGTTConfig(BaseModel):
     """Settings of `igtt.iterate`; `IGTTConfig.from_preset` fills them by name."""
 

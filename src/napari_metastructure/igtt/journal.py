@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.training.events import Saved
 from napari_metastructure.training.loop import Trainer
@@ -20,9 +21,6 @@ from napari_metastructure.training.runs import RunFolder
 SAVING_SHARE = 0.02
 """Part of the run's time that saving the state to resume from may take."""
 
-MAY_CHANGE = ("epochs", "device", "stop_agreement")
-"""Settings that may differ when a run is resumed."""
-
 
 class Journal:
     """The rows of ``metrics.csv``, and the state of a run in and out of its folder.
@@ -30,15 +28,15 @@ class Journal:
     Parameters
     ----------
     config : IGTTConfig
-    shapes : sequence of (int, int)
-        Of the planes, to know them again.
+    planes : sequence of (Y, X) arrays
+        To know them again when the run is resumed.
     folder : RunFolder, optional
         Without one nothing is written.
     """
 
-    def __init__(self, config: IGTTConfig, shapes: Sequence[tuple[int, ...]], folder: RunFolder | None) -> None:
+    def __init__(self, config: IGTTConfig, planes: Sequence[np.ndarray], folder: RunFolder | None) -> None:
         self.config = config
-        self.shapes = [list(s) for s in shapes]
+        self.planes = [_fingerprint(p) for p in planes] if folder else []
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
         self._saved_epoch = -1
@@ -76,7 +74,7 @@ class Journal:
             self.folder.write_last(
                 {
                     "config": self.config.model_dump_json(),
-                    "shapes": self.shapes,
+                    "planes": self.planes,
                     "rows": self.rows,
                     "rng": json.dumps(rng.bit_generator.state),
                     "trainer": trainer.state(),
@@ -106,7 +104,7 @@ class Journal:
                 f"The run in {self.folder.path} was made with {name} = {then.get(name)}, not {now[name]}; "
                 "resume it with the same settings or choose another folder."
             )
-        if state["shapes"] != self.shapes:
+        if state["planes"] != self.planes:
             raise InputError(f"The run in {self.folder.path} was made of other images; give the same ones again.")
         return state
 
@@ -117,3 +115,8 @@ class Journal:
         rng.bit_generator.state = json.loads(state["rng"])
         self.rows = state["rows"]
         self._saved_epoch = self.epoch
+
+
+def _fingerprint(plane: np.ndarray) -> str:
+    """A checksum of a plane's size and pixels."""
+    return hashlib.blake2b(repr(plane.shape).encode() + plane.tobytes(), digest_size=16).hexdigest()

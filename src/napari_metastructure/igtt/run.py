@@ -82,7 +82,7 @@ class Run:
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device)
         self.rng = np.random.default_rng(config.seed)
         self.folder = RunFolder(folder) if folder is not None else None
-        self.journal = Journal(config, [p.shape for p in planes], self.folder)
+        self.journal = Journal(config, planes, self.folder)
         self.resumed = self.journal.read(self.device) if resume else None
 
     def check(self, corrections: Mapping[int, np.ndarray], start_masks: Sequence[np.ndarray] | None) -> None:
@@ -102,7 +102,7 @@ class Run:
         folder = self.folder.path if self.folder else None
         epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
         yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), folder, epoch, self.objects)
-        if self.folder and not self.resumed:
+        if self.folder:  # on a resume too: the number of epochs may be another
             yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
         stopped = False
         try:

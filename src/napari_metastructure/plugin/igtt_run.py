@@ -13,16 +13,13 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.plugin.earlier_run import EarlierRun
 from napari_metastructure.plugin.igtt_live import IGTTLive
 from napari_metastructure.plugin.job import igtt_job, read_planes
 from napari_metastructure.plugin.layers import RunLayers
 from napari_metastructure.plugin.sources import sources_of
 from napari_metastructure.training.control import Control
-
-MAY_CHANGE = ("epochs", "device", "stop_agreement")
-"""Settings that may differ when a run is resumed (the engine has the same list, but importing it takes seconds)."""
 
 
 class IGTTRun(IGTTLive):

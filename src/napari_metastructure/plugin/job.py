@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,10 @@ def igtt_job(
         while not (ready.wait(0.05) or control.stopped):  # who could set it may have been closed
             pass
         keep_triton_out()
+        import torch
+
+        # A core for the window: torch's threads wait for one another, and the slowest is the one Qt disturbs.
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
         from napari_metastructure.igtt.iterate import iterate
 
         names = [name for source in sources for name in source.names()]
