@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.igtt import run as run_module
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.igtt.start import start_probability
@@ -259,6 +260,30 @@ def test_images_that_cannot_be_used_are_named_before_anything_starts(quick, imag
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_run_that_collapses_ends_with_the_round_before(blobs, quick, monkeypatch, tmp_path, level):
+    config = quick.model_copy(update={"epochs": 5, "anchor": 0, "memory": 0})
+    real, calls = run_module.probability, []
+
+    def collapsing(network, inputs, *rest):
+        calls.append(1)
+        p = real(network, inputs, *rest)
+        if len(calls) <= 2 * len(blobs[0]):
+            return p
+        flat = np.full_like(p, level)
+        flat[0, 0] = 1 - level if level else 0
+        return flat
+
+    monkeypatch.setattr(run_module, "probability", collapsing)
+    events = list(iterate(blobs[0], config, folder=tmp_path))
+    last = events[-1]
+    assert isinstance(last, Finished) and last.epoch == 2 and "collapsed" in last.reason
+    assert any(isinstance(e, Warned) and "collapsed" in e.message for e in events)
+    for a, b in zip(last.masks, epochs(events)[2].masks, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_no_image_and_no_such_device(blobs, quick):
     with pytest.raises(InputError, match="no image"):
         next(iterate([], quick))
@@ -267,9 +292,7 @@ def test_no_image_and_no_such_device(blobs, quick):
 
 
 def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch):
-    from napari_metastructure.igtt import run as module
-
-    monkeypatch.setitem(module.LOSSES, "bce", lambda logits, labels: logits.sum() * float("nan"))
+    monkeypatch.setitem(run_module.LOSSES, "bce", lambda logits, labels: logits.sum() * float("nan"))
     with pytest.raises(RunFailed, match="learning rate"):
         list(iterate(blobs[0], quick))
 

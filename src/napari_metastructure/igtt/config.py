@@ -41,6 +41,7 @@ memory, no early stop. What it needed beyond the print to run at all:
 4. The paper gives neither the fraction EMS keeps, nor the learning rate, nor steps a round: 10 %, 0.01 and 40 are
    ours.
 5. Dark objects: the image is turned around first.
+6. Eq. (6) can run away to an empty or full mask: the run then ends with the masks of the round before.
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,8 +44,16 @@ STABLE_ROUNDS = 2
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
 
-COLLAPSED = (0.001, 0.95)
-"""Foreground fractions below and above which a mask says nothing."""
+COLLAPSED = (0.0001, 0.95)
+"""Foreground fractions below and above which masks say nothing."""
+
+
+class _Result(NamedTuple):
+    """What a run would end with at an epoch."""
+
+    epoch: int
+    masks: tuple[np.ndarray, ...]
+    probabilities: tuple[np.ndarray, ...]
 
 
 class Run:
@@ -108,8 +116,12 @@ class Run:
         try:
             yield self._start(start_masks)
             while self.journal.epoch < c.epochs and not self.journal.stable(STABLE_ROUNDS):
+                network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
+                good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
                 yield from self._round()
-                yield from self._collapsed()
+                if self._collapsed():
+                    yield from self._take_back(good, network)
+                    return
                 yield from self._save(last=False)
         except Stopped:
             stopped = True
@@ -134,6 +146,23 @@ class Run:
                 yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
         except InputError as error:
             yield Warned(f"{error} The masks are kept; the run folder is not up to date.")
+
+    def _take_back(self, good: _Result, network: dict[str, torch.Tensor]) -> Iterator[Event]:
+        """End a run whose masks collapsed with those of the round before; what is saved is of that round too."""
+        now = self.journal.rows[-1]
+        reason = (
+            f"The masks collapsed to {100 * now['foreground']:.1f} % foreground in epoch {now['epoch']}; "
+            f"they are those of epoch {good.epoch}."
+        )
+        yield Warned(reason)
+        self.trainer.network.load_state_dict(network)
+        if self.folder:
+            try:
+                yield Saved(self.folder.write_metrics(self.journal.rows))
+                yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
+            except InputError as error:
+                yield Warned(str(error))
+        yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
         """Epoch 0: the labels before any training, or those of the run that is resumed."""
@@ -221,15 +250,11 @@ class Run:
             **self.journal.rows[-1],
         )
 
-    def _collapsed(self) -> Iterator[Warned]:
-        """Say so, once, if the masks have become almost empty or almost full."""
+    def _collapsed(self) -> bool:
+        """Whether this round's masks have become almost empty or almost full, and those before were not."""
         small, large = COLLAPSED
         before, now = (row["foreground"] for row in self.journal.rows[-2:])
-        if small <= before <= large and not small <= now <= large:
-            yield Warned(
-                f"The masks hold {100 * now:.1f} % foreground: the run has collapsed; stop it and take an earlier "
-                "epoch, or raise anchor or memory."
-            )
+        return small <= before <= large and not small <= now <= large
 
     def _use(self) -> dict[str, Any]:
         """What applying the model to another image takes."""
