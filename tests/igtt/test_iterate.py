@@ -284,6 +284,16 @@ def test_a_run_that_collapses_ends_with_the_round_before(blobs, quick, monkeypat
     assert (tmp_path / "model.safetensors").exists()
 
 
+def test_a_user_who_paints_everything_is_not_taken_for_a_collapse(blobs, quick):
+    control = Control()
+    for event in iterate(blobs[0], quick, control):
+        if isinstance(event, EpochFinished) and event.epoch == 0:
+            for index, image in enumerate(blobs[0]):
+                control.correct(index, np.ones(image.shape, np.uint8))
+    assert isinstance(event, Finished) and event.epoch == quick.epochs
+    assert all(mask.all() for mask in event.masks)
+
+
 def test_no_image_and_no_such_device(blobs, quick):
     with pytest.raises(InputError, match="no image"):
         next(iterate([], quick))

@@ -251,7 +251,12 @@ class Run:
         )
 
     def _collapsed(self) -> bool:
-        """Whether this round's masks have become almost empty or almost full, and those before were not."""
+        """Whether this round's masks have become almost empty or almost full, and those before were not.
+
+        Never where the user has painted: who paints everything foreground means it.
+        """
+        if self.labels.corrections:
+            return False
         small, large = COLLAPSED
         before, now = (row["foreground"] for row in self.journal.rows[-2:])
         return small <= before <= large and not small <= now <= large
