@@ -242,12 +242,9 @@ def test_stem(name, expected):
     assert stem(name) == expected
 
 
-def test_real_images():
-    data = Path(__file__).parents[2].parent / "shared" / "data"
-    if not data.is_dir():
-        pytest.skip("the real images are not here (../shared/data)")
+def test_real_images(real_images):
     for folder in ("er", "mito", "vessels"):
-        first = list_images([data / folder / "images"])[0]
+        first = list_images([real_images / folder / "images"])[0]
         image = read_image(first)
         assert image.axes == ("YXS" if folder == "vessels" else "YX")
         assert image.data.dtype in (np.uint8, np.uint16)

@@ -65,7 +65,7 @@ class Journal:
         """
         if self.folder is None:
             return
-        yield Saved(self.folder.write_metrics(self.rows))
+        yield from self.save_rows()
         spent = sum(row["seconds"] for row in self.rows)
         if self._saved_epoch == self.epoch or not (last or self._saving_seconds <= SAVING_SHARE * spent):
             return
@@ -84,6 +84,11 @@ class Journal:
         )
         self._saving_seconds += time.perf_counter() - began
         self._saved_epoch = self.epoch
+
+    def save_rows(self) -> Iterator[Saved]:
+        """Write ``metrics.csv`` alone."""
+        if self.folder is not None:
+            yield Saved(self.folder.write_metrics(self.rows))
 
     def read(self, device: torch.device) -> dict[str, Any]:
         """What ``last.pt`` holds, for `restore`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,13 +123,13 @@ class Run:
                 if self._collapsed():
                     yield from self._take_back(good, network)
                     return
-                yield from self._save(last=False)
+                yield from _not_at_the_cost_of_masks(self._save(last=False))
         except Stopped:
             stopped = True
         if not self.journal.rows:
             yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
             return
-        yield from self._save(last=True)
+        yield from _not_at_the_cost_of_masks(self._save(last=True))
         yield self._finished(stopped)
 
     def close(self) -> None:
@@ -138,14 +139,15 @@ class Run:
         if device is not None:
             release(device)
 
-    def _save(self, last: bool) -> Iterator[Saved | Warned]:
-        """Write the run folder. A disk that fills up now must not cost the masks: say so and go on."""
-        try:
-            yield from self.journal.save(self.trainer, self.labels, self.rng, last=last)
-            if last and self.folder:
-                yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
-        except InputError as error:
-            yield Warned(f"{error} The masks are kept; the run folder is not up to date.")
+    def _save(self, last: bool) -> Iterator[Saved]:
+        """Write the run folder as of this round; the model only at the end."""
+        yield from self.journal.save(self.trainer, self.labels, self.rng, last=last)
+        if last:
+            yield from self._save_model()
+
+    def _save_model(self) -> Iterator[Saved]:
+        if self.folder:
+            yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
 
     def _take_back(self, good: _Result, network: dict[str, torch.Tensor]) -> Iterator[Event]:
         """End a run whose masks collapsed with those of the round before; what is saved is of that round too."""
@@ -156,12 +158,7 @@ class Run:
         )
         yield Warned(reason)
         self.trainer.network.load_state_dict(network)
-        if self.folder:
-            try:
-                yield Saved(self.folder.write_metrics(self.journal.rows))
-                yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
-            except InputError as error:
-                yield Warned(str(error))
+        yield from _not_at_the_cost_of_masks(chain(self.journal.save_rows(), self._save_model()))
         yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
@@ -279,6 +276,14 @@ class Run:
         else:
             reason = f"All {epoch} epochs are done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
+
+
+def _not_at_the_cost_of_masks(writing: Iterator[Saved]) -> Iterator[Saved | Warned]:
+    """Write; a disk that fills up during a run is told, and the run goes on with its masks in memory."""
+    try:
+        yield from writing
+    except InputError as error:
+        yield Warned(f"{error} The masks are kept; the run folder is not up to date.")
 
 
 def _patch(shapes: Sequence[tuple[int, ...]], size: int) -> tuple[int, int]:
