@@ -1,0 +1,215 @@
+"""What the numbers of a label image mean: which are classes, which pixels carry none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.labels import UNLABELLED
+
+Reading = Literal["foreground", "objects", "classes"]
+"""How a label image is meant: 0 and one other value; instance numbers, all of them foreground; classes."""
+
+MOST_CLASSES = 254
+"""Class codes are uint8 with 255 for unlabelled."""
+
+_BLOCK = 1 << 20
+
+
+def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
+    """A label image as an array, if it is one.
+
+    Parameters
+    ----------
+    labels : (..., Y, X) array of integers or booleans
+    name : str
+        What the message calls it.
+
+    Returns
+    -------
+    (..., Y, X) array
+        The same pixels; booleans as uint8.
+
+    Raises
+    ------
+    InputError
+        For floats, fewer than two axes, no pixel, or negative numbers.
+    """
+    array = np.asarray(labels)
+    if array.dtype == bool:
+        array = array.view(np.uint8)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name}: pixels of type {array.dtype} are no labels; convert them to integers first.")
+    if array.ndim < 2:
+        raise InputError(f"{name}: shape {array.shape} is no image; labels need the axes Y and X at least.")
+    if not array.size:
+        raise InputError(f"{name}: there are no pixels (shape {array.shape}); choose labels that are not empty.")
+    if array.dtype.kind == "i" and (low := int(array.min())) < 0:
+        raise InputError(f"{name}: the label {low} is negative; labels are 0 for background and 1, 2, ... for classes.")
+    return array
+
+
+def values_in(labels: np.ndarray) -> tuple[int, ...]:
+    """The values of a label image, ascending, each once; without sorting its pixels where values are small."""
+    top = int(labels.max())
+    if top >= 1 << 16:
+        return tuple(np.unique(labels).tolist())
+    found = np.zeros(top + 1, dtype=bool)
+    for block in blocks(labels):
+        found[block] = True
+    return tuple(np.flatnonzero(found).tolist())
+
+
+def classes_in(labels: np.ndarray, name: str = "The labels") -> tuple[int, ...]:
+    """The classes of a label image: its values without 255, ascending.
+
+    Raises
+    ------
+    InputError
+        As `check_labels`; if every pixel is unlabelled; if there are more than `MOST_CLASSES` classes.
+    """
+    classes = tuple(value for value in values_in(check_labels(labels, name)) if value != UNLABELLED)
+    if not classes:
+        raise InputError(f"{name}: every pixel is {UNLABELLED}, unlabelled; choose labels that say something.")
+    if len(classes) > MOST_CLASSES:
+        raise InputError(
+            f"{name}: {len(classes)} different labels look like instance numbers, not classes; "
+            "read them as objects, or relabel them by class."
+        )
+    return classes
+
+
+def as_classes(labels: Any, reading: Reading, name: str = "The labels") -> np.ndarray:
+    """A label image as classes.
+
+    A mask of 0 and 255 alone is taken as background and foreground: with 255 as unlabelled it would say nothing.
+
+    Parameters
+    ----------
+    labels : (..., Y, X) array of integers or booleans
+        Not changed.
+    reading : {"foreground", "objects", "classes"}
+        ``foreground``: 0 and one other value, which becomes 1 (255 beside it stays unlabelled).
+        ``objects``: every number but 0 becomes 1. ``classes``: as they are.
+    name : str
+        What the message calls them.
+
+    Returns
+    -------
+    (..., Y, X) array
+        uint8 of 0, 1 and 255; for ``classes`` the input's dtype and values.
+
+    Raises
+    ------
+    InputError
+        As `check_labels`; for instance numbers where foreground and background are meant.
+    """
+    array = check_labels(labels, name)
+    if reading == "objects":
+        return (array != 0).astype(np.uint8)
+    values = values_in(array)
+    if set(values) <= {0, UNLABELLED}:
+        return (array != 0).astype(np.uint8)
+    if reading == "classes":
+        return array
+    foreground = [value for value in values if value not in (0, UNLABELLED)]
+    if len(foreground) > 1:
+        raise InputError(
+            f"{name}: {len(foreground)} different labels besides 0 are not foreground and background; read them as "
+            "objects (every number is foreground) or as classes."
+        )
+    result = (array == foreground[0]).astype(np.uint8)
+    if UNLABELLED in values and foreground[0] != UNLABELLED:
+        result[array == UNLABELLED] = UNLABELLED
+    return result
+
+
+def check_classes(labels: np.ndarray, classes: Sequence[int] | None, name: str = "The labels") -> tuple[int, ...]:
+    """The classes given, or those present; every label has to be one of them.
+
+    Raises
+    ------
+    InputError
+        If a pixel has a label that is not in the list, or the list is empty, unsorted or holds 255.
+    """
+    present = classes_in(labels, name)
+    if classes is None:
+        return present
+    chosen = tuple(int(c) for c in classes)
+    if not chosen or list(chosen) != sorted(set(chosen)) or UNLABELLED in chosen or chosen[0] < 0:
+        raise InputError(f"The classes {chosen} must be ascending numbers from 0, each once, without {UNLABELLED}.")
+    if strangers := sorted(set(present) - set(chosen)):
+        raise InputError(f"{name}: the label {strangers[0]} is none of the classes {listed(chosen)}; add it to them.")
+    return chosen
+
+
+def check_share(value: float, what: str) -> float:
+    """A probability or fraction, if it is one: 0 to 1, not NaN."""
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise InputError(f"{what} must lie between 0 and 1, not {number:g}.")
+    return number
+
+
+def by_class(value: float | Mapping[int, float], classes: Sequence[int], what: str) -> np.ndarray:
+    """One share per class.
+
+    Parameters
+    ----------
+    value : float or mapping of class to float
+        One for all, or each class's own.
+    classes : sequence of int
+    what : str
+        What messages call it, "The fraction kept".
+
+    Returns
+    -------
+    (M,) float64 array
+
+    Raises
+    ------
+    InputError
+        For a share outside 0 to 1, a class that is absent, or one that was left out.
+    """
+    if not isinstance(value, Mapping):
+        return np.full(len(classes), check_share(value, what))
+    if strangers := sorted(set(value) - set(classes)):
+        raise InputError(f"{what} names class {strangers[0]}, which is absent; the classes are {listed(classes)}.")
+    if missing := [c for c in classes if c not in value]:
+        raise InputError(f"{what} leaves out class {missing[0]}; give a value for each of {listed(classes)}.")
+    return np.array([check_share(value[c], f"{what} of class {c}") for c in classes])
+
+
+def listed(classes: Sequence[int]) -> str:
+    """Classes in words: ``0, 1 and 2``."""
+    names = [str(c) for c in classes]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def result_dtype(labels: np.ndarray) -> np.dtype:
+    """The labels' own dtype where it can hold 255, else uint8."""
+    return labels.dtype if np.iinfo(labels.dtype).max >= UNLABELLED else np.dtype(np.uint8)
+
+
+def code_table(classes: Sequence[int], top: int) -> np.ndarray:
+    """A look-up table from label values 0 to ``top`` to class codes 0 to M - 1, 255 for all others."""
+    table = np.full(top + 1, UNLABELLED, np.uint8)
+    table[list(classes)] = np.arange(len(classes))
+    return table
+
+
+def blocks(*arrays: np.ndarray, size: int = _BLOCK) -> Iterator[Any]:
+    """Flat pieces of arrays of one shape, together: temporaries stay small and in the cache.
+
+    Yields
+    ------
+    array, or tuple of arrays
+        Views of contiguous arrays, so results can be written into them; of others copies.
+    """
+    flat = [a.reshape(-1) for a in arrays]
+    for start in range(0, flat[0].size, size):
+        pieces = tuple(a[start : start + size] for a in flat)
+        yield pieces if len(pieces) > 1 else pieces[0]
