@@ -17,7 +17,7 @@ def viewer():
 
 @pytest.fixture
 def picker(viewer, qtbot):
-    picker = LayerPicker(viewer)
+    picker = LayerPicker(viewer, "Images.")
     qtbot.addWidget(picker)
     return picker
 

@@ -10,13 +10,12 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QWidget
 
-from napari_metastructure.plugin.form import tooltip
+from napari_metastructure.plugin.plots import make_plot, use_theme
 from napari_metastructure.training.events import BatchFinished, EpochFinished, ScoreCurve
 
 if TYPE_CHECKING:
     import napari
 
-HEIGHT = 108
 AGREEMENT_FROM = 0.5
 """Least agreement on the axis, as long as none is lower."""
 
@@ -29,12 +28,12 @@ class Curves(QWidget):
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self.loss = _plot("Loss", "Training loss: each step (thin) and the mean of each epoch.")
-        self.agreement = _plot(
+        self.loss = make_plot("Loss", "Training loss: each step (thin) and the mean of each epoch.")
+        self.agreement = make_plot(
             "Agreement",
             "Mean Dice between the masks of one epoch and of the one before: near 1, they have settled.",
         )
-        self.score = _plot(
+        self.score = make_plot(
             "Threshold score",
             "Score of each candidate threshold on the image on screen; the line marks the one taken.",
         )
@@ -118,32 +117,7 @@ class Curves(QWidget):
         self.viewer.events.theme.disconnect(self._use_theme)
 
     def _use_theme(self) -> None:
-        from napari.utils.theme import get_theme
-
-        theme = get_theme(self.viewer.theme)
-        text, ground = theme.text.as_hex(), theme.background.as_hex()
-        for plot in (self.loss, self.agreement, self.score):
-            plot.setBackground(ground)
-            for side in ("left", "bottom"):
-                plot.getAxis(side).setPen(text)
-                plot.getAxis(side).setTextPen(text)
-            plot.getPlotItem().titleLabel.setText(plot.getPlotItem().titleLabel.text, color=text, size="8pt")
-
-
-def _plot(title: str, tip: str) -> pg.PlotWidget:
-    plot = pg.PlotWidget(title=title)
-    plot.setFixedHeight(HEIGHT)
-    plot.setMinimumWidth(60)
-    plot.setToolTip(tooltip(tip))
-    plot.setMenuEnabled(False)
-    plot.hideButtons()
-    plot.setMouseEnabled(x=False, y=False)  # the wheel scrolls the panel, not the plot
-    plot.showGrid(x=True, y=True, alpha=0.15)
-    plot.getPlotItem().titleLabel.setMaximumHeight(16)
-    plot.getPlotItem().layout.setRowFixedHeight(0, 16)
-    for side in ("left", "bottom"):
-        plot.getAxis(side).setStyle(tickLength=3, maxTickLevel=0)
-    return plot
+        use_theme(self.viewer, (self.loss, self.agreement, self.score))
 
 
 def _dots(color: str) -> dict:

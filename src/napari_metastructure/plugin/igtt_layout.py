@@ -25,7 +25,7 @@ class IGTTLayout(QWidget):
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self.picker = LayerPicker(viewer)
+        self.picker = LayerPicker(viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
         self.settings = SettingsPanel()
         self.folder = FolderRow()
         self.buttons = RunButtons()

@@ -10,6 +10,7 @@ import numpy as np
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin.label_colors import colormap
 from napari_metastructure.plugin.placement import ORIGIN, placement
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class SourceLayers:
         self.masks = self.viewer.add_labels(
             self._buffer[: max(self._given, default=0) + 1],
             name=f"{self.source.name} iGTT masks",
-            colormap=_colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
+            colormap=colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
             opacity=0.5,
             metadata={ORIGIN: self._origin},
             visible=self.source.layer.visible,  # of images that lie over each other, one shows
@@ -107,7 +108,7 @@ class SourceLayers:
             layer = self.viewer.add_image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
         else:
             name = f"{self.source.name} pseudo-label"
-            colors = _colormap(LABEL_COLORS, others="transparent")
+            colors = colormap(LABEL_COLORS, others="transparent")
             layer = self.viewer.add_labels(data, name=name, colormap=colors, opacity=0.8, **where)
         if self.masks is not None and self.masks in self.viewer.layers:  # masks stay on top, and in hand
             self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
@@ -138,7 +139,7 @@ class SourceLayers:
         layer = self.viewer.add_labels(
             (self._buffer[epoch] > 0).astype(np.uint8),
             name=f"{self.source.name} mask",
-            colormap=_colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
+            colormap=colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
             metadata={ORIGIN: {**self._origin, "epoch": epoch}},
             **placement(self.source.layer),
@@ -151,11 +152,3 @@ class SourceLayers:
             first = atom[0][0]  # where along the epoch axis
             steps = range(first.start, first.stop) if isinstance(first, slice) else np.unique(first)
             self._painted.update(int(step) for step in steps)
-
-
-def _colormap(colors: dict[int, Any], others: Any) -> Any:
-    """A colormap for these label values and one colour for all others."""
-    from napari.utils.colormaps import DirectLabelColormap
-
-    by_label: dict[Any, Any] = {**colors, None: others}
-    return DirectLabelColormap(color_dict=by_label)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.plugin.visible import full
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -46,7 +47,7 @@ class Source:
         if not isinstance(layer, Image):
             kind = type(layer).__name__
             raise InputError(f"Layer {layer.name!r} is a {kind} layer; choose an Image layer.")
-        shape = tuple(int(n) for n in _full(layer).shape)
+        shape = tuple(int(n) for n in full(layer).shape)
         shape = shape[:-1] if layer.rgb else shape
         if len(shape) < 2:
             raise InputError(f"Layer {layer.name!r} has {len(shape)} dimension; an image needs at least two.")
@@ -72,7 +73,7 @@ class Source:
     @property
     def eager(self) -> bool:
         """Whether reading all pixels takes no noticeable time."""
-        data = _full(self.layer)
+        data = full(self.layer)
         return isinstance(data, np.ndarray) and data.nbytes <= EAGER_BYTES
 
     def names(self) -> list[str]:
@@ -93,7 +94,7 @@ class Source:
         from napari_metastructure.images.checks import check_plane
         from napari_metastructure.images.image import Image
 
-        data = _full(self.layer)
+        data = full(self.layer)
         for at, name in zip(np.ndindex(self.leading), self.names(), strict=True):
             plane = np.asarray(data[at])
             if self.layer.rgb:  # reduced as everywhere in the package: to its luminance
@@ -103,11 +104,6 @@ class Source:
     def join(self, planes: Sequence[np.ndarray]) -> np.ndarray:
         """Put one array per plane back in place: ``([T, Z, ...], Y, X)``."""
         return np.stack(planes).reshape(self.shape)
-
-
-def _full(layer: Image) -> Any:
-    """The data at full resolution."""
-    return layer.data[0] if layer.multiscale else layer.data
 
 
 def sources_of(layers: Sequence[Layer]) -> list[Source]:

@@ -1,0 +1,73 @@
+"""The plane on screen, and a 2D layer that lies over it."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_metastructure.plugin.visible import visible_plane
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def stack():
+    return np.arange(2 * 3 * 8 * 10).reshape(2, 3, 8, 10)
+
+
+def test_it_follows_the_sliders(viewer, stack):
+    layer = viewer.add_labels(stack, scale=(1, 5, 0.2, 0.1))
+    viewer.dims.set_point((0, 1), (1, 10))  # in the units of the layer: T = 1, Z = 2
+    plane = visible_plane(viewer, layer)
+    assert (plane.at, plane.index) == ((1, 2), 5)
+    np.testing.assert_array_equal(plane.pixels(), stack[1, 2])
+
+
+def test_a_layer_with_fewer_axes_than_the_viewer(viewer, stack):
+    viewer.add_labels(stack)
+    layer = viewer.add_labels(stack[0])
+    viewer.dims.set_point((0, 1), (1, 2))
+    assert visible_plane(viewer, layer).at == (2,)
+    flat = viewer.add_labels(stack[0, 0])
+    assert visible_plane(viewer, flat).at == ()
+    np.testing.assert_array_equal(visible_plane(viewer, flat).pixels(), stack[0, 0])
+
+
+def test_none_outside_the_layer_and_on_other_axes(viewer, stack):
+    viewer.add_labels(np.zeros((9, 8, 10), int))
+    layer = viewer.add_labels(stack[0])
+    viewer.dims.set_point(0, 7)
+    assert visible_plane(viewer, layer) is None
+    viewer.dims.set_point(0, 1)
+    assert visible_plane(viewer, layer) is not None
+    viewer.dims.roll()
+    assert visible_plane(viewer, layer) is None
+    viewer.dims.roll(), viewer.dims.roll()
+    viewer.dims.ndisplay = 3
+    assert visible_plane(viewer, layer) is None
+
+
+def test_full_resolution_of_a_pyramid(viewer, stack):
+    layer = viewer.add_labels([stack[0], stack[0][:, ::2, ::2]], multiscale=True)
+    viewer.dims.set_point(0, 2)
+    np.testing.assert_array_equal(visible_plane(viewer, layer).pixels(), stack[0, 2])
+
+
+def test_a_flat_layer_made_from_the_placement_lies_over_the_plane(viewer, stack):
+    layer = viewer.add_labels(
+        stack, scale=(1, 5, 0.2, 0.1), translate=(0, 0, 3, 4), units=("s", "um", "um", "um"), rotate=np.eye(4)
+    )
+    turn = np.eye(5)
+    turn[2:4, 2:4] = [[0, 1], [-1, 0]]
+    turn[2:4, 4] = 7, 9
+    layer.affine = turn
+    viewer.dims.set_point((0, 1), (1, 10))
+    plane = visible_plane(viewer, layer)
+    over = Labels(plane.pixels(), **plane.placement())
+    assert over.ndim == 2
+    for corner in ((0, 0), (7, 9)):
+        np.testing.assert_allclose(over.data_to_world(corner), layer.data_to_world((*plane.at, *corner))[-2:])
+    assert [str(unit) for unit in over.units] == ["micrometer", "micrometer"]
