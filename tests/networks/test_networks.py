@@ -6,12 +6,14 @@ import torch
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
-from napari_metastructure.networks.checkpoint import load_model, save_model
+from napari_metastructure.networks.checkpoint import Use, load_model, save_model
 from napari_metastructure.networks.device import list_devices, resolve
 from napari_metastructure.networks.light_unet import LightUNet
 from napari_metastructure.networks.predict import probability
 
 CPU = torch.device("cpu")
+SMALL = {"hrnet": "hrnet_w18_small"}
+USE = Use(inputs="multiscale", objects="dark", patch=(32, 64), cut="edge")
 
 
 @pytest.mark.parametrize("base, depth", [(4, 1), (6, 3), (16, 2)])
@@ -34,9 +36,15 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone(architect
     assert not torch.equal(*(next(iter(n.parameters())) for n in (first, other)))
 
 
-def test_an_unknown_encoder_is_named():
+@pytest.mark.parametrize("architecture", ["unet", "hrnet"])
+def test_an_unknown_encoder_is_named(architecture):
     with pytest.raises(InputError, match="resnet9000"):
-        build(NetworkSpec(architecture="unet", encoder="resnet9000"), 0)
+        build(NetworkSpec(architecture=architecture, encoder="resnet9000"), 0)
+
+
+def test_hrnet_gives_a_logit_per_pixel_and_class_for_any_channels():
+    network = build(NetworkSpec(architecture="hrnet", encoder="hrnet_w18_small", in_channels=3, classes=4), 0)
+    assert network(torch.zeros(2, 3, 64, 96)).shape == (2, 4, 64, 96)
 
 
 def test_weights_that_cannot_be_downloaded_say_so(monkeypatch):
@@ -58,15 +66,17 @@ def test_refreshed_statistics_are_those_of_the_images():
     assert network[0].running_var.item() == pytest.approx(torch.cat(images).var().item(), rel=1e-2)
 
 
-@pytest.mark.parametrize("architecture", ["light-unet", "unet"])
+@pytest.mark.parametrize("architecture", ["light-unet", "unet", "hrnet"])
 def test_a_saved_model_gives_the_same_output(architecture, tmp_path):
-    spec = NetworkSpec(architecture=architecture, in_channels=2, base_channels=4)
+    spec = NetworkSpec(
+        architecture=architecture, encoder=SMALL.get(architecture, "resnet18"), in_channels=2, base_channels=4
+    )
     network = build(spec, 0).eval()
-    path = save_model(tmp_path / "model.safetensors", network, spec, {"patch": [32, 32]})
+    path = save_model(tmp_path / "model.safetensors", network, spec, USE)
     loaded, loaded_spec, use = load_model(path)
     x = torch.randn(1, 2, 32, 32)
     assert torch.equal(network(x), loaded(x))
-    assert loaded_spec == spec and use == {"patch": [32, 32]}
+    assert loaded_spec == spec and use == USE
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 
@@ -74,7 +84,7 @@ def test_models_that_are_none_are_refused(tmp_path):
     from safetensors.torch import save_file
 
     spec = NetworkSpec(base_channels=4)
-    whole = save_model(tmp_path / "whole.safetensors", build(spec, 0), spec, {}).read_bytes()
+    whole = save_model(tmp_path / "whole.safetensors", build(spec, 0), spec, USE).read_bytes()
     bad = {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)

@@ -21,7 +21,7 @@ from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images.checks import check_plane
 from napari_metastructure.images.intensity import Polarity, channels_of, network_inputs, orient, zscore
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
-from napari_metastructure.networks.checkpoint import save_model
+from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import release, resolve
 from napari_metastructure.networks.predict import probability
 from napari_metastructure.training.control import Control, Stopped
@@ -258,14 +258,10 @@ class Run:
         before, now = (row["foreground"] for row in self.journal.rows[-2:])
         return small <= before <= large and not small <= now <= large
 
-    def _use(self) -> dict[str, Any]:
+    def _use(self) -> Use:
         """What applying the model to another image takes."""
-        return {
-            "inputs": self.config.inputs,
-            "objects": self.objects,
-            "patch": list(self.patch),
-            "criterion": self.config.criterion,
-        }
+        c = self.config
+        return Use(inputs=c.inputs, objects=self.objects, patch=self.patch, cut=c.criterion)
 
     def _finished(self, stopped: bool) -> Finished:
         epoch = self.journal.epoch

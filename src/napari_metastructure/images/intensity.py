@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 Polarity = Literal["bright", "dark"]
-Inputs = Literal["zscore", "multiscale"]
+Inputs = Literal["zscore", "multiscale", "percentile", "local"]
 
 CONTRAST_SCALES = (4.0, 16.0)
 """Radii in pixels of the two local-contrast channels: about a tubule's and about a nucleus' surround."""
@@ -72,28 +72,46 @@ def contrast_and_log(plane: np.ndarray, scale: float) -> np.ndarray:
     return local_contrast(plane, scale) + 0.3 * zscore(ndi.gaussian_filter(log_intensity(plane), 4))
 
 
-def network_inputs(plane: np.ndarray, kind: Inputs, objects: Polarity) -> np.ndarray:
-    """What the network sees of a plane.
+def percentile(plane: np.ndarray, low: float = 1.0, high: float = 99.8) -> np.ndarray:
+    """The plane with its low percentile at 0 and its high one at 1, not cut off; constant planes become zeros."""
+    plane = plane.astype(np.float32)
+    bottom, top = np.percentile(plane, (low, high))
+    if top <= bottom:  # all but a few pixels are alike
+        bottom, top = plane.min(), plane.max()
+    plane -= np.float32(bottom)
+    return plane / np.float32(top - bottom) if top > bottom else plane
+
+
+def network_inputs(image: np.ndarray, kind: Inputs, objects: Polarity) -> np.ndarray:
+    """What the network sees of an image.
 
     Parameters
     ----------
-    plane : (Y, X) array
-    kind : {"zscore", "multiscale"}
-        One channel (the paper's), or four: z-score, log intensity, and local contrast at `CONTRAST_SCALES`.
+    image : (Y, X) or (C, Y, X) array
+        Each channel is normalised by itself.
+    kind : {"zscore", "multiscale", "percentile", "local"}
+        One channel each: z-score (the paper's), percentiles 1 and 99.8 at 0 and 1, or local contrast; or four:
+        z-score, log intensity, and local contrast at `CONTRAST_SCALES`.
     objects : {"bright", "dark"}
         Dark objects are turned around, so that a model always looks for bright ones.
 
     Returns
     -------
-    (C, Y, X) float32 array
+    (`channels_of` (kind, C), Y, X) float32 array
     """
-    z = orient(plane, objects)
+    if image.ndim == 3:
+        return np.concatenate([network_inputs(channel, kind, objects) for channel in image])
+    if kind == "percentile":
+        return percentile(-image.astype(np.float32) if objects == "dark" else image)[None]
+    z = orient(image, objects)
     if kind == "zscore":
         return z[None]
+    if kind == "local":
+        return zscore(local_contrast(z, CONTRAST_SCALES[-1]))[None].astype(np.float32)
     channels = [z, log_intensity(z), *(zscore(local_contrast(z, s)) for s in CONTRAST_SCALES)]
     return np.stack(channels).astype(np.float32)
 
 
-def channels_of(kind: Inputs) -> int:
-    """Number of channels `network_inputs` returns."""
-    return 1 if kind == "zscore" else 2 + len(CONTRAST_SCALES)
+def channels_of(kind: Inputs, channels: int = 1) -> int:
+    """Number of channels `network_inputs` returns for an image of so many."""
+    return channels * (2 + len(CONTRAST_SCALES) if kind == "multiscale" else 1)
