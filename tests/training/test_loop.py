@@ -9,13 +9,13 @@ import torch
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.loop import Trainer, make_optimizer
-from napari_metastructure.training.losses import LOCKED_WEIGHT, bce, dmi_iou
-from napari_metastructure.training.patches import PatchSampler
+from napari_metastructure.training.losses import LOCKED_WEIGHT, cross_entropy, dmi_iou
+from napari_metastructure.training.patches import Held, PatchSampler
 
 CPU = torch.device("cpu")
 
 
-def trainer(network=None, loss=bce):
+def trainer(network=None, loss=cross_entropy):
     torch.manual_seed(0)
     network = network or torch.nn.Conv2d(1, 1, 3, padding=1)
     return Trainer(network, make_optimizer(network, "sgd", 0.1), loss, CPU)
@@ -75,7 +75,7 @@ def test_a_loss_that_is_no_number_is_refused():
         trainer(loss=lambda logits, labels: logits.sum() * math.inf).step(*batch())
 
 
-@pytest.mark.parametrize("loss", [bce, dmi_iou])
+@pytest.mark.parametrize("loss", [cross_entropy, dmi_iou])
 def test_unlabelled_pixels_do_not_count(loss):
     _, y = batch()
     logits = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
@@ -90,14 +90,14 @@ def test_bce_is_torchs_and_nothing_labelled_gives_zero():
     _, y = batch()
     logits = torch.randn(4, 1, 8, 8)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], y.float())
-    assert bce(logits, y).item() == pytest.approx(expected.item())
-    assert bce(logits, torch.full_like(y, 255)).item() == 0
+    assert cross_entropy(logits, y).item() == pytest.approx(expected.item())
+    assert cross_entropy(logits, torch.full_like(y, 255)).item() == 0
 
 
 def test_a_locked_pixel_weighs_more():
     logits = torch.tensor([[[[3.0, -1.0]]]])
     one, other = (torch.nn.functional.softplus(torch.tensor(v)).item() for v in (-3.0, -1.0))
-    found = bce(logits, torch.tensor([[[3, 0]]], dtype=torch.uint8)).item()
+    found = cross_entropy(logits, torch.tensor([[[3, 0]]], dtype=torch.uint8)).item()
     assert found == pytest.approx((LOCKED_WEIGHT * one + other) / (LOCKED_WEIGHT + 1), rel=1e-5)
 
 
@@ -120,8 +120,9 @@ def test_black_labels_give_equation_6_no_gradient():
 def test_patches_keep_pixels_and_labels_together(shape, patch):
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, shape).astype(np.uint8)
-    sampler = PatchSampler([label[None].astype(np.float32)], patch, CPU)
-    sampler.set_labels([label])
+    held = Held([label[None].astype(np.float32)], patch, CPU)
+    held.set_labels([label])
+    sampler = PatchSampler(held, [label.shape], patch, CPU)
     x, y = sampler.draw(rng, 16)
     assert x.shape == (16, 1, *patch) and y.shape == (16, *patch)
     known = y != 255
@@ -131,8 +132,10 @@ def test_patches_keep_pixels_and_labels_together(shape, patch):
 
 
 def test_larger_planes_are_drawn_more_often():
-    sampler = PatchSampler([np.zeros((1, 32, 32), np.float32), np.ones((1, 96, 96), np.float32)], (32, 32), CPU)
-    sampler.set_labels([np.zeros((32, 32), np.uint8), np.zeros((96, 96), np.uint8)])
+    shapes = [(32, 32), (96, 96)]
+    held = Held([np.full((1, *shape), i, np.float32) for i, shape in enumerate(shapes)], (32, 32), CPU)
+    held.set_labels([np.zeros(shape, np.uint8) for shape in shapes])
+    sampler = PatchSampler(held, shapes, (32, 32), CPU)
     x, _ = sampler.draw(np.random.default_rng(0), 300)
     assert x[:, 0, 0, 0].mean().item() == pytest.approx(0.9, abs=0.06)
 

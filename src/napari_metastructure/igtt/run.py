@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +27,6 @@ from napari_metastructure.networks.device import release, resolve
 from napari_metastructure.networks.predict import probability
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import (
-    BatchFinished,
     EpochFinished,
     Event,
     Finished,
@@ -34,9 +34,9 @@ from napari_metastructure.training.events import (
     Saved,
     Warned,
 )
-from napari_metastructure.training.loop import Trainer, make_optimizer
+from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
-from napari_metastructure.training.patches import PatchSampler
+from napari_metastructure.training.patches import Held, PatchSampler
 from napari_metastructure.training.runs import RunFolder
 
 STABLE_ROUNDS = 2
@@ -107,7 +107,8 @@ class Run:
         """All of Algorithm 1."""
         c = self.config
         self.features = [network_inputs(p, c.inputs, "bright") for p in self.planes]
-        self.sampler = PatchSampler(self.features, self.patch, self.device)
+        self.held = Held(self.features, self.patch, self.device)
+        self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
         folder = self.folder.path if self.folder else None
         epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
         yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), folder, epoch, self.objects)
@@ -188,24 +189,19 @@ class Run:
         self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
         c, epoch = self.config, self.journal.epoch + 1
         labels = self.labels.training_labels()
-        self.sampler.set_labels(labels)
+        self.held.set_labels(labels)
         # Without foreground eq. (6) has no gradient; cross-entropy learns black labels.
         empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
         self.trainer.loss = LOSSES["bce" if empty else c.loss]
-        inside, losses = 0.0, []
-        for step in range(c.steps_per_epoch):
-            self.control.checkpoint()
-            resumed = time.perf_counter()
-            losses.append(self.trainer.step(*self.sampler.draw(self.rng, c.batch_size)))
-            inside += time.perf_counter() - resumed
-            yield from (Warned(message) for message in self.trainer.take_warnings())
-            yield BatchFinished(epoch, step + 1, c.steps_per_epoch, losses[-1])
+        log = EpochLog()
+        draw = partial(self.sampler.draw, self.rng, c.batch_size)
+        yield from run_epoch(self.trainer, draw, epoch, c.steps_per_epoch, self.control, log)
         resumed = time.perf_counter()
         found = self._predict()
-        inside += time.perf_counter() - resumed
+        inside = log.seconds + time.perf_counter() - resumed
         self.labels.correct(self.control.take_corrections())
         agreement = self.labels.update(found)
-        self._note(epoch, float(np.mean(losses)), agreement, inside)
+        self._note(epoch, log.loss, agreement, inside)
         yield self._event()
 
     def _predict(self) -> list[np.ndarray]:

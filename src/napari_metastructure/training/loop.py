@@ -1,8 +1,11 @@
-"""One optimiser step, the same for every kind of training: mixed precision, out-of-memory, NaN."""
+"""One epoch, the same for every kind of training: steps, mixed precision, out-of-memory, NaN."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -10,6 +13,8 @@ from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.networks.device import mixed_precision, release
+from napari_metastructure.training.control import Control
+from napari_metastructure.training.events import BatchFinished, Event, Warned
 from napari_metastructure.training.losses import Loss
 
 OptimizerName = Literal["adamw", "sgd"]
@@ -33,6 +38,8 @@ class Trainer:
     optimizer: torch.optim.Optimizer
     loss: Loss
     device: torch.device
+    seen: Callable[[Tensor, Tensor], None] | None = None
+    """Given the logits and labels of every step, without gradients."""
 
     def __post_init__(self) -> None:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
@@ -87,10 +94,12 @@ class Trainer:
             with mixed_precision(self.device):
                 logits = self.network(x)
             loss = self.loss(logits, y) * (len(x) / len(inputs))
+            if self.seen is not None:
+                self.seen(logits.detach(), y)
             self.scaler.scale(loss).backward()
             value += loss.detach()
         if not torch.isfinite(value):
-            raise RunFailed("The loss is no longer a number; choose a smaller learning rate or the bce loss.")
+            raise RunFailed("The loss is no longer a number; choose a smaller learning rate or cross-entropy.")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return float(value)
@@ -108,6 +117,61 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+
+
+@dataclass
+class EpochLog:
+    """How an epoch went: the loss of each step, and the seconds spent on drawing patches and on the network."""
+
+    losses: list[float] = field(default_factory=list)
+    drawing: float = 0.0
+    stepping: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the steps; nan before the first."""
+        return math.fsum(self.losses) / len(self.losses) if self.losses else math.nan
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on patches and steps; pauses and listeners do not count."""
+        return self.drawing + self.stepping
+
+
+def run_epoch(
+    trainer: Trainer,
+    draw: Callable[[], tuple[Tensor, Tensor]],
+    epoch: int,
+    steps: int,
+    control: Control,
+    log: EpochLog,
+    after: Callable[[], None] | None = None,
+) -> Iterator[Event]:
+    """Train for ``steps`` steps, telling of each; ``log`` is filled on the way.
+
+    Parameters
+    ----------
+    draw : callable
+        Gives the inputs and labels of a step.
+    epoch : int
+        Its number, from 1.
+    control : Control
+        Asked before each step.
+    after : callable, optional
+        Called after each step: a learning-rate schedule.
+    """
+    for step in range(steps):
+        control.checkpoint()
+        began = time.perf_counter()
+        inputs, labels = draw()
+        drawn = time.perf_counter()
+        log.losses.append(trainer.step(inputs, labels))
+        if after is not None:
+            after()
+        log.drawing += drawn - began
+        log.stepping += time.perf_counter() - drawn
+        yield from (Warned(message) for message in trainer.take_warnings())
+        yield BatchFinished(epoch, step + 1, steps, log.losses[-1])
 
 
 def out_of_memory(error: RuntimeError) -> bool:

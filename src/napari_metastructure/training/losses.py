@@ -1,4 +1,8 @@
-"""Losses on foreground logits and labels of 0, 1 and 255 (unlabelled, left out)."""
+"""Losses on logits and labels; pixels of 255 (unlabelled) are left out.
+
+Binary networks have one channel of logits, that of the foreground; networks of M > 2 classes have one channel each.
+Labels are class codes, 0 to M - 1.
+"""
 
 from __future__ import annotations
 
@@ -15,54 +19,114 @@ LossName = Literal["bce", "dmi_iou"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 LOCKED = 2
-"""Added to 0 or 1 where the user corrected the label: these pixels weigh `LOCKED_WEIGHT` times."""
+"""Added to 0 or 1 where the user corrected a binary label: these pixels weigh `LOCKED_WEIGHT` times."""
 LOCKED_WEIGHT = 10.0
 
 
-def weights(labels: Tensor) -> Tensor:
+def weights(labels: Tensor, binary: bool = True) -> Tensor:
     """Weight of each pixel, float32: 0 unlabelled, 1 labelled, `LOCKED_WEIGHT` corrected by the user."""
     weight = (labels != UNLABELLED).float()
+    if not binary:
+        return weight
     return weight + (LOCKED_WEIGHT - 1) * ((labels >= LOCKED) & (labels != UNLABELLED)).float()
 
 
-def bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy, averaged over the labelled pixels.
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy (binary for one channel of logits), averaged over the labelled pixels.
 
     Parameters
     ----------
-    logits : (N, 1, Y, X) float tensor
+    logits : (N, 1, Y, X) or (N, M, Y, X) float tensor
     labels : (N, Y, X) uint8 tensor
-        0, 1, 255 = unlabelled; 2 and 3 are 0 and 1 that the user locked.
+        0 to M - 1, 255 = unlabelled; in binary labels 2 and 3 are 0 and 1 that the user locked.
 
     Returns
     -------
     scalar tensor
         0 (with a gradient of 0) if nothing is labelled.
     """
-    weight = weights(labels)
-    losses = F.binary_cross_entropy_with_logits(logits[:, 0].float(), (labels & 1).float(), reduction="none")
+    binary = logits.shape[1] == 1
+    weight = weights(labels, binary)
+    if binary:
+        losses = F.binary_cross_entropy_with_logits(logits[:, 0].float(), (labels & 1).float(), reduction="none")
+    else:
+        known = labels.long().masked_fill(labels == UNLABELLED, 0)
+        losses = F.cross_entropy(logits.float(), known, reduction="none")
     return (losses * weight).sum() / weight.sum().clamp(min=1)
+
+
+def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """``1 - 2 sum(p y) / (sum p + sum y)``, soft, averaged over the classes the batch holds.
+
+    Of a binary network only the foreground counts. Parameters are as for `cross_entropy`.
+
+    References
+    ----------
+    Milletari, Navab, Ahmadi, "V-Net", 3DV 2016.
+    """
+    both, p, y, present = _overlaps(logits, labels)
+    return _mean(1 - (2 * both + epsilon) / (p + y + epsilon), present)
+
+
+def iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """``1 - sum(p y) / sum(p + y - p y)``, the second term of eq. (6), averaged as in `dice`.
+
+    References
+    ----------
+    Rahman and Wang, "Optimizing intersection-over-union in deep neural networks", ISVC 2016.
+    """
+    both, p, y, present = _overlaps(logits, labels)
+    return _mean(1 - (both + epsilon) / (p + y - both + epsilon), present)
 
 
 def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
     """L_DMI + L_IOU of eq. (6), over all labelled pixels of the batch.
 
-    The determinant is divided by N^2, which only adds a constant to its logarithm, and epsilon keeps that
-    logarithm finite. Labels without foreground leave it without a gradient: the first round needs `bce`.
-
-    Parameters are as for `bce`.
+    L_DMI is ``-log |det Q|`` of the joint distribution Q of prediction and label, M x M. Dividing Q by N only adds
+    a constant to the logarithm, and epsilon keeps it finite. Binary labels without foreground leave it without
+    a gradient. Parameters are as for `cross_entropy`.
 
     References
     ----------
     Xu, Cao, Kong, Wang, "L_DMI", NeurIPS 2019; Luo et al., AAAI 2022, eq. (6).
     """
-    weight = weights(labels)
+    both, p, y, present = _overlaps(logits, labels)
+    if logits.shape[1] == 1:
+        determinant = both[0] - p[0] * y[0]
+    else:
+        probabilities, onehot, weight = _soft(logits, labels)
+        pixels = (weight / weight.sum().clamp(min=1)).flatten()
+        joint = probabilities.transpose(0, 1).flatten(1) * pixels @ onehot.transpose(0, 1).flatten(1).T
+        determinant = torch.linalg.det(joint[:, present][present])  # a class the batch lacks would make it 0
+    return -torch.log(determinant.abs() + epsilon) + _mean(1 - both / (p + y - both + epsilon), present)
+
+
+def _soft(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities and labels as (N, K, Y, X), and the weights (N, 1, Y, X)."""
+    if logits.shape[1] == 1:
+        return torch.sigmoid(logits.float()), (labels & 1).float()[:, None], weights(labels)[:, None]
+    known = labels.long().masked_fill(labels == UNLABELLED, 0)
+    onehot = F.one_hot(known, logits.shape[1]).permute(0, 3, 1, 2).float()
+    return torch.softmax(logits.float(), 1), onehot, weights(labels, binary=False)[:, None]
+
+
+def _overlaps(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Means over the labelled pixels of p y, p and y, each (K,), and which classes there are."""
+    p, y, weight = _soft(logits, labels)
     total = weight.sum().clamp(min=1)
-    p, y = torch.sigmoid(logits[:, 0].float()), (labels & 1).float()
-    p_mean, y_mean, both = (p * weight).sum() / total, (y * weight).sum() / total, (p * y * weight).sum() / total
-    determinant = both - p_mean * y_mean
-    iou = both / (p_mean + y_mean - both + epsilon)
-    return -torch.log(determinant.abs() + epsilon) + 1 - iou
+    means = [(value * weight).sum((0, 2, 3)) / total for value in (p * y, p, y)]
+    present = torch.ones_like(means[2], dtype=torch.bool) if logits.shape[1] == 1 else means[2] > 0
+    return means[0], means[1], means[2], present
 
 
-LOSSES: dict[str, Loss] = {"bce": bce, "dmi_iou": dmi_iou}
+def _mean(values: Tensor, present: Tensor) -> Tensor:
+    return (values * present).sum() / present.sum().clamp(min=1)
+
+
+LOSSES: dict[str, Loss] = {
+    "bce": cross_entropy,
+    "cross_entropy": cross_entropy,
+    "dice": dice,
+    "iou": iou,
+    "dmi_iou": dmi_iou,
+}

@@ -1,8 +1,8 @@
-"""Random patches of planes and their labels, cut where the planes lie: on the accelerator if they fit."""
+"""Random patches of images and their labels, flipped and turned."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,44 +14,48 @@ from napari_metastructure.labels import UNLABELLED
 DEVICE_BYTES = 2 * 2**30
 """Inputs of a set larger than this stay in main memory; only the patches travel."""
 
+Fetch = Callable[[int], tuple[Tensor, Tensor]]
+Augment = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor]]
+
 
 class PatchSampler:
-    """Draws batches of patches, flipped and turned at random.
+    """Draws batches of patches, flipped and turned by quarters at random.
 
     Parameters
     ----------
-    inputs : sequence of (C, Y, X) float32 arrays
-        Planes of any sizes; those smaller than a patch are mirrored, and the mirrored part stays unlabelled.
+    fetch : callable
+        ``fetch(i)`` gives image i: (C, Y, X) float32 inputs and (Y, X) uint8 labels, at least a patch large.
+    shapes : sequence of (int, int)
+        Height and width of every image: each is drawn from as often as it has pixels.
     patch : (int, int)
         Height and width of a patch.
     device : torch.device
         Where the batches are wanted.
+    augment : callable, optional
+        Changes a batch further, on the device.
     """
 
-    def __init__(self, inputs: Sequence[np.ndarray], patch: tuple[int, int], device: torch.device) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        shapes: Sequence[tuple[int, int]],
+        patch: tuple[int, int],
+        device: torch.device,
+        augment: Augment | None = None,
+    ) -> None:
+        self.fetch = fetch
         self.patch = patch
         self.device = device
-        size = sum(x.nbytes for x in inputs)
-        self._home = device if size <= DEVICE_BYTES else torch.device("cpu")
-        self._inputs = [torch.from_numpy(np.ascontiguousarray(pad(x, patch))).to(self._home) for x in inputs]
-        self._labels: list[Tensor] = []
-        areas = np.array([x.shape[-1] * x.shape[-2] for x in inputs], float)
+        self.augment = augment
+        areas = np.array([y * x for y, x in shapes], float)
         self._chance = areas / areas.sum()
-
-    def set_labels(self, labels: Sequence[np.ndarray]) -> None:
-        """Take new labels, one (Y, X) uint8 array per plane."""
-        self._labels = []
-        for x, y in zip(self._inputs, labels, strict=True):
-            padded = np.full(x.shape[-2:], UNLABELLED, np.uint8)
-            padded[: y.shape[0], : y.shape[1]] = y
-            self._labels.append(torch.from_numpy(padded).to(self._home))
 
     def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
         """A batch: (N, C, Y, X) float32 inputs and (N, Y, X) uint8 labels, on the device."""
         xs, ys = [], []
         height, width = self.patch
-        for index in rng.choice(len(self._inputs), batch, p=self._chance):
-            x, y = self._inputs[index], self._labels[index]
+        for index in rng.choice(len(self._chance), batch, p=self._chance):
+            x, y = self.fetch(int(index))
             top = int(rng.integers(x.shape[-2] - height + 1))
             left = int(rng.integers(x.shape[-1] - width + 1))
             x, y = x[:, top : top + height, left : left + width], y[top : top + height, left : left + width]
@@ -62,8 +66,47 @@ class PatchSampler:
             xs.append(x)
             ys.append(y)
         stack = torch.stack(xs).to(self.device, memory_format=torch.channels_last)
-        return stack, torch.stack(ys).to(self.device)
+        labels = torch.stack(ys).to(self.device)
+        return (stack, labels) if self.augment is None else self.augment(stack, labels, rng)
 
     def batches(self, rng: np.random.Generator, batch: int, count: int) -> list[Tensor]:
         """Inputs of several batches, for recomputing a network's statistics."""
         return [self.draw(rng, batch)[0] for _ in range(count)]
+
+
+class Held:
+    """Inputs that stay in memory, on the accelerator if they fit, and labels that are exchanged; a `Fetch`.
+
+    Parameters
+    ----------
+    inputs : sequence of (C, Y, X) float32 arrays
+        Planes of any sizes; those smaller than a patch are mirrored, and the mirrored part stays unlabelled.
+    patch : (int, int)
+    device : torch.device
+    """
+
+    def __init__(self, inputs: Sequence[np.ndarray], patch: tuple[int, int], device: torch.device) -> None:
+        size = sum(x.nbytes for x in inputs)
+        self._patch = patch
+        self._home = device if size <= DEVICE_BYTES else torch.device("cpu")
+        self._inputs = [padded_inputs(x, patch).to(self._home) for x in inputs]
+        self._labels: list[Tensor] = []
+
+    def set_labels(self, labels: Sequence[np.ndarray]) -> None:
+        """Take new labels, one (Y, X) uint8 array per plane."""
+        self._labels = [padded_labels(y, self._patch).to(self._home) for y in labels]
+
+    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of one plane."""
+        return self._inputs[index], self._labels[index]
+
+
+def padded_inputs(inputs: np.ndarray, patch: tuple[int, int]) -> Tensor:
+    """(C, Y, X) inputs mirrored up to a patch where they are smaller."""
+    return torch.from_numpy(np.ascontiguousarray(pad(inputs, patch)))
+
+
+def padded_labels(labels: np.ndarray, patch: tuple[int, int]) -> Tensor:
+    """(Y, X) uint8 labels, unlabelled where `padded_inputs` mirrored."""
+    missing = [(0, max(0, want - have)) for want, have in zip(patch, labels.shape, strict=True)]
+    return torch.from_numpy(np.pad(labels, missing, constant_values=UNLABELLED))
