@@ -1,16 +1,13 @@
-"""Noise transition matrices: the share of each true class that carries each noisy label."""
+"""Noise transition matrices: in closed form for RCL and RL, and counted for any two label images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import (
     blocks,
     by_class,
@@ -18,85 +15,24 @@ from napari_metastructure.labels.classes import (
     check_labels,
     check_share,
     classes_in,
-    code_table,
     listed,
 )
-from napari_metastructure.labels.rank import rank_of_counts, rank_of_matrix
+from napari_metastructure.labels.codes import lookup
+from napari_metastructure.labels.matrix import TransitionMatrix
+
+__all__ = [
+    "TransitionMatrix",
+    "count_pairs",
+    "estimate_transition_matrix",
+    "flipping_matrix",
+    "from_counts",
+    "given_matrix",
+    "random_matrix",
+    "sampling_matrix",
+]
 
 SUM_TOLERANCE = 1e-6
 """How far the probabilities of a row may add up to something else than 1."""
-
-
-@dataclass(frozen=True, eq=False)
-class TransitionMatrix:
-    """P(y* = j | y = i), the paper's Q of y* given y: a recipe's own, or an estimate from counted pixels.
-
-    Attributes
-    ----------
-    classes : tuple of int
-        The M classes, ascending; they name rows and columns.
-    matrix : (M, M) float64 array
-        Rows are true classes, columns noisy ones. What a row lacks of 1 is unlabelled. The row of a class without
-        a clean pixel is NaN.
-    counts : (M, M + 1) int64 array, optional
-        Pixels by true class and noisy label, the last column unlabelled; None for a closed form.
-    """
-
-    classes: tuple[int, ...]
-    matrix: np.ndarray
-    counts: np.ndarray | None = None
-
-    @property
-    def unlabelled(self) -> np.ndarray:
-        """(M,) share of each true class that carries no label."""
-        if self.counts is None:
-            return np.clip(1 - self.matrix.sum(axis=1), 0, 1)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(self.counts[:, -1] / self.counts.sum(axis=1))
-
-    @property
-    def known(self) -> np.ndarray:
-        """(M,) booleans: whether a class has a row, that is a clean pixel."""
-        return ~np.isnan(self.matrix).any(axis=1)
-
-    @cached_property
-    def singular_values(self) -> np.ndarray:
-        """Singular values of the matrix, descending: M, or as many as there are classes with a clean pixel."""
-        return np.linalg.svd(self.matrix[self.known], compute_uv=False)
-
-    @property
-    def rank(self) -> int:
-        """How many rows are linearly independent; of an estimate, how many are so beyond sampling error.
-
-        See `napari_metastructure.labels.rank`.
-        """
-        return self._rank[0]
-
-    @property
-    def p_value(self) -> float | None:
-        """How probable counts like these are if the rank were smaller by one (full rank) or is as found (less).
-
-        None for a closed form, and where there was nothing to test (a single class or a single noisy label).
-        """
-        return self._rank[1]
-
-    @cached_property
-    def _rank(self) -> tuple[int, float | None]:
-        if self.counts is None:
-            return rank_of_matrix(self.matrix), None
-        return rank_of_counts(self.counts[:, :-1])
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it in lists and numbers that JSON and YAML take; None for what is not defined."""
-        return {
-            "classes": list(self.classes),
-            "matrix": [_plain(row) for row in self.matrix],
-            "unlabelled": _plain(self.unlabelled),
-            "counts": None if self.counts is None else self.counts.tolist(),
-            "rank": self.rank,
-            "singular_values": _plain(self.singular_values),
-            "p_value": self.p_value,
-        }
 
 
 def sampling_matrix(classes: Sequence[int], keep: float | Mapping[int, float]) -> TransitionMatrix:
@@ -261,34 +197,13 @@ def count_pairs(clean: np.ndarray, noisy: np.ndarray, classes: Sequence[int]) ->
     """
     width = len(classes) + 1
     counts = np.zeros(width * width, np.int64)
-    encoders = [_encoder(labels, classes) for labels in (clean, noisy)]
-    for pair in blocks(clean, noisy):
-        row, column = (encode(block) for encode, block in zip(encoders, pair, strict=True))
-        counts += np.bincount(row * np.uint16(width) + column, minlength=counts.size)
+    places = np.arange(width - 1, dtype=np.uint16)
+    row_of, column_of = (lookup(labels, classes, places, width - 1) for labels in (clean, noisy))
+    for true, found in blocks(clean, noisy, size=1 << 16):
+        counts += np.bincount(row_of(true) * np.uint16(width) + column_of(found), minlength=counts.size)
     return counts.reshape(width, width)[:-1]
-
-
-def _encoder(labels: np.ndarray, classes: Sequence[int]) -> Any:
-    """From label values to the places of their classes as uint16, M for all others."""
-    top = int(labels.max())
-    if top < 1 << 16:
-        fitting = [c for c in classes if c <= top]
-        table = code_table(fitting, top).astype(np.uint16)
-        table[table == UNLABELLED] = len(classes)
-        return lambda block: table[block]
-    known = np.array([*classes, np.iinfo(np.int64).max], np.uint64)  # a table of 2^32 entries would be too large
-
-    def search(block: np.ndarray) -> np.ndarray:
-        place = np.searchsorted(known, block.astype(np.uint64))
-        return np.where(known[place] == block, place, len(classes)).astype(np.uint16)
-
-    return search
 
 
 def _check_sum(row: np.ndarray, what: str) -> None:
     if abs(row.sum() - 1) > SUM_TOLERANCE:
         raise InputError(f"{what} must add up to 1, not {row.sum():.6g}.")
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(v) else float(v) for v in values]
