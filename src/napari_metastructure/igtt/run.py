@@ -142,7 +142,7 @@ class Run:
 
     def _save(self, last: bool) -> Iterator[Saved]:
         """Write the run folder as of this round; the model only at the end."""
-        yield from self.journal.save(self.trainer, self.labels, self.rng, last=last)
+        yield from self.journal.save_run(self.trainer, self.labels, self.rng, last=last)
         if last:
             yield from self._save_model()
 
@@ -167,7 +167,7 @@ class Run:
         edges = [Edges(p) for p in self.planes]
         if self.resumed:
             self.labels = PseudoLabels([], self.config, self.rng, edges)
-            self.journal.restore(self.resumed, self.trainer, self.labels, self.rng)
+            self.journal.restore_run(self.resumed, self.trainer, self.labels, self.rng)
             self.resumed = None
         else:
             if start_masks is not None:

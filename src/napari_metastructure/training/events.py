@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_metastructure.training.scores import Scores
+
+if TYPE_CHECKING:
+    from napari_metastructure.networks.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,100 @@ class EpochFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainStarted:
+    """The first event of supervised training: everything is validated, the network is built.
+
+    Attributes
+    ----------
+    epochs, batches : int
+        Epochs at most, and steps in each.
+    training, validation : int
+        Number of images; 0 for validation means there is none, and no validation scores will come.
+    classes : tuple of int
+        Label values; two are background and foreground.
+    device : str
+    folder : Path or None
+        The run folder.
+    resumed_epoch : int
+        The epoch it goes on from.
+    before : tuple of dict
+        The rows of ``metrics.csv`` so far, for the curves of a resumed run.
+    """
+
+    epochs: int
+    batches: int
+    training: int
+    validation: int
+    classes: tuple[int, ...]
+    device: str
+    folder: Path | None = None
+    resumed_epoch: int = 0
+    before: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainEpoch:
+    """One epoch of supervised training is done.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        This one, from 1, and how many there will be at most.
+    loss, learning_rate : float
+        Mean training loss, and the step size the epoch ended with.
+    training : Scores
+        Agreement of the network with the labels it was trained on, on the patches of this epoch, while it learned.
+    validation : Scores or None
+        On whole images never trained on; None without validation.
+    validation_loss : float
+        The loss there; nan without validation.
+    best_epoch : int
+        The epoch with the best validation Dice (mIoU for more than two classes) so far; the newest without any.
+    seconds, seconds_data : float
+        Wall time of the epoch, and the part of its training spent on drawing patches.
+    predictions : dict of str to (Y, X) uint8 array
+        Predicted labels (class values) of the images that are watched, by name.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    learning_rate: float
+    training: Scores
+    validation: Scores | None
+    validation_loss: float
+    best_epoch: int
+    seconds: float
+    seconds_data: float
+    predictions: dict[str, np.ndarray] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainFinished:
+    """The last event of supervised training that did not raise.
+
+    Attributes
+    ----------
+    stopped : bool
+        True if the user stopped it.
+    reason : str
+        One sentence: why it ended and which epoch's network was kept.
+    best_epoch : int
+        The epoch of the network that is kept.
+    scores : Scores or None
+        Its validation scores.
+    model : Model or None
+        The network of that epoch, ready to predict; None if not one epoch was done.
+    """
+
+    stopped: bool
+    reason: str
+    best_epoch: int
+    scores: Scores | None
+    model: Model | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something the user should know; the run goes on."""
 
@@ -130,4 +230,6 @@ class Finished:
     probabilities: tuple[np.ndarray, ...] = field(repr=False)
 
 
-Event = RunStarted | BatchFinished | EpochFinished | Warned | Saved | Finished
+Event = (
+    RunStarted | BatchFinished | EpochFinished | TrainStarted | TrainEpoch | TrainFinished | Warned | Saved | Finished
+)

@@ -69,8 +69,13 @@ def pairs_of(
         for at in np.ndindex(image.shape[:-2]):
             plane, mask = image[at], label[at]
             whole = f"{name} [{', '.join(map(str, at))}]" if at else name
-            found.append(Pair(whole, name, plane.shape, lambda p=plane: p, lambda m=mask: m))
+            found.append(Pair(whole, name, plane.shape, _held(plane), _held(mask)))
     return found
+
+
+def _held(array: np.ndarray) -> Read:
+    """Reads an array that is in memory."""
+    return lambda: array
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:

@@ -33,6 +33,8 @@ class PatchSampler:
         Where the batches are wanted.
     augment : callable, optional
         Changes a batch further, on the device.
+    flips : bool
+        Off: patches are taken as they are.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class PatchSampler:
         patch: tuple[int, int],
         device: torch.device,
         augment: Augment | None = None,
+        flips: bool = True,
     ) -> None:
         self.fetch = fetch
         self.patch = patch
         self.device = device
         self.augment = augment
+        self.flips = flips
         areas = np.array([y * x for y, x in shapes], float)
         self._chance = areas / areas.sum()
 
@@ -59,10 +63,11 @@ class PatchSampler:
             top = int(rng.integers(x.shape[-2] - height + 1))
             left = int(rng.integers(x.shape[-1] - width + 1))
             x, y = x[:, top : top + height, left : left + width], y[top : top + height, left : left + width]
-            turns = int(rng.integers(4)) if height == width else 2 * int(rng.integers(2))
-            x, y = torch.rot90(x, turns, (1, 2)), torch.rot90(y, turns, (0, 1))
-            if rng.integers(2):
-                x, y = x.flip(-1), y.flip(-1)
+            if self.flips:
+                turns = int(rng.integers(4)) if height == width else 2 * int(rng.integers(2))
+                x, y = torch.rot90(x, turns, (1, 2)), torch.rot90(y, turns, (0, 1))
+                if rng.integers(2):
+                    x, y = x.flip(-1), y.flip(-1)
             xs.append(x)
             ys.append(y)
         stack = torch.stack(xs).to(self.device, memory_format=torch.channels_last)

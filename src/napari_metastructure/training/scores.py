@@ -82,10 +82,9 @@ def binary_scores(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarr
         0, 1 and 255.
     """
     counts = [count(p, y) for p, y in zip(probabilities, truths, strict=True)]
-    return Scores(
-        *(_mean([getattr(c, name) for c in counts]) for name in ("dice", "iou", "accuracy")),
-        auc=_mean([auc(p, y) for p, y in zip(probabilities, truths, strict=True)]),
-    )
+    dices, ious, accuracies = zip(*((c.dice, c.iou, c.accuracy) for c in counts), strict=True)
+    aucs = [auc(p, y) for p, y in zip(probabilities, truths, strict=True)]
+    return Scores(_mean(dices), _mean(ious), _mean(accuracies), _mean(aucs))
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

@@ -1,0 +1,201 @@
+"""Training sets in folders: images and labels paired by name, with or without splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.axes import plane_names, planes
+from napari_metastructure.images.files import list_images, read_image, stem
+from napari_metastructure.images.image import Image
+from napari_metastructure.training.pairs import Pair, check_same_size
+
+Layout = Literal["auto", "pairs", "splits", "cityscapes"]
+Channel = int | str | None
+
+LABEL_FOLDERS = ("labels", "masks")
+SPLITS = {"train": ("train", "training"), "validation": ("val", "validation", "valid"), "test": ("test",)}
+SHOWN = 3
+"""Names of unpaired files an error gives at most."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The pairs of a set; validation and test are empty where the folders do not keep them apart."""
+
+    train: list[Pair] = field(default_factory=list)
+    validation: list[Pair] = field(default_factory=list)
+    test: list[Pair] = field(default_factory=list)
+
+
+def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = None) -> Splits:
+    """Find the training set in a folder.
+
+    Parameters
+    ----------
+    folder : path
+        One of three trees, files paired by stem:
+        ``images/`` and ``labels/`` (or ``masks/``);
+        ``train/``, ``val/``, ``test/`` with those two in each (the paper's layout);
+        ``leftImg8bit/{train,val,test}/CITY/x_leftImg8bit.png`` with ``gtFine/.../x_gtFine_labelTrainIds.png``
+        (or ``labelIds``), as Cityscapes has it.
+    layout : {"auto", "pairs", "splits", "cityscapes"}
+        Which of them; by default what the folder looks like.
+    channel : int, str or None
+        As in `images.axes.planes`; ``"all"`` keeps every channel of an image as an input channel.
+
+    Raises
+    ------
+    InputError
+        For a folder that looks like none of them, a file without a partner (named), or sizes that differ.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; name one with images and labels.")
+    looks: dict[Layout, bool] = {
+        "cityscapes": (folder / "leftImg8bit").is_dir(),
+        "splits": _first(folder, SPLITS["train"]) is not None,
+        "pairs": (folder / "images").is_dir(),
+    }
+    if layout == "auto":
+        layout = next((name for name, fits in looks.items() if fits), "auto")
+    if layout == "auto" or not looks[layout]:
+        raise InputError(
+            f"{folder} holds no training set that is known here; it needs images/ and labels/ (or masks/), or "
+            "train/ and val/ with those two in each, or Cityscapes' leftImg8bit/ and gtFine/."
+        )
+    if layout == "pairs":
+        return Splits(_of_folder(folder, channel))
+    find = _of_cityscapes if layout == "cityscapes" else _of_folder
+    top = folder / "leftImg8bit" if layout == "cityscapes" else folder
+    roots = {split: _first(top, names) for split, names in SPLITS.items()}
+    return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
+
+
+def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel = None) -> list[Pair]:
+    """Pairs from image files and label files of the same stems (``_mask``, ``_label`` and ``_labels`` aside).
+
+    Raises
+    ------
+    InputError
+        As `find_pairs`.
+    """
+    by_stem = _by_stem(labels)
+    pictures = _by_stem(images)
+    _all_paired(pictures, by_stem)
+    return [pair for key in sorted(pictures) for pair in _pairs(pictures[key], by_stem[key], channel)]
+
+
+def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
+    label_folder = _first(folder, LABEL_FOLDERS)
+    if not (folder / "images").is_dir() or label_folder is None:
+        raise InputError(f"{folder} needs the folders images and labels (or masks); one of them is missing.")
+    return pair_files(list_images([folder / "images"]), list_images([label_folder]), channel)
+
+
+def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
+    """The images of one split; of each its training ids, or else its label ids."""
+    images = {p.name.removesuffix("_leftImg8bit.png"): p for p in sorted(folder.glob("*/*_leftImg8bit.png"))}
+    truth = folder.parents[1] / "gtFine" / folder.name
+    for ids in ("labelTrainIds", "labelIds"):
+        labels = {p.name.removesuffix(f"_gtFine_{ids}.png"): p for p in truth.glob(f"*/*_gtFine_{ids}.png")}
+        if labels:
+            break
+    if not labels and folder.name == "test":  # its labels are not published
+        return []
+    _all_paired(images, labels)
+    return [pair for key in images for pair in _pairs(images[key], labels[key], channel)]
+
+
+def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in files:
+        key = stem(path)
+        for ending in ("_mask", "_labels", "_label"):
+            key = key.removesuffix(ending)
+        if key in found:
+            raise InputError(f"{found[key]} and {path} share the stem {key!r}; keep one of them.")
+        found[key] = path
+    return found
+
+
+def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:
+    for here, there, missing in ((images, labels, "labels"), (labels, images, "image")):
+        lonely = [str(here[key]) for key in sorted(here.keys() - there.keys())]
+        if lonely:
+            more = f" and {len(lonely) - SHOWN} more" if len(lonely) > SHOWN else ""
+            one = len(lonely) == 1
+            raise InputError(
+                f"{', '.join(lonely[:SHOWN])}{more} {'has' if one else 'have'} no {missing} of the same name; add "
+                f"{'it' if one else 'them'} or take the {'file' if one else 'files'} out."
+            )
+    if not images:
+        raise InputError("There is no image to train on; the folder is empty.")
+
+
+def _pairs(image: Path, labels: Path, channel: Channel) -> list[Pair]:
+    """A pair for each plane of two files."""
+    size, label_size = _plane_shape(image), _plane_shape(labels)
+    check_same_size(f"{image} and {labels}", size, label_size)
+    count = int(np.prod(size[:-2], dtype=int))
+    names = plane_names(_read(image)) if count > 1 else [stem(image)]
+    return [
+        Pair(
+            name,
+            stem(image),
+            (size[-2], size[-1]),
+            partial(_image_plane, image, index, channel),
+            partial(_label_plane, labels, index),
+            (image, labels),
+        )
+        for index, name in enumerate(names)
+    ]
+
+
+def _plane_shape(path: Path) -> tuple[int, ...]:
+    """Size along T, Z, Y and X; of pictures read from the head of the file alone."""
+    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp"):
+        import PIL.Image
+
+        try:
+            with PIL.Image.open(path) as picture:
+                return picture.size[::-1]
+        except OSError:
+            pass  # reading it below says what is wrong
+    image = _read(path)
+    return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
+
+
+def _image_plane(path: Path, index: int, channel: Channel) -> np.ndarray:
+    image = _read(path)
+    if channel != "all":
+        return planes(image, channel)[index]
+    axis = next((a for a in "CS" if a in image.axes), None)
+    if axis is None:
+        return planes(image)[index]
+    count = image.data.shape[image.axes.index(axis)]
+    return np.stack([planes(image, c)[index] for c in range(count)]) if count > 1 else planes(image)[index]
+
+
+def _label_plane(path: Path, index: int) -> np.ndarray:
+    image = _read(path)
+    if "S" in image.axes or "C" in image.axes:
+        raise InputError(f"{path} is a colour image; labels need one number a pixel: save class numbers.")
+    return planes(image)[index]
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path) -> Image:
+    """The planes of a stack are asked for one after the other; it is read once."""
+    return read_image(path)
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these folders that is there."""
+    return next((folder / name for name in names if (folder / name).is_dir()), None)

@@ -1,0 +1,282 @@
+"""One run of supervised training; `supervised.train` drives it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.images.intensity import channels_of
+from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
+from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.device import release, resolve
+from napari_metastructure.networks.model import Model
+from napari_metastructure.training.augment import Full
+from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
+from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
+from napari_metastructure.training.journal import Journal
+from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
+from napari_metastructure.training.losses import LOSSES
+from napari_metastructure.training.pairs import Pair, split
+from napari_metastructure.training.patches import PatchSampler
+from napari_metastructure.training.runs import RunFolder
+from napari_metastructure.training.schedule import make_schedule
+from napari_metastructure.training.scores import Confusion, Scores
+from napari_metastructure.training.store import Store, check_values, is_mask, label_values, read_image
+from napari_metastructure.training.validation import Validation
+
+LEAST_STEPS = 20
+"""Steps an epoch has at least where the images decide."""
+
+
+class SupervisedRun:
+    """See `supervised.train` for the parameters."""
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        config: TrainConfig,
+        control: Control,
+        validation: Sequence[Pair] | None,
+        folder: Path | None,
+        resume: bool,
+        watch: Sequence[str],
+    ) -> None:
+        self.config, self.control, self.watch = config, control, frozenset(watch)
+        if not pairs:
+            raise InputError("There is no image to train on; give at least one image with its labels.")
+        if validation is None:
+            self.training, self.validation = split(pairs, config.validation_fraction, config.seed)
+        else:
+            self.training, self.validation = list(pairs), list(validation)
+        self._cannot_split = validation is None and config.validation_fraction > 0 and not self.validation
+        values, seen = (label_values(set_, control.checkpoint) for set_ in (self.training, self.validation))
+        self.classes = check_values(values, config.classes)
+        self.masks = is_mask(values), is_mask(seen)
+        if seen:
+            check_values(seen, self.classes)
+        first = read_image(self.training[0])
+        self.device = resolve(config.device)
+        self.use = Use(
+            inputs=config.inputs,
+            patch=_patch(self.training, config.patch_size),
+            channels=len(first) if first.ndim == 3 else 1,
+            classes=self.classes,
+        )
+        self.spec = NetworkSpec(
+            architecture=config.network,
+            in_channels=channels_of(config.inputs, self.use.channels),
+            classes=1 if len(self.classes) == 2 else len(self.classes),
+            encoder=config.encoder or ENCODERS[config.network],
+            base_channels=config.base_channels,
+        )
+        self.steps = config.steps_per_epoch or self._steps()
+        self._build()
+        self.folder = RunFolder(folder) if folder is not None else None
+        identity = [f"{p.name} {p.shape}" for p in (*self.training, *self.validation)]
+        self.journal = Journal(config, _may_change(config), identity, self.folder)
+        self.best_epoch, self.best_value, self.best = 0, -math.inf, self._weights()
+        if resume:
+            self._restore(self.journal.read(self.device))
+
+    def _build(self) -> None:
+        """Network, optimiser and schedule, and where patches come from."""
+        c = self.config
+        network = build(self.spec, c.seed, c.encoder_weights)
+        network = network.to(memory_format=torch.channels_last).to(self.device)
+        optimizer = make_optimizer(network, c.optimizer, c.learning_rate)
+        self.trainer = Trainer(network, optimizer, LOSSES[c.loss], self.device, seen=self._count)
+        self.schedule = make_schedule(optimizer, c.schedule, c.learning_rate, c.epochs * self.steps)
+        self.rng = np.random.default_rng(c.seed)
+        store = Store(self.training, c.inputs, self.classes, self.use.patch, self.masks[0])
+        augment = Full() if c.augment == "full" else None
+        shapes = [pair.shape for pair in self.training]
+        self.sampler = PatchSampler(store, shapes, self.use.patch, self.device, augment, flips=c.augment != "none")
+        held = Store(self.validation, c.inputs, self.classes, self.use.patch, self.masks[1])
+        self.validate = Validation(held, self.trainer, self.use, self.device)
+
+    def go(self) -> Iterator[Event]:
+        """All epochs."""
+        c = self.config
+        folder = self.folder.path if self.folder else None
+        yield TrainStarted(
+            epochs=c.epochs,
+            batches=self.steps,
+            training=len(self.training),
+            validation=len(self.validation),
+            classes=self.classes,
+            device=str(self.device),
+            folder=folder,
+            resumed_epoch=self.journal.epoch,
+            before=tuple(self.journal.rows),
+        )
+        if self._cannot_split:
+            yield Warned("All images are of one stack or there is only one: it trains without validation.")
+        if self.folder:
+            files = list(dict.fromkeys(f for p in (*self.training, *self.validation) for f in p.files))
+            names = [p.name for p in (*self.training, *self.validation)]
+            yield Saved(self.folder.write_description(c, str(self.device), names, files))
+        stopped = False
+        try:
+            while self.journal.epoch < c.epochs and not self._out_of_patience():
+                yield from self._epoch()
+                yield from _not_at_the_cost_of_the_run(self._save(last=False))
+        except Stopped:
+            stopped = True
+        except RunFailed as error:
+            yield from _not_at_the_cost_of_the_run(self._save_model())
+            kept = f" The network of epoch {self.best_epoch} is kept." if self.best_epoch else ""
+            raise RunFailed(f"{error}{kept}") from error
+        if not self.journal.rows:
+            yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
+            return
+        yield from _not_at_the_cost_of_the_run(self._save(last=True))
+        yield self._finished(stopped)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        device = self.__dict__.get("device")
+        self.__dict__.clear()
+        if device is not None:
+            release(device)
+
+    def _epoch(self) -> Iterator[Event]:
+        """Train, validate, and keep the network if it is the best."""
+        began, paused = time.perf_counter(), self.control.paused_seconds
+        epoch, log = self.journal.epoch + 1, EpochLog()
+        self._seen = Confusion(len(self.classes))
+        draw = partial(self.sampler.draw, self.rng, self.config.batch_size)
+        yield from run_epoch(self.trainer, draw, epoch, self.steps, self.control, log, self.schedule.step)
+        found, predictions = self.validate(self.watch, self.control.checkpoint)
+        loss, scores = found if found else (math.nan, None)
+        value = scores.dice if scores else float(epoch)  # without validation the newest is kept
+        if scores and len(self.classes) > 2:
+            value = scores.iou
+        if value > self.best_value or not self.best_epoch:
+            self.best_epoch, self.best_value, self.best = epoch, value, self._weights()
+        seconds = time.perf_counter() - began - (self.control.paused_seconds - paused)
+        event = TrainEpoch(
+            epoch=epoch,
+            epochs=self.config.epochs,
+            loss=log.loss,
+            learning_rate=float(self.schedule.get_last_lr()[0]),
+            training=self._seen.scores(),
+            validation=scores,
+            validation_loss=loss,
+            best_epoch=self.best_epoch,
+            seconds=seconds,
+            seconds_data=log.drawing,
+            predictions=predictions,
+        )
+        self.journal.rows.append(_row(event, self.classes))
+        yield event
+
+    def _count(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Compare what the network said while it learned with the labels it learned from."""
+        said = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(1)
+        self._seen.add(said.to(torch.uint8).cpu().numpy(), labels.cpu().numpy())
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {k: v.detach().clone() for k, v in self.trainer.network.state_dict().items()}
+
+    def _save(self, last: bool) -> Iterator[Saved]:
+        yield from self.journal.save(self._state, last=last)
+        if last or self.best_epoch == self.journal.epoch:
+            yield from self._save_model()
+
+    def _save_model(self) -> Iterator[Saved]:
+        """Write the best network so far."""
+        if self.folder and self.best_epoch:
+            yield Saved(save_model(self.folder.model, self._best_network(), self.spec, self.use))
+
+    def _best_network(self) -> torch.nn.Module:
+        """A copy of the network as of the best epoch, on the CPU."""
+        network = build(self.spec, 0)
+        network.load_state_dict({k: v.cpu() for k, v in self.best.items()})
+        return network.eval()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "trainer": self.trainer.state(),
+            "schedule": self.schedule.state_dict(),
+            "best": {"epoch": self.best_epoch, "value": self.best_value, "network": self.best},
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.trainer.load(state["trainer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
+        self.best = state["best"]["network"]
+        self.journal.restore(state)
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.patience if self.validation else 0
+        return 0 < patience <= self.journal.epoch - self.best_epoch
+
+    def _steps(self) -> int:
+        """As many steps as cover the training images once."""
+        pixels = sum(y * x for y, x in (pair.shape for pair in self.training))
+        height, width = self.use.patch
+        return max(LEAST_STEPS, math.ceil(pixels / (height * width * self.config.batch_size)))
+
+    def _finished(self, stopped: bool) -> TrainFinished:
+        kept = f"the network of epoch {self.best_epoch} is kept"
+        if stopped:
+            reason = f"Stopped by the user; {kept}."
+        elif self._out_of_patience():
+            reason = f"No better score in {self.config.patience} epochs; {kept}."
+        else:
+            reason = f"All {self.journal.epoch} epochs are done; {kept}."
+        scores = _scores(self.journal.rows[self.best_epoch - 1]) if self.validation else None
+        return TrainFinished(stopped, reason, self.best_epoch, scores, Model(self._best_network(), self.spec, self.use))
+
+
+def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
+    """A line of ``metrics.csv``."""
+    row: dict[str, Any] = {"epoch": event.epoch, "loss": event.loss, "learning_rate": event.learning_rate}
+    row["validation_loss"] = event.validation_loss
+    for name, scores in (("training", event.training), ("validation", event.validation)):
+        for measure in ("dice", "iou", "accuracy", "auc"):
+            if (name, measure) != ("training", "auc"):
+                row[f"{name}_{measure}"] = getattr(scores, measure) if scores else math.nan
+    if len(classes) > 2:
+        ious = event.validation.class_iou if event.validation else (math.nan,) * len(classes)
+        row |= {f"validation_iou_{c}": value for c, value in zip(classes, ious, strict=True)}
+    return {**row, "best_epoch": event.best_epoch, "seconds": event.seconds, "seconds_data": event.seconds_data}
+
+
+def _scores(row: dict[str, Any]) -> Scores:
+    """The validation scores of a line of ``metrics.csv``."""
+    ious = tuple(value for key, value in row.items() if key.startswith("validation_iou_"))
+    dice, iou, accuracy, auc = (row[f"validation_{m}"] for m in ("dice", "iou", "accuracy", "auc"))
+    return Scores(dice, iou, accuracy, auc, ious)
+
+
+def _may_change(config: TrainConfig) -> tuple[str, ...]:
+    """A schedule that looks ahead to the last epoch cannot get another one."""
+    return MAY_CHANGE if config.schedule == "constant" else tuple(n for n in MAY_CHANGE if n != "epochs")
+
+
+def _not_at_the_cost_of_the_run(writing: Iterator[Saved]) -> Iterator[Saved | Warned]:
+    """Write; a disk that fills up or a folder that vanishes is told, and the run goes on with its network in memory."""
+    try:
+        yield from writing
+    except InputError as error:
+        yield Warned(f"{error} Training goes on; the run folder is not up to date.")
+
+
+def _patch(pairs: Sequence[Pair], size: int) -> tuple[int, int]:
+    """Patches of the size asked for, or smaller where every image is; multiples of 32 fit every stride."""
+    height, width = (min(size, -(-max(p.shape[axis] for p in pairs) // 32) * 32) for axis in (0, 1))
+    return height, width

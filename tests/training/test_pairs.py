@@ -1,0 +1,50 @@
+"""Images and labels belong together, and a set is split between images."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.training.pairs import pairs_of, split
+
+
+def test_planes_of_a_stack_share_a_group():
+    images = [np.arange(24).reshape(2, 3, 4), np.zeros((3, 4))]
+    labels = [np.arange(24).reshape(2, 3, 4) % 2, np.ones((3, 4), int)]
+    pairs = pairs_of(images, labels, ["stack", "flat"])
+    assert [(p.name, p.group, p.shape) for p in pairs] == [
+        ("stack [0]", "stack", (3, 4)),
+        ("stack [1]", "stack", (3, 4)),
+        ("flat", "flat", (3, 4)),
+    ]
+    np.testing.assert_array_equal(pairs[1].read_image(), images[0][1])
+    np.testing.assert_array_equal(pairs[1].read_labels(), labels[0][1])
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(InputError, match=r"b: the image has 8 x 9 pixels, its labels 8 x 8"):
+        pairs_of([np.zeros((8, 8)), np.zeros((8, 9))], [np.zeros((8, 8), int)] * 2, ["a", "b"])
+    with pytest.raises(InputError, match="2 images and 1 labels"):
+        pairs_of([np.zeros((8, 8))] * 2, [np.zeros((8, 8), int)])
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=12), st.floats(0.01, 0.9), st.integers(0, 9))
+def test_groups_stay_whole_and_one_is_left_to_train_on(planes, fraction, seed):
+    images = [np.zeros((n, 4, 4)) for n in planes]
+    pairs = pairs_of(images, [i.astype(int) for i in images])
+    training, validation = split(pairs, fraction, seed)
+    assert sorted(p.name for p in training + validation) == sorted(p.name for p in pairs)
+    assert not {p.group for p in training} & {p.group for p in validation}
+    assert training and validation
+    again = split(pairs[::-1], fraction, seed)
+    assert {p.name for p in again[1]} == {p.name for p in validation}
+    enough = len(validation) >= fraction * len(pairs)
+    assert enough or len({p.group for p in training}) == 1
+
+
+def test_one_image_cannot_be_split_and_nothing_is_kept_where_nothing_is_asked():
+    stack = pairs_of([np.zeros((5, 4, 4))], [np.zeros((5, 4, 4), int)])
+    assert split(stack, 0.5, 0) == (stack, [])
+    two = pairs_of([np.zeros((4, 4))] * 2, [np.zeros((4, 4), int)] * 2)
+    assert split(two, 0.0, 0) == (two, [])
