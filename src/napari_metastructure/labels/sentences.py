@@ -87,7 +87,7 @@ def _sides(found: Findings) -> list[str] | None:
     weights = np.linalg.svd(np.array(found.shares))[0][:, -1]  # of the rows' sum that is 0
     sides = [[g for g, w in zip(found.groups, sign * weights, strict=True) if w > _ROUNDING] for sign in (1, -1)]
     words = []
-    for side in sorted(sides, key=len):
+    for side in sorted(sides, key=lambda side: (len(side), side)):
         classes = listed(sorted(c for group in side for c in group))
         words.append(classes if len(side) == 1 else f"a mixture of {classes}")
     return words
