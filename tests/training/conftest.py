@@ -36,5 +36,5 @@ def discs() -> Callable[..., tuple[list[np.ndarray], list[np.ndarray]]]:
 def small() -> TrainConfig:
     """Settings of a run that takes about a second."""
     return TrainConfig(
-        epochs=3, steps_per_epoch=8, batch_size=2, base_channels=4, patch_size=64, device="cpu", learning_rate=5e-3
+        epochs=3, steps_per_epoch=12, batch_size=2, base_channels=4, patch_size=64, device="cpu", learning_rate=2e-2
     )

@@ -38,7 +38,7 @@ def label_values(pairs: Sequence[Pair], checkpoint: Callable[[], None]) -> dict[
 
 def is_mask(values: Collection[int]) -> bool:
     """Whether a set of labels is one of masks, 0 and 255: there 255 means foreground and not unlabelled."""
-    return UNLABELLED in values and set(values) <= {0, UNLABELLED}
+    return set(values) == {0, UNLABELLED}
 
 
 def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tuple[int, ...]:

@@ -239,7 +239,9 @@ class SupervisedRun:
         else:
             reason = f"All {self.journal.epoch} epochs are done; {kept}."
         scores = _scores(self.journal.rows[self.best_epoch - 1]) if self.validation else None
-        return TrainFinished(stopped, reason, self.best_epoch, scores, Model(self._best_network(), self.spec, self.use))
+        path = self.folder.model if self.folder else Path("the network of this run")
+        model = Model(self._best_network(), self.spec, self.use, path)
+        return TrainFinished(stopped, reason, self.best_epoch, scores, model)
 
 
 def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
