@@ -43,6 +43,45 @@ def planes(image: Image, channel: int | str | None = None) -> list[np.ndarray]:
     return list(data.reshape(-1, *data.shape[-2:]))
 
 
+def channel_planes(image: Image, channels: int, channel: int | str | None = None) -> list[np.ndarray]:
+    """The planes of an image for something that takes a given number of channels, in the order of `planes`.
+
+    Parameters
+    ----------
+    image : Image
+        Any of the axes ``TCZYXS``.
+    channels : int
+        With 1, `planes` does it. With more, the image needs as many along C, or as colours (alpha may be left over).
+    channel : int or str, optional
+        As in `planes`; there is nothing to choose where all channels are taken.
+
+    Returns
+    -------
+    list of (Y, X) arrays, or of (channels, Y, X) arrays for more than one
+
+    Raises
+    ------
+    InputError
+        As `planes`, or where the image has another number of channels.
+    """
+    if channels == 1:
+        return planes(image, channel)
+    if channel is not None:
+        raise InputError(f"All {channels} channels of {image.name} are taken; leave out the option channel.")
+    sizes = {a: image.data.shape[image.axes.index(a)] for a in image.axes}
+    axis = "C" if sizes.get("C", 1) > 1 or "S" not in sizes else "S"
+    found = sizes.get(axis, 1)
+    if axis == "C" and sizes.get("S", 1) > 1:
+        raise InputError(f"{image.name} has channels and colours at once; save it without colours.")
+    if found != channels and not (axis == "S" and found == 4 and channels == 3):
+        has = "1 channel" if found == 1 else f"{found} channels"
+        raise InputError(f"{image.name} has {has}, but {channels} are needed; give images of {channels} channels.")
+    dropped = tuple(i for i, a in enumerate(image.axes) if a in "CS" and a != axis)  # of length one
+    data, axes = image.data.squeeze(dropped), "".join(a for a in image.axes if a == axis or a not in "CS")
+    data = data.transpose([axes.index(a) for a in ("T", "Z", axis, "Y", "X") if a in axes])
+    return list(data.reshape(-1, *data.shape[-3:])[:, :channels])
+
+
 def plane_names(image: Image) -> list[str]:
     """What messages call each plane: ``"cells"``, or ``"cells (T=0, Z=3)"``."""
     leading = [(a, image.data.shape[image.axes.index(a)]) for a in "TZ" if a in image.axes]

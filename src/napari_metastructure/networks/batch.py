@@ -1,0 +1,189 @@
+"""Predict many planes or files one after the other, and tell how it goes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.atomic import cannot_write
+from napari_metastructure.images.axes import channel_planes, plane_names, stack
+from napari_metastructure.images.files import read_image, write_mask, write_probability, write_tiff
+from napari_metastructure.images.image import Image
+from napari_metastructure.networks.model_checks import is_blank
+from napari_metastructure.networks.prediction import (
+    FileRefused,
+    FileWritten,
+    PlanePredicted,
+    PredictionEvent,
+    PredictionFinished,
+    PredictionProgress,
+    PredictionStarted,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_metastructure.networks.model import Checkpoint, Model
+
+Plane = tuple[str, Callable[[], np.ndarray]]
+"""What messages call a plane, and what reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the result of one image goes: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``."""
+
+    folder: Path
+    stem: str
+    ome: bool = False
+    probability: bool = True
+
+    @property
+    def mask(self) -> Path:
+        """Labels: 0 and 255 for two classes, else the class values."""
+        return self._file("mask")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is written."""
+        return (self.mask, self._file("probability")) if self.probability else (self.mask,)
+
+    def _file(self, kind: str) -> Path:
+        return self.folder / f"{self.stem}_{kind}{'.ome.tif' if self.ome else '.tif'}"
+
+
+def predict_planes(
+    model: Model,
+    planes: Iterable[Plane],
+    count: int,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    want_probability: bool = True,
+) -> Iterator[PredictionEvent]:
+    """Predict planes that are read when their turn comes.
+
+    Yields
+    ------
+    PredictionProgress, PlanePredicted
+
+    Raises
+    ------
+    InputError
+        If a plane cannot be used.
+    RunFailed
+        If memory does not suffice for a single tile.
+    """
+    for index, (name, read) in enumerate(planes):
+        if checkpoint is not None:
+            checkpoint()
+        image = np.asarray(read())
+        steps = model.steps(image, device, checkpoint, want_probability, name)
+        while True:
+            try:
+                yield PredictionProgress(index + next(steps), count, name)
+            except StopIteration as end:
+                labels, probability = end.value
+                break
+        yield PlanePredicted(index, name, labels, probability, is_blank(image))
+        yield PredictionProgress(index + 1, count, name)
+
+
+def predict_files(
+    model: Model,
+    paths: Sequence[Path],
+    targets: Sequence[Target],
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    channel: int | str | None = None,
+) -> Iterator[PredictionEvent]:
+    """Predict image files, one in memory at a time; each result is written whole or not at all.
+
+    Parameters
+    ----------
+    model : Model
+    paths : sequence of Path
+        Image files of any axes; T and Z are predicted plane by plane.
+    targets : sequence of Target
+        Where the result of each goes; folders are made.
+    device : torch.device
+    checkpoint : callable, optional
+        Called between tiles; may raise to leave.
+    channel : int or str, optional
+        As `images.axes.planes` takes it.
+
+    Yields
+    ------
+    PredictionStarted, then PredictionProgress and, for each file, FileWritten or FileRefused; PredictionFinished
+
+    Raises
+    ------
+    InputError
+        If a result cannot be written.
+    RunFailed
+        If memory does not suffice for a single tile.
+    """
+    began, done = time.perf_counter(), 0
+    yield PredictionStarted(str(model), len(paths), str(device))
+    for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
+        try:
+            image, planes, notes = _read(path, model, channel)
+            names = plane_names(replace(image, name=str(path)))
+            todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
+            found: list[PlanePredicted] = []
+            for event in predict_planes(model, todo, len(todo), device, checkpoint, target.probability):
+                if isinstance(event, PlanePredicted):
+                    found.append(event)
+                elif isinstance(event, PredictionProgress):
+                    yield PredictionProgress(index + event.done / len(todo), len(paths), path.name)
+        except InputError as error:
+            yield FileRefused(index, path, str(error))
+            continue
+        notes += blank_note([event.name for event in found if event.blank])
+        del planes, todo
+        _write(target, found, image, model.use.classes)
+        yield FileWritten(index, path, target.files, tuple(notes))
+        done += 1
+    model.release()
+    yield PredictionFinished(False, done, time.perf_counter() - began)
+
+
+def blank_note(names: Sequence[str]) -> list[str]:
+    """A sentence about planes without contrast; none if there are none."""
+    if not names:
+        return []
+    more = f" and {len(names) - 1} more planes" if len(names) > 1 else ""
+    return [f"{names[0]}{more}: all pixels have the same value, so nothing was found there."]
+
+
+def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
+    """An image file, its planes, and what the reader had to say about it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        image = read_image(path)
+    notes = [str(note.message) for note in caught if note.category is UserWarning]
+    planes = channel_planes(replace(image, name=str(path)), model.use.channels, channel)
+    return image, planes, notes
+
+
+def _write(target: Target, found: Sequence[PlanePredicted], image: Image, classes: Sequence[int]) -> None:
+    """Write the labels, and the probability if it is wanted, with axes and scale of the image."""
+    try:
+        target.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(target.folder, error) from error
+    labels = stack([event.labels for event in found], like=image)
+    if len(classes) == 2:
+        write_mask(target.mask, labels.data == classes[1], labels, target.ome)
+    else:
+        write_tiff(target.mask, labels.data, labels.axes, labels.scale, labels.units, target.ome)
+    if target.probability:
+        planes = [event.probability for event in found if event.probability is not None]
+        probability = stack(planes, like=image)
+        write_probability(target.files[1], probability.data, probability, target.ome)

@@ -1,0 +1,203 @@
+"""A saved model, ready to be used: from an image to labels and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.networks.model_checks import amount, check_channel, check_description, find_model, is_blank
+
+if TYPE_CHECKING:  # torch takes seconds to import, and menus and --help shall not wait for it
+    import torch
+
+    from napari_metastructure.networks.build import NetworkSpec
+    from napari_metastructure.networks.checkpoint import Use
+
+Checkpoint = Callable[[], None]
+Threshold = Callable[[np.ndarray, np.ndarray, Checkpoint | None], float]
+"""Given the (Y, X) foreground probability and the image: where to cut it."""
+
+
+class Prediction(NamedTuple):
+    """What a model says of one image plane."""
+
+    labels: np.ndarray
+    """(Y, X) uint8, the values of `Use.classes`."""
+    probability: np.ndarray | None
+    """(Y, X) float32: of the foreground for two classes, else of the class chosen."""
+
+
+class Model:
+    """A trained network with all that applying it takes.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    spec : NetworkSpec
+    use : Use
+    path : Path
+        The file it came from, as messages call it.
+    threshold : callable, optional
+        Finds the cut of models whose ``use.cut`` is not "half": `igtt.apply.load_model` gives it.
+
+    Raises
+    ------
+    InputError
+        If network and description do not fit each other.
+    """
+
+    def __init__(
+        self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path, threshold: Threshold | None = None
+    ) -> None:
+        self.network, self.spec, self.use, self.path, self.threshold = network, spec, use, path, threshold
+        self._device: torch.device | None = None
+        check_description(spec, use, path)
+
+    @classmethod
+    def load(cls, path: str | Path, threshold: Threshold | None = None) -> Self:
+        """Read a model file, or the model of a run folder; no code of the file is run.
+
+        Raises
+        ------
+        InputError
+            If there is no model, or it is damaged, cut short, or of another program.
+        """
+        from napari_metastructure.networks.checkpoint import load_model
+
+        path = find_model(path)
+        return cls(*load_model(path), path, threshold)
+
+    def __str__(self) -> str:
+        """What the model is, on one line."""
+        spec, use = self.spec, self.use
+        encoder = f"{spec.base_channels} channels" if spec.architecture == "light-unet" else spec.encoder
+        cut = "" if use.cut == "half" else f", cut by iGTT's {use.cut} criterion"
+        classes = ", ".join(map(str, use.classes))
+        return (
+            f"{spec.architecture} ({encoder}), classes {classes}{cut}; images of {amount(use.channels)}, "
+            f"{use.inputs} normalisation, {use.objects} objects; trained at {use.patch[0]} x {use.patch[1]} pixels"
+        )
+
+    def predict(
+        self,
+        image: np.ndarray,
+        device: str | torch.device = "auto",
+        checkpoint: Checkpoint | None = None,
+        want_probability: bool = True,
+        name: str = "The image",
+    ) -> Prediction:
+        """Labels and probability of one image plane of any size.
+
+        Parameters
+        ----------
+        image : (Y, X) or (C, Y, X) array
+            Real numbers; as many channels as the model takes. Without any contrast (one value per channel) there is
+            nothing to see: it is called the first class throughout, with probability 0.
+        device : str or torch.device
+            As `networks.device.resolve` takes it.
+        checkpoint : callable, optional
+            Called between tiles; may raise to leave.
+        want_probability : bool
+            Without it, memory grows by a byte a pixel only (models with a criterion need the probability anyway).
+        name : str
+            What messages call the image.
+
+        Raises
+        ------
+        InputError
+            Pixels that cannot be used, or another number of channels; the message names the image.
+        RunFailed
+            If memory does not suffice for a single tile.
+        """
+        steps = self.steps(image, device, checkpoint, want_probability, name)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+    def steps(
+        self,
+        image: np.ndarray,
+        device: str | torch.device = "auto",
+        checkpoint: Checkpoint | None = None,
+        want_probability: bool = True,
+        name: str = "The image",
+    ) -> Generator[float, None, Prediction]:
+        """`predict`, telling after each row of tiles which share of the image is done (0 to 1)."""
+        from napari_metastructure.networks.inputs import prepared
+        from napari_metastructure.networks.predict import bands
+
+        image = self.check(image, name)
+        use, shape = self.use, image.shape[-2:]
+        search = self.threshold if use.cut != "half" else None
+        if search is None and use.cut != "half":
+            raise ValueError(f"{self.path} is cut by iGTT's {use.cut} criterion; read it by igtt.apply.load_model")
+        labels = np.full(shape, use.classes[0], np.uint8)
+        probability = np.zeros(shape, np.float32) if want_probability or search else None
+        if is_blank(image):
+            return Prediction(labels, probability)
+        device = self._on(device)
+        inputs = prepared(image, use.inputs, use.objects, checkpoint)
+        for first, band in bands(self.network, inputs, use.patch, device, checkpoint):
+            rows = slice(first, first + band.shape[1])
+            if probability is not None:
+                probability[rows] = band.max(axis=0)
+            if search is None:
+                labels[rows] = self._labels(band, 0.5)
+            yield rows.stop / shape[0]
+        if search is not None and probability is not None:
+            cut = search(probability, image, checkpoint)
+            for first in range(0, shape[0], 256):
+                labels[first : first + 256] = self._labels(probability[None, first : first + 256], cut)
+        return Prediction(labels, probability if want_probability else None)
+
+    def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
+        """The image as float32, of as many channels as the model takes, (Y, X) if that is one.
+
+        Raises
+        ------
+        InputError
+            As `predict`.
+        """
+        image, wanted = np.asarray(image), self.use.channels
+        found = 1 if image.ndim == 2 else len(image)
+        if image.ndim not in (2, 3) or found != wanted:
+            has = f"{found} channel{'s' * (found != 1)}" if image.ndim in (2, 3) else f"{image.ndim} dimensions"
+            raise InputError(f"{name} has {has}, but {self.path} was trained on images of {amount(wanted)}.")
+        planes = image[None] if image.ndim == 2 else image
+        if wanted == 1:
+            return check_channel(planes[0], name)
+        checked = np.empty(planes.shape, np.float32)
+        for index, plane in enumerate(planes):
+            checked[index] = check_channel(plane, f"{name}, channel {index}")
+        return checked
+
+    def release(self) -> None:
+        """Give the memory of an accelerator back; the model can still be used."""
+        from napari_metastructure.networks.device import release
+
+        self.network.cpu()
+        if self._device is not None:
+            release(self._device)
+
+    def _on(self, device: str | torch.device) -> torch.device:
+        """The network on a device, in the memory layout convolutions like best."""
+        import torch
+
+        from napari_metastructure.networks.device import resolve
+
+        device = resolve(device) if isinstance(device, str) else device
+        self.network.to(device).to(memory_format=torch.channels_last)
+        self._device = device
+        return device
+
+    def _labels(self, band: np.ndarray, cut: float) -> np.ndarray:
+        """Class values of (K, rows, X) probabilities: above the cut, or the likeliest."""
+        classes = np.array(self.use.classes, np.uint8)
+        return classes[(band[0] > cut).astype(np.intp) if len(band) == 1 else band.argmax(axis=0)]

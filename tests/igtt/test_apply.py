@@ -1,0 +1,76 @@
+"""Models of iGTT runs on other images: the cut is that of `igtt.candidates.search`, whatever the size."""
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from napari_metastructure.igtt import apply as module
+from napari_metastructure.igtt.apply import load_model, threshold
+from napari_metastructure.igtt.candidates import search
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.edges import steepness
+from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.images.intensity import orient
+
+CRITERIA = ("edge", "correlation", "dmi", "iou", "bce")
+
+
+def sample(seed, shape=(150, 110)):
+    """An image of blobs, and a probability that knows them roughly."""
+    rng = np.random.default_rng(seed)
+    field = ndi.gaussian_filter(rng.standard_normal(shape), 4)
+    image = ndi.gaussian_filter((field > 0.05).astype(np.float32), 1.5) * 100 + rng.normal(300, 5, shape)
+    return image.astype(np.float32), (1 / (1 + np.exp(-60 * (field - 0.02)))).astype(np.float32)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("pixels", [1, 110 * 7 + 3, 2**22])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_in_blocks_or_at_once_it_is_the_threshold_of_the_search(monkeypatch, criterion, pixels, seed):
+    monkeypatch.setattr(module, "PIXELS", pixels)
+    image, p = sample(seed)
+    steep = steepness(orient(image, "dark" if seed else "bright"))
+    expected = search(p, criterion, "exact", steep=steep).chosen
+    assert threshold(p, image, criterion) == pytest.approx(expected, rel=1e-6)
+
+
+def test_steepness_in_blocks_is_that_of_the_whole(monkeypatch):
+    monkeypatch.setattr(module, "PIXELS", 110 * 20)
+    image, _ = sample(2)
+    rows = module._steepness(image, None)
+    together = np.concatenate([rows(a, min(a + 33, 150)) for a in range(0, 150, 33)])
+    np.testing.assert_array_equal(together, steepness(image))
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_constant_probability_gives_an_empty_mask(criterion):
+    p = np.full((40, 40), 0.7, np.float32)
+    assert not (p > threshold(p, sample(0, (40, 40))[0], criterion)).any()
+
+
+def test_it_can_be_left():
+    def stop():
+        raise KeyboardInterrupt
+
+    image, p = sample(0)
+    with pytest.raises(KeyboardInterrupt):
+        threshold(p, image, "edge", stop)
+
+
+@pytest.mark.parametrize("inputs", ["multiscale", "zscore"])
+def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs):
+    """Trained on one image of dark blobs, it has to find them on another."""
+    settings = {"base_channels": 4, "patch_size": 64, "epochs": 1, "steps_per_epoch": 40, "seed": 1, "device": "cpu"}
+    config = IGTTConfig(**settings, inputs=inputs, objects="dark", start="otsu")
+    rng = np.random.default_rng(0)
+    truth = [ndi.gaussian_filter(rng.standard_normal((96, 96)), 5) > 0.04 for _ in range(2)]
+    images = [(200 - 80 * ndi.gaussian_filter(t.astype(float), 1) + rng.normal(0, 10, t.shape)) for t in truth]
+    for _ in iterate(images[:1], config, folder=tmp_path / "run"):
+        pass
+    model = load_model(tmp_path / "run")
+    assert (model.use.cut, model.use.objects) == ("edge", "dark")
+    labels, probability = model.predict(images[1], "cpu")
+    cut = search(probability, "edge", steep=steepness(images[1].astype(np.float32))).chosen
+    np.testing.assert_array_equal(labels, probability > cut)
+    dice = 2 * (labels & truth[1]).sum() / (labels.sum() + truth[1].sum())
+    assert dice > 0.8

@@ -1,0 +1,189 @@
+"""Tiles, blended: against the definition, at any size, in bounded memory."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_metastructure.errors import RunFailed
+from napari_metastructure.images.tiles import starts
+from napari_metastructure.networks.build import NetworkSpec, build
+from napari_metastructure.networks.predict import bands, class_probabilities, probability
+
+CPU = torch.device("cpu")
+sides = st.integers(1, 150)
+
+
+class Network(torch.nn.Module):
+    """Any function of (N, C, Y, X) tiles to logits; keeps the shapes it saw."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.seen = function, []
+
+    def forward(self, x):
+        self.seen.append(tuple(x.shape))
+        return self.function(x)
+
+
+def identity(x):
+    return torch.logit(x[:, :1])
+
+
+def crop_dependent(x):
+    """Two logits that depend on the whole crop and the place within it, as group normalisation makes them."""
+    place = torch.linspace(-1, 1, x.shape[-1]) + torch.linspace(-2, 2, x.shape[-2])[:, None]
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    return torch.cat([3 * mean * place + x[:, :1], -place + mean], dim=1)
+
+
+def image(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(0.1, 0.9, shape).astype(np.float32)
+
+
+def by_definition(function, inputs, patch):
+    """Sum of weighted tiles over sum of weights, pixel by pixel, in double precision, the whole plane in memory."""
+    height, width = inputs.shape[1:]
+    missing = [(0, max(0, p - n)) for p, n in zip(patch, (height, width), strict=True)]
+    padded = np.pad(inputs, [(0, 0), *missing], mode="symmetric")
+    window = np.outer(*(0.01 + np.hanning(p + 2)[1:-1] for p in patch))
+    total, weight = 0.0, np.zeros(padded.shape[1:])
+    for y in starts(padded.shape[1], patch[0]):
+        for x in starts(padded.shape[2], patch[1]):
+            crop = torch.from_numpy(padded[None, :, y : y + patch[0], x : x + patch[1]])
+            logits = function(crop).double()
+            p = torch.softmax(logits, 1) if logits.shape[1] > 1 else torch.sigmoid(logits)
+            place = np.s_[y : y + patch[0], x : x + patch[1]]
+            if np.isscalar(total):
+                total = np.zeros((p.shape[1], *padded.shape[1:]))
+            total[:, *place] += p[0].numpy() * window
+            weight[place] += window
+    return (total / weight)[:, :height, :width]
+
+
+@given(sides, sides, st.sampled_from([(32, 32), (32, 64), (64, 32)]), st.integers(1, 5))
+def test_bands_are_the_weighted_mean_of_the_tiles(height, width, patch, batch):
+    inputs = image(2, height, width)
+    found = list(bands(Network(crop_dependent), inputs, patch, CPU, batch=batch))
+    assert [first for first, _ in found] == np.cumsum([0, *(b.shape[1] for _, b in found)])[:-1].tolist()
+    together = np.concatenate([band for _, band in found], axis=1)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(together, by_definition(crop_dependent, inputs, patch), atol=2e-5)
+    np.testing.assert_allclose(together.sum(axis=0), 1, atol=1e-5)
+
+
+@given(sides, sides)
+def test_what_does_not_depend_on_the_crop_comes_back_as_it_was(height, width):
+    p = image(1, height, width)
+    network = Network(identity)
+    found = probability(network, p, (32, 32), CPU)
+    assert found.shape == (height, width)
+    np.testing.assert_allclose(found, p[0], atol=1e-5)
+    assert {shape[1:] for shape in network.seen} == {(1, 32, 32)}
+    assert max(shape[0] for shape in network.seen) <= 4
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_a_plane_of_one_tile_is_what_the_network_says_of_it(classes):
+    network = build(NetworkSpec(in_channels=3, classes=classes, base_channels=4), 0).eval()
+    inputs = image(3, 64, 96)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(inputs)[None])
+    untiled = torch.softmax(logits, 1) if classes > 1 else torch.sigmoid(logits)
+    np.testing.assert_allclose(class_probabilities(network, inputs, (64, 96), CPU), untiled[0].numpy(), atol=1e-6)
+
+
+def test_where_tiles_disagree_the_blend_has_no_seam():
+    """Each tile says something else; from pixel to pixel the mean of them moves by far less than they differ."""
+    calls = []
+
+    def another_each_time(x):
+        calls.append(len(x))
+        return torch.full_like(x, 4.0 if len(calls) % 2 else -4.0)
+
+    found = probability(Network(another_each_time), image(1, 256, 256), (64, 64), CPU, batch=1)
+    assert np.ptp(found) > 0.9
+    steps = [np.abs(np.diff(found, axis=axis)).max() for axis in (0, 1)]
+    assert max(steps) < 0.15 * np.ptp(found)
+
+
+def test_out_of_memory_goes_on_with_fewer_tiles_at_once():
+    def small_device(x):
+        if len(x) > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return crop_dependent(x)
+
+    inputs, network = image(1, 40, 200), Network(small_device)
+    found = class_probabilities(network, inputs, (32, 32), CPU, batch=5)
+    np.testing.assert_allclose(found, by_definition(crop_dependent, inputs, (32, 32)), atol=2e-5)
+    assert [shape[0] for shape in network.seen[:3]] == [5, 2, 1]
+    assert {shape[0] for shape in network.seen[3:]} == {1}  # it does not try again what did not fit
+
+
+def test_a_tile_that_does_not_fit_says_what_to_do():
+    def none_fits(x):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(RunFailed, match=r"32 x 64 pixels.*device cpu"):
+        probability(Network(none_fits), image(1, 40, 70), (32, 64), CPU)
+
+
+def test_other_errors_of_the_network_are_not_taken_for_it():
+    with pytest.raises(RuntimeError, match="shapes"):
+        probability(Network(lambda x: (_ for _ in ()).throw(RuntimeError("shapes"))), image(1, 9, 9), (32, 32), CPU)
+
+
+def test_a_checkpoint_is_asked_before_each_batch_and_can_leave():
+    asked = []
+
+    def stop_at_third():
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    network = Network(identity)
+    with pytest.raises(KeyboardInterrupt):
+        probability(network, image(1, 128, 128), (32, 32), CPU, stop_at_third, batch=2)
+    assert len(network.seen) == 2
+
+
+MEMORY = """
+import resource
+import numpy as np, torch
+from napari_metastructure.networks.predict import bands
+
+class Rows:
+    # a plane that is nowhere in memory; read whole it would be 512 MB
+    shape = (1, {height}, 1024)
+    def __getitem__(self, index):
+        first, last, _ = index[1].indices(self.shape[1])
+        return np.full((1, last - first, 1024), 0.5, np.float32)
+
+class Half(torch.nn.Module):
+    def forward(self, x):
+        return x - x
+
+def consume(height):
+    Rows.shape = (1, height, 1024)
+    return sum(b.shape[1] for _, b in bands(Half(), Rows(), (64, 64), torch.device("cpu")))
+
+consume(1024)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert consume({height}) == {height}
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource is not there")
+def test_memory_does_not_grow_with_the_plane():
+    height = 2**17
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY.format(height=height)], capture_output=True, text=True, timeout=150
+    )
+    assert done.returncode == 0, done.stderr
+    grown = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    assert grown < 2**24  # 16 MB, of a result of 512 MB
