@@ -138,9 +138,9 @@ class Store:
 
     def codes(self, index: int) -> np.ndarray:
         """The (Y, X) uint8 class codes of a pair, 255 unlabelled."""
-        labels = _raw_labels(self.pairs[index])
+        labels = clean_labels(self.pairs[index], self.masks)
         if self.masks:
-            return (labels != 0).astype(np.uint8)
+            return labels
         codes = np.full(labels.shape, UNLABELLED, np.uint8)
         for code, value in enumerate(self.classes):
             codes[labels == value] = code
@@ -167,6 +167,12 @@ def read_image(pair: Pair) -> np.ndarray:
     if image.ndim == 3:
         return np.stack([check_plane(c, f"{pair.name} (channel {i})") for i, c in enumerate(image)])
     return check_plane(image, pair.name)
+
+
+def clean_labels(pair: Pair, masks: bool) -> np.ndarray:
+    """The (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
+    labels = _raw_labels(pair)
+    return (labels != 0).astype(np.uint8) if masks else labels
 
 
 def _raw_labels(pair: Pair) -> np.ndarray:
