@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_metastructure.cli.settings import option
+from napari_metastructure.cli.settings import settings as chosen_settings
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 
@@ -20,11 +23,7 @@ if TYPE_CHECKING:
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
 
 
-def _option(field: str, **more: Any) -> Any:
-    """An option whose help and default are those of a setting."""
-    info = IGTTConfig.model_fields[field]
-    paper = f"; paper: {PRESETS['paper'][field]}" if field in PRESETS["paper"] else ""
-    return typer.Option(help=f"{info.description} [default: {info.default}{paper}]", show_default=False, **more)
+_option = partial(option, IGTTConfig, PRESETS)
 
 
 def igtt(
@@ -69,7 +68,7 @@ def igtt(
     130; --resume goes on.
     """
     given = (preset, objects, network, encoder, epochs, seed, device)
-    config = _config(dict(zip(_TYPED, given, strict=True)), settings or [])
+    config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     found, planes, names = _read(images, channel)
 
     from napari_metastructure.cli.outputs import Outputs
@@ -77,21 +76,6 @@ def igtt(
     outputs = Outputs(out, found, [len(p) for p in planes], keep_epochs, ome)
     outputs.check_free(overwrite or resume)
     _run(outputs, [p for each in planes for p in each], config, names, resume)
-
-
-def _config(given: dict[str, Any], settings: Sequence[str]) -> IGTTConfig:
-    """The settings the user asked for, over those of the preset."""
-    from napari_metastructure.cli.errors import validated
-
-    options = {name: value for name, value in given.items() if value is not None}
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"--set {text}: write it as NAME=VALUE, for example --set start=otsu.")
-        if name in _TYPED:
-            raise InputError(f"--set {text}: use the option --{name} for this.")
-        options[name] = None if value.lower() in ("none", "null") else value
-    return validated(IGTTConfig, IGTTConfig.from_preset, options, _TYPED)
 
 
 def _read(paths: Sequence[Path], channel: str | None) -> tuple[list[Image], list[list[np.ndarray]], list[str]]:

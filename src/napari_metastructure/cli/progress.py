@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,20 +14,24 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from napari_metastructure.training.events import (
     BatchFinished,
     EpochFinished,
-    Event,
     Finished,
     RunStarted,
+    TrainEpoch,
+    TrainFinished,
+    TrainStarted,
     Warned,
 )
 
+T = TypeVar("T")
 
-def followed(events: Iterable[Event], console: Console, errors: Console) -> Iterator[Event]:
+
+def followed(events: Iterable[T], console: Console, errors: Console) -> Iterator[T]:
     """Pass a run's events on and show them as they come.
 
     Parameters
     ----------
-    events : iterable of Event
-        The run.
+    events : iterable
+        The run's, and others that are only passed on.
     console : Console
         Where progress goes: bars with the time left if it is a terminal, else a line an epoch.
     errors : Console
@@ -34,8 +39,7 @@ def followed(events: Iterable[Event], console: Console, errors: Console) -> Iter
 
     Yields
     ------
-    Event
-        The same events.
+    The same events.
     """
     bars = _Bars(console) if console.is_terminal else None
     with bars.progress if bars else nullcontext():
@@ -47,22 +51,44 @@ def followed(events: Iterable[Event], console: Console, errors: Console) -> Iter
                     planes = "1 plane" if event.images == 1 else f"{event.images} planes"
                     resumed = f", resumed after epoch {event.resumed_epoch}" if event.resumed_epoch else ""
                     console.print(f"{planes} on {event.device}, {event.objects} objects{resumed}", soft_wrap=True)
-                case EpochFinished():
+                case TrainStarted():
+                    console.print(_training_set(event), soft_wrap=True)
+                case EpochFinished() | TrainEpoch():
                     console.print(_line(event), soft_wrap=True, highlight=False)
                 case Warned():
                     errors.print(f"Warning: {escape(event.message)}", soft_wrap=True)
-                case Finished():
+                case Finished() | TrainFinished():
                     console.print(escape(event.reason), soft_wrap=True)
             yield event
 
 
-def _line(event: EpochFinished) -> str:
+def _training_set(event: TrainStarted) -> str:
+    """What is trained on, on one line."""
+    planes = [f"{n} plane{'s' * (n != 1)}" for n in (event.training, event.validation)]
+    validation = f"{planes[1]} to validate on" if event.validation else "no validation"
+    resumed = f", resumed after epoch {event.resumed_epoch}" if event.resumed_epoch else ""
+    classes = ", ".join(map(str, event.classes))
+    return f"{planes[0]} to train on, {validation}, classes {classes}, on {event.device}{resumed}"
+
+
+def _line(event: EpochFinished | TrainEpoch) -> str:
     """One epoch on one line."""
     parts = [f"epoch {event.epoch}/{event.epochs}" if event.epoch else "start"]
-    for name, value in (("loss", event.loss), ("agreement", event.agreement)):
-        if not math.isnan(value):
-            parts.append(f"{name} {value:.4f}")
-    parts.append(f"foreground {100 * event.foreground:.1f} %")
+    values = {"loss": event.loss}
+    if isinstance(event, EpochFinished):
+        values["agreement"] = event.agreement
+    else:
+        values["training Dice"] = event.training.dice
+        if event.validation:
+            many = len(event.validation.class_iou) > 2
+            values["validation mIoU" if many else "validation Dice"] = (
+                event.validation.iou if many else event.validation.dice
+            )
+    parts += [f"{name} {value:.4f}" for name, value in values.items() if not math.isnan(value)]
+    if isinstance(event, EpochFinished):
+        parts.append(f"foreground {100 * event.foreground:.1f} %")
+    elif event.best_epoch == event.epoch and event.validation:
+        parts.append("best")
     parts.append(f"{event.seconds:.1f} s")
     return "  ".join(parts)
 
@@ -80,9 +106,9 @@ class _Bars:
             console=console,
         )
 
-    def show(self, event: Event) -> None:
+    def show(self, event: object) -> None:
         match event:
-            case RunStarted():
+            case RunStarted() | TrainStarted():
                 self.epochs, self.batches, self.first = event.epochs, event.batches, event.resumed_epoch
                 total = (event.epochs - event.resumed_epoch) * event.batches
                 self.all = self.progress.add_task("epoch", total=total)

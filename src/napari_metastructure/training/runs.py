@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,22 @@ class RunFolder:
         """Where the state to resume from is saved."""
         return self.path / "last.pt"
 
-    def write_description(self, config: BaseModel, device: str, names: Sequence[str], files: Sequence[Path]) -> Path:
-        """Write ``run.yaml``: settings, versions, device, and the inputs with their checksums."""
+    def write_description(
+        self,
+        config: BaseModel,
+        device: str,
+        names: Sequence[str],
+        files: Sequence[Path],
+        more: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write ``run.yaml``: settings, versions, device, the inputs with their checksums, and ``more``."""
         facts = {
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
             "device": device,
             "inputs": [{"name": n} for n in names] if not files else [_described(f) for f in files],
             "versions": {"napari-metastructure": __version__, "python": platform.python_version(), **_versions()},
+            **(more or {}),
         }
         path = self.path / "run.yaml"
         with replacing(path) as beside:

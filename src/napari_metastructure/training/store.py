@@ -138,13 +138,7 @@ class Store:
 
     def codes(self, index: int) -> np.ndarray:
         """The (Y, X) uint8 class codes of a pair, 255 unlabelled."""
-        labels = clean_labels(self.pairs[index], self.masks)
-        if self.masks:
-            return labels
-        codes = np.full(labels.shape, UNLABELLED, np.uint8)
-        for code, value in enumerate(self.classes):
-            codes[labels == value] = code
-        return codes
+        return label_codes(self.pairs[index], self.classes, self.masks)
 
     def whole(self) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
         """Every pair with its inputs and codes at their own size, without the mirrored part."""
@@ -167,6 +161,15 @@ def read_image(pair: Pair) -> np.ndarray:
     if image.ndim == 3:
         return np.stack([check_plane(c, f"{pair.name} (channel {i})") for i, c in enumerate(image)])
     return check_plane(image, pair.name)
+
+
+def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
+    """The (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
+    labels = clean_labels(pair, masks)
+    codes = np.full(labels.shape, UNLABELLED, np.uint8)
+    for code, value in enumerate(classes):
+        codes[labels == value] = code
+    return codes
 
 
 def clean_labels(pair: Pair, masks: bool) -> np.ndarray:

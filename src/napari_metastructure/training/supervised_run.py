@@ -124,7 +124,8 @@ class SupervisedRun:
         if self.folder:
             files = list(dict.fromkeys(f for p in (*self.training, *self.validation) for f in p.files))
             names = [p.name for p in (*self.training, *self.validation)]
-            yield Saved(self.folder.write_description(c, str(self.device), names, files))
+            sets = {"training": _files(self.training), "validation": _files(self.validation)}
+            yield Saved(self.folder.write_description(c, str(self.device), names, files, sets))
         stopped = False
         try:
             while self.journal.epoch < c.epochs and not self._out_of_patience():
@@ -242,6 +243,12 @@ class SupervisedRun:
         path = self.folder.model if self.folder else Path("the network of this run")
         model = Model(self._best_network(), self.spec, self.use, path)
         return TrainFinished(stopped, reason, self.best_epoch, scores, model)
+
+
+def _files(pairs: Sequence[Pair]) -> list[list[str]]:
+    """Image and label file of each pair, each couple once; with them a run can be repeated from its ``run.yaml``."""
+    couples = dict.fromkeys(tuple(str(f.resolve()) for f in pair.files) for pair in pairs)
+    return [list(couple) for couple in couples if couple]
 
 
 def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:

@@ -1,0 +1,187 @@
+"""``metastructure train``: a network from images and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_metastructure.cli.settings import earlier_run, option
+from napari_metastructure.cli.settings import settings as chosen_settings
+from napari_metastructure.errors import InputError
+from napari_metastructure.training.config import PRESETS, TrainConfig
+
+if TYPE_CHECKING:
+    from napari_metastructure.training.folders import Splits
+    from napari_metastructure.training.pairs import Pair
+
+_TYPED = ("preset", "network", "encoder", "loss", "epochs", "validation_fraction", "seed", "device", "classes")
+_option = partial(option, TrainConfig, PRESETS)
+
+RUN_FILES = ("run.yaml", "last.pt", "metrics.csv", "model.safetensors")
+
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A training set: images/ and labels/ (or masks/), or train/, val/ and test/ with those two in each, or a "
+        "Cityscapes tree.",
+        show_default=False,
+    ),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        help="Channel of a multi-channel image: a number from 0; of a colour image also red, green, blue, alpha or "
+        "luminance (its default); all: each is an input of the network.",
+        show_default=False,
+    ),
+]
+
+
+def train(
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.", show_default=False)] = ...,  # type: ignore[assignment]
+    validation: Annotated[
+        Path | None, typer.Option("--val", help="A training set of the same form, to validate on.", show_default=False)
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="default, or the settings the paper names; other options are set on top.", metavar="default|paper"
+        ),
+    ] = None,
+    network: Annotated[str | None, _option("network", metavar="light-unet|unet|deeplabv3plus|hrnet")] = None,
+    encoder: Annotated[str | None, _option("encoder", metavar="NAME")] = None,
+    loss: Annotated[str | None, _option("loss", metavar="cross_entropy|dice|iou|dmi_iou")] = None,
+    epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
+    validation_fraction: Annotated[float | None, _option("validation_fraction", metavar="F")] = None,
+    seed: Annotated[int | None, _option("seed", metavar="N")] = None,
+    device: Annotated[str | None, _option("device", metavar="D")] = None,
+    classes: Annotated[str | None, _option("classes", metavar="0,1,...")] = None,
+    channel: Channel = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="RUN.YAML",
+            help="Repeat an earlier run: its settings, and its images and labels where DATA is left out.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+) -> None:
+    """Train a network on images and labels.
+
+    Labels are class numbers, 255 = unlabelled; masks of 0 and 255 are background and foreground. Writes run.yaml,
+    metrics.csv, model.safetensors (the best epoch) and last.pt. Where the set has a test split, the model is scored on
+    it at the end. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
+    """
+    numbers = None if classes is None else _numbers(classes)
+    given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, numbers)
+    earlier = earlier_run(config_file) if config_file else None
+    config = chosen_settings(
+        TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier and earlier["config"]
+    )
+    sets = find_sets(data, validation, channel, earlier)
+    check_free(out, RUN_FILES, overwrite or resume)
+    _run(sets, config, out, resume)
+
+
+def find_sets(data: Path | None, validation: Path | None, channel: str | None, earlier: Any) -> Splits:
+    """The pairs to train, validate and test on, from folders or from the files of an earlier run.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to train on, or a folder or file cannot be used.
+    """
+    from napari_metastructure.cli.errors import warnings_as_lines
+    from napari_metastructure.training.folders import Splits, find_pairs
+
+    with warnings_as_lines():
+        if data is not None:
+            found = find_pairs(data, channel=channel)
+        elif earlier and earlier.get("training"):
+            found = Splits(_files(earlier["training"], channel), _files(earlier.get("validation", []), channel))
+        else:
+            raise InputError(
+                "Name a folder with images and labels to train on (a run of layers that were in no files "
+                "cannot be repeated without)."
+            )
+        if validation is not None:
+            found = Splits(found.train, find_pairs(validation, channel=channel).train, found.test)
+    return found
+
+
+def _files(couples: Sequence[Sequence[str]], channel: str | None) -> list[Pair]:
+    from napari_metastructure.training.folders import pair_files
+
+    return [pair for image, labels in couples for pair in pair_files([Path(image)], [Path(labels)], channel)]
+
+
+def check_free(out: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Refuse to write over an earlier run unless asked to.
+
+    Raises
+    ------
+    InputError
+    """
+    there = [out / name for name in names if (out / name).exists()]
+    if there and not overwrite:
+        raise InputError(
+            f"{there[0]} is there already; choose another --out, go on with --resume, or replace it with --overwrite."
+        )
+
+
+def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
+    from rich.console import Console
+
+    from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
+    from napari_metastructure.cli.progress import followed
+    from napari_metastructure.training.control import Control
+    from napari_metastructure.training.events import TrainFinished
+    from napari_metastructure.training.supervised import train as job
+
+    console, errors, control = Console(highlight=False), Console(stderr=True, highlight=False), Control()
+    last = None
+    with stopping_on_interrupt(control):
+        events = job(sets.train, config, control, validation=sets.validation or None, folder=out, resume=resume)
+        for event in followed(events, console, errors):
+            if isinstance(event, TrainFinished):
+                last = event
+        if last is None:
+            raise RuntimeError("the run ended without a result")
+        if sets.test and last.model is not None and not last.stopped:
+            _test(sets.test, last.model, config, console)
+    if last.stopped:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _test(pairs: Sequence[Pair], model: Any, config: TrainConfig, console: Any) -> None:
+    """Score the model on the test split and say so."""
+    from napari_metastructure.training.testing import score
+
+    scores = score(model, pairs, config.device)
+    many = len(model.use.classes) > 2
+    auc = "" if many else f"  AUC {scores.auc:.4f}"
+    ious = "  IoU by class " + " ".join(f"{v:.3f}" for v in scores.class_iou) if many else ""
+    console.print(
+        f"test, {len(pairs)} images: Dice {scores.dice:.4f}  {'mIoU' if many else 'IoU'} {scores.iou:.4f}  accuracy "
+        f"{scores.accuracy:.4f}{auc}{ious}",
+        soft_wrap=True,
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--classes {text}: write numbers apart by commas, for example 0,1,2.") from None
