@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from napari_metastructure.cli.label_files import by_stem, masks_of, partners, read_grey, same_size, truth
 from napari_metastructure.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from napari_metastructure.images.image import Image
 
 _MEASURES = ("dice", "iou", "accuracy", "auc")
 
@@ -34,16 +29,10 @@ def score(
     """
     from napari_metastructure.cli.errors import warnings_as_lines
 
-    predicted, truths = _by_stem(predicted_dir), _by_stem(truth_dir)
+    predicted, truths = by_stem(predicted_dir), by_stem(truth_dir)
     probabilities = {k[: -len("_probability")]: p for k, p in predicted.items() if k.endswith("_probability")}
-    masks = {k: p for k, p in predicted.items() if not k.endswith(("_probability", "_epochs"))}
-    for folder, lonely in ((predicted_dir, masks.keys() - truths.keys()), (truth_dir, truths.keys() - masks.keys())):
-        for key in sorted(lonely):
-            path = (masks if folder == predicted_dir else truths)[key]
-            typer.echo(f"Warning: {path} has no partner and is not counted.", err=True)
-    pairs = sorted(masks.keys() & truths.keys())
-    if not pairs:
-        raise InputError(f"No file of {predicted_dir} has a partner in {truth_dir}; their stems must be the same.")
+    masks = masks_of(predicted)
+    pairs = partners(masks, truths, (predicted_dir, truth_dir))
     with warnings_as_lines():
         rows: list[dict[str, Any]] = [{"name": k, **_compare(masks[k], truths[k], probabilities.get(k))} for k in pairs]
     mean = {m: _mean([r[m] for r in rows]) for m in _MEASURES}
@@ -52,72 +41,24 @@ def score(
     _print(rows, mean)
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The images of a folder by stem, ``_mask`` aside."""
-    from napari_metastructure.images.files import list_images, stem
-
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; name a folder of masks.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a run folder holds more than images
-        files = list_images([folder])
-    found: dict[str, Path] = {}
-    for path in files:
-        key = stem(path).removesuffix("_mask")
-        if key in found:
-            raise InputError(f"{found[key]} and {path} share the stem {key!r}; keep one of them.")
-        found[key] = path
-    return found
-
-
-def _compare(mask: Path, truth: Path, probability: Path | None) -> dict[str, float]:
+def _compare(mask: Path, true: Path, probability: Path | None) -> dict[str, float]:
     """All measures of one image."""
     from napari_metastructure.training.metrics import auc, count
 
-    prediction, known = _read(mask), _truth(_read(truth).data)
+    prediction, known = read_grey(mask), truth(read_grey(true).data)
     if prediction.data.dtype.kind == "f":
         raise InputError(f"{mask} holds floats; a mask of integers or booleans is needed.")
-    _same_size(mask, prediction.data, truth, known)
+    same_size(mask, prediction.data, true, known)
     counts = count(prediction.data > 0, known)
     ranks = math.nan
     if probability is not None:
-        scores = _read(probability).data
-        _same_size(probability, scores, truth, known)
+        scores = read_grey(probability).data
+        same_size(probability, scores, true, known)
         try:
             ranks = auc(scores, known)
         except InputError as error:
             raise InputError(f"{probability}: {error}") from error
     return {"dice": counts.dice, "iou": counts.iou, "accuracy": counts.accuracy, "auc": ranks}
-
-
-def _read(path: Path) -> Image:
-    """A mask or probability without C and S: grey values also of a mask saved in colour."""
-    from napari_metastructure.images.axes import planes, stack
-    from napari_metastructure.images.files import read_image
-
-    image = read_image(path)
-    if not set("CS") & set(image.axes):
-        return image
-    if "C" in image.axes and image.data.shape[image.axes.index("C")] > 1:
-        raise InputError(f"{path} has several channels; a mask or probability has one.")
-    cut = planes(image)
-    return stack([p > 0 for p in cut] if "S" in image.axes else cut, like=image)
-
-
-def _truth(pixels: np.ndarray) -> np.ndarray:
-    """Truth as `metrics.count` takes it."""
-    import numpy as np
-
-    values = np.unique(pixels)
-    if values.size <= 3 and {1, 255} <= set(values.tolist()) <= {0, 1, 255}:
-        return pixels.astype(np.uint8)
-    return pixels > 0
-
-
-def _same_size(path: Path, data: np.ndarray, truth: Path, known: np.ndarray) -> None:
-    if data.shape != known.shape:
-        sizes = [" x ".join(map(str, a.shape)) for a in (data, known)]
-        raise InputError(f"{path} has {sizes[0]} pixels but {truth} has {sizes[1]}; compare equal sizes.")
 
 
 def _mean(values: list[float]) -> float:
