@@ -15,6 +15,7 @@ import napari_metastructure
 NAME = "napari-metastructure"
 VIEWER = ("napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "superqt", "pyqtgraph", "magicgui", "vispy")
 HEAVY = ("torch", "torchvision", "segmentation_models_pytorch", "timm")
+COMMANDS = ("igtt", "noise", "density", "transition")
 
 BLOCK = """
 import sys
@@ -76,7 +77,7 @@ def test_a_sample_opens_without_torch():
     assert python(code).split() == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["igtt", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_command_line_help_imports_no_torch(arguments):
     code = "import sys; from napari_metastructure.cli.main import main\n"
     code += f"sys.argv[1:] = {arguments!r}\n"

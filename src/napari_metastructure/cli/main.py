@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from napari_metastructure import __version__
+from napari_metastructure.cli.density import density
 from napari_metastructure.cli.doctor import doctor
 from napari_metastructure.cli.igtt import igtt
+from napari_metastructure.cli.noise import noise
 from napari_metastructure.cli.score import score
+from napari_metastructure.cli.transition import transition
 from napari_metastructure.errors import InputError, RunFailed
 
 BAD_INPUT, FAILED = 2, 1
@@ -22,6 +25,9 @@ app = typer.Typer(
 )  # fmt: skip
 app.command()(igtt)
 app.command()(score)
+app.command()(noise)
+app.command()(density)
+app.command()(transition)
 app.command()(doctor)
 
 
@@ -37,7 +43,7 @@ def metastructure(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Segment microscopy images without labels, and score masks."""
+    """Segment microscopy images without labels, score masks, and see what label noise leaves to learn."""
 
 
 def main(arguments: list[str] | None = None) -> None:
