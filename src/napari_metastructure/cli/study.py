@@ -104,7 +104,7 @@ def _config(
     own = StudyConfig(**earlier) if earlier else StudyConfig.preset(figure)
     build = TrainConfig.from_preset if "preset" in training else (lambda **o: TrainConfig(**{**dict(own.train), **o}))
     options: dict[str, Any] = {"train": validated(TrainConfig, build, training, _TYPED)}
-    options |= {k: v for k, v in (("networks", networks), ("repeats", repeats)) if v}
+    options |= {k: v for k, v in (("networks", networks or None), ("repeats", repeats)) if v is not None}
     if conditions:
         options["conditions"] = tuple(condition_of(text) for text in conditions)
     return validated(StudyConfig, lambda **o: StudyConfig(**{**dict(own), **o}), options, ("networks", "repeats"))
