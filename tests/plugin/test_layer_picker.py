@@ -52,6 +52,19 @@ def test_the_first_image_is_ticked_by_itself_and_ticks_stay(viewer, picker):
     assert picker.chosen() == [second]
 
 
+def test_another_is_ticked_for_one_that_was_removed_but_not_for_one_that_was_unticked(viewer, picker):
+    first, second = viewer.add_image(np.eye(16)), viewer.add_image(np.eye(16))
+    viewer.layers.remove(first)
+    assert picker.chosen() == [second]
+    picker.item(0).setCheckState(Qt.CheckState.Unchecked)
+    third = viewer.add_image(np.eye(16))
+    assert picker.chosen() == []
+    viewer.layers.remove(second)
+    viewer.layers.remove(third)
+    viewer.add_image(np.eye(16))
+    assert len(picker.chosen()) == 1
+
+
 def test_only_images_can_be_chosen(viewer, picker):
     labels = viewer.add_labels(np.zeros((16, 16), int), name="nuclei")
     with pytest.raises(InputError, match="'nuclei' is a Labels layer"):

@@ -87,9 +87,11 @@ class LayerPicker(QListWidget):
         return [self.item(row) for row in range(self.count())]
 
     def _refresh(self, event: Any = None) -> None:
-        before = chosen = self.chosen()
+        before = self.chosen()
         layers = [layer for layer in self.viewer.layers if self._offered(layer)]
-        if not chosen and layers:  # nothing ticked: the one at hand, else the first
+        chosen = [layer for layer in before if any(layer is other for other in layers)]
+        unticked = self.count() > 0 and not before  # by the user, who does not want one
+        if not chosen and layers and not unticked:  # the one at hand, else the first
             active = self.viewer.layers.selection.active
             chosen = [active if any(active is layer for layer in layers) else layers[0]]
         for layer in self._named:
