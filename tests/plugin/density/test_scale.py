@@ -1,0 +1,44 @@
+"""Bandwidths in the unit of a layer."""
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.plugin.density.scale import bandwidth_in_pixels, unit_symbol
+from napari_metastructure.plugin.density.settings import DensitySettings
+
+
+def layer(**attributes):
+    return Labels(np.zeros((4, 4), np.uint8), **attributes)
+
+
+def test_pixels_are_the_same_along_both_axes():
+    anisotropic = layer(scale=(0.2, 0.1), units=("um", "um"))
+    assert bandwidth_in_pixels(DensitySettings(bandwidth=3), anisotropic, anisotropic) == (3, 3)
+
+
+def test_pixels_that_are_not_square_give_two_bandwidths():
+    anisotropic = layer(scale=(0.2, 0.1), units=("um", "um"))
+    found = bandwidth_in_pixels(DensitySettings(bandwidth=0.6, unit="layer"), anisotropic, anisotropic)
+    np.testing.assert_allclose(found, (3, 6))
+
+
+def test_each_layer_has_its_own_pixels_and_unit():
+    first, second = layer(scale=(0.2, 0.2), units=("um", "um")), layer(scale=(50, 50), units=("nm", "nm"))
+    settings = DensitySettings(bandwidth=0.6, unit="layer")
+    np.testing.assert_allclose(bandwidth_in_pixels(settings, second, first), (12, 12))
+
+
+def test_units_that_measure_different_things_are_told():
+    first, second = layer(scale=(0.2, 0.2), units=("um", "um")), layer(name="b")
+    with pytest.raises(InputError, match=r"'b' is in pixel.*in pixels"):
+        bandwidth_in_pixels(DensitySettings(unit="layer"), second, first)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "symbol"),
+    [({}, None), ({"scale": (2, 2)}, "scaled"), ({"units": ("um", "um")}, "µm")],
+)
+def test_the_unit_is_written_as_its_symbol(attributes, symbol):
+    assert unit_symbol(layer(**attributes)) == symbol

@@ -1,0 +1,524 @@
+"""The density widget in real viewers, with real threads."""
+
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels.transition import estimate_transition_matrix
+from napari_metastructure.plugin.density import compute
+from napari_metastructure.plugin.density.widget import DensityWidget
+from napari_metastructure.plugin.placement import ORIGIN
+
+SCALE = {"scale": (0.2, 0.1), "units": ("um", "um")}
+
+
+def noisy(clean, share, seed=0):
+    """A share of the labels flipped."""
+    flips = np.random.default_rng(seed).random(clean.shape) < share
+    return np.where(flips, 1 - clean, clean).astype(np.uint8)
+
+
+# ---- maps -------------------------------------------------------------------------------------------------
+
+
+def test_maps_are_those_counted_by_hand_on_one_scale(open_density, disc, counted):
+    a, b = disc(), disc(radius=6)
+    viewer, widget = open_density(a, b, real=True)
+    assert [image.name for image in widget.images] == ["a density", "b density"]
+    for image, pixels in zip(widget.images, (a, b), strict=True):
+        np.testing.assert_allclose(image.data, counted(pixels, 8), atol=1e-7)
+        np.testing.assert_allclose(image.contrast_limits, (0, counted(b, 8).max()), rtol=1e-5)
+    assert widget.problem == ""
+    assert all(image in viewer.layers for image in widget.images)
+
+
+def test_it_shows_a_map_as_soon_as_it_is_opened(open_density, disc):
+    _viewer, widget = open_density(disc(), tick=False)
+    assert [image.name for image in widget.images] == ["a density"]
+
+
+def test_the_slider_moves_the_map(open_density, disc, counted, qtbot):
+    _viewer, widget = open_density(disc(), real=True)
+    (image,) = widget.images
+    with qtbot.waitSignal(widget.updated, timeout=10_000):
+        widget.settings.bandwidth.slider.setValue(150)
+    bandwidth = widget.settings.bandwidth.value()
+    assert bandwidth != 8
+    np.testing.assert_allclose(image.data, counted(widget.picker.chosen()[0].data, bandwidth), atol=1e-7)
+    assert image.metadata[ORIGIN]["settings"]["bandwidth"] == bandwidth
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov"])
+def test_the_kernel_and_edges_change_the_map(open_density, disc, settled, kernel):
+    _viewer, widget = open_density(disc())
+    (image,) = widget.images
+    box = image.data.copy()
+    assert widget.set(kernel=kernel)
+    settled(widget)
+    assert not np.allclose(image.data, box, rtol=0.05)
+    plain = image.data.copy()
+    assert widget.set(edges=True)
+    settled(widget)
+    np.testing.assert_allclose(image.data.sum(), 1, rtol=1e-4)
+    assert not np.array_equal(image.data, plain)
+
+
+def test_painting_is_seen_at_once(open_density, disc, counted, qtbot):
+    viewer, widget = open_density(disc(), real=True)
+    layer = viewer.layers["a"]
+    viewer.layers.selection.active = layer
+    with qtbot.waitSignal(widget.updated, timeout=10_000):
+        layer.paint((5, 5), 1)
+    np.testing.assert_allclose(widget.images[0].data, counted(layer.data, 8), atol=1e-7)
+    with qtbot.waitSignal(widget.updated, timeout=10_000):
+        layer.undo()
+    np.testing.assert_allclose(widget.images[0].data, counted(disc(), 8), atol=1e-7)
+    assert viewer.layers.selection.active is layer
+
+
+def test_replaced_data_is_seen_at_once(open_density, disc, counted, qtbot):
+    """As the noise widget's preview does it: one layer, its data replaced."""
+    viewer, widget = open_density(disc(), disc(), real=True)
+    other = noisy(disc(), 0.3)
+    with qtbot.waitSignal(widget.updated, timeout=10_000):
+        viewer.layers["b"].data = other
+    np.testing.assert_allclose(widget.images[1].data, counted(other, 8), atol=1e-7)
+    top = max(image.data.max() for image in widget.images)
+    assert {tuple(image.contrast_limits) for image in widget.images} == {(0.0, top)}
+
+
+def test_a_write_in_place_is_seen_on_request(open_density, disc, counted, settled):
+    viewer, widget = open_density(disc())
+    viewer.layers["a"].data[:5] = 1
+    widget.refresh()
+    settled(widget)
+    np.testing.assert_allclose(widget.images[0].data, counted(viewer.layers["a"].data, 8), atol=1e-7)
+
+
+def test_only_what_changed_is_computed(open_density, disc, monkeypatch, settled):
+    viewer, widget = open_density(disc(), disc(radius=6))
+    asked = []
+    plain = compute.plane_maps
+    monkeypatch.setattr(compute, "plane_maps", lambda labels, *rest: asked.append(labels) or plain(labels, *rest))
+    viewer.layers["b"].data = disc(radius=9)
+    settled(widget)
+    assert len(asked) == 1
+    np.testing.assert_array_equal(asked[0], disc(radius=9))
+
+
+def test_fast_dialling_ends_at_the_last_value(open_density, disc, counted, settled):
+    _viewer, widget = open_density(disc())
+    for place in range(0, 400, 7):
+        widget.settings.bandwidth.slider.setValue(place)
+    settled(widget)
+    bandwidth = widget.settings.bandwidth.value()
+    np.testing.assert_allclose(widget.images[0].data, counted(disc(), bandwidth), atol=1e-7)
+
+
+def test_a_bandwidth_in_the_unit_fits_pixels_that_are_not_square(open_density, disc, counted, settled):
+    _viewer, widget = open_density(disc(), **SCALE)
+    assert widget.settings.bandwidth.units.itemText(1) == "µm"
+    assert widget.set(bandwidth=0.6, unit="layer")
+    settled(widget)
+    np.testing.assert_allclose(widget.images[0].data, counted(disc(), 3, 6), atol=1e-7)
+    np.testing.assert_allclose(widget.images[0].scale, SCALE["scale"])
+
+
+def test_another_scale_is_another_bandwidth(open_density, disc, counted, settled):
+    viewer, widget = open_density(disc(), **SCALE)
+    widget.set(bandwidth=0.6, unit="layer")
+    settled(widget)
+    viewer.layers["a"].scale = (0.1, 0.1)
+    settled(widget)
+    np.testing.assert_allclose(widget.images[0].data, counted(disc(), 6, 6), atol=1e-7)
+    np.testing.assert_allclose(widget.images[0].scale, (0.1, 0.1))
+
+
+def test_classes_each_have_a_map_or_one_has(open_density, disc, counted, settled):
+    pixels = disc() + 2 * disc(radius=5)  # 1 around 3
+    viewer, widget = open_density(pixels)
+    assert "read them as objects" in widget.problem
+    assert widget.images == []
+    assert widget.set(reading="classes", label_class=None)
+    settled(widget)
+    assert [image.name for image in widget.images] == ["a density 1", "a density 3"]
+    np.testing.assert_allclose(widget.images[1].data, counted(pixels == 3, 8), atol=1e-7)
+    assert [widget.settings.classes.itemData(i) for i in range(4)] == [None, 0, 1, 3]
+    widget.set(label_class=3)
+    settled(widget)
+    assert [layer.name for layer in viewer.layers] == ["a", "a density 3"]
+    widget.set(reading="objects", label_class=1)
+    settled(widget)
+    np.testing.assert_allclose(widget.images[0].data, counted(pixels > 0, 8), atol=1e-7)
+
+
+def test_unlabelled_pixels_are_points_of_no_class(open_density, disc, counted):
+    pixels = disc()
+    pixels[::2] = UNLABELLED
+    _viewer, widget = open_density(pixels)
+    np.testing.assert_allclose(widget.images[0].data, counted(pixels == 1, 8), atol=1e-7)
+
+
+def test_a_stack_follows_the_slider(open_density, disc, counted, qtbot):
+    stack = np.stack([disc(), disc(radius=5), 0 * disc()])
+    viewer, widget = open_density(stack, scale=(2, 1, 1), real=True)
+    viewer.dims.set_current_step(0, 0)
+    qtbot.waitUntil(lambda: not widget.busy)
+    (image,) = widget.images
+    assert image.ndim == 2
+    for step in (1, 0):
+        with qtbot.waitSignal(widget.updated, timeout=10_000):
+            viewer.dims.set_current_step(0, step)
+        np.testing.assert_allclose(image.data, counted(stack[step], 8), atol=1e-7)
+    viewer.dims.set_current_step(0, 2)
+    qtbot.waitUntil(lambda: not widget.busy)
+    assert not image.data.any()
+    assert widget.problem == ""
+    assert "no pixel of class 1 on this slice" in widget.status.text()
+    assert widget.humps == ()
+
+
+def test_untick_takes_the_map_away_and_taking_it_away_unticks(open_density, disc, settled):
+    viewer, widget = open_density(disc(), disc(radius=5))
+    widget.picker.item(0).setCheckState(Qt.CheckState.Unchecked)
+    settled(widget)
+    assert [layer.name for layer in viewer.layers] == ["a", "b", "b density"]
+    viewer.layers.remove("b density")
+    settled(widget)
+    assert widget.picker.chosen() == []
+    assert [layer.name for layer in viewer.layers] == ["a", "b"]
+    viewer.layers["b"].data = disc()
+    viewer.add_points(np.zeros((1, 2)))
+    settled(widget)
+    assert len(viewer.layers) == 3
+    assert widget.status.text() == "Tick a Labels layer, or press Figure 6."
+
+
+def test_removed_and_renamed_meanwhile(open_density, disc, monkeypatch, settled, qtbot):
+    viewer, widget = open_density(disc(), disc(radius=5), real=True)
+    began, go = threading.Event(), threading.Event()
+    plain = compute.plane_maps
+
+    def slow(*arguments):
+        began.set()
+        go.wait(10)
+        return plain(*arguments)
+
+    monkeypatch.setattr(compute, "plane_maps", slow)
+    widget.set(bandwidth=5)
+    qtbot.waitUntil(began.is_set)
+    viewer.layers.remove("a")
+    viewer.layers["b"].name = "renamed"
+    go.set()
+    settled(widget)
+    assert [layer.name for layer in viewer.layers] == ["renamed", "renamed density"]
+    assert widget.problem == ""
+
+
+def test_closed_while_it_works(make_napari_viewer, disc, monkeypatch, qtbot):
+    viewer = make_napari_viewer()
+    layer = viewer.add_labels(disc(), name="a")
+    began, go, ended = threading.Event(), threading.Event(), threading.Event()
+    plain = compute.plane_maps
+
+    def slow(*arguments):
+        began.set()
+        go.wait(10)
+        try:
+            return plain(*arguments)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(compute, "plane_maps", slow)
+    widget = DensityWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget)
+    gone = []
+    widget.destroyed.connect(lambda: gone.append(1))
+    qtbot.waitUntil(began.is_set)
+    viewer.window.remove_dock_widget(dock)
+    widget.close()
+    widget.deleteLater()
+    qtbot.waitUntil(lambda: gone == [1])
+    go.set()
+    qtbot.waitUntil(ended.is_set)
+    qtbot.wait(100)
+    layer.data = disc(radius=4)  # nobody is called that is not there
+    layer.name = "b"
+    viewer.dims.ndisplay = 3
+    viewer.theme = "light"
+    viewer.layers.remove(layer)
+
+
+# ---- histograms and numbers -------------------------------------------------------------------------------
+
+
+def test_histograms_are_those_of_numpy_by_true_class(open_density, disc, settled):
+    clean = disc(64, 20)
+    viewer, widget = open_density(clean, noisy(clean, 0.3))
+    assert widget.choose_truth(viewer.layers["a"])
+    settled(widget)
+    assert [found.name for found in widget.humps] == ["a density", "b density"]
+    for found, image in zip(widget.humps, widget.images, strict=True):
+        assert found.classes == (0, 1)
+        relative = image.data.astype(float) * image.data.size
+        for label in (0, 1):
+            expected, _ = np.histogram(relative[clean == label], bins=found.edges)
+            np.testing.assert_array_equal(found.counts[label], expected)
+            np.testing.assert_allclose(found.means[label], relative[clean == label].mean(), rtol=1e-5)
+    assert "class 0" in widget.histograms.legend.text() and "class 1" in widget.histograms.legend.text()
+
+
+def test_two_humps_of_rcl_and_one_of_rl(open_density, disc, settled):
+    clean = disc(128, 40)
+    random = np.random.default_rng(1).integers(0, 2, clean.shape).astype(np.uint8)
+    viewer, widget = open_density(clean, noisy(clean, 0.4), random, real=True)
+    widget.choose_truth(viewer.layers["a"])
+    widget.set(bandwidth=12, edges=True)
+    settled(widget)
+    gaps = [found.means[1] - found.means[0] for found in widget.humps]
+    assert gaps[1] > 0.15 and abs(gaps[2]) < 0.05
+    overlap = [np.minimum(*found.shares).sum() for found in widget.humps]
+    assert overlap[1] < 0.4 < 0.65 < overlap[2]
+    clean_row, rcl, rl = widget.numbers
+    assert clean_row.left == 1 and clean_row.distance == 0
+    assert rcl.left > 0.9 and rl.left < 0.1
+    assert (rcl.transition.rank, rl.transition.rank) == (2, 1)
+    assert rcl.distance < rl.distance
+    assert "Theorem 2" in rcl.verdict and "Lemma 2" in rl.verdict
+    expected = estimate_transition_matrix(clean, viewer.layers["b"].data).matrix
+    np.testing.assert_array_equal(rcl.transition.matrix, expected)
+    for part in ("b", "2 of 2", "1 of 2", "Theorem 2"):
+        assert part in widget.table.text()
+
+
+def test_a_noisy_layer_is_compared_with_its_source_by_itself(open_density, disc, settled):
+    clean = disc(64, 20)
+    viewer, widget = open_density(clean)
+    made = viewer.add_labels(noisy(clean, 0.3), name="made", metadata={ORIGIN: {"source": "a"}})
+    widget.choose([made])
+    settled(widget)
+    (row,) = widget.numbers
+    assert (row.name, row.truth, row.transition.rank) == ("made", "a", 2)
+    viewer.layers["a"].data = 1 - clean  # the truth is followed too
+    settled(widget)
+    np.testing.assert_allclose(widget.numbers[0].transition.matrix, row.transition.matrix[::-1])
+    viewer.layers.remove("a")
+    settled(widget)
+    assert widget.numbers[0].truth == "made" and widget.numbers[0].transition is None
+    assert "choose others above" in widget.table.text()
+
+
+def test_true_classes_of_another_size_are_told(open_density, disc, settled):
+    viewer, widget = open_density(disc(48))
+    other = viewer.add_labels(disc(40), name="other")
+    widget.choose_truth(other)
+    settled(widget)
+    assert "48 x 48" in widget.numbers[0].problem and "40 x 40" in widget.numbers[0].problem
+    assert "40 x 40" in widget.table.text()
+    assert len(widget.images) == 1
+    assert not widget.choose_truth(viewer.add_image(np.eye(8), name="image"))
+
+
+# ---- profile ----------------------------------------------------------------------------------------------
+
+
+def test_the_profile_follows_the_line(open_density, disc, qtbot, settled):
+    viewer, widget = open_density(disc(), disc(radius=5), **SCALE, real=True)
+    assert widget.curves == ()
+    line = widget.draw_line()
+    assert line.mode == "add_line" and viewer.layers.selection.active is line
+    line.add([[10, 4], [40, 44]], shape_type="line")
+    qtbot.waitUntil(lambda: len(widget.curves) == 2)
+    for curve, image in zip(widget.curves, widget.images, strict=True):
+        assert curve.name == image.name
+        np.testing.assert_allclose(curve.density[[0, -1]], image.data[[10, 40], [4, 44]] * image.data.size, rtol=1e-5)
+        np.testing.assert_allclose(curve.distance[-1], 50)
+    before = widget.curves[0].density
+    line.data = [np.array([[20.0, 4.0], [20.0, 44.0]])]
+    qtbot.waitUntil(lambda: len(widget.curves[0].density) == 41)
+    np.testing.assert_allclose(widget.curves[0].density / 48**2, widget.images[0].data[20, 4:45], rtol=1e-5)
+    assert len(before) != 41
+    widget.set(bandwidth=0.6, unit="layer")
+    settled(widget)
+    np.testing.assert_allclose(widget.curves[0].distance[-1], 4)
+    np.testing.assert_allclose(widget.curves[0].density / 48**2, widget.images[0].data[20, 4:45], rtol=1e-5)
+    assert widget.draw_line() is line
+    viewer.layers.remove(line)
+    qtbot.waitUntil(lambda: widget.curves == ())
+
+
+def test_a_line_that_is_drawn_is_followed_live(open_density, disc, qtbot):
+    """Through napari's own mouse callbacks; ``data`` is told only once the button is let go."""
+    from napari.utils._test_utils import read_only_mouse_event
+    from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks
+
+    _viewer, widget = open_density(disc(), real=True)
+    line = widget.draw_line()
+
+    def event(kind, place, dragging):
+        return read_only_mouse_event(type=kind, is_dragging=dragging, position=place, pos=np.array(place))
+
+    mouse_press_callbacks(line, event("mouse_press", (10, 10), False))
+    lengths = []
+    for end in (20, 30):
+        mouse_move_callbacks(line, event("mouse_move", (10, end), True))
+        qtbot.wait(50)
+        lengths.append(round(widget.curves[0].distance[-1]))
+    assert lengths == [10, 20]
+
+
+# ---- whole stacks -----------------------------------------------------------------------------------------
+
+
+def test_whole_stacks_become_layers(open_density, disc, counted, qtbot):
+    stack = np.stack([disc(), disc(radius=5)])
+    viewer, widget = open_density(stack, stack[::-1], scale=(2, 0.2, 0.1), units=("s", "um", "um"), real=True)
+    widget.set(bandwidth=0.6, unit="layer")
+    seen = []
+    widget.stacks.progress.connect(lambda done, of: seen.append((done, of)))
+    with qtbot.waitSignal(widget.stacks_ended, timeout=20_000):
+        assert widget.make_stacks()
+        assert not widget.make_stacks()  # one after the other
+    assert seen == [(n, 4) for n in (1, 2, 3, 4)]
+    first, second = widget.stacks.made
+    assert (first.name, first.data.shape) == ("a density (stack)", (2, 48, 48))
+    np.testing.assert_allclose(first.data[1], counted(stack[1], 3, 6), atol=1e-7)
+    np.testing.assert_allclose(first.extent.world, viewer.layers["a"].extent.world)
+    assert first.contrast_limits == second.contrast_limits == [0, max(first.data.max(), second.data.max())]
+    assert first.metadata[ORIGIN]["settings"]["bandwidth"] == 0.6
+    assert widget.stack_button.isEnabled() and not widget.stop_button.isEnabled()
+
+
+def test_stacks_can_be_stopped(open_density, disc, qtbot, monkeypatch):
+    _viewer, widget = open_density(np.stack([disc()] * 3))
+    go, plain = threading.Event(), compute.plane_maps
+    monkeypatch.setattr(
+        "napari_metastructure.plugin.density.stacks.plane_maps", lambda *rest: go.wait(10) and plain(*rest)
+    )
+    with qtbot.waitSignal(widget.stacks_ended, timeout=20_000):
+        widget.make_stacks()
+        widget.stop_stacks()
+        go.set()
+    assert widget.stacks.made == []
+
+
+# ---- what is wrong ----------------------------------------------------------------------------------------
+
+
+def test_a_bandwidth_larger_than_the_image_is_told_and_mended(open_density, disc, counted, settled):
+    _viewer, widget = open_density(disc())
+    widget.settings.bandwidth.number.setValue(100)
+    settled(widget)
+    assert "'a'" in widget.problem and "larger than the image" in widget.problem
+    assert widget.status.text() == widget.problem
+    assert not widget.images[0].data.any()
+    widget.settings.bandwidth.number.setValue(8)
+    settled(widget)
+    assert widget.problem == ""
+    np.testing.assert_allclose(widget.images[0].data, counted(disc(), 8), atol=1e-7)
+
+
+def test_what_is_wrong_with_one_leaves_the_other_alone(open_density, disc, counted, settled):
+    instances = disc() + 5 * disc(radius=4)
+    _viewer, widget = open_density(disc(), instances)
+    assert "'b'" in widget.problem and "read them as objects" in widget.problem
+    assert [image.name for image in widget.images] == ["a density"]
+    np.testing.assert_allclose(widget.images[0].data, counted(disc(), 8), atol=1e-7)
+    widget.set(reading="objects")
+    settled(widget)
+    assert widget.problem == "" and len(widget.images) == 2
+
+
+@pytest.mark.parametrize("settings", [{"bandwidth": -1}, {"kernel": "no"}, {"nonsense": 1}, {"label_class": -2}])
+def test_settings_that_cannot_be_are_refused(open_density, disc, settings, said):
+    _viewer, widget = open_density(disc())
+    before = widget.settings.settings()
+    assert not widget.set(**settings)
+    assert widget.settings.settings() == before
+    assert widget.problem == said()[-1]
+    assert next(iter(settings)).split("_")[0] in widget.problem.lower() or "Density of" in widget.problem
+
+
+def test_an_image_cannot_be_chosen(open_density, disc, said):
+    viewer, widget = open_density(disc())
+    assert not widget.choose([viewer.add_image(np.eye(8), name="picture")])
+    assert "'picture' is a Image layer" in said()[-1] or "picture" in said()[-1]
+
+
+def test_nothing_ticked_makes_no_stacks(open_density, said):
+    _viewer, widget = open_density()
+    assert not widget.make_stacks()
+    assert "No Labels layer is ticked" in said()[-1]
+
+
+def test_a_class_that_is_nowhere(open_density, disc, settled, qtbot, said):
+    _viewer, widget = open_density(disc())
+    widget.set(label_class=7)
+    settled(widget)
+    assert "no pixel of class 7" in widget.status.text()
+    assert not widget.images[0].data.any()
+    with qtbot.waitSignal(widget.stacks_ended, timeout=10_000):
+        widget.make_stacks()
+    assert "on any slice" in said()[-1]
+
+
+def test_in_3d_it_says_so_and_goes_on_in_2d(open_density, disc, settled):
+    viewer, widget = open_density(np.stack([disc()] * 2), real=True)
+    viewer.dims.ndisplay = 3
+    settled(widget)
+    assert "2D" in widget.problem
+    viewer.dims.ndisplay = 2
+    settled(widget)
+    assert widget.problem == "" and widget.images[0].data.any()
+
+
+def test_a_slider_outside_the_layer(open_density, disc, settled):
+    viewer, widget = open_density(np.stack([disc()] * 2))
+    viewer.add_image(np.zeros((9, 48, 48)))
+    viewer.dims.set_current_step(0, 7)
+    settled(widget)
+    assert "'a' has no slice here" in widget.problem
+    assert not widget.images[0].data.any()
+    viewer.dims.set_current_step(0, 1)
+    settled(widget)
+    assert widget.images[0].data.any()
+
+
+def test_a_lazy_layer_that_fails_is_told(open_density, disc, settled):
+    class Broken:
+        """Fails only in the widget's own thread: napari itself has to draw it."""
+
+        dtype, ndim, shape, broken = np.dtype(np.uint8), 2, (48, 48), False
+
+        def __getitem__(self, at):
+            if self.broken and threading.current_thread() is not threading.main_thread():
+                raise OSError("the disk is gone")
+            return disc()[at]
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self[()], dtype)
+
+    data = Broken()
+    viewer, widget = open_density(disc())
+    viewer.layers["a"].data = data
+    settled(widget)
+    assert widget.images[0].data.any()
+    data.broken = True
+    widget.refresh()
+    settled(widget)
+    assert "'a' cannot be read: the disk is gone" in widget.problem
+
+
+def test_a_fault_of_our_own_is_told_and_the_widget_lives_on(open_density, disc, monkeypatch, settled):
+    _viewer, widget = open_density(disc())
+    with monkeypatch.context() as patch:
+        patch.setattr(compute.Computer, "answer", lambda self, question: 1 / 0)
+        widget.set(bandwidth=4)
+        settled(widget)
+        assert "ZeroDivisionError" in widget.problem
+    widget.set(bandwidth=5)
+    settled(widget)
+    assert widget.problem == "" and widget.images[0].data.any()
