@@ -53,14 +53,35 @@ def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
 
 
 def values_in(labels: np.ndarray) -> tuple[int, ...]:
-    """The values of a label image, ascending, each once; without sorting its pixels where values are small."""
+    """The values of a label image, ascending, each once.
+
+    Parameters
+    ----------
+    labels : array of integers, none of them negative
+        Marked off in a table; only values from 2**24 on are sorted.
+    """
+    if labels.dtype.itemsize == 1:
+        return _byte_values(labels.view(np.uint8))
     top = int(labels.max())
-    if top >= 1 << 16:
-        return tuple(np.unique(labels).tolist())
+    if top >= 1 << 24:
+        return tuple(np.unique(np.concatenate([np.unique(block) for block in blocks(labels)])).tolist())
     found = np.zeros(top + 1, dtype=bool)
-    for block in blocks(labels):
-        found[block] = True
+    for block in blocks(labels, size=1 << 16):
+        found[block.astype(np.intp, copy=False)] = True
     return tuple(np.flatnonzero(found).tolist())
+
+
+def _byte_values(labels: np.ndarray) -> tuple[int, ...]:
+    """Values of a uint8 array, by counting its pixels; of large ones in pairs, half as many."""
+    if labels.size < 1 << 18:  # the 65536 pairs would take longer
+        return tuple(np.flatnonzero(np.bincount(labels.reshape(-1))).tolist())
+    pairs = np.zeros(1 << 16, dtype=np.int64)
+    for block in blocks(labels):
+        if block.size % 2:
+            block = np.append(block, block[-1])
+        pairs += np.bincount(np.ascontiguousarray(block).view(np.uint16), minlength=pairs.size)
+    table = pairs.reshape(256, 256) > 0
+    return tuple(np.flatnonzero(table.any(axis=0) | table.any(axis=1)).tolist())
 
 
 def classes_in(labels: np.ndarray, name: str = "The labels") -> tuple[int, ...]:
@@ -127,22 +148,47 @@ def as_classes(labels: Any, reading: Reading, name: str = "The labels") -> np.nd
     return result
 
 
-def check_classes(labels: np.ndarray, classes: Sequence[int] | None, name: str = "The labels") -> tuple[int, ...]:
+def check_classes(
+    labels: np.ndarray, classes: Sequence[int] | None, name: str = "The labels", *, may_be_empty: bool = False
+) -> tuple[int, ...]:
     """The classes given, or those present; every label has to be one of them.
+
+    Parameters
+    ----------
+    labels : (..., Y, X) array of integers
+    classes : sequence of int, optional
+    name : str
+        What messages call the labels.
+    may_be_empty : bool
+        Let a plane that is unlabelled throughout pass if the classes are given: its stack may say more.
 
     Raises
     ------
     InputError
-        If a pixel has a label that is not in the list, or the list is empty, unsorted or holds 255.
+        As `classes_in` and `check_class_list`; if a pixel has a label that is not in the list.
     """
-    present = classes_in(labels, name)
     if classes is None:
-        return present
+        return classes_in(labels, name)
+    chosen = check_class_list(classes)
+    present = set(values_in(labels)) - {UNLABELLED} if may_be_empty else set(classes_in(labels, name))
+    if strangers := sorted(present - set(chosen)):
+        raise InputError(f"{name}: the label {strangers[0]} is none of the classes {listed(chosen)}; add it to them.")
+    return chosen
+
+
+def check_class_list(classes: Sequence[int]) -> tuple[int, ...]:
+    """Classes as a tuple of ints, if they are a list of classes.
+
+    Raises
+    ------
+    InputError
+        If it is empty, unsorted, too long, or holds 255, a negative number or one twice.
+    """
     chosen = tuple(int(c) for c in classes)
     if not chosen or list(chosen) != sorted(set(chosen)) or UNLABELLED in chosen or chosen[0] < 0:
         raise InputError(f"The classes {chosen} must be ascending numbers from 0, each once, without {UNLABELLED}.")
-    if strangers := sorted(set(present) - set(chosen)):
-        raise InputError(f"{name}: the label {strangers[0]} is none of the classes {listed(chosen)}; add it to them.")
+    if len(chosen) > MOST_CLASSES:
+        raise InputError(f"{len(chosen)} classes are too many; {MOST_CLASSES} at most can be told apart.")
     return chosen
 
 
@@ -195,7 +241,10 @@ def result_dtype(labels: np.ndarray) -> np.dtype:
 
 
 def code_table(classes: Sequence[int], top: int) -> np.ndarray:
-    """A look-up table from label values 0 to ``top`` to class codes 0 to M - 1, 255 for all others."""
+    """A look-up table from label values 0 to ``top`` to class codes 0 to M - 1, 255 for all others.
+
+    For small values; `napari_metastructure.labels.codes.encode` copes with any.
+    """
     table = np.full(top + 1, UNLABELLED, np.uint8)
     table[list(classes)] = np.arange(len(classes))
     return table
