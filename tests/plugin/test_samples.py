@@ -47,3 +47,11 @@ def test_the_menu_opens_them_in_a_viewer(make_napari_viewer):
     assert layer.axis_labels == ("t", "y", "x")
     np.testing.assert_allclose(layer.scale, (10, 0.1, 0.1))
     assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer"]
+
+
+def test_figure_6_is_a_sample_in_a_grid(make_napari_viewer):
+    viewer = make_napari_viewer()
+    layers = viewer.open_sample("napari-metastructure", "figure_6")
+    assert [type(layer).__name__ for layer in layers] == ["Image"] * 6 + ["Labels"] * 3 + ["Points"]
+    assert {"CL", "RCL", "RL", "RL matrix", "RL density"} <= {layer.name for layer in viewer.layers}
+    assert len({tuple(layer.extent.world[0]) for layer in layers}) == 10  # each in its place, without grid mode

@@ -1,4 +1,4 @@
-"""File > Open Sample: simulated images, opened without labels, for that is what the plugin is about."""
+"""File > Open Sample: simulated images, without labels, for that is what the plugin is about; and Figure 6."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ def mitochondria() -> list[LayerDataTuple]:
 def nuclei() -> list[LayerDataTuple]:
     """Simulated nuclei, (Y, X) uint16."""
     return _open("nuclei", "Nuclei")
+
+
+def figure_6() -> list[LayerDataTuple]:
+    """The paper's Figure 6 in a grid: CL, RCL and RL, their noise transition matrices and densities."""
+    from napari_metastructure.plugin.figure6 import figure_6_layers
+
+    return figure_6_layers()
 
 
 def _open(name: str, title: str) -> list[LayerDataTuple]:
