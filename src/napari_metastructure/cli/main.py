@@ -10,9 +10,13 @@ import typer
 from napari_metastructure import __version__
 from napari_metastructure.cli.density import density
 from napari_metastructure.cli.doctor import doctor
+from napari_metastructure.cli.export import export
 from napari_metastructure.cli.igtt import igtt
 from napari_metastructure.cli.noise import noise
+from napari_metastructure.cli.predict import predict
 from napari_metastructure.cli.score import score
+from napari_metastructure.cli.study import study
+from napari_metastructure.cli.train import train
 from napari_metastructure.cli.transition import transition
 from napari_metastructure.errors import InputError, RunFailed
 
@@ -24,6 +28,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )  # fmt: skip
 app.command()(igtt)
+app.command()(train)
+app.command()(predict)
+app.command()(export)
+app.command()(study)
 app.command()(score)
 app.command()(noise)
 app.command()(density)

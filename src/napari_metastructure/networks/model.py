@@ -178,6 +178,12 @@ class Model:
             checked[index] = check_channel(plane, f"{name}, channel {index}")
         return checked
 
+    def inputs_of(self, image: np.ndarray) -> np.ndarray:
+        """What the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
+        from napari_metastructure.images.intensity import network_inputs
+
+        return network_inputs(image, self.use.inputs, self.use.objects)
+
     def release(self) -> None:
         """Give the memory of an accelerator back; the model can still be used."""
         from napari_metastructure.networks.device import release

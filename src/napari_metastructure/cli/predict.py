@@ -1,0 +1,140 @@
+"""``metastructure predict``: labels for images by a model that was trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
+from napari_metastructure.errors import InputError
+from napari_metastructure.networks.prediction import (
+    FileRefused,
+    FileWritten,
+    PredictionEvent,
+    PredictionFinished,
+    PredictionProgress,
+    PredictionStarted,
+)
+from napari_metastructure.training.control import Control, Stopped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from napari_metastructure.networks.batch import Target
+
+BAD_FILES = 2
+"""Exit code where some of the files could not be used."""
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the results; made if it is not there.", show_default=False)],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ... or mps.", metavar="D")] = "auto",
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            help="For a model of one channel, which one of a multi-channel image: a number from 0; of a colour image "
+            "also red, green, blue, alpha or luminance (its default).",
+            show_default=False,
+        ),
+    ] = None,
+    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are in --out already.")] = False,
+    no_probability: Annotated[
+        bool, typer.Option("--no-probability", help="Write the labels only; takes less memory and disk.")
+    ] = False,
+) -> None:
+    """Label images by a model that iGTT or supervised training has saved.
+
+    Writes <stem>_mask.tif (uint8: 0 and 255 for two classes, else the class values) and <stem>_probability.tif
+    (float32: of the foreground, or of the class chosen), with axes and voxel size of the image; T and Z are taken plane
+    by plane. A file that cannot be used is named, the others go on, and the exit code is 2. Ctrl-C leaves whole files
+    only and exits with 130.
+    """
+    from rich.console import Console
+
+    from napari_metastructure.cli.errors import warnings_as_lines
+    from napari_metastructure.igtt.apply import load_model
+    from napari_metastructure.images.files import list_images
+    from napari_metastructure.networks.batch import predict_files
+    from napari_metastructure.networks.device import resolve
+
+    loaded, where = load_model(model), resolve(device)
+    with warnings_as_lines():
+        paths = list_images(images)
+    targets = _targets(paths, out, ome, not no_probability, overwrite)
+    control = Control()
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    with stopping_on_interrupt(control):
+        try:
+            refused = _follow(
+                predict_files(loaded, paths, targets, where, control.checkpoint, channel), console, errors
+            )
+        except Stopped:
+            console.print("Stopped by the user; every file that was written is whole.")
+            raise typer.Exit(INTERRUPTED) from None
+    if refused:
+        raise typer.Exit(BAD_FILES)
+
+
+def _targets(paths: Sequence[Path], out: Path, ome: bool, probability: bool, overwrite: bool) -> list[Target]:
+    """Where the results go; refused where something is in the way."""
+    from napari_metastructure.cli.outputs import output_stems
+    from napari_metastructure.networks.batch import Target
+
+    targets = [Target(out, stem, ome, probability) for stem in output_stems(paths)]
+    files = [file for target in targets for file in target.files]
+    inputs = {path.resolve() for path in paths}
+    for file in files:
+        if file.resolve() in inputs:
+            raise InputError(f"{file} is an input and would be written over; choose another --out.")
+    there = [file for file in files if file.exists()]
+    if there and not overwrite:
+        raise InputError(f"{there[0]} is there already; choose another --out, or replace it with --overwrite.")
+    return targets
+
+
+def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console) -> int:
+    """Show a prediction as it goes; the number of files that could not be used."""
+    refused = 0
+    with _bar(console) as bar:
+        task = bar.add_task("", total=None)
+        for event in events:
+            match event:
+                case PredictionStarted():
+                    bar.update(task, total=event.images)
+                    console.print(f"{event.model}; on {event.device}", markup=False, soft_wrap=True)
+                case PredictionProgress():
+                    bar.update(task, completed=event.done, description=event.name)
+                case FileWritten():
+                    for note in event.notes:
+                        errors.print(f"Warning: {note}", markup=False, soft_wrap=True)
+                    names = ", ".join(path.name for path in event.written)
+                    console.print(f"{event.path} -> {names}", markup=False, soft_wrap=True)
+                case FileRefused():
+                    refused += 1
+                    errors.print(f"Error: {event.why}", markup=False, soft_wrap=True)
+                case PredictionFinished():
+                    images = "1 image" if event.images == 1 else f"{event.images} images"
+                    console.print(f"{images} predicted in {event.seconds:.1f} s")
+    return refused
+
+
+def _bar(console: Console) -> Progress:
+    """One bar over all images with the time left, where someone watches."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
