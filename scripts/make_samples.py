@@ -1,8 +1,12 @@
-"""Make sample_data/ anew: ``python scripts/make_samples.py [FOLDER]``. The same pixels each time."""
+"""Make sample_data/ anew, or a training set of several classes. The same pixels each time.
+
+python scripts/make_samples.py [FOLDER]
+python scripts/make_samples.py --organelles 24 FOLDER      # images/ and labels/: background, ER, mitochondria, nuclei
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,5 +52,25 @@ def main(folder: Path) -> None:
         print(f"{path}: {image.data.shape} {image.data.dtype}, {mask.data.mean():.1%} foreground")
 
 
+def make_organelles(folder: Path, count: int) -> None:
+    """Write ``images/`` and ``labels/`` of simulated cells, the classes 0 to 3."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for seed in range(count):
+        for part, pixels in zip(
+            ("images", "labels"), simulate.organelles(SIZE, np.random.default_rng(seed)), strict=True
+        ):
+            path = folder / part / f"cell_{seed:02}.tif"
+            write_tiff(path, pixels, "YX", (VOXEL, VOXEL), ("micrometer", "micrometer"))
+    print(f"{folder}: {count} images and labels")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "sample_data")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parents[1] / "sample_data")
+    parser.add_argument("--organelles", type=int, metavar="N", help="so many images of several classes instead")
+    options = parser.parse_args()
+    if options.organelles:
+        make_organelles(options.folder, options.organelles)
+    else:
+        main(options.folder)

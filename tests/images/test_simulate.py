@@ -78,3 +78,13 @@ def test_the_samples_stay_small(root):
     files = [path for path in (root / "sample_data").rglob("*") if path.is_file()]
     assert len(files) == 7
     assert sum(path.stat().st_size for path in files) < 2_000_000
+
+
+def test_organelles_have_four_classes_that_differ_in_brightness():
+    image, labels = simulate.organelles((256, 256), np.random.default_rng(0))
+    again, _ = simulate.organelles((256, 256), np.random.default_rng(0))
+    np.testing.assert_array_equal(image, again)
+    assert (image.dtype, labels.dtype, image.shape) == (np.uint16, np.uint8, labels.shape)
+    assert np.unique(labels).tolist() == [0, 1, 2, 3]
+    means = [image[labels == c].mean() for c in range(4)]
+    assert means[0] < means[1] < min(means[2:])
