@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QWidget
 
-from napari_metastructure.plugin.plots import make_plot, use_theme
+from napari_metastructure.plugin.plots import dots, faint, make_plot, thin_out, use_theme
 from napari_metastructure.training.events import BatchFinished, EpochFinished, ScoreCurve
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class Curves(QWidget):
             "Score of each candidate threshold on the image on screen; the line marks the one taken.",
         )
         self.score.setXRange(0, 1)
-        thin = pg.mkPen(_faint(LOSS), width=1)
+        thin = pg.mkPen(faint(LOSS), width=1)
         self._steps = self.loss.plot(pen=thin)
-        self._loss = self.loss.plot(pen=pg.mkPen(LOSS, width=2), **_dots(LOSS))
-        self._agreement = self.agreement.plot(pen=pg.mkPen(AGREEMENT, width=2), **_dots(AGREEMENT))
+        self._loss = self.loss.plot(pen=pg.mkPen(LOSS, width=2), **dots(LOSS))
+        self._agreement = self.agreement.plot(pen=pg.mkPen(AGREEMENT, width=2), **dots(AGREEMENT))
         self._score = self.score.plot(pen=pg.mkPen(SCORE, width=2))
         self._chosen = pg.InfiniteLine(angle=90, pen=pg.mkPen(SCORE, style=Qt.PenStyle.DashLine))
         self._chosen.setVisible(False)
@@ -80,7 +80,7 @@ class Curves(QWidget):
         """Append training steps; an epoch's last step falls on its number."""
         self._step_x += [b.epoch - 1 + b.batch / max(b.batches, 1) for b in batches]
         self._step_y += [b.loss for b in batches]
-        self._steps.setData(*_thin_out(self._step_x, self._step_y))
+        self._steps.setData(*thin_out(self._step_x, self._step_y))
 
     def add_epoch(self, event: EpochFinished) -> None:
         """Append a round; epoch 0, the start, has neither loss nor agreement."""
@@ -118,17 +118,3 @@ class Curves(QWidget):
 
     def _use_theme(self) -> None:
         use_theme(self.viewer, (self.loss, self.agreement, self.score))
-
-
-def _dots(color: str) -> dict:
-    return {"symbol": "o", "symbolSize": 5, "symbolBrush": color, "symbolPen": None}
-
-
-def _faint(color: str) -> tuple[int, int, int, int]:
-    return (*pg.mkColor(color).getRgb()[:3], 90)
-
-
-def _thin_out(x: list[float], y: list[float], most: int = 2000) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``most`` points, so that a long run draws as fast as a short one."""
-    stride = max(1, -(-len(x) // most))
-    return np.asarray(x[::stride]), np.asarray(y[::stride])

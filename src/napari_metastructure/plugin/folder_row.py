@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
 
-from napari_metastructure.plugin.earlier_run import EarlierRun
+from napari_metastructure.plugin.earlier_run import EarlierRun, FoundRun
 from napari_metastructure.plugin.form import tooltip
 
 
 class FolderRow(QWidget):
-    """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it."""
+    """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it.
+
+    Parameters
+    ----------
+    kind : type
+        How a run in the folder is read.
+    resumed : str
+        What a run goes on with, and what may be changed then, as the tooltip of the button says.
+    """
 
     load_settings = Signal()
     resume_run = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        kind: type[FoundRun[Any]] = EarlierRun,
+        resumed: str = "the ticked layers. Its settings are loaded first, unless they are shown already; of those, "
+        "Epochs, Device and Stop agreement may be changed.",
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
+        self.kind = kind
         self.line = QLineEdit()
         self.line.setPlaceholderText("run folder (optional)")
         self.line.setClearButtonEnabled(True)
@@ -37,11 +53,7 @@ class FolderRow(QWidget):
         )
         self.resume_button = QPushButton("Resume run")
         self.resume_button.setToolTip(
-            tooltip(
-                "Go on with the run in this folder from the last epoch it saved, on the ticked layers. Its settings "
-                "are loaded first, unless they are shown already; of those, Epochs, Device and Stop agreement may be "
-                "changed."
-            )
+            tooltip(f"Go on with the run in this folder from the last epoch it saved, on {resumed}")
         )
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -69,7 +81,7 @@ class FolderRow(QWidget):
 
     def look(self) -> None:
         """See whether the folder holds a run, and offer what can be done with it."""
-        run = EarlierRun.find(self.get())
+        run = self.kind.find(self.get())
         for part in (self.found, self.load_button, self.resume_button):
             part.setVisible(run is not None)
         if run is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QWidget
 
+from napari_metastructure.plugin.column import heading, lay_out
 from napari_metastructure.plugin.curves import Curves
 from napari_metastructure.plugin.folder_row import FolderRow
 from napari_metastructure.plugin.layer_picker import LayerPicker
@@ -33,40 +34,22 @@ class IGTTLayout(QWidget):
         self.curves = Curves(viewer)
         self.results = ResultPanel()
 
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.setSpacing(6)
-        for part in (
-            _heading("Images"),
-            self.picker,
-            _heading("Settings"),
-            self.settings,
-            self.folder,
-            self.buttons,
-            self.progress,
-            self.curves,
-            _heading("Result"),
-            self.results,
-        ):
-            column.addWidget(part)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(340)
+        lay_out(
+            self,
+            (
+                heading("Images"),
+                self.picker,
+                heading("Settings"),
+                self.settings,
+                self.folder,
+                self.buttons,
+                self.progress,
+                self.curves,
+                heading("Result"),
+                self.results,
+            ),
+        )
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as there is room for, within a small laptop's screen."""
         return QSize(380, 780)
-
-
-def _heading(text: str) -> QLabel:
-    label = QLabel(f"<b>{text}</b>")
-    label.setTextFormat(Qt.TextFormat.RichText)
-    return label

@@ -15,10 +15,12 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.errors import MetastructureError
-from napari_metastructure.plugin.earlier_run import EarlierRun
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.plugin.earlier_run import FoundRun
 from napari_metastructure.plugin.igtt_layout import IGTTLayout
 from napari_metastructure.plugin.layers import RunLayers
 from napari_metastructure.plugin.runner import Runner
+from napari_metastructure.plugin.steering import Steering
 from napari_metastructure.training.events import (
     BatchFinished,
     EpochFinished,
@@ -30,7 +32,7 @@ from napari_metastructure.training.events import (
 )
 
 
-class IGTTLive(IGTTLayout):
+class IGTTLive(Steering, IGTTLayout):
     """The panels in step with one run at a time; `IGTTRun` begins runs, `IGTTWidget` uses their masks."""
 
     finished = Signal()
@@ -41,7 +43,7 @@ class IGTTLive(IGTTLayout):
         self.failure: MetastructureError | None = None
         self.layers: RunLayers | None = None
         self.runner = Runner(self)
-        self._earlier: EarlierRun | None = None
+        self._earlier: FoundRun[IGTTConfig] | None = None
         self._locked: dict[int, np.ndarray] = {}
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._kept: list[Labels] = []
@@ -51,32 +53,6 @@ class IGTTLive(IGTTLayout):
         self._turns = QTimer(self)
         self._turns.timeout.connect(self._open_layers)
         self._connect()
-
-    @property
-    def running(self) -> bool:
-        """True from a successful `start` or `resume_run` until `finished`."""
-        return self.runner.running
-
-    def pause(self) -> None:
-        """Hold the run at its next batch."""
-        if self.running and self.runner.control is not None:
-            self.runner.control.pause()
-            self.progress.clock.pause()
-            self.buttons.show_state("paused")
-
-    def resume(self) -> None:
-        """Let a paused run go on."""
-        if self.running and self.runner.control is not None:
-            self.runner.control.resume()
-            self.progress.clock.resume()
-            self.buttons.show_state("running")
-
-    def stop(self) -> None:
-        """End the run at its next batch and keep what it has."""
-        if self.running:
-            self.runner.stop()
-            self.buttons.show_state("stopping")
-            self.progress.say("Stopping after this batch…")
 
     def _on_batches(self, batches: list[BatchFinished]) -> None:
         self.progress.batch(batches[-1])
@@ -145,9 +121,7 @@ class IGTTLive(IGTTLayout):
     # ---- what happens around it ------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self.buttons.pause.clicked.connect(lambda: self.pause())
-        self.buttons.resume.clicked.connect(lambda: self.resume())
-        self.buttons.stop.clicked.connect(lambda: self.stop())
+        self._connect_buttons()
         self.runner.batches.connect(self._on_batches)
         self.runner.told.connect(self._on_event)
         self.runner.ended.connect(self._on_ended)

@@ -1,4 +1,4 @@
-"""What the background thread of an iGTT run does, from layers to events."""
+"""What the background thread of a run does: torch beside a window, and iGTT from layers to events."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from napari_metastructure.training.events import Event
 
 
+def torch_beside_a_window() -> None:
+    """Import torch so that it gets on with napari's canvas, and leave a core to the window."""
+    keep_triton_out()
+    import torch
+
+    # torch's threads wait for one another, and the slowest is the one Qt disturbs.
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
+
+
 def read_planes(sources: Sequence[Source]) -> list[np.ndarray]:
     """Every source's checked planes, one after the other."""
     return [plane for source in sources for plane in source.planes()]
@@ -37,11 +46,7 @@ def igtt_job(
     def job() -> Iterator[Event]:
         while not (ready.wait(0.05) or control.stopped):  # who could set it may have been closed
             pass
-        keep_triton_out()
-        import torch
-
-        # A core for the window: torch's threads wait for one another, and the slowest is the one Qt disturbs.
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
+        torch_beside_a_window()
         from napari_metastructure.igtt.iterate import iterate
 
         names = [name for source in sources for name in source.names()]

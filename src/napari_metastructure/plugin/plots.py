@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyqtgraph as pg
 
 from napari_metastructure.plugin.form import tooltip
@@ -44,3 +45,19 @@ def use_theme(viewer: napari.Viewer, plots: Iterable[pg.PlotWidget]) -> None:
             plot.getAxis(side).setPen(text)
             plot.getAxis(side).setTextPen(text)
         plot.getPlotItem().titleLabel.setText(plot.getPlotItem().titleLabel.text, color=text, size="8pt")
+
+
+def dots(color: str) -> dict[str, Any]:
+    """Arguments of ``plot`` that mark every point."""
+    return {"symbol": "o", "symbolSize": 5, "symbolBrush": color, "symbolPen": None}
+
+
+def faint(color: str) -> tuple[int, int, int, int]:
+    """The colour for what stands behind."""
+    return (*pg.mkColor(color).getRgb()[:3], 90)
+
+
+def thin_out(x: list[float], y: list[float], most: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``most`` points, so that a long run draws as fast as a short one."""
+    stride = max(1, -(-len(x) // most))
+    return np.asarray(x[::stride]), np.asarray(y[::stride])

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from qtpy.QtCore import QCoreApplication, QEvent, Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
 
+from napari_metastructure.labels.classes import listed
 from napari_metastructure.plugin.form import tooltip
-from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted
+from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
 
 LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequest)
 """A number in PyQt5, a member of an enumeration in PyQt6."""
@@ -47,7 +48,7 @@ class Clock:
 
 
 class ProgressPanel(QWidget):
-    """Shows `RunStarted`, `BatchFinished` and `EpochFinished`; a plain text line says the rest."""
+    """Shows how a run starts, its steps and its epochs; a plain text line says the rest."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,7 +71,7 @@ class ProgressPanel(QWidget):
     def reset(self, text: str) -> None:
         """Empty bars, and a text."""
         for bar in (self.epochs, self.batches):
-            _set(bar, 0, 1, "")
+            set_bar(bar, 0, 1, "")
         self.eta.setText("")
         self.say(text)
 
@@ -82,23 +83,22 @@ class ProgressPanel(QWidget):
         self.status.setMinimumHeight(max(two_lines, self.status.heightForWidth(self.status.width())))
         QCoreApplication.sendPostedEvents(None, LAYOUT)
 
-    def begin(self, event: RunStarted) -> None:
+    def begin(self, event: RunStarted | TrainStarted) -> None:
         """A run has started."""
-        _set(self.epochs, event.resumed_epoch, max(event.epochs, event.resumed_epoch), "%v of %m epochs")
-        _set(self.batches, 0, event.batches, "batch %v of %m")
+        set_bar(self.epochs, event.resumed_epoch, max(event.epochs, event.resumed_epoch), "%v of %m epochs")
+        set_bar(self.batches, 0, event.batches, "batch %v of %m")
         self._first = event.resumed_epoch
         self.clock.start()
-        images = "1 image" if event.images == 1 else f"{event.images} images"
-        self.say(f"{images} on {event.device}, {event.objects} objects.")
+        self.say(_what_runs(event))
 
     def batch(self, event: BatchFinished) -> None:
         """A step is done."""
-        _set(self.batches, event.batch, event.batches)
+        set_bar(self.batches, event.batch, event.batches)
         self._show_left(event.epoch - 1 + event.batch / max(event.batches, 1))
 
-    def epoch(self, event: EpochFinished) -> None:
+    def epoch(self, event: EpochFinished | TrainEpoch) -> None:
         """A round is done."""
-        _set(self.epochs, event.epoch)
+        set_bar(self.epochs, event.epoch)
         self._show_left(event.epoch)
 
     def end(self, text: str) -> None:
@@ -114,6 +114,17 @@ class ProgressPanel(QWidget):
             self.eta.setText(f"{duration(left)} left, done by {at:%H:%M:%S}")
 
 
+def _what_runs(event: RunStarted | TrainStarted) -> str:
+    if isinstance(event, RunStarted):
+        return f"{_images(event.images)} on {event.device}, {event.objects} objects."
+    held = f"{event.validation} to validate on" if event.validation else "none to validate on"
+    return f"{_images(event.training)} to train on, {held}; classes {listed(event.classes)}."
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
 def duration(seconds: float) -> str:
     """Seconds in words: "4 s", "3 min 20 s", "2 h 5 min"."""
     whole = round(seconds)
@@ -124,7 +135,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _set(bar: QProgressBar, value: int, most: int | None = None, text: str | None = None) -> None:
+def set_bar(bar: QProgressBar, value: int, most: int | None = None, text: str | None = None) -> None:
     """Change a bar without the repaint Qt does at once, which draws all that waits and can take 100 ms."""
     bar.setUpdatesEnabled(False)
     if most is not None:

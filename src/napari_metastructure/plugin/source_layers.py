@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_metastructure import __version__
-from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin.epoch_pages import EpochPages
 from napari_metastructure.plugin.label_colors import colormap
 from napari_metastructure.plugin.placement import ORIGIN, placement
 
@@ -41,17 +41,11 @@ class SourceLayers:
         }
         self._given: dict[int, np.ndarray] = {}
         self._painted: set[int] = set()
-        try:
-            # One page per epoch, by its number, so that the slider says what curves and progress say: a resumed
-            # run leaves those before it empty. Pages of a zeroed array cost memory only once written, so the whole
-            # run's worth is asked for at once: growing is then a longer view of it, and no epoch is ever copied.
-            self._buffer = np.zeros((config.epochs + 1, *source.shape), np.uint8)
-        except MemoryError:
-            size = (config.epochs + 1) * np.prod(source.shape, dtype=float) / 2**30
-            raise InputError(
-                f"The masks of {config.epochs} epochs of layer {source.name!r} need {size:.1f} GiB "
-                "of memory; choose fewer epochs."
-            ) from None
+        self._pages = EpochPages(source.shape, config.epochs, "masks", source.name)
+
+    @property
+    def _buffer(self) -> np.ndarray:
+        return self._pages.array
 
     def open(self) -> None:
         """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
@@ -69,12 +63,10 @@ class SourceLayers:
 
     def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
         """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the epoch axis."""
-        missing = epoch + 1 - len(self._buffer)
-        if missing > 0:  # a resumed run may be further than its settings say
-            self._buffer = np.concatenate([self._buffer, np.zeros((missing, *self.source.shape), np.uint8)])
-        self._given[epoch] = self._buffer[epoch] = self.source.join(masks)
+        self._given[epoch] = self.source.join(masks)
+        pages = self._pages.put(epoch, self._given[epoch])
         if self.masks is not None and self.masks in self.viewer.layers:
-            self.masks.data = self._buffer[: epoch + 1]
+            self.masks.data = pages
             self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
