@@ -169,6 +169,14 @@ class TrainEpoch:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The best network of a run that is about to fail; what made it fail is raised next."""
+
+    epoch: int
+    model: Model = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainFinished:
     """The last event of supervised training that did not raise.
 
@@ -231,5 +239,14 @@ class Finished:
 
 
 Event = (
-    RunStarted | BatchFinished | EpochFinished | TrainStarted | TrainEpoch | TrainFinished | Warned | Saved | Finished
+    RunStarted
+    | BatchFinished
+    | EpochFinished
+    | TrainStarted
+    | TrainEpoch
+    | Kept
+    | TrainFinished
+    | Warned
+    | Saved
+    | Finished
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.checks import check_plane
@@ -14,7 +14,9 @@ from napari_metastructure.images.intensity import Inputs, network_inputs
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, listed, values_in
 from napari_metastructure.training.pairs import Pair, check_same_size
-from napari_metastructure.training.patches import padded_inputs, padded_labels
+
+if TYPE_CHECKING:  # labels are checked before a run, when a window must not wait for torch
+    from torch import Tensor
 
 HELD_BYTES = 4 * 2**30
 """Inputs and labels beyond this are read again when they are drawn again."""
@@ -123,6 +125,8 @@ class Store:
         InputError
             If it can no longer be read, or what was read does not fit; it names the pair.
         """
+        from napari_metastructure.training.patches import padded_inputs, padded_labels
+
         if index in self._held:
             self._held.move_to_end(index)
             return self._held[index]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import Event
+from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.events import Event, TrainFinished
 from napari_metastructure.training.pairs import Pair
 from napari_metastructure.training.supervised_run import SupervisedRun
 
@@ -44,7 +44,7 @@ def train(
     ------
     Event
         `TrainStarted`; per epoch a `BatchFinished` for each step and a `TrainEpoch`; `Saved` and `Warned` in
-        between; `TrainFinished` as the last.
+        between; `TrainFinished` as the last, or `Kept` before a run that has a network fails.
 
     Raises
     ------
@@ -54,7 +54,11 @@ def train(
     RunFailed
         Out of memory with a single patch, or a loss that is no number. The best network so far is saved first.
     """
-    run = SupervisedRun(pairs, config, control or Control(), validation, folder, resume, watch)
+    try:
+        run = SupervisedRun(pairs, config, control or Control(), validation, folder, resume, watch)
+    except Stopped:  # while the labels were read
+        yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
+        return
     try:
         yield from run.go()
     finally:

@@ -22,7 +22,7 @@ from napari_metastructure.networks.model import Model
 from napari_metastructure.training.augment import Full
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
+from napari_metastructure.training.events import Event, Kept, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
 from napari_metastructure.training.journal import Journal
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOSSES
@@ -135,6 +135,8 @@ class SupervisedRun:
             stopped = True
         except RunFailed as error:
             yield from _not_at_the_cost_of_the_run(self._save_model())
+            if self.best_epoch:
+                yield Kept(self.best_epoch, self._best_model())
             kept = f" The network of epoch {self.best_epoch} is kept." if self.best_epoch else ""
             raise RunFailed(f"{error}{kept}") from error
         if not self.journal.rows:
@@ -240,9 +242,11 @@ class SupervisedRun:
         else:
             reason = f"All {self.journal.epoch} epochs are done; {kept}."
         scores = _scores(self.journal.rows[self.best_epoch - 1]) if self.validation else None
+        return TrainFinished(stopped, reason, self.best_epoch, scores, self._best_model())
+
+    def _best_model(self) -> Model:
         path = self.folder.model if self.folder else Path("the network of this run")
-        model = Model(self._best_network(), self.spec, self.use, path)
-        return TrainFinished(stopped, reason, self.best_epoch, scores, model)
+        return Model(self._best_network(), self.spec, self.use, path)
 
 
 def _files(pairs: Sequence[Pair]) -> list[list[str]]:
