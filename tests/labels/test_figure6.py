@@ -22,8 +22,8 @@ def test_the_circle_lies_in_the_middle_of_the_rectangle():
     assert set(np.unique(clean)) == {0, 1}
     np.testing.assert_array_equal(clean, clean[::-1, ::-1])
     y, x = np.nonzero(clean)
-    assert y.max() - y.min() == x.max() - x.min() == 143
-    assert clean.sum() == pytest.approx(np.pi * 72**2, rel=5e-3)
+    assert y.max() - y.min() == x.max() - x.min() == 183
+    assert clean.sum() == pytest.approx(np.pi * 92**2, rel=5e-3)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -38,8 +38,7 @@ def test_rank_two_has_two_humps_and_rank_one_has_one(seed):
         # Humps, not tails of one: half-way between the means there is less than at either.
         middle, half = (inside.mean() + outside.mean()) / 2, (inside.mean() - outside.mean()) / 2
         near = [np.mean(np.abs(panel.density - place) < half / 4) for place in (outside.mean(), middle, inside.mean())]
-        assert near[1] < near[0]
-        assert near[1] < near[2]
+        assert near[1] < 0.7 * min(near[0], near[2])
     errors, inside, outside = apart(figure.rl, clean, figure.bandwidth)
     assert abs(errors) < 4
     assert abs(inside.mean() - outside.mean()) < inside.std()
@@ -49,8 +48,8 @@ def test_rcl_shows_what_lemma_1_says():
     figure = figure_6(seed=3, flip=0.3)
     matrix = figure.rcl.matrix.matrix
     np.testing.assert_allclose(matrix, [[0.7, 0.3], [0.3, 0.7]], atol=0.02)
-    deep = np.hypot(*(np.indices((256, 256)) - 127.5)) < 72 - figure.bandwidth
-    far = np.hypot(*(np.indices((256, 256)) - 127.5)) > 72 + figure.bandwidth
+    deep = np.hypot(*(np.indices((256, 256)) - 127.5)) < 92 - figure.bandwidth
+    far = np.hypot(*(np.indices((256, 256)) - 127.5)) > 92 + figure.bandwidth
     ratio = figure.rcl.density[deep].mean() / figure.rcl.density[far].mean()
     assert ratio == pytest.approx(0.7 / 0.3, rel=0.03)
 

@@ -13,7 +13,7 @@ from napari_metastructure.labels.random import random_labels
 from napari_metastructure.labels.transition import TransitionMatrix, estimate_transition_matrix
 
 SIDE = 256
-RADIUS = 72
+RADIUS = 92
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +59,14 @@ def circle() -> np.ndarray:
     Returns
     -------
     (256, 256) uint8 array
-        1 within 72 pixels of the middle, a quarter of the image, else 0.
+        1 within 92 pixels of the middle, two fifths of the image, else 0.
     """
     place = np.arange(SIDE) - (SIDE - 1) / 2
     return (np.hypot(place[:, None], place) < RADIUS).astype(np.uint8)
 
 
 def figure_6(
-    seed: int = 0, flip: float = 0.45, random: float = 0.5, kernel: Kernel = "box", bandwidth: float = 12.0
+    seed: int = 0, flip: float = 0.45, random: float = 0.5, kernel: Kernel = "box", bandwidth: float = 16.0
 ) -> Figure6:
     """Make Figure 6.
 
@@ -82,8 +82,8 @@ def figure_6(
     random : float
         Probability of class 1 in RL, above 0, to 1.
     kernel, bandwidth
-        As in `napari_metastructure.labels.density.density`. The default bandwidth holds about 440 pixels, which
-        sets the humps of the default RCL four standard deviations apart.
+        As in `napari_metastructure.labels.density.density`. The default disc holds about 800 pixels, which
+        sets the humps of the default RCL five standard deviations of their sampling error apart.
 
     Returns
     -------
