@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 ALPHA = 1e-3
-"""Level of the test: about one rank in a thousand is found too high by sampling error."""
+"""Level of the test: of tables drawn at random, one or two in a thousand are given too high a rank."""
 
 _CROWD = 25
 """The chi-square law is trusted where no single pixel can make more than 1 / 25 of the variance."""
@@ -126,12 +126,11 @@ def _residual(table: np.ndarray, rank: int) -> _Residual:
     # C = sum over rows of (A a a' A) x (B D B): A, B project on what is left, D holds the variances of a row's cells.
     a, b = np.eye(len(u)) - u @ u.T, np.eye(len(v)) - v @ v.T
     variance = fitted / columns
-    possible = (fitted > 0) | (table > 0)
     return _Residual(
         size=float(np.sum(values[kept:] ** 2)),
         mean=float(np.diag(a) @ variance @ np.diag(b)),
         square=float(np.sum(a**2 * (variance @ b**2 @ variance.T))),
-        steps=np.where(possible, np.outer(np.diag(a) / rows, np.diag(b) / columns), 0),
+        steps=np.outer(np.diag(a) / rows, np.diag(b) / columns),
     )
 
 
