@@ -76,6 +76,7 @@ def test_what_a_run_folder_holds_besides_masks_is_no_label(run, folders, save):
     code, out, err = run("transition", clean_dir, noisy_dir)
     assert (code, "all 3" in out) == (0, True)
     assert "c_mask.png: 255 is read as unlabelled" in err  # the other noisy labels are of 0, 1 and 255
+    assert "c_probability" not in err
 
 
 def test_noise_that_lost_a_class_is_not_mistaken_for_a_mask(run, folders, tmp_path):
