@@ -88,13 +88,17 @@ def test_command_line_help_imports_no_torch(arguments):
 
 def test_the_manifest_lists_what_the_plugin_offers(manifest):
     offered = manifest.contributions
-    assert [widget.display_name for widget in offered.widgets] == ["iGTT (segment without labels)"]
-    assert [sample.key for sample in offered.sample_data] == ["er", "mitochondria", "nuclei"]
+    assert [widget.display_name for widget in offered.widgets] == [
+        "iGTT (segment without labels)",
+        "Meta-structure density",
+    ]
+    assert [sample.key for sample in offered.sample_data] == ["er", "mitochondria", "nuclei", "figure_6"]
     assert {ext for writer in offered.writers for ext in writer.filename_extensions} == {
         *(".tif", ".tiff"),
         *(".ome.tif", ".ome.tiff"),
     }
     assert [item.command for item in offered.menus["napari/layers/segment"]] == [f"{NAME}.igtt"]
+    assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density"]
 
 
 def test_all_the_manifest_names_can_be_imported():
