@@ -122,9 +122,9 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
 
 
 def _files(couples: Sequence[Sequence[str]], channel: str | None) -> list[Pair]:
-    from napari_metastructure.training.folders import pair_files
+    from napari_metastructure.training.folders import file_pairs
 
-    return [pair for image, labels in couples for pair in pair_files([Path(image)], [Path(labels)], channel)]
+    return [pair for image, labels in couples for pair in file_pairs(Path(image), Path(labels), channel)]
 
 
 def check_free(out: Path, names: Sequence[str], overwrite: bool) -> None:

@@ -89,7 +89,7 @@ def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel 
     by_stem = _by_stem(labels)
     pictures = _by_stem(images)
     _all_paired(pictures, by_stem)
-    return [pair for key in sorted(pictures) for pair in _pairs(pictures[key], by_stem[key], channel)]
+    return [pair for key in sorted(pictures) for pair in file_pairs(pictures[key], by_stem[key], channel)]
 
 
 def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
@@ -110,7 +110,7 @@ def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
     if not labels and folder.name == "test":  # its labels are not published
         return []
     _all_paired(images, labels)
-    return [pair for key in images for pair in _pairs(images[key], labels[key], channel)]
+    return [pair for key in images for pair in file_pairs(images[key], labels[key], channel)]
 
 
 def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
@@ -139,8 +139,14 @@ def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:
         raise InputError("There is no image to train on; the folder is empty.")
 
 
-def _pairs(image: Path, labels: Path, channel: Channel) -> list[Pair]:
-    """A pair for each plane of two files."""
+def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]:
+    """A pair for each plane of an image file and its label file, whatever they are called.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or their sizes differ.
+    """
     size, label_size = _plane_shape(image), _plane_shape(labels)
     check_same_size(f"{image} and {labels}", size, label_size)
     count = int(np.prod(size[:-2], dtype=int))
