@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 
-def lay_out(widget: QWidget, parts: Iterable[QWidget]) -> None:
-    """Put parts into a widget, top to bottom."""
+def lay_out(widget: QWidget, parts: Iterable[QWidget]) -> QScrollArea:
+    """Put parts into a widget, top to bottom; what scrolls them."""
     content = QWidget()
     column = QVBoxLayout(content)
     column.setContentsMargins(6, 6, 6, 6)
@@ -26,6 +26,7 @@ def lay_out(widget: QWidget, parts: Iterable[QWidget]) -> None:
     outer.setContentsMargins(0, 0, 0, 0)
     outer.addWidget(scroll)
     widget.setMinimumWidth(340)
+    return scroll
 
 
 def heading(text: str) -> QLabel:

@@ -10,14 +10,11 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QWidget
-from superqt.utils import create_worker
 
 from napari_metastructure.errors import MetastructureError
 from napari_metastructure.plugin.earlier_run import beside
 from napari_metastructure.plugin.igtt_run import IGTTRun
-from napari_metastructure.plugin.warm_up import warm_up
 from napari_metastructure.training.control import Control
 
 
@@ -47,7 +44,6 @@ class IGTTWidget(IGTTRun):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._asked_devices = False
         self.results.use_epoch.connect(lambda: self.use_epoch())
         self.results.continue_from_edits.connect(lambda: self.continue_from_edits())
         self.results.save.connect(self._ask_where)
@@ -131,15 +127,6 @@ class IGTTWidget(IGTTRun):
             show_warning("There are no masks yet; run first.")
             return False
         return True
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Look for devices once, in the background: that imports torch, which takes seconds."""
-        super().showEvent(event)
-        if not self._asked_devices:
-            self._asked_devices = True
-            worker = create_worker(warm_up)
-            worker.returned.connect(self.settings.set_devices)
-            worker.start()
 
 
 def _count(corrections: Mapping[int, np.ndarray]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from napari.utils.notifications import show_error, show_warning
 from pydantic import BaseModel
+from qtpy.QtGui import QShowEvent
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin.config_panel import ConfigPanel
@@ -15,6 +16,7 @@ from napari_metastructure.plugin.folder_row import FolderRow
 from napari_metastructure.plugin.progress_panel import ProgressPanel
 from napari_metastructure.plugin.run_buttons import RunButtons
 from napari_metastructure.plugin.runner import Runner
+from napari_metastructure.plugin.warm_up import warm_up_in_background
 
 
 class Steering:
@@ -26,6 +28,7 @@ class Steering:
     progress: ProgressPanel
     runner: Runner
     _loaded: Path | None = None  # the folder whose run's settings the form shows
+    _asked_devices = False
 
     @property
     def running(self) -> bool:
@@ -65,6 +68,13 @@ class Steering:
         self._loaded = run.folder
         self.progress.say("The settings are those of the run in the folder.")
         return True
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Look for devices once, in the background: that imports torch, which takes seconds."""
+        super().showEvent(event)  # type: ignore[misc] # of the widget it is mixed into
+        if not self._asked_devices:
+            self._asked_devices = True
+            warm_up_in_background(self.settings.set_devices)
 
     def _connect_buttons(self) -> None:
         """Buttons call the methods by name, so that scripts may replace those."""

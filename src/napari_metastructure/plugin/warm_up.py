@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from superqt.utils import create_worker
 
 from napari_metastructure.plugin.two_llvms import keep_triton_out
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
+
+
+def warm_up_in_background(returned: Callable[[list[Device]], None]) -> None:
+    """Start `warm_up` in a thread; ``returned`` is called with the devices in the main thread, which calls this."""
+    import pint
+
+    # napari asks it with the first layer; asked by two threads at once for the first time, it fails in one of them.
+    _ = pint.get_application_registry().pixel
+    worker = create_worker(warm_up)
+    worker.returned.connect(returned)
+    worker.start()
 
 
 def warm_up() -> list[Device]:

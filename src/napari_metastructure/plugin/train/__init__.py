@@ -1,0 +1,1 @@
+"""The Train widget: networks trained on images and labels, watched live."""
