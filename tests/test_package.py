@@ -90,6 +90,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
     offered = manifest.contributions
     assert [widget.display_name for widget in offered.widgets] == [
         "iGTT (segment without labels)",
+        "Train (U-Net, DeepLabv3+, HRNet)",
         "Meta-structure density",
     ]
     assert [sample.key for sample in offered.sample_data] == ["er", "mitochondria", "nuclei", "figure_6"]
@@ -97,7 +98,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
         *(".tif", ".tiff"),
         *(".ome.tif", ".ome.tiff"),
     }
-    assert [item.command for item in offered.menus["napari/layers/segment"]] == [f"{NAME}.igtt"]
+    assert [item.command for item in offered.menus["napari/layers/segment"]] == [f"{NAME}.igtt", f"{NAME}.train"]
     assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density"]
 
 
