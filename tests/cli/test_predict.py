@@ -68,7 +68,7 @@ def test_masks_and_probabilities_of_a_folder(run, blobs, save, model, tmp_path):
     code, _, err = run("predict", folder, one, "--out", out)
     assert code == 2
     assert "a_mask.tif is there already" in err
-    assert "--overwrite" in err
+    assert "ask to overwrite" in err
     (out / "a_mask.tif").write_bytes(b"old")
     assert run("predict", folder / "model.safetensors", one, "--out", out, "--overwrite", "--device", "cpu")[0] == 0
     assert tifffile.imread(out / "a_mask.tif").shape == (32, 32)

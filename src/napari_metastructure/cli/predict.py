@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
-from napari_metastructure.errors import InputError
 from napari_metastructure.networks.prediction import (
     FileRefused,
     FileWritten,
@@ -23,8 +22,6 @@ from napari_metastructure.training.control import Control, Stopped
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-
-    from napari_metastructure.networks.batch import Target
 
 BAD_FILES = 2
 """Exit code where some of the files could not be used."""
@@ -59,15 +56,17 @@ def predict(
     from rich.console import Console
 
     from napari_metastructure.cli.errors import warnings_as_lines
+    from napari_metastructure.cli.outputs import output_stems
     from napari_metastructure.igtt.apply import load_model
     from napari_metastructure.images.files import list_images
-    from napari_metastructure.networks.batch import predict_files
+    from napari_metastructure.networks.batch import predict_files, targets_of
     from napari_metastructure.networks.device import resolve
 
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
         paths = list_images(images)
-    targets = _targets(paths, out, ome, not no_probability, overwrite)
+    stems = output_stems(paths)
+    targets = targets_of(paths, stems, out, ome=ome, probability=not no_probability, overwrite=overwrite)
     control = Control()
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     with stopping_on_interrupt(control):
@@ -80,23 +79,6 @@ def predict(
             raise typer.Exit(INTERRUPTED) from None
     if refused:
         raise typer.Exit(BAD_FILES)
-
-
-def _targets(paths: Sequence[Path], out: Path, ome: bool, probability: bool, overwrite: bool) -> list[Target]:
-    """Where the results go; refused where something is in the way."""
-    from napari_metastructure.cli.outputs import output_stems
-    from napari_metastructure.networks.batch import Target
-
-    targets = [Target(out, stem, ome, probability) for stem in output_stems(paths)]
-    files = [file for target in targets for file in target.files]
-    inputs = {path.resolve() for path in paths}
-    for file in files:
-        if file.resolve() in inputs:
-            raise InputError(f"{file} is an input and would be written over; choose another --out.")
-    there = [file for file in files if file.exists()]
-    if there and not overwrite:
-        raise InputError(f"{there[0]} is there already; choose another --out, or replace it with --overwrite.")
-    return targets
 
 
 def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console) -> int:

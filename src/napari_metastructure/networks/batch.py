@@ -59,6 +59,44 @@ class Target:
         return self.folder / f"{self.stem}_{kind}{'.ome.tif' if self.ome else '.tif'}"
 
 
+def targets_of(
+    paths: Sequence[Path],
+    stems: Sequence[str],
+    folder: Path,
+    *,
+    ome: bool = False,
+    probability: bool = True,
+    overwrite: bool = False,
+) -> list[Target]:
+    """Where the results of image files go.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The images; never written over.
+    stems : sequence of str
+        What the results of each are called, no two alike.
+    folder : Path
+    ome, probability, overwrite : bool
+        OME-TIFF in place of ImageJ TIFF; with probabilities; replace results that are there.
+
+    Raises
+    ------
+    InputError
+        Naming the file that is in the way.
+    """
+    targets = [Target(folder, stem, ome, probability) for stem in stems]
+    files = [file for target in targets for file in target.files]
+    inputs = {path.resolve() for path in paths}
+    for file in files:
+        if file.resolve() in inputs:
+            raise InputError(f"{file} is an input and would be written over; choose another folder for the results.")
+    there = [file for file in files if file.exists()]
+    if there and not overwrite:
+        raise InputError(f"{there[0]} is there already; choose another folder for the results, or ask to overwrite.")
+    return targets
+
+
 def predict_planes(
     model: Model,
     planes: Iterable[Plane],

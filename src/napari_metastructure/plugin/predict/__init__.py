@@ -1,0 +1,1 @@
+"""The Predict widget: a saved model on layers or on a folder of images."""
