@@ -55,7 +55,7 @@ def smooth_ones(size: tuple[int, int], kernel: Kernel, bandwidth: tuple[float, f
     radius = [n // 2 for n in weights(kernel, bandwidth).shape]
     places = [_distinct(n, r) for n, r in zip(size, radius, strict=True)]
     small = np.ones([int(p[-1]) + 1 for p in places], dtype=bool)
-    return smooth(small, kernel, bandwidth)[places[0]][:, places[1]]
+    return smooth(small, kernel, bandwidth)[:, places[1]][places[0]]
 
 
 def reach_of(kernel: Kernel, bandwidth: tuple[float, float]) -> float:

@@ -1,7 +1,7 @@
 """Convolution by Fourier transform, tile by tile.
 
 The time hardly grows with the kernel, and the memory besides the result does not grow with the image. It does with the
-kernel: about 300 MB up to a radius of 1000 pixels, 1.3 GB at 2000.
+kernel: 0.4 GB at a radius of 1000 pixels, 1.2 GB at 2000, twice that in float64.
 """
 
 from __future__ import annotations
