@@ -9,9 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLineEdit, QWidget
-from superqt import QLargeIntSpinBox
+from superqt import QLabeledDoubleSlider, QLargeIntSpinBox
 
 from napari_metastructure.errors import InputError
 
@@ -73,7 +73,7 @@ def make_editor(name: str, field: FieldInfo) -> Editor:
         box = QCheckBox()
         return Editor(box, box.isChecked, lambda v: box.setChecked(bool(v)), box.toggled)
     if not optional and kind in (int, float):
-        return _number_editor(kind, *_bounds(field))
+        return _number_editor(kind, *bounds(field))
     return _text_editor(name, field)
 
 
@@ -88,6 +88,30 @@ def choice_editor(options: Iterable[Any]) -> Editor:
         box.setCurrentIndex(box.findData(value))
 
     return Editor(box, box.currentData, choose, box.currentIndexChanged)
+
+
+def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
+    """A slider with its number beside it."""
+    slider: Any = QLabeledDoubleSlider(Qt.Orientation.Horizontal)  # its types say int
+    slider.setRange(low, high)
+    slider.setDecimals(decimals)
+    slider.setSingleStep((high - low) / 100)
+    slider.setPageStep((high - low) / 10)
+    return rounding_editor(slider, decimals)
+
+
+def rounding_editor(widget: Any, decimals: int) -> Editor:
+    """An editor that shows few digits: a value that was set comes back as it is, whatever the widget makes of it."""
+    given = [float(widget.value())] * 2  # what was set, and where that put the widget
+
+    def get() -> float:
+        return given[0] if widget.value() == given[1] else round(float(widget.value()), decimals)
+
+    def put(value: Any) -> None:
+        widget.setValue(float(value))
+        given[:] = float(value), float(widget.value())
+
+    return Editor(widget, get, put, widget.valueChanged)
 
 
 def _number_editor(kind: type, low: float | None, high: float | None) -> Editor:
@@ -137,7 +161,7 @@ def tooltip(text: str | None) -> str:
     return f"<qt>{text}</qt>" if text else ""
 
 
-def _bounds(field: FieldInfo) -> tuple[float | None, float | None]:
+def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
     """Lowest and highest value allowed; of open bounds the next whole number (or just inside) counts."""
     low = high = None
     whole = _without_none(field.annotation)[0] is int

@@ -1,0 +1,322 @@
+"""The label noise widget as a whole: wrong input, scripts, how it looks, how it closes."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QProgressBar,
+    QScrollBar,
+    QTableView,
+    QWidget,
+)
+
+from napari_metastructure.labels.recipes import RECIPES, Flip, FlipByMatrix, Random, Sample
+from napari_metastructure.plugin.noise import draw as draw_module
+from napari_metastructure.plugin.noise import stack as stack_module
+from napari_metastructure.plugin.noise.widget import NoiseWidget
+from napari_metastructure.plugin.placement import ORIGIN
+
+
+def three(mask):
+    labels = mask.copy()
+    labels[:8] = 2
+    return labels
+
+
+# ---- wrong input is a sentence below the dials, and the next right one works -------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "reading", "recipe", "why"),
+    [
+        (three, "foreground", Flip(), "Layer 'cells': 2 different labels besides 0 are not foreground"),
+        (lambda mask: -mask.astype(int), "classes", Flip(), "Layer 'cells': the label -1 is negative"),
+        (lambda mask: np.zeros_like(mask), "foreground", Flip(), "needs two classes"),
+        (lambda mask: np.arange(2304).reshape(48, 48), "classes", Flip(), "look like instance numbers"),
+        (three, "classes", Flip(per_class={0: 0.1, 7: 0.2}), "names class 7, which is absent"),
+        (three, "classes", FlipByMatrix(), "does not fit the classes 0, 1 and 2"),
+        (three, "classes", Random(), "One probability is for two classes"),
+        (lambda mask: mask, "classes", Random(per_class={0: 0.5, 1: 0.25, 2: 0.25}), "names class 2, which is absent"),
+    ],
+)
+def test_wrong_input(open_noise, settle, mask, labels, reading, recipe, why):
+    _viewer, layer, widget = open_noise(labels(mask), reading)
+    widget.set_recipe(recipe)
+    settle(widget)
+    assert why in widget.problem.text()
+    assert widget.problem.isVisibleTo(widget)
+    assert "\n" not in widget.problem.text()
+    assert widget.preview.layer is None or not widget.preview.layer.visible
+    assert widget.matrix.transition is None
+    assert widget.verdict.text() == widget.left.text() == ""
+    layer.data = mask
+    widget.reading.set("foreground")
+    widget.set_recipe(Flip(fraction=0.1))
+    settle(widget)
+    assert widget.problem.text() == ""
+    assert not widget.problem.isVisibleTo(widget)
+    assert widget.preview.layer.visible
+    assert widget.matrix.transition is not None
+
+
+def test_labels_that_say_nothing(open_noise, mask):
+    _viewer, _layer, widget = open_noise(np.full_like(mask, 255), metadata={ORIGIN: {}})
+    assert "every pixel is 255, unlabelled" in widget.problem.text()
+
+
+def test_a_row_that_does_not_add_up_and_does_again(open_noise, settle, mask):
+    _viewer, _layer, widget = open_noise(mask)
+    widget.set_recipe(FlipByMatrix())
+    settle(widget)
+    table = widget.form.dials["matrix"].table
+    table.numbers.setData(table.model().index(1, 1), 0.9)
+    settle(widget)
+    assert "Row 2 of the noise transition matrix must add up to 1, not 1.35" in widget.problem.text()
+    assert not widget.preview.layer.visible
+    assert widget.recipe() is None
+    table.numbers.setData(table.model().index(1, 0), 0.1)
+    settle(widget)
+    assert widget.problem.text() == ""
+    assert widget.preview.layer.visible
+
+
+def test_the_classes_show_the_way_out_of_a_wrong_recipe(open_noise, settle, mask):
+    """With no source there are no classes, and the table by class is empty."""
+    viewer, _layer, widget = open_noise()
+    widget.form.dials["flip"].by_class.setChecked(True)
+    settle(widget)
+    viewer.add_labels(mask)
+    settle(widget)
+    assert widget.form.recipe().per_class == {0: 0.45, 1: 0.45}
+    assert widget.problem.text() == ""
+
+
+def test_numbers_by_class_that_do_not_fit_can_be_fitted(open_noise, settle, mask):
+    _viewer, _layer, widget = open_noise(mask)
+    widget.set_recipe(Flip(per_class={0: 0.1, 7: 0.2}))
+    settle(widget)
+    widget.form.dials["flip"].fit.click()
+    settle(widget)
+    assert widget.problem.text() == ""
+    assert widget.form.recipe().per_class == {0: 0.1, 1: 0.45}
+
+
+def test_an_error_of_another_kind_leaves_the_widget_alive(open_noise, settle, monkeypatch, mask):
+    _viewer, _layer, widget = open_noise(mask)
+    with monkeypatch.context() as patch:
+        patch.setattr(draw_module, "apply_to_plane", lambda *a, **k: 1 / 0)
+        widget.set_seed(1)
+        settle(widget)
+        assert "ZeroDivisionError" in widget.problem.text()
+        assert not widget.preview.layer.visible
+    widget.set_seed(2)
+    settle(widget)
+    assert widget.problem.text() == ""
+
+
+# ---- scripts -----------------------------------------------------------------------------------------------
+
+
+def test_scripts_are_told_what_was_drawn(open_noise, settle, qtbot, mask):
+    _viewer, _layer, widget = open_noise(mask)
+    with qtbot.waitSignal(widget.previewed, timeout=20_000) as told:
+        assert widget.set_recipe(Sample(keep=0.2))
+    drawn = told.args[0]
+    assert drawn.order.recipe == Sample(keep=0.2) == widget.recipe()
+    assert drawn.classes == (0, 1)
+    np.testing.assert_array_equal(drawn.noisy, widget.preview.layer.data)
+    np.testing.assert_array_equal(drawn.clean, mask)
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (lambda widget: widget.set_source(None), "not among the Labels layers"),
+        (lambda widget: widget.set_source(widget.viewer.layers["image"]), "not among the Labels layers"),
+        (lambda widget: widget.set_source(widget.viewer.layers["cells"], "instances"), "no reading 'instances'"),
+        (lambda widget: widget.set_recipe("flip"), "'flip' is no recipe"),
+        (lambda widget: widget.set_seed(-1), "seed must be a whole number from 0"),
+        (lambda widget: widget.set_seed(0.5), "seed must be a whole number from 0"),
+    ],
+)
+def test_scripts_are_refused_in_a_sentence(open_noise, said, mask, call, why):
+    viewer, layer, widget = open_noise(mask)
+    viewer.add_image(np.eye(8), name="image")
+    assert call(widget) is False
+    assert why in said()[-1]
+    assert widget.sources.chosen() is layer
+    assert widget.recipe() == Flip()
+
+
+# ---- how it looks ------------------------------------------------------------------------------------------
+
+
+def test_it_is_narrow_and_scrolls(open_noise, settle, stack):
+    stack[0, 0] = np.arange(48) % 12
+    _viewer, _layer, widget = open_noise(stack, "classes", window=True, show=True)
+    assert widget.minimumSizeHint().width() <= 360
+    assert widget.minimumSizeHint().height() < 300
+    for kind in RECIPES:
+        widget.form.box.setCurrentIndex(widget.form.box.findData(kind))
+        if widget.form.dials[kind].by_class is not None:
+            widget.form.dials[kind].by_class.setChecked(True)
+        settle(widget)
+        content = widget.form.parentWidget()
+        assert content.minimumSizeHint().width() <= 360, kind
+        assert content.width() <= widget.width(), kind
+
+
+def test_every_control_has_a_tip(open_noise, settle, mask):
+    _viewer, _layer, widget = open_noise(mask)
+    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QProgressBar, QTableView)
+    for part in widget.findChildren(QWidget):
+        if not isinstance(part, kinds) or isinstance(part, QScrollBar):
+            continue
+        whole = part.parentWidget()
+        while not isinstance(whole, (*kinds, NoiseWidget)):
+            whole = whole.parentWidget()
+        if whole is widget:  # else it is the inner part of a control
+            assert part.toolTip(), (type(part), getattr(part, "text", str)())
+
+
+def test_the_seed_is_grey_where_nothing_is_drawn_at_random(open_noise, settle, mask):
+    _viewer, _layer, widget = open_noise(mask)
+    assert widget.seed.isEnabled()
+    widget.form.box.setCurrentIndex(widget.form.box.findData("skeleton"))
+    settle(widget)
+    assert not widget.seed.isEnabled()
+    assert not widget.new_seed.isEnabled()
+
+
+def test_the_menu_opens_it(make_napari_viewer, settle, mask):
+    viewer = make_napari_viewer()
+    viewer.add_labels(mask)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-metastructure", "Label noise (RCL, PCL, RL)")
+    settle(widget)
+    assert isinstance(widget, NoiseWidget)
+    assert widget.preview.layer in viewer.layers
+
+
+def test_opening_does_not_import_torch():
+    code = """
+        import sys, time
+        import numpy as np
+        from napari.components import ViewerModel
+        from napari._qt.qt_event_loop import get_qapp
+        app = get_qapp()
+        from napari_metastructure.plugin.noise.widget import NoiseWidget
+        viewer = ViewerModel()
+        viewer.add_labels(np.eye(32, dtype=np.uint8))
+        widget = NoiseWidget(viewer)
+        for _ in range(2000):
+            app.processEvents()
+            time.sleep(0.01)
+            if widget.preview.layer is not None and not widget.busy:
+                break
+        assert widget.preview.layer is not None
+        assert "torch" not in sys.modules, "torch"
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+# ---- closing -----------------------------------------------------------------------------------------------
+
+
+def stir(viewer, layer, mask):
+    """All that a widget listens to."""
+    layer.name = "renamed"
+    layer.scale = (2, 2)
+    layer.data = mask.copy()
+    layer.data_setitem((np.array([1]), np.array([1])), 1)
+    layer.undo()
+    layer.visible = False
+    viewer.add_labels(mask)
+    viewer.add_labels(np.zeros((3, 8, 8), np.uint8))
+    viewer.dims.set_point(0, 1)
+    viewer.dims.ndisplay = 3
+    viewer.layers.remove(layer)
+
+
+def test_deleting_the_widget_takes_the_preview_along_and_frees_the_viewer(make_napari_viewer, settle, qtbot, mask):
+    viewer = make_napari_viewer()
+    layer = viewer.add_labels(mask.copy())
+    widget = NoiseWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    settle(widget)
+    assert len(viewer.layers) == 2
+    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+        viewer.window.remove_dock_widget(widget)
+        widget.deleteLater()
+    assert list(viewer.layers) == [layer]
+    stir(viewer, layer, mask)
+    qtbot.wait(50)
+    assert len(viewer.layers) == 2
+
+
+def test_deleting_it_undocked_and_at_work(make_napari_viewer, qtbot, monkeypatch, stack, mask):
+    """Of a widget nobody docked only Qt tells that it is gone; the threads then end by themselves."""
+    gate, looks = threading.Event(), []
+    draw = stack_module.apply_to_plane
+    monkeypatch.setattr(
+        stack_module, "apply_to_plane", lambda *a, **k: looks.append(1) or (gate.wait(20) and draw(*a, **k))
+    )
+    viewer = make_napari_viewer()
+    layer = viewer.add_labels(stack.copy())
+    widget = NoiseWidget(viewer)
+    qtbot.waitUntil(lambda: widget.preview.layer is not None, timeout=20_000)
+    assert widget.apply()
+    qtbot.waitUntil(lambda: len(looks) == 1, timeout=5000)
+    job = widget._job
+    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+        widget.deleteLater()
+    gate.set()
+    assert job.stop.is_set()
+    assert list(viewer.layers) == [layer]
+    qtbot.wait(100)
+    assert len(looks) == 1
+    assert list(viewer.layers) == [layer]
+
+
+def test_the_cross_of_the_dock_closes_it_and_it_can_come_back(make_napari_viewer, settle, qtbot, mask):
+    viewer = make_napari_viewer()
+    layer = viewer.add_labels(mask.copy())
+    widget = NoiseWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget)
+    settle(widget)
+    widget.set_seed(5)
+    dock.destroyOnClose()
+    assert list(viewer.layers) == [layer]
+    layer.data_setitem((np.array([1]), np.array([1])), 1)
+    viewer.add_labels(mask)
+    qtbot.wait(100)
+    assert len(viewer.layers) == 2
+    viewer.window.add_dock_widget(widget)
+    settle(widget)
+    assert widget.preview.layer in viewer.layers
+
+
+@pytest.mark.parametrize("working", [False, True])
+def test_closing_the_viewer(make_napari_viewer, settle, qtbot, monkeypatch, stack, working):
+    viewer = make_napari_viewer(show=True)
+    viewer.add_labels(stack)
+    widget = NoiseWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    settle(widget)
+    gate = threading.Event()
+    if working:
+        draw = stack_module.apply_to_plane
+        monkeypatch.setattr(stack_module, "apply_to_plane", lambda *a, **k: gate.wait(20) and draw(*a, **k))
+        assert widget.apply()
+    widget.set_seed(1)
+    viewer.close()
+    gate.set()
+    qtbot.wait(200)
