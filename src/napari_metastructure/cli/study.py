@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -158,26 +159,28 @@ def _run(sets: Splits, config: StudyConfig, out: Path) -> None:
         if last is None:
             raise RuntimeError("the study ended without a result")
         if last.results:
-            console.print(_table(last.results))
+            console.print(*_tables(last.results))
         console.print(last.reason, f"Tables and figure are in {out}.", soft_wrap=True, markup=False)
     if last.stopped:
         raise typer.Exit(INTERRUPTED)
 
 
-def _table(results: tuple[RunResult, ...]) -> Table:
-    """The lines of ``table.csv``."""
+def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:
+    """The lines of ``table.csv``, a table per network: test scores of the last epoch and, with hindsight, of the best."""
     from rich import box
     from rich.table import Table
 
     from napari_metastructure.training.study.results import table
 
-    shown = Table("network", "condition", box=box.SIMPLE)
-    score = "Dice" if results[0].classes == 2 else "mIoU"
-    for name in (f"test {score}", "std", "best epoch", "loss", "rank", "structure left", "runs"):
-        shown.add_column(name, justify="right")
-    for line in table(results):
-        numbers = (line[key] for key in ("test_mean", "test_std", "test_best", "loss_mean"))
-        rank = f"{line['rank']} of {line['classes']}"
-        cells = [f"{n:.3f}" for n in numbers] + [rank, f"{line['left']:.2f}", str(line["repeats"])]
-        shown.add_row(line["network"], line["condition"], *cells)
-    return shown
+    lines = table(results)
+    for network in dict.fromkeys(line["network"] for line in lines):
+        shown = Table(title=network, box=box.SIMPLE)
+        shown.add_column("condition", no_wrap=True)
+        for name in ("Dice" if results[0].classes == 2 else "mIoU", "std", "best", "loss", "rank", "left", "runs"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        for line in (line for line in lines if line["network"] == network):
+            numbers = (line[key] for key in ("test_mean", "test_std", "test_best", "loss_mean"))
+            rank = f"{line['rank']} of {line['classes']}"
+            cells = [f"{n:.3f}" for n in numbers] + [rank, f"{line['left']:.2f}", str(line["repeats"])]
+            shown.add_row(line["condition"], *cells)
+        yield shown
