@@ -12,15 +12,19 @@ State = Literal["idle", "running", "paused", "stopping"]
 
 
 class RunButtons(QWidget):
-    """Four buttons of which only the sensible ones can be pressed."""
+    """Four buttons of which only the sensible ones can be pressed; ``tip`` says what Run does."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        tip: str = "Segment the ticked layers without labels, in the background.",
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         tips = {
-            "Run": "Segment the ticked layers without labels, in the background.",
+            "Run": tip,
             "Pause": "Hold the run at its next batch; the device keeps its memory.",
             "Resume": "Let the paused run go on.",
             "Stop": "End the run at its next batch and keep what it has.",

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -75,8 +75,8 @@ class _Pump:
     it images and network, must be let go at the end.
     """
 
-    def __init__(self, job: Callable[[], Iterable[Event]], control: Control, mailbox: Mailbox, what: str) -> None:
-        self.job: Callable[[], Iterable[Event]] | None = job
+    def __init__(self, job: Callable[[], Iterable[Any]], control: Control, mailbox: Mailbox, what: str) -> None:
+        self.job: Callable[[], Iterable[Any]] | None = job
         self.control = control
         self.mailbox = mailbox
         self.what = what
@@ -144,7 +144,7 @@ class Runner(QObject):
         """True from `start` until `ended` was emitted."""
         return self._pump is not None
 
-    def start(self, job: Callable[[], Iterable[Event]], control: Control, what: str = "The run") -> None:
+    def start(self, job: Callable[[], Iterable[Any]], control: Control, what: str = "The run") -> None:
         """Run ``job()``, an iterable of events that heeds ``control``, in a background thread."""
         if self.running:
             raise RunFailed("A run is going on already; stop it first.")

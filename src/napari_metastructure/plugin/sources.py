@@ -90,16 +90,21 @@ class Source:
         InputError
             If a plane has NaN, is constant or too small; the message names it.
         """
-        from napari_metastructure.images import axes
         from napari_metastructure.images.checks import check_plane
+
+        for at, name in zip(np.ndindex(self.leading), self.names(), strict=True):
+            yield check_plane(self.plane(at), f"Layer {name!r}")
+
+    def plane(self, at: tuple[int, ...]) -> np.ndarray:
+        """The (Y, X) pixels at a place along the leading axes, unchecked; of RGB the luminance, as everywhere."""
+        pixels = np.asarray(full(self.layer)[at])
+        if not self.layer.rgb:
+            return pixels
+        from napari_metastructure.images import axes
         from napari_metastructure.images.image import Image
 
-        data = full(self.layer)
-        for at, name in zip(np.ndindex(self.leading), self.names(), strict=True):
-            plane = np.asarray(data[at])
-            if self.layer.rgb:  # reduced as everywhere in the package: to its luminance
-                (plane,) = axes.planes(Image(plane, "YXS", (1, 1, 1), ("pixel",) * 3, name))
-            yield check_plane(plane, f"Layer {name!r}")
+        (pixels,) = axes.planes(Image(pixels, "YXS", (1, 1, 1), ("pixel",) * 3, self.name))
+        return pixels
 
     def join(self, planes: Sequence[np.ndarray]) -> np.ndarray:
         """Put one array per plane back in place: ``([T, Z, ...], Y, X)``."""
