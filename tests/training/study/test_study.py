@@ -10,7 +10,7 @@ from PIL import Image
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import Dilate, Flip, Random, Sample, apply
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import BatchFinished, TrainEpoch
+from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainFinished
 from napari_metastructure.training.pairs import pairs_of
 from napari_metastructure.training.study import results as files
 from napari_metastructure.training.study.config import CONDITIONS, STUDIES, Condition, StudyConfig
@@ -117,6 +117,15 @@ def test_a_stopped_study_goes_on_where_it_was(discs, config, done, tmp_path):
     other = config.model_copy(update={"train": config.train.model_copy(update={"learning_rate": 0.1})})
     with pytest.raises(InputError, match="other settings"):
         list(study(pairs, other, folder=tmp_path))
+
+
+def test_a_study_stopped_while_labels_are_read_ends_well(discs, config):
+    control, pairs = Control(), pairs_of(*discs(4))
+    control.stop()
+    (event,) = study(pairs, config, control)
+    assert isinstance(event, StudyFinished) and event.stopped and event.results == ()
+    (event,) = train(pairs, config.train, control)
+    assert isinstance(event, TrainFinished) and event.stopped and event.model is None
 
 
 def test_several_classes(discs, small):

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import apply
-from napari_metastructure.training.control import Control
+from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Warned
 from napari_metastructure.training.pairs import Pair, split
 from napari_metastructure.training.runs import RunFolder
@@ -76,7 +76,11 @@ def study(
     )
     if not training or not held:
         raise InputError("A study needs images to train on and others to test on; give two images at least.")
-    values = label_values([*training, *held], control.checkpoint)
+    try:
+        values = label_values([*training, *held], control.checkpoint)
+    except Stopped:
+        yield StudyFinished(True, "Stopped by the user before the first run began.", ())
+        return
     classes, masks = check_values(values, config.train.classes), is_mask(values)
     clean = [clean_labels(pair, masks) for pair in training]
     held = [replace(pair, read_labels=_Clean(pair, masks)) for pair in held]
