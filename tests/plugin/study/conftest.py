@@ -1,0 +1,94 @@
+"""The study widget in real viewers, on discs, with trainings of a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_metastructure.labels.recipes import Random, Sample
+from napari_metastructure.training.config import TrainConfig
+from napari_metastructure.training.study.config import Condition, StudyConfig
+
+THREE = (
+    Condition(name="CL"),
+    Condition(name="kept", recipe=Sample(keep=0.3)),
+    Condition(name="RL", recipe=Random(probability=0.5)),
+)
+
+
+@pytest.fixture(scope="session")
+def conditions() -> tuple[Condition, ...]:
+    """CL, RCL and RL."""
+    return THREE
+
+
+@pytest.fixture(scope="session")
+def discs() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Makes an image with bright discs, and their mask of 0 and 255."""
+
+    def make(seed: int = 0, shape: tuple[int, int] = (64, 64)) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        mask = np.zeros(shape, bool)
+        for cy, cx in rng.uniform(8, 56, (4, 2)):
+            mask |= (y - cy) ** 2 + (x - cx) ** 2 < 60
+        return (rng.normal(100, 8, shape) + 60 * mask).astype(np.float32), mask.astype(np.uint8) * 255
+
+    return make
+
+
+@pytest.fixture
+def config() -> Callable[..., StudyConfig]:
+    """Settings of a study whose runs take a fraction of a second."""
+
+    def make(conditions=THREE, repeats=1, networks=("light-unet",), **training) -> StudyConfig:
+        small = {"epochs": 2, "steps_per_epoch": 6, "batch_size": 2, "base_channels": 4, "patch_size": 64}
+        train = TrainConfig(**{**small, "device": "cpu", "learning_rate": 2e-2, **training})
+        return StudyConfig(conditions=conditions, repeats=repeats, networks=networks, train=train)
+
+    return make
+
+
+@pytest.fixture
+def open_viewer(make_napari_viewer, discs) -> Callable[..., Any]:
+    """Opens a viewer with images (a, b, c, ...; pixels of 0.2 x 0.1 um) and their masks."""
+
+    def make(images=4, show=False):
+        viewer = make_napari_viewer(show=show)
+        for name, seed in zip("abcdef", range(images), strict=False):
+            image, mask = discs(seed)
+            where = {"scale": (0.2, 0.1), "units": ("um", "um")}
+            viewer.add_image(image, name=name, **where)
+            viewer.add_labels(mask, name=f"{name} mask", **where)
+        return viewer
+
+    return make
+
+
+@pytest.fixture
+def open_study(open_viewer, end, config) -> Iterator[Callable[..., Any]]:
+    """Opens such a viewer and the widget, ready to run."""
+    from napari_metastructure.plugin.study.widget import StudyWidget
+
+    made = []
+
+    def make(images=4, settings=None, show=False):
+        viewer = open_viewer(images, show)
+        widget = StudyWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="Noise study")
+        ready(widget, settings or config())
+        made.append(widget)
+        return viewer, widget
+
+    yield make
+    for widget in made:
+        end(widget)
+
+
+def ready(widget: Any, settings: StudyConfig) -> None:
+    """Show these settings."""
+    widget.settings.fill(settings)
+    widget.conditions.choose(settings.conditions)
