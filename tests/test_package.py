@@ -92,6 +92,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
         "iGTT (segment without labels)",
         "Train (U-Net, DeepLabv3+, HRNet)",
         "Meta-structure density",
+        "Noise study",
     ]
     assert [sample.key for sample in offered.sample_data] == ["er", "mitochondria", "nuclei", "figure_6"]
     assert {ext for writer in offered.writers for ext in writer.filename_extensions} == {
@@ -99,7 +100,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
         *(".ome.tif", ".ome.tiff"),
     }
     assert [item.command for item in offered.menus["napari/layers/segment"]] == [f"{NAME}.igtt", f"{NAME}.train"]
-    assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density"]
+    assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density", f"{NAME}.study"]
 
 
 def test_all_the_manifest_names_can_be_imported():
