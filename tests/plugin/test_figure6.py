@@ -6,8 +6,9 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_metastructure.labels.figure6 import circle, figure_6
+from napari_metastructure.plugin.density.settings import DensitySettings
 from napari_metastructure.plugin.density.widget import DensityWidget
-from napari_metastructure.plugin.figure6 import CELLS, STEP, figure_6_layers, find_figure, settings_of
+from napari_metastructure.plugin.figure6 import CELLS, STEP, figure_6_layers, find_figure
 from napari_metastructure.plugin.placement import ORIGIN
 
 
@@ -135,7 +136,7 @@ def test_a_second_click_opens_no_second_figure(viewer, widget, show, tuples):
     show()
     assert len(viewer.layers) == len(tuples)
     assert len(widget.picker.chosen()) == 3
-    assert widget.settings.settings() == settings_of(viewer.layers)
+    assert widget.settings.settings() == DensitySettings(bandwidth=figure_6().bandwidth, edges=True, one_scale=False)
     viewer.layers.remove("RL")
     show()  # a new one, for that one is not whole any more
     assert len(find_figure(viewer.layers)) == len(tuples)

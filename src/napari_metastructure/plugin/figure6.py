@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 
 from napari_metastructure import __version__
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin.density.maps import COLORMAP, MADE
+from napari_metastructure.plugin.density.drawing import COLORMAP, MADE
 from napari_metastructure.plugin.density.settings import DensitySettings
 from napari_metastructure.plugin.density.truth import origin_of
 from napari_metastructure.plugin.label_colors import UNLABELLED_COLOR, class_color, colormap
@@ -54,7 +54,7 @@ def figure_6_layers() -> list[LayerDataTuple]:
     return [
         *(_density(panel, column, figure, group) for column, panel in columns),
         *(_matrix(panel, column, group) for column, panel in columns),
-        *(_labels(panel, column, group) for column, panel in columns),
+        *(_labels(panel, column, figure, group) for column, panel in columns),
         _captions(figure, group),
     ]
 
@@ -72,17 +72,18 @@ def find_figure(layers: Iterable[Layer]) -> list[Layer]:
     return []
 
 
-def settings_of(layers: Iterable[Layer]) -> DensitySettings:
-    """The settings of a figure's densities, for the widget that goes on with them."""
-    made = [origin for layer in layers if (origin := origin_of(layer)).get("made") == MADE]
-    return DensitySettings(**(made[0]["settings"] if made else {}), one_scale=False)
+def settings_of(figure: Iterable[Layer]) -> DensitySettings:
+    """The settings a figure was made with, for the widget that goes on with it."""
+    made = next(origin_of(layer)["settings"] for layer in figure if origin_of(layer).get("cell"))
+    return DensitySettings(**made, one_scale=False)
 
 
-def _labels(panel: Panel, column: int, group: str) -> LayerDataTuple:
+def _labels(panel: Panel, column: int, figure: Figure6, group: str) -> LayerDataTuple:
     recipe = {"RCL": {"kind": "flip", "fraction": FLIP}, "RL": {"kind": "random", "probability": RANDOM}}.get(
         panel.name
     )
     made = {"source": "CL", "recipe": recipe, "seed": SEED} if recipe else {}
+    about = {"group": group, "cell": panel.name, "settings": _settings(figure)}
     colors = {0: (0.16, 0.16, 0.18, 1), 1: class_color(1), UNLABELLED: UNLABELLED_COLOR}
     return (
         panel.labels,
@@ -91,7 +92,7 @@ def _labels(panel: Panel, column: int, group: str) -> LayerDataTuple:
             "translate": (0, column * STEP),
             "opacity": 1.0,
             "colormap": colormap(colors, others="transparent"),
-            "metadata": {ORIGIN: {"version": __version__, **made, "group": group, "cell": panel.name}},
+            "metadata": {ORIGIN: {"version": __version__, **made, **about}},
         },
         "labels",
     )
@@ -120,8 +121,7 @@ def _matrix(panel: Panel, column: int, group: str) -> LayerDataTuple:
 
 def _density(panel: Panel, column: int, figure: Figure6, group: str) -> LayerDataTuple:
     values = panel.density
-    settings = DensitySettings(bandwidth=figure.bandwidth, edges=True).described()
-    about = {"source": panel.name, "class": 1, "plane": [], "settings": settings, "group": group}
+    about = {"source": panel.name, "class": 1, "plane": [], "settings": _settings(figure), "group": group}
     return (
         values,
         {
@@ -134,6 +134,10 @@ def _density(panel: Panel, column: int, figure: Figure6, group: str) -> LayerDat
         },
         "image",
     )
+
+
+def _settings(figure: Figure6) -> dict[str, Any]:
+    return DensitySettings(bandwidth=figure.bandwidth, edges=True).described()
 
 
 def _captions(figure: Figure6, group: str) -> LayerDataTuple:

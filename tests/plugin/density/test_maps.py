@@ -5,7 +5,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_metastructure.plugin.density.arrange import GAP
-from napari_metastructure.plugin.density.maps import Drawing, MapLayers
+from napari_metastructure.plugin.density.drawing import Drawing
+from napari_metastructure.plugin.density.maps import MapLayers
 from napari_metastructure.plugin.placement import ORIGIN
 from napari_metastructure.plugin.visible import visible_plane
 
@@ -28,7 +29,7 @@ def labels(viewer, name="a", shape=(20, 30), **where):
 
 def drawing(viewer, layer, top=1.0, label_class=1, several=False):
     values = np.linspace(0, top, 600, dtype=np.float32).reshape(20, 30)
-    return Drawing(visible_plane(viewer, layer), label_class, several, values, {"bandwidth": 8.0})
+    return Drawing(visible_plane(viewer, layer), label_class, several, values, {"bandwidth": 1.6}, (8.0, 16.0))
 
 
 def images(maps):
@@ -43,7 +44,8 @@ def test_a_map_lies_over_its_labels_and_says_how_it_was_made(viewer, maps):
     np.testing.assert_allclose(image.extent.world, layer.extent.world)
     assert [str(unit) for unit in image.units] == ["micrometer", "micrometer"]
     origin = image.metadata[ORIGIN]
-    assert (origin["source"], origin["class"], origin["settings"]) == ("a", 1, {"bandwidth": 8.0})
+    assert (origin["source"], origin["class"], origin["settings"]) == ("a", 1, {"bandwidth": 1.6})
+    assert origin["bandwidth in pixels"] == [8, 16]
     assert viewer.layers.selection.active is layer  # whoever paints goes on painting
 
 

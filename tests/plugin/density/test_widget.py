@@ -308,7 +308,7 @@ def test_a_noisy_layer_is_compared_with_its_source_by_itself(open_density, disc,
     viewer.layers.remove("a")
     settled(widget)
     assert widget.numbers[0].truth == "made" and widget.numbers[0].transition is None
-    assert "choose others above" in widget.table.text()
+    assert "choose true classes above" in widget.table.text()
 
 
 def test_true_classes_of_another_size_are_told(open_density, disc, settled):

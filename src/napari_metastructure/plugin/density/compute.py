@@ -43,10 +43,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Question:
-    """Densities of some planes, one way."""
+    """Densities of some planes, one way; and why other layers have nothing to ask about."""
 
     parts: tuple[Part, ...]
     settings: DensitySettings
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.layers import Labels, Shapes
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
+from napari_metastructure.plugin.column import heading, lay_out
 from napari_metastructure.plugin.density.plots import HistogramPlots, ProfilePlot
 from napari_metastructure.plugin.density.settings_panel import SettingsPanel
 from napari_metastructure.plugin.density.table import NumbersTable
@@ -56,39 +57,27 @@ class DensityLayout(QWidget):
         self.progress = QProgressBar()
         self.progress.setToolTip(tooltip("Slices done."))
 
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.setSpacing(6)
-        for part in (
-            _heading("Labels"),
-            self.picker,
-            _row(_label("True classes from", TRUTH_TIP), self.truth),
-            _heading("Density"),
-            self.settings,
-            self.status,
-            _heading("Histogram per true class"),
-            self.histograms,
-            _heading("What is left"),
-            self.table,
-            _heading("Profile"),
-            _row(self.lines, self.draw_button),
-            self.profiles,
-            _heading("Layers"),
-            _row(self.stack_button, self.stop_button, self.figure_button),
-            self.progress,
-        ):
-            column.addWidget(part)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(340)
+        lay_out(
+            self,
+            (
+                heading("Labels"),
+                self.picker,
+                _row(_label("True classes from", TRUTH_TIP), self.truth),
+                heading("Density"),
+                self.settings,
+                self.status,
+                heading("Histogram per true class"),
+                self.histograms,
+                heading("What is left"),
+                self.table,
+                heading("Profile"),
+                _row(self.lines, self.draw_button),
+                self.profiles,
+                heading("Layers"),
+                _row(self.stack_button, self.stop_button, self.figure_button),
+                self.progress,
+            ),
+        )
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as there is room for, within a small laptop's screen."""
@@ -98,12 +87,6 @@ class DensityLayout(QWidget):
 def is_labels(layer: Layer) -> bool:
     """Whether a layer is offered as labels."""
     return isinstance(layer, Labels)
-
-
-def _heading(text: str) -> QLabel:
-    label = QLabel(f"<b>{text}</b>")
-    label.setTextFormat(Qt.TextFormat.RichText)
-    return label
 
 
 def _label(text: str, tip: str) -> QLabel:

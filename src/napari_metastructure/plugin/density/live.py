@@ -11,26 +11,28 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.density.compute import Answer, Computer, Part, Question
+from napari_metastructure.plugin.density.ask import Asker
+from napari_metastructure.plugin.density.compute import Answer, Computer
+from napari_metastructure.plugin.density.drawing import Drawing
 from napari_metastructure.plugin.density.layout import DensityLayout, is_labels
 from napari_metastructure.plugin.density.line import holds, last_line, on_map, profile
-from napari_metastructure.plugin.density.maps import Drawing, MapLayers
+from napari_metastructure.plugin.density.maps import MapLayers
 from napari_metastructure.plugin.density.measure import Measured, measure
-from napari_metastructure.plugin.density.read import Pixels, Reader
-from napari_metastructure.plugin.density.scale import bandwidth_in_pixels, pixel_size, unit_symbol
+from napari_metastructure.plugin.density.read import Reader
+from napari_metastructure.plugin.density.scale import pixel_size, unit_symbol
 from napari_metastructure.plugin.density.settings import DensitySettings
-from napari_metastructure.plugin.density.truth import Truths, is_ours
 from napari_metastructure.plugin.density.watch import SHAPES, Watch
 from napari_metastructure.plugin.latest import Latest
-from napari_metastructure.plugin.visible import full, visible_plane
+from napari_metastructure.plugin.visible import full
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-    from napari_metastructure.plugin.visible import VisiblePlane
-
 log = logging.getLogger(__name__)
+
+PROBLEM = "#e5534b"
+"""Colour of a sentence about what is wrong."""
 
 
 class DensityLive(DensityLayout):
@@ -50,13 +52,12 @@ class DensityLive(DensityLayout):
         self.result = Measured()
         self.problem = ""
         self.used = DensitySettings()
-        self._truths = Truths(viewer)
         self._computer, self._reader = Computer(), Reader()
-        self._refused: list[str] = []
         self._reframe = False
         self._density, self._measure = Latest(self), Latest(self)
         self._soon, self._line_soon = _next_turn(self), _next_turn(self)
         self._watch = Watch(self._later)
+        self._asker = Asker(viewer, self._watch)
         self._line_watch = Watch(self._line_soon.start, SHAPES)
         self._connect()
         self._later()
@@ -70,7 +71,7 @@ class DensityLive(DensityLayout):
         """Show a sentence."""
         self.problem = text if problem else ""
         self.status.setText(text)
-        self.status.setStyleSheet("color: #ff8c42" if problem else "")
+        self.status.setStyleSheet(f"color: {PROBLEM}" if problem else "")
         self.status.setVisible(bool(text))
 
     # ---- question ----------------------------------------------------------------------------------------
@@ -81,58 +82,17 @@ class DensityLive(DensityLayout):
             self._soon.start()
 
     def _ask(self) -> None:
-        layers = self.picker.chosen()
-        truths = [self._truth_of(layer) for layer in layers]
-        self._watch.follow([*layers, *truths])
+        layers, truth = self.picker.chosen(), self.truth.chosen()
+        self._watch.follow([*layers, *(self._asker.truth_of(layer, truth) for layer in layers)])
         if layers:
-            self._fit_slider(layers[0])
+            (y, x), shape = pixel_size(layers[0]), full(layers[0]).shape
+            self.settings.bandwidth.fit(math.sqrt(y * x), unit_symbol(layers[0]), min(shape[-2:]))
         try:
-            settings = self.settings.settings()
+            question = self._asker.question(layers, truth, self.settings.settings())
         except InputError as error:
             self.say(str(error), problem=True)
             return
-        self._refused = []
-        asked = [self._part(layer, truth, layers[0], settings) for layer, truth in zip(layers, truths, strict=True)]
-        parts = tuple(part for part in asked if part is not None)
-        question = Question(parts, settings)
         self._density.ask(lambda: self._computer.answer(question))
-
-    def _truth_of(self, layer: Layer) -> Layer:
-        chosen = self.truth.chosen()
-        return self._truths.of(layer) if chosen is None else chosen
-
-    def _part(self, layer: Layer, truth: Layer, first: Layer, settings: DensitySettings) -> Part | None:
-        """What is asked of one layer; None if it has nothing on screen."""
-        try:
-            plane, pixels = self._visible(layer)
-            bandwidth = bandwidth_in_pixels(settings, layer, first)
-        except InputError as error:
-            self._refused.append(str(error))
-            return None
-        if truth is layer and self.truth.chosen() is None:
-            return Part(plane, pixels, bandwidth, None)
-        try:
-            return Part(plane, pixels, bandwidth, self._visible(truth)[1])
-        except InputError as error:
-            self._refused.append(str(error))
-            return Part(plane, pixels, bandwidth, None)
-
-    def _visible(self, layer: Layer) -> tuple[VisiblePlane, Pixels]:
-        """A layer's plane on screen, its pixels unread."""
-        plane = visible_plane(self.viewer, layer)
-        if plane is None:
-            if self.viewer.dims.ndisplay == 3:
-                raise InputError("Densities are of slices; switch the viewer back to 2D.")
-            raise InputError(
-                f"Layer {layer.name!r} has no slice here; move the sliders into it, with Y and X on screen."
-            )
-        stamp = self._watch.stamp(layer)
-        whole = self._watch.whole(layer)
-        return plane, Pixels(layer.name, full(layer), plane.at, is_ours(layer), (stamp, plane.at), whole)
-
-    def _fit_slider(self, layer: Layer) -> None:
-        (y, x), shape = pixel_size(layer), full(layer).shape
-        self.settings.bandwidth.fit(math.sqrt(y * x), unit_symbol(layer), min(shape[-2:]))
 
     # ---- answer ------------------------------------------------------------------------------------------
 
@@ -142,7 +102,7 @@ class DensityLive(DensityLayout):
         chosen = self.picker.chosen()  # by now
         about = settings.described()
         drawings = [
-            Drawing(part.part.plane, label, settings.several, values, about)
+            Drawing(part.part.plane, label, settings.several, values, about, part.part.bandwidth)
             for part in answer.parts
             for label, values in part.maps.items()
             if any(part.part.plane.layer is layer for layer in chosen)
@@ -168,7 +128,7 @@ class DensityLive(DensityLayout):
 
     def _tell(self, answer: Answer) -> None:
         """One sentence: the first of what is wrong, else why a map is empty."""
-        wrong = [*self._refused, *(part.problem for part in answer.parts if part.problem)]
+        wrong = [*answer.question.refused, *(part.problem for part in answer.parts if part.problem)]
         notes = [part.note for part in answer.parts if part.note]
         if wrong:
             self.say(wrong[0], problem=True)

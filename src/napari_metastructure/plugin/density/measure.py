@@ -12,8 +12,8 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.kernels import height, weights
 from napari_metastructure.plugin.density.compute import Answer, PartMaps, plane_maps
+from napari_metastructure.plugin.density.drawing import map_name
 from napari_metastructure.plugin.density.humps import BINS, Humps, humps
-from napari_metastructure.plugin.density.maps import map_name
 
 if TYPE_CHECKING:
     from napari_metastructure.labels.transition import TransitionMatrix

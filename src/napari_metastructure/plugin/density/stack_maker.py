@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qtpy.QtCore import QObject, Signal
 
 from napari_metastructure import __version__
-from napari_metastructure.plugin.density.maps import COLORMAP, MADE, map_name
+from napari_metastructure.plugin.density.drawing import COLORMAP, MADE, map_name
 from napari_metastructure.plugin.density.stacks import PlaneDone, Stack, StacksDone, stacks_job
 from napari_metastructure.plugin.placement import ORIGIN
 from napari_metastructure.plugin.runner import Runner
@@ -71,7 +71,14 @@ class StackMaker(QObject):
         settings = self._settings
         for stack, label, values in done.maps:
             low, high = (0.0, done.top) if settings.one_scale else (float(values.min()), float(values.max()))
-            origin = {"version": __version__, "made": f"{MADE} of a stack", "source": stack.name, "class": label}
+            origin = {
+                "version": __version__,
+                "made": f"{MADE} of a stack",
+                "source": stack.name,
+                "class": label,
+                "settings": settings.described(),
+                "bandwidth in pixels": list(stack.bandwidth),
+            }
             name = map_name(stack.name, label, settings.several)
             self.made.append(
                 self.viewer.add_image(
@@ -79,7 +86,7 @@ class StackMaker(QObject):
                     name=f"{name} (stack)" if values.ndim > 2 else f"{name} (kept)",
                     colormap=COLORMAP,
                     contrast_limits=(low, high if high > low else low + 1e-9),
-                    metadata={ORIGIN: {**origin, "settings": settings.described()}},
+                    metadata={ORIGIN: origin},
                     **stack.where,
                 )
             )

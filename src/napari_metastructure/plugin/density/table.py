@@ -58,7 +58,7 @@ def _row(numbers: Numbers) -> str:
     row = "".join(f"<td align='{side}'>{text}</td>" for text, side in cells)
     below = numbers.problem or numbers.verdict
     if not below:
-        below = "Its own true classes: choose others above to compare with."
+        below = "Its own truth; choose true classes above to compare with."
     return f"<tr>{row}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
 
 
