@@ -1,7 +1,9 @@
-"""Draw the documentation's picture of the widget from the running plugin, in the middle of a run.
+"""Draw the documentation's pictures of the widgets from the running plugin.
 
 xvfb-run -a -s "-screen 0 1440x900x24" python scripts/screenshot.py docs/images/widget.png
 ... python scripts/screenshot.py picture.png --images a.png b.png --epoch 3
+... python scripts/screenshot.py docs/images/noise.png --show noise
+... python scripts/screenshot.py docs/images/figure_6.png --show figure-6
 """
 
 from __future__ import annotations
@@ -9,40 +11,57 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import napari
 from demo import PLUGIN, WIDGET, open_demo
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 
+from napari_metastructure.images.files import read_image
+from napari_metastructure.labels.recipes import Flip
+from napari_metastructure.plugin import samples
 from napari_metastructure.training.events import EpochFinished, Event
 
 DELAY_MS = 4000
 """Time after the epoch until the picture is taken: steps of the next one are going on then."""
+SETTLE_MS = 1500
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
-    parser.add_argument("--images", type=Path, nargs="+", help="in place of the sample")
-    parser.add_argument("--epoch", type=int, default=2, help="take it when this epoch is done")
+    parser.add_argument("--show", choices=("igtt", "noise", "figure-6"), default="igtt")
+    parser.add_argument("--images", type=Path, nargs="+", help="igtt: in place of the sample")
+    parser.add_argument("--epoch", type=int, default=2, help="igtt: take it when this epoch is done")
     options = parser.parse_args()
     viewer = napari.Viewer()
     viewer.window.resize(1440, 860)
-    if options.images:
-        viewer.open([str(path) for path in options.images])
+    options.picture.parent.mkdir(parents=True, exist_ok=True)
+    if options.show == "igtt":
+        show_run(viewer, options.picture, options.images, options.epoch)
+    elif options.show == "noise":
+        show_noise(viewer, options.picture)
+    else:
+        show_figure_6(viewer, options.picture)
+    print(options.picture)
+    viewer.close()
+
+
+def show_run(viewer: napari.Viewer, picture: Path, images: list[Path] | None, epoch: int) -> None:
+    """Take the iGTT widget in the middle of a run."""
+    if images:
+        viewer.open([str(path) for path in images])
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     else:
         widget = open_demo(viewer)
     loop = QEventLoop()
 
     def take() -> None:
-        options.picture.parent.mkdir(parents=True, exist_ok=True)
-        viewer.screenshot(str(options.picture), canvas_only=False, flash=False)
-        print(options.picture)
+        shoot(viewer, picture)
         widget.stop()
 
     def heard(event: Event) -> None:
-        if isinstance(event, EpochFinished) and event.epoch == options.epoch:
+        if isinstance(event, EpochFinished) and event.epoch == epoch:
             QTimer.singleShot(DELAY_MS, take)
 
     widget.runner.told.connect(heard)
@@ -50,7 +69,50 @@ def main() -> None:
     if not widget.start():
         sys.exit("The run did not start; the message above says why.")
     loop.exec()
-    viewer.close()
+
+
+def show_noise(viewer: napari.Viewer, picture: Path) -> None:
+    """Take the label noise widget with its preview, and the density widget that follows it."""
+    (image, attributes, _) = samples.mitochondria()[0]
+    viewer.add_image(image, **attributes)
+    mask = read_image(Path(attributes["metadata"]["mask"])).data
+    labels = viewer.add_labels(
+        (mask > 0).astype(int), name="Mask", scale=attributes["scale"], units=attributes["units"]
+    )
+    _, noise = viewer.window.add_plugin_dock_widget(PLUGIN, "Label noise (RCL, PCL, RL)")
+    noise.set_source(labels)
+    noise.set_recipe(Flip(fraction=0.45))
+    wait(noise.previewed)
+    dock, density = viewer.window.add_plugin_dock_widget(PLUGIN, "Meta-structure density")
+    viewer.window._qt_window.splitDockWidget(noise.parent(), dock, Qt.Orientation.Horizontal)
+    density.choose([noise.preview.layer])
+    wait(density.measured)
+    viewer.reset_view()
+    shoot(viewer, picture)
+
+
+def show_figure_6(viewer: napari.Viewer, picture: Path) -> None:
+    """Take the paper's Figure 6, opened by the density widget's button."""
+    _, density = viewer.window.add_plugin_dock_widget(PLUGIN, "Meta-structure density")
+    density.show_figure_6()
+    wait(density.measured)
+    viewer.reset_view()  # the canvas has got narrower since
+    shoot(viewer, picture)
+
+
+def wait(signal: Any) -> None:
+    """Until a signal comes, and a moment for the window to be drawn."""
+    loop = QEventLoop()
+    signal.connect(loop.quit)
+    loop.exec()
+    signal.disconnect(loop.quit)
+    QTimer.singleShot(SETTLE_MS, loop.quit)
+    loop.exec()
+
+
+def shoot(viewer: napari.Viewer, picture: Path) -> None:
+    """Take the whole window."""
+    viewer.screenshot(str(picture), canvas_only=False, flash=False)
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def _run(sets: Splits, config: StudyConfig, out: Path) -> None:
 
 
 def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:
-    """The lines of ``table.csv``, a table per network: test scores of the last epoch and, with hindsight, of the best."""
+    """The lines of ``table.csv`` by network: scores of the last epoch and, with hindsight, of the best."""
     from rich import box
     from rich.table import Table
 
