@@ -144,7 +144,7 @@ def _captions(figure: Figure6, group: str) -> LayerDataTuple:
     side = len(figure.cl.labels)
     texts: list[tuple[float, float, str, str]] = []
     for row, name in enumerate(ROWS):
-        texts.append((row * STEP + side / 2, -0.36 * side, name, INK))
+        texts.append((row * STEP + side / 2, -0.4 * side, name, INK))
     for column, panel in enumerate(figure.panels):
         left = column * STEP
         texts.append((-0.08 * side, left + side / 2, TITLES[panel.name], INK))
@@ -152,7 +152,7 @@ def _captions(figure: Figure6, group: str) -> LayerDataTuple:
         for i, j in np.ndindex(2, 2):
             place = STEP + (i + 0.5) * side / 2, left + (j + 0.5) * side / 2
             texts.append((*place, f"{panel.matrix.matrix[i, j]:.2f}", ON_BLUE))
-    for corner in ((-0.2, -0.68), (1.03 + 2 * STEP / side, 1.03 + 2 * STEP / side)):
+    for corner in ((-0.2, -0.76), (1.03 + 2 * STEP / side, 1.03 + 2 * STEP / side)):
         texts.append((corner[0] * side, corner[1] * side, "", INK))  # the viewer shows points whole, but not their text
     places = np.array([text[:2] for text in texts])
     return (

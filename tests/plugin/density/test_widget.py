@@ -127,6 +127,24 @@ def test_a_bandwidth_in_the_unit_fits_pixels_that_are_not_square(open_density, d
     np.testing.assert_allclose(widget.images[0].scale, SCALE["scale"])
 
 
+def test_settings_given_at_once_fit_the_layer(make_napari_viewer, disc, counted, settled):
+    """Before the widget had a turn to look at it."""
+    viewer = make_napari_viewer()
+    layer = viewer.add_labels(disc(), **SCALE)
+    widget = DensityWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    assert widget.set(bandwidth=0.6, unit="layer")
+    settled(widget)
+    np.testing.assert_allclose(widget.images[0].data, counted(layer.data, 3, 6), atol=1e-7)
+
+
+def test_a_unit_that_there_is_not_is_refused(open_density, disc):
+    _viewer, widget = open_density(disc())
+    assert not widget.set(bandwidth=0.6, unit="layer")
+    assert "no unit but pixels" in widget.problem
+    assert widget.settings.settings().bandwidth == 8
+
+
 def test_another_scale_is_another_bandwidth(open_density, disc, counted, settled):
     viewer, widget = open_density(disc(), **SCALE)
     widget.set(bandwidth=0.6, unit="layer")

@@ -69,6 +69,10 @@ class BandwidthRow(QWidget):
         """What it is given in."""
         return self._unit
 
+    def offers(self, unit: Unit) -> bool:
+        """Whether the bandwidth can be given in this unit."""
+        return self.units.findData(unit) >= 0
+
     def set(self, value: float, unit: Unit | None = None) -> None:
         """Show a bandwidth; ``changed`` tells of it once, if it is another."""
         before = (self.value(), self.unit())

@@ -84,15 +84,19 @@ class DensityLive(DensityLayout):
     def _ask(self) -> None:
         layers, truth = self.picker.chosen(), self.truth.chosen()
         self._watch.follow([*layers, *(self._asker.truth_of(layer, truth) for layer in layers)])
-        if layers:
-            (y, x), shape = pixel_size(layers[0]), full(layers[0]).shape
-            self.settings.bandwidth.fit(math.sqrt(y * x), unit_symbol(layers[0]), min(shape[-2:]))
+        self._fit_slider()
         try:
             question = self._asker.question(layers, truth, self.settings.settings())
         except InputError as error:
             self.say(str(error), problem=True)
             return
         self._density.ask(lambda: self._computer.answer(question))
+
+    def _fit_slider(self) -> None:
+        """Offer bandwidths that fit the first layer, in pixels and in its unit."""
+        if layers := self.picker.chosen():
+            (y, x), shape = pixel_size(layers[0]), full(layers[0]).shape
+            self.settings.bandwidth.fit(math.sqrt(y * x), unit_symbol(layers[0]), min(shape[-2:]))
 
     # ---- answer ------------------------------------------------------------------------------------------
 

@@ -120,13 +120,11 @@ class ProfilePlot(QWidget):
 def _draw_humps(plot: pg.PlotWidget, humps: Humps) -> None:
     plot.clear()
     plot.setTitle(humps.name, size="8pt")
-    middle = (humps.edges[1:] + humps.edges[:-1]) / 2
-    width = middle[1] - middle[0] if len(middle) > 1 else 1.0
-    x = np.concatenate([[middle[0] - width], middle, [middle[-1] + width]])  # so that a hump at an end closes
     for label, shares, mean in zip(humps.classes, humps.shares, humps.means, strict=True):
         color = pg.mkColor(class_color(label))
         fill = pg.mkColor(color)
         fill.setAlpha(90)
-        y = np.concatenate([[0], shares / shares.max(), [0]])
-        plot.plot(x, y, pen=pg.mkPen(color, width=2), fillLevel=0, brush=fill)
+        plot.plot(
+            humps.edges, shares / shares.max(), stepMode="center", pen=pg.mkPen(color, width=2), fillLevel=0, brush=fill
+        )
         plot.addItem(pg.InfiniteLine(mean, angle=90, pen=pg.mkPen(color, style=Qt.PenStyle.DashLine)))

@@ -40,12 +40,12 @@ class NumbersTable(QLabel):
         if not self.shown:
             self.setText("No labels to compare yet.")
             return
-        head = "".join(f"<td align='{side}'><b>{text}</b></td>" for text, side in HEAD)
+        head = "".join(f"<td width='{width}%' align='{side}'><b>{text}</b></td>" for text, side, width in HEAD)
         rows = "".join(map(_row, self.shown))
         self.setText(f"<table width='100%' cellspacing='0' cellpadding='2'><tr>{head}</tr>{rows}</table>")
 
 
-HEAD = (("Layer", "left"), ("Left", "right"), ("Distance", "right"), ("Rank", "right"))
+HEAD = (("Layer", "left", 46), ("Left", "right", 16), ("Distance", "right", 20), ("Rank", "right", 18))
 
 
 def _row(numbers: Numbers) -> str:

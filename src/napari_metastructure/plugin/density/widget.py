@@ -80,8 +80,12 @@ class DensityWidget(DensityLive):
         """Change settings, those of `DensitySettings`: ``set(bandwidth=12, kernel="gaussian")``."""
 
         def fill() -> None:
+            self._fit_slider()  # the layers may have been ticked just now
             before = self.settings.settings()
-            self.settings.fill(before.changed(**settings))
+            after = before.changed(**settings)
+            if not self.settings.bandwidth.offers(after.unit):
+                raise InputError("The ticked layers have no unit but pixels; give the bandwidth in pixels.")
+            self.settings.fill(after)
             for name in [name for name in settings if settings[name] != getattr(before, name)]:
                 self._on_setting(name)
 
