@@ -91,6 +91,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
     assert [widget.display_name for widget in offered.widgets] == [
         "iGTT (segment without labels)",
         "Train (U-Net, DeepLabv3+, HRNet)",
+        "Predict (apply a saved model)",
         "Meta-structure density",
         "Noise study",
     ]
@@ -99,7 +100,8 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
         *(".tif", ".tiff"),
         *(".ome.tif", ".ome.tiff"),
     }
-    assert [item.command for item in offered.menus["napari/layers/segment"]] == [f"{NAME}.igtt", f"{NAME}.train"]
+    segment = [f"{NAME}.{name}" for name in ("igtt", "train", "predict")]
+    assert [item.command for item in offered.menus["napari/layers/segment"]] == segment
     assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density", f"{NAME}.study"]
 
 
