@@ -33,7 +33,6 @@ def going(qtbot):
 def test_layers_become_curves_and_a_table(open_study, config, run):
     _viewer, widget = open_study(settings=config(repeats=2))
     drawn = []
-    score = widget.curves.curves
     widget.runner.told.connect(
         lambda event: isinstance(event, TrainEpoch) and drawn.append(_points(widget.curves.curves[widget._going[0]][0]))
     )

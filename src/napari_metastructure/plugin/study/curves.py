@@ -40,7 +40,6 @@ class StudyCurves(QWidget):
         self.loss = make_plot("Training loss", f"Mean loss of each epoch, on the labels trained on. {HOW}", 130)
         self.curves: dict[Key, tuple[_Curve, _Curve]] = {}
         self._hidden: set[Key] = set()
-        self.score.setLabel("bottom", "")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -127,7 +126,7 @@ class _Curve:
 
     def show(self, done: Sequence[Sequence[float]], going: Sequence[float]) -> None:
         """Draw runs that are done, and one at work; a run that is the first is drawn as thick as a mean."""
-        first, self.alone = not done, not done
+        first = not done
         values = _common([going] if first and len(going) else done)
         mean = values.mean(0)
         spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros_like(mean)

@@ -8,7 +8,6 @@ from html import escape
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QBrush
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_metastructure.plugin.form import tooltip
@@ -179,7 +178,6 @@ class StudyTable(QTableWidget):
             item.setText(text)
             if tip is not None:
                 item.setToolTip(tooltip(tip))
-            item.setForeground(QBrush())
         self.viewport().update()  # a blocked model tells nobody
 
     def _on_ticked(self, item: Any) -> None:
