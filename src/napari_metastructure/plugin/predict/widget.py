@@ -14,7 +14,6 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QWidget
 from superqt.utils import create_worker
 
-from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.networks.prediction import (
     FileRefused,
@@ -23,10 +22,9 @@ from napari_metastructure.networks.prediction import (
     PredictionProgress,
     PredictionStarted,
 )
-from napari_metastructure.plugin.label_colors import class_colormap
-from napari_metastructure.plugin.placement import ORIGIN
 from napari_metastructure.plugin.predict.job import LayerPredicted, Told, folder_job, layers_job
 from napari_metastructure.plugin.predict.layout import PredictLayout
+from napari_metastructure.plugin.predict.results import add_layers, summary
 from napari_metastructure.plugin.runner import Runner
 from napari_metastructure.plugin.warm_up import warm_up
 from napari_metastructure.training.control import Control
@@ -172,7 +170,7 @@ class PredictWidget(PredictLayout):
                 if self.cancel_button.isEnabled():
                     self.progress.show_done(event)
             case LayerPredicted():
-                self._add(event)
+                self.made += add_layers(self.viewer, event)
             case FileWritten():
                 self.written += event.written
                 for note in event.notes:
@@ -185,21 +183,6 @@ class PredictWidget(PredictLayout):
             case PredictionFinished():
                 self.result = event
 
-    def _add(self, event: LayerPredicted) -> None:
-        """The result of a layer becomes layers over it."""
-        source, where = event.layered.source, event.layered.placement()
-        origin = {"version": __version__, "source": source.name, "model": event.model, "classes": event.classes}
-        more: dict[str, Any] = {"metadata": {ORIGIN: origin}, "visible": source.layer.visible, **where}
-        if event.probability is not None:
-            name = f"{source.name} probability"
-            self.made.append(
-                self.viewer.add_image(
-                    event.probability, name=name, contrast_limits=(0, 1), colormap="magma", **{**more, "visible": False}
-                )
-            )
-        name, colors = f"{source.name} prediction", class_colormap(event.classes)
-        self.made.append(self.viewer.add_labels(event.labels, name=name, colormap=colors, opacity=0.6, **more))
-
     def _on_ended(self, failure: MetastructureError | None) -> None:
         self.failure = failure
         self._let_choose(True)
@@ -207,19 +190,8 @@ class PredictWidget(PredictLayout):
             show_error(str(failure))
             self.progress.end(str(failure))
         elif self.result is not None:
-            self.progress.end(self._summary(self.result))
+            self.progress.end(summary(self.result, len(self.made), self.written, self.refused))
         self.finished.emit()
-
-    def _summary(self, result: PredictionFinished) -> str:
-        """What came of it, in a sentence or two."""
-        done = len(self.written) or len(self.made)
-        what = "files were written" if self.written else "layers were made"
-        if result.stopped:
-            return f"Cancelled; {done} {what}." if done else "Cancelled."
-        images = "1 image" if result.images == 1 else f"{result.images} images"
-        where = f" into {self.written[0].parent}" if self.written else ""
-        bad = f" {len(self.refused)} could not be used: {self.refused[0]}" if self.refused else ""
-        return f"{images} predicted in {result.seconds:.1f} s{where}.{bad}"
 
     # ---- what happens around it ---------------------------------------------------------------------------
 
