@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 
 from napari_metastructure.labels.recipes import Flip, Random
 from napari_metastructure.plugin.density.widget import DensityWidget
@@ -9,15 +10,15 @@ from napari_metastructure.plugin.noise.widget import NoiseWidget
 
 
 @pytest.fixture
-def both(make_napari_viewer, disc, qtbot):
-    """A viewer with a disc, the noise widget and the density widget on its preview and the disc."""
+def both(request, qtbot):
+    """Label pixels, the noise widget, and the density widget on its preview and them; ``real`` in a window."""
 
-    def make(pixels):
-        viewer = make_napari_viewer()
+    def make(pixels, real=False):
+        viewer = request.getfixturevalue("make_napari_viewer")() if real else ViewerModel()
         source = viewer.add_labels(pixels, name="a")
         noise, density = NoiseWidget(viewer), DensityWidget(viewer)
         for widget in (noise, density):
-            viewer.window.add_dock_widget(widget)
+            viewer.window.add_dock_widget(widget) if real else qtbot.addWidget(widget)
         noise.set_recipe(Flip(fraction=0.1))
         noise.preview_on(True)
         settle(noise, density)
@@ -33,7 +34,7 @@ def both(make_napari_viewer, disc, qtbot):
 
 
 def test_the_dial_moves_the_density(both, disc, counted, qtbot):
-    viewer, noise, density = both(disc(64, 20))
+    viewer, noise, density = both(disc(64, 20), real=True)
     preview = noise.preview.layer
     image = viewer.layers["a noise preview density"]
     left = []

@@ -41,7 +41,7 @@ def test_it_shows_a_map_as_soon_as_it_is_opened(open_density, disc):
 
 
 def test_the_slider_moves_the_map(open_density, disc, counted, qtbot):
-    _viewer, widget = open_density(disc(), real=True)
+    _viewer, widget = open_density(disc())
     (image,) = widget.images
     with qtbot.waitSignal(widget.updated, timeout=10_000):
         widget.settings.bandwidth.slider.setValue(150)
@@ -81,7 +81,7 @@ def test_painting_is_seen_at_once(open_density, disc, counted, qtbot):
 
 def test_replaced_data_is_seen_at_once(open_density, disc, counted, qtbot):
     """As the noise widget's preview does it: one layer, its data replaced."""
-    viewer, widget = open_density(disc(), disc(), real=True)
+    viewer, widget = open_density(disc(), disc())
     other = noisy(disc(), 0.3)
     with qtbot.waitSignal(widget.updated, timeout=10_000):
         viewer.layers["b"].data = other
@@ -292,7 +292,7 @@ def test_histograms_are_those_of_numpy_by_true_class(open_density, disc, settled
 def test_two_humps_of_rcl_and_one_of_rl(open_density, disc, settled):
     clean = disc(128, 40)
     random = np.random.default_rng(1).integers(0, 2, clean.shape).astype(np.uint8)
-    viewer, widget = open_density(clean, noisy(clean, 0.4), random, real=True)
+    viewer, widget = open_density(clean, noisy(clean, 0.4), random)
     widget.choose_truth(viewer.layers["a"])
     widget.set(bandwidth=12, edges=True)
     settled(widget)
@@ -344,7 +344,7 @@ def test_true_classes_of_another_size_are_told(open_density, disc, settled):
 
 
 def test_the_profile_follows_the_line(open_density, disc, qtbot, settled):
-    viewer, widget = open_density(disc(), disc(radius=5), **SCALE, real=True)
+    viewer, widget = open_density(disc(), disc(radius=5), **SCALE)
     assert widget.curves == ()
     line = widget.draw_line()
     assert line.mode == "add_line" and viewer.layers.selection.active is line
@@ -484,7 +484,7 @@ def test_a_class_that_is_nowhere(open_density, disc, settled, qtbot, said):
 
 
 def test_in_3d_it_says_so_and_goes_on_in_2d(open_density, disc, settled):
-    viewer, widget = open_density(np.stack([disc()] * 2), real=True)
+    viewer, widget = open_density(np.stack([disc()] * 2))
     viewer.dims.ndisplay = 3
     settled(widget)
     assert "2D" in widget.problem
