@@ -117,6 +117,8 @@ def test_a_stopped_study_goes_on_where_it_was(discs, config, done, tmp_path):
     other = config.model_copy(update={"train": config.train.model_copy(update={"learning_rate": 0.1})})
     with pytest.raises(InputError, match="other settings"):
         list(study(pairs, other, folder=tmp_path))
+    with pytest.raises(InputError, match="other images"):
+        list(study(pairs[:-1], config, folder=tmp_path))
 
 
 def test_a_study_stopped_while_labels_are_read_ends_well(discs, config):

@@ -75,7 +75,10 @@ def study(
         split(pairs, config.test_fraction, config.train.seed) if test is None else (list(pairs), list(test))
     )
     if not training or not held:
-        raise InputError("A study needs images to train on and others to test on; give two images at least.")
+        raise InputError(
+            "A study needs images to train on and others to test on; give two images at least (the slices of a stack count "
+            "as one)."
+        )
     try:
         values = label_values([*training, *held], control.checkpoint)
     except Stopped:
@@ -88,12 +91,14 @@ def study(
         if condition.recipe is not None:
             condition.recipe.transition(classes)
     runs = config.runs()
-    found = _earlier(folder, config) if folder is not None else []
+    images = {"training": [p.name for p in training], "test": [p.name for p in held]}
+    found = _earlier(folder, config, images) if folder is not None else []
     writer = RunFolder(folder) if folder is not None else None
     yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
     if writer:
-        names, sources = [p.name for p in (*training, *held)], [f for p in (*training, *held) for f in p.files]
-        yield Saved(writer.write_description(config, config.train.device, names, list(dict.fromkeys(sources))))
+        sources = list(dict.fromkeys(f for p in (*training, *held) for f in p.files))
+        names = [*images["training"], *images["test"]]
+        yield Saved(writer.write_description(config, config.train.device, names, sources, {"images": images}))
     done = {(r.network, r.condition, r.seed) for r in found}
     for number, (network, condition, seed) in enumerate(runs, 1):
         if (network, condition.name, seed) in done:
@@ -171,13 +176,13 @@ def _noisy(condition: Condition, clean: Sequence[np.ndarray], classes: Sequence[
     return [apply(condition.recipe, y, seed, classes, first=k) for k, y in enumerate(clean)]
 
 
-def _earlier(folder: Path, config: StudyConfig) -> list[RunResult]:
+def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) -> list[RunResult]:
     """The runs that a study in this folder has finished.
 
     Raises
     ------
     InputError
-        If there is a study of other settings: their curves must not be mixed.
+        If there is a study of other settings or images: their curves must not be mixed.
     """
     found = files.read(folder)
     if not found:
@@ -185,13 +190,16 @@ def _earlier(folder: Path, config: StudyConfig) -> list[RunResult]:
     import yaml
 
     try:
-        then = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))["config"]
+        facts = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+        then, seen = facts["config"], facts["images"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
-        then = {}
+        then, seen = {}, {}
     now = json.loads(config.model_dump_json())
     asked = ("conditions", "networks", "repeats")  # more of these may be asked for later
     if {k: v for k, v in then.items() if k not in asked} != {k: v for k, v in now.items() if k not in asked}:
         raise InputError(f"{folder} holds a study with other settings; choose another folder.")
+    if seen != images:
+        raise InputError(f"{folder} holds a study of other images; choose another folder.")
     known = {c["name"]: c for c in then.get("conditions", [])}
     for condition in now["conditions"]:
         if known.get(condition["name"], condition) != condition:
