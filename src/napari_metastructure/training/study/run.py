@@ -76,8 +76,8 @@ def study(
     )
     if not training or not held:
         raise InputError(
-            "A study needs images to train on and others to test on; give two images at least (the slices of a stack count "
-            "as one)."
+            "A study needs images to train on and others to test on; give two images at least (the slices of a stack "
+            "count as one)."
         )
     try:
         values = label_values([*training, *held], control.checkpoint)
