@@ -115,7 +115,7 @@ def test_the_metadata_tell_how_it_was_made(open_noise, settle, applied, stack):
 
 
 def test_the_result_is_what_the_preview_showed_and_shows(open_noise, settle, applied, stack):
-    viewer, layer, widget = open_noise(stack, window=True)
+    viewer, layer, widget = open_noise(stack)
     viewer.dims.set_point(0, 2)
     settle(widget)
     shown = widget.preview.layer.data.copy()

@@ -22,7 +22,7 @@ def write(qtbot):
 
 @pytest.mark.parametrize("shown", [0, 2])
 def test_a_stack_is_changed_undone_and_redone(open_noise, settle, write, stack, shown):
-    viewer, layer, widget = open_noise(stack.copy(), window=True)
+    viewer, layer, widget = open_noise(stack.copy(), window=shown > 0)
     viewer.dims.set_point(0, shown)
     widget.set_recipe(Sample(keep=0.3))
     settle(widget)

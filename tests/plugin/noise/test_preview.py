@@ -200,7 +200,7 @@ def test_it_can_be_switched_off_and_on(open_noise, settle, mask):
 
 
 def test_who_removes_the_layer_switches_it_off(open_noise, settle, mask):
-    viewer, layer, widget = open_noise(mask, window=True)
+    viewer, layer, widget = open_noise(mask)
     viewer.layers.remove(widget.preview.layer)
     widget.set_seed(3)
     settle(widget)
@@ -280,13 +280,18 @@ def test_the_active_layer_is_the_first_source(qtbot, settle, mask):
 def test_colours_of_classes_and_of_unlabelled_pixels(open_noise, settle, mask):
     from matplotlib.colors import to_rgba
 
-    _viewer, layer, widget = open_noise(mask)
+    viewer, layer, widget = open_noise(mask)
     colors = widget.preview.layer.colormap.color_dict
     np.testing.assert_allclose(colors[1], to_rgba(class_color(1)), atol=1e-6)
     assert colors[255][3] > 0
     assert not np.allclose(colors[255][:3], colors[1][:3])
     assert colors[0][3] > 0.5  # over a source in sight, background hides what was foreground
     layer.visible = False
+    assert widget.preview.layer.colormap.color_dict[0][3] == 0
+    beneath = viewer.add_labels(mask)
+    viewer.layers.move(2, 0)
+    assert widget.preview.layer.colormap.color_dict[0][3] > 0.5
+    beneath.visible = False
     assert widget.preview.layer.colormap.color_dict[0][3] == 0
 
 

@@ -45,7 +45,8 @@ class ClassTable(QTableView):
         for header in (self.horizontalHeader(), self.verticalHeader()):
             header.setSectionsClickable(False)
             header.setHighlightSections(False)
-        self.horizontalHeader().setMinimumSectionSize(52)
+        self.horizontalHeader().setMinimumSectionSize(60)
+        self.horizontalHeader().setDefaultSectionSize(64)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.verticalHeader().setDefaultSectionSize(24)
         self.numbers.dataChanged.connect(lambda *_: self.changed.emit())
@@ -117,7 +118,7 @@ class _Numbers(QAbstractTableModel):
         """A number, in the middle of its cell; what stays as it is stands on its class's colour."""
         row, column = index.row(), index.column()
         if role == Role.DisplayRole:
-            return f"{self.array[row, column]:.{DECIMALS}g}"
+            return f"{self.array[row, column]:.3g}"
         if role == Role.EditRole:
             return float(self.array[row, column])
         if role == Role.TextAlignmentRole:

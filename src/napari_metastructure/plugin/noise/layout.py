@@ -64,7 +64,6 @@ class NoiseLayout(QWidget):
         self.new_seed = QPushButton("New seed")
         self.new_seed.setToolTip(tooltip("Draw the noise anew, from another seed."))
         self.problem = _text(f"color: {PROBLEM};")
-        self.problem.setVisible(False)
         self.previewing = QCheckBox("Preview on the slice in sight")
         self.previewing.setChecked(True)
         self.previewing.setToolTip(
@@ -142,6 +141,9 @@ class NoiseLayout(QWidget):
         outer.addWidget(scroll)
         self.setMinimumWidth(340)
         self.show_progress(None)
+        self.show_verdict("", "")
+        self.show_problem("")
+        self.say("")
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as there is room for, within a small laptop's screen."""
@@ -154,14 +156,16 @@ class NoiseLayout(QWidget):
 
     def say(self, text: str) -> None:
         """Say how applying went."""
-        self.status.setText(text)
-        self.status.setVisible(bool(text))
+        _show(self.status, text)
 
     def show_problem(self, text: str) -> None:
         """Say what is wrong with the dials or the source; nothing if all is well."""
-        if self.problem.text() != text:
-            self.problem.setText(text)
-        self.problem.setVisible(bool(text))
+        _show(self.problem, text)
+
+    def show_verdict(self, verdict: str, left: str) -> None:
+        """Say what the noise leaves to learn, and how much of the structure."""
+        _show(self.verdict, verdict)
+        _show(self.left, left)
 
     def show_progress(self, part: float | None) -> None:
         """How far applying is, 0 to 1; None while nothing is being applied."""
@@ -183,6 +187,12 @@ def _heading(text: str) -> QLabel:
     label = QLabel(f"<b>{text}</b>")
     label.setTextFormat(Qt.TextFormat.RichText)
     return label
+
+
+def _show(label: QLabel, text: str) -> None:
+    """Sentences, or no line at all."""
+    label.setText(text)
+    label.setVisible(bool(text))
 
 
 def _text(style: str = "") -> QLabel:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 NO_SOURCE = "There is no Labels layer to add noise to; open or paint one."
 
+NO_MATRIX = "None: nothing was drawn, see above."
+
 
 class NoiseLive(NoiseLayout):
     """The parts, with a preview that follows them; `NoiseWidget` applies the noise."""
@@ -98,7 +100,7 @@ class NoiseLive(NoiseLayout):
 
     def _no_preview(self, why: str) -> None:
         self.preview.forget()
-        self._show_strip(None)
+        self._show_strip(None, NO_MATRIX)
         self.show_problem(why)
 
     def _on_drawn(self, drawn: Drawn) -> None:
@@ -107,7 +109,7 @@ class NoiseLive(NoiseLayout):
             return
         self.show_problem(drawn.problem)
         if drawn.problem:
-            self._show_strip(None)
+            self._show_strip(None, NO_MATRIX)
             return
         if drawn.transition is not None:
             self._show_strip(drawn.transition)
@@ -115,19 +117,19 @@ class NoiseLive(NoiseLayout):
 
     def _on_measured(self, measured: Measured) -> None:
         self._show_strip(measured.transition)
+        verdict = left = ""
         if measured.verdict is not None:
             how = "" if measured.drawn.transition is not None else " Counted on this slice: PCL depends on the place."
-            self.verdict.setText(f"{measured.verdict.sentence}{how}")
+            verdict = f"{measured.verdict.sentence}{how}"
         if measured.left is not None:
-            self.left.setText(
-                f"Meta-structure left on this slice: {100 * measured.left:.0f} % (box of {measured.bandwidth:g} px)."
-            )
+            share, box = f"{100 * measured.left:.0f} %", f"box of {measured.bandwidth:g} px"
+            left = f"Meta-structure left on this slice: {share} ({box})."
+        self.show_verdict(verdict, left)
 
     def _show_strip(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
         self.matrix.show_matrix(transition, why_not)
         if transition is None:
-            self.verdict.setText("")
-            self.left.setText("")
+            self.show_verdict("", "")
 
     # ---- closing ---------------------------------------------------------------------------------------
 

@@ -83,7 +83,6 @@ class Preview(QObject):
         """Follow another source, or none; with none the layer goes."""
         self.forget()
         self.watch.follow(source)
-        self.view.follow(None if source is None else source.layer)
         if source is None:
             self.view.remove()
 

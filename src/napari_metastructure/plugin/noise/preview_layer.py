@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 OPACITY = 0.8
 GROUND = (0.07, 0.07, 0.08, 0.8)
-"""The background class over a source that can be seen: it must not look like the class beneath."""
+"""The background class over labels that can be seen: it must not look like the class beneath."""
+
+CHANGES_BENEATH = ("visible", "inserted", "removed", "moved", "reordered")
+"""Events of the list of layers, and of those in it, after which other labels may lie beneath."""
 
 
 class PreviewLayer:
@@ -37,21 +40,12 @@ class PreviewLayer:
     def __init__(self, viewer: napari.Viewer, closed: Callable[[], None]) -> None:
         self.viewer = viewer
         self.layer: Labels | None = None
-        self._source: Labels | None = None
         self._closed = closed
         self._classes: tuple[int, ...] = ()
         self._colors: tuple[Any, ...] = ()
         self._placed: tuple[Any, ...] = ()
         self._hidden = False
-        viewer.layers.events.removed.connect(self._on_removed)
-
-    def follow(self, source: Labels | None) -> None:
-        """Take on the colours that suit another source, or none."""
-        if self._source is not None:
-            self._source.events.visible.disconnect(self._use_colors)
-        self._source = source
-        if source is not None:
-            source.events.visible.connect(self._use_colors)
+        viewer.layers.events.connect(self._on_layers)
 
     def show(self, drawn: Drawn) -> None:
         """Put a plane on screen, in the layer there is or a new one."""
@@ -89,9 +83,8 @@ class PreviewLayer:
             self.viewer.layers.remove(layer)
 
     def release(self) -> None:
-        """Let go of viewer and source, and take the layer away."""
-        self.follow(None)
-        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        """Let go of the viewer, and take the layer away."""
+        self.viewer.layers.events.disconnect(self._on_layers)
         self.remove()
 
     def _add(self, layer: Labels) -> None:
@@ -106,24 +99,29 @@ class PreviewLayer:
         if source in layers and layers.index(self.layer) < layers.index(source):
             layers.move(layers.index(self.layer), layers.index(source) + 1)
 
-    def _use_colors(self, event: Any = None) -> None:
-        """The colours of the classes; over a source in sight the background has one too."""
-        if self.layer is None or self._source is None:
+    def _use_colors(self) -> None:
+        """The colours of the classes; over other labels in sight the background has one too."""
+        layers = self.viewer.layers
+        if self.layer is None or self.layer not in layers:
             return
-        colors = self._classes, bool(self._source.visible)
+        below = layers[: layers.index(self.layer)]
+        colors = self._classes, any(isinstance(layer, Labels) and layer.visible for layer in below)
         if colors != self._colors:
             self._colors = colors
             self.layer.colormap = preview_colormap(*colors)
 
-    def _on_removed(self, event: Any) -> None:
-        if self.layer is not None and event.value is self.layer:
+    def _on_layers(self, event: Any) -> None:
+        """Layers came, went or moved, or one of them said something."""
+        if event.type == "removed" and self.layer is not None and event.value is self.layer:
             self.layer = None
             self._closed()
+        elif event.type in CHANGES_BENEATH:
+            self._use_colors()
 
 
-def preview_colormap(classes: tuple[int, ...], over_source: bool) -> Any:
-    """The classes' colours; with the source beneath in sight, background and unlabelled cover it."""
-    if not over_source:
+def preview_colormap(classes: tuple[int, ...], over_labels: bool) -> Any:
+    """The classes' colours; with labels beneath in sight, background and unlabelled cover those."""
+    if not over_labels:
         return class_colormap(classes)
     colors = {label: class_color(label) for label in classes if label > 0}
     return colormap({0: GROUND, **colors, UNLABELLED: (*UNLABELLED_COLOR[:3], 0.9)}, others="transparent")
