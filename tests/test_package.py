@@ -93,6 +93,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
         "Train (U-Net, DeepLabv3+, HRNet)",
         "Predict (apply a saved model)",
         "Meta-structure density",
+        "Label noise (RCL, PCL, RL)",
         "Noise study",
     ]
     assert [sample.key for sample in offered.sample_data] == ["er", "mitochondria", "nuclei", "figure_6"]
@@ -102,6 +103,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
     }
     segment = [f"{NAME}.{name}" for name in ("igtt", "train", "predict")]
     assert [item.command for item in offered.menus["napari/layers/segment"]] == segment
+    assert [item.command for item in offered.menus["napari/layers/filter"]] == [f"{NAME}.noise"]
     assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density", f"{NAME}.study"]
 
 
