@@ -17,7 +17,7 @@ from napari_metastructure.networks.model import Model
 if TYPE_CHECKING:
     from napari_metastructure.networks.model import Checkpoint
 
-PIXELS = 2**22
+PIXELS = 2**21
 """Pixels looked at together: beside probability and image the search takes a gradient, and what these need."""
 
 _K = 29 * round(LEVELS / 30) + 1  # thresholds that `igtt.candidates.search` looks at unless told otherwise
@@ -129,17 +129,21 @@ class _Tally:
 
 def _steepness(image: np.ndarray, checkpoint: Checkpoint | None) -> Callable[[int, int], np.ndarray]:
     """Gives rows ``first`` to ``last`` of `igtt.edges.steepness` of a plane."""
-    gradient = np.empty(image.shape, np.float32)
+
+    def gradient(a: int, b: int) -> np.ndarray:
+        top = max(0, a - _HALO)
+        return ndi.gaussian_gradient_magnitude(image[top : b + _HALO], 1)[a - top : b - top]
+
+    whole = np.empty(image.shape, np.float32)
     for a, b in _blocks(image.shape):
         if checkpoint is not None:
             checkpoint()
-        top = max(0, a - _HALO)
-        gradient[a:b] = ndi.gaussian_gradient_magnitude(image[top : b + _HALO], 1)[a - top : b - top]
-    most = np.percentile(gradient, 99.5) or 1
+        whole[a:b] = gradient(a, b)
+    most = np.percentile(whole, 99.5, overwrite_input=True) or 1
+    del whole  # it is computed again below: a second is cheaper than a copy to sort
     grey = np.empty(image.shape, np.uint8)
     for a, b in _blocks(image.shape):
-        grey[a:b] = np.clip(gradient[a:b] / most * 255, 0, 255)
-    del gradient
+        grey[a:b] = np.clip(gradient(a, b) / most * 255, 0, 255)
     half = WINDOW // 2
 
     def rows(first: int, last: int) -> np.ndarray:
