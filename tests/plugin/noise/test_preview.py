@@ -148,6 +148,21 @@ def test_classes_are_those_of_the_whole_stack(open_noise, settle, stack):
     assert set(np.unique(widget.preview.layer.data)) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_an_edit_of_planes_out_of_sight_may_bring_a_class(open_noise, settle, stack, dimensions):
+    _viewer, layer, widget = open_noise(stack, "classes")
+    layer.n_edit_dimensions = dimensions
+    if dimensions == 3:  # a ball: the planes around the one that is painted on
+        layer.brush_size = 5
+        layer.paint((2, 24, 24), 2)
+        assert 2 not in layer.data[0]
+    else:
+        layer.data_setitem((np.array([3]), np.array([5]), np.array([5])), 2)
+    settle(widget)
+    assert set(np.unique(widget.preview.layer.data)) == {0, 1, 2}
+    np.testing.assert_array_equal(widget.preview.layer.data, expected(Flip(), layer.data, 0, 0))
+
+
 @pytest.mark.parametrize(
     ("factor", "dtype", "reading"),
     [(1, bool, "foreground"), (255, np.uint8, "foreground"), (7, np.int32, "foreground"), (1, np.int8, "classes")],
