@@ -71,11 +71,11 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
     from napari_metastructure.networks.bioimageio import write_package
 
     path, tile = Path(path), example(model)
-    ours = class_probabilities(model.network.cpu(), model.inputs_of(tile), model.use.patch, CPU)
-    content = to_onnx(model)
-    difference = _compare(run_onnx(content, model.inputs_of(tile)), ours)
     takes = f"normalised channels ({model.use.inputs})"
-    with replacing(path) as beside:
+    with replacing(path) as beside:  # first: where nothing can be written, nobody should wait for it
+        ours = class_probabilities(model.network.cpu(), model.inputs_of(tile), model.use.patch, CPU)
+        content = to_onnx(model)
+        difference = _compare(run_onnx(content, model.inputs_of(tile)), ours)
         if to == "onnx":
             beside.write_bytes(content)
         else:
