@@ -154,7 +154,7 @@ def test_an_edit_of_planes_out_of_sight_may_bring_a_class(open_noise, settle, st
     layer.n_edit_dimensions = dimensions
     if dimensions == 3:  # a ball: the planes around the one that is painted on
         layer.brush_size = 5
-        layer.paint((2, 24, 24), 2)
+        layer.paint((3, 24, 24), 2)
         assert 2 not in layer.data[0]
     else:
         layer.data_setitem((np.array([3]), np.array([5]), np.array([5])), 2)
