@@ -12,6 +12,7 @@ from skimage.filters import rank
 
 from napari_metastructure.igtt.candidates import LEVELS, Criterion, thresholds
 from napari_metastructure.igtt.edges import WINDOW
+from napari_metastructure.images.intensity import Polarity
 from napari_metastructure.networks.model import Model
 
 if TYPE_CHECKING:
@@ -34,10 +35,32 @@ def load_model(path: str | Path) -> Model:
         As `networks.model.Model.load`.
     """
     model = Model.load(path)
-    criterion = model.use.cut
+    criterion, objects = model.use.cut, model.use.objects
     if criterion != "half":
-        model.threshold = lambda p, image, checkpoint: threshold(p, image, criterion, checkpoint)
+
+        def cut(p: np.ndarray, image: np.ndarray, checkpoint: Checkpoint | None) -> float:
+            if criterion == "dmi":  # |det Q| is the same for a mask and its inverse, so the network may be either
+                turn_upright(p, image, objects)
+            return threshold(p, image, criterion, checkpoint)
+
+        model.threshold = cut
     return model
+
+
+def turn_upright(p: np.ndarray, image: np.ndarray, objects: Polarity) -> None:
+    """Turn a probability around, in place, if it falls where the image rises: as a run does with eq. (6).
+
+    Parameters
+    ----------
+    p : (Y, X) float32 array
+    image : (Y, X) float32 array
+    objects : {"bright", "dark"}
+        For dark objects: if it rises where the image rises.
+    """
+    mean = float(image.mean(dtype=np.float64))
+    covariance = sum(float(((image[a:b] - mean) * p[a:b]).sum(dtype=np.float64)) for a, b in _blocks(p.shape))
+    if (covariance > 0) if objects == "dark" else (covariance < 0):
+        np.subtract(1, p, out=p)
 
 
 def threshold(p: np.ndarray, image: np.ndarray, criterion: Criterion, checkpoint: Checkpoint | None = None) -> float:

@@ -156,9 +156,11 @@ def _readme(model: Model, takes_image: bool) -> str:
         f"the probability of label {use.classes[1]}" if len(use.classes) == 2 else
         f"the probabilities of labels {', '.join(map(str, use.classes))}"
     )  # fmt: skip
-    cut = {
-        "half": "above one half" if len(use.classes) == 2 else "the likeliest class",
-    }.get(use.cut, f"above a threshold that is searched for each image (iGTT's {use.cut} criterion)")
+    cut = "above one half" if len(use.classes) == 2 else "the likeliest class"
+    if use.cut != "half":
+        cut = f"above a threshold that is searched for each image (iGTT's {use.cut} criterion)"
+    if use.cut == "dmi":
+        cut += ", once a probability that falls where objects should be was turned around: DMI knows no sign"
     return f"""# {model.spec.architecture}
 
 {model}.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and menus and --help shall n
 
 Checkpoint = Callable[[], None]
 Threshold = Callable[[np.ndarray, np.ndarray, Checkpoint | None], float]
-"""Given the (Y, X) foreground probability and the image: where to cut it."""
+"""Given the (Y, X) foreground probability and the image: where to cut it. May turn it around, in place."""
 
 
 class Prediction(NamedTuple):

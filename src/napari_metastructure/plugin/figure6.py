@@ -28,7 +28,7 @@ STEP = 304
 """From one cell of the grid to the next, in pixels: a cell is 256 wide."""
 
 TITLES = {"CL": "CL: clean", "RCL": f"RCL: {FLIP:.0%} flipped", "RL": "RL: random"}
-ROWS = ("labels", "transition\nmatrix\n(true down,\nlabel across)", "density")
+ROWS = ("labels", "matrix\n(true down,\nnoisy across)", "density")
 INK, ON_BLUE = "#9a9a9a", "#ffffff"
 """Grey can be read on napari's dark canvas and on its light one."""
 

@@ -120,10 +120,10 @@ def _number_editor(kind: type, low: float | None, high: float | None) -> Editor:
         box.setRange(int(low if low is not None else -(2**31)), int(high if high is not None else 2**31))
         return Editor(box, lambda: int(box.value()), lambda v: box.setValue(int(v)), box.valueChanged)
     real = QDoubleSpinBox()
+    real.textFromValue = lambda v: f"{v:.6g}"  # type: ignore[method-assign]  # first: what follows writes the text
     real.setDecimals(6)  # learning rates
     real.setRange(low if low is not None else -1e9, high if high is not None else 1e9)
     real.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-    real.textFromValue = lambda v: f"{v:.6g}"  # type: ignore[method-assign]
     return Editor(real, real.value, lambda v: real.setValue(float(v)), real.valueChanged)
 
 

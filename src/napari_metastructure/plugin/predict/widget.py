@@ -12,7 +12,6 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QWidget
-from superqt.utils import create_worker
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.networks.prediction import (
@@ -26,7 +25,7 @@ from napari_metastructure.plugin.predict.job import LayerPredicted, Told, folder
 from napari_metastructure.plugin.predict.layout import PredictLayout
 from napari_metastructure.plugin.predict.results import add_layers, summary
 from napari_metastructure.plugin.runner import Runner
-from napari_metastructure.plugin.warm_up import warm_up
+from napari_metastructure.plugin.warm_up import warm_up_in_background
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import Warned
 
@@ -212,6 +211,4 @@ class PredictWidget(PredictLayout):
         super().showEvent(event)
         if not self._asked_devices:
             self._asked_devices = True
-            worker = create_worker(warm_up)
-            worker.returned.connect(self.settings.set_devices)
-            worker.start()
+            warm_up_in_background(self.settings.set_devices)
