@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_metastructure.igtt import apply as module
-from napari_metastructure.igtt.apply import load_model, threshold
+from napari_metastructure.igtt.apply import load_model, threshold, turn_upright
 from napari_metastructure.igtt.candidates import search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.edges import steepness
@@ -74,3 +74,27 @@ def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs):
     np.testing.assert_array_equal(labels, probability > cut)
     dice = 2 * (labels & truth[1]).sum() / (labels.sum() + truth[1].sum())
     assert dice > 0.8
+
+
+@pytest.mark.parametrize("pixels", [1, 2**22])
+@pytest.mark.parametrize("objects", ["bright", "dark"])
+def test_a_probability_that_falls_where_the_objects_are_is_turned_around(monkeypatch, pixels, objects):
+    monkeypatch.setattr(module, "PIXELS", pixels)
+    image, p = sample(3)
+    image = 1000 - image if objects == "dark" else image
+    for given in (p.copy(), 1 - p):
+        turn_upright(given, image, objects)
+        np.testing.assert_allclose(given, p, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_model_that_learned_the_inverse_is_used_as_its_run_used_it(tmp_path, seed):
+    """With the loss of eq. (6) the network may call the background foreground; the run turns that around."""
+    settings = {"base_channels": 4, "patch_size": 64, "epochs": 2, "steps_per_epoch": 20, "seed": seed, "device": "cpu"}
+    config = IGTTConfig.from_preset("paper", network="light-unet", objects="bright", **settings)
+    image, _ = sample(0, (64, 64))
+    *_, end = iterate([image], config, folder=tmp_path / "run")
+    labels, probability = load_model(tmp_path / "run").predict(image, "cpu")
+    assert 0.02 < end.masks[0].mean() < 0.98  # it says something at all
+    np.testing.assert_allclose(probability, end.probabilities[0], atol=2e-3)  # kept as half floats by the run
+    assert (labels == end.masks[0]).mean() > 0.9
