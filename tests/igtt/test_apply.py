@@ -89,10 +89,11 @@ def test_a_probability_that_falls_where_the_objects_are_is_turned_around(monkeyp
 
 
 @pytest.mark.parametrize("inverse", [False, True])
-def test_a_model_that_learned_the_inverse_is_used_as_its_run_used_it(tmp_path, inverse):
+@pytest.mark.parametrize("criterion", ["dmi", "correlation"])
+def test_a_model_that_learned_the_inverse_is_used_as_its_run_used_it(tmp_path, inverse, criterion):
     """With the loss of eq. (6) the network may call the background foreground; the run turns that around."""
     settings = {"base_channels": 4, "patch_size": 64, "epochs": 2, "steps_per_epoch": 20, "device": "cpu"}
-    config = IGTTConfig.from_preset("paper", network="light-unet", objects="bright", **settings)
+    config = IGTTConfig.from_preset("paper", network="light-unet", objects="bright", criterion=criterion, **settings)
     image, _ = sample(0, (64, 64))
     *_, end = iterate([image], config, folder=tmp_path / "run")
     model = load_model(tmp_path / "run")

@@ -35,11 +35,11 @@ def load_model(path: str | Path) -> Model:
         As `networks.model.Model.load`.
     """
     model = Model.load(path)
-    criterion, objects = model.use.cut, model.use.objects
+    criterion, objects, signed = model.use.cut, model.use.objects, model.use.signed
     if criterion != "half":
 
         def cut(p: np.ndarray, image: np.ndarray, checkpoint: Checkpoint | None) -> float:
-            if criterion == "dmi":  # |det Q| is the same for a mask and its inverse, so the network may be either
+            if not signed:  # |det Q| is the same for a mask and its inverse, so the network may be either
                 turn_upright(p, image, objects)
             return threshold(p, image, criterion, checkpoint)
 

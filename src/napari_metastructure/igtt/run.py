@@ -257,7 +257,7 @@ class Run:
     def _use(self) -> Use:
         """What applying the model to another image takes."""
         c = self.config
-        return Use(inputs=c.inputs, objects=self.objects, patch=self.patch, cut=c.criterion)
+        return Use(inputs=c.inputs, objects=self.objects, patch=self.patch, cut=c.criterion, signed=c.loss != "dmi_iou")
 
     def _finished(self, stopped: bool) -> Finished:
         epoch = self.journal.epoch

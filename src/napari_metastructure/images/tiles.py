@@ -1,8 +1,6 @@
-"""Cut large planes into overlapping tiles, and blend what was made of them."""
+"""Where the overlapping tiles of a large plane begin, and how a small one is made as large as a tile."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -22,16 +20,3 @@ def starts(side: int, patch: int, overlap: float = 0.25) -> list[int]:
         return [0]
     count = int(np.ceil((side - patch) / (patch * (1 - overlap)))) + 1
     return [int(s) for s in np.rint(np.linspace(0, side - patch, count))]
-
-
-def corners(shape: tuple[int, int], patch: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Upper left corners of all tiles of a plane at least one patch large."""
-    for y in starts(shape[0], patch[0]):
-        for x in starts(shape[1], patch[1]):
-            yield y, x
-
-
-def window(patch: tuple[int, int]) -> np.ndarray:
-    """Blending weights, (Y, X) float32: a raised cosine that stays above zero at the rim."""
-    sides = [0.01 + np.hanning(n + 2)[1:-1] for n in patch]
-    return np.outer(*sides).astype(np.float32)

@@ -28,6 +28,10 @@ class Use(BaseModel):
     patch: tuple[int, int] = Field(description="Height and width the network was trained at.")
     channels: int = Field(1, ge=1, description="Channels of an image.")
     classes: tuple[int, ...] = Field((0, 1), min_length=2, description="Label values by channel of the output.")
+    signed: bool = Field(
+        True,
+        description="False after eq. (6) alone, which knows no sign: what falls as the image rises is turned around.",
+    )
     cut: Literal["half", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "half", description="Labels are cut at one half (the likeliest class), or where iGTT's criterion says."
     )

@@ -68,6 +68,12 @@ def release(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch means that memory ran out; the CPU and Metal raise no type of their own."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
 def _free_memory() -> int | None:
     """Free main memory in bytes, where the system tells it."""
     try:

@@ -11,7 +11,7 @@ from torch import nn
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.tiles import pad, starts
-from napari_metastructure.networks.device import mixed_precision, release
+from napari_metastructure.networks.device import mixed_precision, out_of_memory, release
 
 Band = tuple[int, np.ndarray]
 
@@ -146,7 +146,7 @@ class _Apply:
                 p = torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
             return p.float().cpu().numpy()
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         release(self.device)  # outside the handler: there the traceback still holds the tensors that did not fit
         if len(crops) == 1:
@@ -156,8 +156,3 @@ class _Apply:
             )
         self.batch = len(crops) // 2
         return None
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    text = str(error).lower()  # the CPU and Metal raise no type of their own
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text

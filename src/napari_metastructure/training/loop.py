@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
-from napari_metastructure.networks.device import mixed_precision, release
+from napari_metastructure.networks.device import mixed_precision, out_of_memory, release
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, Event, Warned
 from napari_metastructure.training.losses import Loss
@@ -172,9 +172,3 @@ def run_epoch(
         log.stepping += time.perf_counter() - drawn
         yield from (Warned(message) for message in trainer.take_warnings())
         yield BatchFinished(epoch, step + 1, steps, log.losses[-1])
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch means that memory ran out; the CPU and Metal raise no type of their own."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
