@@ -19,7 +19,8 @@ XVFB := xvfb-run -a -s "-screen 0 1440x900x24"
 # The two bindings are tested at once, the second a moment later: xvfb-run would give both one display.
 # Two threads of torch on two cores already slow down a test run; the viewers draw in software.
 CHECK_ENV := OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1
-STEPS := lint types unit plugin-pyqt5 plugin-pyqt6
+SMOOTH := tests/plugin/test_smooth.py
+STEPS := lint types unit plugin-pyqt5 plugin-pyqt6 smooth-pyqt5 smooth-pyqt6
 
 .PHONY: help demo test $(STEPS) samples manifest wheel-check quality clean
 help:
@@ -62,6 +63,7 @@ test: $(VENV)/.has-test ## every check, each to its end; the exit code says whet
 	$(MAKE) --no-print-directory plugin-pyqt5 >$(VENV)/pyqt5.log 2>&1 & first=$$!; \
 	sleep 5; $(MAKE) --no-print-directory plugin-pyqt6 || failed+=(plugin-pyqt6); \
 	wait $$first || failed+=(plugin-pyqt5); cat $(VENV)/pyqt5.log; \
+	for step in smooth-pyqt5 smooth-pyqt6; do $(MAKE) --no-print-directory $$step || failed+=($$step); done; \
 	if (($${#failed[@]})); then echo "make test: FAILED in $${failed[*]}"; exit 1; fi; \
 	echo "make test: all of $(STEPS) passed"
 
@@ -82,7 +84,11 @@ plugin-pyqt5 plugin-pyqt6: plugin-%: $(VENV)/.has-test ## plugin tests in real v
 	@NEEDS_XVFB=1 scripts/system_libraries.sh "$(BIN)/python"
 	@echo "== plugin tests on $*"
 	@# A test that hangs inside Qt can only be ended from another thread.
-	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread tests/plugin
+	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread tests/plugin --ignore=$(SMOOTH)
+
+smooth-pyqt5 smooth-pyqt6: smooth-%: $(VENV)/.has-test ## how smooth the window stays in a run; by itself, for it takes the time
+	@echo "== smoothness on $*"
+	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread $(SMOOTH)
 
 samples: $(VENV)/.has-demo ## make sample_data/ anew
 	$(BIN)/python scripts/make_samples.py
