@@ -36,14 +36,17 @@ from napari_metastructure.training.events import (
 )
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
-from napari_metastructure.training.patches import Held, PatchSampler
-from napari_metastructure.training.runs import RunFolder
+from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
+from napari_metastructure.training.runs import RunFolder, warned
 
 STABLE_ROUNDS = 2
 """Rounds in a row whose masks must agree with the ones before for the run to be over."""
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
+
+AFTER_ALL = "The masks are kept; the run folder is not up to date."
+"""What a disk that fills up during a run costs."""
 
 COLLAPSED = (0.0001, 0.95)
 """Foreground fractions below and above which masks say nothing."""
@@ -77,7 +80,7 @@ class Run:
         planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
         self.objects: Polarity = settle(planes) if config.objects == "auto" else config.objects
         self.planes = [orient(p, self.objects) for p in planes]
-        self.patch = _patch([p.shape for p in planes], config.patch_size)
+        self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = resolve(config.device)
         self.spec = NetworkSpec(
             architecture=config.network,
@@ -124,13 +127,13 @@ class Run:
                 if self._collapsed():
                     yield from self._take_back(good, network)
                     return
-                yield from _not_at_the_cost_of_masks(self._save(last=False))
+                yield from warned(self._save(last=False), AFTER_ALL)
         except Stopped:
             stopped = True
         if not self.journal.rows:
             yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
             return
-        yield from _not_at_the_cost_of_masks(self._save(last=True))
+        yield from warned(self._save(last=True), AFTER_ALL)
         yield self._finished(stopped)
 
     def close(self) -> None:
@@ -159,7 +162,7 @@ class Run:
         )
         yield Warned(reason)
         self.trainer.network.load_state_dict(network)
-        yield from _not_at_the_cost_of_masks(chain(self.journal.save_rows(), self._save_model()))
+        yield from warned(chain(self.journal.save_rows(), self._save_model()), AFTER_ALL)
         yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
@@ -268,17 +271,3 @@ class Run:
         else:
             reason = f"All {epoch} epochs are done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
-
-
-def _not_at_the_cost_of_masks(writing: Iterator[Saved]) -> Iterator[Saved | Warned]:
-    """Write; a disk that fills up during a run is told, and the run goes on with its masks in memory."""
-    try:
-        yield from writing
-    except InputError as error:
-        yield Warned(f"{error} The masks are kept; the run folder is not up to date.")
-
-
-def _patch(shapes: Sequence[tuple[int, ...]], size: int) -> tuple[int, int]:
-    """Patches of the size asked for, or smaller where every plane is; multiples of 32 fit every stride."""
-    height, width = (min(size, -(-max(s[axis] for s in shapes) // 32) * 32) for axis in (0, 1))
-    return height, width

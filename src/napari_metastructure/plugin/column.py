@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QLayout, QScrollArea, QVBoxLayout, QWidget
 
 
-def lay_out(widget: QWidget, parts: Iterable[QWidget]) -> QScrollArea:
-    """Put parts into a widget, top to bottom; what scrolls them."""
+def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout]) -> QScrollArea:
+    """Put parts, widgets or rows of them, into a widget, top to bottom; what scrolls them."""
     content = QWidget()
     column = QVBoxLayout(content)
     column.setContentsMargins(6, 6, 6, 6)
     column.setSpacing(6)
     for part in parts:
-        column.addWidget(part)
+        column.addWidget(part) if isinstance(part, QWidget) else column.addLayout(part)
     column.addStretch(1)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)

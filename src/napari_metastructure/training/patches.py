@@ -106,6 +106,12 @@ class Held:
         return self._inputs[index], self._labels[index]
 
 
+def patch_shape(shapes: Sequence[tuple[int, ...]], size: int) -> tuple[int, int]:
+    """Patches of the size asked for, or smaller where every plane is; multiples of 32 fit every stride."""
+    height, width = (min(size, -(-max(s[axis] for s in shapes) // 32) * 32) for axis in (0, 1))
+    return height, width
+
+
 def padded_inputs(inputs: np.ndarray, patch: tuple[int, int]) -> Tensor:
     """(C, Y, X) inputs mirrored up to a patch where they are smaller."""
     return torch.from_numpy(np.ascontiguousarray(pad(inputs, patch)))

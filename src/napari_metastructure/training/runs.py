@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.atomic import cannot_write, replacing
+from napari_metastructure.training.events import Saved, Warned
 
 FORMAT = "napari-metastructure-run/1"
 
@@ -112,6 +113,14 @@ class RunFolder:
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise InputError(f"{self.last} is of another program; start a new run in another folder.")
         return state
+
+
+def warned(writing: Iterable[Saved], consequence: str) -> Iterator[Saved | Warned]:
+    """Write; what cannot be written is told, with what follows from it, and the run goes on."""
+    try:
+        yield from writing
+    except InputError as error:
+        yield Warned(f"{error} {consequence}")
 
 
 def _described(path: Path) -> dict[str, Any]:

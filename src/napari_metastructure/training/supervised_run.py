@@ -27,12 +27,15 @@ from napari_metastructure.training.journal import Journal
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOSSES
 from napari_metastructure.training.pairs import Pair, split
-from napari_metastructure.training.patches import PatchSampler
-from napari_metastructure.training.runs import RunFolder
+from napari_metastructure.training.patches import PatchSampler, patch_shape
+from napari_metastructure.training.runs import RunFolder, warned
 from napari_metastructure.training.schedule import make_schedule
 from napari_metastructure.training.scores import Confusion, Scores
 from napari_metastructure.training.store import Store, check_values, is_mask, label_values, read_image
 from napari_metastructure.training.validation import Validation
+
+AFTER_ALL = "Training goes on; the run folder is not up to date."
+"""What a disk that fills up or a folder that vanishes costs."""
 
 LEAST_STEPS = 20
 """Steps an epoch has at least where the images decide."""
@@ -68,7 +71,7 @@ class SupervisedRun:
         self.device = resolve(config.device)
         self.use = Use(
             inputs=config.inputs,
-            patch=_patch(self.training, config.patch_size),
+            patch=patch_shape([pair.shape for pair in self.training], config.patch_size),
             channels=len(first) if first.ndim == 3 else 1,
             classes=self.classes,
         )
@@ -130,11 +133,11 @@ class SupervisedRun:
         try:
             while self.journal.epoch < c.epochs and not self._out_of_patience():
                 yield from self._epoch()
-                yield from _not_at_the_cost_of_the_run(self._save(last=False))
+                yield from warned(self._save(last=False), AFTER_ALL)
         except Stopped:
             stopped = True
         except RunFailed as error:
-            yield from _not_at_the_cost_of_the_run(self._save_model())
+            yield from warned(self._save_model(), AFTER_ALL)
             if self.best_epoch:
                 yield Kept(self.best_epoch, self._best_model())
             kept = f" The network of epoch {self.best_epoch} is kept." if self.best_epoch else ""
@@ -142,7 +145,7 @@ class SupervisedRun:
         if not self.journal.rows:
             yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
             return
-        yield from _not_at_the_cost_of_the_run(self._save(last=True))
+        yield from warned(self._save(last=True), AFTER_ALL)
         yield self._finished(stopped)
 
     def close(self) -> None:
@@ -279,17 +282,3 @@ def _scores(row: dict[str, Any]) -> Scores:
 def _may_change(config: TrainConfig) -> tuple[str, ...]:
     """A schedule that looks ahead to the last epoch cannot get another one."""
     return MAY_CHANGE if config.schedule == "constant" else tuple(n for n in MAY_CHANGE if n != "epochs")
-
-
-def _not_at_the_cost_of_the_run(writing: Iterator[Saved]) -> Iterator[Saved | Warned]:
-    """Write; a disk that fills up or a folder that vanishes is told, and the run goes on with its network in memory."""
-    try:
-        yield from writing
-    except InputError as error:
-        yield Warned(f"{error} Training goes on; the run folder is not up to date.")
-
-
-def _patch(pairs: Sequence[Pair], size: int) -> tuple[int, int]:
-    """Patches of the size asked for, or smaller where every image is; multiples of 32 fit every stride."""
-    height, width = (min(size, -(-max(p.shape[axis] for p in pairs) // 32) * 32) for axis in (0, 1))
-    return height, width

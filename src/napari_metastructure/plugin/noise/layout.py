@@ -10,17 +10,15 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QLargeIntSpinBox
 
+from napari_metastructure.plugin.column import heading, lay_out
 from napari_metastructure.plugin.form import choice_editor, tooltip
 from napari_metastructure.plugin.layer_box import LayerBox
 from napari_metastructure.plugin.noise.matrix_view import MatrixView
@@ -118,28 +116,13 @@ class NoiseLayout(QWidget):
             row.setContentsMargins(0, 0, 0, 0)
             row.setSpacing(4)
 
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.setSpacing(6)
         parts = (
-            *(_heading("Clean labels"), labels),
-            *(_heading("Noise"), self.form, seed, self.problem, self.previewing),
-            *(_heading("Noise transition matrix"), self.matrix, self.verdict, self.left),
-            *(_heading("Result"), apply, self.progress, self.status),
+            *(heading("Clean labels"), labels),
+            *(heading("Noise"), self.form, seed, self.problem, self.previewing),
+            *(heading("Noise transition matrix"), self.matrix, self.verdict, self.left),
+            *(heading("Result"), apply, self.progress, self.status),
         )
-        for part in parts:
-            column.addWidget(part) if isinstance(part, QWidget) else column.addLayout(part)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(340)
+        lay_out(self, parts)
         self.show_progress(None)
         self.show_verdict("", "")
         self.show_problem("")
@@ -181,12 +164,6 @@ class NoiseLayout(QWidget):
         return (
             isinstance(layer, Labels) and len(full(layer).shape) > 1 and (preview is None or layer is not preview.layer)
         )
-
-
-def _heading(text: str) -> QLabel:
-    label = QLabel(f"<b>{text}</b>")
-    label.setTextFormat(Qt.TextFormat.RichText)
-    return label
 
 
 def _show(label: QLabel, text: str) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import apply
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Warned
+from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished
 from napari_metastructure.training.pairs import Pair, split
-from napari_metastructure.training.runs import RunFolder
+from napari_metastructure.training.runs import RunFolder, warned
 from napari_metastructure.training.store import check_values, clean_labels, is_mask, label_values
 from napari_metastructure.training.study import results as files
 from napari_metastructure.training.study.config import Condition, StudyConfig
@@ -29,6 +29,8 @@ from napari_metastructure.training.study.figure import write_figure
 from napari_metastructure.training.study.predicted import Predicted, predict
 from napari_metastructure.training.study.results import RunResult
 from napari_metastructure.training.supervised import train
+
+AFTER_ALL = "The study goes on; its folder is not up to date."
 
 
 def study(
@@ -124,7 +126,7 @@ def study(
             return
         found.append(curves.result(network, condition, seed, predicted))
         if writer:
-            yield from _write(writer.path, found)
+            yield from warned(_write(writer.path, found), AFTER_ALL)
         yield ConditionFinished(found[-1])
     yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
 
@@ -207,10 +209,7 @@ def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) ->
     return found
 
 
-def _write(folder: Path, found: Sequence[RunResult]) -> Iterator[Saved | Warned]:
-    """Write tables and figure; a disk that fills up costs the files, not the study."""
-    try:
-        for path in (*files.write(folder, found), *write_figure(folder, found)):
-            yield Saved(path)
-    except InputError as error:
-        yield Warned(f"{error} The study goes on; its folder is not up to date.")
+def _write(folder: Path, found: Sequence[RunResult]) -> Iterator[Saved]:
+    """Write tables and figure."""
+    for path in (*files.write(folder, found), *write_figure(folder, found)):
+        yield Saved(path)
