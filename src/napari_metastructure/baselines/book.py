@@ -1,0 +1,88 @@
+"""What came of the runs of a comparison, in memory and in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from napari_metastructure.baselines.events import Agreement, MethodResult
+from napari_metastructure.baselines.figure import write_figure
+from napari_metastructure.baselines.methods import Segmentation, Task
+from napari_metastructure.baselines.scoring import agreement, image_scores
+from napari_metastructure.baselines.table import write_csv, write_markdown
+from napari_metastructure.training.events import Saved, Warned
+
+AFTER_ALL = "The comparison goes on; its folder is not up to date."
+
+
+class Book:
+    """Scores the runs, and keeps the masks of the first repeats.
+
+    Parameters
+    ----------
+    task : Task
+    folder : Path, optional
+        Made if it is not there; without one nothing is written.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made.
+    """
+
+    def __init__(self, task: Task, folder: Path | None) -> None:
+        self.task, self.folder = task, folder
+        self.results: list[MethodResult] = []
+        self.masks: dict[str, tuple[np.ndarray, ...]] = {}
+        """Of the first repeats, (Y, X) uint8 arrays of 0 and 1."""
+        if folder is not None:
+            from napari_metastructure.training.runs import RunFolder  # it needs torch
+
+            self._run_folder = RunFolder(folder)
+
+    def describe(self, inputs: Sequence[Path], objects: str) -> Iterator[Saved]:
+        """Write ``run.yaml``."""
+        if self.folder is not None:
+            task = self.task
+            facts = {"images": list(task.names), "groups": list(task.groups), "objects": objects}
+            yield Saved(self._run_folder.write_description(task.config, task.device, task.names, inputs, facts))
+
+    def add(
+        self, method: str, repeat: int, found: Sequence[Segmentation], seconds: float, memory: int
+    ) -> tuple[MethodResult, tuple[np.ndarray, ...]]:
+        """Score a run; its result and its masks.
+
+        Parameters
+        ----------
+        seconds : float
+            For all images together.
+        """
+        task, scores = self.task, None
+        if task.masks is not None:
+            scores = tuple(map(image_scores, found, task.masks, task.names))
+        masks = tuple(s.mask.astype(np.uint8) for s in found)
+        if repeat == 0:
+            self.masks[method] = masks
+        self.results.append(MethodResult(method, repeat, seconds / len(task.planes), memory, scores))
+        return self.results[-1], masks
+
+    def agreement(self) -> Agreement | None:
+        """Between the methods, in the order they were asked for."""
+        return agreement(self.masks)
+
+    def write(self) -> Iterator[Saved | Warned]:
+        """Write tables and figure; what cannot be written is told."""
+        from napari_metastructure.training.runs import warned
+
+        if self.folder is not None:
+            yield from warned(self._write(self.folder), AFTER_ALL)
+
+    def _write(self, folder: Path) -> Iterator[Saved]:
+        alike = self.agreement()
+        for path in (*write_csv(folder, self.results, alike), *write_markdown(folder, self.results, alike)):
+            yield Saved(path)
+        if self.results[-1].repeat == 0:  # it shows the first repeats
+            task = self.task
+            yield Saved(write_figure(folder, task.planes, task.masks, self.masks, task.names))
