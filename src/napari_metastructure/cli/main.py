@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_metastructure import __version__
+from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.density import density
 from napari_metastructure.cli.doctor import doctor
 from napari_metastructure.cli.export import export
@@ -32,6 +33,7 @@ app.command()(train)
 app.command()(predict)
 app.command()(export)
 app.command()(study)
+app.command()(compare)
 app.command()(score)
 app.command()(noise)
 app.command()(density)
