@@ -12,6 +12,7 @@ from napari_metastructure.baselines.figure import write_figure
 from napari_metastructure.baselines.methods import Segmentation, Task
 from napari_metastructure.baselines.scoring import agreement, image_scores
 from napari_metastructure.baselines.table import write_csv, write_markdown
+from napari_metastructure.images.intensity import Polarity
 from napari_metastructure.training.events import Saved, Warned
 
 AFTER_ALL = "The comparison goes on; its folder is not up to date."
@@ -23,6 +24,8 @@ class Book:
     Parameters
     ----------
     task : Task
+    objects : {"bright", "dark"}
+        The polarity in force, by which the task's planes were oriented.
     folder : Path, optional
         Made if it is not there; without one nothing is written.
 
@@ -32,8 +35,8 @@ class Book:
         If the folder cannot be made.
     """
 
-    def __init__(self, task: Task, folder: Path | None) -> None:
-        self.task, self.folder = task, folder
+    def __init__(self, task: Task, objects: Polarity, folder: Path | None) -> None:
+        self.task, self.objects, self.folder = task, objects, folder
         self.results: list[MethodResult] = []
         self.masks: dict[str, tuple[np.ndarray, ...]] = {}
         """Of the first repeats, (Y, X) uint8 arrays of 0 and 1."""
@@ -42,11 +45,11 @@ class Book:
 
             self._run_folder = RunFolder(folder)
 
-    def describe(self, inputs: Sequence[Path], objects: str) -> Iterator[Saved]:
+    def describe(self, inputs: Sequence[Path]) -> Iterator[Saved]:
         """Write ``run.yaml``."""
         if self.folder is not None:
             task = self.task
-            facts = {"images": list(task.names), "groups": list(task.groups), "objects": objects}
+            facts = {"images": list(task.names), "groups": list(task.groups), "objects": self.objects}
             yield Saved(self._run_folder.write_description(task.config, task.device, task.names, inputs, facts))
 
     def add(
@@ -84,5 +87,5 @@ class Book:
         for path in (*write_csv(folder, self.results, alike), *write_markdown(folder, self.results, alike)):
             yield Saved(path)
         if self.results[-1].repeat == 0:  # it shows the first repeats
-            task = self.task
-            yield Saved(write_figure(folder, task.planes, task.masks, self.masks, task.names))
+            planes = [-p if self.objects == "dark" else p for p in self.task.planes]  # as the user knows them
+            yield Saved(write_figure(folder, planes, self.task.masks, self.masks, self.task.names))

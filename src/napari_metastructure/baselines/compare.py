@@ -79,10 +79,10 @@ def compare(
     control = control or Control()
     task, objects = prepare(images, config, control, masks, names, groups)
     warm_up(task)
-    book, runs, stopped = Book(task, folder), config.runs(), False
+    book, runs, stopped = Book(task, objects, folder), config.runs(), False
     labelled = task.masks is not None
     yield CompareStarted(config.methods, config.repeats, len(runs), len(task.planes), objects, labelled)
-    yield from book.describe(inputs or [], objects)
+    yield from book.describe(inputs or [])
     for number, (method, repeat) in enumerate(runs, 1):
         yield MethodStarted(number, len(runs), method, repeat)
         title, seed = METHODS[method].title, config.seed + repeat

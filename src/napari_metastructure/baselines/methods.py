@@ -97,13 +97,13 @@ class Method:
     torch: bool = True
 
 
-def _threshold(function: str, task: Task) -> Steps:
-    from napari_metastructure.baselines import thresholds
+def _threshold(name: str, task: Task) -> Steps:
+    from napari_metastructure.baselines.thresholds import FILTERS
 
     found = []
     for plane in task.planes:
         task.control.checkpoint()
-        found.append(getattr(thresholds, function)(plane))
+        found.append(FILTERS[name](plane))
         yield len(found) / len(task.planes)
     return found
 
@@ -174,8 +174,8 @@ def _scaled(steps: Generator[float, None, Any], begin: float, share: float) -> G
 
 _ALL = (
     Method("otsu", "Otsu", partial(_threshold, "otsu"), random=False, torch=False),
-    Method("agt", "Adaptive Gaussian", partial(_threshold, "adaptive_gaussian"), random=False, torch=False),
-    Method("lc", "Local contrast", partial(_threshold, "local_contrast"), random=False, torch=False),
+    Method("agt", "Adaptive Gaussian", partial(_threshold, "agt"), random=False, torch=False),
+    Method("lc", "Local contrast", partial(_threshold, "lc"), random=False, torch=False),
     Method("ridge", "Ridge filter", partial(_threshold, "ridge"), random=False, torch=False),
     Method("dfc", "DFC", _dfc),
     Method("ac", "AC", _ac),

@@ -73,3 +73,7 @@ def _above_otsu(values: np.ndarray) -> Segmentation:
     flat = values.min() == values.max()
     mask = np.zeros(values.shape, bool) if flat else values > threshold_otsu(values)
     return Segmentation(mask, values)
+
+
+FILTERS = {"otsu": otsu, "agt": adaptive_gaussian, "lc": local_contrast, "ridge": ridge}
+"""By the names of `methods.METHODS`."""
