@@ -1,0 +1,208 @@
+"""AC: clusters that a pixel gets alike, whichever part of its surround a network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_metastructure.errors import RunFailed
+from napari_metastructure.images.intensity import zscore
+from napari_metastructure.training.control import Control
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from napari_metastructure.baselines.masked_conv import AutoregressiveNetwork
+
+TRAINING = 0.95
+"""Share of the work that is training, as it is reported."""
+
+STATISTICS_BATCHES = 8
+"""Batches that batch-normalisation statistics are recomputed from before predicting."""
+
+TILE = 512
+"""Largest side in pixels of what is predicted at once."""
+
+
+class ACConfig(BaseModel):
+    """Settings of `autoregressive`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clusters: int = Field(2, ge=2, le=100, description="K, classes of the output; more than two is overclustering.")
+    channels: int = Field(32, ge=4, le=512, description="Channels of the network.")
+    blocks: int = Field(3, ge=1, le=6, description="Residual blocks, each with twice the dilation of the one before.")
+    displacement: int = Field(
+        1, ge=0, le=20, description="Greatest shift in pixels between the outputs that are compared."
+    )
+    steps: int = Field(300, ge=1, le=1_000_000, description="Optimiser steps.")
+    batch_size: int = Field(4, ge=1, le=1024, description="Patches a step.")
+    patch_size: int = Field(128, ge=8, le=4096, description="Side of the patches in pixels.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam.")
+
+
+def autoregressive(
+    planes: Sequence[np.ndarray], config: ACConfig, seed: int, device: str, control: Control
+) -> Generator[float, None, list[np.ndarray]]:
+    """Autoregressive clustering of a set of planes, trained on all of them together.
+
+    Each step shows a network of masked convolutions the same patches in two of the eight raster-scan orderings, so
+    that each output depends on another part of the surround, and raises the `mutual_information` of the two outputs.
+    To predict, the masks are left out, as in the paper: the network then sees the whole surround.
+
+    What differs from the paper:
+
+    - No attention between the blocks: it takes memory that grows with the square of the pixels.
+    - No strides, see `masked_conv.AutoregressiveNetwork`.
+    - Sets of a few grey images, in minutes on a CPU: fewer channels and steps, a greater step size.
+
+    The information is greatest if all classes are equally frequent, so that sparse objects are not what two classes
+    tell apart best.
+
+    Parameters
+    ----------
+    planes : sequence of (Y, X) float arrays
+        Of any sizes; each is z-scored.
+    config : ACConfig
+    seed : int
+        Of weights, patches and orderings; torch's global generator is left as it was.
+    device : str
+        As `networks.device.resolve` takes it.
+    control : Control
+        Asked before each step and each tile.
+
+    Yields
+    ------
+    float
+        Share of the work done, 1 at the end.
+
+    Returns
+    -------
+    list of (K, Y, X) float32 arrays
+        Class probabilities of each plane; a class means the same in all of them.
+
+    Raises
+    ------
+    InputError
+        If the device is not there.
+    RunFailed
+        If memory does not suffice, or the loss is not finite.
+    Stopped
+        If the control says stop.
+
+    References
+    ----------
+    Ouali, Hudelot, Tami, "Autoregressive Unsupervised Image Segmentation", ECCV 2020; the loss is that of Ji,
+    Henriques, Vedaldi, "Invariant Information Clustering", ICCV 2019.
+    """
+    import torch
+
+    from napari_metastructure.baselines.masked_conv import ORDERINGS
+    from napari_metastructure.networks.build import refresh_statistics
+    from napari_metastructure.networks.device import resolve
+    from napari_metastructure.networks.predict import class_probabilities
+    from napari_metastructure.training.patches import Held, PatchSampler
+
+    where = resolve(device)
+    inputs = [zscore(plane)[None] for plane in planes]
+    patch = tuple(min(config.patch_size, max(x.shape[axis] for x in inputs)) for axis in (1, 2))
+    held = Held(inputs, patch, where)
+    held.set_labels([np.zeros(x.shape[1:], np.uint8) for x in inputs])
+    sampler = PatchSampler(held, [x.shape[1:] for x in inputs], patch, where, flips=False)
+    network = _network(config, seed).to(memory_format=torch.channels_last).to(where)
+    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
+    rng = np.random.default_rng(seed)
+    for step in range(1, config.steps + 1):
+        control.checkpoint()
+        images, _ = sampler.draw(rng, config.batch_size)
+        first, second = rng.choice(len(ORDERINGS), 2, replace=False)
+        _step(network, optimizer, images, (int(first), int(second)), config.displacement)
+        yield TRAINING * step / config.steps
+    refresh_statistics(network, sampler.batches(rng, config.batch_size, STATISTICS_BATCHES))  # those without masks
+    network.eval()
+    found = []
+    for x in inputs:
+        tile = (min(TILE, x.shape[1]), min(TILE, x.shape[2]))
+        found.append(class_probabilities(network, x, tile, where, control.checkpoint))
+        yield TRAINING + (1 - TRAINING) * len(found) / len(inputs)
+    return found
+
+
+def mutual_information(first: Tensor, second: Tensor, displacement: int = 0) -> Tensor:
+    """Mutual information of the classes two outputs give to the same pixels, in nats.
+
+    For a displacement d, ``P_d = sum_u p(u) q(u + d)^T``, scaled to sum to one and made symmetric, is the joint
+    distribution of two neighbours' classes::
+
+        I = mean over d of  sum_kl P_d[k, l] log(P_d[k, l] / (P_d[k] P_d[l]))
+
+    It is 0 for independent outputs, and log K if they always agree and use all K classes alike.
+
+    Parameters
+    ----------
+    first, second : (N, K, Y, X) tensors
+        Class probabilities p and q.
+    displacement : int
+        All d of at most so many pixels along each axis.
+
+    Returns
+    -------
+    scalar tensor
+    """
+    height, width = first.shape[2:]
+    total = first.new_zeros(())
+    reach = range(-displacement, displacement + 1)
+    shifts = [(down, right) for down, right in product(reach, reach) if abs(down) < height and abs(right) < width]
+    for down, right in shifts:
+        p = first[:, :, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+        q = second[:, :, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
+        joint = p.transpose(0, 1).flatten(1) @ q.transpose(0, 1).flatten(1).T
+        joint = (joint + joint.T) / (2 * joint.sum())
+        joint = joint.clamp_min(1e-12)  # 0 log 0 = 0
+        marginal = joint.sum(0)
+        total = total + (joint * (joint.log() - marginal.log()[:, None] - marginal.log())).sum()
+    return total / len(shifts)
+
+
+def _network(config: ACConfig, seed: int) -> AutoregressiveNetwork:
+    import torch
+
+    from napari_metastructure.baselines.masked_conv import AutoregressiveNetwork
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoregressiveNetwork(config.channels, config.blocks, config.clusters)
+
+
+def _step(
+    network: AutoregressiveNetwork,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    orderings: tuple[int, int],
+    displacement: int,
+) -> None:
+    """Raise the mutual information of two orderings of the same images."""
+    import torch
+
+    from napari_metastructure.networks.device import out_of_memory
+
+    optimizer.zero_grad(set_to_none=True)
+    try:
+        first, second = (network(images, ordering).softmax(1) for ordering in orderings)
+        loss = -mutual_information(first, second, displacement)
+        loss.backward()
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise RunFailed(
+            f"AC: out of memory on {images.device} with {len(images)} patches; choose a smaller batch_size or "
+            "patch_size, or device cpu."
+        ) from None
+    if not torch.isfinite(loss):
+        raise RunFailed("AC: the loss is no longer a number; choose a smaller learning rate.")
+    optimizer.step()
