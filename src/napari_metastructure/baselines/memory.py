@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import threading
 from contextlib import suppress
 from types import TracebackType
@@ -70,7 +69,9 @@ class PeakMemory:
 
 
 def _give_back() -> None:
-    """Hand memory that is free inside this process back to the system; only glibc can be asked to."""
-    gc.collect()
+    """Hand memory that is free inside this process back to the system; only glibc can be asked to.
+
+    No garbage is collected: that takes a good part of a second, in which a window would stand still.
+    """
     with suppress(AttributeError, OSError, TypeError):  # another C library; Windows has no CDLL(None)
         ctypes.CDLL(None).malloc_trim(0)

@@ -128,7 +128,10 @@ def _ac(task: Task) -> Steps:
     probabilities = yield from autoregressive(task.planes, ACConfig(), task.seed, task.device, task.control)
     for p, plane in zip(probabilities, task.planes, strict=True):
         clusters = p.argmax(axis=0)
-        found.append(Segmentation(*foreground(clusters, plane), clusters))
+        mask, _ = foreground(clusters, plane)
+        # The score is soft, as the probabilities are: what brightness the clusters of a pixel let expect.
+        means = (p * plane).sum((1, 2)) / np.maximum(p.sum((1, 2)), np.finfo(np.float32).tiny)
+        found.append(Segmentation(mask, np.tensordot(means, p, axes=1).astype(np.float32), clusters))
     return found
 
 

@@ -21,7 +21,7 @@ MEASURES = {
     "dice": "Dice", "auc": "AUC", "accuracy": "accuracy", "oracle": ORACLE, "seconds": "s/image", "memory": "MB",
 }  # fmt: skip
 """What is summarised, and its head in tables for people."""
-DIGITS = {"memory": 0}
+DIGITS = {"seconds": 3, "memory": 0}
 ABSENT = "-"
 MEGABYTE = 1e6
 
