@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,16 +77,25 @@ class Book:
         return agreement(self.masks)
 
     def write(self) -> Iterator[Saved | Warned]:
-        """Write tables and figure; what cannot be written is told."""
+        """Write the tables; what cannot be written is told."""
+        yield from self._told(write_csv, write_markdown)
+
+    def draw(self) -> Iterator[Saved | Warned]:
+        """Write the figure; what cannot be written is told."""
+        yield from self._told(self._figure)
+
+    def _told(
+        self, *writers: Callable[[Path, Sequence[MethodResult], Agreement | None], list[Path]]
+    ) -> Iterator[Saved | Warned]:
         from napari_metastructure.training.runs import warned
 
-        if self.folder is not None:
-            yield from warned(self._write(self.folder), AFTER_ALL)
+        def writing(folder: Path) -> Iterator[Saved]:
+            for write in writers:
+                yield from map(Saved, write(folder, self.results, self.agreement()))
 
-    def _write(self, folder: Path) -> Iterator[Saved]:
-        alike = self.agreement()
-        for path in (*write_csv(folder, self.results, alike), *write_markdown(folder, self.results, alike)):
-            yield Saved(path)
-        if self.results[-1].repeat == 0:  # it shows the first repeats
-            planes = [-p if self.objects == "dark" else p for p in self.task.planes]  # as the user knows them
-            yield Saved(write_figure(folder, planes, self.task.masks, self.masks, self.task.names))
+        if self.folder is not None and self.results:
+            yield from warned(writing(self.folder), AFTER_ALL)
+
+    def _figure(self, folder: Path, *_: Any) -> list[Path]:
+        planes = [-p if self.objects == "dark" else p for p in self.task.planes]  # as the user knows them
+        return [write_figure(folder, planes, self.task.masks, self.masks, self.task.names)]

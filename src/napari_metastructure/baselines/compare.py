@@ -59,8 +59,8 @@ def compare(
     groups : sequence of str, optional
         Images of one group (a frame, a stack) go to one side of a split; by default `supervised.frame_of` each name.
     folder : Path, optional
-        ``run.yaml``, ``results.csv``, ``table.csv``, ``table.md``, ``agreement.csv`` and ``compare.png``, written
-        anew after each run.
+        ``run.yaml``, ``results.csv``, ``table.csv``, ``table.md``, ``agreement.csv``, written anew after each
+        run, and ``compare.png``, drawn at the end.
     inputs : sequence of Path, optional
         The files the images came from, for the checksums in ``run.yaml``.
 
@@ -100,6 +100,7 @@ def compare(
         result, masks_found = book.add(method, repeat, found, seconds, memory)
         yield from book.write()
         yield MethodFinished(result, masks_found)
+    yield from book.draw()
     yield CompareFinished(
         stopped, _reason(stopped, len(book.results), len(runs)), tuple(book.results), book.agreement()
     )

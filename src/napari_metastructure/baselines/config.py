@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.training.config import TrainConfig
+
+ALL = "all"
 
 
 class CompareConfig(BaseModel):
@@ -18,7 +20,7 @@ class CompareConfig(BaseModel):
     methods: tuple[str, ...] = Field(
         ("otsu", "agt", "lc", "ridge", "igtt"),
         min_length=1,
-        description=f"What is compared: {', '.join(METHODS)}.",
+        description=f"What is compared: {', '.join(METHODS)}; {ALL} stands for all of them.",
     )
     repeats: int = Field(
         3, ge=1, le=100, description="Runs of each method that depends on a seed; the others run once."
@@ -37,6 +39,15 @@ class CompareConfig(BaseModel):
         description="Training of the supervised networks; network, seed, device and validation are set by the "
         "comparison.",
     )
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Names apart by commas, or "all"."""
+        if not isinstance(value, str):
+            return value
+        names = tuple(name.strip() for name in value.split(","))
+        return tuple(METHODS) if ALL in names else names
 
     @field_validator("methods")
     @classmethod

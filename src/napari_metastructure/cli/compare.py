@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.baselines.config import CompareConfig
+from napari_metastructure.baselines.config import ALL, CompareConfig
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.cli.settings import option
 from napari_metastructure.errors import InputError, RunFailed
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from napari_metastructure.cli.compare_files import CompareFiles
 
-ALL = "all"
 _TYPED = ("methods", "repeats", "seed", "objects", "device", "rounds")
 
 
@@ -44,7 +43,7 @@ def compare(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(METHODS)}, or all; apart by commas, or the option repeated. "
+            help=f"{', '.join(METHODS)}, or {ALL}; apart by commas, or the option repeated. "
             f"[default: {','.join(CompareConfig().methods)}]",
             metavar="NAME,...",
             show_default=False,
@@ -100,8 +99,7 @@ def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:
     *own, epochs = rest
     options = {name: value for name, value in zip(_TYPED[1:], own, strict=True) if value is not None}
     if methods:
-        names = [name.strip() for text in methods for name in text.split(",")]
-        options["methods"] = tuple(METHODS) if ALL in names else tuple(names)
+        options["methods"] = ",".join(methods)
     if epochs is not None:
         options["train"] = validated(TrainConfig, TrainConfig, {"epochs": epochs}, ("epochs",))
     return validated(CompareConfig, CompareConfig, options, _TYPED)

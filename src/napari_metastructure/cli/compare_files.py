@@ -61,8 +61,10 @@ class CompareFiles:
             frame_of(stem(path)) for path, count in zip(self.paths, self._counts, strict=True) for _ in range(count)
         ]
         self.masks: list[np.ndarray] | None = None
+        self._inputs = self.paths
         if masks is not None:
             partners = pair_with(self.paths, masks)
+            self._inputs = [*self.paths, *partners]
             self.masks = [
                 plane
                 for path, partner, count in zip(self.paths, partners, self._counts, strict=True)
@@ -70,13 +72,17 @@ class CompareFiles:
             ]
 
     def check_free(self, methods: Sequence[str], overwrite: bool) -> None:
-        """Refuse to write over an earlier comparison unless asked to.
+        """Refuse to write over an input in any case, and over an earlier comparison unless asked to.
 
         Raises
         ------
         InputError
             Naming the file in the way.
         """
+        inputs = {path.resolve() for path in self._inputs}
+        for path in self._own_files(list(METHODS)):
+            if path.resolve() in inputs:
+                raise InputError(f"{path} is an input and would be written over; choose another --out.")
         there = [path for path in self._own_files(methods) if path.exists()]
         if there and not overwrite:
             raise InputError(f"{there[0]} is there already; choose another --out, or replace it with --overwrite.")
