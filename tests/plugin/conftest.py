@@ -62,6 +62,21 @@ def blobs() -> Callable[..., np.ndarray]:
     return make
 
 
+@pytest.fixture(scope="session")
+def discs() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Makes an image with bright discs, and their mask of 0 and 255."""
+
+    def make(seed: int = 0, shape: tuple[int, int] = (64, 64)) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        mask = np.zeros(shape, bool)
+        for cy, cx in rng.uniform(8, 56, (4, 2)):
+            mask |= (y - cy) ** 2 + (x - cx) ** 2 < 60
+        return (rng.normal(100, 8, shape) + 60 * mask).astype(np.float32), mask.astype(np.uint8) * 255
+
+    return make
+
+
 @pytest.fixture
 def open_widget(make_napari_viewer, end, tiny) -> Iterator[Callable[..., Any]]:
     """Opens a viewer with images (layers a, b, c; pixels of 0.2 x 0.1 um) and the widget, ready for a tiny run."""

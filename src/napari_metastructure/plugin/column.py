@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 
 def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout]) -> QScrollArea:
@@ -27,6 +27,28 @@ def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout]) -> QScrollArea:
     outer.addWidget(scroll)
     widget.setMinimumWidth(340)
     return scroll
+
+
+def pages_above(widget: QWidget, pages: Mapping[str, Iterable[QWidget]], below: Iterable[QWidget]) -> QTabWidget:
+    """Put pages of parts, by their titles, into a widget, and below them what all pages need; the tabs."""
+    tabs = QTabWidget()
+    tabs.setDocumentMode(True)
+    for title, parts in pages.items():
+        page = QWidget()
+        lay_out(page, parts)
+        tabs.addTab(page, title)
+    column = QVBoxLayout()
+    column.setContentsMargins(6, 0, 6, 6)
+    column.setSpacing(6)
+    for part in below:
+        column.addWidget(part)
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(0, 6, 0, 0)  # napari's title would cut the tabs
+    layout.setSpacing(6)
+    layout.addWidget(tabs, 1)
+    layout.addLayout(column)
+    widget.setMinimumWidth(360)
+    return tabs
 
 
 def heading(text: str) -> QLabel:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from napari_metastructure.plugin.sources import Source
     from napari_metastructure.training.control import Control
     from napari_metastructure.training.events import Event
+
+OFTEN_ENOUGH_S = 0.05
+"""Progress comes no more often than this."""
 
 
 def torch_beside_a_window() -> None:
@@ -31,6 +35,18 @@ def torch_beside_a_window() -> None:
 def read_planes(sources: Sequence[Source]) -> list[np.ndarray]:
     """Every source's checked planes, one after the other."""
     return [plane for source in sources for plane in source.planes()]
+
+
+def now_and_then(events: Iterable[Any], minor: Callable[[Any], bool]) -> Iterator[Any]:
+    """Leave out minor events that come faster than anyone can see; all others pass."""
+    last = -OFTEN_ENOUGH_S
+    for event in events:
+        if minor(event):
+            now = time.perf_counter()
+            if now - last < OFTEN_ENOUGH_S:
+                continue
+            last = now
+        yield event
 
 
 def igtt_job(

@@ -19,15 +19,13 @@ from napari_metastructure.plugin.runner import Runner
 from napari_metastructure.plugin.warm_up import warm_up_in_background
 
 
-class Steering:
+class OneRun:
     """Mixed into a widget that has these parts."""
 
-    settings: ConfigPanel[Any]
-    folder: FolderRow
+    settings: Any  # with `set_devices`
     buttons: RunButtons
     progress: ProgressPanel
     runner: Runner
-    _loaded: Path | None = None  # the folder whose run's settings the form shows
     _asked_devices = False
 
     @property
@@ -56,6 +54,39 @@ class Steering:
             self.buttons.show_state("stopping")
             self.progress.say("Stopping after this batch…")
 
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Look for devices once, in the background: that imports torch, which takes seconds."""
+        super().showEvent(event)  # type: ignore[misc] # of the widget it is mixed into
+        if not self._asked_devices:
+            self._asked_devices = True
+            warm_up_in_background(self.settings.set_devices)
+
+    def _connect_buttons(self) -> None:
+        """Buttons call the methods by name, so that scripts may replace those."""
+        self.buttons.pause.clicked.connect(lambda: self.pause())
+        self.buttons.resume.clicked.connect(lambda: self.resume())
+        self.buttons.stop.clicked.connect(lambda: self.stop())
+
+    def _is_busy(self) -> bool:
+        """Whether a run goes on; then that is said."""
+        if self.running:
+            show_warning("A run is going on; stop it first.")
+        return self.running
+
+    def _refuse(self, why: str) -> bool:
+        show_error(why)
+        if not self.running:
+            self.progress.say(why)
+        return False
+
+
+class Steering(OneRun):
+    """Mixed into a widget that also has a folder, for its run."""
+
+    settings: ConfigPanel[Any]
+    folder: FolderRow
+    _loaded: Path | None = None  # the folder whose run's settings the form shows
+
     def load_run_settings(self) -> bool:
         """Show the settings that the run in the folder was made with; False if they cannot be read."""
         run = self.folder.kind.find(self.folder.get())
@@ -69,25 +100,9 @@ class Steering:
         self.progress.say("The settings are those of the run in the folder.")
         return True
 
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Look for devices once, in the background: that imports torch, which takes seconds."""
-        super().showEvent(event)  # type: ignore[misc] # of the widget it is mixed into
-        if not self._asked_devices:
-            self._asked_devices = True
-            warm_up_in_background(self.settings.set_devices)
-
     def _connect_buttons(self) -> None:
-        """Buttons call the methods by name, so that scripts may replace those."""
-        self.buttons.pause.clicked.connect(lambda: self.pause())
-        self.buttons.resume.clicked.connect(lambda: self.resume())
-        self.buttons.stop.clicked.connect(lambda: self.stop())
+        super()._connect_buttons()
         self.folder.load_settings.connect(lambda: self.load_run_settings())
-
-    def _is_busy(self) -> bool:
-        """Whether a run goes on; then that is said."""
-        if self.running:
-            show_warning("A run is going on; stop it first.")
-        return self.running
 
     def _is_taken(self, folder: Path | None) -> bool:
         """Whether a new run would write over one that is in the folder; then that is said."""
@@ -123,9 +138,3 @@ class Steering:
             self.settings.fill(config)
             self._loaded = run.folder
         return run, config
-
-    def _refuse(self, why: str) -> bool:
-        show_error(why)
-        if not self.running:
-            self.progress.say(why)
-        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from napari_metastructure.networks.prediction import (
     PredictionProgress,
     PredictionStarted,
 )
-from napari_metastructure.plugin.job import torch_beside_a_window
+from napari_metastructure.plugin.job import now_and_then, torch_beside_a_window
 from napari_metastructure.plugin.predict.layered import Layered
 from napari_metastructure.plugin.predict.settings import PredictSettings
 from napari_metastructure.training.control import Control, Stopped
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_metastructure.networks.model import Model
-
-OFTEN_ENOUGH_S = 0.05
-"""Progress comes no more often than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ def _job(path: Path, settings: PredictSettings, go: Callable[[Any, Any], Iterato
         from napari_metastructure.networks.device import resolve
 
         try:
-            yield from _now_and_then(go(model, resolve(settings.device)))
+            yield from now_and_then(go(model, resolve(settings.device)), _in_between)
         except Stopped:
             model.release()
             yield PredictionFinished(True, 0, time.perf_counter() - began)
@@ -139,16 +136,9 @@ def _load(path: Path) -> Model:
     return load_model(path)
 
 
-def _now_and_then(events: Iterable[Told]) -> Iterator[Told]:
-    """Leave out progress that comes faster than anyone can see."""
-    last = -OFTEN_ENOUGH_S
-    for event in events:
-        if isinstance(event, PredictionProgress):
-            now = time.perf_counter()
-            if now - last < OFTEN_ENOUGH_S and event.done < event.images:
-                continue
-            last = now
-        yield event
+def _in_between(event: Told) -> bool:
+    """Whether it tells of progress, and not of the end."""
+    return isinstance(event, PredictionProgress) and event.done < event.images
 
 
 def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_metastructure.plugin.column import heading, lay_out
+from napari_metastructure.plugin.column import heading, pages_above
 from napari_metastructure.plugin.form import tooltip
 from napari_metastructure.plugin.run_buttons import RunButtons
 from napari_metastructure.plugin.study.conditions_panel import ConditionsPanel
@@ -46,45 +46,23 @@ class StudyLayout(QWidget):
         self.buttons = RunButtons("Train on all conditions, one after the other, in the background.")
         self.progress = StudyProgress()
 
-        self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
-        self.tabs.addTab(
-            _page(
-                heading("Images and clean labels"),
-                self.data,
-                heading("Conditions"),
-                self.conditions,
-                heading("Networks and training"),
-                self.settings,
-                heading("Folder"),
-                self.folder,
-            ),
-            "Study",
+        study = (
+            heading("Images and clean labels"),
+            self.data,
+            heading("Conditions"),
+            self.conditions,
+            heading("Networks and training"),
+            self.settings,
+            heading("Folder"),
+            self.folder,
         )
-        label = QLabel("Labels of")
-        self.tabs.addTab(_page(self.curves, self.table, _row(label, self.image), self.save_button), "Results")
-        below = QVBoxLayout()
-        below.setContentsMargins(6, 0, 6, 6)
-        below.setSpacing(6)
-        for part in (self.buttons, self.progress):
-            below.addWidget(part)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 6, 0, 0)  # napari's title would cut the tabs
-        layout.setSpacing(6)
-        layout.addWidget(self.tabs, 1)
-        layout.addLayout(below)
-        self.setMinimumWidth(360)
+        results = (self.curves, self.table, _row(QLabel("Labels of"), self.image), self.save_button)
+        self.tabs = pages_above(self, {"Study": study, "Results": results}, (self.buttons, self.progress))
         self.save_button.setEnabled(False)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as there is room for, within a small laptop's screen; wide enough for the table."""
         return QSize(450, 780)
-
-
-def _page(*parts: QWidget) -> QWidget:
-    page = QWidget()
-    lay_out(page, parts)
-    return page
 
 
 def _row(label: QLabel, box: QWidget) -> QWidget:
