@@ -95,13 +95,14 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
         "Meta-structure density",
         "Label noise (RCL, PCL, RL)",
         "Noise study",
+        "Compare methods",
     ]
     assert [sample.key for sample in offered.sample_data] == ["er", "mitochondria", "nuclei", "figure_6"]
     assert {ext for writer in offered.writers for ext in writer.filename_extensions} == {
         *(".tif", ".tiff"),
         *(".ome.tif", ".ome.tiff"),
     }
-    segment = [f"{NAME}.{name}" for name in ("igtt", "train", "predict")]
+    segment = [f"{NAME}.{name}" for name in ("igtt", "train", "predict", "compare")]
     assert [item.command for item in offered.menus["napari/layers/segment"]] == segment
     assert [item.command for item in offered.menus["napari/layers/filter"]] == [f"{NAME}.noise"]
     assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density", f"{NAME}.study"]
