@@ -135,7 +135,9 @@ def _run(
 
 def _reason(stopped: bool, done: int, runs: int) -> str:
     """Why it ended, in a sentence."""
-    share = f"{done} of {runs} runs are done"
+    share = f"{done} of {runs} {'run is' if runs == 1 else 'runs are'} done"
     if stopped:
         return f"Stopped by the user; {share}."
-    return f"All {runs} runs are done." if done == runs else f"{share}; the others failed."
+    if done == runs:
+        return "The run is done." if runs == 1 else f"All {runs} runs are done."
+    return f"{share}; the others failed." if done else "Every run failed."
