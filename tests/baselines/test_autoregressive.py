@@ -111,22 +111,29 @@ def test_independent_outputs_share_nothing():
     assert float(mutual_information(one_hot((y % 2)[None], 2), one_hot((x % 2)[None], 2))) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("joint", ["patch", "batch"])
 @pytest.mark.parametrize("displacement", [0, 1, 2])
-def test_sure_outputs_share_what_scikit_learn_says_of_their_pairs(displacement):
+def test_sure_outputs_share_what_scikit_learn_says_of_their_pairs(displacement, joint):
     rng = np.random.default_rng(1)
     a, b = rng.integers(0, 3, (2, 2, 9, 7))
     b = np.where(rng.random(b.shape) < 0.6, a, b)
     expected = []
     for dy, dx in itertools.product(range(-displacement, displacement + 1), repeat=2):
-        pairs = [
-            (a[n, y, x], b[n, y + dy, x + dx])
-            for n, y, x in np.ndindex(a.shape)
-            if 0 <= y + dy < a.shape[1] and 0 <= x + dx < a.shape[2]
-        ]
-        first, second = zip(*(pairs + [(k, j) for j, k in pairs]), strict=True)  # both ways: the symmetric joint
-        expected.append(mutual_info_score(first, second))
-    found = mutual_information(one_hot(a, 3), one_hot(b, 3), displacement)
+        pairs = [[], []]
+        for n, y, x in np.ndindex(a.shape):
+            if 0 <= y + dy < a.shape[1] and 0 <= x + dx < a.shape[2]:
+                k, j = a[n, y, x], b[n, y + dy, x + dx]
+                pairs[n] += [(k, j), (j, k)]  # both ways: the joint is symmetric
+        for some in pairs if joint == "patch" else [pairs[0] + pairs[1]]:
+            expected.append(mutual_info_score(*zip(*some, strict=True)))
+    found = mutual_information(one_hot(a, 3), one_hot(b, 3), displacement, joint)
     assert float(found) == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_patches_of_one_class_each_share_nothing_within_themselves():
+    p = one_hot(np.array([0, 1])[:, None, None] * np.ones((1, 5, 5), int), 2)
+    assert float(mutual_information(p, p, joint="patch")) == pytest.approx(0, abs=1e-6)
+    assert float(mutual_information(p, p, joint="batch")) == pytest.approx(np.log(2), abs=1e-6)
 
 
 def finish(steps):
@@ -213,4 +220,4 @@ def test_what_a_user_may_meet_is_said(stripes):
 
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
     with pytest.raises(RunFailed, match="batch_size"):
-        _step(greedy, optimizer, torch.zeros(4, 1, 8, 8), (0, 1), 1)
+        _step(greedy, optimizer, torch.zeros(4, 1, 8, 8), (0, 1), SMALL)

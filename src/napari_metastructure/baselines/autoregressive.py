@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_metastructure.baselines.masked_conv import AutoregressiveNetwork
+
+Joint = Literal["patch", "batch"]
 
 TRAINING = 0.95
 """Share of the work that is training, as it is reported."""
@@ -40,6 +42,11 @@ class ACConfig(BaseModel):
     displacement: int = Field(
         1, ge=0, le=20, description="Greatest shift in pixels between the outputs that are compared."
     )
+    joint: Joint = Field(
+        "patch",
+        description="Classes are told apart within each patch, or over the batch (the paper), where the few frames of "
+        "a small set differ more than what is in them.",
+    )
     steps: int = Field(300, ge=1, le=1_000_000, description="Optimiser steps.")
     batch_size: int = Field(4, ge=1, le=1024, description="Patches a step.")
     patch_size: int = Field(128, ge=8, le=4096, description="Side of the patches in pixels.")
@@ -59,6 +66,8 @@ def autoregressive(
 
     - No attention between the blocks: it takes memory that grows with the square of the pixels.
     - No strides, see `masked_conv.AutoregressiveNetwork`.
+    - The information is that within each patch (``joint``). Taken over a batch, classes become frames where the
+      frames of a small set differ in their noise: each is of one class throughout, and nothing is segmented.
     - Sets of a few grey images, in minutes on a CPU: fewer channels and steps, a greater step size.
 
     The information is greatest if all classes are equally frequent, so that sparse objects are not what two classes
@@ -121,7 +130,7 @@ def autoregressive(
         control.checkpoint()
         images, _ = sampler.draw(rng, config.batch_size)
         first, second = rng.choice(len(ORDERINGS), 2, replace=False)
-        _step(network, optimizer, images, (int(first), int(second)), config.displacement)
+        _step(network, optimizer, images, (int(first), int(second)), config)
         yield TRAINING * step / config.steps
     refresh_statistics(network, sampler.batches(rng, config.batch_size, STATISTICS_BATCHES))  # those without masks
     network.eval()
@@ -133,7 +142,7 @@ def autoregressive(
     return found
 
 
-def mutual_information(first: Tensor, second: Tensor, displacement: int = 0) -> Tensor:
+def mutual_information(first: Tensor, second: Tensor, displacement: int = 0, joint: Joint = "batch") -> Tensor:
     """Mutual information of the classes two outputs give to the same pixels, in nats.
 
     For a displacement d, ``P_d = sum_u p(u) q(u + d)^T``, scaled to sum to one and made symmetric, is the joint
@@ -149,6 +158,8 @@ def mutual_information(first: Tensor, second: Tensor, displacement: int = 0) -> 
         Class probabilities p and q.
     displacement : int
         All d of at most so many pixels along each axis.
+    joint : {"patch", "batch"}
+        The mean over N of the information within each patch, or that of all pixels together.
 
     Returns
     -------
@@ -161,11 +172,13 @@ def mutual_information(first: Tensor, second: Tensor, displacement: int = 0) -> 
     for down, right in shifts:
         p = first[:, :, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
         q = second[:, :, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
-        joint = p.transpose(0, 1).flatten(1) @ q.transpose(0, 1).flatten(1).T
-        joint = (joint + joint.T) / (2 * joint.sum())
-        joint = joint.clamp_min(1e-12)  # 0 log 0 = 0
-        marginal = joint.sum(0)
-        total = total + (joint * (joint.log() - marginal.log()[:, None] - marginal.log())).sum()
+        pairs = p.flatten(2) @ q.flatten(2).transpose(1, 2)
+        if joint == "batch":
+            pairs = pairs.sum(0, keepdim=True)
+        pairs = (pairs + pairs.transpose(1, 2)) / (2 * pairs.sum((1, 2), keepdim=True))
+        pairs = pairs.clamp_min(1e-12)  # 0 log 0 = 0
+        one = pairs.sum(1).log()
+        total = total + (pairs * (pairs.log() - one[:, :, None] - one[:, None])).sum() / len(pairs)
     return total / len(shifts)
 
 
@@ -184,7 +197,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     orderings: tuple[int, int],
-    displacement: int,
+    config: ACConfig,
 ) -> None:
     """Raise the mutual information of two orderings of the same images."""
     import torch
@@ -194,7 +207,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     try:
         first, second = (network(images, ordering).softmax(1) for ordering in orderings)
-        loss = -mutual_information(first, second, displacement)
+        loss = -mutual_information(first, second, config.displacement, config.joint)
         loss.backward()
     except RuntimeError as error:
         if not out_of_memory(error):
