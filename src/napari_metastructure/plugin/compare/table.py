@@ -135,7 +135,7 @@ def _cell(line: Mapping[str, Any], measure: str) -> str:
     if math.isnan(mean):
         return NOTHING
     if measure in ("seconds", "memory"):  # their spread is in the tooltip: there is no room for all
-        return f"{mean:.0f}" if mean >= 100 or measure == "memory" else f"{mean:.3g}"
+        return f"{mean:.0f}" if mean >= 100 or measure == "memory" else f"{mean:.{3 if mean < 1 else 1}f}"
     return f"{mean:.3f}" + ("" if math.isnan(std) else f" ± {std:.3f}")
 
 
