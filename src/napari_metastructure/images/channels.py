@@ -1,0 +1,143 @@
+"""Which colour channel of photographs to segment: the one with the most local contrast that the others confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_metastructure.images.axes import planes
+from napari_metastructure.images.image import Image
+
+Colour = Literal["red", "green", "blue"]
+COLOURS: tuple[Colour, ...] = ("red", "green", "blue")
+
+SAMPLE = 16
+"""Planes, evenly spread over the set, that the choice is made from."""
+
+SIDE = 1024
+"""Pixels along a side above which a plane is looked at in less detail."""
+
+FINE, COARSE = 1.0, 16.0
+"""Standard deviations in pixels of the two blurs between which contrast counts."""
+
+LIT = 0.3
+"""Share of the 95th percentile of the blurred luminance below which a place is dark."""
+
+MARGINS = (24, 12, 6, 0)
+"""Pixels inside of lit places that are not looked at, the first that leaves something: the edge of a field of view is
+no contrast of objects."""
+
+ENOUGH = 0.05
+"""Share of a plane that is something."""
+
+OUTLIER = 6.0
+"""Medians of the absolute band beyond which values are cut off."""
+
+ALONE = 0.1
+"""Weight of contrast that no other channel confirms."""
+
+
+def has_colours(image: Image) -> bool:
+    """Whether an image is RGB or RGBA, without any other channels."""
+    sizes = dict(zip(image.axes, image.data.shape, strict=True))
+    return sizes.get("S", 1) in (3, 4) and sizes.get("C", 1) == 1
+
+
+def channel_for(image: Image, colour: Colour | None) -> Colour | None:
+    """The colour chosen for a whole set, as `images.axes.planes` takes it of one image: None if it has no colours."""
+    return colour if has_colours(image) else None
+
+
+def colour_named(images: Sequence[Image], channel: int | str) -> Colour | None:
+    """The colour that a user named, or gave by its number; None if it is another channel, or no image has colours."""
+    named = str(channel).strip().lower()
+    if named.isdecimal() and int(named) < len(COLOURS):
+        named = COLOURS[int(named)]
+    return next((c for c in COLOURS if c == named and any(map(has_colours, images))), None)
+
+
+def choose_channel(images: Sequence[Image]) -> Colour | None:
+    """The colour channel in which all images of a set are best segmented.
+
+    Objects show in several channels, and noise in one. So of each channel the contrast at the scale of objects, the
+    median absolute value M of a band of `FINE` to `COARSE` pixels, counts as far as the bands of the other channels
+    correlate with it::
+
+        score_i = M_i (ALONE + sum over j != i of R2_ij)**2
+
+    Only lit places are looked at. The scores are shares of one in each image, and summed over the set.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Of any axes; those without colours say nothing.
+
+    Returns
+    -------
+    "red", "green" or "blue", or None
+        None if no image has colours, or the channels are alike in all of them.
+    """
+    total = np.zeros(len(COLOURS))
+    for plane in _some(images):
+        total += _scores(plane)
+    return COLOURS[int(np.argmax(total))] if total.any() else None
+
+
+def _some(images: Sequence[Image]) -> Iterator[np.ndarray]:
+    """(3, Y, X) float32 arrays: evenly spread over the planes of all images in colour, large ones reduced."""
+    every = [(image, index) for image in images if has_colours(image) for index in range(_count(image))]
+    for chosen in np.unique(np.linspace(0, len(every) - 1, SAMPLE).astype(int)) if every else ():
+        image, index = every[chosen]
+        if image.data.dtype.kind not in "buif" or not image.data.size:
+            continue
+        plane = np.stack([_reduced(planes(image, colour)[index]) for colour in COLOURS])
+        if np.isfinite(plane).all():  # what cannot be used is told by who reads it
+            yield plane
+
+
+def _count(image: Image) -> int:
+    """Number of planes."""
+    return int(np.prod([n for axis, n in zip(image.axes, image.data.shape, strict=True) if axis in "TZ"], dtype=int))
+
+
+def _reduced(plane: np.ndarray) -> np.ndarray:
+    """The means of blocks of pixels, of a side so long that `SIDE` holds them."""
+    step = min(-(-max(plane.shape) // SIDE), *plane.shape)
+    height, width = (side // step for side in plane.shape)
+    blocks = plane[: height * step, : width * step].reshape(height, step, width, step)
+    return blocks.mean(axis=(1, 3), dtype=np.float32)
+
+
+def _scores(plane: np.ndarray) -> np.ndarray:
+    """The (3,) scores of a (3, Y, X) plane, summing to one; zeros if its channels are alike."""
+    if all(np.array_equal(plane[0], other) for other in plane[1:]):
+        return np.zeros(len(plane))
+    smooth = np.stack([ndi.gaussian_filter(channel, COARSE) for channel in plane])
+    where = _lit(smooth.mean(axis=0))
+    bands = np.stack([(ndi.gaussian_filter(c, FINE) - s)[where] for c, s in zip(plane, smooth, strict=True)])
+    size = np.median(np.abs(bands), axis=1)
+    if not size.any():  # little but flat background
+        size = np.abs(bands).mean(axis=1)
+    most = np.where(size > 0, OUTLIER * size, np.inf)[:, None]
+    bands = np.clip(bands, -most, most)
+    bands -= bands.mean(axis=1, keepdims=True)
+    covariance = (bands @ bands.T).astype(np.float64)
+    power = np.diag(covariance)
+    confirmed = covariance**2 / np.maximum(np.outer(power, power), np.finfo(float).tiny)
+    np.fill_diagonal(confirmed, ALONE)
+    scores = size * confirmed.sum(axis=1) ** 2
+    return scores / scores.sum() if scores.any() else scores
+
+
+def _lit(luminance: np.ndarray) -> np.ndarray:
+    """Where a blurred plane is bright, without the edges of such places; everywhere if nothing is left."""
+    above = luminance - luminance.min()
+    lit = above > LIT * np.percentile(above, 95)
+    for margin in MARGINS:
+        middle = ndi.minimum_filter(lit, size=2 * margin + 1)
+        if middle.mean() > ENOUGH:
+            return middle
+    return np.ones_like(lit)
