@@ -22,6 +22,7 @@ from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.igtt.polarity import settle
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images.axes import planes
+from napari_metastructure.images.channels import choose_channel
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.intensity import orient
 from napari_metastructure.training.events import EpochFinished, Finished
@@ -29,9 +30,11 @@ from napari_metastructure.training.metrics import auc, dice
 
 
 def load(folder: Path, limit: int | None) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Images and masks of one folder (RGB by the package's own rule)."""
+    """Images and masks of one folder; of colour images the channel that the package chooses."""
     files = list_images([folder / "images"])[:limit]
-    images = [planes(read_image(f))[0] for f in files]
+    read = [read_image(f) for f in files]
+    channel = choose_channel(read)
+    images = [planes(image, channel)[0] for image in read]
     masks = [planes(read_image(folder / "masks" / f.name))[0] > 0 for f in files]
     return images, masks
 
@@ -59,6 +62,7 @@ def run(images: list[np.ndarray], masks: list[np.ndarray], config: IGTTConfig) -
         "dice": final,
         "auc": area,
         "by_epoch": [round(r, 4) for r in rows],
+        "below_best_epoch": max(rows) - final,
         "seconds": time.perf_counter() - began,
         "seconds_per_epoch": float(later[:, 0].mean()),
         "outside_share": float(later[:, 1].sum() / later[:, 0].sum()),
@@ -89,7 +93,8 @@ def main() -> None:
             results.append({"folder": folder, "preset": args.preset, "seed": seed, **replaced, **result})
             print(
                 f"{folder:10} {args.preset} seed {seed}: Dice {result['dice']:.4f} AUC {result['auc']:.4f} "
-                f"by epoch {result['by_epoch']} {result['seconds_per_epoch']:.1f} s/epoch, "
+                f"by epoch {result['by_epoch']} ({result['below_best_epoch']:.4f} below the best), "
+                f"{result['seconds']:.0f} s, {result['seconds_per_epoch']:.1f} s/epoch, "
                 f"{100 * result['outside_share']:.1f} % outside the network",
                 flush=True,
             )

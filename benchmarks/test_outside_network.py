@@ -8,10 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
+from skimage.morphology import skeletonize
 
 from napari_metastructure.igtt.candidates import search, thresholds
 from napari_metastructure.igtt.edges import outline_rank
 from napari_metastructure.igtt.extraction import extract
+from napari_metastructure.igtt.levels import cut_at_level
 
 K = 30
 
@@ -73,3 +75,34 @@ def test_outline_rank(benchmark, p, way):
 def test_extraction(benchmark, p, method):
     rng = np.random.default_rng(0)
     assert benchmark(lambda: extract(p > 0.5, rng, method, 0.5, 1)).shape == p.shape
+
+
+def ems_pixel_by_pixel(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """EMS as the paper's text reads: every pixel of the skeleton is looked at, kept or not, and moved."""
+    skeleton, label = skeletonize(mask), np.zeros(mask.shape, np.uint8)
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            if skeleton[y, x] and rng.random() < 0.1:
+                dy, dx = rng.integers(-1, 2, 2)
+                label[np.clip(y + dy, 0, mask.shape[0] - 1), np.clip(x + dx, 0, mask.shape[1] - 1)] = 1
+    return label
+
+
+@pytest.mark.benchmark(group="one image of a round: candidates, search, EMS")
+@pytest.mark.parametrize("way", ["mask by mask, pixel by pixel", "default", "paper"])
+def test_round(benchmark, p, way):
+    rng = np.random.default_rng(0)
+    image = p + rng.normal(0, 0.1, p.shape).astype(np.float32)
+
+    def default():
+        return extract(cut_at_level(p, image)[0], rng, "density", 0.5, 1)
+
+    def paper():
+        return extract(p > search(p, "dmi", "grid", K).chosen, rng, "skeleton", 0.1, 1)
+
+    ways = {
+        "mask by mask, pixel by pixel": lambda: ems_pixel_by_pixel(p > masks_one_by_one(p), rng),
+        "default": default,
+        "paper": paper,
+    }
+    assert benchmark(ways[way]).any()

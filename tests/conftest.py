@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from scipy import ndimage as ndi
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,3 +30,38 @@ def real_images() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real images are not on this machine ({folder})")
     return folder
+
+
+class Fundus(NamedTuple):
+    """A drawing of a fundus photograph."""
+
+    rgb: np.ndarray
+    """(Y, X, 3) uint8: black outside a disc, dark vessels that show best in green."""
+    vessels: np.ndarray
+    """(Y, X) bool"""
+    field: np.ndarray
+    """(Y, X) bool: the disc."""
+
+
+@pytest.fixture
+def fundus():
+    """Draws a fundus photograph of so many pixels a side."""
+
+    def make(side: int = 160, seed: int = 0) -> Fundus:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:side, :side] / side
+        field = np.hypot(y - 0.5, x - 0.5) < 0.46
+        shift = rng.uniform(-0.05, 0.05)
+        vessels = np.zeros((side, side), bool)
+        for centre in (0.25, 0.45, 0.62, 0.78):
+            vessels |= np.abs(y - centre - 0.06 * np.sin(9 * x + 20 * centre + shift)) * side < 2.2
+        vessels &= field
+        light = 1 - 0.5 * np.hypot(y - 0.5, x - 0.45)
+        dark = ndi.gaussian_filter(vessels.astype(float), 0.8)
+        channels = [(210, 0.06, 6), (120, 0.45, 3), (45, 0.35, 3)]  # brightness, contrast of vessels, noise
+        rgb = [
+            level * light * (1 - depth * dark) + rng.normal(0, noise, field.shape) for level, depth, noise in channels
+        ]
+        return Fundus((np.dstack(rgb) * field[..., None]).clip(0, 255).astype(np.uint8), vessels, field)
+
+    return make

@@ -38,6 +38,22 @@ def invent(monkeypatch):
     return make
 
 
+def test_colour_images_are_compared_in_the_channel_that_shows_most(run, fundus, save, tmp_path, invent):
+    seen = []
+    invent("dfc", lambda plane: seen.append(plane) or plane > 0)
+    picture = fundus(96)
+    image = save(tmp_path / "eye.png", picture.rgb)
+    asked = ("--images", image, "--methods", "dfc", "--repeats", 1, "--objects", "bright")
+    code, stdout, err = run("compare", *asked, "--out", tmp_path / "auto")
+    assert (code, err) == (0, "")
+    assert stdout.startswith("Colour images: the green channel is used; --channel luminance or another changes that.\n")
+    code, stdout, _ = run("compare", *asked, "--out", tmp_path / "red", "--channel", "red")
+    assert code == 0
+    assert "channel" not in stdout
+    for plane, channel in zip(seen, (1, 0), strict=True):
+        assert np.corrcoef(plane.ravel(), picture.rgb[..., channel].ravel())[0, 1] > 0.99999
+
+
 def test_a_comparison_end_to_end(run, folder, tmp_path, invent):
     invent("dfc", lambda plane: plane > 0)
     out = tmp_path / "out"

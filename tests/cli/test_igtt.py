@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_metastructure.networks.checkpoint import load_model
+
 FAST = (
     "--device", "cpu", "--set", "steps_per_epoch=2", "--set", "batch_size=1", "--set", "base_channels=4",
     "--set", "patch_size=32", "--set", "start=otsu",
@@ -151,6 +153,30 @@ def test_a_channel_by_number_and_by_colour(run, blobs, save, tmp_path):
     assert code == 2
     assert "same value" in err  # the red channel is black
     assert run("igtt", image, "--out", tmp_path / "g", "--channel", "green", "--epochs", 1, *FAST)[0] == 0
+
+
+def test_colour_photographs_with_a_field_of_view(run, fundus, blobs, save, tmp_path):
+    """The channel is chosen for the whole set and told; grey images go with it; nothing is found outside."""
+    picture = fundus(96)
+    save(tmp_path / "in" / "eye.png", picture.rgb)
+    save(tmp_path / "in" / "grey.png", picture.rgb[..., 1])
+    code, stdout, err = run("igtt", tmp_path / "in", "--out", tmp_path / "auto", "--epochs", 1, *FAST)
+    assert (code, err) == (0, "")
+    assert stdout.startswith("Colour images: the green channel is used; --channel luminance or another changes that.\n")
+    assert "dark objects" in stdout
+    mask = tifffile.imread(tmp_path / "auto" / "eye_mask.tif")
+    assert mask.any()
+    assert not mask[~picture.field].any()
+    assert not tifffile.imread(tmp_path / "auto" / "eye_probability.tif")[~picture.field].any()
+    np.testing.assert_array_equal(mask, tifffile.imread(tmp_path / "auto" / "grey_mask.tif"))
+
+    eye, (one, other) = tmp_path / "in" / "eye.png", (tmp_path / "one", tmp_path / "other")
+    for out, channel in ((one, "green"), (other, "luminance")):
+        code, stdout, _ = run("igtt", eye, "--out", out, "--epochs", 1, "--channel", channel, *FAST)
+        assert code == 0
+        assert "channel" not in stdout  # who asked for it need not be told
+    uses = [load_model(folder / "model.safetensors")[2] for folder in (tmp_path / "auto", one, other)]
+    assert [(use.colour, use.surround) for use in uses] == [("green", True), ("green", True), (None, True)]
 
 
 def test_a_full_disk_or_locked_folder_is_told(run, blobs, save, tmp_path):

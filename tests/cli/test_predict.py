@@ -89,15 +89,34 @@ def test_more_classes_keep_their_values_and_channels_are_taken_together(run, mod
 
 def test_a_run_of_igtt_can_be_applied_to_other_images(run, blobs, save, tmp_path):
     first, other = save(tmp_path / "a.png", blobs()), save(tmp_path / "b.png", blobs(seed=1))
-    fast = ("--set", "steps_per_epoch=20", "--set", "base_channels=4", "--set", "patch_size=32", "--set", "start=otsu")
+    fast = ("--set", "steps_per_epoch=4", "--set", "patch_size=32")
     assert run("igtt", first, "--out", tmp_path / "run", "--epochs", 1, "--device", "cpu", *fast)[0] == 0
     code, stdout, _ = run("predict", tmp_path / "run", other, "--out", tmp_path / "run", "--device", "cpu")
     assert code == 0
-    assert "edge criterion" in stdout
+    assert "level criterion" in stdout
     found = tifffile.imread(tmp_path / "run" / "b_mask.tif") > 0
     truth = blobs(seed=1) > 100
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.7
     assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_colours_are_taken_as_the_model_was_trained_on_them(run, fundus, save, model, tmp_path):
+    rgb = fundus(32).rgb
+    image, grey = save(tmp_path / "in" / "eye.png", rgb), save(tmp_path / "in" / "grey.png", rgb[..., 1])
+    folder = model(colour="green")
+    for name, options, plane in (
+        ("own", (), rgb[..., 1]),
+        ("asked", ("--channel", "red"), rgb[..., 0]),
+        ("light", ("--channel", "luminance"), rgb @ np.array([0.2125, 0.7154, 0.0721], np.float32)),
+    ):
+        code, stdout, err = run("predict", folder, image, "--out", tmp_path / name, "--device", "cpu", *options)
+        assert (code, err) == (0, "")
+        assert "of colour images green" in stdout
+        found = tifffile.imread(tmp_path / name / "eye_probability.tif")
+        np.testing.assert_allclose(found, network_of(folder, plane)[0], atol=2e-5)
+    assert run("predict", folder, grey, "--out", tmp_path / "own", "--device", "cpu")[0] == 0
+    own = [tifffile.imread(tmp_path / "own" / f"{stem}_probability.tif") for stem in ("eye", "grey")]
+    np.testing.assert_array_equal(*own)
 
 
 def test_bad_files_are_named_and_the_others_written(run, blobs, save, model, tmp_path):

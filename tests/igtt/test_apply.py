@@ -11,6 +11,7 @@ from napari_metastructure.igtt.candidates import search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.edges import steepness
 from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.igtt.levels import cut_at_level
 from napari_metastructure.images.intensity import orient
 
 CRITERIA = ("edge", "correlation", "dmi", "iou", "bce")
@@ -58,21 +59,25 @@ def test_it_can_be_left():
         threshold(p, image, "edge", stop)
 
 
-@pytest.mark.parametrize("inputs", ["multiscale", "zscore"])
-def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs):
+@pytest.mark.parametrize(("inputs", "criterion"), [("multiscale", "edge"), ("zscore", "level")])
+def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs, criterion):
     """Trained on one image of dark blobs, it has to find them on another."""
     settings = {"base_channels": 4, "patch_size": 64, "epochs": 1, "steps_per_epoch": 40, "seed": 1, "device": "cpu"}
-    config = IGTTConfig(**settings, inputs=inputs, objects="dark", start="otsu")
+    settings["learning_rate"] = 2e-3  # from random weights
+    config = IGTTConfig(**settings, inputs=inputs, objects="dark", start="otsu", criterion=criterion)
     rng = np.random.default_rng(0)
     truth = [ndi.gaussian_filter(rng.standard_normal((96, 96)), 5) > 0.04 for _ in range(2)]
     images = [(200 - 80 * ndi.gaussian_filter(t.astype(float), 1) + rng.normal(0, 10, t.shape)) for t in truth]
     for _ in iterate(images[:1], config, folder=tmp_path / "run"):
         pass
     model = load_model(tmp_path / "run")
-    assert (model.use.cut, model.use.objects) == ("edge", "dark")
+    assert (model.use.cut, model.use.objects) == (criterion, "dark")
     labels, probability = model.predict(images[1], "cpu")
-    cut = search(probability, "edge", steep=steepness(images[1].astype(np.float32))).chosen
-    np.testing.assert_array_equal(labels, probability > cut)
+    if criterion == "edge":
+        cut = search(probability, "edge", steep=steepness(images[1].astype(np.float32))).chosen
+        np.testing.assert_array_equal(labels, probability > cut)
+    else:
+        np.testing.assert_array_equal(labels, cut_at_level(probability, -images[1])[0])
     dice = 2 * (labels & truth[1]).sum() / (labels.sum() + truth[1].sum())
     assert dice > 0.8
 

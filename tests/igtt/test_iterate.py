@@ -12,6 +12,7 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import run as run_module
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.igtt.levels import cut_at_level
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images.atomic import replacing
 from napari_metastructure.images.axes import planes
@@ -43,7 +44,9 @@ def test_the_events_of_a_run(blobs, quick):
         ):
             assert mask.shape == label.shape == p.shape == image.shape
             assert mask.dtype == label.dtype == np.uint8 and p.dtype == np.float32
-            np.testing.assert_array_equal(mask, p > curve.chosen)
+            expected, search = cut_at_level(p, orient(image, "bright"), k=quick.thresholds)
+            np.testing.assert_array_equal(mask, expected)
+            assert curve.chosen == search.chosen
     assert all(dice(m, truth) > 0.75 for m, truth in zip(events[-1].masks, masks, strict=True))
     for image, copy in zip(images, copies, strict=True):
         np.testing.assert_array_equal(image, copy)
@@ -262,7 +265,7 @@ def test_images_that_cannot_be_used_are_named_before_anything_starts(quick, imag
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_a_run_that_collapses_ends_with_the_round_before(blobs, quick, monkeypatch, tmp_path, level):
-    config = quick.model_copy(update={"epochs": 5, "anchor": 0, "memory": 0})
+    config = quick.model_copy(update={"epochs": 5, "anchor": 0, "memory": 0, "criterion": "edge", "start": "otsu"})
     real, calls = run_module.probability, []
 
     def collapsing(network, inputs, *rest):

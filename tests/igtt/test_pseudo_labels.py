@@ -5,7 +5,6 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 
 
@@ -13,10 +12,9 @@ def made(blobs, **settings):
     images, masks = blobs
     right = [ndi.gaussian_filter(m.astype(np.float32), 0.7) for m in masks]
     wrong = [np.roll(p, 9, axis=1) for p in right]
-    edges = [Edges(i) for i in images]
 
     def begin(start):
-        labels = PseudoLabels(start, IGTTConfig(**settings), np.random.default_rng(0), edges)
+        labels = PseudoLabels(start, IGTTConfig(**settings), np.random.default_rng(0), images)
         labels.begin()
         return labels
 

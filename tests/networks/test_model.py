@@ -9,6 +9,7 @@ import torch
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import network_inputs
+from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.checkpoint import load_model
 from napari_metastructure.networks.model import Model
 
@@ -122,16 +123,16 @@ def test_the_cut_by_a_criterion_is_left_to_who_knows_it(saved):
         Model.load(path).predict(image(40, 40), "cpu")
     asked = []
 
-    def threshold(p, pixels, checkpoint):
+    def cut(p, pixels, checkpoint):
         asked.append((p.copy(), pixels))
-        return float(np.quantile(p, 0.9))
+        return p > np.quantile(p, 0.9)
 
     pixels = image(40, 40)
-    labels, probability = Model.load(path, threshold).predict(pixels, "cpu")
+    labels, probability = Model.load(path, cut).predict(pixels, "cpu")
     assert labels.mean() == pytest.approx(0.1, abs=0.01)
     np.testing.assert_array_equal(asked[0][0], probability)
     np.testing.assert_array_equal(asked[0][1], pixels)
-    only, none = Model.load(path, threshold).predict(pixels, "cpu", want_probability=False)
+    only, none = Model.load(path, cut).predict(pixels, "cpu", want_probability=False)
     np.testing.assert_array_equal(only, labels)
     assert none is None
 
@@ -205,3 +206,28 @@ def test_models_of_other_programs_are_refused(tmp_path):
 def test_a_description_that_contradicts_itself_is_refused(saved, use, spec, words):
     with pytest.raises(InputError, match=words):
         Model.load(saved(spec=spec, **use))
+
+
+def test_a_field_of_view_is_predicted_as_if_it_went_on(saved, fundus):
+    plane = fundus(96).rgb[..., 1].astype(np.float32)
+    outside = surround(plane, "dark")
+    model = Model.load(saved(objects="dark", surround=True, classes=(2, 5)))
+    labels, probability = model.predict(plane, "cpu")
+    expected = Model.load(saved("plain", objects="dark", classes=(2, 5))).predict(fill(plane, outside), "cpu")
+    np.testing.assert_array_equal(labels, np.where(outside, 2, expected.labels))
+    np.testing.assert_array_equal(probability, np.where(outside, 0, expected.probability))
+    assert (expected.labels[outside] == 5).any()
+    np.testing.assert_array_equal(model.predict(plane, "cpu", want_probability=False).labels, labels)
+
+
+def test_images_without_a_surround_are_predicted_as_before(saved):
+    pixels = image(50, 60)
+    ours, plain = (Model.load(saved(str(on), surround=on)).predict(pixels, "cpu") for on in (True, False))
+    np.testing.assert_array_equal(ours.probability, plain.probability)
+    np.testing.assert_array_equal(ours.labels, plain.labels)
+
+
+@pytest.mark.parametrize("use", [{"colour": "green", "channels": 3}, {"surround": True, "classes": (0, 1, 2)}])
+def test_a_colour_or_field_of_view_that_cannot_be_is_refused(saved, use):
+    with pytest.raises(InputError, match=r"model.safetensors contradicts itself \(a (single colour|field of view)"):
+        Model.load(saved(**use))

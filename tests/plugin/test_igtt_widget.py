@@ -11,6 +11,7 @@ from napari_metastructure.errors import RunFailed
 from napari_metastructure.igtt import iterate as engine
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.files import read_image
+from napari_metastructure.networks.checkpoint import load_model
 from napari_metastructure.plugin.igtt_widget import IGTTWidget
 from napari_metastructure.training.events import EpochFinished, Finished, Warned
 
@@ -45,6 +46,25 @@ def test_a_stack_comes_back_as_a_stack(open_widget, blobs, run):
     masks = viewer.layers["a iGTT masks"]
     assert masks.data.shape == (3, 2, 64, 64)
     np.testing.assert_array_equal(masks.data[widget.result.epoch, 1], widget.result.masks[1])
+
+
+def test_an_rgb_layer_is_segmented_in_its_best_channel(open_widget, fundus, run, said, tmp_path):
+    picture = fundus(96)
+    viewer, widget = open_widget()
+    widget.picker.choose([viewer.add_image(picture.rgb, name="eye", rgb=True)])
+    widget.folder.set(tmp_path / "run")
+    run(widget)
+    assert widget.failure is None
+    assert any("the green channel is used" in message for message in said())
+    assert not widget.layers.masks(widget.layers.epoch)[0][~picture.field].any()
+    assert load_model(tmp_path / "run" / "model.safetensors")[2].colour == "green"
+
+
+def test_a_bad_rgb_layer_is_told(open_widget, run, said):
+    viewer, widget = open_widget()
+    widget.picker.choose([viewer.add_image(np.full((64, 64, 3), np.nan, np.float32), name="eye", rgb=True)])
+    run(widget)
+    assert "'eye'" in str(widget.failure) and "NaN" in str(widget.failure)
 
 
 def test_probability_and_pseudo_label_are_shown_on_demand(open_widget, blobs, run):

@@ -6,7 +6,7 @@ import pytest
 from napari.layers import Image, Labels, Points
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.sources import Source, sources_of
+from napari_metastructure.plugin.sources import Source, colour_of, sources_of
 
 RNG = np.random.default_rng(0)
 
@@ -49,6 +49,21 @@ def test_rgb_is_reduced_to_its_luminance(samples):
     layer = Image(data, rgb=True)
     assert Source.of(layer).shape == (16, 20)
     np.testing.assert_allclose(planes(layer)[0], data[..., :3] @ [0.2125, 0.7154, 0.0721], atol=1e-4)
+
+
+def test_a_colour_of_rgb_and_of_no_other_layer():
+    data = RNG.random((2, 16, 20, 3)).astype(np.float32)
+    rgb, grey = Source.of(Image(data, rgb=True)), Source.of(Image(data[..., 1]))
+    for source in (rgb, grey):
+        np.testing.assert_array_equal(np.stack(list(source.planes("green"))), data[..., 1])
+
+
+def test_the_colour_is_chosen_for_all_rgb_layers_together(fundus):
+    eyes = np.stack([fundus(96, seed=seed).rgb for seed in range(2)])
+    layers = [Image(da.from_array(eyes, chunks=(1, 96, 96, 3)), rgb=True), Image(RNG.random((2, 16, 20)))]
+    assert colour_of([Source.of(layer) for layer in layers]) == "green"
+    assert colour_of([Source.of(layers[1])]) is None
+    assert colour_of([Source.of(Image(np.repeat(eyes[..., :1], 3, axis=-1), rgb=True))]) is None
 
 
 @pytest.mark.parametrize(

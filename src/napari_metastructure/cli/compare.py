@@ -10,6 +10,7 @@ import typer
 
 from napari_metastructure.baselines.config import ALL, CompareConfig
 from napari_metastructure.baselines.methods import METHODS
+from napari_metastructure.cli.image_planes import AUTO, CHANNEL
 from napari_metastructure.cli.settings import option
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.training.config import TrainConfig
@@ -51,14 +52,7 @@ def compare(
     ] = None,
     repeats: Annotated[int | None, _option("repeats", metavar="R")] = None,
     objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(
-            help="Channel of a multi-channel image: a number from 0; of a colour image also red, green, blue, "
-            "alpha or luminance (its default).",
-            show_default=False,
-        ),
-    ] = None,
+    channel: Annotated[str, CHANNEL] = AUTO,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -89,6 +83,7 @@ def compare(
     if config.methods == tuple(METHODS):
         config = config.model_copy(update={"methods": _usable(files)})
     files.check_free(config.methods, overwrite)
+    files.read.tell_colour()
     _run(files, config)
 
 

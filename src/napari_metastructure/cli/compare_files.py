@@ -11,7 +11,7 @@ from napari_metastructure.baselines.figure import FIGURE
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.supervised import frame_of
 from napari_metastructure.baselines.table import AGREEMENT, MARKDOWN, RESULTS, TABLE
-from napari_metastructure.cli.igtt import _read as read_planes
+from napari_metastructure.cli.image_planes import read_planes
 from napari_metastructure.cli.label_files import pair_with, read_grey
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.atomic import cannot_write
@@ -30,8 +30,8 @@ class CompareFiles:
         A folder, or one file.
     masks : Path or None
         The same.
-    channel : str or None
-        As `images.axes.planes` takes it.
+    channel : str
+        As `cli.image_planes.read_planes` takes it.
     out : Path
         The folder of the results.
 
@@ -43,6 +43,8 @@ class CompareFiles:
         Ground truth of each plane.
     paths : list of Path
         The image files.
+    read : ReadPlanes
+        What was read, and the channel that was taken.
 
     Raises
     ------
@@ -50,11 +52,12 @@ class CompareFiles:
         For a file that cannot be used, two images of one stem, an image without a mask, or a mask that does not fit.
     """
 
-    def __init__(self, images: Path, masks: Path | None, channel: str | None, out: Path) -> None:
+    def __init__(self, images: Path, masks: Path | None, channel: str, out: Path) -> None:
         self.out = out
-        self._images, cut, self.names = read_planes([images], channel)
-        self._counts = [len(own) for own in cut]
-        self.planes = [plane for own in cut for plane in own]
+        self.read = read_planes([images], channel)
+        self._images, self.names = self.read.images, self.read.names
+        self._counts = [len(own) for own in self.read.planes]
+        self.planes = [plane for own in self.read.planes for plane in own]
         self.paths = [image.source or Path(image.name) for image in self._images]
         self._check_stems()
         self.groups = [

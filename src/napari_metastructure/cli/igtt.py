@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_metastructure.cli.image_planes import AUTO, CHANNEL, ReadPlanes, read_planes
 from napari_metastructure.cli.settings import option
 from napari_metastructure.cli.settings import settings as chosen_settings
-from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from napari_metastructure.images.image import Image
+    from napari_metastructure.cli.outputs import Outputs
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
 
@@ -44,14 +43,7 @@ def igtt(
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(
-            help="Channel of a multi-channel image: a number from 0; of a colour image also red, green, blue, "
-            "alpha or luminance (its default).",
-            show_default=False,
-        ),
-    ] = None,
+    channel: Annotated[str, CHANNEL] = AUTO,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
@@ -69,39 +61,17 @@ def igtt(
     """
     given = (preset, objects, network, encoder, epochs, seed, device)
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
-    found, planes, names = _read(images, channel)
+    read = read_planes(images, channel)
 
     from napari_metastructure.cli.outputs import Outputs
 
-    outputs = Outputs(out, found, [len(p) for p in planes], keep_epochs, ome)
+    outputs = Outputs(out, read.images, [len(p) for p in read.planes], keep_epochs, ome)
     outputs.check_free(overwrite or resume)
-    _run(outputs, [p for each in planes for p in each], config, names, resume)
+    read.tell_colour()
+    _run(outputs, read, config, resume)
 
 
-def _read(paths: Sequence[Path], channel: str | None) -> tuple[list[Image], list[list[np.ndarray]], list[str]]:
-    """All images and their checked planes; one error that names every bad file."""
-    from napari_metastructure.cli.errors import warnings_as_lines
-    from napari_metastructure.images.axes import plane_names, planes
-    from napari_metastructure.images.checks import check_plane
-    from napari_metastructure.images.files import list_images, read_image
-
-    images, cut, names, bad = [], [], [], []
-    with warnings_as_lines():
-        for path in list_images(paths):
-            try:
-                image = read_image(path)
-                image = replace(image, name=str(path))  # so that messages tell a/x.png from b/x.png
-                cut.append([check_plane(p, n) for p, n in zip(planes(image, channel), plane_names(image), strict=True)])
-                images.append(replace(image, name=path.name))
-                names += plane_names(images[-1])
-            except InputError as error:
-                bad.append(str(error))
-    if bad:
-        raise InputError("\n".join(bad))
-    return images, cut, names
-
-
-def _run(outputs: Any, planes: list[np.ndarray], config: IGTTConfig, names: list[str], resume: bool) -> None:
+def _run(outputs: Outputs, read: ReadPlanes, config: IGTTConfig, resume: bool) -> None:
     """Run, show, and write what came of it."""
     from rich.console import Console
 
@@ -116,7 +86,9 @@ def _run(outputs: Any, planes: list[np.ndarray], config: IGTTConfig, names: list
     history: list[Sequence[np.ndarray]] = []
     resumed, last = 0, None
     with stopping_on_interrupt(control):
-        events = iterate(planes, config, control, names=names, folder=outputs.folder, inputs=inputs, resume=resume)
+        planes = [plane for own in read.planes for plane in own]
+        more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
+        events = iterate(planes, config, control, names=read.names, **more)
         for event in followed(events, console, errors):
             match event:
                 case RunStarted():

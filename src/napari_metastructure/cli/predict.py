@@ -36,7 +36,8 @@ def predict(
         str | None,
         typer.Option(
             help="For a model of one channel, which one of a multi-channel image: a number from 0; of a colour image "
-            "also red, green, blue, alpha or luminance (its default).",
+            "also red, green, blue, alpha or luminance. [default: the colour that the model was trained on, else "
+            "luminance]",
             show_default=False,
         ),
     ] = None,

@@ -12,14 +12,12 @@ from skimage.filters import rank
 
 from napari_metastructure.igtt.candidates import LEVELS, Criterion, thresholds
 from napari_metastructure.igtt.edges import WINDOW
+from napari_metastructure.igtt.levels import PIXELS, cut_at_level
 from napari_metastructure.images.intensity import Polarity
 from napari_metastructure.networks.model import Model
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.model import Checkpoint
-
-PIXELS = 2**21
-"""Pixels looked at together: beside probability and image the search takes a gradient, and what these need."""
 
 _K = 29 * round(LEVELS / 30) + 1  # thresholds that `igtt.candidates.search` looks at unless told otherwise
 _SMALL = 1e-12
@@ -38,12 +36,14 @@ def load_model(path: str | Path) -> Model:
     criterion, objects, signed = model.use.cut, model.use.objects, model.use.signed
     if criterion != "half":
 
-        def cut(p: np.ndarray, image: np.ndarray, checkpoint: Checkpoint | None) -> float:
+        def cut(p: np.ndarray, image: np.ndarray, checkpoint: Checkpoint | None) -> np.ndarray:
             if not signed:  # |det Q| is the same for a mask and its inverse, so the network may be either
                 turn_upright(p, image, objects)
-            return threshold(p, image, criterion, checkpoint)
+            if criterion == "level":
+                return cut_at_level(p, image, objects, checkpoint=checkpoint)[0]
+            return p > threshold(p, image, criterion, checkpoint)
 
-        model.threshold = cut
+        model.cut = cut
     return model
 
 

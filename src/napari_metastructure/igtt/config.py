@@ -11,6 +11,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "network": "unet",
         "inputs": "zscore",
+        "weights": "random",
         "start": "black",
         "criterion": "dmi",
         "search": "grid",
@@ -76,15 +77,21 @@ class IGTTConfig(BaseModel):
         description="What the network sees: intensity, its logarithm and local contrast at two scales; or intensity.",
     )
 
-    start: Literal["fusion", "contrast", "otsu", "black"] = Field(
-        "fusion",
-        description="Labels before the first round: a vote of thresholdings weighted by their edges, local contrast, "
-        "Otsu, or black (the paper).",
+    weights: Literal["prior", "random"] = Field(
+        "prior",
+        description="First weights of light-unet with 16 channels and multiscale inputs: those of a network that was "
+        "trained on random scenes, or random. All other networks start at random.",
     )
-    criterion: Literal["edge", "correlation", "dmi", "iou", "bce"] = Field(
-        "edge",
-        description="What makes a threshold the best: how the mask agrees with the probability it was cut from "
-        "(correlation, dmi, iou, bce), or correlation times how steep the image is along its outline (edge).",
+    start: Literal["prior", "fusion", "contrast", "otsu", "black"] = Field(
+        "prior",
+        description="Labels before the first round: what a network trained on random scenes says, a vote of "
+        "thresholdings weighted by their edges, local contrast, Otsu, or black (the paper).",
+    )
+    criterion: Literal["level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
+        "level",
+        description="What makes a candidate mask the best: how a level of the image agrees with the probability near "
+        "the objects (level), how a mask agrees with the probability it was cut from (correlation, dmi, iou, bce), or "
+        "correlation times how steep the image is along its outline (edge).",
     )
     search: Literal["exact", "grid"] = Field(
         "exact", description="Best of all thresholds, or of the K equally spaced ones of the paper."
@@ -109,7 +116,7 @@ class IGTTConfig(BaseModel):
 
     loss: Literal["bce", "dmi_iou"] = Field("bce", description="Binary cross-entropy, or DMI + IoU of eq. (6).")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum (the paper).")
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="Step size of the optimiser.")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="Step size of the optimiser.")
     steps_per_epoch: int = Field(
         40,
         ge=1,

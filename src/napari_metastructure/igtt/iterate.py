@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.run import Run
+from napari_metastructure.images.channels import Colour
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import Event
 
@@ -24,6 +25,7 @@ def iterate(
     resume: bool = False,
     corrections: Mapping[int, np.ndarray] | None = None,
     start_masks: Sequence[np.ndarray] | None = None,
+    colour: Colour | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels; tell how it goes.
 
@@ -46,6 +48,8 @@ def iterate(
         Pixels locked from the start on, by plane: 1 foreground, 0 background, 255 free.
     start_masks : sequence of (Y, X) arrays, optional
         Masks to start from in place of ``config.start``, nonzero = foreground.
+    colour : {"red", "green", "blue"}, optional
+        The channel of colour images that the planes are; the saved model takes the same one.
 
     Yields
     ------
@@ -61,7 +65,7 @@ def iterate(
         Out of memory with a single patch, or a loss that is no number.
     """
     control = control or Control()
-    run = Run(images, config, control, names, folder, resume)
+    run = Run(images, config, control, names, folder, resume, colour)
     try:
         run.check(corrections or {}, start_masks)
         for index, pixels in (corrections or {}).items():

@@ -11,6 +11,7 @@ from napari_metastructure.igtt.candidates import search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.igtt.extraction import extract
+from napari_metastructure.igtt.levels import cut_at_level
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
@@ -42,8 +43,10 @@ class PseudoLabels:
     config : IGTTConfig
     rng : numpy.random.Generator
         For EMS.
-    edges : sequence of Edges
-        Of the planes.
+    planes : sequence of (Y, X) float arrays
+        The images, objects bright.
+    outside : sequence of (Y, X) bool array or None, optional
+        What lies outside the field of view (`images.surround`): never foreground, and unlabelled.
 
     Attributes
     ----------
@@ -58,13 +61,16 @@ class PseudoLabels:
         start: Sequence[np.ndarray],
         config: IGTTConfig,
         rng: np.random.Generator,
-        edges: Sequence[Edges],
+        planes: Sequence[np.ndarray],
+        outside: Sequence[np.ndarray | None] | None = None,
     ) -> None:
         self.config = config
-        self.edges = edges
+        self.planes = planes
+        self.outside = outside if outside is not None else [None] * len(planes)
+        self._edges: dict[int, Edges] = {}
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
-        self.start = [s.astype(np.float16) for s in start]
+        self.start = [self._within(i, s.astype(np.float16)) for i, s in enumerate(start)]
         self.memory: list[np.ndarray] = []
         self.corrections: dict[int, np.ndarray] = {}
         self.evidence: list[np.ndarray] = []
@@ -73,9 +79,17 @@ class PseudoLabels:
         self.curves: list[ScoreCurve] = []
         self._start_score: float | None = None
 
-    def begin(self) -> None:
-        """Cut the start itself: the labels of the first round."""
+    def edges(self, index: int) -> Edges:
+        """The edges of a plane, found when they are first asked for."""
+        if index not in self._edges:
+            self._edges[index] = Edges(self.planes[index])
+        return self._edges[index]
+
+    def begin(self, given: bool = False) -> None:
+        """Cut the start itself: the labels of the first round. Masks that were ``given`` stay as they are."""
         self._cut([s.astype(np.float32) for s in self.start])
+        if given:
+            self.masks = [(s > 0.5).astype(np.uint8) for s in self.start]
         self._extract()
 
     def update(self, probabilities: Sequence[np.ndarray]) -> float:
@@ -87,6 +101,7 @@ class PseudoLabels:
             Agreement: mean Dice between the new masks and those before.
         """
         m = self.config.memory
+        probabilities = [self._within(i, p) for i, p in enumerate(probabilities)]
         if not self.memory:
             self.memory = [p.astype(np.float16) for p in probabilities]
         else:
@@ -157,20 +172,33 @@ class PseudoLabels:
         """How well the edges of the images confirm the masks of these probabilities: mean score, 0 to 1."""
         found = []
         for index in np.unique(np.linspace(0, len(probabilities) - 1, SAMPLE).astype(int)):
-            p, edges = probabilities[index].astype(np.float32), self.edges[index]
-            found.append(edges.score(p > self._search(p, edges).chosen))
+            mask, _ = self._search(probabilities[index].astype(np.float32), int(index))
+            found.append(self.edges(int(index)).score(mask))
         return float(np.mean(found))
 
-    def _search(self, p: np.ndarray, edges: Edges) -> ScoreCurve:
+    def _search(self, p: np.ndarray, index: int) -> tuple[np.ndarray, ScoreCurve]:
+        """The candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
         c = self.config
-        return search(p, c.criterion, c.search, c.thresholds, edges.steep)
+        if c.criterion == "level":
+            mask, curve = cut_at_level(p, self.planes[index], k=c.thresholds)
+            return self._within(index, mask), curve  # a level adds pixels around the objects
+        steep = self.edges(index).steep if c.criterion == "edge" else None
+        curve = search(p, c.criterion, c.search, c.thresholds, steep)
+        return p > curve.chosen, curve
 
     def _cut(self, evidence: list[np.ndarray]) -> None:
         self.evidence = evidence
-        self.curves = [self._search(e, edges) for e, edges in zip(evidence, self.edges, strict=True)]
-        self.masks = [(e > k.chosen).astype(np.uint8) for e, k in zip(evidence, self.curves, strict=True)]
+        found = [self._search(e.astype(np.float32), i) for i, e in enumerate(evidence)]
+        self.masks = [mask.astype(np.uint8) for mask, _ in found]
+        self.curves = [curve for _, curve in found]
 
     def _extract(self) -> None:
         c = self.config
-        self.labels = [extract(m, self.rng, c.extraction, c.keep, c.radius) for m in self.masks]
+        labels = (extract(m, self.rng, c.extraction, c.keep, c.radius) for m in self.masks)
+        self.labels = [self._within(i, label, UNLABELLED) for i, label in enumerate(labels)]
         self._lock()
+
+    def _within(self, index: int, values: np.ndarray, beyond: int = 0) -> np.ndarray:
+        """Values of a plane, with another one outside the field of view."""
+        outside = self.outside[index]
+        return values if outside is None else np.where(outside, values.dtype.type(beyond), values)

@@ -14,13 +14,17 @@ import torch
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.igtt.journal import Journal
 from napari_metastructure.igtt.polarity import settle
+from napari_metastructure.igtt.prior import SPEC as PRIOR_SPEC
+from napari_metastructure.igtt.prior import USE as PRIOR_USE
+from napari_metastructure.igtt.prior import load_prior, prior_probability
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.start import start_probability
+from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.checks import check_plane
 from napari_metastructure.images.intensity import Polarity, channels_of, network_inputs, orient, zscore
+from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import release, resolve
@@ -71,24 +75,30 @@ class Run:
         names: Sequence[str] | None,
         folder: Path | None,
         resume: bool,
+        colour: Colour | None = None,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
-        self.config, self.control = config, control
+        self.config, self.control, self.colour = config, control, colour
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
         planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
         self.objects: Polarity = settle(planes) if config.objects == "auto" else config.objects
-        self.planes = [orient(p, self.objects) for p in planes]
+        self.outside = [surround(p, self.objects) for p in planes]
+        filled = (p if o is None else fill(p, o) for p, o in zip(planes, self.outside, strict=True))
+        self.planes = [orient(p, self.objects) for p in filled]
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = resolve(config.device)
         self.spec = NetworkSpec(
             architecture=config.network,
             in_channels=channels_of(config.inputs),
-            encoder=config.encoder,
+            encoder="none" if config.network == "light-unet" else config.encoder,
             base_channels=config.base_channels,
         )
-        network = build(self.spec, config.seed, config.encoder_weights)
+        if config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs):
+            network: torch.nn.Module = load_prior()
+        else:
+            network = build(self.spec, config.seed, config.encoder_weights)
         network = network.to(memory_format=torch.channels_last).to(self.device)  # the layout convolutions like best
         optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device)
@@ -167,25 +177,33 @@ class Run:
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
         """Epoch 0: the labels before any training, or those of the run that is resumed."""
-        edges = [Edges(p) for p in self.planes]
         if self.resumed:
-            self.labels = PseudoLabels([], self.config, self.rng, edges)
+            self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside)
             self.journal.restore_run(self.resumed, self.trainer, self.labels, self.rng)
             self.resumed = None
         else:
             if start_masks is not None:
                 start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
             else:
-                start = []
-                for plane, its_edges in zip(self.planes, edges, strict=True):
-                    self.control.checkpoint()
-                    start.append(start_probability(plane, self.config.start, its_edges))
-            self.labels = PseudoLabels(start, self.config, self.rng, edges)
-            self.labels.begin()
+                start = self._start_probabilities()
+            self.labels = PseudoLabels(start, self.config, self.rng, self.planes, self.outside)
+            self.labels.begin(given=start_masks is not None)
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
             self._note(0, float("nan"), float("nan"), 0.0)
         return self._event()
+
+    def _start_probabilities(self) -> list[np.ndarray]:
+        """Foreground probabilities before any training."""
+        method = self.config.start
+        if method == "prior":
+            prior = load_prior().to(memory_format=torch.channels_last).to(self.device)
+            return [prior_probability(prior, plane, self.device, self.control.checkpoint) for plane in self.planes]
+        found = []
+        for plane in self.planes:
+            self.control.checkpoint()
+            found.append(start_probability(plane, method))
+        return found
 
     def _round(self) -> Iterator[Event]:
         """One epoch: train on the labels, predict, make the labels anew."""
@@ -260,7 +278,15 @@ class Run:
     def _use(self) -> Use:
         """What applying the model to another image takes."""
         c = self.config
-        return Use(inputs=c.inputs, objects=self.objects, patch=self.patch, cut=c.criterion, signed=c.loss != "dmi_iou")
+        return Use(
+            inputs=c.inputs,
+            objects=self.objects,
+            patch=self.patch,
+            cut=c.criterion,
+            signed=c.loss != "dmi_iou",
+            colour=self.colour,
+            surround=True,
+        )
 
     def _finished(self, stopped: bool) -> Finished:
         epoch = self.journal.epoch

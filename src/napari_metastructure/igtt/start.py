@@ -12,15 +12,13 @@ from skimage.filters import sato, threshold_li, threshold_otsu
 from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.images.intensity import contrast_and_log, log_intensity
 
-Start = Literal["fusion", "contrast", "otsu", "black"]
-
 SCALES = (4.0, 8.0, 16.0, 32.0)
 TUBES = (1.0, 2.0, 3.0)
 SHARPNESS = 0.1
 """Relative difference in edge score that weighs a candidate down by a factor e."""
 
 
-def start_probability(plane: np.ndarray, method: Start, edges: Edges | None = None) -> np.ndarray:
+def start_probability(plane: np.ndarray, method: Literal["fusion", "contrast", "otsu", "black"]) -> np.ndarray:
     """Foreground probability before any training.
 
     Parameters
@@ -30,8 +28,6 @@ def start_probability(plane: np.ndarray, method: Start, edges: Edges | None = No
     method : {"fusion", "contrast", "otsu", "black"}
         ``fusion``: `fuse` of many thresholdings. ``contrast``: LC and Otsu. ``otsu``: Otsu's threshold after a
         blur of one pixel. ``black``: all zero, as printed in Algorithm 1.
-    edges : Edges, optional
-        Of the plane, if they are known already.
 
     Returns
     -------
@@ -43,7 +39,7 @@ def start_probability(plane: np.ndarray, method: Start, edges: Edges | None = No
         return _above(ndi.gaussian_filter(plane, 1), threshold_otsu).astype(np.float32)
     if method == "contrast":
         return _above(contrast_and_log(plane, SCALES[0]), threshold_otsu).astype(np.float32)
-    return fuse(plane, edges or Edges(plane))
+    return fuse(plane, Edges(plane))
 
 
 def candidates(plane: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.atomic import cannot_write
 from napari_metastructure.images.axes import channel_planes, plane_names, stack
+from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import read_image, write_mask, write_probability, write_tiff
 from napari_metastructure.images.image import Image
 from napari_metastructure.networks.model_checks import is_blank
@@ -154,7 +155,7 @@ def predict_files(
     checkpoint : callable, optional
         Called between tiles; may raise to leave.
     channel : int or str, optional
-        As `images.axes.planes` takes it.
+        As `images.axes.planes` takes it; by default the colour that the model was trained on.
 
     Yields
     ------
@@ -206,6 +207,7 @@ def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, l
         warnings.simplefilter("always", UserWarning)
         image = read_image(path)
     notes = [str(note.message) for note in caught if note.category is UserWarning]
+    channel = channel_for(image, model.use.colour) if channel is None else channel
     planes = channel_planes(replace(image, name=str(path)), model.use.channels, channel)
     return image, planes, notes
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.atomic import replacing
+from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Inputs, Polarity
 from napari_metastructure.networks.build import NetworkSpec, build
 
@@ -32,8 +33,14 @@ class Use(BaseModel):
         True,
         description="False after eq. (6) alone, which knows no sign: what falls as the image rises is turned around.",
     )
-    cut: Literal["half", "edge", "correlation", "dmi", "iou", "bce"] = Field(
+    cut: Literal["half", "level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "half", description="Labels are cut at one half (the likeliest class), or where iGTT's criterion says."
+    )
+    colour: Colour | None = Field(
+        None, description="Channel of colour images it was trained on; of others there is nothing to choose."
+    )
+    surround: bool = Field(
+        False, description="What lies outside a field of view is filled first, and is background (images.surround)."
     )
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and menus and --help shall n
     from napari_metastructure.networks.checkpoint import Use
 
 Checkpoint = Callable[[], None]
-Threshold = Callable[[np.ndarray, np.ndarray, Checkpoint | None], float]
-"""Given the (Y, X) foreground probability and the image: where to cut it. May turn it around, in place."""
+Cut = Callable[[np.ndarray, np.ndarray, Checkpoint | None], np.ndarray]
+"""Given the (Y, X) foreground probability and the image: the (Y, X) bool mask. May turn the former around, in place."""
 
 
 class Prediction(NamedTuple):
@@ -42,8 +42,8 @@ class Model:
     use : Use
     path : Path
         The file it came from, as messages call it.
-    threshold : callable, optional
-        Finds the cut of models whose ``use.cut`` is not "half": `igtt.apply.load_model` gives it.
+    cut : callable, optional
+        Makes the masks of models whose ``use.cut`` is not "half": `igtt.apply.load_model` gives it.
 
     Raises
     ------
@@ -52,14 +52,14 @@ class Model:
     """
 
     def __init__(
-        self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path, threshold: Threshold | None = None
+        self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path, cut: Cut | None = None
     ) -> None:
-        self.network, self.spec, self.use, self.path, self.threshold = network, spec, use, path, threshold
+        self.network, self.spec, self.use, self.path, self.cut = network, spec, use, path, cut
         self._device: torch.device | None = None
         check_description(spec, use, path)
 
     @classmethod
-    def load(cls, path: str | Path, threshold: Threshold | None = None) -> Self:
+    def load(cls, path: str | Path, cut: Cut | None = None) -> Self:
         """Read a model file, or the model of a run folder; no code of the file is run.
 
         Raises
@@ -70,16 +70,17 @@ class Model:
         from napari_metastructure.networks.checkpoint import load_model
 
         path = find_model(path)
-        return cls(*load_model(path), path, threshold)
+        return cls(*load_model(path), path, cut)
 
     def __str__(self) -> str:
         """What the model is, on one line."""
         spec, use = self.spec, self.use
         encoder = f"{spec.base_channels} channels" if spec.architecture == "light-unet" else spec.encoder
         cut = "" if use.cut == "half" else f", cut by iGTT's {use.cut} criterion"
+        colour = "" if use.colour is None else f" (of colour images {use.colour})"
         classes = ", ".join(map(str, use.classes))
         return (
-            f"{spec.architecture} ({encoder}), classes {classes}{cut}; images of {amount(use.channels)}, "
+            f"{spec.architecture} ({encoder}), classes {classes}{cut}; images of {amount(use.channels)}{colour}, "
             f"{use.inputs} normalisation, {use.objects} objects; trained at {use.patch[0]} x {use.patch[1]} pixels"
         )
 
@@ -130,31 +131,39 @@ class Model:
         name: str = "The image",
     ) -> Generator[float, None, Prediction]:
         """`predict`, telling after each row of tiles which share of the image is done (0 to 1)."""
+        from napari_metastructure.images.surround import fill, surround
         from napari_metastructure.networks.inputs import prepared
         from napari_metastructure.networks.predict import bands
 
         image = self.check(image, name)
         use, shape = self.use, image.shape[-2:]
-        search = self.threshold if use.cut != "half" else None
-        if search is None and use.cut != "half":
+        cut = self.cut if use.cut != "half" else None
+        if cut is None and use.cut != "half":
             raise ValueError(f"{self.path} is cut by iGTT's {use.cut} criterion; read it by igtt.apply.load_model")
         labels = np.full(shape, use.classes[0], np.uint8)
-        probability = np.zeros(shape, np.float32) if want_probability or search else None
+        probability = np.zeros(shape, np.float32) if want_probability or cut else None
         if is_blank(image):
             return Prediction(labels, probability)
+        outside = surround(image, use.objects) if use.surround else None
+        if outside is not None:
+            image = fill(image, outside)
         device = self._on(device)
         inputs = prepared(image, use.inputs, use.objects, checkpoint)
         for first, band in bands(self.network, inputs, use.patch, device, checkpoint):
             rows = slice(first, first + band.shape[1])
             if probability is not None:
                 probability[rows] = band.max(axis=0)
-            if search is None:
-                labels[rows] = self._labels(band, 0.5)
+            if cut is None:
+                labels[rows] = self._labels(band)
             yield rows.stop / shape[0]
-        if search is not None and probability is not None:
-            cut = search(probability, image, checkpoint)
-            for first in range(0, shape[0], 256):
-                labels[first : first + 256] = self._labels(probability[None, first : first + 256], cut)
+        if cut is not None and probability is not None:
+            if outside is not None and use.signed:  # else what is nothing now would be turned into an object
+                probability[outside] = 0
+            labels[cut(probability, image, checkpoint)] = use.classes[1]
+        if outside is not None:
+            labels[outside] = use.classes[0]
+            if probability is not None:
+                probability[outside] = 0
         return Prediction(labels, probability if want_probability else None)
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
@@ -203,7 +212,7 @@ class Model:
         self._device = device
         return device
 
-    def _labels(self, band: np.ndarray, cut: float) -> np.ndarray:
-        """Class values of (K, rows, X) probabilities: above the cut, or the likeliest."""
+    def _labels(self, band: np.ndarray) -> np.ndarray:
+        """Class values of (K, rows, X) probabilities: above one half, or the likeliest."""
         classes = np.array(self.use.classes, np.uint8)
-        return classes[(band[0] > cut).astype(np.intp) if len(band) == 1 else band.argmax(axis=0)]
+        return classes[(band[0] > 0.5).astype(np.intp) if len(band) == 1 else band.argmax(axis=0)]

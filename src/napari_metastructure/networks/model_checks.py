@@ -90,5 +90,9 @@ def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
         why = f"tiles of {use.patch[0]} x {use.patch[1]} pixels"
     elif use.cut != "half" and not binary:
         why = f"a cut by {use.cut} of more than two classes"
+    elif use.colour is not None and use.channels > 1:
+        why = f"a single colour of {use.channels} channels"
+    elif use.surround and (use.channels > 1 or not binary):
+        why = "a field of view of more than one channel or two classes"
     if why:
         raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model anew.")

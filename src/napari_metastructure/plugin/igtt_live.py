@@ -10,7 +10,7 @@ from typing import Any
 import napari
 import numpy as np
 from napari.layers import Labels
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -20,6 +20,7 @@ from napari_metastructure.plugin.earlier_run import FoundRun
 from napari_metastructure.plugin.igtt_layout import IGTTLayout
 from napari_metastructure.plugin.layers import RunLayers
 from napari_metastructure.plugin.runner import Runner
+from napari_metastructure.plugin.sources import ColourTaken
 from napari_metastructure.plugin.steering import Steering
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -58,7 +59,7 @@ class IGTTLive(Steering, IGTTLayout):
         self.progress.batch(batches[-1])
         self.curves.add_batches(batches)
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event | ColourTaken) -> None:
         assert self.layers is not None
         match event:
             case RunStarted():
@@ -72,6 +73,8 @@ class IGTTLive(Steering, IGTTLayout):
                 self.curves.add_epoch(event)
                 self.results.set_available(True)
                 self._show_score()
+            case ColourTaken():
+                show_info(str(event))
             case Warned(message):
                 show_warning(message)
                 self.progress.say(message)

@@ -9,14 +9,13 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.plugin.earlier_run import FoundRun
 from napari_metastructure.plugin.igtt_live import IGTTLive
-from napari_metastructure.plugin.job import igtt_job, read_planes
+from napari_metastructure.plugin.job import igtt_job, read_at_once
 from napari_metastructure.plugin.layers import RunLayers
 from napari_metastructure.plugin.sources import sources_of
 from napari_metastructure.training.control import Control
@@ -63,12 +62,10 @@ class IGTTRun(IGTTLive):
             config = config or self.settings.config()
             sources = sources_of(chosen)
             # Everything is checked before the thread starts, except what would take long to read.
-            planes = read_planes(sources) if all(source.eager for source in sources) else None
+            planes = read_at_once(sources)
             layers = RunLayers(self.viewer, sources, config)
         except InputError as error:
             return self._refuse(str(error))
-        if any(source.layer.rgb for source in sources):
-            show_info("RGB images are reduced to their luminance.")
         control = Control()
         self._earlier, self._locked = earlier, corrections or {}
         self._where = f" The run is kept in {folder}." if folder else ""

@@ -9,7 +9,7 @@ from napari_metastructure.plugin.config_panel import ConfigPanel
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
 GROUPS = {
-    "Network": ("encoder", "encoder_weights", "base_channels", "inputs"),
+    "Network": ("encoder", "encoder_weights", "base_channels", "inputs", "weights"),
     "Pseudo-labels": (
         *("start", "criterion", "search", "thresholds", "extraction"),
         *("keep", "radius", "memory", "anchor", "balance"),

@@ -14,6 +14,9 @@ from napari_metastructure.plugin.visible import full
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
+    from napari_metastructure.images.channels import Colour
+    from napari_metastructure.images.image import Image as ColourImage
+
 EAGER_BYTES = 32 * 2**20
 """In-memory layers up to this size are checked at once on Run; larger or lazy ones in the thread."""
 
@@ -82,8 +85,8 @@ class Source:
             return [self.name]
         return [f"{self.name} [{', '.join(map(str, at))}]" for at in np.ndindex(self.leading)]
 
-    def planes(self) -> Iterator[np.ndarray]:
-        """Each plane as checked (Y, X) float32, in C order of the leading axes.
+    def planes(self, colour: Colour | None = None) -> Iterator[np.ndarray]:
+        """Each plane as checked (Y, X) float32, in C order of the leading axes; of RGB that colour, or the luminance.
 
         Raises
         ------
@@ -93,22 +96,49 @@ class Source:
         from napari_metastructure.images.checks import check_plane
 
         for at, name in zip(np.ndindex(self.leading), self.names(), strict=True):
-            yield check_plane(self.plane(at), f"Layer {name!r}")
+            yield check_plane(self.plane(at, colour), f"Layer {name!r}")
 
-    def plane(self, at: tuple[int, ...]) -> np.ndarray:
-        """The (Y, X) pixels at a place along the leading axes, unchecked; of RGB the luminance, as everywhere."""
-        pixels = np.asarray(full(self.layer)[at])
+    def plane(self, at: tuple[int, ...], colour: Colour | None = None) -> np.ndarray:
+        """The (Y, X) pixels at a place along the leading axes, unchecked; of RGB that colour, or the luminance."""
         if not self.layer.rgb:
-            return pixels
+            return np.asarray(full(self.layer)[at])
         from napari_metastructure.images import axes
+
+        (pixels,) = axes.planes(self.coloured(at), colour)
+        return pixels
+
+    def coloured(self, at: tuple[int, ...]) -> ColourImage:
+        """The (Y, X, samples) pixels of an RGB layer at a place along the leading axes."""
         from napari_metastructure.images.image import Image
 
-        (pixels,) = axes.planes(Image(pixels, "YXS", (1, 1, 1), ("pixel",) * 3, self.name))
-        return pixels
+        return Image(np.asarray(full(self.layer)[at]), "YXS", (1, 1, 1), ("pixel",) * 3, self.name)
 
     def join(self, planes: Sequence[np.ndarray]) -> np.ndarray:
         """Put one array per plane back in place: ``([T, Z, ...], Y, X)``."""
         return np.stack(planes).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class ColourTaken:
+    """An event: of RGB layers this channel is segmented."""
+
+    colour: Colour
+
+    def __str__(self) -> str:
+        """What the user is told."""
+        return f"RGB images: the {self.colour} channel is used. To use another, split the RGB layer and tick that one."
+
+
+def colour_of(sources: Sequence[Source]) -> Colour | None:
+    """The channel in which the RGB layers among these are best segmented; None if there are none, or all are grey.
+
+    Takes up to some seconds.
+    """
+    from napari_metastructure.images.channels import SAMPLE, choose_channel
+
+    every = [(source, at) for source in sources if source.layer.rgb for at in np.ndindex(source.leading)]
+    some = np.unique(np.linspace(0, len(every) - 1, SAMPLE).astype(int)) if every else ()
+    return choose_channel([every[i][0].coloured(every[i][1]) for i in some])
 
 
 def sources_of(layers: Sequence[Layer]) -> list[Source]:

@@ -26,7 +26,8 @@ class ScoreCurve:
     Attributes
     ----------
     thresholds, scores : (K,) float64 arrays
-        Probability thresholds t_k of eq. (2) and the score of the mask ``p > t_k`` (higher is better).
+        Probability thresholds t_k of eq. (2) and the score of the mask ``p > t_k`` (higher is better); for the levels
+        of an image the share of the pixels near the foreground that lie below.
     chosen : float
         The threshold the candidate mask was cut at.
     """

@@ -187,6 +187,16 @@ def test_dark_objects_in_colour(open_compare, run, discs, made, ready):
     assert float(widget.table.text("otsu", DICE)) > 0.9
 
 
+def test_one_colour_is_taken_of_layers_in_colour(open_compare, run, fundus, ready, said):
+    viewer, widget = open_compare(images=0, window=False)
+    eye = fundus(96).rgb
+    viewer.add_image(eye, name="eye", rgb=True)
+    ready(widget, ("otsu",))
+    run(widget)
+    assert any("the green channel is used" in message for message in said())
+    np.testing.assert_array_equal(widget._job.planes[0], eye[..., 1])
+
+
 def test_igtt_itself(open_compare, run, made):
     viewer, widget = open_compare(images=1, methods=("otsu", "igtt"), repeats=1, rounds=1)
     run(widget)

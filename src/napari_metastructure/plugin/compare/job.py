@@ -13,7 +13,7 @@ from napari_metastructure.baselines.supervised import frame_of
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import check_labels, values_in
 from napari_metastructure.plugin.job import now_and_then, read_planes, torch_beside_a_window
-from napari_metastructure.plugin.sources import Source
+from napari_metastructure.plugin.sources import ColourTaken, Source, colour_of
 from napari_metastructure.plugin.visible import full
 from napari_metastructure.training.control import Control, Stopped
 
@@ -52,13 +52,13 @@ class CompareJob:
         self.masks: dict[str, tuple[np.ndarray, ...]] = {}
         self.truths: list[np.ndarray] | None = None
 
-    def __call__(self) -> Iterator[CompareEvent | Agreement | Saved | Warned]:
+    def __call__(self) -> Iterator[CompareEvent | Agreement | ColourTaken | Saved | Warned]:
         """Read the layers, then compare."""
         torch_beside_a_window()
         from napari_metastructure.baselines.compare import compare
 
         try:
-            self._read()
+            yield from self._read()
         except Stopped:
             yield CompareFinished(True, "Stopped by the user before the first run began.", (), None)
             return
@@ -68,10 +68,13 @@ class CompareJob:
         )  # fmt: skip
         yield from self._with_agreement(now_and_then(events, _is_progress))
 
-    def _read(self) -> None:
+    def _read(self) -> Iterator[ColourTaken]:
         """Ground truth is copied: what is painted on it later changes nothing."""
         self.control.checkpoint()
-        self.planes = self.planes or read_planes(self.sources)
+        colour = colour_of(self.sources)
+        if colour is not None:
+            yield ColourTaken(colour)
+        self.planes = self.planes or read_planes(self.sources, colour)
         for labels in self.labels or ():
             self.control.checkpoint()
             self.truths = [*(self.truths or []), *truth_planes(labels)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -26,6 +26,7 @@ from napari_metastructure.plugin.compare.job import CompareJob
 from napari_metastructure.plugin.compare.layout import CompareLayout
 from napari_metastructure.plugin.compare.method_layers import MethodLayers, method_colors
 from napari_metastructure.plugin.runner import Runner
+from napari_metastructure.plugin.sources import ColourTaken
 from napari_metastructure.plugin.steering import OneRun
 from napari_metastructure.training.events import Warned
 
@@ -70,6 +71,8 @@ class CompareLive(OneRun, CompareLayout):
                 self._on_method(event)
             case Agreement():
                 self.agreement.show_agreement(event)
+            case ColourTaken():
+                show_info(str(event))
             case Warned(message):
                 self._warning = message
                 show_warning(message)

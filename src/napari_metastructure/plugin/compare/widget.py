@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import napari
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
@@ -17,7 +17,7 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin.compare.job import CompareJob
 from napari_metastructure.plugin.compare.live import CompareLive
 from napari_metastructure.plugin.compare.method_layers import MethodLayers
-from napari_metastructure.plugin.job import read_planes
+from napari_metastructure.plugin.job import read_at_once
 from napari_metastructure.plugin.latest import Latest
 from napari_metastructure.plugin.sources import sources_of
 from napari_metastructure.training.control import Control
@@ -70,11 +70,9 @@ class CompareWidget(CompareLive):
             labels = self.truth.truths()
             config = self.settings.config(self.methods.chosen())
             # Everything is checked before the thread starts, except what would take long to read.
-            planes = read_planes(sources) if all(source.eager for source in sources) else None
+            planes = read_at_once(sources)
         except InputError as error:
             return self._refuse(str(error))
-        if any(source.layer.rgb for source in sources):
-            show_info("RGB images are reduced to their luminance.")
         control = Control()
         self._reset(config, MethodLayers(self.viewer, sources, config))
         self._job = CompareJob(sources, labels, planes, config, control)

@@ -63,7 +63,7 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, c
     def go(model: Model, device: Any) -> Iterator[Told]:
         from napari_metastructure.networks.batch import blank_note, predict_planes
 
-        chosen = [Layered.of(layer, model.use.channels, settings.channel) for layer in layers]
+        chosen = [_layered(layer, model, settings.channel) for layer in layers]
         total, done, began, blank = sum(c.count for c in chosen), 0, time.perf_counter(), []
         yield PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
@@ -127,6 +127,12 @@ def _job(path: Path, settings: PredictSettings, go: Callable[[Any, Any], Iterato
             yield PredictionFinished(True, 0, time.perf_counter() - began)
 
     return job
+
+
+def _layered(layer: Layer, model: Model, channel: str | None) -> Layered:
+    """A layer as the model takes it: of RGB layers the colour it was trained on, if the user did not name one."""
+    own = model.use.colour if getattr(layer, "rgb", False) else None
+    return Layered.of(layer, model.use.channels, own if channel is None else channel)
 
 
 def _load(path: Path) -> Model:

@@ -18,8 +18,8 @@ class PredictSettings(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     channel: str | None = Field(
         None,
-        description="For a model of one channel, which one of colour images (red, green, blue, alpha; by default their "
-        "luminance) or of files with several channels (a number from 0).",
+        description="For a model of one channel, which one of colour images (red, green, blue, alpha, luminance; by "
+        "default the one it was trained on, else luminance) or of files with several channels (a number from 0).",
     )
     probability: bool = Field(
         True, description="Give the probability too: of the foreground, or of the class that was chosen."
