@@ -161,6 +161,9 @@ def _readme(model: Model, takes_image: bool) -> str:
         cut = f"above a threshold that is searched for each image (iGTT's {use.cut} criterion)"
     if use.cut == "dmi":
         cut += ", once a probability that falls where objects should be was turned around: DMI knows no sign"
+    if use.surround:
+        given += ", what lies outside a field of view filled beforehand (`napari_metastructure.images.surround`)"
+        cut += "; outside a field of view there are none"
     return f"""# {model.spec.architecture}
 
 {model}.
