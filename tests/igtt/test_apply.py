@@ -11,7 +11,7 @@ from napari_metastructure.igtt.candidates import search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.edges import steepness
 from napari_metastructure.igtt.iterate import iterate
-from napari_metastructure.igtt.levels import cut_at_level
+from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.images.intensity import orient
 
 CRITERIA = ("edge", "correlation", "dmi", "iou", "bce")
@@ -77,7 +77,7 @@ def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs, criter
         cut = search(probability, "edge", steep=steepness(images[1].astype(np.float32))).chosen
         np.testing.assert_array_equal(labels, probability > cut)
     else:
-        np.testing.assert_array_equal(labels, cut_at_level(probability, -images[1])[0])
+        np.testing.assert_array_equal(labels, Levels(-images[1]).cut(probability)[0])
     dice = 2 * (labels & truth[1]).sum() / (labels.sum() + truth[1].sum())
     assert dice > 0.8
 

@@ -12,7 +12,7 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import run as run_module
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
-from napari_metastructure.igtt.levels import cut_at_level
+from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images.atomic import replacing
 from napari_metastructure.images.axes import planes
@@ -44,7 +44,7 @@ def test_the_events_of_a_run(blobs, quick):
         ):
             assert mask.shape == label.shape == p.shape == image.shape
             assert mask.dtype == label.dtype == np.uint8 and p.dtype == np.float32
-            expected, search = cut_at_level(p, orient(image, "bright"), k=quick.thresholds)
+            expected, search = Levels(orient(image, "bright")).cut(p, quick.thresholds)
             np.testing.assert_array_equal(mask, expected)
             assert curve.chosen == search.chosen
     assert all(dice(m, truth) > 0.75 for m, truth in zip(events[-1].masks, masks, strict=True))

@@ -6,7 +6,7 @@ import pytest
 from napari_metastructure.igtt.apply import load_model
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
-from napari_metastructure.igtt.levels import cut_at_level
+from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.labels import UNLABELLED
@@ -58,7 +58,7 @@ def test_a_model_that_was_saved_leaves_the_surround_out_as_well(green, quick, tm
     assert surround(filled, "dark") is None
     p = model.predict(filled, "cpu").probability
     np.testing.assert_array_equal(probability[~outside], p[~outside])
-    mask, _ = cut_at_level(np.where(outside, 0, p), filled, "dark")
+    mask, _ = Levels(filled, "dark").cut(np.where(outside, 0, p))
     np.testing.assert_array_equal(labels > 0, mask & ~outside)
     assert 0.01 < mask.mean() < 0.5
 

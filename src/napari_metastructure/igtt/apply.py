@@ -12,7 +12,7 @@ from skimage.filters import rank
 
 from napari_metastructure.igtt.candidates import LEVELS, Criterion, thresholds
 from napari_metastructure.igtt.edges import WINDOW
-from napari_metastructure.igtt.levels import PIXELS, cut_at_level
+from napari_metastructure.igtt.levels import PIXELS, Levels
 from napari_metastructure.images.intensity import Polarity
 from napari_metastructure.networks.model import Model
 
@@ -40,7 +40,7 @@ def load_model(path: str | Path) -> Model:
             if not signed:  # |det Q| is the same for a mask and its inverse, so the network may be either
                 turn_upright(p, image, objects)
             if criterion == "level":
-                return cut_at_level(p, image, objects, checkpoint=checkpoint)[0]
+                return Levels(image, objects, checkpoint).cut(p)[0]
             return p > threshold(p, image, criterion, checkpoint)
 
         model.cut = cut

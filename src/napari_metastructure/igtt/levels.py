@@ -3,134 +3,129 @@
 A network knows better than a threshold which things are objects, and an image knows better than the network where they
 end: across an edge the probability passes one half within a pixel or two of it, while an outline that follows one level
 of the image errs at all places alike. So the candidates of eq. (2) are taken from the image, near the foreground that
-the probability names, and as in eq. (4) the one is chosen that agrees best with it.
+the probability names, and as in eq. (4) the one is chosen that agrees best with it. Where light is uneven one level is
+wrong for a whole image; the level above the surround is not, and loses large objects. So the three vote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_metastructure.images.intensity import Polarity
+from napari_metastructure.images.intensity import CONTRAST_SCALES, Polarity
 from napari_metastructure.training.events import ScoreCurve
 
 SMOOTH = 1.0
-"""Standard deviation in pixels of the blur before levels are taken: noise has no outline."""
+"""Standard deviation in pixels of the blur before levels are taken, and of the votes: noise has no outline."""
+
+SURROUND = CONTRAST_SCALES[-1]
+"""Standard deviation in pixels of the blur that is an image's surround."""
 
 NEAR = 3
 """Pixels around the foreground that a level may add to it."""
 
-LEVELS = 4096
-"""Candidate levels, equally spaced."""
-
-RANGE = (0.1, 99.9)
-"""Percentiles of the image near the foreground between which they lie."""
+LEVELS = 2**13
+"""Candidate levels, equally spaced over the range of the image."""
 
 PIXELS = 2**21
-"""Pixels looked at together, so that a large plane costs little more than its mask."""
+"""Pixels looked at together, so that a large plane costs little more than its levels."""
 
-SAMPLE = 2**14
-"""Pixels of a plane that these percentiles are estimated from: sorting takes time."""
-
-_HALO = 4 + NEAR  # pixels: where the blur ends, and the dilation
+_BLUR = 4  # standard deviations after which a blur ends
 
 
-def cut_at_level(
-    p: np.ndarray,
-    plane: np.ndarray,
-    objects: Polarity = "bright",
-    k: int = 30,
-    checkpoint: Callable[[], None] | None = None,
-) -> tuple[np.ndarray, ScoreCurve]:
-    """The mask of the image's level that agrees best with a probability.
-
-    Of all masks ``{g > t} and near({p > 1/2})``, with g the image blurred by `SMOOTH` pixels and near a dilation by
-    `NEAR`, the one with the greatest Dice against ``{p > 1/2}``.
+class Levels:
+    """The levels of one plane, found once, and the masks they make.
 
     Parameters
     ----------
-    p : (Y, X) float array
-        Foreground probability.
-    plane : (Y, X) float array
-        The image.
+    plane : (Y, X) array
+        Real numbers, finite.
     objects : {"bright", "dark"}
         What they are in it.
-    k : int
-        Number of levels of the returned curve.
     checkpoint : callable, optional
-        Called now and then; may raise to leave.
-
-    Returns
-    -------
-    mask : (Y, X) bool array
-        Empty if p is nowhere above one half.
-    curve : ScoreCurve
-        Dice by level. A level is told by the share of the pixels near the foreground that lie below it, 0 to 1.
+        Called now and then, here and in `cut`; may raise to leave.
     """
-    mask = p > 0.5
-    blocks = _Blocks(mask, plane, -1 if objects == "dark" else 1, checkpoint)
-    sample = np.concatenate([b.values[:: max(1, mask.size // SAMPLE)] for b in blocks])
-    if not sample.size:
-        return mask, ScoreCurve(np.zeros(1), np.full(1, -np.inf), 0.0)
-    low, high = np.percentile(sample, RANGE)
-    step = (high - low) / LEVELS or 1.0
-    near, inside = np.zeros((2, LEVELS + 2))
-    for block in blocks:
-        level = _levels(block.values, low, step)
-        near += np.bincount(level, minlength=LEVELS + 2)
-        inside += np.bincount(level, block.inside, minlength=LEVELS + 2)
-    above, right = (count[::-1].cumsum()[::-1] for count in (near, inside))
-    scores = 2 * right / (above + np.count_nonzero(mask))
-    best = int(np.argmax(scores))
-    found = np.zeros(mask.shape, bool)
-    for block in blocks:
-        found[block.rows][block.near] = _levels(block.values, low, step) >= best
-    below = 1 - above / near.sum()
-    shown = np.unique(np.searchsorted(below, np.linspace(0, 1, k)).clip(max=LEVELS))
-    return found, ScoreCurve(below[shown], scores[shown], float(below[best]))
+
+    def __init__(
+        self, plane: np.ndarray, objects: Polarity = "bright", checkpoint: Callable[[], None] | None = None
+    ) -> None:
+        self._checkpoint = checkpoint
+        sign = np.float32(-1 if objects == "dark" else 1)
+        low, high = float(plane.min()), float(plane.max())
+        middle, step = (low + high) / 2, (high - low) / (LEVELS - 1) or 1.0
+        self._levels = np.empty((2, *plane.shape), np.int16)
+        for own, around, inner in self._blocks(plane.shape, round(_BLUR * SURROUND)):
+            centred = sign * ((plane[around] - middle) / step).astype(np.float32)  # at most LEVELS / 2
+            smooth = ndi.gaussian_filter(centred, SMOOTH)[inner]
+            surround = ndi.gaussian_filter(centred, SURROUND)[inner]
+            self._levels[0, own] = np.rint(smooth + (LEVELS - 1) / 2)
+            self._levels[1, own] = np.rint((smooth - surround + LEVELS - 1) / 2)
+
+    def cut(self, p: np.ndarray, k: int = 30) -> tuple[np.ndarray, ScoreCurve]:
+        """The mask that the image and a probability agree upon.
+
+        Three masks have a vote at each pixel: ``{p > 1/2}``; of all ``{g > t} and near({p > 1/2})``, with g the
+        image blurred by `SMOOTH` pixels and near a dilation by `NEAR`, the one with the greatest Dice against
+        ``{p > 1/2}``; and the same with g less the surround, a blur by `SURROUND`. Two of three make foreground; votes
+        are blurred by `SMOOTH`, too.
+
+        Parameters
+        ----------
+        p : (Y, X) float array
+            Foreground probability.
+        k : int
+            Number of levels of the returned curve.
+
+        Returns
+        -------
+        mask : (Y, X) bool array
+            Empty if p is nowhere above one half.
+        curve : ScoreCurve
+            Dice by level of the image itself. A level is told by the share of the pixels near the foreground that
+            lie below it, 0 to 1.
+        """
+        votes = (p > 0.5).astype(np.float32)
+        if not votes.any():
+            return np.zeros(p.shape, bool), ScoreCurve(np.zeros(1), np.full(1, -np.inf), 0.0)
+        near, inside = np.zeros((2, 2, LEVELS))
+        for own, around, inner in self._blocks(p.shape, NEAR):
+            mask, close = votes[own] > 0, _dilated(votes[around] > 0, NEAR)[inner]
+            for i, levels in enumerate(self._levels[:, own]):
+                near[i] += np.bincount(levels[close], minlength=LEVELS)
+                inside[i] += np.bincount(levels[mask], minlength=LEVELS)
+        above, right = (count[:, ::-1].cumsum(axis=1)[:, ::-1] for count in (near, inside))
+        scores = 2 * right / (above + np.count_nonzero(votes))
+        best = scores.argmax(axis=1)
+        return self._voted(votes, best), _curve(above[0], scores[0], int(best[0]), k)
+
+    def _voted(self, votes: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """Where two of three masks have foreground."""
+        found = np.empty(votes.shape, bool)
+        for own, around, inner in self._blocks(votes.shape, NEAR + round(_BLUR * SMOOTH)):
+            first = votes[around] > 0
+            close, total = _dilated(first, NEAR), first.astype(np.float32)
+            for levels, level in zip(self._levels[:, around], best, strict=True):
+                total += (levels >= level) & close
+            found[own] = ndi.gaussian_filter(total, SMOOTH)[inner] > 1.5
+        return found
+
+    def _blocks(self, shape: tuple[int, ...], halo: int) -> Iterator[tuple[slice, slice, slice]]:
+        """Rows of a plane in blocks of about `PIXELS`: their own, with a halo around, and the own among these."""
+        rows = max(1, PIXELS // shape[1])
+        for first in range(0, shape[0], rows):
+            if self._checkpoint is not None:
+                self._checkpoint()
+            last, top = min(first + rows, shape[0]), max(0, first - halo)
+            yield slice(first, last), slice(top, last + halo), slice(first - top, last - top)
 
 
-def _levels(values: np.ndarray, low: float, step: float) -> np.ndarray:
-    """Which level each value has reached: 0 below the lowest."""
-    return np.clip((values - np.float32(low)) * np.float32(1 / step) + 1, 0, LEVELS + 1).astype(np.int16)
-
-
-class _Block(NamedTuple):
-    """Some rows of a plane."""
-
-    rows: slice
-    near: np.ndarray
-    """(rows, X) bool: the foreground and `NEAR` pixels around it."""
-    values: np.ndarray
-    """The blurred image there."""
-    inside: np.ndarray
-    """Whether these pixels are foreground."""
-
-
-class _Blocks:
-    """A plane in blocks of about `PIXELS`; a single one is made once, several are made anew each time."""
-
-    def __init__(self, mask: np.ndarray, plane: np.ndarray, sign: int, checkpoint: Callable[[], None] | None) -> None:
-        self.mask, self.plane, self.sign, self.checkpoint = mask, plane, sign, checkpoint
-        self._all = list(self._made()) if mask.size <= PIXELS else None
-
-    def __iter__(self) -> Iterator[_Block]:
-        return self._made() if self._all is None else iter(self._all)
-
-    def _made(self) -> Iterator[_Block]:
-        height, width = self.mask.shape
-        rows = max(1, PIXELS // width)
-        for first in range(0, height, rows):
-            if self.checkpoint is not None:
-                self.checkpoint()
-            last, top = min(first + rows, height), max(0, first - _HALO)
-            own, around = slice(first - top, last - top), slice(top, last + _HALO)
-            near = _dilated(self.mask[around], NEAR)[own]
-            blurred = ndi.gaussian_filter(self.plane[around].astype(np.float32), SMOOTH)[own]
-            yield _Block(slice(first, last), near, self.sign * blurred[near], self.mask[first:last][near])
+def _curve(above: np.ndarray, scores: np.ndarray, best: int, k: int) -> ScoreCurve:
+    """The scores at ``k`` levels that part the pixels evenly."""
+    below = 1 - above / above[0]
+    shown = np.unique(np.searchsorted(below, np.linspace(0, 1, k)).clip(max=LEVELS - 1))
+    return ScoreCurve(below[shown], scores[shown], float(below[best]))
 
 
 def _dilated(mask: np.ndarray, steps: int) -> np.ndarray:

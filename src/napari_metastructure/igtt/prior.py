@@ -26,6 +26,15 @@ USE = Use(inputs="multiscale", objects="bright", patch=(256, 256))
 SURE = 0.8
 """Probability, as trained, that is one half in use: a correction for the class prior, one number for all images. The
 scenes hold more foreground than most real images, and their masks include the blurred rim of an object."""
+SCALES = (1.0, 2**-0.5, 0.5)
+"""Sizes at which the prior looks at a plane. Noise and texture look like objects at one size, objects at several."""
+
+SMALLEST = 64
+"""Pixels along the shorter side below which a plane is not reduced."""
+
+CERTAIN = 1e-3
+"""Probability from 0 or 1 beyond which one size outweighs the others no more."""
+
 SPEC = NetworkSpec(architecture="light-unet", in_channels=4, encoder="none", base_channels=16)
 
 
@@ -43,7 +52,7 @@ def load_prior() -> LightUNet:
 def prior_probability(
     prior: nn.Module, plane: np.ndarray, device: torch.device, checkpoint: Callable[[], None] | None = None
 ) -> np.ndarray:
-    """What the prior says of a plane.
+    """What the prior says of a plane: the mean of its logits at `SCALES`.
 
     Parameters
     ----------
@@ -59,4 +68,20 @@ def prior_probability(
     -------
     (Y, X) float32 array of 0 to 1
     """
-    return probability(prior, network_inputs(plane, USE.inputs, "bright"), USE.patch, device, checkpoint)
+    total = np.zeros(plane.shape, np.float32)
+    scales = [s for s in SCALES if s == 1 or s * min(plane.shape) >= SMALLEST]
+    for scale in scales:
+        reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
+        inputs = network_inputs(reduced, USE.inputs, "bright")
+        p = _resized(probability(prior, inputs, USE.patch, device, checkpoint), plane.shape)
+        p = p.clip(CERTAIN, 1 - CERTAIN)
+        total += np.log(p / (1 - p)) / len(scales)
+    return 1 / (1 + np.exp(-total))
+
+
+def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A (Y, X) array at another size, without aliasing."""
+    if plane.shape == shape:
+        return plane
+    tensor = torch.from_numpy(np.asarray(plane, np.float32))[None, None]
+    return nn.functional.interpolate(tensor, shape, mode="bilinear", antialias=True)[0, 0].numpy()

@@ -11,7 +11,7 @@ from napari_metastructure.igtt.candidates import search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.igtt.extraction import extract
-from napari_metastructure.igtt.levels import cut_at_level
+from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
@@ -68,6 +68,7 @@ class PseudoLabels:
         self.planes = planes
         self.outside = outside if outside is not None else [None] * len(planes)
         self._edges: dict[int, Edges] = {}
+        self._levels: dict[int, Levels] = {}
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
         self.start = [self._within(i, s.astype(np.float16)) for i, s in enumerate(start)]
@@ -180,7 +181,9 @@ class PseudoLabels:
         """The candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
         c = self.config
         if c.criterion == "level":
-            mask, curve = cut_at_level(p, self.planes[index], k=c.thresholds)
+            if index not in self._levels:
+                self._levels[index] = Levels(self.planes[index])
+            mask, curve = self._levels[index].cut(p, c.thresholds)
             return self._within(index, mask), curve  # a level adds pixels around the objects
         steep = self.edges(index).steep if c.criterion == "edge" else None
         curve = search(p, c.criterion, c.search, c.thresholds, steep)
