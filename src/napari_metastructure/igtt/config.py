@@ -90,8 +90,8 @@ class IGTTConfig(BaseModel):
     criterion: Literal["level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "level",
         description="What makes a candidate mask the best: what levels of the image near the objects and the "
-        "probability agree upon (level), how a mask agrees with the probability it was cut from (correlation, dmi, iou, bce), or "
-        "correlation times how steep the image is along its outline (edge).",
+        "probability agree upon (level), how a mask agrees with the probability it was cut from (correlation, dmi, "
+        "iou, bce), or correlation times how steep the image is along its outline (edge).",
     )
     search: Literal["exact", "grid"] = Field(
         "exact", description="Best of all thresholds, or of the K equally spaced ones of the paper."
