@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from napari_metastructure.baselines.events import (
 )
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.table import shown, summary
+from napari_metastructure.cli.progress import bar
 from napari_metastructure.training.events import Warned
 
 T = TypeVar("T")
@@ -40,8 +40,8 @@ def followed(events: Iterable[T], console: Console, errors: Console) -> Iterator
     ------
     The same events.
     """
-    with _bar(console) as bar:
-        task = bar.add_task("", total=1)
+    with bar(console) as progress:
+        task = progress.add_task("", total=1)
         for event in events:
             match event:
                 case CompareStarted():
@@ -50,9 +50,9 @@ def followed(events: Iterable[T], console: Console, errors: Console) -> Iterator
                     console.print(f"{planes}, {event.polarity} objects, {truth} ground truth", soft_wrap=True)
                 case MethodStarted():
                     name = f"{METHODS[event.method].title}, repeat {event.repeat + 1}"
-                    bar.reset(task, description=f"run {event.number}/{event.runs}: {name}")
+                    progress.reset(task, description=f"run {event.number}/{event.runs}: {name}")
                 case MethodProgress():
-                    bar.update(task, completed=event.done)
+                    progress.update(task, completed=event.done)
                 case MethodFinished():
                     console.print(_line(event.result), soft_wrap=True)
                 case Warned():
@@ -65,19 +65,6 @@ def _line(result: MethodResult) -> str:
     line = summary([result])[0]
     scores = f"  Dice {line['dice_mean']:.4f}" if result.scores else ""
     return f"{line['title']}, repeat {result.repeat + 1}:{scores}  {line['seconds_mean']:.2f} s/image"
-
-
-def _bar(console: Console) -> Progress:
-    """The run in progress with the time left, where someone watches."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
 
 
 def tables(last: CompareFinished) -> Iterator[Table]:

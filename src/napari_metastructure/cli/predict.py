@@ -21,7 +21,6 @@ from napari_metastructure.training.control import Control, Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
 BAD_FILES = 2
 """Exit code where some of the files could not be used."""
@@ -84,16 +83,18 @@ def predict(
 
 def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console) -> int:
     """Show a prediction as it goes; the number of files that could not be used."""
+    from napari_metastructure.cli.progress import bar
+
     refused = 0
-    with _bar(console) as bar:
-        task = bar.add_task("", total=None)
+    with bar(console) as progress:
+        task = progress.add_task("", total=None)
         for event in events:
             match event:
                 case PredictionStarted():
-                    bar.update(task, total=event.images)
+                    progress.update(task, total=event.images)
                     console.print(f"{event.model}; on {event.device}", markup=False, soft_wrap=True)
                 case PredictionProgress():
-                    bar.update(task, completed=event.done, description=event.name)
+                    progress.update(task, completed=event.done, description=event.name)
                 case FileWritten():
                     for note in event.notes:
                         errors.print(f"Warning: {note}", markup=False, soft_wrap=True)
@@ -106,18 +107,3 @@ def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console
                     images = "1 image" if event.images == 1 else f"{event.images} images"
                     console.print(f"{images} predicted in {event.seconds:.1f} s")
     return refused
-
-
-def _bar(console: Console) -> Progress:
-    """One bar over all images with the time left, where someone watches."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

@@ -62,6 +62,19 @@ def followed(events: Iterable[T], console: Console, errors: Console) -> Iterator
             yield event
 
 
+def bar(console: Console) -> Progress:
+    """One bar with the time left, where someone watches."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
 def _training_set(event: TrainStarted) -> str:
     """What is trained on, on one line."""
     planes = [f"{n} plane{'s' * (n != 1)}" for n in (event.training, event.validation)]

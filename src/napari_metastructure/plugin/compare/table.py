@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
 from napari_metastructure.baselines.events import MethodResult
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.table import ORACLE, summary
 from napari_metastructure.plugin.form import tooltip
+from napari_metastructure.plugin.result_table import ResultTable
 from napari_metastructure.plugin.study.colors import patch
 
 METHOD, DICE, AUC, ACCURACY, SECONDS, MEMORY = range(6)
@@ -29,7 +30,7 @@ HEADS = {
 NOTHING, FAILED = "–", "failed"
 
 
-class MethodTable(QTableWidget):
+class MethodTable(ResultTable):
     """What each method of a comparison reached.
 
     Signals
@@ -41,21 +42,7 @@ class MethodTable(QTableWidget):
     picked = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(HEADS), parent)
-        self.setHorizontalHeaderLabels(list(HEADS))
-        for column, tip in enumerate(HEADS.values()):
-            self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
-        self.verticalHeader().setVisible(False)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setWordWrap(False)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = self.horizontalHeader()
-        header.setMinimumSectionSize(24)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(METHOD, QHeaderView.ResizeMode.Stretch)
-        self.setStyleSheet("QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }")
+        super().__init__(HEADS, METHOD, parent)
         self._methods: tuple[str, ...] = ()
         self.itemSelectionChanged.connect(self._on_selected)
         self.cellClicked.connect(lambda *_: self._on_selected())  # also on the row that is selected already

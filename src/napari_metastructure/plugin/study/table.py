@@ -8,9 +8,10 @@ from html import escape
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
 from napari_metastructure.plugin.form import tooltip
+from napari_metastructure.plugin.result_table import ResultTable
 from napari_metastructure.plugin.study.colors import patch
 from napari_metastructure.plugin.study.curves import Key
 from napari_metastructure.training.study.config import Condition
@@ -31,7 +32,7 @@ HEADS = {
 CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
-class StudyTable(QTableWidget):
+class StudyTable(ResultTable):
     """All conditions of a study, with numbers as soon as there are any.
 
     Signals
@@ -47,21 +48,7 @@ class StudyTable(QTableWidget):
     picked = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(HEADS), parent)
-        self.setHorizontalHeaderLabels(list(HEADS))
-        for column, tip in enumerate(HEADS.values()):
-            self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
-        self.verticalHeader().setVisible(False)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setWordWrap(False)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = self.horizontalHeader()
-        header.setMinimumSectionSize(24)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(CONDITION, QHeaderView.ResizeMode.Stretch)
-        self.setStyleSheet("QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }")
+        super().__init__(HEADS, CONDITION, parent)
         self._keys: list[Key] = []
         self.itemChanged.connect(self._on_ticked)
         self.itemSelectionChanged.connect(lambda: self.picked.emit(self.selected()))
