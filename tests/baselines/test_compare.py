@@ -89,6 +89,15 @@ def test_igtt_sees_what_it_sees_alone(discs, monkeypatch):
             assert np.mean(ours == theirs) > 0.99  # z-scored twice, so the last bits of the pixels differ
 
 
+@pytest.mark.parametrize("change", [{"dfc_iterations": 4, "ac_steps": 9}, {"dfc_iterations": 9, "ac_steps": 4}])
+def test_clusters_take_as_many_steps_as_are_set(discs, change):
+    images, _ = discs(1)
+    events = list(compare(images, config("dfc", "ac", **change)))
+    steps = {name: sum(isinstance(e, MethodProgress) and e.method == name for e in events) for name in ("dfc", "ac")}
+    assert steps["dfc"] == pytest.approx(change["dfc_iterations"], abs=1)
+    assert steps["ac"] == pytest.approx(change["ac_steps"], abs=2)
+
+
 def test_dark_objects_are_found_as_bright_ones_are(discs):
     images, masks = discs(2)
     bright = finished(compare(images, config("otsu", "lc"), masks=masks))

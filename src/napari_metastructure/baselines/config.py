@@ -34,6 +34,14 @@ class CompareConfig(BaseModel):
     rounds: int | None = Field(
         None, ge=1, le=10_000, description="Rounds of iGTT at most; left empty, what its preset says."
     )
+    dfc_iterations: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Steps of DFC on each image at most (T of its paper); a step of 256 x 256 pixels takes about half "
+        "a second on a CPU core.",
+    )
+    ac_steps: int = Field(300, ge=1, le=1_000_000, description="Steps of AC, on all images together.")
     train: TrainConfig = Field(
         TrainConfig(),
         description="Training of the supervised networks; network, seed, device and validation are set by the "

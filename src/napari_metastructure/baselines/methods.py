@@ -112,9 +112,9 @@ def _dfc(task: Task) -> Steps:
     from napari_metastructure.baselines.clusters import foreground
     from napari_metastructure.baselines.dfc import DFCConfig, dfc
 
-    found: list[Segmentation] = []
+    config, found = DFCConfig(iterations=task.config.dfc_iterations), list[Segmentation]()
     for plane in task.planes:
-        steps = dfc(plane, DFCConfig(), task.seed, task.device, task.control)
+        steps = dfc(plane, config, task.seed, task.device, task.control)
         clusters = yield from _scaled(steps, len(found) / len(task.planes), 1 / len(task.planes))
         found.append(Segmentation(*foreground(clusters, plane), clusters))
     return found
@@ -124,8 +124,8 @@ def _ac(task: Task) -> Steps:
     from napari_metastructure.baselines.autoregressive import ACConfig, autoregressive
     from napari_metastructure.baselines.clusters import foreground
 
-    found = []
-    probabilities = yield from autoregressive(task.planes, ACConfig(), task.seed, task.device, task.control)
+    config, found = ACConfig(steps=task.config.ac_steps), []
+    probabilities = yield from autoregressive(task.planes, config, task.seed, task.device, task.control)
     for p, plane in zip(probabilities, task.planes, strict=True):
         clusters = p.argmax(axis=0)
         mask, _ = foreground(clusters, plane)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_metastructure.cli.compare_files import CompareFiles
 
-_TYPED = ("methods", "repeats", "seed", "objects", "device", "rounds")
+_TYPED = ("methods", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
 
 def _option(field: str, **more: Any) -> Any:
@@ -65,6 +65,8 @@ def compare(
         int | None,
         typer.Option(help="Rounds of iGTT at most. [default: what its preset says]", metavar="N", show_default=False),
     ] = None,
+    dfc_iterations: Annotated[int | None, _option("dfc_iterations", metavar="N")] = None,
+    ac_steps: Annotated[int | None, _option("ac_steps", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier comparison in --out.")] = False,
@@ -78,7 +80,7 @@ def compare(
     """
     from napari_metastructure.cli.compare_files import CompareFiles
 
-    config = _config(methods, repeats, seed, objects, device, rounds, epochs)
+    config = _config(methods, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
     files = CompareFiles(images, masks, channel, out)
     if config.methods == tuple(METHODS):
         config = config.model_copy(update={"methods": _usable(files)})

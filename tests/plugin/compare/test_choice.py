@@ -52,6 +52,8 @@ def test_the_form_gives_what_was_filled_in(qtbot):
         objects="dark",
         device="cpu",
         rounds=4,
+        dfc_iterations=30,
+        ac_steps=40,
         train=TrainConfig(epochs=7, batch_size=3, loss="dice"),
     )
     settings.fill(config)

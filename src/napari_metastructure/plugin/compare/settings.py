@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
 
 MAIN = ("repeats", "objects", "seed", "device")
+GROUPED = {"iGTT": ("rounds",), "DFC and AC": ("dfc_iterations", "ac_steps")}
 GIVEN = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels")
 """Of a training, what the comparison sets itself, and what is of another network."""
 
 
 class CompareSettings(QWidget):
-    """Repeats, polarity, seed and device; rounds of iGTT and the training of supervised networks."""
+    """Repeats, polarity, seed and device; rounds of iGTT, steps of DFC and AC, the training of supervised networks."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.main = ConfigPanel(CompareConfig, MAIN, {"iGTT": ("rounds",)}, ("methods", "train"))
+        self.main = ConfigPanel(CompareConfig, MAIN, GROUPED, ("methods", "train"))
         self.train = _Training()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
