@@ -4,6 +4,7 @@ xvfb-run -a -s "-screen 0 1440x900x24" python scripts/screenshot.py docs/images/
 ... python scripts/screenshot.py picture.png --images a.png b.png --epoch 3
 ... python scripts/screenshot.py docs/images/noise.png --show noise
 ... python scripts/screenshot.py docs/images/figure_6.png --show figure-6
+... python scripts/screenshot.py docs/images/compare.png --show compare
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import napari
 from demo import PLUGIN, WIDGET, open_demo
+from napari.layers import Labels
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 
 from napari_metastructure.images.files import read_image
@@ -30,9 +32,9 @@ SETTLE_MS = 1500
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
-    parser.add_argument("--show", choices=("igtt", "noise", "figure-6"), default="igtt")
+    parser.add_argument("--show", choices=("igtt", "noise", "figure-6", "compare"), default="igtt")
     parser.add_argument("--images", type=Path, nargs="+", help="igtt: in place of the sample")
-    parser.add_argument("--epoch", type=int, default=2, help="igtt: take it when this epoch is done")
+    parser.add_argument("--epoch", type=int, default=1, help="igtt: take it when this epoch is done")
     options = parser.parse_args()
     viewer = napari.Viewer()
     viewer.window.resize(1440, 860)
@@ -41,6 +43,8 @@ def main() -> None:
         show_run(viewer, options.picture, options.images, options.epoch)
     elif options.show == "noise":
         show_noise(viewer, options.picture)
+    elif options.show == "compare":
+        show_compare(viewer, options.picture)
     else:
         show_figure_6(viewer, options.picture)
     print(options.picture)
@@ -73,12 +77,7 @@ def show_run(viewer: napari.Viewer, picture: Path, images: list[Path] | None, ep
 
 def show_noise(viewer: napari.Viewer, picture: Path) -> None:
     """Take the label noise widget with its preview, and the density widget that follows it."""
-    (image, attributes, _) = samples.mitochondria()[0]
-    viewer.add_image(image, **attributes)
-    mask = read_image(Path(attributes["metadata"]["mask"])).data
-    labels = viewer.add_labels(
-        (mask > 0).astype(int), name="Mask", scale=attributes["scale"], units=attributes["units"]
-    )
+    labels = add_mitochondria(viewer)
     _, noise = viewer.window.add_plugin_dock_widget(PLUGIN, "Label noise (RCL, PCL, RL)")
     noise.set_source(labels)
     noise.set_recipe(Flip(fraction=0.45))
@@ -89,6 +88,30 @@ def show_noise(viewer: napari.Viewer, picture: Path) -> None:
     wait(density.measured)
     viewer.reset_view()
     shoot(viewer, picture)
+
+
+def show_compare(viewer: napari.Viewer, picture: Path) -> None:
+    """Take the widget that compares methods, with ground truth, when all are done."""
+    add_mitochondria(viewer)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Compare methods")
+    widget.settings.fill(widget.settings.config(widget.methods.chosen()).model_copy(update={"repeats": 1}))
+    if not widget.start():
+        sys.exit("The comparison did not start; the message above says why.")
+    wait(widget.finished)
+    widget.table.select("igtt")
+    viewer.reset_view()
+    settle(SETTLE_MS)
+    shoot(viewer, picture)
+
+
+def add_mitochondria(viewer: napari.Viewer) -> Labels:
+    """The sample and its mask; the mask's layer."""
+    (image, attributes, _) = samples.mitochondria()[0]
+    layer = viewer.add_image(image, **attributes)
+    mask = read_image(Path(attributes["metadata"]["mask"])).data
+    return viewer.add_labels(
+        (mask > 0).astype(int), name=f"{layer.name} mask", scale=attributes["scale"], units=attributes["units"]
+    )
 
 
 def show_figure_6(viewer: napari.Viewer, picture: Path) -> None:
@@ -106,7 +129,13 @@ def wait(signal: Any) -> None:
     signal.connect(loop.quit)
     loop.exec()
     signal.disconnect(loop.quit)
-    QTimer.singleShot(SETTLE_MS, loop.quit)
+    settle(SETTLE_MS)
+
+
+def settle(milliseconds: int) -> None:
+    """Let the window be drawn."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
     loop.exec()
 
 
