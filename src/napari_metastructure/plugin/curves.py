@@ -34,8 +34,9 @@ class Curves(QWidget):
             "Mean Dice between the masks of one epoch and of the one before: near 1, they have settled.",
         )
         self.score = make_plot(
-            "Threshold score",
-            "Score of each candidate threshold on the image on screen; the line marks the one taken.",
+            "Candidate score",
+            "Score of each candidate mask of the image on screen, by its threshold: a probability, or the share of the "
+            "pixels near the objects that lie below a level of the image. The line marks the one taken.",
         )
         self.score.setXRange(0, 1)
         thin = pg.mkPen(faint(LOSS), width=1)
@@ -106,11 +107,11 @@ class Curves(QWidget):
         self.agreement.getAxis("left").setTicks([[(tick, f"{tick:.2g}") for tick in ticks]])
 
     def show_score(self, curve: ScoreCurve) -> None:
-        """Draw the threshold search of one image."""
+        """Draw the search of one image."""
         self._score.setData(curve.thresholds, curve.scores)
         self._chosen.setPos(curve.chosen)
         self._chosen.setVisible(True)
-        self.score.setTitle(f"Threshold score (taken: {curve.chosen:.3f})", size="8pt")
+        self.score.setTitle(f"Candidate score (taken: {curve.chosen:.3f})", size="8pt")
 
     def release(self) -> None:
         """Let go of the viewer."""
