@@ -39,9 +39,11 @@ manager = npe2.PluginManager()
 manager.register(manifest)
 manager.activate(name)
 for sample in manifest.contributions.sample_data:
-    ((data, attributes, kind),) = sample.open(_registry=manager.commands)
-    assert kind == "image" and data.ndim >= 2 and Path(attributes["metadata"]["mask"]).is_file()
-    print(f"sample {sample.key}: {data.shape} {data.dtype}, scale {attributes['scale']}")
+    for data, attributes, kind in sample.open(_registry=manager.commands):
+        assert kind in ("image", "labels", "points") and data.ndim >= 2, (sample.key, kind)
+        if "mask" in attributes.get("metadata", {}):
+            assert Path(attributes["metadata"]["mask"]).is_file(), attributes
+        print(f"sample {sample.key}: {attributes['name']}, {kind} {data.shape} {data.dtype}")
 for widget in manifest.contributions.widgets:
     print(f"widget {widget.display_name}")
 for writer in manifest.contributions.writers:
