@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.transform import resize
 
-from napari_metastructure.igtt.prior import PRIOR, SPEC, USE, load_prior, prior_probability
+from napari_metastructure.igtt.prior import PRIOR, SCALES, SPEC, TOGETHER, USE, load_prior, prior_probabilities
 from napari_metastructure.images import simulate
 from napari_metastructure.images.intensity import network_inputs, orient
 from napari_metastructure.networks.checkpoint import load_model
@@ -26,7 +26,7 @@ def test_the_file_says_what_the_code_says():
 def test_it_knows_objects_it_was_not_made_from(simulator, objects):
     image, truth = simulator((256, 256), np.random.default_rng(0))
     image = 1e5 - image.astype(float) if objects == "dark" else image
-    p = prior_probability(load_prior(), orient(image, objects), CPU)
+    (p,) = prior_probabilities(load_prior(), [orient(image, objects)], CPU)
     assert p.shape == truth.shape
     assert auc(p, truth) > 0.9
     assert dice(p > 0.5, truth) > 0.6
@@ -40,7 +40,29 @@ def test_it_is_the_mean_of_the_logits_at_three_sizes():
         p = at_size(lambda z: probability(prior, network_inputs(z, USE.inputs, "bright"), USE.patch, CPU), plane, side)
         logits.append(np.log(p / (1 - p)).clip(-6.9, 6.9))
     expected = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
-    assert np.abs(prior_probability(prior, plane, CPU) - expected).mean() < 0.01  # sizes are changed by another library
+    (found,) = prior_probabilities(prior, [plane], CPU)
+    assert np.abs(found - expected).mean() < 0.01  # sizes are changed by another library
+
+
+@pytest.mark.parametrize("simulator", [simulate.endoplasmic_reticulum, simulate.nuclei])
+def test_an_image_of_more_pixels_than_detail_is_looked_at_in_smaller_sizes(simulator, monkeypatch):
+    image, truth = simulator((192, 192), np.random.default_rng(3))
+    large, wide = resize(image.astype(float), (768, 768)), resize(truth.astype(float), (768, 768)) > 0.5
+    large += np.random.default_rng(0).normal(0, 0.02 * large.std(), large.shape)
+    plane, prior = orient(large, "bright"), load_prior()
+    (chosen,) = prior_probabilities(prior, [plane], CPU)
+    monkeypatch.setattr("napari_metastructure.igtt.prior.SCALES", SCALES[:TOGETHER])
+    (largest,) = prior_probabilities(prior, [plane], CPU)
+    assert dice(chosen > 0.5, wide) > dice(largest > 0.5, wide) + 0.04
+
+
+def test_sizes_are_chosen_for_the_whole_set():
+    rng, prior = np.random.default_rng(4), load_prior()
+    planes = [orient(simulate.mitochondria((256, 256), rng)[0], "bright") for _ in range(2)]
+    coarse = orient(resize(planes[0], (1024, 1024))[:256, :256], "bright")
+    alone = prior_probabilities(prior, planes[:1], CPU)[0]
+    np.testing.assert_allclose(prior_probabilities(prior, [*planes, coarse], CPU)[0], alone, atol=1e-6)
+    assert prior_probabilities(prior, [], CPU) == []
 
 
 def at_size(apply, plane, side):
@@ -52,7 +74,8 @@ def at_size(apply, plane, side):
 def test_noise_is_taken_for_less_at_several_sizes():
     plane, prior = orient(np.random.default_rng(0).normal(size=(256, 256)), "bright"), load_prior()
     one = probability(prior, network_inputs(plane, USE.inputs, "bright"), USE.patch, CPU)
-    assert (prior_probability(prior, plane, CPU) > 0.5).mean() <= (one > 0.5).mean()
+    (several,) = prior_probabilities(prior, [plane], CPU)
+    assert (several > 0.5).mean() <= (one > 0.5).mean()
 
 
 def test_it_can_be_left():
@@ -60,12 +83,12 @@ def test_it_can_be_left():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prior_probability(load_prior(), np.zeros((64, 64), np.float32), CPU, stop)
+        prior_probabilities(load_prior(), [np.zeros((64, 64), np.float32)], CPU, stop)
 
 
 @pytest.mark.parametrize("shape", [(40, 300), (17, 19), (65, 1), (300, 129)])
 def test_planes_of_any_size(shape):
     plane = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    p = prior_probability(load_prior(), plane, CPU)
+    (p,) = prior_probabilities(load_prior(), [plane], CPU)
     assert p.shape == shape
     assert np.isfinite(p).all()

@@ -91,7 +91,7 @@ class Levels:
             return np.zeros(p.shape, bool), ScoreCurve(np.zeros(1), np.full(1, -np.inf), 0.0)
         near, inside = np.zeros((2, 2, LEVELS))
         for own, around, inner in self._blocks(p.shape, NEAR):
-            mask, close = votes[own] > 0, _dilated(votes[around] > 0, NEAR)[inner]
+            mask, close = votes[own] > 0, dilated(votes[around] > 0, NEAR)[inner]
             for i, levels in enumerate(self._levels[:, own]):
                 near[i] += np.bincount(levels[close], minlength=LEVELS)
                 inside[i] += np.bincount(levels[mask], minlength=LEVELS)
@@ -105,7 +105,7 @@ class Levels:
         found = np.empty(votes.shape, bool)
         for own, around, inner in self._blocks(votes.shape, NEAR + round(_BLUR * SMOOTH)):
             first = votes[around] > 0
-            close, total = _dilated(first, NEAR), first.astype(np.float32)
+            close, total = dilated(first, NEAR), first.astype(np.float32)
             for levels, level in zip(self._levels[:, around], best, strict=True):
                 total += (levels >= level) & close
             found[own] = ndi.gaussian_filter(total, SMOOTH)[inner] > 1.5
@@ -128,7 +128,7 @@ def _curve(above: np.ndarray, scores: np.ndarray, best: int, k: int) -> ScoreCur
     return ScoreCurve(below[shown], scores[shown], float(below[best]))
 
 
-def _dilated(mask: np.ndarray, steps: int) -> np.ndarray:
+def dilated(mask: np.ndarray, steps: int) -> np.ndarray:
     """Every pixel within so many steps along rows and columns; a tenth of what the library's takes."""
     for _ in range(steps):
         wider = mask.copy()

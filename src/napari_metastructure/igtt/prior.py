@@ -7,7 +7,7 @@ It is the start of the default preset (`start = "prior"`), and the first weights
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from napari_metastructure.igtt.levels import NEAR, dilated
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.networks.build import NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
@@ -26,8 +27,11 @@ USE = Use(inputs="multiscale", objects="bright", patch=(256, 256))
 SURE = 0.8
 """Probability, as trained, that is one half in use: a correction for the class prior, one number for all images. The
 scenes hold more foreground than most real images, and their masks include the blurred rim of an object."""
-SCALES = (1.0, 2**-0.5, 0.5)
-"""Sizes at which the prior looks at a plane. Noise and texture look like objects at one size, objects at several."""
+SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
+"""Sizes at which the prior looks at a plane."""
+
+TOGETHER = 3
+"""Sizes in a row that are averaged: noise and texture look like objects at one size, objects do at several."""
 
 SMALLEST = 64
 """Pixels along the shorter side below which a plane is not reduced."""
@@ -49,16 +53,20 @@ def load_prior() -> LightUNet:
     return network
 
 
-def prior_probability(
-    prior: nn.Module, plane: np.ndarray, device: torch.device, checkpoint: Callable[[], None] | None = None
-) -> np.ndarray:
-    """What the prior says of a plane: the mean of its logits at `SCALES`.
+def prior_probabilities(
+    prior: nn.Module, planes: Sequence[np.ndarray], device: torch.device, checkpoint: Callable[[], None] | None = None
+) -> list[np.ndarray]:
+    """What the prior says of a set of planes.
+
+    It looks at each at all `SCALES`. Logits are averaged over `TOGETHER` sizes in a row, the largest ones or, where
+    images hold more pixels than detail, smaller ones: those of which the prior is surest over the whole set, by the
+    mean |2P - 1| on and around what it calls foreground.
 
     Parameters
     ----------
     prior : torch.nn.Module
         `load_prior`, on ``device``.
-    plane : (Y, X) float array
+    planes : sequence of (Y, X) float arrays
         Objects bright.
     device : torch.device
     checkpoint : callable, optional
@@ -66,17 +74,47 @@ def prior_probability(
 
     Returns
     -------
-    (Y, X) float32 array of 0 to 1
+    list of (Y, X) float32 arrays of 0 to 1
     """
-    total = np.zeros(plane.shape, np.float32)
-    scales = [s for s in SCALES if s == 1 or s * min(plane.shape) >= SMALLEST]
-    for scale in scales:
+    looks = [_looks(prior, plane, device, checkpoint) for plane in planes]
+    windows = max(1, min(map(len, looks), default=1) - TOGETHER + 1)
+    sure = np.zeros(windows)
+    if windows > 1:
+        for first in range(windows):
+            found = (_sureness(_averaged(each, first, p.shape)) for each, p in zip(looks, planes, strict=True))
+            sure[first] = np.mean([s for s in found if s is not None] or [0.0])
+    best = int(np.argmax(sure))
+    return [_averaged(each, best, plane.shape) for each, plane in zip(looks, planes, strict=True)]
+
+
+def _looks(
+    prior: nn.Module, plane: np.ndarray, device: torch.device, checkpoint: Callable[[], None] | None
+) -> list[np.ndarray]:
+    """The probability at each size that a plane is large enough for, in that size."""
+    found = []
+    for scale in SCALES:
+        if scale < 1 and scale * min(plane.shape) < SMALLEST:
+            break
         reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
         inputs = network_inputs(reduced, USE.inputs, "bright")
-        p = _resized(probability(prior, inputs, USE.patch, device, checkpoint), plane.shape)
-        p = p.clip(CERTAIN, 1 - CERTAIN)
-        total += np.log(p / (1 - p)) / len(scales)
-    return 1 / (1 + np.exp(-total))
+        found.append(probability(prior, inputs, USE.patch, device, checkpoint))
+    return found
+
+
+def _averaged(looks: Sequence[np.ndarray], first: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The probability of the mean of some sizes' logits, at full size."""
+    total = np.zeros(shape, np.float32)
+    some = looks[first : first + TOGETHER]
+    for look in some:
+        p = _resized(look, shape).clip(CERTAIN, 1 - CERTAIN)
+        total += np.log(p / (1 - p))
+    return 1 / (1 + np.exp(-total / len(some)))
+
+
+def _sureness(p: np.ndarray) -> float | None:
+    """How far from one half a probability is, 0 to 1, where there is foreground and nearby; None without any."""
+    near = dilated(p > 0.5, NEAR)
+    return float(np.abs(2 * p[near] - 1).mean()) if near.any() else None
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

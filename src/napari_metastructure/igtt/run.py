@@ -18,7 +18,7 @@ from napari_metastructure.igtt.journal import Journal
 from napari_metastructure.igtt.polarity import settle
 from napari_metastructure.igtt.prior import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.prior import USE as PRIOR_USE
-from napari_metastructure.igtt.prior import load_prior, prior_probability
+from napari_metastructure.igtt.prior import load_prior, prior_probabilities
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images.channels import Colour
@@ -198,7 +198,7 @@ class Run:
         method = self.config.start
         if method == "prior":
             prior = load_prior().to(memory_format=torch.channels_last).to(self.device)
-            return [prior_probability(prior, plane, self.device, self.control.checkpoint) for plane in self.planes]
+            return prior_probabilities(prior, self.planes, self.device, self.control.checkpoint)
         found = []
         for plane in self.planes:
             self.control.checkpoint()
