@@ -106,6 +106,14 @@ def test_it_stops_by_itself_when_the_masks_no_longer_change(blobs, quick):
     assert final.epoch == 2 and not final.stopped and "no longer change" in final.reason
 
 
+def test_it_stops_by_itself_when_the_masks_change_more_and_more(blobs, quick, monkeypatch):
+    agreements = iter([0.9, 0.8, 0.7, 0.6])
+    monkeypatch.setattr("napari_metastructure.igtt.pseudo_labels.dice", lambda *_: next(agreements))
+    config = quick.model_copy(update={"epochs": 50, "stop_agreement": 0.99})
+    final = list(iterate(blobs[0][:1], config))[-1]
+    assert final.epoch == 3 and not final.stopped and "change more from round to round" in final.reason
+
+
 def test_stop_ends_within_one_batch_and_keeps_the_last_masks(blobs, quick):
     control, events = Control(), []
     for event in iterate(blobs[0], quick, control):

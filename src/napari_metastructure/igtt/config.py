@@ -129,7 +129,8 @@ class IGTTConfig(BaseModel):
         0.99,
         gt=0,
         le=1,
-        description="Stop once two rounds in a row changed the masks no more than this Dice; 1 never stops.",
+        description="Stop once two rounds in a row changed the masks no more than this Dice, or each more than the "
+        "round before; 1 never stops.",
     )
 
     @field_validator("patch_size")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,15 @@ class Journal(journal.Journal):
             self.stop_agreement < 1
             and self.epoch >= rounds
             and all(row["agreement"] >= self.stop_agreement for row in newest)
+        )
+
+    def wandering(self, rounds: int) -> bool:
+        """Whether each of the newest rounds changed the masks more than the one before it: they will not settle."""
+        agreements = [row["agreement"] for row in self.rows[1:]][-rounds - 1 :]
+        return (
+            self.stop_agreement < 1
+            and len(agreements) > rounds
+            and all(later < earlier for earlier, later in pairwise(agreements))
         )
 
     def save_run(

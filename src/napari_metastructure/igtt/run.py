@@ -46,6 +46,10 @@ from napari_metastructure.training.runs import RunFolder, warned
 STABLE_ROUNDS = 2
 """Rounds in a row whose masks must agree with the ones before for the run to be over."""
 
+WANDERING_ROUNDS = 2
+"""Rounds in a row that changed the masks more than the one before for the run to be over: a network that learns from
+itself has begun to drift."""
+
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
 
@@ -130,7 +134,7 @@ class Run:
         stopped = False
         try:
             yield self._start(start_masks)
-            while self.journal.epoch < c.epochs and not self.journal.stable(STABLE_ROUNDS):
+            while self.journal.epoch < c.epochs and not self._over():
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
                 good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
                 yield from self._round()
@@ -264,6 +268,10 @@ class Run:
             **self.journal.rows[-1],
         )
 
+    def _over(self) -> bool:
+        """Whether more rounds would make the masks no better."""
+        return self.journal.stable(STABLE_ROUNDS) or self.journal.wandering(WANDERING_ROUNDS)
+
     def _collapsed(self) -> bool:
         """Whether this round's masks have become almost empty or almost full, and those before were not.
 
@@ -294,6 +302,8 @@ class Run:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.journal.stable(STABLE_ROUNDS):
             reason = f"The masks no longer change; they are those of epoch {epoch}."
+        elif self.journal.wandering(WANDERING_ROUNDS):
+            reason = f"The masks change more from round to round; they are those of epoch {epoch}."
         else:
             reason = f"All {epoch} epochs are done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
