@@ -247,6 +247,19 @@ def test_start_masks_are_where_a_run_starts(blobs, quick):
         np.testing.assert_array_equal(a, b)
 
 
+def test_start_masks_survive_a_stop_in_the_first_round(blobs, quick, tmp_path):
+    masks = [np.zeros(i.shape, np.uint8) for i in blobs[0]]
+    masks[0][10:30, 10:30] = masks[1][5:9] = 1
+    control = Control()
+    for event in iterate(blobs[0], quick, control, folder=tmp_path, start_masks=masks):
+        if isinstance(event, BatchFinished):
+            control.stop()
+    resumed = epochs(iterate(blobs[0], quick, folder=tmp_path, resume=True))
+    assert [e.epoch for e in resumed] == [0, 1, 2]
+    for a, b in zip(resumed[0].masks, masks, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

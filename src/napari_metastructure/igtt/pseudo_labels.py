@@ -147,6 +147,7 @@ class PseudoLabels:
             "start": self.start,
             "memory": self.memory,
             "evidence": self.evidence,
+            "masks": self.masks,  # masks that were given are not what a cut of the evidence makes
             "labels": self.labels,
             "corrections": [self.corrections.get(i, np.empty(0, np.uint8)) for i in range(len(self.start))],
         }
@@ -155,7 +156,7 @@ class PseudoLabels:
         """Take over what `state` returned; nothing is drawn at random."""
         self.start, self.memory = list(state["start"]), list(state["memory"])
         self._cut(list(state["evidence"]))
-        self.labels = list(state["labels"])
+        self.masks, self.labels = list(state["masks"]), list(state["labels"])
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
     def _anchor(self) -> float:
