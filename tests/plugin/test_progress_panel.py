@@ -1,8 +1,10 @@
 """Bars, time left and status follow the events."""
 
 import pytest
+from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.plugin import progress_panel
+from napari_metastructure.plugin.column import lay_out
 from napari_metastructure.plugin.progress_panel import Clock, ProgressPanel, duration
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted
 
@@ -61,15 +63,17 @@ def test_a_resumed_run_counts_only_what_is_ahead(qtbot, now):
 
 
 def test_all_lines_of_a_long_sentence_have_room_at_once(qtbot):
-    panel = ProgressPanel()
-    qtbot.addWidget(panel)
-    panel.setFixedWidth(340)
-    panel.show()
+    panel, widget = ProgressPanel(), QWidget()
+    lay_out(widget, [panel])
+    qtbot.addWidget(widget)
+    widget.setFixedWidth(360)
+    widget.show()
     before = panel.status.height()
     panel.say("The masks no longer change; they are those of epoch 4.")
     assert panel.status.height() >= panel.status.heightForWidth(panel.status.width())
     panel.end("The masks no longer change; they are those of epoch 4. " * 3)
-    assert panel.status.minimumHeight() >= panel.status.heightForWidth(panel.status.width()) > before
+    assert panel.status.height() >= panel.status.heightForWidth(panel.status.width()) > before
+    assert panel.rect().contains(panel.status.geometry())
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(3.6, "4 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])

@@ -81,7 +81,10 @@ class ProgressPanel(QWidget):
         self.status.ensurePolished()  # napari's font is larger than the one a new label has
         two_lines = 2 * self.status.fontMetrics().lineSpacing()  # always: the plots below shall seldom move
         self.status.setMinimumHeight(max(two_lines, self.status.heightForWidth(self.status.width())))
-        QCoreApplication.sendPostedEvents(None, LAYOUT)
+        part: QWidget | None = self
+        while part is not None:  # from the inside out: each tells what is around it
+            QCoreApplication.sendPostedEvents(part, LAYOUT)
+            part = part.parentWidget()
 
     def begin(self, event: RunStarted | TrainStarted) -> None:
         """A run has started."""
