@@ -1,29 +1,28 @@
-"""Masks of Nellie's filter, the training-free segmentation of organelles that iGTT has to pass.
+"""Dice of Nellie's filter, the training-free segmentation of organelles that iGTT has to pass, on folders with masks.
 
     pip install nellie==1.0.4          # beside this package, which does not need it, in an environment of its own
-    python benchmarks/nellie_masks.py ../shared/data/er/images nellie_er --pixel-size 0.1
-    metastructure score nellie_er ../shared/data/er/masks
+    python benchmarks/nellie_quality.py ../shared/data er mito nuclei --pixel-sizes 0.05 0.1 0.2
 
-Nellie looks for tubes of 0.25 to 1 micrometre, so it asks for the size of a pixel; images that name none need the
-option. Channel and polarity are settled as for iGTT.
+Nellie looks for tubes of 0.25 to 1 micrometre, so it asks for the size of a pixel. Channel and polarity are settled as
+for iGTT.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from igtt_quality import load
 from nellie.im_info.verifier import FileInfo, ImInfo
 from nellie.segmentation.filtering import Filter
 from nellie.segmentation.labelling import Label
 
 from napari_metastructure.igtt.polarity import settle
-from napari_metastructure.images.axes import planes
-from napari_metastructure.images.channels import choose_channel
-from napari_metastructure.images.files import list_images, read_image, stem
+from napari_metastructure.training.metrics import dice
 
 
 def segment(plane: np.ndarray, pixel_size: float) -> np.ndarray:
@@ -43,19 +42,18 @@ def segment(plane: np.ndarray, pixel_size: float) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--pixel-size", type=float, default=0.1, metavar="UM")
-    options = parser.parse_args()
-    files = list_images([options.images])
-    images = [read_image(file) for file in files]
-    channel = choose_channel(images)
-    first = [planes(image, channel)[0] for image in images]
-    dark = settle(first) == "dark"
-    options.out.mkdir(parents=True)
-    for file, plane in zip(files, first, strict=True):
-        mask = segment(plane.max() - plane if dark else plane, options.pixel_size)
-        tifffile.imwrite(options.out / f"{stem(file)}_mask.tif", np.where(mask, 255, 0).astype(np.uint8))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("folders", nargs="+")
+    parser.add_argument("--pixel-sizes", nargs="+", type=float, default=[0.1], metavar="UM")
+    args = parser.parse_args()
+    logging.disable()  # Nellie tells every step
+    for folder in args.folders:
+        images, masks = load(args.data / folder, None)
+        if settle(images) == "dark":
+            images = [image.max() - image for image in images]
+        for size in args.pixel_sizes:
+            found = [dice(segment(image, size), mask) for image, mask in zip(images, masks, strict=True)]
+            print(f"{folder:10} Nellie, {size:g} um a pixel, {len(images)} images: {np.mean(found):.4f}", flush=True)
 
 
 if __name__ == "__main__":
