@@ -7,7 +7,7 @@ It is the start of the default preset (`start = "prior"`), and the first weights
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -77,14 +77,13 @@ def prior_probabilities(
     list of (Y, X) float32 arrays of 0 to 1
     """
     looks = [_looks(prior, plane, device, checkpoint) for plane in planes]
-    windows = max(1, min(map(len, looks), default=1) - TOGETHER + 1)
-    sure = np.zeros(windows)
-    if windows > 1:
-        for first in range(windows):
-            found = (_sureness(_averaged(each, first, p.shape)) for each, p in zip(looks, planes, strict=True))
-            sure[first] = np.mean([s for s in found if s is not None] or [0.0])
-    best = int(np.argmax(sure))
-    return [_averaged(each, best, plane.shape) for each, plane in zip(looks, planes, strict=True)]
+
+    def averaged(first: int) -> Iterator[np.ndarray]:
+        return (_averaged(each, first, plane.shape) for each, plane in zip(looks, planes, strict=True))
+
+    windows = min(map(len, looks), default=1) - TOGETHER + 1
+    best = max(range(windows), key=lambda first: _sureness(averaged(first))) if windows > 1 else 0
+    return list(averaged(best))
 
 
 def _looks(
@@ -111,10 +110,10 @@ def _averaged(looks: Sequence[np.ndarray], first: int, shape: tuple[int, ...]) -
     return 1 / (1 + np.exp(-total / len(some)))
 
 
-def _sureness(p: np.ndarray) -> float | None:
-    """How far from one half a probability is, 0 to 1, where there is foreground and nearby; None without any."""
-    near = dilated(p > 0.5, NEAR)
-    return float(np.abs(2 * p[near] - 1).mean()) if near.any() else None
+def _sureness(probabilities: Iterable[np.ndarray]) -> float:
+    """How far from one half they are, 0 to 1, where there is foreground and nearby: the mean over a set."""
+    near = ((p, dilated(p > 0.5, NEAR)) for p in probabilities)
+    return float(np.mean([np.abs(2 * p[close] - 1).mean() for p, close in near if close.any()] or [0.0]))
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

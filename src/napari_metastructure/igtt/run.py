@@ -268,9 +268,13 @@ class Run:
             **self.journal.rows[-1],
         )
 
-    def _over(self) -> bool:
-        """Whether more rounds would make the masks no better."""
-        return self.journal.stable(STABLE_ROUNDS) or self.journal.wandering(WANDERING_ROUNDS)
+    def _over(self) -> str | None:
+        """Why more rounds would make the masks no better; None while they may."""
+        if self.journal.stable(STABLE_ROUNDS):
+            return "The masks no longer change"
+        if self.journal.wandering(WANDERING_ROUNDS):
+            return "The masks change more from round to round"
+        return None
 
     def _collapsed(self) -> bool:
         """Whether this round's masks have become almost empty or almost full, and those before were not.
@@ -300,10 +304,8 @@ class Run:
         epoch = self.journal.epoch
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
-        elif self.journal.stable(STABLE_ROUNDS):
-            reason = f"The masks no longer change; they are those of epoch {epoch}."
-        elif self.journal.wandering(WANDERING_ROUNDS):
-            reason = f"The masks change more from round to round; they are those of epoch {epoch}."
+        elif over := self._over():
+            reason = f"{over}; they are those of epoch {epoch}."
         else:
             reason = f"All {epoch} epochs are done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
