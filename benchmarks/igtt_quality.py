@@ -19,12 +19,11 @@ import yaml
 
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
-from napari_metastructure.igtt.polarity import settle
 from napari_metastructure.igtt.start import start_probability
-from napari_metastructure.images.axes import planes
 from napari_metastructure.images.channels import choose_channel
 from napari_metastructure.images.files import list_images, read_image
-from napari_metastructure.images.intensity import orient
+from napari_metastructure.images.image import planes
+from napari_metastructure.images.intensity import orient, settle
 from napari_metastructure.training.events import EpochFinished, Finished
 from napari_metastructure.training.metrics import auc, dice
 

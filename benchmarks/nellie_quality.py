@@ -21,7 +21,7 @@ from nellie.im_info.verifier import FileInfo, ImInfo
 from nellie.segmentation.filtering import Filter
 from nellie.segmentation.labelling import Label
 
-from napari_metastructure.igtt.polarity import settle
+from napari_metastructure.images.intensity import settle
 from napari_metastructure.training.metrics import dice
 
 

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_metastructure.labels.density import densities, density
-from napari_metastructure.labels.distance import structure_left
-from napari_metastructure.labels.kernels import KERNELS
+from napari_metastructure.labels.density import KERNELS, densities, density
+from napari_metastructure.labels.structure import structure_left
 
 BANDWIDTHS = (4, 8, 32)
 AT_MOST = 2.0

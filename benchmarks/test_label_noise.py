@@ -14,8 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from napari_metastructure.labels.random import random_labels
-from napari_metastructure.labels.randomized import flip, flip_by_matrix, sample
+from napari_metastructure.labels.noise import flip, flip_by_matrix, random_labels, sample
 from napari_metastructure.labels.recipes import Flip, Sample, apply_to_plane
 
 SIDE = 4096
@@ -88,8 +87,8 @@ def test_ratios(kind):
 PEAK = """
 import sys
 import numpy as np
-from napari_metastructure.labels.random import random_labels
-from napari_metastructure.labels.randomized import flip, flip_by_matrix, sample
+from napari_metastructure.labels.noise import random_labels
+from napari_metastructure.labels.noise import flip, flip_by_matrix, sample
 kind, call = sys.argv[1:]
 rng = np.random.default_rng(0)
 labels = np.zeros((8192, 8192), kind)

@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_metastructure.labels.boundary import displace_boundary
-from napari_metastructure.labels.objects import perturb_objects
-from napari_metastructure.labels.perturbed import closing, dilate, erode, opening, skeleton
+from napari_metastructure.labels.shapes import (
+    closing,
+    dilate,
+    displace_boundary,
+    erode,
+    opening,
+    perturb_objects,
+    skeleton,
+)
 
 SIZE, N = 2048, 3
 SQUARE = np.ones((3, 3), bool)

@@ -11,8 +11,7 @@ import torch
 from scipy import ndimage as ndi
 from skimage.morphology import skeletonize
 
-from napari_metastructure.igtt.candidates import search, thresholds
-from napari_metastructure.igtt.edges import outline_rank
+from napari_metastructure.igtt.candidates import outline_rank, search, thresholds
 from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
 

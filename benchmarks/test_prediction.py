@@ -16,10 +16,9 @@ import torch
 from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.apply import threshold
-from napari_metastructure.igtt.candidates import search
-from napari_metastructure.igtt.edges import steepness
+from napari_metastructure.igtt.candidates import search, steepness
 from napari_metastructure.images.intensity import network_inputs
-from napari_metastructure.networks import inputs as lazy
+from napari_metastructure.networks import predict as lazy
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.predict import bands, class_probabilities
 

@@ -16,7 +16,7 @@ from napari_metastructure.images.simulate import nuclei
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.events import TrainEpoch
 from napari_metastructure.training.pairs import pairs_of
-from napari_metastructure.training.supervised import train
+from napari_metastructure.training.train import train
 
 BATCH = 4
 

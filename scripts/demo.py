@@ -17,7 +17,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 from napari_metastructure.training.events import EpochFinished, Event
 
 if TYPE_CHECKING:
-    from napari_metastructure.plugin.igtt_widget import IGTTWidget
+    from napari_metastructure.plugin.igtt import IGTTWidget
 
 PLUGIN = "napari-metastructure"
 WIDGET = "iGTT (segment without labels)"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_metastructure.images import simulate
-from napari_metastructure.images.files import write_mask, write_tiff
 from napari_metastructure.images.image import Image
+from napari_metastructure.images.writing import write_mask, write_tiff
 
 VOXEL = 0.1  # micrometer
 FRAME = 10.0  # seconds from one field of view to the next

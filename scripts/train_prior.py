@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from napari_metastructure.igtt.prior import PRIOR, SPEC, USE
+from napari_metastructure.igtt.start import PRIOR, SPEC, USE
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.images.scenes import scene
 from napari_metastructure.networks.build import build
 from napari_metastructure.networks.checkpoint import save_model
+from napari_metastructure.training.loop import make_schedule
 from napari_metastructure.training.losses import cross_entropy, dice
-from napari_metastructure.training.schedule import make_schedule
 
 LEARNING_RATE = 3e-3
 DICE_WEIGHT = 0.5

@@ -64,7 +64,7 @@ def test_the_block_blocks():
 
 def test_the_menu_opens_without_torch(manifest):
     targets = {command.python_name.partition(":")[0] for command in manifest.contributions.commands}
-    assert "napari_metastructure.plugin.igtt_widget" in targets
+    assert "napari_metastructure.plugin.igtt" in targets
     code = f"import npe2; npe2.PluginManifest.from_distribution({NAME!r})\n"
     code += "\n".join(f"import {name}" for name in sorted(targets))
     code += f"\nimport sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"

@@ -7,9 +7,16 @@ import pytest
 import torch
 from sklearn.metrics import mutual_info_score
 
-from napari_metastructure.baselines.autoregressive import ACConfig, _step, autoregressive, mutual_information
+from napari_metastructure.baselines.autoregressive import (
+    ORDERINGS,
+    ACConfig,
+    AutoregressiveNetwork,
+    MaskedConv,
+    _step,
+    autoregressive,
+    mutual_information,
+)
 from napari_metastructure.baselines.clusters import foreground
-from napari_metastructure.baselines.masked_conv import ORDERINGS, AutoregressiveNetwork, MaskedConv
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.metrics import dice

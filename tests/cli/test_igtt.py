@@ -219,7 +219,7 @@ def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
 def test_the_second_ctrl_c_ends_at_once():
     code = """
 import time
-from napari_metastructure.cli.interrupt import stopping_on_interrupt
+from napari_metastructure.cli._progress import stopping_on_interrupt
 from napari_metastructure.training.control import Control
 control = Control()
 with stopping_on_interrupt(control):

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from rich.console import Console
 
-from napari_metastructure.cli.progress import followed
+from napari_metastructure.cli._progress import followed
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Warned
 
 MASK = (np.zeros((8, 8), np.uint8),)

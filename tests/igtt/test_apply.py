@@ -7,9 +7,8 @@ from scipy import ndimage as ndi
 
 from napari_metastructure.igtt import apply as module
 from napari_metastructure.igtt.apply import load_model, threshold, turn_upright
-from napari_metastructure.igtt.candidates import search
+from napari_metastructure.igtt.candidates import search, steepness
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.edges import steepness
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.images.intensity import orient

@@ -9,19 +9,19 @@ import pytest
 import yaml
 
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.igtt import run as run_module
+from napari_metastructure.igtt import iterate as run_module
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.igtt.iterate import Journal, iterate
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.igtt.start import start_probability
-from napari_metastructure.images.atomic import replacing
-from napari_metastructure.images.axes import planes
 from napari_metastructure.images.files import list_images, read_image
+from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import orient
+from napari_metastructure.images.writing import replacing
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved, Warned
 from napari_metastructure.training.metrics import dice
-from napari_metastructure.training.runs import RunFolder
+from napari_metastructure.training.run_folder import RunFolder
 
 
 def epochs(events):
@@ -341,3 +341,34 @@ def test_on_real_images_the_default_beats_otsu(real_images):
         [dice(start_probability(orient(i, "bright"), "otsu"), t) for i, t in zip(images, truth, strict=True)]
     )
     assert np.mean([dice(m, t) for m, t in zip(final.masks, truth, strict=True)]) > otsu
+
+
+# When a run is over.
+
+
+def journal(agreements, stop_agreement=0.99):
+    """The journal of a run whose rounds agreed so with the ones before."""
+    made = Journal(IGTTConfig(stop_agreement=stop_agreement), [np.zeros((4, 4), np.float32)], None)
+    made.rows += [{"epoch": i, "agreement": a} for i, a in enumerate([float("nan"), *agreements])]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("agreements", "stable", "wandering"),
+    [
+        ([], False, False),
+        ([0.995], False, False),
+        ([0.995, 0.991], True, False),
+        ([0.9, 0.95, 0.995, 0.992], True, False),
+        ([0.97, 0.96], False, False),  # two rounds are too few to say
+        ([0.95, 0.98, 0.985, 0.981], False, False),
+        ([0.95, 0.98, 0.97, 0.96], False, True),
+        ([0.95, 0.98, 0.7, 0.96], False, False),  # somebody has painted
+        ([0.98, 0.98, 0.98], False, False),
+    ],
+)
+def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, stable, wandering):
+    rows = journal(agreements)
+    assert (rows.stable(2), rows.wandering(2)) == (stable, wandering)
+    never = journal(agreements, 1.0)
+    assert not never.stable(2) and not never.wandering(2)

@@ -2,9 +2,25 @@
 
 import numpy as np
 import pytest
+import torch
+from skimage.transform import resize
 
-from napari_metastructure.igtt.start import candidates, start_probability
-from napari_metastructure.training.metrics import dice
+from napari_metastructure.igtt.start import (
+    PRIOR,
+    PRIOR_SCALES,
+    SPEC,
+    TOGETHER,
+    USE,
+    candidates,
+    load_prior,
+    prior_probabilities,
+    start_probability,
+)
+from napari_metastructure.images import simulate
+from napari_metastructure.images.intensity import network_inputs, orient
+from napari_metastructure.networks.checkpoint import load_model
+from napari_metastructure.networks.predict import probability
+from napari_metastructure.training.metrics import auc, dice
 
 
 @pytest.mark.parametrize("method", ["fusion", "contrast", "otsu"])
@@ -31,3 +47,88 @@ def test_a_plane_that_is_constant_but_for_one_pixel():
     image = np.zeros((32, 32), np.float32)
     image[5, 5] = 1
     assert np.isfinite(start_probability(image, "fusion")).all()
+
+
+# The prior that ships: what it says of images it was not made from.
+
+
+CPU = torch.device("cpu")
+
+
+def test_the_file_says_what_the_code_says():
+    _, spec, use = load_model(PRIOR)
+    assert (spec, use) == (SPEC, USE)
+    assert PRIOR.stat().st_size < 2 * 2**20  # it ships with every install
+
+
+@pytest.mark.parametrize("simulator", [simulate.endoplasmic_reticulum, simulate.mitochondria, simulate.nuclei])
+@pytest.mark.parametrize("objects", ["bright", "dark"])
+def test_it_knows_objects_it_was_not_made_from(simulator, objects):
+    image, truth = simulator((256, 256), np.random.default_rng(0))
+    image = 1e5 - image.astype(float) if objects == "dark" else image
+    (p,) = prior_probabilities(load_prior(), [orient(image, objects)], CPU)
+    assert p.shape == truth.shape
+    assert auc(p, truth) > 0.9
+    assert dice(p > 0.5, truth) > 0.6
+
+
+def test_it_is_the_mean_of_the_logits_at_three_sizes():
+    image, _ = simulate.mitochondria((256, 256), np.random.default_rng(1))
+    plane, prior = orient(image, "bright"), load_prior()
+    logits = []
+    for side in (256, 181, 128):
+        p = at_size(lambda z: probability(prior, network_inputs(z, USE.inputs, "bright"), USE.patch, CPU), plane, side)
+        logits.append(np.log(p / (1 - p)).clip(-6.9, 6.9))
+    expected = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
+    (found,) = prior_probabilities(prior, [plane], CPU)
+    assert np.abs(found - expected).mean() < 0.01  # sizes are changed by another library
+
+
+@pytest.mark.parametrize("simulator", [simulate.endoplasmic_reticulum, simulate.nuclei])
+def test_an_image_of_more_pixels_than_detail_is_looked_at_in_smaller_sizes(simulator, monkeypatch):
+    image, truth = simulator((192, 192), np.random.default_rng(3))
+    large, wide = resize(image.astype(float), (768, 768)), resize(truth.astype(float), (768, 768)) > 0.5
+    large += np.random.default_rng(0).normal(0, 0.02 * large.std(), large.shape)
+    plane, prior = orient(large, "bright"), load_prior()
+    (chosen,) = prior_probabilities(prior, [plane], CPU)
+    monkeypatch.setattr("napari_metastructure.igtt.start.PRIOR_SCALES", PRIOR_SCALES[:TOGETHER])
+    (largest,) = prior_probabilities(prior, [plane], CPU)
+    assert dice(chosen > 0.5, wide) > dice(largest > 0.5, wide) + 0.04
+
+
+def test_sizes_are_chosen_for_the_whole_set():
+    rng, prior = np.random.default_rng(4), load_prior()
+    planes = [orient(simulate.mitochondria((256, 256), rng)[0], "bright") for _ in range(2)]
+    coarse = orient(resize(planes[0], (1024, 1024))[:256, :256], "bright")
+    alone = prior_probabilities(prior, planes[:1], CPU)[0]
+    np.testing.assert_allclose(prior_probabilities(prior, [*planes, coarse], CPU)[0], alone, atol=1e-6)
+    assert prior_probabilities(prior, [], CPU) == []
+
+
+def at_size(apply, plane, side):
+    """What a function says of a plane that is resized."""
+    reduced = resize(plane, (side, side), anti_aliasing=side < len(plane)).astype(np.float32)
+    return resize(apply(reduced), plane.shape).clip(1e-6, 1 - 1e-6)
+
+
+def test_noise_is_taken_for_less_at_several_sizes():
+    plane, prior = orient(np.random.default_rng(0).normal(size=(256, 256)), "bright"), load_prior()
+    one = probability(prior, network_inputs(plane, USE.inputs, "bright"), USE.patch, CPU)
+    (several,) = prior_probabilities(prior, [plane], CPU)
+    assert (several > 0.5).mean() <= (one > 0.5).mean()
+
+
+def test_it_can_be_left():
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prior_probabilities(load_prior(), [np.zeros((64, 64), np.float32)], CPU, stop)
+
+
+@pytest.mark.parametrize("shape", [(40, 300), (17, 19), (65, 1), (300, 129)])
+def test_planes_of_any_size(shape):
+    plane = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    (p,) = prior_probabilities(load_prior(), [plane], CPU)
+    assert p.shape == shape
+    assert np.isfinite(p).all()

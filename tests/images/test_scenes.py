@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_metastructure.images.scene_shapes import FAMILIES, field
-from napari_metastructure.images.scenes import LARGEST, SMALLEST, scene
+from napari_metastructure.images.scenes import FAMILIES, LARGEST, SMALLEST, field, scene
 
 
 @pytest.mark.parametrize("shape", [(96, 96), (70, 130)])

@@ -1,4 +1,4 @@
-from __future__ import annotations
+""""""
 
 import runpy
 
@@ -8,6 +8,7 @@ from scipy import ndimage as ndi
 
 from napari_metastructure.images import simulate
 from napari_metastructure.images.files import read_image
+from napari_metastructure.images.simulate import Camera, photograph
 
 SIMULATORS = [simulate.endoplasmic_reticulum, simulate.mitochondria, simulate.nuclei]
 
@@ -88,3 +89,21 @@ def test_organelles_have_four_classes_that_differ_in_brightness():
     assert np.unique(labels).tolist() == [0, 1, 2, 3]
     means = [image[labels == c].mean() for c in range(4)]
     assert means[0] < means[1] < min(means[2:])
+
+
+def test_noise_is_that_of_photons_and_a_camera():
+    camera = Camera(photons=0, background=50, offset=100, read_noise=3, gain=2)
+    image = photograph(np.zeros((400, 400)), camera, np.random.default_rng(0)).astype(float)
+    assert image.mean() == pytest.approx(100 + 2 * 50, rel=0.005)
+    assert image.var() == pytest.approx(2**2 * 50 + 3**2, rel=0.03)
+
+
+def test_blur_spreads_a_point_and_keeps_its_light():
+    scene = np.zeros((65, 65))
+    scene[32, 32] = 1
+    camera = Camera(photons=1e6, background=0, haze=0, blur=2, unevenness=0, offset=0, read_noise=0, gain=1)
+    image = photograph(scene, camera, np.random.default_rng(0)).astype(float)
+    assert image.sum() == pytest.approx(1e6, rel=0.01)
+    y, _ = np.indices(scene.shape)
+    spread = np.sqrt((image * (y - 32) ** 2).sum() / image.sum())
+    assert spread == pytest.approx(2, rel=0.03)

@@ -8,8 +8,8 @@ from scipy import ndimage as ndi
 
 from napari_metastructure.images import simulate
 from napari_metastructure.images import surround as module
-from napari_metastructure.images.axes import planes
 from napari_metastructure.images.files import list_images, read_image
+from napari_metastructure.images.image import planes
 from napari_metastructure.images.surround import RIM, fill, surround
 
 

@@ -11,8 +11,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.neighbors import KernelDensity
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.density import densities, density
-from napari_metastructure.labels.kernels import KERNELS
+from napari_metastructure.labels.density import KERNELS, densities, density
 
 SCIKIT_LEARN = {"box": "tophat", "gaussian": "gaussian", "epanechnikov": "epanechnikov"}
 kernels = pytest.mark.parametrize("kernel", KERNELS)

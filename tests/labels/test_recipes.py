@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.perturbed import closing, dilate, erode, opening, skeleton
-from napari_metastructure.labels.random import random_labels
-from napari_metastructure.labels.randomized import flip, flip_by_matrix, sample
+from napari_metastructure.labels.noise import flip, flip_by_matrix, random_labels, sample
 from napari_metastructure.labels.recipes import (
     RECIPES,
     Dilate,
@@ -28,6 +26,7 @@ from napari_metastructure.labels.recipes import (
     apply_to_plane,
     make_recipe,
 )
+from napari_metastructure.labels.shapes import closing, dilate, erode, opening, skeleton
 
 THREE = ((0.8, 0.1, 0.1), (0.3, 0.7, 0), (0, 0, 1))
 OF_THREE = {"matrix": {"matrix": THREE}, "random": {"per_class": {0: 0.5, 1: 0.3, 2: 0.2}}, "objects": {"n": 9}}

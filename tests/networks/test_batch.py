@@ -6,16 +6,17 @@ import tifffile
 import torch
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import write_tiff
-from napari_metastructure.networks.batch import Target, predict_files
-from napari_metastructure.networks.model import Model
-from napari_metastructure.networks.prediction import (
+from napari_metastructure.images.writing import write_tiff
+from napari_metastructure.networks.batch import (
     FileRefused,
     FileWritten,
     PredictionFinished,
     PredictionProgress,
     PredictionStarted,
+    Target,
+    predict_files,
 )
+from napari_metastructure.networks.model import Model
 
 CPU = torch.device("cpu")
 

@@ -81,7 +81,7 @@ def discs() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 def open_widget(make_napari_viewer, end, tiny) -> Iterator[Callable[..., Any]]:
     """Opens a viewer with images (layers a, b, c; pixels of 0.2 x 0.1 um) and the widget, ready for a tiny run."""
     from napari_metastructure.igtt.config import IGTTConfig
-    from napari_metastructure.plugin.igtt_widget import IGTTWidget
+    from napari_metastructure.plugin.igtt import IGTTWidget
 
     notification_manager.records.clear()
     made = []

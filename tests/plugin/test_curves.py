@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.theme import get_theme
 
-from napari_metastructure.plugin.curves import Curves
+from napari_metastructure.plugin._curves import Curves
 from napari_metastructure.training.events import BatchFinished, EpochFinished, ScoreCurve
 
 

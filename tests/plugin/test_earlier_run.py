@@ -5,8 +5,7 @@ import yaml
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.plugin.earlier_run import EarlierRun, beside
-from napari_metastructure.plugin.folder_row import FolderRow
+from napari_metastructure.plugin._inputs import EarlierRun, FolderRow, beside
 
 
 def write(folder, *, settings=None, metrics=None, state=True):

@@ -6,10 +6,10 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_metastructure.labels.figure6 import circle, figure_6
-from napari_metastructure.plugin.density.settings import DensitySettings
-from napari_metastructure.plugin.density.widget import DensityWidget
-from napari_metastructure.plugin.figure6 import CELLS, STEP, figure_6_layers, find_figure
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin._density_model import DensitySettings
+from napari_metastructure.plugin._layers import ORIGIN
+from napari_metastructure.plugin.density import DensityWidget
+from napari_metastructure.plugin.samples import CELLS, STEP, figure_6_layers, find_figure
 
 
 @pytest.fixture(scope="module")

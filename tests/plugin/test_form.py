@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.form import ModelForm
+from napari_metastructure.plugin._form import ModelForm
 
 
 class Model(BaseModel):

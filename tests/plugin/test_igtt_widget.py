@@ -12,7 +12,7 @@ from napari_metastructure.igtt import iterate as engine
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.files import read_image
 from napari_metastructure.networks.checkpoint import load_model
-from napari_metastructure.plugin.igtt_widget import IGTTWidget
+from napari_metastructure.plugin.igtt import IGTTWidget
 from napari_metastructure.training.events import EpochFinished, Finished, Warned
 
 ENDLESS = {"epochs": 2000}
@@ -437,7 +437,7 @@ def test_opening_does_not_import_torch(run):
         from napari.components import ViewerModel
         from napari._qt.qt_event_loop import get_qapp
         app = get_qapp()
-        from napari_metastructure.plugin.igtt_widget import IGTTWidget
+        from napari_metastructure.plugin.igtt import IGTTWidget
         widget = IGTTWidget(ViewerModel())
         assert "torch" not in sys.modules, "torch"
         assert "segmentation_models_pytorch" not in sys.modules

@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_metastructure.plugin import job
-from napari_metastructure.plugin.job import OFTEN_ENOUGH_S, now_and_then
+from napari_metastructure.plugin import igtt as job
+from napari_metastructure.plugin._worker import OFTEN_ENOUGH_S, now_and_then
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin.label_colors import class_colormap
+from napari_metastructure.plugin._layers import class_colormap
 
 
 def test_each_class_has_its_colour_and_unlabelled_another():

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.latest import Latest
+from napari_metastructure.plugin._worker import Latest
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_metastructure.plugin.layer_box import LayerBox
+from napari_metastructure.plugin._inputs import LayerBox
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.layer_picker import LayerPicker
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin._inputs import LayerPicker
+from napari_metastructure.plugin._layers import ORIGIN
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from napari.layers import Image
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.plugin.layers import RunLayers
-from napari_metastructure.plugin.placement import ORIGIN, placement
-from napari_metastructure.plugin.sources import Source, sources_of
+from napari_metastructure.plugin._igtt_layers import RunLayers
+from napari_metastructure.plugin._layers import ORIGIN, placement
+from napari_metastructure.plugin._source import Source, sources_of
 from napari_metastructure.training.events import EpochFinished
 
 RNG = np.random.default_rng(0)

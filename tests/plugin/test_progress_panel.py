@@ -3,9 +3,9 @@
 import pytest
 from qtpy.QtWidgets import QWidget
 
-from napari_metastructure.plugin import progress_panel
-from napari_metastructure.plugin.column import lay_out
-from napari_metastructure.plugin.progress_panel import Clock, ProgressPanel, duration
+from napari_metastructure.plugin import _job_widget as progress_panel
+from napari_metastructure.plugin._inputs import lay_out
+from napari_metastructure.plugin._job_widget import Clock, ProgressPanel, duration
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted
 
 

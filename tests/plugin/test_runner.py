@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.plugin.runner import Mailbox, Runner
+from napari_metastructure.plugin._worker import Mailbox, Runner
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, Warned
 
@@ -145,7 +145,7 @@ def test_after_a_failure_the_runner_runs_again(qtbot, runner):
 def test_quit_ends_the_job_by_itself_and_in_its_own_thread(qtbot, runner, monkeypatch):
     """``worker.quit()`` must not leave the generator hanging: its finally runs, in the worker's thread."""
     workers, log, control = [], [], Control()
-    from napari_metastructure.plugin import runner as module
+    from napari_metastructure.plugin import _worker as module
 
     make = module.create_worker
     monkeypatch.setattr(module, "create_worker", lambda *a, **k: workers.append(make(*a, **k)) or workers[-1])

@@ -6,7 +6,7 @@ import pytest
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import read_image
 from napari_metastructure.plugin import samples
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin._layers import ORIGIN
 
 ALL = [
     (samples.endoplasmic_reticulum, (4, 256, 256), (10.0, 0.1, 0.1)),

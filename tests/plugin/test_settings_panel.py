@@ -5,7 +5,7 @@ import pytest
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.networks.device import Device
-from napari_metastructure.plugin.settings_panel import SettingsPanel
+from napari_metastructure.plugin.igtt import SettingsPanel
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
-from napari_metastructure.plugin.igtt_widget import IGTTWidget
+from napari_metastructure.plugin.igtt import IGTTWidget
 
 LONG = 0.05
 """Seconds the main thread may be held at most."""

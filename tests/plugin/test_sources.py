@@ -6,7 +6,7 @@ import pytest
 from napari.layers import Image, Labels, Points
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.sources import Source, colour_of, sources_of
+from napari_metastructure.plugin._source import Source, colour_of, sources_of
 
 RNG = np.random.default_rng(0)
 

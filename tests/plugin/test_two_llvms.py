@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from napari_metastructure.plugin import two_llvms
+from napari_metastructure.plugin import _worker as two_llvms
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_metastructure.plugin.visible import visible_plane
+from napari_metastructure.plugin._layers import visible_plane
 
 
 @pytest.fixture

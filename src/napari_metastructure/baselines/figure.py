@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_metastructure.baselines.methods import METHODS
-from napari_metastructure.images.atomic import replacing
+from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.metrics import dice
 

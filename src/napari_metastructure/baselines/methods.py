@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import Warned
+from napari_metastructure.errors import InputError
+from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.events import BatchFinished, TrainFinished, Warned
 
 if TYPE_CHECKING:
     from napari_metastructure.baselines.config import CompareConfig
+    from napari_metastructure.training.pairs import Pair
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,6 @@ class Method:
 
 
 def _threshold(name: str, task: Task) -> Steps:
-    from napari_metastructure.baselines.thresholds import FILTERS
 
     found = []
     for plane in task.planes:
@@ -160,7 +162,6 @@ def _igtt(preset: str, changes: dict[str, Any], task: Task) -> Steps:
 
 
 def _supervised(network: str, task: Task) -> Steps:
-    from napari_metastructure.baselines.supervised import cross_fitted
 
     return (yield from cross_fitted(task, network))
 
@@ -190,5 +191,201 @@ _ALL = (
     Method("hrnet", "HRNet (supervised)", partial(_supervised, "hrnet"), needs_masks=True),
     Method("deeplabv3plus", "DeepLabv3+ (supervised)", partial(_supervised, "deeplabv3plus"), needs_masks=True),
 )
+
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 """By name, in the order tables and widgets list them."""
+
+
+# -------- The training-free baselines: a filter and a threshold each.
+
+
+BLUR = 1.0
+"""Standard deviation in pixels of the Gaussian before Otsu's threshold."""
+
+WINDOW = 101
+"""Side in pixels of the window of adaptive thresholding; smaller images take the largest odd one that fits."""
+
+SURROUND = 4.0
+"""Scale in pixels of local contrast."""
+
+TUBES = (1.0, 2.0, 3.0)
+"""Scales in pixels of the ridge filter."""
+
+
+def otsu(plane: np.ndarray) -> Segmentation:
+    """Otsu's threshold after a slight Gaussian blur.
+
+    Parameters
+    ----------
+    plane : (Y, X) float32 array
+        Oriented: objects bright. So for all functions here.
+
+    Returns
+    -------
+    Segmentation
+        Its score is what was cut. So for all functions here.
+
+    References
+    ----------
+    N. Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9, 62-66, 1979.
+    """
+    from scipy import ndimage as ndi
+
+    return _above_otsu(ndi.gaussian_filter(plane, BLUR))
+
+
+def adaptive_gaussian(plane: np.ndarray) -> Segmentation:
+    """Brighter than the Gaussian-weighted mean of the surround.
+
+    References
+    ----------
+    R. C. Gonzalez and R. E. Woods, *Digital Image Processing*, section "Variable thresholding".
+    """
+    from skimage.filters import threshold_local
+
+    side = min(WINDOW, *plane.shape)
+    above = plane - threshold_local(plane, side - (side % 2 == 0), method="gaussian")
+    return Segmentation(above > 0, above.astype(np.float32))
+
+
+def local_contrast(plane: np.ndarray) -> Segmentation:
+    """Otsu's threshold of the local contrast, with a share of the log intensity: iGTT's plain start."""
+    from napari_metastructure.images.intensity import contrast_and_log
+
+    return _above_otsu(contrast_and_log(plane, SURROUND))
+
+
+def ridge(plane: np.ndarray) -> Segmentation:
+    """Otsu's threshold of a ridge filter at several scales.
+
+    References
+    ----------
+    Y. Sato et al., "Three-dimensional multi-scale line filter for segmentation and visualization of curvilinear
+    structures in medical images", Medical Image Analysis 2, 143-168, 1998.
+    """
+    from skimage.filters import sato
+
+    return _above_otsu(sato(plane, sigmas=TUBES, black_ridges=False))
+
+
+def _above_otsu(values: np.ndarray) -> Segmentation:
+    """Cut a map at Otsu's threshold; nothing is above it where all values are alike."""
+    from skimage.filters import threshold_otsu
+
+    values = values.astype(np.float32)
+    flat = values.min() == values.max()
+    mask = np.zeros(values.shape, bool) if flat else values > threshold_otsu(values)
+    return Segmentation(mask, values)
+
+
+FILTERS = {"otsu": otsu, "agt": adaptive_gaussian, "lc": local_contrast, "ridge": ridge}
+"""By the names of `methods.METHODS`."""
+
+
+# -------- Supervised networks, cross-fitted: what learns from masks predicts only images whose masks it has not seen.
+
+
+CLASSES = (0, 1)
+
+_CROP = re.compile(r"_y\d+(_x\d+)?$")
+
+
+def frame_of(name: str) -> str:
+    """The frame a crop is of: its name without a place at the end, ``_y0048_x0944``; other names are their own."""
+    return _CROP.sub("", name)
+
+
+def check_groups(groups: Sequence[str]) -> None:
+    """There have to be two groups at least, one for each half.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(set(groups)) < 2:
+        raise InputError(
+            "Supervised methods need images of two files or frames at least, to train on some and predict others (the "
+            "slices of a stack count as one); add images or leave these methods out."
+        )
+
+
+def cross_fitted(task: Task, network: str) -> Steps:
+    """Train a network on each half of the images and let it predict the other half.
+
+    Halves are of whole groups, by the seed (`training.pairs.split`). The network of the last epoch is taken: the best
+    one could only be chosen by masks that are held back.
+
+    Parameters
+    ----------
+    task : Task
+        With masks.
+    network : str
+        As `TrainConfig.network`.
+
+    Raises
+    ------
+    InputError
+        Without masks, with a single group, or if a half has no pixel of a class.
+    RunFailed
+        If a training breaks down.
+    """
+    from napari_metastructure.training.pairs import split
+
+    check_groups(task.groups)
+    pairs = _pairs(task)
+    first, second = split(pairs, 0.5, task.seed)
+    found: dict[int, Segmentation] = {}  # by the pair's identity: names need not differ
+    for number, (learned, held) in enumerate(((first, second), (second, first))):
+        for event in _half(task, network, learned, held, found):
+            yield (number + event) / 2 if isinstance(event, float) else event
+    return [found[id(pair)] for pair in pairs]
+
+
+def _half(
+    task: Task, network: str, learned: Sequence[Pair], held: Sequence[Pair], found: dict[int, Segmentation]
+) -> Iterator[float | Warned]:
+    """Train on one half, and put into ``found`` what the network says of the other."""
+    from napari_metastructure.training.train import train
+
+    _check_classes(learned)
+    settings = {"network": network, "seed": task.seed, "device": task.device, "classes": CLASSES}
+    config = task.config.train.model_copy(update={**settings, "validation_fraction": 0.0, "patience": 0})
+    model = None
+    for event in train(learned, config, task.control):
+        match event:
+            case BatchFinished():
+                yield (event.epoch - 1 + event.batch / event.batches) / config.epochs
+            case Warned():
+                yield event
+            case TrainFinished():
+                model = event.model
+    if task.control.stopped or model is None:
+        raise Stopped
+    for pair in held:
+        said, p = model.predict(pair.read_image(), task.device, task.control.checkpoint, name=pair.name)
+        assert p is not None
+        found[id(pair)] = Segmentation(said == CLASSES[1], p)
+    model.release()
+
+
+def _pairs(task: Task) -> list[Pair]:
+    """Planes and masks as the training takes them."""
+    from napari_metastructure.training.pairs import pairs_of
+
+    if task.masks is None:
+        raise InputError("Supervised methods need masks to train on; give them or leave these methods out.")
+    pairs = pairs_of(task.planes, [mask.astype(np.uint8) for mask in task.masks], task.names)
+    return [replace(pair, group=group) for pair, group in zip(pairs, task.groups, strict=True)]
+
+
+def _check_classes(pairs: Sequence[Pair]) -> None:
+    """Both classes have to be there to be learned.
+
+    Raises
+    ------
+    InputError
+    """
+    values = set(np.concatenate([np.unique(pair.read_labels()) for pair in pairs]).tolist())
+    for value, kind in zip(CLASSES, ("background", "foreground"), strict=True):
+        if value not in values:
+            raise InputError(f"The masks of one half of the images hold no {kind} to learn; give more images.")

@@ -10,8 +10,8 @@ import typer
 
 from napari_metastructure.baselines.config import ALL, CompareConfig
 from napari_metastructure.baselines.methods import METHODS
-from napari_metastructure.cli.image_planes import AUTO, CHANNEL
-from napari_metastructure.cli.settings import option
+from napari_metastructure.cli._files import AUTO, CHANNEL
+from napari_metastructure.cli._options import option
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.training.config import TrainConfig
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
-    from napari_metastructure.cli.compare_files import CompareFiles
+    from napari_metastructure.cli._files import CompareFiles
 
 _TYPED = ("methods", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
@@ -78,7 +78,7 @@ def compare(
     masks/METHOD/<stem>_mask.tif (uint8, 0 and 255). Supervised methods are trained on one half of the images and
     predict the other. Ctrl-C keeps what is done and exits with 130.
     """
-    from napari_metastructure.cli.compare_files import CompareFiles
+    from napari_metastructure.cli._files import CompareFiles
 
     config = _config(methods, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
     files = CompareFiles(images, masks, channel, out)
@@ -91,7 +91,7 @@ def compare(
 
 def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:
     """The settings that were asked for."""
-    from napari_metastructure.cli.errors import validated
+    from napari_metastructure.cli._options import validated
 
     *own, epochs = rest
     options = {name: value for name, value in zip(_TYPED[1:], own, strict=True) if value is not None}
@@ -117,9 +117,8 @@ def _run(files: CompareFiles, config: CompareConfig) -> None:
     from rich.console import Console
 
     from napari_metastructure.baselines.compare import compare as job
-    from napari_metastructure.baselines.events import CompareFinished, CompareStarted, MethodFinished
-    from napari_metastructure.cli.compare_shown import followed, tables
-    from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
+    from napari_metastructure.baselines.results import CompareFinished, CompareStarted, MethodFinished
+    from napari_metastructure.cli._progress import INTERRUPTED, followed_comparison, stopping_on_interrupt, tables
     from napari_metastructure.training.control import Control
 
     console, errors, control = Console(highlight=False), Console(stderr=True, highlight=False), Control()
@@ -135,7 +134,7 @@ def _run(files: CompareFiles, config: CompareConfig) -> None:
             folder=files.out,
             inputs=files.paths,
         )
-        for event in followed(events, console, errors):
+        for event in followed_comparison(events, console, errors):
             match event:
                 case CompareStarted():  # all is well so far
                     files.clear()

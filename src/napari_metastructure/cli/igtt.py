@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli.image_planes import AUTO, CHANNEL, ReadPlanes, read_planes
-from napari_metastructure.cli.settings import option
-from napari_metastructure.cli.settings import settings as chosen_settings
+from napari_metastructure.cli._files import AUTO, CHANNEL, ReadPlanes, read_planes
+from napari_metastructure.cli._options import option
+from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from napari_metastructure.cli.outputs import Outputs
+    from napari_metastructure.cli._files import Outputs
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
 
@@ -63,7 +63,7 @@ def igtt(
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     read = read_planes(images, channel)
 
-    from napari_metastructure.cli.outputs import Outputs
+    from napari_metastructure.cli._files import Outputs
 
     outputs = Outputs(out, read.images, [len(p) for p in read.planes], keep_epochs, ome)
     outputs.check_free(overwrite or resume)
@@ -75,8 +75,7 @@ def _run(outputs: Outputs, read: ReadPlanes, config: IGTTConfig, resume: bool) -
     """Run, show, and write what came of it."""
     from rich.console import Console
 
-    from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
-    from napari_metastructure.cli.progress import followed
+    from napari_metastructure.cli._progress import INTERRUPTED, followed, stopping_on_interrupt
     from napari_metastructure.igtt.iterate import iterate
     from napari_metastructure.training.control import Control
     from napari_metastructure.training.events import EpochFinished, Finished, RunStarted

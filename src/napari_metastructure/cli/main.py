@@ -9,16 +9,13 @@ import typer
 
 from napari_metastructure import __version__
 from napari_metastructure.cli.compare import compare
-from napari_metastructure.cli.density import density
 from napari_metastructure.cli.doctor import doctor
-from napari_metastructure.cli.export import export
 from napari_metastructure.cli.igtt import igtt
-from napari_metastructure.cli.noise import noise
-from napari_metastructure.cli.predict import predict
+from napari_metastructure.cli.labels import density, noise, transition
+from napari_metastructure.cli.predict import export, predict
 from napari_metastructure.cli.score import score
 from napari_metastructure.cli.study import study
 from napari_metastructure.cli.train import train
-from napari_metastructure.cli.transition import transition
 from napari_metastructure.errors import InputError, RunFailed
 
 BAD_INPUT, FAILED = 2, 1

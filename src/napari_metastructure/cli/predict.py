@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
-from napari_metastructure.networks.prediction import (
-    FileRefused,
-    FileWritten,
-    PredictionEvent,
-    PredictionFinished,
-    PredictionProgress,
-    PredictionStarted,
-)
+from napari_metastructure.cli._progress import INTERRUPTED, stopping_on_interrupt
+from napari_metastructure.errors import InputError
 from napari_metastructure.training.control import Control, Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from napari_metastructure.networks.batch import PredictionEvent
+
 
 BAD_FILES = 2
 """Exit code where some of the files could not be used."""
@@ -55,10 +51,9 @@ def predict(
     """
     from rich.console import Console
 
-    from napari_metastructure.cli.errors import warnings_as_lines
-    from napari_metastructure.cli.outputs import output_stems
+    from napari_metastructure.cli._options import warnings_as_lines
     from napari_metastructure.igtt.apply import load_model
-    from napari_metastructure.images.files import list_images
+    from napari_metastructure.images.files import list_images, output_stems
     from napari_metastructure.networks.batch import predict_files, targets_of
     from napari_metastructure.networks.device import resolve
 
@@ -83,7 +78,14 @@ def predict(
 
 def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console) -> int:
     """Show a prediction as it goes; the number of files that could not be used."""
-    from napari_metastructure.cli.progress import bar
+    from napari_metastructure.cli._progress import bar
+    from napari_metastructure.networks.batch import (
+        FileRefused,
+        FileWritten,
+        PredictionFinished,
+        PredictionProgress,
+        PredictionStarted,
+    )
 
     refused = 0
     with bar(console) as progress:
@@ -107,3 +109,42 @@ def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console
                     images = "1 image" if event.images == 1 else f"{event.images} images"
                     console.print(f"{images} predicted in {event.seconds:.1f} s")
     return refused
+
+
+# -------- ``metastructure export``: a trained model for other programs.
+
+
+_ENDINGS = {"onnx": ".onnx", "bioimageio": ".zip"}
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="onnx (needs the extra [onnx]), or a bioimage.io package ([bioimageio]).",
+            metavar="onnx|bioimageio",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file: .onnx, or .zip for bioimageio.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Write a model for other programs, run it there, and compare it with ours before it is kept.
+
+    The file takes tiles of the size the network was trained at, any number at once, and gives probabilities.
+    """
+    ending: Any = _ENDINGS.get(to)
+    if ending is None:
+        raise InputError(f"--to {to}: choose onnx or bioimageio.")
+    if out.suffix.lower() != ending:
+        raise InputError(f"--out {out}: the name of a file for {to} ends in {ending}.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} is there already; choose another --out, or replace it with --overwrite.")
+
+    from napari_metastructure.igtt.apply import load_model
+    from napari_metastructure.networks.export import export as write
+
+    exported = write(load_model(model), "onnx" if to == "onnx" else "bioimageio", out)
+    typer.echo(f"{exported.path} written. {exported.takes}")
+    typer.echo(f"Largest difference in probability to our own output, on an example: {exported.difference:.2g}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_metastructure.cli.label_files import by_stem, masks_of, partners, read_grey, same_size, truth
+from napari_metastructure.cli._files import by_stem, masks_of, partners, read_grey, same_size, truth
 from napari_metastructure.errors import InputError
 
 _MEASURES = ("dice", "iou", "accuracy", "auc")
@@ -27,7 +27,7 @@ def score(
     Files are paired by stem; <stem>_probability.tif beside a mask gives its AUC. Anything above 0 is foreground;
     in a truth of exactly 0, 1 and 255, 255 is unlabelled and left out. The last row is the mean over the images.
     """
-    from napari_metastructure.cli.errors import warnings_as_lines
+    from napari_metastructure.cli._options import warnings_as_lines
 
     predicted, truths = by_stem(predicted_dir), by_stem(truth_dir)
     probabilities = {k[: -len("_probability")]: p for k, p in predicted.items() if k.endswith("_probability")}
@@ -68,7 +68,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _write_json(path: Path, rows: list[dict[str, Any]], mean: dict[str, float]) -> None:
-    from napari_metastructure.images.atomic import replacing
+    from napari_metastructure.images.writing import replacing
 
     def plain(row: dict[str, Any]) -> dict[str, Any]:
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}

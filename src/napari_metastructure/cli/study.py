@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli.settings import earlier_run, option, parse
+from napari_metastructure.cli._options import earlier_run, option, parse
 from napari_metastructure.cli.train import Channel, Data, find_sets
 from napari_metastructure.errors import InputError
 from napari_metastructure.training.config import PRESETS, TrainConfig
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from napari_metastructure.training.folders import Splits
-    from napari_metastructure.training.study.config import Condition, StudyConfig
-    from napari_metastructure.training.study.results import RunResult
+    from napari_metastructure.training.study_results import Condition, RunResult, StudyConfig
 
 _TYPED = ("preset", "epochs", "seed", "device", "classes")
 _option = partial(option, TrainConfig, PRESETS)
@@ -97,8 +96,8 @@ def _config(
     training: dict[str, Any],
 ) -> StudyConfig:
     """The settings, each level over the one before: defaults, an earlier study, what was typed."""
-    from napari_metastructure.cli.errors import validated
-    from napari_metastructure.training.study.config import STUDIES, StudyConfig
+    from napari_metastructure.cli._options import validated
+    from napari_metastructure.training.study_results import STUDIES, StudyConfig
 
     if figure not in STUDIES:
         raise InputError(f"--figure {figure!r} is none of {', '.join(STUDIES)}; choose one of these.")
@@ -119,7 +118,7 @@ def condition_of(text: str) -> Condition:
     InputError
     """
     from napari_metastructure.labels.recipes import make_recipe
-    from napari_metastructure.training.study.config import CONDITIONS, Condition
+    from napari_metastructure.training.study_results import CONDITIONS, Condition
 
     if text in CONDITIONS:
         return CONDITIONS[text]
@@ -137,11 +136,10 @@ def condition_of(text: str) -> Condition:
 def _run(sets: Splits, config: StudyConfig, out: Path) -> None:
     from rich.console import Console
 
-    from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
-    from napari_metastructure.cli.progress import followed
+    from napari_metastructure.cli._progress import INTERRUPTED, followed, stopping_on_interrupt
     from napari_metastructure.training.control import Control
-    from napari_metastructure.training.study.events import ConditionFinished, ConditionStarted, StudyFinished
-    from napari_metastructure.training.study.run import study as job
+    from napari_metastructure.training.study import study as job
+    from napari_metastructure.training.study_results import ConditionFinished, ConditionStarted, StudyFinished
 
     console, errors, control = Console(highlight=False), Console(stderr=True, highlight=False), Control()
     last = None
@@ -170,7 +168,7 @@ def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:
     from rich import box
     from rich.table import Table
 
-    from napari_metastructure.training.study.results import table
+    from napari_metastructure.training.study_results import table
 
     lines = table(results)
     for network in dict.fromkeys(line["network"] for line in lines):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli.settings import earlier_run, option
-from napari_metastructure.cli.settings import settings as chosen_settings
+from napari_metastructure.cli._options import earlier_run, option
+from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.errors import InputError
 from napari_metastructure.training.config import PRESETS, TrainConfig
 
@@ -103,7 +103,7 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
     InputError
         If there is nothing to train on, or a folder or file cannot be used.
     """
-    from napari_metastructure.cli.errors import warnings_as_lines
+    from napari_metastructure.cli._options import warnings_as_lines
     from napari_metastructure.training.folders import Splits, find_pairs
 
     with warnings_as_lines():
@@ -144,11 +144,10 @@ def check_free(out: Path, names: Sequence[str], overwrite: bool) -> None:
 def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
     from rich.console import Console
 
-    from napari_metastructure.cli.interrupt import INTERRUPTED, stopping_on_interrupt
-    from napari_metastructure.cli.progress import followed
+    from napari_metastructure.cli._progress import INTERRUPTED, followed, stopping_on_interrupt
     from napari_metastructure.training.control import Control
     from napari_metastructure.training.events import TrainFinished
-    from napari_metastructure.training.supervised import train as job
+    from napari_metastructure.training.train import train as job
 
     console, errors, control = Console(highlight=False), Console(stderr=True, highlight=False), Control()
     last = None
@@ -167,7 +166,7 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
 
 def _test(pairs: Sequence[Pair], model: Any, config: TrainConfig, console: Any) -> None:
     """Score the model on the test split and say so."""
-    from napari_metastructure.training.testing import score
+    from napari_metastructure.training.train import score
 
     scores = score(model, pairs, config.device)
     many = len(model.use.classes) > 2

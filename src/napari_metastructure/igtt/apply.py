@@ -10,8 +10,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import rank
 
-from napari_metastructure.igtt.candidates import LEVELS, Criterion, thresholds
-from napari_metastructure.igtt.edges import WINDOW
+from napari_metastructure.igtt.candidates import LEVELS, WINDOW, Criterion, thresholds
 from napari_metastructure.igtt.levels import PIXELS, Levels
 from napari_metastructure.images.intensity import Polarity
 from napari_metastructure.networks.model import Model

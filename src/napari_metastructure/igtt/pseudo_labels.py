@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_metastructure.igtt.candidates import search
+from napari_metastructure.igtt.candidates import Edges, search
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.edges import Edges
 from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.labels import UNLABELLED

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
+import torch
 from scipy import ndimage as ndi
 from skimage.filters import sato, threshold_li, threshold_otsu
+from torch import nn
 
-from napari_metastructure.igtt.edges import Edges
-from napari_metastructure.images.intensity import contrast_and_log, log_intensity
+from napari_metastructure.igtt.candidates import Edges
+from napari_metastructure.igtt.levels import NEAR, dilated
+from napari_metastructure.images.intensity import contrast_and_log, log_intensity, network_inputs
+from napari_metastructure.networks.build import LightUNet, NetworkSpec
+from napari_metastructure.networks.checkpoint import Use, load_model
+from napari_metastructure.networks.predict import probability
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
+
 TUBES = (1.0, 2.0, 3.0)
+
 SHARPNESS = 0.1
 """Relative difference in edge score that weighs a candidate down by a factor e."""
 
@@ -81,3 +91,112 @@ def _above(values: np.ndarray, threshold: Callable[[np.ndarray], float]) -> np.n
     if values.max() <= low:
         return np.zeros(values.shape, bool)
     return values > threshold(values - low) + low  # Li's threshold is defined for values from 0 up
+
+
+# -------- What objects on a background look like before any image was seen: a network trained on random scenes.
+
+
+PRIOR = Path(__file__).with_name("prior.safetensors")
+
+USE = Use(inputs="multiscale", objects="bright", patch=(256, 256))
+
+SURE = 0.8
+"""Probability, as trained, that is one half in use: a correction for the class prior, one number for all images. The
+scenes hold more foreground than most real images, and their masks include the blurred rim of an object."""
+
+PRIOR_SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
+"""Sizes at which the prior looks at a plane."""
+
+TOGETHER = 3
+"""Sizes in a row that are averaged: noise and texture look like objects at one size, objects do at several."""
+
+SMALLEST = 64
+"""Pixels along the shorter side below which a plane is not reduced."""
+
+CERTAIN = 1e-3
+"""Probability from 0 or 1 beyond which one size outweighs the others no more."""
+
+SPEC = NetworkSpec(architecture="light-unet", in_channels=4, encoder="none", base_channels=16)
+
+
+def load_prior() -> LightUNet:
+    """The network of the prior, on the CPU, in evaluation mode: one logit from the four channels of ``multiscale``.
+
+    Its logit is lowered by that of `SURE`.
+    """
+    network = cast(LightUNet, load_model(PRIOR)[0])
+    with torch.no_grad():
+        cast(torch.Tensor, network.head.bias).sub_(math.log(SURE / (1 - SURE)))
+    return network
+
+
+def prior_probabilities(
+    prior: nn.Module, planes: Sequence[np.ndarray], device: torch.device, checkpoint: Callable[[], None] | None = None
+) -> list[np.ndarray]:
+    """What the prior says of a set of planes.
+
+    It looks at each at all `PRIOR_SCALES`.
+    Logits are averaged over `TOGETHER` sizes in a row, the largest ones or, where
+    images hold more pixels than detail, smaller ones: those of which the prior is surest over the whole set, by the
+    mean |2P - 1| on and around what it calls foreground.
+
+    Parameters
+    ----------
+    prior : torch.nn.Module
+        `load_prior`, on ``device``.
+    planes : sequence of (Y, X) float arrays
+        Objects bright.
+    device : torch.device
+    checkpoint : callable, optional
+        Called between tiles; may raise to leave.
+
+    Returns
+    -------
+    list of (Y, X) float32 arrays of 0 to 1
+    """
+    looks = [_looks(prior, plane, device, checkpoint) for plane in planes]
+
+    def averaged(first: int) -> Iterator[np.ndarray]:
+        return (_averaged(each, first, plane.shape) for each, plane in zip(looks, planes, strict=True))
+
+    windows = min(map(len, looks), default=1) - TOGETHER + 1
+    best = max(range(windows), key=lambda first: _sureness(averaged(first))) if windows > 1 else 0
+    return list(averaged(best))
+
+
+def _looks(
+    prior: nn.Module, plane: np.ndarray, device: torch.device, checkpoint: Callable[[], None] | None
+) -> list[np.ndarray]:
+    """The probability at each size that a plane is large enough for, in that size."""
+    found = []
+    for scale in PRIOR_SCALES:
+        if scale < 1 and scale * min(plane.shape) < SMALLEST:
+            break
+        reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
+        inputs = network_inputs(reduced, USE.inputs, "bright")
+        found.append(probability(prior, inputs, USE.patch, device, checkpoint))
+    return found
+
+
+def _averaged(looks: Sequence[np.ndarray], first: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The probability of the mean of some sizes' logits, at full size."""
+    total = np.zeros(shape, np.float32)
+    some = looks[first : first + TOGETHER]
+    for look in some:
+        p = _resized(look, shape).clip(CERTAIN, 1 - CERTAIN)
+        total += np.log(p / (1 - p))
+    return 1 / (1 + np.exp(-total / len(some)))
+
+
+def _sureness(probabilities: Iterable[np.ndarray]) -> float:
+    """How far from one half they are, 0 to 1, where there is foreground and nearby: the mean over a set."""
+    near = ((p, dilated(p > 0.5, NEAR)) for p in probabilities)
+    return float(np.mean([np.abs(2 * p[close] - 1).mean() for p, close in near if close.any()] or [0.0]))
+
+
+def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A (Y, X) array at another size, without aliasing."""
+    if plane.shape == shape:
+        return plane
+    tensor = torch.from_numpy(np.asarray(plane, np.float32))[None, None]
+    return nn.functional.interpolate(tensor, shape, mode="bilinear", antialias=True)[0, 0].numpy()

@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_metastructure.images.axes import planes
-from napari_metastructure.images.image import Image
+from napari_metastructure.images.image import Image, planes
 
 Colour = Literal["red", "green", "blue"]
 COLOURS: tuple[Colour, ...] = ("red", "green", "blue")

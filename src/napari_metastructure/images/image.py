@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,232 @@ class Image:
             raise InputError(f"{self.name}: {n} dimensions but axes {self.axes!r}, scale {self.scale}; give one each.")
         if "Y" not in self.axes or "X" not in self.axes:
             raise InputError(f"{self.name}: axes {self.axes!r} lack Y or X; an image needs both.")
+
+
+# -------- From an image of many axes to the 2D planes a network sees, and back.
+
+
+# Rec. 709 luminance of linear RGB, as scikit-image's rgb2gray weighs it.
+_LUMINANCE = np.array([0.2125, 0.7154, 0.0721], dtype=np.float32)
+
+_COLOURS = ("red", "green", "blue", "alpha")
+
+
+def planes(image: Image, channel: int | str | None = None) -> list[np.ndarray]:
+    """The 2D planes of an image, slices of Z running fastest and frames of T slowest.
+
+    Parameters
+    ----------
+    image : Image
+        Any of the axes ``TCZYXS``.
+    channel : int or str, optional
+        Which channel: a number from 0, or for RGB(A) images ``"red"``, ``"green"``, ``"blue"``,
+        ``"alpha"`` or ``"luminance"``. By default an RGB(A) image is reduced to its luminance
+        (0.2125 R + 0.7154 G + 0.0721 B, alpha dropped), and an image of several channels is refused.
+
+    Returns
+    -------
+    list of (Y, X) arrays
+        Of the image's dtype; float32 for a luminance.
+
+    Raises
+    ------
+    InputError
+        Where a channel has to be named, or the one named is not there.
+    """
+    data, axes = _one_channel(image, channel)
+    order = [axes.index(a) for a in "TZYX" if a in axes]
+    data = data.transpose(order)
+    return list(data.reshape(-1, *data.shape[-2:]))
+
+
+def channel_planes(image: Image, channels: int, channel: int | str | None = None) -> list[np.ndarray]:
+    """The planes of an image for something that takes a given number of channels, in the order of `planes`.
+
+    Parameters
+    ----------
+    image : Image
+        Any of the axes ``TCZYXS``.
+    channels : int
+        With 1, `planes` does it. With more, the image needs as many along C, or as colours (alpha may be left over).
+    channel : int or str, optional
+        As in `planes`; there is nothing to choose where all channels are taken.
+
+    Returns
+    -------
+    list of (Y, X) arrays, or of (channels, Y, X) arrays for more than one
+
+    Raises
+    ------
+    InputError
+        As `planes`, or where the image has another number of channels.
+    """
+    if channels == 1:
+        return planes(image, channel)
+    if channel is not None:
+        raise InputError(f"All {channels} channels of {image.name} are taken; leave out the option channel.")
+    sizes = {a: image.data.shape[image.axes.index(a)] for a in image.axes}
+    axis = "C" if sizes.get("C", 1) > 1 or "S" not in sizes else "S"
+    found = sizes.get(axis, 1)
+    if axis == "C" and sizes.get("S", 1) > 1:
+        raise InputError(f"{image.name} has channels and colours at once; save it without colours.")
+    if found != channels and not (axis == "S" and found == 4 and channels == 3):
+        has = "1 channel" if found == 1 else f"{found} channels"
+        raise InputError(f"{image.name} has {has}, but {channels} are needed; give images of {channels} channels.")
+    dropped = tuple(i for i, a in enumerate(image.axes) if a in "CS" and a != axis)  # of length one
+    data, axes = image.data.squeeze(dropped), "".join(a for a in image.axes if a == axis or a not in "CS")
+    data = data.transpose([axes.index(a) for a in ("T", "Z", axis, "Y", "X") if a in axes])
+    return list(data.reshape(-1, *data.shape[-3:])[:, :channels])
+
+
+def plane_names(image: Image) -> list[str]:
+    """What messages call each plane: ``"cells"``, or ``"cells (T=0, Z=3)"``."""
+    leading = [(a, image.data.shape[image.axes.index(a)]) for a in "TZ" if a in image.axes]
+    names = []
+    for index in np.ndindex(*(size for _, size in leading)):
+        place = ", ".join(f"{a}={i}" for (a, _), i in zip(leading, index, strict=True))
+        names.append(f"{image.name} ({place})" if place else image.name)
+    return names
+
+
+def stack(planes: Sequence[np.ndarray], like: Image) -> Image:
+    """The image that planes made from `planes` belong to: the same T and Z, scale, unit and name.
+
+    Parameters
+    ----------
+    planes : sequence of (Y, X) arrays
+        One per plane of ``like``, in the order of `planes`.
+    like : Image
+        Where they came from; its C and S axes have no counterpart in the result.
+
+    Returns
+    -------
+    Image
+        Axes in the order of ``like``.
+
+    Raises
+    ------
+    InputError
+        If the number of planes or their size does not fit.
+    """
+    axes = "".join(a for a in like.axes if a not in "CS")
+    sizes = {a: like.data.shape[like.axes.index(a)] for a in axes}
+    canonical = "".join(a for a in "TZYX" if a in axes)
+    shape = tuple(sizes[a] for a in canonical)
+    count = int(np.prod(shape[:-2]))
+    if len(planes) != count or any(p.shape != shape[-2:] for p in planes):
+        found = sorted({p.shape for p in planes})
+        raise InputError(f"{like.name}: {len(planes)} planes of sizes {found} do not fit its {count} of {shape[-2:]}.")
+    data = np.stack(planes).reshape(shape).transpose([canonical.index(a) for a in axes])
+    where = [like.axes.index(a) for a in axes]
+    return replace(
+        like,
+        data=data,
+        axes=axes,
+        scale=tuple(like.scale[i] for i in where),
+        units=tuple(like.units[i] for i in where),
+    )
+
+
+def _one_channel(image: Image, channel: int | str | None) -> tuple[np.ndarray, str]:
+    """Pixels and axes without C and S."""
+    data, axes = image.data, image.axes
+    for axis in "CS":
+        if axis in axes and data.shape[axes.index(axis)] == 1:
+            data, axes = data.squeeze(axes.index(axis)), axes.replace(axis, "")
+    channel = _number(channel)
+    if "C" in axes:
+        at, count = axes.index("C"), data.shape[axes.index("C")]
+        if channel is None:
+            raise InputError(
+                f"{image.name} has {count} channels; choose one with the option channel "
+                f"(--channel 0 to --channel {count - 1})."
+            )
+        data, axes = data.take(_index(image, channel, count, ()), axis=at), axes.replace("C", "")
+        channel = None  # used up; colours that are left are reduced to their luminance
+    if "S" in axes:
+        data = np.moveaxis(data, axes.index("S"), -1)
+        axes = axes.replace("S", "")
+        count = data.shape[-1]
+        if channel in (None, "luminance"):
+            return (data[..., :3] @ _LUMINANCE if count in (3, 4) else data[..., 0]), axes
+        return data[..., _index(image, channel, count, _COLOURS[:count] if count in (3, 4) else ())], axes
+    if channel not in (None, 0):
+        raise InputError(f"{image.name} has a single channel; leave out the option channel ({channel!r}).")
+    return data, axes
+
+
+def _number(channel: int | str | None) -> int | str | None:
+    """A channel given as text, by number where it is one."""
+    if isinstance(channel, str):
+        channel = channel.strip().lower()
+        return int(channel) if channel.lstrip("-").isdecimal() else channel
+    return channel
+
+
+def _index(image: Image, channel: int | str | None, count: int, names: tuple[str, ...]) -> int:
+    """The channel's place, from its number or its name."""
+    if channel in names:
+        return names.index(str(channel))
+    if isinstance(channel, int) and 0 <= channel < count:
+        return channel
+    known = f" or one of {', '.join(names)}, luminance" if names else ""
+    raise InputError(f"{image.name} has no channel {channel!r}; choose 0 to {count - 1}{known}.")
+
+
+# -------- Spellings of length and time units: as files write them, as pint names them, as Fiji and OME read them.
+
+
+PIXEL = "pixel"
+
+
+# pint's name: (metres or seconds, what ImageJ writes, what OME-XML writes, further spellings found in files)
+_TABLE: dict[str, tuple[float, str, str, tuple[str, ...]]] = {
+    "angstrom": (1e-10, "A", "Å", ("angstroms", "Å")),
+    "nanometer": (1e-9, "nm", "nm", ("nanometre", "nanometers", "nanometres")),
+    "micrometer": (
+        1e-6, "micron", "µm",
+        ("um", "μm", "microns", "micrometre", "micrometers", "micrometres", "\\u00B5m", "\\u03BCm", "µ", "u"),
+    ),
+    "millimeter": (1e-3, "mm", "mm", ("millimetre", "millimeters", "millimetres")),
+    "centimeter": (1e-2, "cm", "cm", ("centimetre", "centimeters", "centimetres")),
+    "meter": (1.0, "m", "m", ("metre", "meters", "metres")),
+    "inch": (0.0254, "inch", "in", ("inches",)),
+    "millisecond": (1e-3, "ms", "ms", ("msec", "milliseconds")),
+    "second": (1.0, "sec", "s", ("seconds",)),
+    "minute": (60.0, "min", "min", ("minutes",)),
+    "hour": (3600.0, "h", "h", ("hr", "hours")),
+}  # fmt: skip
+
+_TIMES = {"millisecond", "second", "minute", "hour"}
+
+_SPELLINGS = {word.casefold(): name for name, (_, *main, more) in _TABLE.items() for word in (name, *main, *more)}
+
+
+def pint_name(unit: str | None) -> str:
+    """The unit as pint names it (``"µm"``, ``"micron"``, ``"um"`` -> ``"micrometer"``); ``"pixel"`` if unknown."""
+    return _SPELLINGS.get(str(unit).strip().casefold(), PIXEL)
+
+
+def convert(value: float, unit: str, to: str) -> float | None:
+    """``value`` in another unit of the same kind; None where there is no way between the two."""
+    if unit == to:
+        return value
+    if unit not in _TABLE or to not in _TABLE or (unit in _TIMES) != (to in _TIMES):
+        return None
+    return value * _TABLE[unit][0] / _TABLE[to][0]
+
+
+def is_time(unit: str) -> bool:
+    """Whether a pint name is a unit of time."""
+    return unit in _TIMES
+
+
+def imagej_name(unit: str) -> str:
+    """The unit as Fiji reads it from an ImageJ TIFF (ASCII: ``"micron"`` shows as µm)."""
+    return _TABLE[unit][1] if unit in _TABLE else PIXEL
+
+
+def ome_name(unit: str) -> str:
+    """The unit's symbol in OME-XML."""
+    return _TABLE[unit][2] if unit in _TABLE else PIXEL

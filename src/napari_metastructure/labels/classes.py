@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -243,7 +244,7 @@ def result_dtype(labels: np.ndarray) -> np.dtype:
 def code_table(classes: Sequence[int], top: int) -> np.ndarray:
     """A look-up table from label values 0 to ``top`` to class codes 0 to M - 1, 255 for all others.
 
-    For small values; `napari_metastructure.labels.codes.encode` copes with any.
+    For small values; `napari_metastructure.labels.classes.encode` copes with any.
     """
     table = np.full(top + 1, UNLABELLED, np.uint8)
     table[list(classes)] = np.arange(len(classes))
@@ -262,3 +263,182 @@ def blocks(*arrays: np.ndarray, size: int = _BLOCK) -> Iterator[Any]:
     for start in range(0, flat[0].size, size):
         pieces = tuple(a[start : start + size] for a in flat)
         yield pieces if len(pieces) > 1 else pieces[0]
+
+
+# From label values to something known of their class: by a table where values are small, by search where not.
+
+
+LARGEST_TABLE = 1 << 16
+"""A table of this many entries still stays in the cache."""
+
+
+def lookup(labels: np.ndarray, classes: Sequence[int], values: Any, missing: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that gives each pixel the value of its class.
+
+    Parameters
+    ----------
+    labels : array of integers, none of them negative
+        Only its dtype and greatest value are looked at.
+    classes : sequence of int
+        M, ascending.
+    values : (M,) array
+        One for each class.
+    missing : int
+        The value of pixels that are of no class.
+
+    Returns
+    -------
+    callable
+        From a block of these labels to an array of its shape and the dtype of ``values``.
+    """
+    top = int(labels.max())
+    fitting = [c for c in classes if c <= top]
+    known = np.append(np.asarray(values)[: len(fitting)], np.asarray(values).dtype.type(missing))
+    if top < LARGEST_TABLE:
+        table = np.full(top + 1, missing, known.dtype)
+        table[fitting] = known[:-1]
+        return lambda block: table.take(block.astype(np.intp, copy=False))
+    # One past the last class, so that every label has a place; whatever is there is no hit, or a repeated one.
+    steps = np.array([*fitting, top], labels.dtype)
+
+    def search(block: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(steps, block)
+        place[steps[place] != block] = len(fitting)
+        return known.take(place)
+
+    return search
+
+
+def encoder(labels: np.ndarray, classes: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that gives blocks of these labels as class codes: 0 to M - 1, and 255 for what is no class.
+
+    Labels that are codes already come back as they are, not copied; they have to have passed `check_classes`.
+    """
+    if labels.dtype == np.uint8 and tuple(classes) == tuple(range(len(classes))):
+        return lambda block: block
+    return lookup(labels, classes, np.arange(len(classes), dtype=np.uint8), UNLABELLED)
+
+
+def encode(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Labels as class codes, whatever their values.
+
+    Parameters
+    ----------
+    labels : (..., Y, X) array of integers, none of them negative
+    classes : sequence of int
+        M, ascending.
+
+    Returns
+    -------
+    (..., Y, X) uint8 array
+        0 to M - 1, and 255 where a pixel is of no class.
+    """
+    codes = np.empty(labels.shape, np.uint8)
+    code_of = lookup(labels, classes, np.arange(len(classes), dtype=np.uint8), UNLABELLED)
+    for block, code in blocks(labels, codes, size=1 << 16):
+        code[:] = code_of(block)
+    return codes
+
+
+# -------- Label planes as classes: what their numbers mean is settled by the whole layer, not by one slice of it.
+
+
+KEPT = 4
+"""Planes remembered: while a dial is turned they are not read anew."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The labels of one plane, not read yet.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    data : array
+        Of the layer, (..., Y, X); may be lazy.
+    at : tuple of int
+        Which plane of it.
+    ours : bool
+        Made by this plugin, so that 255 is unlabelled in it and never a foreground.
+    stamp, whole : hashable
+        Equal only for equal pixels of the plane, and of the layer.
+    """
+
+    name: str
+    data: Any
+    at: tuple[int, ...]
+    ours: bool
+    stamp: Hashable
+    whole: Hashable
+
+
+class Reader:
+    """Reads planes as classes; remembers the last ones, and of which layers 255 is unlabelled."""
+
+    def __init__(self) -> None:
+        self._planes: dict[Hashable, tuple[np.ndarray, tuple[int, ...]]] = {}
+        self._unlabelled: dict[Hashable, bool] = {}
+
+    def read(self, pixels: Pixels, reading: Reading) -> tuple[np.ndarray, tuple[int, ...]]:
+        """The (Y, X) pixels of a plane as classes, and which classes there are, ascending.
+
+        Raises
+        ------
+        InputError
+            If they are no labels, or not of this reading.
+        """
+        key = (pixels.stamp, reading, pixels.ours)
+        if key not in self._planes:
+            plane = self._read(pixels, reading)
+            classes = tuple(value for value in values_in(plane) if value != UNLABELLED)
+            while len(self._planes) >= KEPT:
+                del self._planes[next(iter(self._planes))]
+            self._planes[key] = plane, classes
+        return self._planes[key]
+
+    def _read(self, pixels: Pixels, reading: Reading) -> np.ndarray:
+        name = f"Layer {pixels.name!r}"
+        plane = check_labels(np.asarray(pixels.data[pixels.at]), name)
+        unlabelled = pixels.ours
+        if not unlabelled and reading != "objects" and pixels.at and holds_only_ends(plane):
+            if pixels.whole not in self._unlabelled:
+                self._unlabelled[pixels.whole] = has_unlabelled(pixels.data)
+            unlabelled = self._unlabelled[pixels.whole]
+        return read_classes(plane, reading, name, unlabelled)
+
+
+def holds_only_ends(plane: np.ndarray) -> bool:
+    """Whether a plane holds 255 beside nothing but 0: then it cannot say which of both meanings 255 has."""
+    return UNLABELLED in (values := values_in(plane)) and set(values) <= {0, UNLABELLED}
+
+
+def has_unlabelled(data: Any) -> bool:
+    """Whether 255 is unlabelled in a stack: it is where some plane has classes beside 0 and 255.
+
+    A stack that is not in memory is not read for this: each of its planes is taken by itself.
+    """
+    if not isinstance(data, np.ndarray):
+        return False
+    planes = (
+        data.reshape(-1, *data.shape[-2:])
+        if data.flags.c_contiguous
+        else (data[i] for i in np.ndindex(data.shape[:-2]))
+    )
+    return any(not set(values_in(plane)) <= {0, UNLABELLED} for plane in planes)
+
+
+def read_classes(plane: np.ndarray, reading: Reading, name: str, unlabelled: bool) -> np.ndarray:
+    """Labels as classes, as `as_classes`; if ``unlabelled``, 255 beside 0 is unlabelled and not a foreground.
+
+    Raises
+    ------
+    InputError
+        As `as_classes`.
+    """
+    if not unlabelled:
+        return as_classes(plane, reading, name)
+    labels = check_labels(plane, name)
+    gaps = labels == UNLABELLED
+    classes = as_classes(np.where(gaps, labels.dtype.type(0), labels), reading, name)
+    return np.where(gaps, classes.dtype.type(UNLABELLED), classes) if gaps.any() else classes

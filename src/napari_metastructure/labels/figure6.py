@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_metastructure.labels import randomized
-from napari_metastructure.labels.density import density
-from napari_metastructure.labels.kernels import Kernel
-from napari_metastructure.labels.random import random_labels
+from napari_metastructure.labels import noise as randomized
+from napari_metastructure.labels.density import Kernel, density
+from napari_metastructure.labels.noise import random_labels
 from napari_metastructure.labels.transition import TransitionMatrix, estimate_transition_matrix
 
 SIDE = 256

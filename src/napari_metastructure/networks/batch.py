@@ -5,33 +5,91 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.atomic import cannot_write
-from napari_metastructure.images.axes import channel_planes, plane_names, stack
 from napari_metastructure.images.channels import channel_for
-from napari_metastructure.images.files import read_image, write_mask, write_probability, write_tiff
-from napari_metastructure.images.image import Image
-from napari_metastructure.networks.model_checks import is_blank
-from napari_metastructure.networks.prediction import (
-    FileRefused,
-    FileWritten,
-    PlanePredicted,
-    PredictionEvent,
-    PredictionFinished,
-    PredictionProgress,
-    PredictionStarted,
-)
+from napari_metastructure.images.files import read_image
+from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
+from napari_metastructure.images.writing import cannot_write, write_mask, write_probability, write_tiff
+from napari_metastructure.networks.model import is_blank
 
 if TYPE_CHECKING:
     import torch
 
     from napari_metastructure.networks.model import Checkpoint, Model
+
+
+# -------- What a prediction tells its listeners: small frozen events, as `training.events` are those of a run.
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionStarted:
+    """The model is loaded: what it is, how many planes or files there are, and where it runs."""
+
+    model: str
+    images: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionProgress:
+    """So much is done: 2.5 of ``images`` is half of the third."""
+
+    done: float
+    images: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanePredicted:
+    """One plane is done; arrays as in `model.Prediction`."""
+
+    index: int
+    name: str
+    labels: np.ndarray = field(repr=False)
+    probability: np.ndarray | None = field(repr=False)
+    blank: bool
+    """It has one value everywhere, so there was nothing to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileWritten:
+    """One image file is done."""
+
+    index: int
+    path: Path
+    written: tuple[Path, ...]
+    notes: tuple[str, ...]
+    """Sentences about the file that the user should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRefused:
+    """One image file cannot be used; the others go on."""
+
+    index: int
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionFinished:
+    """The last event: ``images`` are done, in so many seconds; ``stopped`` if the user ended it before all were."""
+
+    stopped: bool
+    images: int
+    seconds: float
+
+
+PredictionEvent = (
+    PredictionStarted | PredictionProgress | PlanePredicted | FileWritten | FileRefused | PredictionFinished
+)
+
 
 Plane = tuple[str, Callable[[], np.ndarray]]
 """What messages call a plane, and what reads it."""

@@ -8,11 +8,79 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.networks.light_unet import LightUNet
+
+# -------- A light U-Net that does not break its own labels: group normalisation, full-resolution skips.
+
+
+def _groups(channels: int) -> int:
+    """Largest group count up to 8 that divides the channels."""
+    return next(g for g in (8, 4, 2, 1) if channels % g == 0)
+
+
+class _Block(nn.Sequential):
+    """Two 3x3 convolutions, each followed by group normalisation and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for i in (inputs, outputs):
+            layers += [
+                nn.Conv2d(i, outputs, 3, padding=1, bias=False),
+                nn.GroupNorm(_groups(outputs), outputs),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers)
+
+
+class LightUNet(nn.Module):
+    """U-Net with skips at every resolution, the full one included.
+
+    Batch normalisation keeps running statistics that lag behind the weights, so a network whose
+    own output becomes its next label relabels with a network it never was; group normalisation
+    has no such memory.
+
+    Parameters
+    ----------
+    in_channels, classes : int
+        Channels of the input, and of the output logits.
+    base_channels : int
+        Channels at full resolution; each of the ``depth`` halvings doubles them.
+    depth : int
+        Number of halvings; sides of the input must be multiples of ``2 ** depth``.
+
+    References
+    ----------
+    Ronneberger, Fischer, Brox, "U-Net", MICCAI 2015; Wu, He, "Group Normalization", ECCV 2018.
+    """
+
+    def __init__(self, in_channels: int, classes: int = 1, base_channels: int = 16, depth: int = 3) -> None:
+        super().__init__()
+        widths = [base_channels * 2**d for d in range(depth + 1)]
+        self.stride = 2**depth
+        self.down = nn.ModuleList(_Block(i, o) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True))
+        self.up = nn.ModuleList(
+            _Block(low + high, high) for low, high in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(base_channels, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, classes, Y, X) of images (N, in_channels, Y, X)."""
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            if level:
+                x = F.max_pool2d(x, 2)
+            x = block(x)
+            skips.append(x)
+        for block, skip in zip(self.up, skips[-2::-1], strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, skip], dim=1))
+        return self.head(x)
+
 
 Architecture = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
+
 ENCODERS = {"light-unet": "none", "unet": "resnet34", "deeplabv3plus": "resnet34", "hrnet": "hrnet_w18"}
 """The encoder a network has where none is named."""
 
@@ -68,7 +136,6 @@ def _hrnet(spec: NetworkSpec, encoder_weights: str | None) -> nn.Module:
     timm = _library("timm", spec)
     if spec.encoder not in timm.list_models("hrnet*"):
         raise InputError(f"HRNet has no {spec.encoder!r}; take one of {', '.join(timm.list_models('hrnet*'))}.")
-    from napari_metastructure.networks.hrnet import HRNet
 
     return HRNet(spec.in_channels, spec.classes, spec.encoder, encoder_weights is not None)
 
@@ -113,3 +180,50 @@ def refresh_statistics(network: nn.Module, batches: list[Tensor]) -> None:
         On the network's device.
     """
     torch.optim.swa_utils.update_bn(batches, network)
+
+
+# -------- HRNet with the head its authors use for segmentation (HRNetV2).
+
+
+class HRNet(nn.Module):
+    """High-resolution network: timm's backbone, its four resolutions joined at the finest and classified there.
+
+    Parameters
+    ----------
+    in_channels, classes : int
+        Channels in, logits out.
+    backbone : str
+        A HRNet of timm: ``hrnet_w18_small``, ``hrnet_w18``, ``hrnet_w32``, ``hrnet_w48``, ...
+    pretrained : bool
+        ImageNet weights, downloaded at first use.
+
+    References
+    ----------
+    Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020.
+    """
+
+    def __init__(self, in_channels: int, classes: int, backbone: str, pretrained: bool = False) -> None:
+        super().__init__()
+        import timm
+
+        # Strides 4 to 32, before timm widens them for classification; stride 2 is the stem alone.
+        self.backbone: Any = timm.create_model(
+            backbone,
+            features_only=True,
+            pretrained=pretrained,
+            in_chans=in_channels,
+            out_indices=(1, 2, 3, 4),
+            feature_location="",
+        )
+        width = sum(self.backbone.feature_info.channels())
+        self.head = nn.Sequential(
+            nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, classes, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, Y, X) images to (N, classes, Y, X) logits; sides must be multiples of 32."""
+        finest, *coarser = self.backbone(x)
+        size = finest.shape[-2:]
+        up = [F.interpolate(f, size=size, mode="bilinear", align_corners=False) for f in coarser]
+        logits = self.head(torch.cat([finest, *up], dim=1))
+        return F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)

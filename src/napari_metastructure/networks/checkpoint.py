@@ -11,9 +11,9 @@ from safetensors.torch import save
 from torch import nn
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.atomic import replacing
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Inputs, Polarity
+from napari_metastructure.images.writing import replacing
 from napari_metastructure.networks.build import NetworkSpec, build
 
 FORMAT = "napari-metastructure/1"

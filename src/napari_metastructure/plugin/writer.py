@@ -55,7 +55,7 @@ def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
     InputError
         For fewer than two or more than five axes.
     """
-    from napari_metastructure.images import units as known
+    from napari_metastructure.images import image as known
 
     leading = len(axis_labels) - 2
     if not 0 <= leading <= 3:
@@ -75,7 +75,7 @@ def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
 
 
 def _write(path: str | Path, data: Any, attributes: Mapping[str, Any], ome: bool) -> Path:
-    from napari_metastructure.images.files import write_tiff
+    from napari_metastructure.images.writing import write_tiff
 
     if not hasattr(data, "dtype"):  # multiscale: a list of levels
         data = data[0]

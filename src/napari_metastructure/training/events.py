@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_metastructure.training.scores import Scores
+from napari_metastructure.training.metrics import Scores
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.model import Model

@@ -11,9 +11,8 @@ from typing import Literal
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.axes import plane_names, planes
 from napari_metastructure.images.files import list_images, read_image, stem
-from napari_metastructure.images.image import Image
+from napari_metastructure.images.image import Image, plane_names, planes
 from napari_metastructure.training.pairs import Pair, check_same_size
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.intensity import Inputs, check_plane, network_inputs
+from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, listed, values_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Read = Callable[[], Any]
 
@@ -115,3 +123,180 @@ def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair]
             break
         kept.add(group)
     return [p for p in pairs if p.group not in kept], [p for p in pairs if p.group in kept]
+
+
+# -------- Pairs as a network takes them, read when they are drawn and kept as long as memory allows.
+
+
+HELD_BYTES = 4 * 2**30
+"""Inputs and labels beyond this are read again when they are drawn again."""
+
+
+def label_values(pairs: Sequence[Pair], checkpoint: Callable[[], None]) -> dict[int, str]:
+    """Every value in the labels of a set, and the first label image that has it; reads them all.
+
+    Raises
+    ------
+    InputError
+        For a label image that cannot be used; it names it.
+    """
+    found: dict[int, str] = {}
+    for pair in pairs:
+        checkpoint()
+        for value in values_in(_raw_labels(pair)):
+            found.setdefault(value, pair.name)
+    return found
+
+
+def is_mask(values: Collection[int]) -> bool:
+    """Whether a set of labels is one of masks, 0 and 255: there 255 means foreground and not unlabelled."""
+    return set(values) == {0, UNLABELLED}
+
+
+def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tuple[int, ...]:
+    """The classes given, or those there are; every label has to be one of them, and there must be a choice.
+
+    Parameters
+    ----------
+    values : mapping of int to str
+        What `label_values` found.
+
+    Raises
+    ------
+    InputError
+        For a label that is no class (it names the image), no labelled pixel at all, or a single class.
+    """
+    if is_mask(values):
+        values = {int(value > 0): name for value, name in values.items()}
+    labelled = sorted(set(values) - {UNLABELLED})
+    if not labelled:
+        raise InputError(f"Every pixel of the labels is {UNLABELLED}, unlabelled; label some of each class.")
+    if labelled[-1] > MOST_CLASSES:
+        raise InputError(
+            f"{values[labelled[-1]]}: the label {labelled[-1]} is above {MOST_CLASSES}, so it looks like an instance "
+            "number; relabel by class, from 0."
+        )
+    if classes is not None:
+        if strangers := [value for value in labelled if value not in classes]:
+            raise InputError(
+                f"{values[strangers[0]]}: the label {strangers[0]} is none of the classes {listed(classes)}; add it "
+                "to the classes, or set those pixels to 255 (unlabelled)."
+            )
+        return tuple(classes)
+    if len(labelled) == 1:
+        raise InputError(
+            f"All labelled pixels are {labelled[0]}, so there is nothing to tell apart; label background (0) and "
+            "objects, or name the classes."
+        )
+    return tuple(labelled)
+
+
+class Store:
+    """Reads pairs, normalises their images and codes their labels; the newest stay in memory.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    inputs : str
+        Normalisation, see `images.intensity.network_inputs`.
+    classes : sequence of int
+        Label values in the order of their codes.
+    patch : (int, int)
+        Images smaller than a patch are mirrored up to it; the mirrored part stays unlabelled.
+    masks : bool
+        The labels are masks in which 255 is foreground, see `is_mask`.
+    held_bytes : int
+        Memory for what was read.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        inputs: Inputs,
+        classes: Sequence[int],
+        patch: tuple[int, int],
+        masks: bool = False,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
+        self.pairs = list(pairs)
+        self.inputs = inputs
+        self.classes = list(classes)
+        self.patch = patch
+        self.masks = masks
+        self.held_bytes = held_bytes
+        self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
+        self._bytes = 0
+
+    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
+        """(C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large.
+
+        Raises
+        ------
+        InputError
+            If it can no longer be read, or what was read does not fit; it names the pair.
+        """
+        from napari_metastructure.training.patches import padded_inputs, padded_labels
+
+        if index in self._held:
+            self._held.move_to_end(index)
+            return self._held[index]
+        pair = self.pairs[index]
+        x = padded_inputs(network_inputs(read_image(pair), self.inputs, "bright"), self.patch)
+        y = padded_labels(self.codes(index), self.patch)
+        self._held[index] = x, y
+        self._bytes += _size(x, y)
+        while self._bytes > self.held_bytes and len(self._held) > 1:
+            _, oldest = self._held.popitem(last=False)
+            self._bytes -= _size(*oldest)
+        return x, y
+
+    def codes(self, index: int) -> np.ndarray:
+        """The (Y, X) uint8 class codes of a pair, 255 unlabelled."""
+        return label_codes(self.pairs[index], self.classes, self.masks)
+
+    def whole(self) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
+        """Every pair with its inputs and codes at their own size, without the mirrored part."""
+        for index, pair in enumerate(self.pairs):
+            x, y = self(index)
+            height, width = pair.shape
+            yield pair, x[:, :height, :width].numpy(), y[:height, :width].numpy()
+
+
+def read_image(pair: Pair) -> np.ndarray:
+    """The checked image of a pair, (Y, X) or (C, Y, X) float32.
+
+    Raises
+    ------
+    InputError
+        It names the pair.
+    """
+    image = np.asarray(pair.read_image())
+    check_same_size(pair.name, image.shape[-2:], pair.shape)
+    if image.ndim == 3:
+        return np.stack([check_plane(c, f"{pair.name} (channel {i})") for i, c in enumerate(image)])
+    return check_plane(image, pair.name)
+
+
+def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
+    """The (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
+    labels = clean_labels(pair, masks)
+    codes = np.full(labels.shape, UNLABELLED, np.uint8)
+    for code, value in enumerate(classes):
+        codes[labels == value] = code
+    return codes
+
+
+def clean_labels(pair: Pair, masks: bool) -> np.ndarray:
+    """The (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
+    labels = _raw_labels(pair)
+    return (labels != 0).astype(np.uint8) if masks else labels
+
+
+def _raw_labels(pair: Pair) -> np.ndarray:
+    labels = check_labels(pair.read_labels(), pair.name)
+    check_same_size(pair.name, pair.shape, labels.shape)
+    return labels
+
+
+def _size(x: Tensor, y: Tensor) -> int:
+    return x.nbytes + y.nbytes

@@ -12,8 +12,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_metastructure.baselines.config import CompareConfig
-from napari_metastructure.baselines.events import MethodProgress
 from napari_metastructure.baselines.methods import METHODS, Segmentation, Task
+from napari_metastructure.baselines.results import MethodProgress
 
 WHERE = {"scale": (0.2, 0.1), "units": ("um", "um"), "translate": (3, 5), "axis_labels": ("y", "x")}
 
@@ -55,7 +55,7 @@ def open_compare(make_napari_viewer, discs, end, ready) -> Iterator[Callable[...
 
     Without a window a test takes a third of the time: for what has nothing to do with it.
     """
-    from napari_metastructure.plugin.compare.widget import CompareWidget
+    from napari_metastructure.plugin.compare import CompareWidget
 
     made = []
 

@@ -5,9 +5,7 @@ import pytest
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.compare.job import truth_planes
-from napari_metastructure.plugin.compare.method_boxes import MethodBoxes
-from napari_metastructure.plugin.compare.settings import CompareSettings
+from napari_metastructure.plugin.compare import CompareSettings, MethodBoxes, truth_planes
 from napari_metastructure.training.config import TrainConfig
 
 

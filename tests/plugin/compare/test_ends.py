@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from napari_metastructure.baselines.events import MethodFinished
+from napari_metastructure.baselines.results import MethodFinished
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.plugin import sources
-from napari_metastructure.plugin.compare.table import DICE, FAILED, NOTHING, SECONDS
-from napari_metastructure.plugin.compare.widget import CompareWidget
+from napari_metastructure.plugin import _source as sources
+from napari_metastructure.plugin._compare_results import DICE, FAILED, NOTHING, SECONDS
+from napari_metastructure.plugin.compare import CompareWidget
 
 # ---- stop, pause, go on ---------------------------------------------------------------------------------------
 

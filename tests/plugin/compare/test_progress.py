@@ -2,15 +2,15 @@
 
 import pytest
 
-from napari_metastructure.baselines.events import (
+from napari_metastructure.baselines.results import (
     CompareStarted,
     MethodFinished,
     MethodProgress,
     MethodResult,
     MethodStarted,
 )
-from napari_metastructure.plugin import progress_panel
-from napari_metastructure.plugin.compare.progress import CompareProgress
+from napari_metastructure.plugin import _job_widget as progress_panel
+from napari_metastructure.plugin.compare import CompareProgress
 
 
 @pytest.fixture

@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from napari_metastructure.baselines.events import Agreement, ImageScores, MethodResult
-from napari_metastructure.plugin.compare.agreement_table import AgreementTable
-from napari_metastructure.plugin.compare.method_layers import method_colors
-from napari_metastructure.plugin.compare.table import DICE, FAILED, MEMORY, METHOD, NOTHING, SECONDS, MethodTable
+from napari_metastructure.baselines.results import Agreement, ImageScores, MethodResult
+from napari_metastructure.plugin._compare_results import (
+    DICE,
+    FAILED,
+    MEMORY,
+    METHOD,
+    NOTHING,
+    SECONDS,
+    MethodTable,
+    method_colors,
+)
+from napari_metastructure.plugin._tables import AgreementTable
 
 METHODS = ("otsu", "dfc")
 

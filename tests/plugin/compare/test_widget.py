@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from napari_metastructure.baselines.events import MethodFinished
+from napari_metastructure.baselines.results import MethodFinished
 from napari_metastructure.images.files import read_image
-from napari_metastructure.plugin.compare.table import ACCURACY, AUC, DICE, MEMORY, SECONDS
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin._compare_results import ACCURACY, AUC, DICE, MEMORY, SECONDS
+from napari_metastructure.plugin._layers import ORIGIN
 
 TITLES = {"otsu": "Otsu", "lc": "Local contrast", "agt": "Adaptive Gaussian", "dfc": "DFC", "igtt": "iGTT"}
 
@@ -244,7 +244,7 @@ import sys
 from napari.components import ViewerModel
 from napari._qt.qt_event_loop import get_qapp
 app = get_qapp()
-from napari_metastructure.plugin.compare.widget import CompareWidget
+from napari_metastructure.plugin.compare import CompareWidget
 widget = CompareWidget(ViewerModel())
 print(*[name for name in ("torch", "matplotlib", "segmentation_models_pytorch") if name in sys.modules])
 """

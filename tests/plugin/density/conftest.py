@@ -52,7 +52,7 @@ def open_density(request, qtbot, settled):
 
     With ``real`` in a viewer with a window; else in a viewer's model, which is a second quicker.
     """
-    from napari_metastructure.plugin.density.widget import DensityWidget
+    from napari_metastructure.plugin.density import DensityWidget
 
     def make(*labels, real=False, tick=True, **attributes):
         viewer = request.getfixturevalue("make_napari_viewer")() if real else ViewerModel()

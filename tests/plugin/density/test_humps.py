@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin.density.humps import humps
+from napari_metastructure.labels.structure import humps
 
 SHAPE = (9, 11)
 

@@ -6,8 +6,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from skimage.measure import profile_line
 
-from napari_metastructure.plugin.density.line import add_line_layer, holds, last_line, on_map, profile
-from napari_metastructure.plugin.visible import visible_plane
+from napari_metastructure.plugin._density_plots import add_line_layer, holds, last_line, on_map, profile
+from napari_metastructure.plugin._layers import visible_plane
 
 
 @pytest.fixture

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_metastructure.plugin.density.arrange import GAP
-from napari_metastructure.plugin.density.drawing import Drawing
-from napari_metastructure.plugin.density.maps import MapLayers
-from napari_metastructure.plugin.placement import ORIGIN
-from napari_metastructure.plugin.visible import visible_plane
+from napari_metastructure.plugin._density_maps import GAP, Drawing, MapLayers
+from napari_metastructure.plugin._layers import ORIGIN, visible_plane
 
 WHERE = {"scale": (0.2, 0.1), "translate": (3, 4), "units": ("um", "um")}
 

@@ -5,8 +5,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_metastructure.labels.recipes import Flip, Random
-from napari_metastructure.plugin.density.widget import DensityWidget
-from napari_metastructure.plugin.noise.widget import NoiseWidget
+from napari_metastructure.plugin.density import DensityWidget
+from napari_metastructure.plugin.noise import NoiseWidget
 
 
 @pytest.fixture

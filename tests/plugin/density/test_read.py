@@ -5,7 +5,7 @@ import pytest
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin.density.read import Pixels, Reader
+from napari_metastructure.labels.classes import Pixels, Reader
 
 
 def pixels(data, at=(), ours=False, stamp=0, whole=0):

@@ -5,8 +5,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.density.scale import bandwidth_in_pixels, unit_symbol
-from napari_metastructure.plugin.density.settings import DensitySettings
+from napari_metastructure.plugin._density_model import DensitySettings, bandwidth_in_pixels, unit_symbol
 
 
 def layer(**attributes):

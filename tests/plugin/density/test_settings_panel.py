@@ -3,9 +3,8 @@
 import pytest
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.density.bandwidth_row import BandwidthRow
-from napari_metastructure.plugin.density.settings import DensitySettings
-from napari_metastructure.plugin.density.settings_panel import SettingsPanel
+from napari_metastructure.plugin._density_model import DensitySettings
+from napari_metastructure.plugin.density import BandwidthRow, SettingsPanel
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin.density.stacks import PlaneDone, Stack, StacksDone, stacks_job
+from napari_metastructure.plugin._density_model import PlaneDone, Stack, StacksDone, stacks_job
 from napari_metastructure.training.control import Control
 
 

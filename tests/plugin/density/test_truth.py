@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_metastructure.plugin.density.truth import Truths
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin._layers import ORIGIN, Truths
 
 
 @pytest.fixture

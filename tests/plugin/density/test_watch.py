@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_metastructure.plugin.density.watch import Watch
+from napari_metastructure.plugin._layers import Watch
 
 
 @pytest.fixture

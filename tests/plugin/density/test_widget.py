@@ -8,9 +8,9 @@ from qtpy.QtCore import Qt
 
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.transition import estimate_transition_matrix
-from napari_metastructure.plugin.density import compute
-from napari_metastructure.plugin.density.widget import DensityWidget
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin import _density_model as compute
+from napari_metastructure.plugin._layers import ORIGIN
+from napari_metastructure.plugin.density import DensityWidget
 
 SCALE = {"scale": (0.2, 0.1), "units": ("um", "um")}
 
@@ -414,7 +414,7 @@ def test_stacks_can_be_stopped(open_density, disc, qtbot, monkeypatch):
     _viewer, widget = open_density(np.stack([disc()] * 3))
     go, plain = threading.Event(), compute.plane_maps
     monkeypatch.setattr(
-        "napari_metastructure.plugin.density.stacks.plane_maps", lambda *rest: go.wait(10) and plain(*rest)
+        "napari_metastructure.plugin._density_model.plane_maps", lambda *rest: go.wait(10) and plain(*rest)
     )
     with qtbot.waitSignal(widget.stacks_ended, timeout=20_000):
         widget.make_stacks()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_metastructure.plugin.noise.widget import NoiseWidget
+from napari_metastructure.plugin.noise import NoiseWidget
 
 
 def disc(size: int = 48, radius: float = 14, label: int = 1) -> np.ndarray:

@@ -17,10 +17,9 @@ from napari_metastructure.labels.recipes import (
     make_recipe,
 )
 from napari_metastructure.labels.transition import estimate_transition_matrix
-from napari_metastructure.plugin.label_colors import class_color
-from napari_metastructure.plugin.noise import stack as stack_module
-from napari_metastructure.plugin.noise.draw import recipe_name
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin import noise as stack_module
+from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin._noise_preview import recipe_name
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
-from napari_metastructure.plugin.label_colors import class_color
-from napari_metastructure.plugin.noise.class_table import MOST_ROWS, ClassTable
+from napari_metastructure.plugin._layers import class_color
+from napari_metastructure.plugin._tables import MOST_ROWS, ClassTable
 
 
 @pytest.fixture

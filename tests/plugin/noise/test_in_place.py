@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_metastructure.labels.recipes import Flip, Sample, apply
-from napari_metastructure.plugin.noise import in_place
-from napari_metastructure.plugin.noise import stack as stack_module
+from napari_metastructure.plugin import noise as in_place
+from napari_metastructure.plugin import noise as stack_module
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from qtpy.QtCore import QPoint
 from qtpy.QtGui import QColor, QPalette
 
 from napari_metastructure.labels.transition import TransitionMatrix, flipping_matrix, sampling_matrix
-from napari_metastructure.plugin.label_colors import class_color
-from napari_metastructure.plugin.noise.matrix_view import HEIGHT, MatrixView
+from napari_metastructure.plugin._layers import class_color
+from napari_metastructure.plugin._tables import HEIGHT, MatrixView
 
 
 @pytest.fixture

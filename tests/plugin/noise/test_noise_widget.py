@@ -16,10 +16,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_metastructure.labels.recipes import RECIPES, Flip, FlipByMatrix, Random, Sample
-from napari_metastructure.plugin.noise import draw as draw_module
-from napari_metastructure.plugin.noise import stack as stack_module
-from napari_metastructure.plugin.noise.widget import NoiseWidget
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin import _noise_preview as draw_module
+from napari_metastructure.plugin import noise as stack_module
+from napari_metastructure.plugin._layers import ORIGIN
+from napari_metastructure.plugin.noise import NoiseWidget
 
 
 def three(mask):

@@ -5,9 +5,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_metastructure.labels.recipes import RECIPES, Dilate, Flip, FlipByMatrix, Sample, apply, make_recipe
-from napari_metastructure.plugin.label_colors import class_color
-from napari_metastructure.plugin.noise.widget import NoiseWidget
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin.noise import NoiseWidget
 
 ELSEWHERE = "needs the axes Y and X on screen"
 

@@ -15,8 +15,7 @@ from napari_metastructure.labels.recipes import (
     Sample,
     make_recipe,
 )
-from napari_metastructure.plugin.noise.dial_editors import refitted
-from napari_metastructure.plugin.noise.recipe_form import RecipeForm
+from napari_metastructure.plugin._recipe_form import RecipeForm, refitted
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from napari.layers import Labels
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.classes import as_classes, classes_in
-from napari_metastructure.plugin.noise.source import Source, Superseded
-from napari_metastructure.plugin.placement import ORIGIN
+from napari_metastructure.plugin._layers import ORIGIN
+from napari_metastructure.plugin._noise_preview import Source, Superseded
 
 RNG = np.random.default_rng(0)
 

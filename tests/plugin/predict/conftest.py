@@ -5,7 +5,7 @@ import pytest
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.plugin.predict.widget import PredictWidget
+from napari_metastructure.plugin.predict import PredictWidget
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ import numpy as np
 import tifffile
 
 from napari_metastructure.igtt.apply import load_model
-from napari_metastructure.networks.prediction import PredictionFinished
-from napari_metastructure.plugin.label_colors import class_color
-from napari_metastructure.plugin.placement import ORIGIN
-from napari_metastructure.plugin.predict.widget import PredictWidget
+from napari_metastructure.networks.batch import PredictionFinished
+from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin.predict import PredictWidget
 
 
 def pixels(*shape, seed=0):

@@ -9,7 +9,7 @@ import pytest
 
 from napari_metastructure.labels.recipes import Random, Sample
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.study.config import Condition, StudyConfig
+from napari_metastructure.training.study_results import Condition, StudyConfig
 
 THREE = (
     Condition(name="CL"),
@@ -55,7 +55,7 @@ def open_viewer(make_napari_viewer, discs) -> Callable[..., Any]:
 @pytest.fixture
 def open_study(open_viewer, end, config) -> Iterator[Callable[..., Any]]:
     """Opens such a viewer and the widget, ready to run."""
-    from napari_metastructure.plugin.study.widget import StudyWidget
+    from napari_metastructure.plugin.study import StudyWidget
 
     made = []
 

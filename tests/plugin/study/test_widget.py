@@ -9,12 +9,12 @@ from PIL import Image
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.labels.recipes import Dilate, apply
-from napari_metastructure.plugin.study.table import LEFT, LOSS, RANK, SCORE
-from napari_metastructure.plugin.study.widget import StudyWidget
+from napari_metastructure.plugin._study_results import LEFT, LOSS, RANK, SCORE
+from napari_metastructure.plugin.study import StudyWidget
+from napari_metastructure.training import study as engine
+from napari_metastructure.training import study_results as files
 from napari_metastructure.training.events import TrainEpoch
-from napari_metastructure.training.study import results as files
-from napari_metastructure.training.study import run as engine
-from napari_metastructure.training.study.config import CONDITIONS, STUDIES, Condition
+from napari_metastructure.training.study_results import CONDITIONS, STUDIES, Condition
 
 NET = "light-unet"
 ENDLESS = {"epochs": 2000, "steps_per_epoch": 3}
@@ -426,7 +426,7 @@ import sys
 from napari.components import ViewerModel
 from napari._qt.qt_event_loop import get_qapp
 app = get_qapp()
-from napari_metastructure.plugin.study.widget import StudyWidget
+from napari_metastructure.plugin.study import StudyWidget
 widget = StudyWidget(ViewerModel())
 print(*[name for name in ("torch", "matplotlib", "segmentation_models_pytorch") if name in sys.modules])
 """

@@ -47,7 +47,7 @@ def small() -> dict[str, Any]:
 @pytest.fixture
 def open_train(make_napari_viewer, end, small) -> Iterator[Callable[..., Any]]:
     """Opens a viewer with pairs (layers "a" and "a mask", "b" and "b mask", ...) and the widget."""
-    from napari_metastructure.plugin.train.widget import TrainWidget
+    from napari_metastructure.plugin.train import TrainWidget
     from napari_metastructure.training.config import TrainConfig
 
     notification_manager.records.clear()

@@ -5,8 +5,8 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QComboBox
 
-from napari_metastructure.plugin.placement import ORIGIN
-from napari_metastructure.plugin.train.table import KEPT, PairsTable
+from napari_metastructure.plugin._layers import ORIGIN
+from napari_metastructure.plugin._pairs import KEPT, PairsTable
 
 
 @pytest.fixture

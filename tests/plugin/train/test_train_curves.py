@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_metastructure.plugin.train.curves import TrainCurves
+from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainStarted
-from napari_metastructure.training.scores import Scores
+from napari_metastructure.training.metrics import Scores
 
 
 @pytest.fixture

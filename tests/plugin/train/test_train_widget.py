@@ -5,7 +5,7 @@ import pytest
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.networks.model import Model
-from napari_metastructure.plugin.train.widget import TrainWidget
+from napari_metastructure.plugin.train import TrainWidget
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.events import TrainFinished
 
@@ -216,7 +216,7 @@ def test_lazy_layers_are_checked_in_the_thread(open_train, discs, run, said):
 
 
 def test_a_loss_that_is_no_number_keeps_the_best_network(open_train, discs, run, said, monkeypatch, tmp_path):
-    from napari_metastructure.training import supervised_run
+    from napari_metastructure.training import train as supervised_run
 
     calls, real = [], supervised_run.LOSSES["cross_entropy"]
 

@@ -1,0 +1,298 @@
+"""What a comparison tells: small frozen events, besides `Saved` and `Warned` of `training.events`."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_metastructure.baselines.methods import METHODS
+from napari_metastructure.images.writing import replacing
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """How well one mask agrees with the ground truth.
+
+    Attributes
+    ----------
+    name : str
+        Of the image.
+    dice, auc, accuracy : float
+        As `training.metrics` defines them; the AUC is nan where the truth is all foreground or all background.
+    oracle : float or None
+        For methods that give clusters: Dice of the best assignment of clusters to foreground, found with the ground
+        truth. No method can reach it by itself; None for the others.
+    """
+
+    name: str
+    dice: float
+    auc: float
+    accuracy: float
+    oracle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodResult:
+    """One run of one method over all images.
+
+    Attributes
+    ----------
+    method : str
+        Its name in `methods.METHODS`.
+    repeat : int
+        From 0; its seed is that of the comparison plus this.
+    seconds : float
+        Per image, training included.
+    memory : int
+        Bytes: peak over what was there before.
+    scores : tuple of ImageScores or None
+        One per image; None without ground truth.
+    """
+
+    method: str
+    repeat: int
+    seconds: float
+    memory: int
+    scores: tuple[ImageScores, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How alike the masks of the methods are; this needs no ground truth.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        The M methods that came to an end, in the order they were asked for.
+    dice : (M, M) float64 array
+        Mean over the images of the Dice between the masks of two methods, of the first repeats.
+    """
+
+    methods: tuple[str, ...]
+    dice: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareStarted:
+    """The first event: everything is validated.
+
+    Attributes
+    ----------
+    methods : tuple of str
+    repeats, runs, images : int
+        Repeats of the methods that depend on a seed, runs in all, and planes.
+    polarity : {"bright", "dark"}
+        In force (``auto`` has been settled).
+    labelled : bool
+        Whether there is ground truth.
+    """
+
+    methods: tuple[str, ...]
+    repeats: int
+    runs: int
+    images: int
+    polarity: Literal["bright", "dark"]
+    labelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MethodStarted:
+    """A run of a method begins: ``number`` of ``runs`` from 1, ``repeat`` from 0."""
+
+    number: int
+    runs: int
+    method: str
+    repeat: int
+
+
+@dataclass(frozen=True, slots=True)
+class MethodProgress:
+    """The share of a run that is done, 0 to 1."""
+
+    method: str
+    repeat: int
+    done: float
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFinished:
+    """A run is done; ``masks`` are (Y, X) uint8 arrays of 0 and 1, one per image."""
+
+    result: MethodResult
+    masks: tuple[np.ndarray, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareFinished:
+    """The last event of a comparison that did not raise.
+
+    Attributes
+    ----------
+    stopped : bool
+        True if the user stopped it.
+    reason : str
+        One sentence: why it ended.
+    results : tuple of MethodResult
+        Every run that came to an end.
+    agreement : Agreement or None
+        None with fewer than two methods.
+    """
+
+    stopped: bool
+    reason: str
+    results: tuple[MethodResult, ...]
+    agreement: Agreement | None
+
+
+CompareEvent = CompareStarted | MethodStarted | MethodProgress | MethodFinished | CompareFinished
+
+
+# The numbers of a comparison: a line per method, a line per image and run, and the agreement between methods.
+
+
+RESULTS, TABLE, AGREEMENT, MARKDOWN = "results.csv", "table.csv", "agreement.csv", "table.md"
+
+ORACLE = "oracle Dice (best assignment, uses the ground truth)"
+"""Whoever reads the column shall not take it for what a method reaches."""
+
+MEASURES = {
+    "dice": "Dice", "auc": "AUC", "accuracy": "accuracy", "oracle": ORACLE, "seconds": "s/image", "memory": "MB",
+}  # fmt: skip
+"""What is summarised, and its head in tables for people."""
+
+DIGITS = {"seconds": 3, "memory": 0}
+
+ABSENT = "-"
+
+MEGABYTE = 1e6
+
+
+def summary(results: Sequence[MethodResult]) -> list[dict[str, Any]]:
+    """A line per method, in the order they first came.
+
+    Returns
+    -------
+    list of dict
+        ``method``, ``title``, ``repeats``; and of each of `MEASURES` ``NAME_mean`` and ``NAME_std``: mean and sample
+        standard deviation over the repeats of the mean over the images. nan for what was not measured, and for the
+        standard deviation of one repeat. Seconds are per image, memory is in 10^6 bytes.
+    """
+    lines = []
+    for method in dict.fromkeys(r.method for r in results):
+        runs = [_means(r) for r in results if r.method == method]
+        line: dict[str, Any] = {"method": method, "title": METHODS[method].title, "repeats": len(runs)}
+        for name in MEASURES:
+            values = _defined([run[name] for run in runs])
+            line[f"{name}_mean"] = float(np.mean(values)) if values else math.nan
+            line[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+        lines.append(line)
+    return lines
+
+
+def shown(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The summary as people read it: heads, and rows of texts such as ``0.712 ± 0.004``.
+
+    Columns that hold nothing for any method (scores without ground truth) are left out.
+    """
+    names = [n for n in MEASURES if any(not math.isnan(line[f"{n}_mean"]) for line in lines)]
+    rows = [[line["title"], str(line["repeats"]), *(_cell(line, n) for n in names)] for line in lines]
+    return ["method", "runs", *(MEASURES[n] for n in names)], rows
+
+
+def agreement_rows(found: Agreement) -> tuple[list[str], list[list[str]]]:
+    """The agreement as people read it: heads, and a row of Dice per method."""
+    titles = [METHODS[name].title for name in found.methods]
+    return ["Dice between masks", *titles], [
+        [title, *(f"{v:.3f}" for v in row)] for title, row in zip(titles, found.dice, strict=True)
+    ]
+
+
+def write_csv(folder: Path, results: Sequence[MethodResult], found: Agreement | None = None) -> list[Path]:
+    """Write ``results.csv`` (per method, repeat and image), ``table.csv`` (`summary`) and ``agreement.csv``.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to; what was there before stays.
+    """
+    if not results:
+        return []
+    rows = [row for result in results for row in _rows(result)]
+    written = [_write(folder / RESULTS, rows), _write(folder / TABLE, summary(results))]
+    if found is not None:
+        lines = [
+            {"method": name, **dict(zip(found.methods, map(float, row), strict=True))}
+            for name, row in zip(found.methods, found.dice, strict=True)
+        ]
+        written.append(_write(folder / AGREEMENT, lines))
+    return written
+
+
+def write_markdown(folder: Path, results: Sequence[MethodResult], found: Agreement | None = None) -> list[Path]:
+    """Write ``table.md``: the summary, and the agreement between methods.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
+    """
+    if not results:
+        return []
+    tables = [shown(summary(results))]
+    if found is not None:
+        tables.append(agreement_rows(found))
+    path = folder / MARKDOWN
+    with replacing(path) as beside:
+        beside.write_text("\n".join(_markdown(*table) for table in tables), encoding="utf-8")
+    return [path]
+
+
+def _means(result: MethodResult) -> dict[str, float]:
+    """Of one run, the mean over the images that have the number."""
+    found = {"seconds": result.seconds, "memory": result.memory / MEGABYTE}
+    for name in ("dice", "auc", "accuracy", "oracle"):
+        values = _defined([getattr(s, name) for s in result.scores or ()])
+        found[name] = float(np.mean(values)) if values else math.nan
+    return found
+
+
+def _defined(values: Sequence[float | None]) -> list[float]:
+    return [v for v in values if v is not None and not math.isnan(v)]
+
+
+def _cell(line: dict[str, Any], name: str) -> str:
+    mean, std, digits = line[f"{name}_mean"], line[f"{name}_std"], DIGITS.get(name, 3)
+    if math.isnan(mean):
+        return ABSENT
+    return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
+
+
+def _rows(result: MethodResult) -> list[dict[str, Any]]:
+    """A line per image; a single one without an image where there are no scores."""
+    facts = {"method": result.method, "repeat": result.repeat}
+    costs = {"seconds_per_image": result.seconds, "memory_bytes": result.memory}
+    if result.scores is None:
+        return [{**facts, **costs}]
+    return [
+        {**facts, "image": s.name, "dice": s.dice, "auc": s.auc, "accuracy": s.accuracy, ORACLE: s.oracle, **costs}
+        for s in result.scores
+    ]
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return path

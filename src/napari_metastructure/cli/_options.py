@@ -1,0 +1,238 @@
+"""Settings from options: over those of a preset, or over those of an earlier run."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], field: str, **more: Any) -> Any:
+    """An option whose help and default are those of a setting."""
+    info = model.model_fields[field]
+    paper = f"; paper: {presets['paper'][field]}" if field in presets["paper"] else ""
+    return typer.Option(help=f"{info.description} [default: {info.default}{paper}]", show_default=False, **more)
+
+
+def settings(
+    model: type[Settings], given: Mapping[str, Any], texts: Sequence[str], earlier: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings the user asked for, over those of a preset, or of an earlier run.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        With a ``from_preset``.
+    given : mapping
+        Values of options by the name of their field; None where they were left out.
+    texts : sequence of str
+        What ``--set`` was given, ``NAME=VALUE`` each.
+    earlier : mapping, optional
+        The settings of an earlier run, see `earlier_run`.
+
+    Raises
+    ------
+    InputError
+        About the first value that does not fit.
+    """
+    options = {name: value for name, value in given.items() if value is not None} | parse(texts, given)
+    build = (lambda **o: model(**{**earlier, **o})) if earlier is not None else getattr(model, "from_preset")  # noqa: B009
+    return validated(model, build, options, given)
+
+
+def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as a mapping; ``none`` is None.
+
+    Raises
+    ------
+    InputError
+        For a text of another form, or a setting that has an option of its own.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: write it as NAME=VALUE, for example --set batch_size=4.")
+        if name in typed:
+            raise InputError(f"--set {text}: use the option --{name.replace('_', '-')} for this.")
+        found[name] = None if value.lower() in ("none", "null") else value
+    return found
+
+
+def earlier_run(path: Path) -> dict[str, Any]:
+    """What the ``run.yaml`` of an earlier run (or its folder) says: ``config`` and more.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is none.
+    """
+    import yaml
+
+    file = path / "run.yaml" if path.is_dir() else path
+    try:
+        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"--config {path} cannot be read ({type(error).__name__}); name a run.yaml.") from error
+    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
+        raise InputError(f"--config {path} holds no settings of a run; name the run.yaml of a run folder.")
+    return facts
+
+
+# -------- What the user did not mean, told in one line each: warnings about files, settings that do not validate.
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Within the block warnings about files are kept, and printed to stderr as a line each when it ends."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for note in notes:
+                if note.category is UserWarning:  # others are for programmers
+                    typer.echo(f"Warning: {note.message}", err=True)
+
+
+def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:
+    """``build(**options)``, or an `InputError` that names the option and its range.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        Where the ranges are defined.
+    build : callable
+        Makes the model: the class itself or a class method.
+    options : dict
+        Field names and values.
+    typed : iterable of str
+        Fields that are options of their own (``--epochs``); the others were given by ``--set``.
+
+    Raises
+    ------
+    InputError
+        About the first field that does not fit.
+    """
+    try:
+        return build(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        value = options.get(name, first.get("input"))
+        shown = f"--{name.replace('_', '-')} {value}" if name in set(typed) else f"--set {name}={value}"
+        raise InputError(f"{shown}: {_wish(model, name, first)}.") from error
+
+
+def _wish(model: type[BaseModel], name: str, error: Any) -> str:
+    """What the value should have been."""
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting of that name; choose one of {', '.join(model.model_fields)}"
+    context = error.get("ctx", {})
+    if error["type"] == "literal_error":
+        return f"choose {context['expected']}"
+    if error["type"] == "value_error":
+        return str(context["error"])
+    bounds = _bounds(model, name)
+    if error["type"].startswith(("int_", "float_")) or bounds:
+        kind = "a whole number" if model.model_fields[name].annotation is int else "a number"
+        return f"give {kind}{bounds}"
+    return str(error["msg"]).lower()
+
+
+def _bounds(model: type[BaseModel], name: str) -> str:
+    """The range of a field in words: " from 1 to 10000"."""
+    if name not in model.model_fields:
+        return ""
+    words = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
+    rules = model.model_fields[name].metadata
+    parts = [f"{words[k]} {getattr(r, k)}" for k in words for r in rules if getattr(r, k, None) is not None]
+    text = " " + " and ".join(parts) if parts else ""
+    return text.replace(" and up to ", " to ") if "from" in text else text
+
+
+# -------- Recipes of label noise from the command line: one option for each dial that any of them has.
+
+
+KINDS = "|".join(RECIPES)
+
+
+def dial(name: str, **more: Any) -> Any:
+    """An option whose help and defaults are those of the dial of this name, in all recipes that have it."""
+    kinds: dict[str, list[str]] = {}
+    for kind, model in RECIPES.items():
+        if name in model.model_fields:
+            field = model.model_fields[name]
+            default = "" if field.default is None or isinstance(field.default, (bool, tuple)) else field.default
+            kinds.setdefault(f"{field.description}{f' [default: {default}]' if default != '' else ''}", []).append(kind)
+    help_text = " ".join(f"{', '.join(names)}: {text}" for text, names in kinds.items())
+    return typer.Option(f"--{name.replace('_', '-')}", help=help_text, show_default=False, **more)
+
+
+def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
+    """The recipe that was asked for.
+
+    Parameters
+    ----------
+    kind : str
+    dials : mapping of str to value
+        Fields of recipes; None for an option that was not given.
+
+    Raises
+    ------
+    InputError
+        For a kind that does not exist, an option that it does not have, or a value that does not fit.
+    """
+    if kind not in RECIPES:
+        raise InputError(f"--kind {kind}: choose one of {', '.join(RECIPES)}.")
+    given = {name: value for name, value in dials.items() if value is not None}
+    known = [name for name in RECIPES[kind].model_fields if name != "kind"]
+    if strangers := [name for name in given if name not in known]:
+        *most, last = map(_option, known) if known else ["none"]
+        has = f"it has {', '.join(most)}{' and ' if most else ''}{last}"
+        raise InputError(f"{_option(strangers[0])}: --kind {kind} has no such option; {has}.")
+    if "matrix" in given:
+        given["matrix"] = _matrix(given["matrix"])
+    elif kind == "matrix":
+        raise InputError("--kind matrix needs --matrix, a CSV file or rows like '0.9 0.1; 0.2 0.8'.")
+    return make_recipe(kind, **given)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _matrix(text: str) -> Any:
+    """A matrix typed in, or the rows of a CSV file."""
+    if re.fullmatch(r"[\d\s.,;eE+()\[\]-]+", text) and not Path(text).is_file():
+        return text
+    try:
+        lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(
+            f"--matrix {text}: there is no such file, nor are these rows like '0.9 0.1; 0.2 0.8'."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"--matrix {text} cannot be read ({reason}); name a CSV file of numbers.") from error
+    return [_row(line, f"{text}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _row(line: str, where: str) -> list[float]:
+    """The numbers of a line; where semicolons part them, commas are decimal points, as some spreadsheets write."""
+    parts = line.replace(",", ".").split(";") if ";" in line else re.split(r"[,\s]+", line.strip())
+    try:
+        return [float(part) for part in parts if part.strip()]
+    except ValueError:
+        raise InputError(f"{where}: {line.strip()[:60]!r} is no row of numbers; leave names of classes out.") from None

@@ -1,0 +1,210 @@
+"""The conditions of a study: those of the paper by figure, and free ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.plugin._form import collapsed, tooltip
+from napari_metastructure.plugin._study_results import condition_colors, on_dark
+from napari_metastructure.plugin._tables import patch
+from napari_metastructure.training.study_results import CONDITIONS, STUDIES, Condition
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_metastructure.labels.recipes import Recipe
+    from napari_metastructure.plugin._recipe_form import RecipeForm
+
+
+ROLE = Qt.ItemDataRole.UserRole
+
+ROWS = 7
+
+OWN = "own choice"
+
+FIRST = "figure 1"
+
+TIP = (
+    "The kinds of training labels to compare. <b>CL</b>: the clean labels. <b>RCL</b>: pixels lose or change their "
+    "label wherever they lie. <b>PCL</b>: objects grow, shrink or thin. <b>RL</b>: drawn without a look at the labels."
+)
+
+
+class ConditionsPanel(QWidget):
+    """Tick conditions, or take those of a figure of the paper; add free ones.
+
+    Signals
+    -------
+    refused : str
+        Why a free condition could not be added.
+    """
+
+    refused = Signal(str)
+
+    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.preset = QComboBox()
+        self.preset.setToolTip(tooltip("Tick the conditions of a figure of the paper, or all of them."))
+        for name in STUDIES:
+            self.preset.addItem(f"{name} of the paper" if name.startswith("figure") else "all conditions", name)
+        self.preset.addItem(OWN, OWN)
+        self.list = QListWidget()
+        self.list.setToolTip(tooltip(TIP))
+        self.name = QLineEdit()
+        self.name.setPlaceholderText("name")
+        self.name.setToolTip(tooltip("What curves, table and layers call the condition."))
+        self.add_button = QPushButton("Add")
+        self.add_button.setToolTip(tooltip("Put the noise below into the list, under this name."))
+        self.remove_button = QPushButton("Remove")
+        self.remove_button.setToolTip(tooltip("Take the selected condition out of the list, if it is one of yours."))
+        self._form: RecipeForm | None = None
+        self.free = collapsed("A condition of your own", self._free())
+        self.free.toggled.connect(lambda on: on and self.form)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for part in (self.preset, self.list, self.free):
+            layout.addWidget(part)
+        for condition in CONDITIONS.values():
+            self._append(condition, False)
+        self.preset.activated.connect(lambda _: self._on_preset())
+        self.list.itemChanged.connect(lambda _: self._show_preset())
+        self.list.currentItemChanged.connect(lambda *_: self._offer_to_remove())
+        self.add_button.clicked.connect(self._on_add)
+        self.remove_button.clicked.connect(self._on_remove)
+        self.name.returnPressed.connect(self._on_add)
+        self.choose(CONDITIONS[name] for name in STUDIES[FIRST])
+        self.use_theme()
+        self._offer_to_remove()
+        self.list.setFixedHeight(ROWS * max(self.list.sizeHintForRow(0), 18) + 6)
+
+    @property
+    def form(self) -> RecipeForm:
+        """The dials of a free condition; made when they are first needed."""
+        if self._form is None:
+            from napari_metastructure.plugin._recipe_form import RecipeForm
+
+            self._form = RecipeForm()
+            self._form.offer((0, 1))
+            self._under_name.addWidget(self._form)
+        return self._form
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """The ticked conditions, in the order of the list."""
+        return tuple(i.data(ROLE) for i in self._items() if i.checkState() == Qt.CheckState.Checked)
+
+    def choose(self, conditions: Iterable[Condition]) -> None:
+        """Tick these and no others; free ones are put into the list, in place of others of their names."""
+        wanted = {condition.name: condition for condition in conditions}
+        with QSignalBlocker(self.list):
+            for item in self._items():
+                condition = wanted.pop(item.data(ROLE).name, None)
+                if condition is not None:
+                    item.setData(ROLE, condition)
+                item.setCheckState(Qt.CheckState.Unchecked if condition is None else Qt.CheckState.Checked)
+        for condition in wanted.values():
+            self._append(condition, True)
+        self._show_preset()
+
+    def add(self, name: str, recipe: Recipe) -> Condition:
+        """Put a free condition into the list, ticked.
+
+        Raises
+        ------
+        InputError
+            If it has no name, or one that is taken.
+        """
+        name = name.strip()
+        if not name:
+            raise InputError("The condition has no name; give it one, for curves and table.")
+        if any(item.data(ROLE).name == name for item in self._items()):
+            raise InputError(f"There is a condition called {name!r} already; choose another name.")
+        condition = Condition(name=name, recipe=recipe)
+        self._append(condition, True)
+        self._show_preset()
+        return condition
+
+    def use_theme(self) -> None:
+        """Show every condition in its colour on the viewer's ground."""
+        colors = condition_colors([item.data(ROLE) for item in self._items()], on_dark(self.viewer))
+        with QSignalBlocker(self.list):
+            for item in self._items():
+                item.setIcon(patch(colors[item.data(ROLE).name]))
+
+    def _free(self) -> QWidget:
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for part in (self.name, self.add_button, self.remove_button):
+            row.addWidget(part)
+        box = QWidget()
+        self._under_name = QVBoxLayout(box)
+        self._under_name.setContentsMargins(0, 0, 0, 0)
+        self._under_name.setSpacing(4)
+        self._under_name.addLayout(row)
+        return box
+
+    def _items(self) -> Sequence[QListWidgetItem]:
+        return [self.list.item(row) for row in range(self.list.count())]
+
+    def _append(self, condition: Condition, on: bool) -> None:
+        with QSignalBlocker(self.list):
+            item = QListWidgetItem(condition.name, self.list)
+            item.setData(ROLE, condition)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+            item.setToolTip(tooltip(describe(condition)))
+        self.use_theme()
+
+    def _on_preset(self) -> None:
+        if (name := self.preset.currentData()) != OWN:
+            self.choose(CONDITIONS[condition] for condition in STUDIES[name])
+
+    def _show_preset(self) -> None:
+        """The figure whose conditions are ticked, if it is one."""
+        ticked = list(self.conditions())
+        names = (name for name, own in STUDIES.items() if [CONDITIONS[c] for c in own] == ticked)
+        self.preset.setCurrentIndex(self.preset.findData(next(names, OWN)))
+
+    def _on_add(self) -> None:
+        try:
+            self.add(self.name.text(), self.form.recipe())  # type: ignore[arg-type] # every recipe there is
+        except InputError as error:
+            self.refused.emit(str(error))
+            return
+        self.name.clear()
+        self.list.scrollToBottom()
+
+    def _on_remove(self) -> None:
+        item = self.list.currentItem()
+        if item is not None and item.data(ROLE).name not in CONDITIONS:
+            self.list.takeItem(self.list.row(item))
+            self.use_theme()
+            self._show_preset()
+
+    def _offer_to_remove(self) -> None:
+        item = self.list.currentItem()
+        self.remove_button.setEnabled(item is not None and item.data(ROLE).name not in CONDITIONS)
+
+
+def describe(condition: Condition) -> str:
+    """What is done to the labels, in a few words."""
+    if condition.recipe is None:
+        return "the clean labels"
+    dials = condition.recipe.model_dump(exclude={"kind"}, exclude_none=True)
+    numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dials.items())
+    return f"{condition.recipe.title}{f' ({numbers})' if numbers else ''}"

@@ -1,0 +1,307 @@
+"""Histograms of densities by true class, and densities along a line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin._plots import make_plot, use_theme
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer, Shapes
+
+    from napari_metastructure.labels.structure import Humps
+    from napari_metastructure.plugin._density_model import Numbers
+    from napari_metastructure.plugin._layers import VisiblePlane
+
+
+MOST = 6
+"""Histograms drawn; more would not be read."""
+
+LINES = ("#00d0ff", "#ff8c42", "#b07cff", "#7bd66b", "#ff6fae", "#d8c34a")
+
+TIP = (
+    "How often each density occurs among the pixels of each true class. Two humps apart: the classes can still be "
+    "told from the label (rank 2). One hump: they are fused (rank 1). 1 is the density of pixels spread evenly; each "
+    "class is drawn up to its own highest bin, and dashed at its mean."
+)
+
+
+class HistogramPlots(QWidget):
+    """A small histogram per map, one filled curve per true class."""
+
+    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.legend = QLabel()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setWordWrap(True)
+        self.legend.setToolTip(tooltip(TIP))
+        self.plots: list[pg.PlotWidget] = []
+        self.shown: tuple[Humps, ...] = ()
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(4)
+        self._column.addWidget(self.legend)
+        self.show_humps(())
+
+    def show_humps(self, humps: Sequence[Humps]) -> None:
+        """Draw these histograms."""
+        self.shown = tuple(humps)
+        drawn = self.shown[:MOST]
+        while len(self.plots) < len(drawn):
+            plot = make_plot("", TIP, height=84)
+            self.plots.append(plot)
+            self._column.addWidget(plot)
+            plot.hideAxis("left")
+            use_theme(self.viewer, [plot])
+        for number, plot in enumerate(self.plots):
+            plot.setVisible(number < len(drawn))
+            if number < len(drawn):
+                _draw_humps(plot, drawn[number])
+        classes = sorted({c for hump in drawn for c in hump.classes})
+        legend = "&nbsp; ".join(f'<span style="color:{class_color(c)}">■</span> class {c}' for c in classes)
+        more = f" &nbsp;(and {len(self.shown) - MOST} more maps)" if len(self.shown) > MOST else ""
+        self.legend.setText(f"True classes: {legend}{more}" if classes else "No map to count yet.")
+
+    def use_theme(self) -> None:
+        """Take on the colours of the viewer's theme."""
+        use_theme(self.viewer, self.plots)
+
+
+class ProfilePlot(QWidget):
+    """Each map along the line drawn last."""
+
+    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.shown: tuple[Profile, ...] = ()
+        self.plot = make_plot(
+            "",
+            "The density of each map along the line drawn last. 1 is the density of pixels spread evenly.",
+            height=100,
+        )
+        self.legend = QLabel()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setWordWrap(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.legend)
+        column.addWidget(self.plot)
+        self.show_profiles((), "")
+        self.use_theme()
+
+    def show_profiles(self, profiles: Sequence[Profile], unit: str) -> None:
+        """Draw these profiles over distance in a unit."""
+        self.shown = tuple(profiles)
+        self.plot.clear()
+        names = []
+        for shown, color in zip(self.shown, cycle(LINES)):
+            self.plot.plot(shown.distance, shown.density, pen=pg.mkPen(color, width=2), connect="finite")
+            names.append(f'<span style="color:{color}">■</span> {shown.name}')
+        tops = [np.nanmax(shown.density) for shown in self.shown if np.isfinite(shown.density).any()]
+        self.plot.setYRange(0, max([1.0, *tops]))
+        self.plot.setTitle(f"Density over distance ({unit})" if names else "", size="8pt")
+        self.plot.setVisible(bool(names))
+        self.legend.setText("&nbsp; ".join(names) or "Draw a line over the labels or a map.")
+
+    def use_theme(self) -> None:
+        """Take on the colours of the viewer's theme."""
+        use_theme(self.viewer, [self.plot])
+
+
+def _draw_humps(plot: pg.PlotWidget, humps: Humps) -> None:
+    plot.clear()
+    plot.setTitle(humps.name, size="8pt")
+    for label, shares, mean in zip(humps.classes, humps.shares, humps.means, strict=True):
+        color = pg.mkColor(class_color(label))
+        fill = pg.mkColor(color)
+        fill.setAlpha(90)
+        plot.plot(
+            humps.edges, shares / shares.max(), stepMode="center", pen=pg.mkPen(color, width=2), fillLevel=0, brush=fill
+        )
+        plot.addItem(pg.InfiniteLine(mean, angle=90, pen=pg.mkPen(color, style=Qt.PenStyle.DashLine)))
+
+
+# The numbers of each layer against the true classes, as a small table with the verdict in words below each row.
+
+
+TABLE_TIP = (
+    "On the visible slice, against the true classes. Left: the meta-structure that is left, 0 to 1. Distance: of the "
+    "density map from that of the truth, 0 (equal up to a factor and a constant) to 1. Rank: of the noise transition "
+    "matrix, as far as the pixel counts prove it, of so many classes; as many classes can still be told apart."
+)
+
+
+class NumbersTable(QLabel):
+    """Rich text that can be selected and copied; it wraps to any width."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.shown: tuple[Numbers, ...] = ()
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setToolTip(tooltip(TABLE_TIP))
+        self.show_numbers(())
+
+    def show_numbers(self, numbers: Sequence[Numbers]) -> None:
+        """Show these rows."""
+        self.shown = tuple(numbers)
+        if not self.shown:
+            self.setText("No labels to compare yet.")
+            return
+        head = "".join(f"<td width='{width}%' align='{side}'><b>{text}</b></td>" for text, side, width in HEAD)
+        rows = "".join(map(_row, self.shown))
+        self.setText(f"<table width='100%' cellspacing='0' cellpadding='2'><tr>{head}</tr>{rows}</table>")
+
+
+HEAD = (("Layer", "left", 46), ("Left", "right", 16), ("Distance", "right", 20), ("Rank", "right", 18))
+
+
+def _row(numbers: Numbers) -> str:
+    cells = [
+        (escape(numbers.name), "left"),
+        (_number(numbers.left), "right"),
+        (_number(numbers.distance), "right"),
+        (_rank(numbers), "right"),
+    ]
+    row = "".join(f"<td align='{side}'>{text}</td>" for text, side in cells)
+    below = numbers.problem or numbers.verdict
+    if not below:
+        below = "Its own truth; choose true classes above to compare with."
+    return f"<tr>{row}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def _rank(numbers: Numbers) -> str:
+    transition = numbers.transition
+    return "–" if transition is None else f"{transition.rank} of {len(transition.classes)}"
+
+
+# -------- A line drawn in a Shapes layer, and what maps hold along it.
+
+
+COLOR = "#00e5ff"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A map along a line.
+
+    Attributes
+    ----------
+    name : str
+        Of the map.
+    distance : (K,) array
+        From the line's beginning, in the unit of the bandwidth.
+    density : (K,) array
+        Relative to pixels spread evenly (1 = even); NaN outside the map.
+    """
+
+    name: str
+    distance: np.ndarray
+    density: np.ndarray
+
+
+def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
+    """A Shapes layer over a plane, ready to draw a line in."""
+    where: dict[str, Any] = {} if plane is None else plane.placement()
+    side = 256 if plane is None else max(plane.layer.level_shapes[0][-2:])
+    layer = viewer.add_shapes(
+        ndim=2, name="density line", edge_color=COLOR, edge_width=max(1.0, side / 200), metadata={ORIGIN: {}}, **where
+    )
+    layer.mode = "add_line"
+    return layer
+
+
+def last_line(layer: Shapes) -> np.ndarray | None:
+    """The vertices of the line or path drawn last, (V, 2) world coordinates; None if there is none."""
+    lines = [
+        data
+        for data, kind in zip(layer.data, layer.shape_type, strict=False)
+        if kind in ("line", "path") and len(data) > 1
+    ]
+    if not lines:
+        return None
+    return np.array([np.asarray(layer.data_to_world(vertex))[-2:] for vertex in lines[-1]])
+
+
+def profile(name: str, density: np.ndarray, vertices: np.ndarray, pixel: tuple[float, float]) -> Profile:
+    """A map along a path, by linear interpolation about once a pixel.
+
+    Parameters
+    ----------
+    name : str
+        Of the map.
+    density : (Y, X) float array
+    vertices : (V, 2) array
+        Y and X, in pixels of the map.
+    pixel : (float, float)
+        Size of a pixel along Y and X, in the unit of the distance.
+    """
+    from scipy.ndimage import map_coordinates
+
+    lengths = np.linalg.norm(np.diff(vertices, axis=0), axis=1)
+    if not lengths.any():
+        return Profile(name, np.zeros(0), np.zeros(0))
+    along = np.append(0, np.cumsum(lengths))
+    places = np.linspace(0, along[-1], int(np.ceil(along[-1])) + 1)
+    y, x = (np.interp(places, along, vertices[:, axis]) for axis in (0, 1))
+    values = map_coordinates(density, [y, x], order=1, output=np.float64, cval=np.nan)
+    steps = np.hypot(np.diff(y) * pixel[0], np.diff(x) * pixel[1])
+    return Profile(name, np.append(0, np.cumsum(steps)), values * density.size)
+
+
+def on_map(vertices: np.ndarray, source: Layer, image: Layer, home: Layer | None) -> np.ndarray:
+    """A line on a map, in the map's pixels.
+
+    A line drawn over the map, or over its labels, lies where it was drawn; one drawn elsewhere (side by side, in
+    Figure 6) lies at the same place counted from the corner as in the layer it was drawn over.
+
+    Parameters
+    ----------
+    vertices : (V, 2) array
+        World coordinates.
+    source, image : napari.layers.Layer
+        The labels and their map.
+    home : napari.layers.Layer or None
+        What it was drawn over; None if over nothing that is compared.
+    """
+    if home is None:
+        return to_pixels(vertices, image)
+    for layer in (image, source):
+        if holds(layer, vertices):
+            return to_pixels(vertices, layer)
+    there = to_pixels(vertices, home) * np.abs(home.scale[-2:])
+    return np.asarray(there / np.abs(image.scale[-2:]))
+
+
+def holds(layer: Layer, vertices: np.ndarray) -> bool:
+    """Whether the middle of a line lies on a layer."""
+    middle = to_pixels(vertices.mean(axis=0, keepdims=True), layer)[0]
+    shape = np.array(layer.level_shapes[0][-2:])
+    return bool(np.all(middle >= -0.5) and np.all(middle <= shape - 0.5))
+
+
+def to_pixels(vertices: np.ndarray, layer: Layer) -> np.ndarray:
+    """World coordinates along Y and X as pixels of a layer; along other axes, wherever the layer is."""
+    world = np.tile(np.asarray(layer.data_to_world(np.zeros(layer.ndim))), (len(vertices), 1))
+    world[:, -2:] = vertices
+    return np.array([np.asarray(layer.world_to_data(point))[-2:] for point in world])

@@ -1,0 +1,320 @@
+"""Draw a run's events as layers, in step with its epochs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_metastructure import __version__
+from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin._layers import ORIGIN, EpochPages, colormap, placement
+from napari_metastructure.plugin.writer import write_labels, write_labels_ome
+from napari_metastructure.training.events import EpochFinished
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels, Layer
+
+    from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.plugin._source import Source
+
+
+# -------- The layers made for one source of a run: masks with an epoch axis, probability, pseudo-labels.
+
+
+FOREGROUND = "#00d0ff"
+
+LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
+
+Extra = Literal["probability", "labels"]
+
+
+class SourceLayers:
+    """The layers made for one source; `RunLayers` keeps one of these per chosen layer."""
+
+    def __init__(self, viewer: napari.Viewer, source: Source, config: IGTTConfig) -> None:
+        self.viewer = viewer
+        self.source = source
+        self.masks: Labels | None = None
+        self.extras: dict[Extra, Layer] = {}
+        self._origin = {
+            "version": __version__,
+            "source": source.name,
+            "seed": config.seed,
+            "config": config.model_dump(mode="json"),
+        }
+        self._given: dict[int, np.ndarray] = {}
+        self._painted: set[int] = set()
+        self._pages = EpochPages(source.shape, config.epochs, "masks", source.name)
+
+    @property
+    def _buffer(self) -> np.ndarray:
+        return self._pages.array
+
+    def open(self) -> None:
+        """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
+        self.masks = self.viewer.add_labels(
+            self._buffer[: max(self._given, default=0) + 1],
+            name=f"{self.source.name} iGTT masks",
+            colormap=colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
+            opacity=0.5,
+            metadata={ORIGIN: self._origin},
+            visible=self.source.layer.visible,  # of images that lie over each other, one shows
+            **placement(self.source.layer, "epoch"),
+        )
+        self.masks.selected_label = 1
+        self.masks.events.paint.connect(self._on_paint)
+
+    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
+        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the epoch axis."""
+        self._given[epoch] = self.source.join(masks)
+        pages = self._pages.put(epoch, self._given[epoch])
+        if self.masks is not None and self.masks in self.viewer.layers:
+            self.masks.data = pages
+            self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
+
+    def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
+        """Show the newest probability or pseudo-label, in its layer or a new one (empty before epoch 0)."""
+        if planes is not None:
+            data = self.source.join(planes)
+        elif kind == "probability":
+            data = np.zeros(self.source.shape, np.float32)
+        else:
+            data = np.full(self.source.shape, UNLABELLED, np.uint8)
+        layer = self.extras.get(kind)
+        if layer is None or layer not in self.viewer.layers:
+            layer = self.extras[kind] = self._add_extra(kind, data)
+        else:  # into the array it has: same shape, so neither extent nor sliders need a look
+            layer.data[...] = data
+            layer.refresh(extent=False)
+        layer.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
+
+    def close(self) -> None:
+        """Take the layers out of the viewer again."""
+        for layer in (self.masks, *self.extras.values()):
+            if layer is not None and layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+
+    def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
+        active = self.viewer.layers.selection.active
+        where = placement(self.source.layer)
+        layer: Image | Labels
+        if kind == "probability":
+            name = f"{self.source.name} probability"
+            layer = self.viewer.add_image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
+        else:
+            name = f"{self.source.name} pseudo-label"
+            colors = colormap(LABEL_COLORS, others="transparent")
+            layer = self.viewer.add_labels(data, name=name, colormap=colors, opacity=0.8, **where)
+        if self.masks is not None and self.masks in self.viewer.layers:  # masks stay on top, and in hand
+            self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
+        if active is not None and active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+        return layer
+
+    def planes(self, epoch: int) -> list[np.ndarray]:
+        """The masks of one epoch, edits included: (Y, X) uint8 arrays of 0 and 1."""
+        return list((self._buffer[epoch] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
+
+    def corrections(self) -> dict[int, np.ndarray]:
+        """What the user painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
+        size = self.source.shape[-2:]
+        result: dict[int, np.ndarray] = {}
+        for epoch in sorted(self._painted):
+            now = (self._buffer[epoch] > 0).reshape(-1, *size)
+            before = self._given.get(epoch, 0 * self._buffer[epoch])  # pages before a resumed run are empty
+            given = (before > 0).reshape(-1, *size)
+            for plane in np.unique(np.nonzero(now != given)[0]):
+                pixels = result.setdefault(int(plane), np.full(size, 255, np.uint8))
+                changed = now[plane] != given[plane]
+                pixels[changed] = now[plane][changed]
+        return result
+
+    def keep(self, epoch: int) -> Labels:
+        """Add the masks of one epoch as a layer of their own, without the epoch axis."""
+        layer = self.viewer.add_labels(
+            (self._buffer[epoch] > 0).astype(np.uint8),
+            name=f"{self.source.name} mask",
+            colormap=colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
+            opacity=0.6,
+            metadata={ORIGIN: {**self._origin, "epoch": epoch}},
+            **placement(self.source.layer),
+        )
+        layer.selected_label = 1
+        return layer
+
+    def _on_paint(self, event: Any) -> None:
+        for atom in event.value:  # napari's undo history: what was changed, by slices or by index arrays
+            first = atom[0][0]  # where along the epoch axis
+            steps = range(first.start, first.stop) if isinstance(first, slice) else np.unique(first)
+            self._painted.update(int(step) for step in steps)
+
+
+class RunLayers:
+    """All layers of one run, in step with its epochs."""
+
+    def __init__(self, viewer: napari.Viewer, sources: Sequence[Source], config: IGTTConfig) -> None:
+        self.viewer = viewer
+        self.parts = [SourceLayers(viewer, source, config) for source in sources]
+        self.epochs: list[int] = []
+        self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
+        self._last: EpochFinished | None = None
+
+    def add(self, event: EpochFinished) -> None:
+        """Draw a finished epoch; the slider follows if it stood at the newest."""
+        following = not self.epochs or self.epoch == self.epochs[-1]
+        self.epochs.append(event.epoch)
+        self._last = event
+        for part, masks in zip(self.parts, self._split(event.masks), strict=True):
+            part.grow(event.epoch, masks)
+        for kind, shown in self.shown.items():
+            if shown:
+                self.show(kind, True)
+        if following and (axis := self._axis) is not None:
+            self.viewer.dims.set_point(axis, event.epoch)
+
+    def open(self) -> Iterator[None]:
+        """Add the layers, empty, one at a time, so that the window is drawn in between; `add` fills them."""
+        for part in self.parts:
+            part.open()
+            yield
+        for kind, shown in self.shown.items():
+            for part in self.parts if shown else ():
+                part.show(kind, None, None)
+                yield
+        visible = [part.masks for part in self.parts if part.source.layer.visible]
+        if visible:  # ready to be painted on
+            self.viewer.layers.selection.active = visible[0]
+
+    def close(self) -> None:
+        """Take the layers out of the viewer again (a run that never got to its start)."""
+        for part in self.parts:
+            part.close()
+
+    def show(self, kind: Extra, shown: bool) -> None:
+        """Show or hide the probability or the pseudo-labels; hidden ones cost nothing."""
+        self.shown[kind] = shown
+        if shown:
+            last, epoch = self._last, self._last.epoch if self._last else None
+            pixels = None if last is None else last.probabilities if kind == "probability" else last.labels
+            split = [None] * len(self.parts) if pixels is None else self._split(pixels)
+            for part, planes in zip(self.parts, split, strict=True):
+                part.show(kind, planes, epoch)
+        for part in self.parts:
+            layer = part.extras.get(kind)
+            if layer is not None and layer.visible != shown:  # napari redraws even if nothing changed
+                layer.visible = shown
+
+    @property
+    def epoch(self) -> int:
+        """The epoch on screen: where the slider stands, or the nearest there is (the newest if the masks are gone)."""
+        if not self.epochs:
+            return 0
+        first, last = self.epochs[0], self.epochs[-1]
+        axis = self._axis
+        return last if axis is None else int(np.clip(round(self.viewer.dims.point[axis]), first, last))
+
+    @property
+    def plane(self) -> int:
+        """The image on screen, in the engine's count: of the source in hand (selected), else of the first."""
+        active = self.viewer.layers.selection.active
+        offset = 0
+        for part in self.parts:
+            if active is not None and (active is part.source.layer or active is part.masks):
+                return offset + self._slice(part.source)
+            offset += part.source.count
+        return self._slice(self.parts[0].source)
+
+    def _slice(self, source: Source) -> int:
+        """Which plane of a source is on screen."""
+        if not source.leading:
+            return 0
+        point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
+        at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
+        return int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))
+
+    def masks(self, epoch: int) -> list[np.ndarray]:
+        """Every image's mask of one epoch, with the user's edits."""
+        return [plane for part in self.parts for plane in part.planes(epoch)]
+
+    def corrections(self) -> dict[int, np.ndarray]:
+        """What the user painted, by the engine's image index."""
+        result, offset = {}, 0
+        for part in self.parts:
+            result.update({offset + index: pixels for index, pixels in part.corrections().items()})
+            offset += part.source.count
+        return result
+
+    def keep(self, epoch: int) -> list[Labels]:
+        """Turn one epoch into final mask layers, one per source."""
+        return [part.keep(epoch) for part in self.parts]
+
+    def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
+        """Write final mask layers, or the epoch on screen where none was kept, as TIFF.
+
+        Parameters
+        ----------
+        path : Path
+            The file; with several sources each one's name is added to its stem.
+        kept : sequence of Labels
+            What `keep` returned, or nothing.
+        ome : bool
+            OME-TIFF instead of ImageJ TIFF.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        write = write_labels_ome if ome else write_labels
+        paths: list[Path] = []
+        for number, part in enumerate(self.parts):
+            data = kept[number].data if kept else part.source.join(part.planes(self.epoch))
+            target = path
+            if len(self.parts) > 1:
+                stem, ending = path.name.partition(".")[::2]
+                target = path.with_name(f"{stem}_{_plain(part.source.name)}.{ending or 'tif'}")
+            paths += map(Path, write(str(target), data, placement(part.source.layer)))
+        return paths
+
+    def go_to(self, epoch: int) -> None:
+        """Move the slider to an epoch, if it stands at the newest."""
+        axis = self._axis
+        if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
+            self.viewer.dims.set_point(axis, epoch)
+
+    def hide(self) -> None:
+        """Put this run's layers out of sight (a new run draws its own)."""
+        for part in self.parts:
+            for layer in (part.masks, *part.extras.values()):
+                if layer is not None:
+                    layer.visible = False
+
+    def needs(self, layer: Layer) -> bool:
+        """Whether the run is pointless without this layer: a source, or its masks."""
+        return any(layer is part.source.layer or layer is part.masks for part in self.parts)
+
+    @property
+    def _axis(self) -> int | None:
+        """The viewer's axis number of the epochs."""
+        for part in self.parts:
+            if part.masks is not None and part.masks in self.viewer.layers:
+                return self.viewer.dims.ndim - part.masks.ndim
+        return None
+
+    def _split(self, planes: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
+        """The engine's flat list of images, by source."""
+        result, start = [], 0
+        for part in self.parts:
+            result.append(planes[start : start + part.source.count])
+            start += part.source.count
+        return result
+
+
+def _plain(name: str) -> str:
+    """A layer's name as part of a file name."""
+    return re.sub(r"[^\w-]+", "_", name).strip("_") or "layer"

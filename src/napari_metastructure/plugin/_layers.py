@@ -1,0 +1,327 @@
+"""Where a layer lies: its scale, position, units and axis names, handed on to what is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.labels import UNLABELLED
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer
+
+
+ORIGIN = "napari-metastructure"
+"""Key under which a layer's ``metadata`` says how this plugin made it."""
+
+
+def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
+    """Keyword arguments that lay a new layer exactly over another.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        The layer to lie over; of RGB images, the axes without the samples.
+    leading : str, optional
+        Label of one axis put before the others: step 1 without unit.
+
+    Returns
+    -------
+    dict
+        ``scale, translate, rotate, shear, affine, units, axis_labels`` for any ``add_*`` of a viewer.
+    """
+    more = 0 if leading is None else 1
+    return {
+        "scale": (*[1.0] * more, *layer.scale),
+        "translate": (*[0.0] * more, *layer.translate),
+        "rotate": _lower_right(np.asarray(layer.rotate), more),
+        "shear": _lower_right(_shear_matrix(layer), more),
+        "affine": _lower_right(np.asarray(layer.affine.affine_matrix), more),
+        "units": (*["pixel"] * more, *map(str, layer.units)),
+        "axis_labels": (*([leading] if leading else []), *layer.axis_labels),
+    }
+
+
+def _lower_right(matrix: np.ndarray, more: int) -> np.ndarray:
+    """The matrix with ``more`` axes put before its own, left as they are."""
+    result = np.eye(len(matrix) + more)
+    result[more:, more:] = matrix
+    return result
+
+
+def _shear_matrix(layer: Layer) -> np.ndarray:
+    """A layer's shear as a matrix; napari gives upper triangular ones as a flat list."""
+    shear = np.asarray(layer.shear)
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(layer.ndim)
+    matrix[np.triu_indices(layer.ndim, k=1)] = shear
+    return matrix
+
+
+# -------- The slice of a layer that is on screen.
+
+
+@dataclass(frozen=True)
+class VisiblePlane:
+    """One (Y, X) plane of a layer.
+
+    Attributes
+    ----------
+    layer : napari.layers.Layer
+    index : int
+        Its number among the planes of the layer, the last leading axis running fastest.
+    at : tuple of int
+        Its place along each leading axis.
+    """
+
+    layer: Layer
+    index: int
+    at: tuple[int, ...]
+
+    def pixels(self) -> np.ndarray:
+        """The (Y, X) pixels, those on screen; reads them from a lazy layer."""
+        return np.asarray(full(self.layer)[self.at])
+
+    def placement(self) -> dict[str, Any]:
+        """Keyword arguments that lay a 2D layer over it; a 2D layer shows at every position of the sliders."""
+        whole = placement(self.layer)
+        sizes = {"rotate": 2, "shear": 2, "affine": 3}  # the affine matrix has a row more, for the shift
+        return {key: value[-n:, -n:] if (n := sizes.get(key)) else value[-2:] for key, value in whole.items()}
+
+
+def visible_plane(viewer: napari.Viewer, layer: Layer) -> VisiblePlane | None:
+    """The plane of a layer where the viewer's sliders stand.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layer : napari.layers.Layer
+        Of two or more dimensions, the last two being Y and X; not RGB.
+
+    Returns
+    -------
+    VisiblePlane or None
+        None if the viewer shows other axes than Y and X, or stands outside the layer.
+    """
+    shape = full(layer).shape
+    if viewer.dims.ndisplay != 2 or set(viewer.dims.displayed) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
+        return None
+    place = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)[: len(shape) - 2]
+    at = tuple(int(i) for i in place)
+    if any(not 0 <= i < n for i, n in zip(at, shape, strict=False)):
+        return None
+    return VisiblePlane(layer, int(np.ravel_multi_index(at, shape[:-2])) if at else 0, at)
+
+
+def full(layer: Layer) -> Any:
+    """A layer's pixels, at full resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+# -------- Colours of label layers: a fixed one per class, and one of its own for unlabelled pixels.
+
+
+# Okabe and Ito's palette: told apart by colour-blind eyes as well.
+CLASS_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+
+UNLABELLED_COLOR = (0.5, 0.5, 0.5, 0.45)
+
+
+def class_color(label: int) -> str:
+    """The colour of a class: that of classes above 0 in turn, grey for the background."""
+    return CLASS_COLORS[(label - 1) % len(CLASS_COLORS)] if label > 0 else "#9a9a9a"
+
+
+def class_colormap(classes: Sequence[int]) -> Any:
+    """A napari colormap in which 0 is transparent, every class has its colour and 255 is grey."""
+    colors = {label: class_color(label) for label in classes if label > 0}
+    return colormap({0: "transparent", **colors, UNLABELLED: UNLABELLED_COLOR}, others="transparent")
+
+
+def colormap(colors: Mapping[int, Any], others: Any) -> Any:
+    """A napari colormap with these colours by label, and one for all other labels."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    by_label: dict[Any, Any] = {**colors, None: others}
+    return DirectLabelColormap(color_dict=by_label)
+
+
+# -------- An array with a page for every epoch, that grows without copying.
+
+
+class EpochPages:
+    """One page per epoch, by its number, so that the slider says what curves and progress say.
+
+    A resumed run leaves the pages before it empty. Pages of a zeroed array cost memory only once written, so the
+    whole run's worth is asked for at once: growing is then a longer view of it, and no epoch is ever copied.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one page.
+    epochs : int
+        How many there will be after epoch 0.
+    what, layer : str
+        What messages call it: "masks" of a layer of this name.
+
+    Raises
+    ------
+    InputError
+        If there is not enough memory.
+    """
+
+    def __init__(self, shape: tuple[int, ...], epochs: int, what: str, layer: str) -> None:
+        self.shape = shape
+        try:
+            self.array = np.zeros((epochs + 1, *shape), np.uint8)
+        except MemoryError:
+            size = (epochs + 1) * np.prod(shape, dtype=float) / 2**30
+            raise InputError(
+                f"The {what} of {epochs} epochs of layer {layer!r} need {size:.1f} GiB of memory; choose fewer epochs."
+            ) from None
+
+    def put(self, epoch: int, page: np.ndarray) -> np.ndarray:
+        """Write a page; the pages up to it, as a view."""
+        missing = epoch + 1 - len(self.array)
+        if missing > 0:  # a resumed run may be further than its settings say
+            self.array = np.concatenate([self.array, np.zeros((missing, *self.shape), np.uint8)])
+        self.array[epoch] = page
+        return self.array[: epoch + 1]
+
+
+# -------- Hear of everything that changes what a label layer shows.
+
+
+PIXELS = ("data", "set_data", "labels_update", "paint")
+"""Other data; a redraw (undo, or ``refresh`` after a write in place); each brush stroke while it is drawn; its end."""
+
+WHOLE = ("data", "paint")
+"""Those after which other slices than the one on screen may be others."""
+
+SHAPES = ("data", "set_data")
+"""Of a Shapes layer: set_data comes while a line is moved, data once it was."""
+
+PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "name")
+
+
+class Watch:
+    """Calls back on events of the watched layers, and numbers the states of their pixels.
+
+    A plain object: a Qt one could be deleted while its layers live on and call it.
+    """
+
+    def __init__(self, changed: Callable[[], None], pixels: Sequence[str] = PIXELS) -> None:
+        self._changed = changed
+        self._pixels = pixels
+        self._numbers = count()
+        self._stamps: dict[Layer, int] = {}
+        self._wholes: dict[Layer, int] = {}
+        self._listening: dict[Layer, list[tuple[Any, Callable[[Any], None]]]] = {}
+
+    def follow(self, layers: Iterable[Layer]) -> None:
+        """Watch these layers and no others."""
+        wanted = set(layers)
+        for layer in set(self._listening) - wanted:
+            self._leave(layer)
+        for layer in wanted - set(self._listening):
+            self._stamps[layer] = self._wholes[layer] = next(self._numbers)
+            pairs = [(getattr(layer.events, name), self._on_pixels(layer)) for name in self._pixels]
+            pairs += [(getattr(layer.events, name), self._on_place) for name in PLACE]
+            for emitter, callback in pairs:
+                emitter.connect(callback)
+            self._listening[layer] = pairs
+
+    def stamp(self, layer: Layer) -> int:
+        """A number that is another one whenever the pixels may be others."""
+        return self._stamps[layer]
+
+    def whole(self, layer: Layer) -> int:
+        """As `stamp`, but not another one while the sliders or a brush are moved."""
+        return self._wholes[layer]
+
+    def forget(self) -> None:
+        """Take all pixels for changed: a write in place that was not followed by ``refresh`` tells nobody."""
+        for layer in self._stamps:
+            self._stamps[layer] = self._wholes[layer] = next(self._numbers)
+
+    def release(self) -> None:
+        """Let go of all layers."""
+        for layer in list(self._listening):
+            self._leave(layer)
+
+    def _on_pixels(self, layer: Layer) -> Callable[[Any], None]:
+        def on_pixels(event: Any) -> None:
+            self._stamps[layer] = next(self._numbers)
+            if event.type in WHOLE:
+                self._wholes[layer] = self._stamps[layer]
+            self._changed()
+
+        return on_pixels
+
+    def _on_place(self, event: Any) -> None:
+        self._changed()
+
+    def _leave(self, layer: Layer) -> None:
+        for emitter, callback in self._listening.pop(layer):
+            emitter.disconnect(callback)
+        del self._stamps[layer], self._wholes[layer]
+
+
+# -------- Where the true classes of a label layer are: in the layer it was made from, if this plugin made it.
+
+
+class Truths:
+    """Finds the true classes of noisy layers; once found, a layer is known by itself and may be renamed."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.viewer = viewer
+        self._found: WeakKeyDictionary[Layer, tuple[Any, Layer]] = WeakKeyDictionary()
+
+    def of(self, layer: Layer) -> Layer:
+        """The labels that a layer was made from, or the layer itself."""
+        origin = origin_of(layer)
+        name = origin.get("source")
+        known = self._found.get(layer)
+        if known is not None and known[0] == name and known[1] in self.viewer.layers:
+            return known[1]
+        source = find_source(self.viewer, layer)
+        if source is None:
+            return layer
+        self._found[layer] = name, source
+        return source
+
+
+def origin_of(layer: Layer) -> dict[str, Any]:
+    """How this plugin made a layer; empty if it did not."""
+    origin = layer.metadata.get(ORIGIN)
+    return origin if isinstance(origin, dict) else {}
+
+
+def is_ours(layer: Layer) -> bool:
+    """Whether this plugin made a layer: 255 is unlabelled in it for sure."""
+    return ORIGIN in layer.metadata
+
+
+def find_source(viewer: napari.Viewer, layer: Layer) -> Layer | None:
+    """The label layer that a layer's metadata names as its source, of those opened together the one with that name."""
+    from napari.layers import Labels
+
+    origin = origin_of(layer)
+    named = origin.get("source")
+    if named is None:
+        return None
+    labels = [other for other in viewer.layers if isinstance(other, Labels) and other is not layer]
+    group = origin.get("group")
+    for other in labels:
+        theirs = origin_of(other)
+        if group is not None and theirs.get("group") == group and theirs.get("cell") == named:
+            return other
+    return next((other for other in labels if other.name == named), None)

@@ -1,0 +1,286 @@
+"""A napari image layer as the engine takes it: a list of 2D planes, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.image import Image as PixelImage
+from napari_metastructure.images.image import channel_planes
+from napari_metastructure.plugin._layers import full, placement
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+    from napari_metastructure.images.channels import Colour
+    from napari_metastructure.networks.batch import Plane
+
+
+# -------- What the background thread of a run does: torch beside a window, and iGTT from layers to events.
+
+
+def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:
+    """`read_planes`, or None where that would take long: much to read, or a colour to choose."""
+    quick = all(source.eager and not source.layer.rgb for source in sources)
+    return read_planes(sources) if quick else None
+
+
+def read_planes(sources: Sequence[Source], colour: Colour | None = None) -> list[np.ndarray]:
+    """Every source's checked planes, one after the other; of RGB layers that colour, or their luminance."""
+    return [plane for source in sources for plane in source.planes(colour)]
+
+
+EAGER_BYTES = 32 * 2**20
+"""In-memory layers up to this size are checked at once on Run; larger or lazy ones in the thread."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image layer chosen for a run.
+
+    Attributes
+    ----------
+    layer : napari.layers.Image
+        The layer; multiscale layers count with their full resolution.
+    shape : tuple of int
+        Its pixel shape ``([T, Z, ...], Y, X)``, without RGB samples.
+    """
+
+    layer: Image
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, layer: Layer) -> Source:
+        """Check what can be told without reading pixels.
+
+        Raises
+        ------
+        InputError
+            If it is no image layer or has fewer than two dimensions.
+        """
+        from napari.layers import Image
+
+        if not isinstance(layer, Image):
+            kind = type(layer).__name__
+            raise InputError(f"Layer {layer.name!r} is a {kind} layer; choose an Image layer.")
+        shape = tuple(int(n) for n in full(layer).shape)
+        shape = shape[:-1] if layer.rgb else shape
+        if len(shape) < 2:
+            raise InputError(f"Layer {layer.name!r} has {len(shape)} dimension; an image needs at least two.")
+        if 0 in shape:
+            raise InputError(f"Layer {layer.name!r} is empty (shape {shape}); choose an image with pixels.")
+        return cls(layer, shape)
+
+    @property
+    def name(self) -> str:
+        """What messages and layers call it."""
+        return self.layer.name
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Shape of the axes before Y and X."""
+        return self.shape[:-2]
+
+    @property
+    def count(self) -> int:
+        """Number of 2D planes."""
+        return int(np.prod(self.leading, dtype=int))
+
+    @property
+    def eager(self) -> bool:
+        """Whether reading all pixels takes no noticeable time."""
+        data = full(self.layer)
+        return isinstance(data, np.ndarray) and data.nbytes <= EAGER_BYTES
+
+    def names(self) -> list[str]:
+        """A name for each plane, as messages and files of a run give it."""
+        if self.count == 1:
+            return [self.name]
+        return [f"{self.name} [{', '.join(map(str, at))}]" for at in np.ndindex(self.leading)]
+
+    def planes(self, colour: Colour | None = None) -> Iterator[np.ndarray]:
+        """Each plane as checked (Y, X) float32, in C order of the leading axes; of RGB that colour, or the luminance.
+
+        Raises
+        ------
+        InputError
+            If a plane has NaN, is constant or too small; the message names it.
+        """
+        from napari_metastructure.images.intensity import check_plane
+
+        for at, name in zip(np.ndindex(self.leading), self.names(), strict=True):
+            yield check_plane(self.plane(at, colour), f"Layer {name!r}")
+
+    def plane(self, at: tuple[int, ...], colour: Colour | None = None) -> np.ndarray:
+        """The (Y, X) pixels at a place along the leading axes, unchecked; of RGB that colour, or the luminance."""
+        if not self.layer.rgb:
+            return np.asarray(full(self.layer)[at])
+        from napari_metastructure.images import image as axes
+
+        (pixels,) = axes.planes(self.coloured(at), colour)
+        return pixels
+
+    def coloured(self, at: tuple[int, ...]) -> PixelImage:
+        """The (Y, X, samples) pixels of an RGB layer at a place along the leading axes."""
+        from napari_metastructure.images.image import Image as PixelImage
+
+        return PixelImage(np.asarray(full(self.layer)[at]), "YXS", (1, 1, 1), ("pixel",) * 3, self.name)
+
+    def join(self, planes: Sequence[np.ndarray]) -> np.ndarray:
+        """Put one array per plane back in place: ``([T, Z, ...], Y, X)``."""
+        return np.stack(planes).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class ColourTaken:
+    """An event: of RGB layers this channel is segmented."""
+
+    colour: Colour
+
+    def __str__(self) -> str:
+        """What the user is told."""
+        return f"RGB images: the {self.colour} channel is used. To use another, split the RGB layer and tick that one."
+
+
+def colour_of(sources: Sequence[Source]) -> Colour | None:
+    """The channel in which the RGB layers among these are best segmented; None if there are none, or all are grey.
+
+    Takes up to some seconds.
+    """
+    from napari_metastructure.images.channels import SAMPLE, choose_channel
+
+    every = [(source, at) for source in sources if source.layer.rgb for at in np.ndindex(source.leading)]
+    some = np.unique(np.linspace(0, len(every) - 1, SAMPLE).astype(int)) if every else ()
+    return choose_channel([every[i][0].coloured(every[i][1]) for i in some])
+
+
+def sources_of(layers: Sequence[Layer]) -> list[Source]:
+    """Check a choice of layers; they must agree in their number of dimensions.
+
+    The epoch axis comes before all others, and napari aligns axes from the right: of layers with different
+    numbers of dimensions, one layer's epochs would share a slider with another's slices.
+    """
+    if not layers:
+        raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
+    sources = [Source.of(layer) for layer in layers]
+    first = sources[0]
+    for other in sources[1:]:
+        if len(other.shape) != len(first.shape):
+            raise InputError(
+                f"Layer {first.name!r} has {len(first.shape)} dimensions and {other.name!r} has "
+                f"{len(other.shape)}; run them one after the other."
+            )
+    return sources
+
+
+# -------- An image layer as a model takes it: planes of as many channels, and where the result lies.
+
+
+@dataclass(frozen=True)
+class Layered:
+    """An image layer chosen for a model.
+
+    Attributes
+    ----------
+    source : Source
+    channels : int
+        How many the model takes.
+    channel : str or None
+        Of RGB layers, for a model of one channel.
+    axis : int or None
+        The layer's axis of channels; None for a model of one channel, and for RGB layers.
+    """
+
+    source: Source
+    channels: int
+    channel: str | None
+    axis: int | None
+
+    @classmethod
+    def of(cls, layer: Layer, channels: int, channel: str | None = None) -> Layered:
+        """See how a layer fits a model of so many channels, without reading its pixels.
+
+        The channels are the axis that is called so (``c``, ``channel``), else the last before Y and X.
+
+        Raises
+        ------
+        InputError
+            If it does not fit; the message names the layer.
+        """
+        source = Source.of(layer)
+        if channels == 1 or source.layer.rgb:
+            made = cls(source, channels, channel, None)
+            made._plane(np.zeros((2, 2, *full(layer).shape[len(source.shape) :])), source.name)  # whether it can be
+            return made
+        if channel is not None:
+            raise InputError(f"All {channels} channels of layer {source.name!r} are taken; leave Channel empty.")
+        names = [str(label).lower() for label in layer.axis_labels][: len(source.leading)]
+        named = [i for i, name in enumerate(names) if name in ("c", "channel", "channels")]
+        axis = named[0] if named else len(source.leading) - 1
+        if axis < 0 or source.shape[axis] != channels:
+            size = " x ".join(map(str, source.shape))
+            raise InputError(
+                f"Layer {source.name!r} ({size}) has no axis of {channels} channels, which the model takes; "
+                "choose an image with such an axis before Y and X."
+            )
+        return cls(source, channels, channel, axis)
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Shape of the axes that are predicted plane by plane."""
+        return tuple(n for i, n in enumerate(self.source.leading) if i != self.axis)
+
+    @property
+    def count(self) -> int:
+        """Number of planes."""
+        return int(np.prod(self.leading, dtype=int))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result: the layer's, without an axis of channels in front; one further in has length 1."""
+        shape = list(self.source.shape)
+        if self.axis == 0:
+            del shape[0]
+        elif self.axis is not None:
+            shape[self.axis] = 1
+        return tuple(shape)
+
+    def planes(self) -> list[Plane]:
+        """What messages call each plane, and what reads it, in C order of `leading`."""
+        made: list[Plane] = []
+        for at in np.ndindex(self.leading):
+            name = f"Layer {self.source.name!r}" + (f" [{', '.join(map(str, at))}]" if at else "")
+            made.append((name, partial(self._read, at, name)))
+        return made
+
+    def placement(self) -> dict[str, Any]:
+        """Keyword arguments that lay the result over the layer, at all of its channels."""
+        where = placement(self.source.layer)
+        if self.axis == 0:
+            sizes = {"rotate": 2, "shear": 2, "affine": 2}
+            return {key: value[1:, 1:] if key in sizes else value[1:] for key, value in where.items()}
+        if self.axis is not None:  # one step as long as all channels together
+            scale, translate = np.array(where["scale"]), np.array(where["translate"])
+            step = np.zeros(len(scale))
+            step[self.axis] = scale[self.axis] * (self.channels - 1) / 2
+            scale[self.axis] *= self.channels
+            where["scale"] = tuple(scale)
+            where["translate"] = tuple(translate + np.asarray(where["rotate"]) @ step)
+        return where
+
+    def _read(self, at: tuple[int, ...], name: str) -> np.ndarray:
+        if self.axis is not None:
+            index: tuple[Any, ...] = (*at[: self.axis], slice(None), *at[self.axis :])
+            return np.asarray(full(self.source.layer)[index])
+        return self._plane(np.asarray(full(self.source.layer)[at]), name)
+
+    def _plane(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """What the model takes of a (Y, X) or (Y, X, samples) plane."""
+        axes = "YXS" if self.source.layer.rgb else "YX"
+        image = PixelImage(pixels, axes, (1.0,) * len(axes), ("pixel",) * len(axes), f"Layer {self.source.name!r}")
+        return channel_planes(image, self.channels, self.channel)[0]

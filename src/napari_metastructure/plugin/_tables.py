@@ -1,0 +1,504 @@
+"""A narrow table of results for a dock widget: rows are picked, nothing is edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QHelpEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QDoubleSpinBox,
+    QHeaderView,
+    QSizePolicy,
+    QStyledItemDelegate,
+    QTableView,
+    QTableWidget,
+    QTableWidgetItem,
+    QToolTip,
+    QWidget,
+)
+
+from napari_metastructure.baselines.methods import METHODS
+from napari_metastructure.baselines.results import Agreement
+from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._layers import UNLABELLED_COLOR, class_color
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QEvent
+
+    from napari_metastructure.labels.transition import TransitionMatrix
+
+
+# -------- A colour for each condition: shades of its family's, as in the study's figure.
+
+
+def patch(color: str) -> QIcon:
+    """A small square in a colour."""
+    pixmap = QPixmap(12, 12)
+    pixmap.fill(QColor(color))
+    return QIcon(pixmap)
+
+
+class ResultTable(QTableWidget):
+    """Columns with tooltips, one of which takes the room that is left; whole rows are selected, one at a time.
+
+    Parameters
+    ----------
+    heads : mapping of str to str
+        Tooltip by heading, in the order of columns.
+    wide : int
+        The column that takes the room that is left.
+    parent : QWidget, optional
+    """
+
+    def __init__(self, heads: Mapping[str, str], wide: int, parent: QWidget | None = None) -> None:
+        super().__init__(0, len(heads), parent)
+        self.setHorizontalHeaderLabels(list(heads))
+        for column, tip in enumerate(heads.values()):
+            self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
+        self.verticalHeader().setVisible(False)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setWordWrap(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = self.horizontalHeader()
+        header.setMinimumSectionSize(24)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(wide, QHeaderView.ResizeMode.Stretch)
+        self.setStyleSheet("QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }")
+
+
+# A noise transition matrix as a picture: rows are true classes, columns noisy ones, the darkness a probability.
+
+
+TALLEST, WIDEST = 26, 56
+"""Largest cell, in pixels."""
+
+MARK = 12
+"""Side of the patch of colour that stands for a class."""
+
+HEIGHT = 200
+"""Cells shrink rather than make the picture higher than this."""
+
+MOST_CELLS = 24
+"""With more classes cells are painted as one image."""
+
+DEEP = QColor("#2a7fb8")
+"""A probability of 1; 0 is the ground of the window."""
+
+
+class MatrixView(QWidget):
+    """Paints a `TransitionMatrix`; the mouse tells each cell's number."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.transition: TransitionMatrix | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMouseTracking(True)
+        self.show_matrix(None)
+
+    def show_matrix(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
+        """Paint another matrix, or none and the reason."""
+        self.transition, self.why_not = transition, why_not
+        self.shares = np.zeros((0, 0))
+        if transition is not None:
+            self.shares = np.column_stack([transition.matrix, transition.unlabelled])
+        self.setFixedHeight(self.sizeHint().height())
+        self.updateGeometry()
+        self.update()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As high as the cells need."""
+        if self.transition is None:
+            return QSize(240, self.fontMetrics().height() + 4)
+        return QSize(240, min(self._top() + len(self.shares) * TALLEST, HEIGHT))
+
+    def cell(self, row: int, column: int) -> QRect:
+        """Where a cell is painted; row or column -1 is that of the classes' marks."""
+        rows, columns = self.shares.shape
+        left, top = self._left(), self._top()
+        # Cells end where the next begin: together they fill the picture, whatever their number.
+        wide, high = min(WIDEST * columns, self.width() - left - 2), min(TALLEST * rows, self.height() - top)
+        x = [left + wide * i // columns for i in (column, column + 1)] if column >= 0 else [left - MARK - 6, left]
+        y = [top + high * i // rows for i in (row, row + 1)] if row >= 0 else [top - MARK - 6, top]
+        return QRect(QPoint(x[0], y[0]), QSize(x[1] - x[0], y[1] - y[0]))
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+        """Paint captions, marks, cells and, where they fit, numbers."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        text = self.palette().windowText().color()
+        painter.setPen(text)
+        if self.transition is None:
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, self.why_not)
+            return
+        self._paint_captions(painter)
+        rows, columns = self.shares.shape
+        for label, at in zip(self.transition.classes, range(rows), strict=True):
+            self._paint_mark(painter, self.cell(at, -1), QColor(class_color(label)), str(label), across=False)
+            self._paint_mark(painter, self.cell(-1, at), QColor(class_color(label)), str(label), across=True)
+        grey = QColor.fromRgbF(*UNLABELLED_COLOR)
+        self._paint_mark(painter, self.cell(-1, columns - 1), grey, "none", across=True)
+        if rows > MOST_CELLS:
+            self._paint_crowd(painter)
+            return
+        for row in range(rows):
+            for column in range(columns):
+                self._paint_cell(painter, self.cell(row, column), self.shares[row, column], text)
+
+    def event(self, event: QEvent) -> bool:
+        """Tell the number under the mouse."""
+        if isinstance(event, QHelpEvent) and event.type() == event.Type.ToolTip:
+            said = self.say(event.pos())
+            QToolTip.showText(event.globalPos(), said, self) if said else QToolTip.hideText()
+            return True
+        return bool(super().event(event))
+
+    def say(self, at: QPoint) -> str:
+        """What the cell at a place means, in words."""
+        if self.transition is None:
+            return ""
+        rows, columns = self.shares.shape
+        row = next((r for r in range(rows) if self.cell(r, 0).top() <= at.y() <= self.cell(r, 0).bottom()), None)
+        column = next((c for c in range(columns) if self.cell(0, c).left() <= at.x() <= self.cell(0, c).right()), None)
+        if row is None or column is None:
+            return "Rows: the true class. Columns: the class on the noisy label; the last one is unlabelled (255)."
+        true, share = self.transition.classes[row], self.shares[row, column]
+        if np.isnan(share):
+            return f"There is no pixel of class {true}."
+        becomes = "unlabelled" if column == columns - 1 else f"class {self.transition.classes[column]}"
+        how = "stays" if column == row else "becomes"
+        return f"A pixel of class {true} {how} {becomes} with probability {share:.4g}."
+
+    def _paint_captions(self, painter: QPainter) -> None:
+        metrics = self.fontMetrics()
+        first = self.cell(0, 0)
+        line = QRect(first.left(), 0, self.width() - first.left(), metrics.height())
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, "noisy class")
+        rows = QRect(0, first.top(), self._left() - self._marks() - 4, self.cell(len(self.shares) - 1, 0).bottom())
+        rows.setBottom(self.cell(len(self.shares) - 1, 0).bottom())
+        where = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(rows, where | Qt.TextFlag.TextWordWrap, "true class")
+
+    def _paint_mark(self, painter: QPainter, place: QRect, color: QColor, name: str, across: bool) -> None:
+        """A patch of a class's colour, with its name beside it where there is room."""
+        room = place.width() if across else place.height()
+        patch = QRect(0, 0, min(MARK, max(room - 2, 1)), MARK) if across else QRect(0, 0, MARK, min(MARK, room))
+        wide = self.fontMetrics().horizontalAdvance(name)
+        fits = room >= (MARK + 3 + wide if across else self.fontMetrics().height() - 3)
+        patch.moveCenter(place.center())
+        if not across:
+            patch.moveRight(self._left() - 5)
+        elif fits:
+            patch.moveLeft(place.center().x() - (MARK + 3 + wide) // 2)
+        painter.fillRect(patch, color)
+        if not fits:
+            return
+        where = Qt.AlignmentFlag.AlignVCenter
+        if across:
+            beside = QRect(patch.right() + 4, place.top(), wide + 4, place.height())
+            painter.drawText(beside, where | Qt.AlignmentFlag.AlignLeft, name)
+        else:
+            beside = QRect(patch.left() - 4 - wide - 4, place.top(), wide + 4, place.height())
+            painter.drawText(beside, where | Qt.AlignmentFlag.AlignRight, name)
+
+    def _paint_cell(self, painter: QPainter, place: QRect, share: float, text: QColor) -> None:
+        if np.isnan(share):
+            painter.fillRect(place, QColor(128, 128, 128, 40))
+            return
+        shade = QColor(DEEP)
+        shade.setAlphaF(0.06 + 0.94 * float(share))
+        gap = 1 if min(place.width(), place.height()) > 6 else 0
+        painter.fillRect(place.adjusted(0, 0, -gap, -gap), shade)
+        number = f"{share:.2f}".removeprefix("0") if 0 < share < 1 else f"{share:.0f}"
+        metrics = self.fontMetrics()
+        if place.width() > metrics.horizontalAdvance(number) + 3 and place.height() > metrics.height() - 3:
+            painter.setPen(QColor("white") if share > 0.5 else text)
+            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, number)
+            painter.setPen(text)
+
+    def _paint_crowd(self, painter: QPainter) -> None:
+        """Cells too small for numbers and gaps, as one image: a hundred classes have ten thousand."""
+        rows, columns = self.shares.shape
+        pixels = np.zeros((rows, columns, 4), np.uint8)
+        pixels[..., :3] = DEEP.red(), DEEP.green(), DEEP.blue()
+        pixels[..., 3] = np.rint(255 * (0.06 + 0.94 * np.nan_to_num(self.shares)))
+        image = QImage(pixels.tobytes(), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
+        painter.drawImage(self.cell(0, 0).united(self.cell(rows - 1, columns - 1)), image)
+
+    def _marks(self) -> int:
+        """Width of the column of marks and names beside the rows."""
+        names = self.transition.classes if self.transition is not None else (0,)
+        return MARK + 10 + max(self.fontMetrics().horizontalAdvance(str(name)) for name in names)
+
+    def _left(self) -> int:
+        return self._marks() + self.fontMetrics().horizontalAdvance("class") + 8
+
+    def _top(self) -> int:
+        return self.fontMetrics().height() + MARK + 8
+
+
+# -------- How alike the masks of the methods are, each with each.
+
+
+TIP = (
+    "Mean Dice between the masks of two methods in their first repeat, 0 to 1; a column bears the number of its "
+    "method. Methods that agree with no other are suspect; methods that agree may err alike."
+)
+
+DEEP_RGB = (42, 127, 184)
+"""The colour of full agreement; none has the ground of the window."""
+
+ROOMY = 8
+"""Of more methods the numbers are written as short as they can be."""
+
+
+class AgreementTable(QTableWidget):
+    """A numbered row per method, and a column per number; the deeper the colour, the more alike."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, 0, parent)
+        self.setToolTip(tooltip(TIP))
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWordWrap(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.verticalHeader().setVisible(False)
+        self.horizontalHeader().setMinimumSectionSize(20)
+        self.setStyleSheet("QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }")
+        self.found: Agreement | None = None
+
+    def begin(self, methods: Sequence[str]) -> None:
+        """Rows and columns of these methods, without numbers."""
+        self.found = None
+        self.clear()
+        self.setRowCount(len(methods))
+        self.setColumnCount(1 + len(methods))
+        self.setHorizontalHeaderLabels(["Dice between", *(str(i + 1) for i in range(len(methods)))])
+        for row, method in enumerate(methods):
+            self.setItem(row, 0, _item(f"{row + 1}  {METHODS[method].title}"))
+            self.horizontalHeaderItem(row + 1).setToolTip(METHODS[method].title)
+            for column in range(len(methods)):
+                self.setItem(row, column + 1, _item("", Qt.AlignmentFlag.AlignCenter))
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        self._methods = tuple(methods)
+        self._fit()
+
+    def show_agreement(self, found: Agreement) -> None:
+        """Fill in the numbers there are."""
+        self.found = found
+        for i, first in enumerate(found.methods):
+            for j, second in enumerate(found.methods):
+                share = float(found.dice[i, j])
+                item = self.item(self._methods.index(first), self._methods.index(second) + 1)
+                item.setText("" if i == j else _short(share) if len(self._methods) > ROOMY else f"{share:.2f}")
+                item.setBackground(QColor(*DEEP_RGB, round(255 * max(share, 0.0) ** 2)))
+                item.setToolTip(f"{METHODS[first].title} and {METHODS[second].title}: {share:.3f}")
+        self._fit()
+
+    def _fit(self) -> None:
+        self.resizeRowsToContents()
+        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
+        self.setFixedHeight(rows + self.horizontalHeader().sizeHint().height() + 4)
+
+
+def _short(share: float) -> str:
+    """As ``.87``, and 1."""
+    text = f"{share:.2f}"
+    return "1" if text == "1.00" else text.removeprefix("0")
+
+
+def _item(text: str, alignment: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+    item.setTextAlignment(int(alignment | Qt.AlignmentFlag.AlignVCenter))
+    return item
+
+
+# -------- A small table of probabilities with one row per class: a single column, or a column per class (a matrix).
+
+
+Values = Mapping[int, float]
+
+Rows = tuple[tuple[float, ...], ...]
+
+Role = Qt.ItemDataRole
+
+MOST_ROWS = 6
+"""The table grows to this many rows and scrolls beyond."""
+
+DECIMALS = 4
+
+
+class ClassTable(QTableView):
+    """Numbers from 0 to 1 by class, edited in place; ``changed`` tells of edits by hand.
+
+    Parameters
+    ----------
+    tip : str
+        What the numbers are.
+    square : bool
+        A column for each class, its rows being the classes a pixel comes from; else one column.
+    """
+
+    changed = Signal()
+
+    def __init__(self, tip: str, square: bool = False, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.numbers = _Numbers(square)
+        self.setModel(self.numbers)
+        self.setItemDelegate(_Share(self))
+        self.setToolTip(tooltip(tip))
+        for header in (self.horizontalHeader(), self.verticalHeader()):
+            header.setSectionsClickable(False)
+            header.setHighlightSections(False)
+        self.horizontalHeader().setMinimumSectionSize(60)
+        self.horizontalHeader().setDefaultSectionSize(64)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.verticalHeader().setDefaultSectionSize(24)
+        self.numbers.dataChanged.connect(lambda *_: self.changed.emit())
+        self._fit()
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes, one row each."""
+        return self.numbers.classes
+
+    def values(self) -> dict[int, float]:
+        """The first column, by class."""
+        return dict(zip(self.classes, self.numbers.array[:, 0].tolist(), strict=True))
+
+    def matrix(self) -> Rows:
+        """All rows."""
+        return tuple(tuple(row) for row in self.numbers.array.tolist())
+
+    def show_values(self, values: Values) -> None:
+        """Show one column of numbers."""
+        classes = tuple(sorted(values))
+        self.numbers.show(classes, np.array([values[c] for c in classes], float).reshape(-1, 1))
+        self._fit()
+
+    def show_matrix(self, classes: Sequence[int], matrix: Any) -> None:
+        """Show a square of numbers, however many classes there are."""
+        array = np.array(matrix, float).reshape(len(matrix), -1)
+        names = tuple(classes) if len(classes) == len(array) else tuple(range(len(array)))
+        self.numbers.show(names, array)
+        self._fit()
+
+    def _fit(self) -> None:
+        rows = min(max(self.numbers.rowCount(), 1), MOST_ROWS)
+        header = self.horizontalHeader().sizeHint().height()
+        self.setFixedHeight(rows * self.verticalHeader().defaultSectionSize() + header + 2 * self.frameWidth() + 2)
+        crowded = self.numbers.columnCount() > MOST_ROWS
+        mode = QHeaderView.ResizeMode.Interactive if crowded else QHeaderView.ResizeMode.Stretch
+        self.horizontalHeader().setSectionResizeMode(mode)
+
+
+class _Numbers(QAbstractTableModel):
+    """The numbers of a `ClassTable`."""
+
+    def __init__(self, square: bool) -> None:
+        super().__init__()
+        self.square = square
+        self.classes: tuple[int, ...] = ()
+        self.array = np.zeros((0, 0))
+
+    def show(self, classes: tuple[int, ...], array: np.ndarray) -> None:
+        """Replace everything."""
+        self.beginResetModel()
+        self.classes, self.array = classes, array
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
+        """How many classes there are."""
+        return int(self.array.shape[0])
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
+        """1, or as many as rows."""
+        return int(self.array.shape[1])
+
+    def flags(self, index: QModelIndex) -> Any:
+        """Every cell can be edited."""
+        return super().flags(index) | Qt.ItemFlag.ItemIsEditable
+
+    def data(self, index: QModelIndex, role: int = Role.DisplayRole) -> Any:
+        """A number, in the middle of its cell; what stays as it is stands on its class's colour."""
+        row, column = index.row(), index.column()
+        if role == Role.DisplayRole:
+            return f"{self.array[row, column]:.3g}"
+        if role == Role.EditRole:
+            return float(self.array[row, column])
+        if role == Role.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignCenter)
+        if role == Role.BackgroundRole and (not self.square or row == column):
+            color = QColor(class_color(self.classes[row]))
+            color.setAlpha(70)
+            return color
+        return None
+
+    def headerData(self, section: int, side: Qt.Orientation, role: int = Role.DisplayRole) -> Any:  # noqa: N802
+        """The classes, each with a patch of its colour."""
+        across = side == Qt.Orientation.Horizontal
+        if across and not self.square:
+            return "probability" if role == Role.DisplayRole else None
+        if not 0 <= section < len(self.classes):
+            return None
+        label = self.classes[section]
+        if role == Role.DisplayRole:
+            return f"to {label}" if across else f"class {label}"
+        return color_patch(label) if role == Role.DecorationRole else None
+
+    def setData(self, index: QModelIndex, value: Any, role: int = Role.EditRole) -> bool:  # noqa: N802
+        """Take a number over."""
+        row, column = index.row(), index.column()
+        number = float(value)
+        if role != Role.EditRole or number == self.array[row, column]:
+            return False
+        self.array[row, column] = number
+        if self.square and row != column:  # what goes elsewhere does not stay
+            rest = 1 - np.delete(self.array[row], row).sum()
+            self.array[row, row] = round(max(rest, 0.0), DECIMALS)
+        self.dataChanged.emit(self.index(row, 0), self.index(row, self.columnCount() - 1))
+        return True
+
+
+class _Share(QStyledItemDelegate):
+    """Edits a number from 0 to 1 and hands it on at each step, so that the preview follows."""
+
+    def createEditor(self, parent: QWidget, option: Any, index: QModelIndex) -> QWidget:  # noqa: N802 - Qt's name
+        """A spin box."""
+        box = QDoubleSpinBox(parent)
+        box.setRange(0, 1)
+        box.setDecimals(DECIMALS)
+        box.setSingleStep(0.05)
+        box.setFrame(False)
+        box.valueChanged.connect(lambda _: self.commitData.emit(box))
+        return box
+
+    def setEditorData(self, editor: QDoubleSpinBox, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
+        """Show the number, without echo."""
+        number = index.data(Role.EditRole)
+        if round(number, DECIMALS) != editor.value():
+            blocked = editor.blockSignals(True)
+            editor.setValue(number)
+            editor.blockSignals(blocked)
+
+    def setModelData(self, editor: QDoubleSpinBox, model: QAbstractTableModel, index: QModelIndex) -> None:  # noqa: N802
+        """Take the number over, unless the box only rounds it."""
+        if round(index.data(Role.EditRole), DECIMALS) != editor.value():
+            model.setData(index, round(editor.value(), DECIMALS))
+
+
+def color_patch(label: int) -> QIcon:
+    """A small square in the colour of a class."""
+    pixmap = QPixmap(12, 12)
+    pixmap.fill(QColor(class_color(label)))
+    return QIcon(pixmap)

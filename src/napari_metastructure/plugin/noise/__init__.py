@@ -1,1 +1,0 @@
-"""The widget "Label noise": RCL, PCL and RL of a Labels layer, previewed live, with what they leave to be learned."""

@@ -1,1 +1,0 @@
-"""The Predict widget: a saved model on layers or on a folder of images."""

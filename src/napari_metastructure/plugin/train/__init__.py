@@ -1,1 +1,0 @@
-"""The Train widget: networks trained on images and labels, watched live."""

@@ -1,0 +1,336 @@
+"""The folder of a run: what was asked for, how it went, and all that is needed to go on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from napari_metastructure import __version__
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.writing import cannot_write, replacing
+from napari_metastructure.training.events import Saved, Warned
+
+if TYPE_CHECKING:
+    import torch
+
+
+FORMAT = "napari-metastructure-run/1"
+
+
+class RunFolder:
+    """``run.yaml``, ``metrics.csv``, ``model.safetensors`` and ``last.pt`` of one run.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made or written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    @property
+    def model(self) -> Path:
+        """Where the trained network is saved."""
+        return self.path / "model.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """Where the state to resume from is saved."""
+        return self.path / "last.pt"
+
+    def write_description(
+        self,
+        config: BaseModel,
+        device: str,
+        names: Sequence[str],
+        files: Sequence[Path],
+        more: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write ``run.yaml``: settings, versions, device, the inputs with their checksums, and ``more``."""
+        facts = {
+            "format": FORMAT,
+            "config": config.model_dump(mode="json"),
+            "device": device,
+            "inputs": [{"name": n} for n in names] if not files else [_described(f) for f in files],
+            "versions": {"napari-metastructure": __version__, "python": platform.python_version(), **_versions()},
+            **(more or {}),
+        }
+        path = self.path / "run.yaml"
+        with replacing(path) as beside:
+            beside.write_text(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        return path
+
+    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> Path:
+        """Write ``metrics.csv``, one row an epoch."""
+        path = self.path / "metrics.csv"
+        with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    def write_last(self, state: dict[str, Any]) -> Path:
+        """Write the state to resume from."""
+        import torch
+
+        whole = io.BytesIO()
+        torch.save({"format": FORMAT, **state}, whole)
+        with replacing(self.last) as beside:  # torch's own file writer hides a full disk in a RuntimeError
+            beside.write_bytes(whole.getbuffer())
+        return self.last
+
+    def read_last(self, device: torch.device) -> dict[str, Any]:
+        """Read it back; runs no code from the file.
+
+        Raises
+        ------
+        InputError
+            Missing, truncated, or written by another program.
+        """
+        import torch
+
+        if not self.last.exists():
+            raise InputError(f"There is nothing to resume in {self.path}: it holds no last.pt; start a new run.")
+        try:
+            state = torch.load(self.last, map_location=device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for a broken file
+            raise InputError(
+                f"{self.last} cannot be read ({type(error).__name__}); it is damaged or of another program: "
+                "start a new run in another folder."
+            ) from error
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise InputError(f"{self.last} is of another program; start a new run in another folder.")
+        return state
+
+
+def warned(writing: Iterable[Saved], consequence: str) -> Iterator[Saved | Warned]:
+    """Write; what cannot be written is told, with what follows from it, and the run goes on."""
+    try:
+        yield from writing
+    except InputError as error:
+        yield Warned(f"{error} {consequence}")
+
+
+def _described(path: Path) -> dict[str, Any]:
+    path = Path(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": path.name, "path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("torch", "segmentation-models-pytorch", "numpy", "scipy", "scikit-image"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+# -------- How a run went, and all that is needed to go on with it, in and out of its folder.
+
+
+SAVING_SHARE = 0.02
+"""Part of the run's time that saving the state to resume from may take."""
+
+
+class Journal:
+    """The rows of ``metrics.csv``, and the state of a run in its folder.
+
+    Parameters
+    ----------
+    config : BaseModel
+        The settings; a resumed run needs the same ones but for ``may_change``.
+    may_change : sequence of str
+    identity : list of str
+        What the run was made of; it has to be the same when it is resumed.
+    folder : RunFolder, optional
+        Without one nothing is written.
+    """
+
+    def __init__(
+        self, config: BaseModel, may_change: Sequence[str], identity: list[str], folder: RunFolder | None
+    ) -> None:
+        self.config = config
+        self.may_change = may_change
+        self.identity = identity
+        self.folder = folder
+        self.rows: list[dict[str, Any]] = []
+        self._saved_epoch = -1
+        self._saving_seconds = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch; 0 before the first."""
+        return self.rows[-1]["epoch"] if self.rows else 0
+
+    def save(self, state: Callable[[], dict[str, Any]], *, last: bool) -> Iterator[Saved]:
+        """Write ``metrics.csv`` and, where that costs little of the run's time or it is the last call, ``last.pt``.
+
+        A state that an epoch has written stays when the run is stopped inside the next one, so that going on
+        gives what an undisturbed run gives.
+
+        Parameters
+        ----------
+        state : callable
+            Returns what only the run knows; called where it is written.
+        """
+        if self.folder is None or not self.rows:
+            return
+        yield from self.save_rows()
+        spent = sum(row["seconds"] for row in self.rows)
+        if self._saved_epoch == self.epoch or not (last or self._saving_seconds <= SAVING_SHARE * spent):
+            return
+        began = time.perf_counter()
+        facts = {"config": self.config.model_dump_json(), "identity": self.identity, "rows": self.rows}
+        yield Saved(self.folder.write_last({**facts, **state()}))
+        self._saving_seconds += time.perf_counter() - began
+        self._saved_epoch = self.epoch
+
+    def save_rows(self) -> Iterator[Saved]:
+        """Write ``metrics.csv`` alone."""
+        if self.folder is not None:
+            yield Saved(self.folder.write_metrics(self.rows))
+
+    def read(self, device: torch.device) -> dict[str, Any]:
+        """What ``last.pt`` holds, for `restore`.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is that of another run.
+        """
+        if self.folder is None:
+            raise InputError("A run can only be resumed in its folder; name the folder.")
+        state = self.folder.read_last(device)
+        then, now = json.loads(state["config"]), self.config.model_dump(mode="json")
+        changed = [k for k in now if k not in self.may_change and now[k] != then.get(k)]
+        if changed:
+            name = changed[0]
+            raise InputError(
+                f"The run in {self.folder.path} was made with {name} = {then.get(name)}, not {now[name]}; "
+                "resume it with the same settings or choose another folder."
+            )
+        if state.get("identity") != self.identity:
+            raise InputError(f"The run in {self.folder.path} was made of other images; give the same ones again.")
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the rows that `read` found."""
+        self.rows = state["rows"]
+        self._saved_epoch = self.epoch
+
+
+# What a run folder holds from an earlier run, read without torch: the settings it was made with, how far it
+# came.
+
+
+C = TypeVar("C", bound=BaseModel)
+
+FILES = ("last.pt", "run.yaml", "model.safetensors", "metrics.csv")
+"""Any of these says that a folder is taken: a new run would write over it."""
+
+
+@dataclass(frozen=True)
+class FoundRun(Generic[C]):
+    """A run in a folder; each kind of run says which settings it has and how its epochs are told.
+
+    Attributes
+    ----------
+    folder : Path
+    rounds : sequence of (epoch, ...)
+        How it went, from epoch 1, by `columns`; empty if ``metrics.csv`` is missing, damaged or of another kind.
+    """
+
+    folder: Path
+    rounds: Sequence[tuple[Any, ...]] = ()
+
+    model: ClassVar[Any]
+    columns: ClassVar[Sequence[str]]
+
+    @classmethod
+    def find(cls, folder: Path | None) -> Self | None:
+        """The run in a folder, or None if the folder is free; looks, and never raises."""
+        try:
+            if folder is None or not any((folder / name).exists() for name in FILES):
+                return None
+        except OSError:
+            return None
+        return cls(folder, _rounds(folder / "metrics.csv", cls.columns))
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch it finished."""
+        return self.rounds[-1][0] if self.rounds else 0
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it left a state to go on from."""
+        return (self.folder / "last.pt").exists()
+
+    def config(self) -> C:
+        """The settings it was made with.
+
+        Raises
+        ------
+        InputError
+            If ``run.yaml`` is missing, damaged or of another version.
+        """
+        config: C = read_config(self.folder, self.model)
+        return config
+
+
+def read_config(folder: Path, model: type[C]) -> C:
+    """The settings in a folder's ``run.yaml``.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, or of another version or kind of run.
+    """
+    import yaml
+
+    path = folder / "run.yaml"
+    try:
+        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return model(**facts["config"])
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        why = f"it is damaged or of another program ({type(error).__name__})"
+    raise InputError(f"The settings of the run cannot be read from {path}: {why}; choose another folder.") from None
+
+
+def _rounds(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(int(r["epoch"]), *(float(r[name]) for name in columns)) for r in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [row for row in rows if row[0] > 0]

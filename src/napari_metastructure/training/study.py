@@ -1,0 +1,216 @@
+"""Train one network on many kinds of noisy labels, and test each on clean ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.labels.recipes import apply
+from napari_metastructure.training import study_results as files
+from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished
+from napari_metastructure.training.pairs import Pair, check_values, clean_labels, is_mask, label_values, split
+from napari_metastructure.training.run_folder import RunFolder, warned
+from napari_metastructure.training.study_figure import write_figure
+from napari_metastructure.training.study_results import (
+    Condition,
+    ConditionFinished,
+    ConditionStarted,
+    Predicted,
+    RunResult,
+    StudyConfig,
+    StudyEvent,
+    StudyFinished,
+    StudyStarted,
+    predict,
+)
+from napari_metastructure.training.train import train
+
+AFTER_ALL = "The study goes on; its folder is not up to date."
+
+
+def study(
+    pairs: Sequence[Pair],
+    config: StudyConfig,
+    control: Control | None = None,
+    *,
+    test: Sequence[Pair] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Event | StudyEvent]:
+    """Run a noise study; tell how it goes.
+
+    Every run has its own noise and first weights, both by its seed, and the same images; the test images keep their
+    clean labels and are never trained on. There is no early stop: the score that counts is that of the last epoch.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Images with clean labels.
+    config : StudyConfig
+    control : Control, optional
+        To stop and pause from another thread.
+    test : sequence of Pair, optional
+        Images to test on; without them ``config.test_fraction`` of ``pairs``, whole images.
+    folder : Path, optional
+        ``run.yaml``, ``curves.csv``, ``table.csv``, ``study.png``, ``study.svg``, written anew after each run. Runs
+        that ``curves.csv`` holds already are not run again, if they were made with the same settings.
+
+    Yields
+    ------
+    Event or StudyEvent
+        `StudyStarted`; per run `ConditionStarted`, the events of `supervised.train`, `ConditionFinished`;
+        `StudyFinished` as the last.
+
+    Raises
+    ------
+    InputError
+        For images, labels or settings that cannot be used, or a folder with a study of other settings.
+    RunFailed
+        If a training breaks down; the results so far are written.
+    """
+    control = control or Control()
+    training, held = (
+        split(pairs, config.test_fraction, config.train.seed) if test is None else (list(pairs), list(test))
+    )
+    if not training or not held:
+        raise InputError(
+            "A study needs images to train on and others to test on; give two images at least (the slices of a stack "
+            "count as one)."
+        )
+    try:
+        values = label_values([*training, *held], control.checkpoint)
+    except Stopped:
+        yield StudyFinished(True, "Stopped by the user before the first run began.", ())
+        return
+    classes, masks = check_values(values, config.train.classes), is_mask(values)
+    clean = [clean_labels(pair, masks) for pair in training]
+    held = [replace(pair, read_labels=_Clean(pair, masks)) for pair in held]
+    for condition in config.conditions:  # a recipe that does not fit the classes shall not wait for its turn
+        if condition.recipe is not None:
+            condition.recipe.transition(classes)
+    runs = config.runs()
+    images = {"training": [p.name for p in training], "test": [p.name for p in held]}
+    found = _earlier(folder, config, images) if folder is not None else []
+    writer = RunFolder(folder) if folder is not None else None
+    yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
+    if writer:
+        sources = list(dict.fromkeys(f for p in (*training, *held) for f in p.files))
+        names = [*images["training"], *images["test"]]
+        yield Saved(writer.write_description(config, config.train.device, names, sources, {"images": images}))
+    done = {(r.network, r.condition, r.seed) for r in found}
+    for number, (network, condition, seed) in enumerate(runs, 1):
+        if (network, condition.name, seed) in done:
+            continue
+        noisy = _noisy(condition, clean, classes, seed)
+        predicted = predict(condition.recipe, clean, noisy, classes, config.bandwidth)
+        yield ConditionStarted(
+            *(number, len(runs), network, condition.name, seed, predicted),
+            labels=tuple(noisy),
+            names=tuple(pair.name for pair in training),
+        )
+        settings = config.train.model_copy(
+            update={"network": network, "seed": seed, "classes": classes, "patience": 0, "epochs": config.train.epochs}
+        )
+        noisy_pairs = [replace(p, read_labels=_Held(y)) for p, y in zip(training, noisy, strict=True)]
+        curves = _Curves(len(classes))
+        for event in train(noisy_pairs, settings, control, validation=held):
+            curves.see(event)
+            if not isinstance(event, TrainFinished):
+                yield event
+        if control.stopped:
+            yield StudyFinished(True, f"Stopped by the user; {len(found)} of {len(runs)} runs are done.", tuple(found))
+            return
+        found.append(curves.result(network, condition, seed, predicted))
+        if writer:
+            yield from warned(_write(writer.path, found), AFTER_ALL)
+        yield ConditionFinished(found[-1])
+    yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
+
+
+class _Held:
+    """Reads labels that are in memory."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
+
+    def __call__(self) -> np.ndarray:
+        return self.labels
+
+
+class _Clean:
+    """Reads the labels of a pair as class values."""
+
+    def __init__(self, pair: Pair, masks: bool) -> None:
+        self.pair, self.masks = pair, masks
+
+    def __call__(self) -> np.ndarray:
+        return clean_labels(self.pair, self.masks)
+
+
+class _Curves:
+    """Collects loss and test score, epoch by epoch."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.loss: list[float] = []
+        self.test: list[float] = []
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, TrainEpoch) and event.validation is not None:
+            self.loss.append(event.loss)
+            self.test.append(event.validation.dice if self.classes == 2 else event.validation.iou)
+
+    def result(self, network: str, condition: Condition, seed: int, predicted: Predicted) -> RunResult:
+        facts = (predicted.rank, predicted.classes, predicted.left)
+        return RunResult(
+            network, condition.name, condition.family, seed, *facts, loss=tuple(self.loss), test=tuple(self.test)
+        )
+
+
+def _noisy(condition: Condition, clean: Sequence[np.ndarray], classes: Sequence[int], seed: int) -> list[np.ndarray]:
+    """The training labels of a run: image k is drawn as plane k of a stack would be."""
+    if condition.recipe is None:
+        return list(clean)
+    return [apply(condition.recipe, y, seed, classes, first=k) for k, y in enumerate(clean)]
+
+
+def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) -> list[RunResult]:
+    """The runs that a study in this folder has finished.
+
+    Raises
+    ------
+    InputError
+        If there is a study of other settings or images: their curves must not be mixed.
+    """
+    found = files.read(folder)
+    if not found:
+        return []
+    import yaml
+
+    try:
+        facts = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+        then, seen = facts["config"], facts["images"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        then, seen = {}, {}
+    now = json.loads(config.model_dump_json())
+    asked = ("conditions", "networks", "repeats")  # more of these may be asked for later
+    if {k: v for k, v in then.items() if k not in asked} != {k: v for k, v in now.items() if k not in asked}:
+        raise InputError(f"{folder} holds a study with other settings; choose another folder.")
+    if seen != images:
+        raise InputError(f"{folder} holds a study of other images; choose another folder.")
+    known = {c["name"]: c for c in then.get("conditions", [])}
+    for condition in now["conditions"]:
+        if known.get(condition["name"], condition) != condition:
+            raise InputError(f"{folder} holds a study in which {condition['name']!r} is another noise; rename yours.")
+    return found
+
+
+def _write(folder: Path, found: Sequence[RunResult]) -> Iterator[Saved]:
+    """Write tables and figure."""
+    for path in (*files.write(folder, found), *write_figure(folder, found)):
+        yield Saved(path)

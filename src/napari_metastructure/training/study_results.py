@@ -1,0 +1,356 @@
+"""What a noise study compares."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.writing import replacing
+from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton
+from napari_metastructure.labels.structure import structure_left
+from napari_metastructure.labels.transition import count_pairs, from_counts
+from napari_metastructure.labels.verdict import verdict
+from napari_metastructure.training.config import TrainConfig
+
+Network = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
+
+
+class Condition(BaseModel):
+    """One kind of training label."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="What curves, tables and layers call it.")
+    recipe: Recipe | None = Field(None, description="The noise; none for the clean labels (CL).")
+
+    @property
+    def family(self) -> str:
+        """CL, RCL, PCL or RL."""
+        return self.recipe.family if self.recipe else "CL"
+
+
+_ALL = (
+    Condition(name="CL"),
+    *(Condition(name=f"RCL sampling {p:g}", recipe=Sample(keep=p)) for p in (0.5, 0.3, 0.1)),
+    *(Condition(name=f"RCL flipping {p:g}", recipe=Flip(fraction=p)) for p in (0.2, 0.45, 0.49)),
+    Condition(name="PCL dilation", recipe=Dilate(n=2)),
+    Condition(name="PCL erosion", recipe=Erode(n=2)),
+    Condition(name="PCL skeleton", recipe=Skeleton()),
+    *(Condition(name=f"RL {p:g}", recipe=Random(probability=p)) for p in (0.1, 0.3, 0.5)),
+)
+
+CONDITIONS: dict[str, Condition] = {condition.name: condition for condition in _ALL}
+"""Those of the paper, by name. It does not say how far its labels were dilated and eroded; twice is ours."""
+
+STUDIES: dict[str, tuple[str, ...]] = {
+    "all": tuple(CONDITIONS),
+    "figure 1": ("CL", "RCL flipping 0.45", "PCL skeleton", "RL 0.5"),
+    "figure 2": ("CL", *(name for name in CONDITIONS if name.startswith("RCL"))),
+    "figure 5": (
+        *("CL", "RCL flipping 0.49", "PCL dilation", "PCL erosion", "PCL skeleton"),
+        *("RL 0.1", "RL 0.3", "RL 0.5"),
+    ),
+}
+"""The paper's figures, by their conditions."""
+
+
+class StudyConfig(BaseModel):
+    """Settings of `study.run.study`; `StudyConfig.preset` fills the conditions by a figure's name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    conditions: tuple[Condition, ...] = Field(
+        tuple(CONDITIONS[name] for name in STUDIES["figure 1"]), min_length=1, description="The kinds of labels."
+    )
+    networks: tuple[Network, ...] = Field(("light-unet",), min_length=1, description="The networks, each by itself.")
+    repeats: int = Field(3, ge=1, le=100, description="Runs of each kind, with other noise and other first weights.")
+    test_fraction: float = Field(
+        0.25, gt=0, lt=1, description="Share of the images kept for testing where none are given for it; clean labels."
+    )
+    bandwidth: float = Field(
+        4.0, gt=0, description="Radius in pixels of the kernel that says how much of the meta-structure is left."
+    )
+    train: TrainConfig = Field(
+        TrainConfig(epochs=20, patience=0),
+        description="Training of each run; its network, seed and validation are set by the study.",
+    )
+
+    @field_validator("conditions")
+    @classmethod
+    def _told_apart(cls, value: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        names = [condition.name for condition in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two conditions are called {twice[0]!r}; give each a name of its own")
+        return value
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> Self:
+        """The conditions of a figure of the paper (`STUDIES`), with other settings replaced."""
+        return cls(**{"conditions": tuple(CONDITIONS[condition] for condition in STUDIES[name]), **overrides})
+
+    def runs(self) -> list[tuple[str, Condition, int]]:
+        """Network, condition and seed of every run: all conditions of a repeat before the next repeat."""
+        first = self.train.seed
+        return [
+            (network, condition, first + repeat)
+            for network in self.networks
+            for repeat in range(self.repeats)
+            for condition in self.conditions
+        ]
+
+
+# -------- What theory says of noisy labels before anything is trained.
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Lemma 2 and Theorems 1 and 2 on one condition.
+
+    Attributes
+    ----------
+    rank, classes : int
+        Rank of the noise transition matrix, in closed form (RCL, RL) or estimated from all labels (PCL), and how
+        many classes there are.
+    left : float
+        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.distance.structure_left`).
+    sentence : str
+        The verdict in words.
+    """
+
+    rank: int
+    classes: int
+    left: float
+    sentence: str
+
+
+def predict(
+    recipe: Recipe | None,
+    clean: Sequence[np.ndarray],
+    noisy: Sequence[np.ndarray],
+    classes: Sequence[int],
+    bandwidth: float,
+) -> Predicted:
+    """Compare noisy labels with the clean ones they were made of.
+
+    Parameters
+    ----------
+    recipe : Recipe or None
+    clean, noisy : sequence of (Y, X) integer arrays
+    classes : sequence of int
+    bandwidth : float
+        Of the box kernel, in pixels.
+    """
+    matrix = recipe.transition(classes) if recipe is not None else None
+    if matrix is None:
+        counts = sum(count_pairs(y, noise, classes) for y, noise in zip(clean, noisy, strict=True))
+        matrix = from_counts(classes, np.asarray(counts))
+    left = [structure_left(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
+    return Predicted(
+        matrix.rank, len(classes), float(np.mean(left)) if left else float("nan"), verdict(matrix).sentence
+    )
+
+
+def _two(labels: np.ndarray) -> bool:
+    """Whether an image holds two classes at least: else there is no structure to compare."""
+    return len(np.setdiff1d(np.unique(labels), [255])) > 1
+
+
+# -------- The numbers of a noise study: a curve per run, a line per condition.
+
+
+CURVES, TABLE = "curves.csv", "table.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One training of a study.
+
+    Attributes
+    ----------
+    network, condition, family : str
+    seed : int
+    rank, classes : int
+        Of the noise transition matrix, see `predicted.Predicted`.
+    left : float
+        Share of the meta-structure left.
+    loss, test : tuple of float
+        Mean training loss, and Dice (mIoU for more than two classes) on the test images, after each epoch.
+    """
+
+    network: str
+    condition: str
+    family: str
+    seed: int
+    rank: int
+    classes: int
+    left: float
+    loss: tuple[float, ...]
+    test: tuple[float, ...]
+
+    @property
+    def final(self) -> float:
+        """Test score after the last epoch: the best epoch cannot be known without clean labels."""
+        return self.test[-1]
+
+
+def table(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """A line per network and condition, in the order they first came: mean and spread over the repeats.
+
+    Returns
+    -------
+    list of dict
+        ``network, condition, family, repeats, test_mean, test_std`` (sample standard deviation, nan for one repeat),
+        ``test_best`` (mean of the best epoch of each run, with hindsight), ``loss_mean, rank, classes, left``.
+    """
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for result in results:
+        groups.setdefault((result.network, result.condition), []).append(result)
+    lines = []
+    for (network, condition), runs in groups.items():
+        finals = [run.final for run in runs]
+        lines.append(
+            {
+                "network": network,
+                "condition": condition,
+                "family": runs[0].family,
+                "repeats": len(runs),
+                "test_mean": float(np.mean(finals)),
+                "test_std": float(np.std(finals, ddof=1)) if len(runs) > 1 else math.nan,
+                "test_best": float(np.mean([max(run.test) for run in runs])),
+                "loss_mean": float(np.mean([run.loss[-1] for run in runs])),
+                "rank": runs[0].rank,
+                "classes": runs[0].classes,
+                "left": float(np.mean([run.left for run in runs])),
+            }
+        )
+    return lines
+
+
+def write(folder: Path, results: Sequence[RunResult]) -> list[Path]:
+    """Write ``curves.csv``, a line per run and epoch, and ``table.csv``.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to; what was there before stays.
+    """
+    rows = [
+        {
+            **{k: v for k, v in asdict(r).items() if k not in ("loss", "test")},
+            "epoch": e + 1,
+            "loss": loss,
+            "test": test,
+        }
+        for r in results
+        for e, (loss, test) in enumerate(zip(r.loss, r.test, strict=True))
+    ]
+    return [_write(folder / CURVES, rows), _write(folder / TABLE, table(results))]
+
+
+def read(folder: Path) -> list[RunResult]:
+    """The runs of ``curves.csv``, none if it is not there.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    path = folder / CURVES
+    if not path.exists():
+        return []
+    runs: dict[tuple[str, str, int], dict[str, Any]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                seed = int(row["seed"])
+                facts = {
+                    "family": row["family"],
+                    **{name: int(row[name]) for name in ("rank", "classes")},
+                    "left": float(row["left"]),
+                }
+                run = runs.setdefault((row["network"], row["condition"], seed), {**facts, "loss": [], "test": []})
+                run["loss"].append(float(row["loss"]))
+                run["test"].append(float(row["test"]))
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); choose another folder.") from error
+    return [
+        RunResult(network, condition, seed=seed, **{**run, "loss": tuple(run["loss"]), "test": tuple(run["test"])})
+        for (network, condition, seed), run in runs.items()
+    ]
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+# -------- What a noise study tells, besides the events of the trainings it is made of.
+
+
+@dataclass(frozen=True, slots=True)
+class StudyStarted:
+    """Everything is validated; ``done`` are the runs that an earlier study in this folder had finished."""
+
+    runs: int
+    training: int
+    test: int
+    classes: tuple[int, ...]
+    done: tuple[RunResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionStarted:
+    """A training begins; its own events follow.
+
+    Attributes
+    ----------
+    number, runs : int
+        Which run, from 1, of how many.
+    network, condition : str
+    seed : int
+    predicted : Predicted
+        What theory says of these labels.
+    labels : tuple of (Y, X) arrays
+        The noisy labels it is trained on, one per training image.
+    names : tuple of str
+        The names of these images.
+    """
+
+    number: int
+    runs: int
+    network: str
+    condition: str
+    seed: int
+    predicted: Predicted
+    labels: tuple[np.ndarray, ...] = field(repr=False)
+    names: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionFinished:
+    """A training is done and its result written."""
+
+    result: RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFinished:
+    """The last event of a study that did not raise."""
+
+    stopped: bool
+    reason: str
+    results: tuple[RunResult, ...]
+
+
+StudyEvent = StudyStarted | ConditionStarted | ConditionFinished | StudyFinished

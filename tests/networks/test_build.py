@@ -1,0 +1,134 @@
+"""Networks, built, saved, loaded and applied."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.networks.build import LightUNet, NetworkSpec, build, has_statistics, refresh_statistics
+from napari_metastructure.networks.checkpoint import Use, load_model, save_model
+from napari_metastructure.networks.device import list_devices, resolve
+from napari_metastructure.networks.predict import probability
+
+CPU = torch.device("cpu")
+
+
+SMALL = {"hrnet": "hrnet_w18_small"}
+
+
+USE = Use(inputs="multiscale", objects="dark", patch=(32, 64), cut="edge")
+
+
+@pytest.mark.parametrize("base, depth", [(4, 1), (6, 3), (16, 2)])
+def test_the_light_unet_keeps_the_size_and_has_no_statistics(base, depth):
+    network = LightUNet(3, 2, base, depth)
+    side = 4 * network.stride
+    assert network(torch.zeros(2, 3, side, 2 * side)).shape == (2, 2, side, 2 * side)
+    assert not has_statistics(network)
+
+
+@pytest.mark.parametrize("architecture", ["light-unet", "unet", "deeplabv3plus"])
+def test_same_seed_same_weights_and_the_global_generator_is_left_alone(architecture):
+    spec = NetworkSpec(architecture=architecture, in_channels=2)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first, second, other = build(spec, 1), build(spec, 1), build(spec, 2)
+    assert torch.equal(before, torch.get_rng_state())
+    same = [torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)]
+    assert all(same)
+    assert not torch.equal(*(next(iter(n.parameters())) for n in (first, other)))
+
+
+@pytest.mark.parametrize("architecture", ["unet", "hrnet"])
+def test_an_unknown_encoder_is_named(architecture):
+    with pytest.raises(InputError, match="resnet9000"):
+        build(NetworkSpec(architecture=architecture, encoder="resnet9000"), 0)
+
+
+def test_hrnet_gives_a_logit_per_pixel_and_class_for_any_channels():
+    network = build(NetworkSpec(architecture="hrnet", encoder="hrnet_w18_small", in_channels=3, classes=4), 0)
+    assert network(torch.zeros(2, 3, 64, 96)).shape == (2, 4, 64, 96)
+
+
+def test_weights_that_cannot_be_downloaded_say_so(monkeypatch):
+    import segmentation_models_pytorch as smp
+
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(smp, "Unet", offline)
+    with pytest.raises(InputError, match=r"resnet18.*download"):
+        build(NetworkSpec(architecture="unet"), 0, "imagenet")
+
+
+def test_refreshed_statistics_are_those_of_the_images():
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(1))
+    images = [torch.randn(8, 1, 16, 16) * 3 + 5 for _ in range(4)]
+    refresh_statistics(network, images)
+    assert network[0].running_mean.item() == pytest.approx(torch.cat(images).mean().item(), rel=1e-4)
+    assert network[0].running_var.item() == pytest.approx(torch.cat(images).var().item(), rel=1e-2)
+
+
+@pytest.mark.parametrize("architecture", ["light-unet", "unet", "hrnet"])
+def test_a_saved_model_gives_the_same_output(architecture, tmp_path):
+    spec = NetworkSpec(
+        architecture=architecture, encoder=SMALL.get(architecture, "resnet18"), in_channels=2, base_channels=4
+    )
+    network = build(spec, 0).eval()
+    path = save_model(tmp_path / "model.safetensors", network, spec, USE)
+    loaded, loaded_spec, use = load_model(path)
+    x = torch.randn(1, 2, 32, 32)
+    assert torch.equal(network(x), loaded(x))
+    assert loaded_spec == spec and use == USE
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_models_that_are_none_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    spec = NetworkSpec(base_channels=4)
+    whole = save_model(tmp_path / "whole.safetensors", build(spec, 0), spec, USE).read_bytes()
+    bad = {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+    save_file({"w": torch.zeros(2)}, tmp_path / "other")
+    for name in (*bad, "other", "missing"):
+        with pytest.raises(InputError, match=name):
+            load_model(tmp_path / name)
+
+
+class _Identity(torch.nn.Module):
+    """Logit of the first channel, and the largest batch and every size it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = set()
+
+    def forward(self, x):
+        self.sizes.add(tuple(x.shape[-2:]))
+        return torch.logit(x[:, :1])
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (9, 11), (100, 33), (64, 32), (33, 200)])
+def test_tiles_are_blended_back_to_the_plane(shape):
+    p = np.random.default_rng(0).uniform(0.1, 0.9, (1, *shape)).astype(np.float32)
+    network = _Identity()
+    np.testing.assert_allclose(probability(network, p, (32, 32), CPU), p[0], atol=1e-5)
+    assert network.sizes == {(32, 32)}
+
+
+def test_a_checkpoint_that_raises_leaves_a_prediction():
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probability(_Identity(), np.zeros((1, 64, 64), np.float32), (32, 32), CPU, stop)
+
+
+def test_devices():
+    devices = list_devices()
+    assert devices[-1].id == "cpu" and (devices[-1].free_bytes or 1) > 0
+    assert str(resolve("auto")) == devices[0].id
+    assert resolve("cpu") == CPU
+    with pytest.raises(InputError, match="cuda:99"):
+        resolve("cuda:99")
