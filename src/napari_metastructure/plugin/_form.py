@@ -87,7 +87,7 @@ def make_editor(name: str, field: FieldInfo) -> Editor:
     kind, optional = _without_none(field.annotation)
     if get_origin(kind) is Literal:
         choices: Any = _Choices(choices=get_args(kind), nullable=optional)
-        _narrow(choices.native)
+        narrow(choices.native)
         return Editor(choices.native, choices.get_value, lambda v: setattr(choices, "value", v), choices.changed)
     if optional or kind not in (bool, int, float):
         return _text_editor(name, field)
@@ -104,7 +104,7 @@ def make_editor(name: str, field: FieldInfo) -> Editor:
 def choice_editor(options: Iterable[Any]) -> Editor:
     """Make a combo box of given values; None reads "none"."""
     box = QComboBox()
-    _narrow(box)
+    narrow(box)
     for option in options:
         box.addItem("none" if option is None else str(option), option)
 
@@ -238,7 +238,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def _narrow(box: QComboBox) -> None:
+def narrow(box: QComboBox) -> None:
     """Let a combo box be narrower than its longest entry."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
