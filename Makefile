@@ -67,10 +67,11 @@ test: $(VENV)/.has-test ## every check, each to its end; the exit code says whet
 	if (($${#failed[@]})); then echo "make test: FAILED in $${failed[*]}"; exit 1; fi; \
 	echo "make test: all of $(STEPS) passed"
 
-lint: $(VENV)/.has-test ## ruff
+lint: $(VENV)/.has-test ## ruff, and spelling
 	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 
 types: $(VENV)/.has-test ## mypy
 	@echo "== types"
