@@ -285,7 +285,7 @@ def forward_hook(hook: Callable[[torch.nn.Module, Any], None]) -> Iterator[None]
 def float32() -> Iterator[None]:
     """Networks run in float32, without the engine's mixed precision."""
 
-    def off(_: torch.device) -> Any:
+    def off(*_: Any, **__: Any) -> Any:
         return nullcontext()
 
     with mock.patch.object(loop, "mixed_precision", off), mock.patch.object(predict, "mixed_precision", off):

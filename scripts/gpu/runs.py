@@ -24,7 +24,7 @@ from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, Event, Finished, Saved, TrainFinished, Warned
 from napari_metastructure.training.pairs import pairs_of
-from napari_metastructure.training.supervised import train
+from napari_metastructure.training.train import train
 
 Kind = Literal["training", "iGTT"]
 KINDS: tuple[Kind, ...] = ("training", "iGTT")

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,6 +24,7 @@ from gpu.measure import (
     close,
     differing,
     float32,
+    forward_hook,
     now,
     seconds_each,
     until,
@@ -33,13 +35,13 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use
-from napari_metastructure.networks.device import list_devices, mixed_precision
+from napari_metastructure.networks.device import list_devices
 from napari_metastructure.networks.model import Model
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Event, Finished, TrainEpoch
 from napari_metastructure.training.metrics import dice
 from napari_metastructure.training.pairs import pairs_of
-from napari_metastructure.training.supervised import train
+from napari_metastructure.training.train import train
 
 SECONDS_CROPS, SHARE_ON_DEVICE, SECONDS_LARGE = 10.0, 0.85, 20.0
 """What is asked of an H100."""
@@ -79,9 +81,9 @@ def doctor(step: Step) -> None:
             step.row("float32 convolutions use TF32", str(torch.backends.cudnn.allow_tf32))
         with step.part("driver"):
             step.row("driver", _driver())
-    with mixed_precision(device):
-        half = str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else "none"
-    step.row("the engine's mixed precision", half)
+    with step.part("precision of the engine"):
+        for use, number in _precision(step).items():
+            step.row(f"precision of the engine in {use}", number)
     side, channels, batch = (256, 64, 16) if cuda else (32, 8, 1)
     for dtype in (torch.float32, torch.bfloat16, *([torch.float16] if cuda else [])):
         with step.part(f"convolution in {dtype}"):
@@ -92,6 +94,23 @@ def doctor(step: Step) -> None:
             with torch.inference_mode():
                 seconds = seconds_each(device, lambda layer=layer, x=x: layer(x), 20 if cuda else 3)  # type: ignore[misc]
             step.row(f"convolution in {dtype}", 18 * channels**2 * batch * side**2 / seconds / 1e12, "TFLOP/s")
+
+
+def _precision(step: Step) -> dict[str, str]:
+    """The number format that networks run in, as a short run shows it."""
+    found: dict[str, str] = {}
+
+    def look(network: torch.nn.Module, _: Any) -> None:
+        kind = step.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        found["training" if network.training else "prediction"] = str(half)
+
+    images, masks = scenes(2, (64, 64))
+    config = TrainConfig(device=str(step.device), epochs=1, steps_per_epoch=2, patch_size=64)
+    with forward_hook(look):
+        for _ in step.timely(train(pairs_of(images, masks), config)):
+            pass
+    return found
 
 
 def _driver() -> str:
@@ -192,7 +211,7 @@ def training(step: Step) -> None:
             steps = 4 * sizes.batches[min(sizes.batches)]
             step.row(
                 f"{network}: Dice after {steps} steps, mixed less float32", mixed - single,
-                target=f"within {DICE_AWAY:g}", ok=abs(mixed - single) <= DICE_AWAY,
+                target=f"within {DICE_AWAY:g}", ok=abs(mixed - single) <= DICE_AWAY, judged=False,
                 more={"mixed": mixed, "float32": single},
             )  # fmt: skip
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -59,7 +58,7 @@ def test_every_point_has_its_rows(check):
         assert found, words
         return found
 
-    assert some("the engine's mixed precision")[0]["value"] == "none"
+    assert [row["value"] for row in some("precision of the engine")] == ["torch.float32"] * 2
     for name in ("crops", "frame"):
         for word in ("first masks", "final masks", "outside the network", "Dice", "another seed"):
             some(name, word)
@@ -236,7 +235,7 @@ def test_what_a_card_tells(parts, card, monkeypatch):
     from gpu.measure import Peaks, Step, memory, utilisation
     from gpu.sizes import FULL, sizes_of
 
-    monkeypatch.setattr(speed, "mixed_precision", lambda device: nullcontext())
+    monkeypatch.setattr(speed, "_precision", lambda step: {"training": "torch.bfloat16"})
     assert memory(card) == {"allocated": 3 * 2**20, "reserved": 5 * 2**20}
     with Peaks(card) as peaks, utilisation(card) as used:
         pass
@@ -274,14 +273,14 @@ def test_float32_means_no_mixed_precision(parts, monkeypatch):
     from napari_metastructure.networks import predict
     from napari_metastructure.training import loop
 
-    half = lambda device: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+    half = lambda device, training=False: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
     monkeypatch.setattr(loop, "mixed_precision", half)
     monkeypatch.setattr(predict, "mixed_precision", half)
     cpu = torch.device("cpu")
     for module in (loop, predict):
         with module.mixed_precision(cpu):
             assert torch.is_autocast_enabled("cpu")
-        with float32(), module.mixed_precision(cpu):
+        with float32(), module.mixed_precision(cpu, training=True):
             assert not torch.is_autocast_enabled("cpu")
         assert module.mixed_precision is half
 
