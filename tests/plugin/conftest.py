@@ -6,11 +6,15 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
+
+os.environ["NAPARI_CONFIG"] = ""  # before napari reads it: its settings, and those of its user, are left as they are
 
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
 
 NEED_A_DISPLAY = {"qapp", "qtbot", "make_napari_viewer", "make_napari_viewer_proxy"}
 
@@ -45,6 +49,14 @@ def pytest_runtest_teardown() -> Iterator[None]:
     if len(gc.get_objects()) > MANY:
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _manifests_once() -> Iterator[None]:
+    """Read the manifests of the installed plugins once: napari would read them with every viewer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManager, "discover", cache(PluginManager.discover))
+        yield
 
 
 # ---- the widget in a real viewer, with settings that make a run a matter of a second -----------------------
