@@ -495,7 +495,7 @@ class LabelStack:
         return isinstance(getattr(self.planes, "array", None), np.ndarray)
 
     def _numbers(self, index: int) -> np.ndarray:
-        """The pixels of a plane; objects as 0 and 1, for there may be as many numbers as objects."""
+        """Return the pixels of a plane; objects as 0 and 1, for there may be as many numbers as objects."""
         pixels = self.pixels(index)
         if self.reading != "objects":
             return pixels
