@@ -5,41 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
 
 from napari_metastructure.cli._files import Outputs
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import output_stems
 from napari_metastructure.images.image import Image
-
-
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        (["a/x.png", "a/y.png"], ["x", "y"]),
-        (["a/x.png", "a/x.tif"], ["x_png", "x_tif"]),
-        (["a/x.png", "b/x.png", "b/y.png"], ["a_x", "b_x", "y"]),
-        (["a/x.png", "a/X.png"], ["x", "X_2"]),
-        (["a/x.png", "a/x.tif", "b/x.png"], ["a_x_png", "a_x_tif", "b_x_png"]),
-        (["c/a/x.png", "d/a/x.png"], ["x", "x_2"]),
-        (["a/x.png", "b/x.png", "c/a_x.png"], ["a_x_png", "b_x_png", "a_x"]),
-    ],
-)
-def test_stems_that_clash_are_told_apart(paths, expected):
-    assert output_stems([Path(p) for p in paths]) == expected
-
-
-@given(
-    st.lists(
-        st.builds("{}/{}{}".format, st.sampled_from("ab"), st.sampled_from(["x", "X", "x_2", "a_x"]),
-                  st.sampled_from([".png", ".tif", ".ome.tif"])),
-        unique=True,
-    )
-)  # fmt: skip
-def test_stems_are_always_unique_letter_case_aside(paths):
-    stems = output_stems([Path(p) for p in paths])
-    assert len({s.casefold() for s in stems}) == len(paths)
 
 
 def stack_image(axes="TZYX"):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, explain
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -65,7 +65,7 @@ def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
         if not equals:
             raise InputError(f"--set {text}: write it as NAME=VALUE, for example --set batch_size=4.")
         if name in typed:
-            raise InputError(f"--set {text}: use the option --{name.replace('_', '-')} for this.")
+            raise InputError(f"--set {text}: use the option {option_name(name)} for this.")
         found[name] = None if value.lower() in ("none", "null") else value
     return found
 
@@ -128,38 +128,14 @@ def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed
     try:
         return build(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        value = options.get(name, first.get("input"))
-        shown = f"--{name.replace('_', '-')} {value}" if name in set(typed) else f"--set {name}={value}"
-        raise InputError(f"{shown}: {_wish(model, name, first)}.") from error
+        own = set(typed)
+        called = explain(error, model, lambda name: option_name(name) if name in own else f"--set {name}")
+        raise InputError(called) from error
 
 
-def _wish(model: type[BaseModel], name: str, error: Any) -> str:
-    """What the value should have been."""
-    if error["type"] == "extra_forbidden":
-        return f"there is no setting of that name; choose one of {', '.join(model.model_fields)}"
-    context = error.get("ctx", {})
-    if error["type"] == "literal_error":
-        return f"choose {context['expected']}"
-    if error["type"] == "value_error":
-        return str(context["error"])
-    bounds = _bounds(model, name)
-    if error["type"].startswith(("int_", "float_")) or bounds:
-        kind = "a whole number" if model.model_fields[name].annotation is int else "a number"
-        return f"give {kind}{bounds}"
-    return str(error["msg"]).lower()
-
-
-def _bounds(model: type[BaseModel], name: str) -> str:
-    """The range of a field in words: " from 1 to 10000"."""
-    if name not in model.model_fields:
-        return ""
-    words = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
-    rules = model.model_fields[name].metadata
-    parts = [f"{words[k]} {getattr(r, k)}" for k in words for r in rules if getattr(r, k, None) is not None]
-    text = " " + " and ".join(parts) if parts else ""
-    return text.replace(" and up to ", " to ") if "from" in text else text
+def option_name(field: str) -> str:
+    """Spell a field as an option: ``--batch-size``."""
+    return f"--{field.replace('_', '-')}"
 
 
 # -------- Recipes of label noise from the command line: one option for each dial that any of them has.
@@ -177,7 +153,7 @@ def dial(name: str, **more: Any) -> Any:
             default = "" if field.default is None or isinstance(field.default, (bool, tuple)) else field.default
             kinds.setdefault(f"{field.description}{f' [default: {default}]' if default != '' else ''}", []).append(kind)
     help_text = " ".join(f"{', '.join(names)}: {text}" for text, names in kinds.items())
-    return typer.Option(f"--{name.replace('_', '-')}", help=help_text, show_default=False, **more)
+    return typer.Option(option_name(name), help=help_text, show_default=False, **more)
 
 
 def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
@@ -199,18 +175,14 @@ def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
     given = {name: value for name, value in dials.items() if value is not None}
     known = [name for name in RECIPES[kind].model_fields if name != "kind"]
     if strangers := [name for name in given if name not in known]:
-        *most, last = map(_option, known) if known else ["none"]
+        *most, last = map(option_name, known) if known else ["none"]
         has = f"it has {', '.join(most)}{' and ' if most else ''}{last}"
-        raise InputError(f"{_option(strangers[0])}: --kind {kind} has no such option; {has}.")
+        raise InputError(f"{option_name(strangers[0])}: --kind {kind} has no such option; {has}.")
     if "matrix" in given:
         given["matrix"] = _matrix(given["matrix"])
     elif kind == "matrix":
         raise InputError("--kind matrix needs --matrix, a CSV file or rows like '0.9 0.1; 0.2 0.8'.")
     return make_recipe(kind, **given)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _matrix(text: str) -> Any:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from warnings import catch_warnings, simplefilter, warn
 
 import numpy as np
@@ -19,42 +19,6 @@ from napari_metastructure.images.image import PIXEL, Image, pint_name
 if TYPE_CHECKING:
     from PIL.Image import Image as PictureFile
     from tifffile import TiffFile, TiffPageSeries
-
-
-# -------- The files of a run that carry an image's name: masks, probabilities, epochs.
-
-
-def output_stems(paths: Sequence[Path]) -> list[str]:
-    """What the outputs of each input are called: its stem, and more of its path where stems clash.
-
-    Inputs whose stems clash (letter case aside) get their ending (``x_png``, ``x_tif``), or else their folder
-    (``a_x``, ``b_x``), or else both, whichever tells them apart first, or else a number (``x_2``).
-    """
-    spellings = (
-        stem,
-        lambda p: f"{stem(p)}_{p.suffix[1:]}",
-        lambda p: f"{p.parent.name}_{stem(p)}",
-        lambda p: f"{p.parent.name}_{stem(p)}_{p.suffix[1:]}",
-    )
-    names = [stem(p) for p in paths]
-    for spelling in spellings[1:]:
-        count = Counter(n.casefold() for n in names)
-        trial = [spelling(p) if count[n.casefold()] > 1 else n for p, n in zip(paths, names, strict=True)]
-        clashes = Counter(n.casefold() for n in trial)
-        groups = {n.casefold() for n in names if count[n.casefold()] > 1}
-        for group in groups:
-            members = [i for i, n in enumerate(names) if n.casefold() == group]
-            if all(clashes[trial[i].casefold()] == 1 for i in members):
-                for i in members:
-                    names[i] = trial[i]
-    taken: set[str] = set()
-    for i, name in enumerate(names):
-        number = 1
-        while names[i].casefold() in taken:
-            number += 1
-            names[i] = f"{name}_{number}"
-        taken.add(names[i].casefold())
-    return names
 
 
 # What each format's files are called; the content decides, a name that says otherwise is mentioned.
@@ -382,3 +346,128 @@ def _complaints() -> Iterator[list[str]]:
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
+
+
+# -------- Names: files that belong together, and results that may be written.
+
+LABEL_ENDINGS = ("_mask", "_labels", "_label")
+"""What the names of label files may add to those of their images."""
+
+OTHER_FOLDER = ("choose another folder for the results", "ask to overwrite")
+"""The ways out that a widget offers; see `check_free`."""
+
+
+def key_of(path: str | Path) -> str:
+    """Give what two files that belong together share: the stem without `LABEL_ENDINGS`."""
+    key = stem(path)
+    for ending in LABEL_ENDINGS:
+        key = key.removesuffix(ending)
+    return key
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Index files by `key_of`.
+
+    Raises
+    ------
+    InputError
+        If two of them share it.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        key = key_of(path)
+        if key in found:
+            raise InputError(f"{found[key]} and {path} share the stem {key!r}; keep one of them.")
+        found[key] = path
+    return found
+
+
+class Paired(NamedTuple):
+    """Files of two kinds that belong together, as `pair_by_stem` finds them."""
+
+    pairs: dict[str, tuple[Path, Path]]
+    """By `key_of`, sorted."""
+    first_alone: list[Path]
+    second_alone: list[Path]
+
+
+def pair_by_stem(first: Iterable[Path], second: Iterable[Path]) -> Paired:
+    """Pair files by `key_of`: images and labels, masks and their truth, clean and noisy labels.
+
+    Raises
+    ------
+    InputError
+        If two files of one kind share a stem.
+    """
+    ours, theirs = by_stem(first), by_stem(second)
+    return Paired(
+        {key: (ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())},
+        [ours[key] for key in sorted(ours.keys() - theirs.keys())],
+        [theirs[key] for key in sorted(theirs.keys() - ours.keys())],
+    )
+
+
+def check_free(
+    results: Iterable[Path],
+    inputs: Iterable[Path] = (),
+    *,
+    overwrite: bool = False,
+    ways: Sequence[str] = OTHER_FOLDER,
+) -> None:
+    """Refuse to write over an input in any case, and over an earlier result unless asked to.
+
+    Parameters
+    ----------
+    results : iterable of Path
+        The files to be written.
+    inputs : iterable of Path
+        The files that were read.
+    overwrite : bool
+        Results that are there may be replaced.
+    ways : sequence of str
+        What the user can do, another place first.
+
+    Raises
+    ------
+    InputError
+        Naming the file in the way.
+    """
+    results, originals = list(results), {path.resolve() for path in inputs}
+    for path in results:
+        if path.resolve() in originals:
+            raise InputError(f"{path} is an input and would be written over; {ways[0]}.")
+    if not overwrite and (there := next((path for path in results if path.exists()), None)) is not None:
+        raise InputError(f"{there} is there already; {', '.join(ways[:-1])}, or {ways[-1]}.")
+
+
+def output_stems(paths: Sequence[Path]) -> list[str]:
+    """Name the outputs of each input: by its stem, and by more of its path where stems clash.
+
+    Inputs whose stems clash (letter case aside) get their ending (``x_png``, ``x_tif``), or else their folder
+    (``a_x``, ``b_x``), or else both, whichever tells them apart first, or else a number (``x_2``).
+    """
+    spellings = (
+        stem,
+        lambda p: f"{stem(p)}_{p.suffix[1:]}",
+        lambda p: f"{p.parent.name}_{stem(p)}",
+        lambda p: f"{p.parent.name}_{stem(p)}_{p.suffix[1:]}",
+    )
+    names = [stem(p) for p in paths]
+    for spelling in spellings[1:]:
+        count = Counter(n.casefold() for n in names)
+        trial = [spelling(p) if count[n.casefold()] > 1 else n for p, n in zip(paths, names, strict=True)]
+        clashes = Counter(n.casefold() for n in trial)
+        groups = {n.casefold() for n in names if count[n.casefold()] > 1}
+        for group in groups:
+            members = [i for i, n in enumerate(names) if n.casefold() == group]
+            if all(clashes[trial[i].casefold()] == 1 for i in members):
+                for i in members:
+                    names[i] = trial[i]
+    taken: set[str] = set()
+    for i, name in enumerate(names):
+        number = 1
+        while names[i].casefold() in taken:
+            number += 1
+            names[i] = f"{name}_{number}"
+        taken.add(names[i].casefold())
+    return names

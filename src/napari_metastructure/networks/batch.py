@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
-from napari_metastructure.images.files import read_image
+from napari_metastructure.images.files import check_free, read_image
 from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
 from napari_metastructure.images.writing import cannot_write, write_mask, write_probability, write_tiff
 from napari_metastructure.networks.model import is_blank
@@ -145,14 +145,7 @@ def targets_of(
         Naming the file that is in the way.
     """
     targets = [Target(folder, stem, ome, probability) for stem in stems]
-    files = [file for target in targets for file in target.files]
-    inputs = {path.resolve() for path in paths}
-    for file in files:
-        if file.resolve() in inputs:
-            raise InputError(f"{file} is an input and would be written over; choose another folder for the results.")
-    there = [file for file in files if file.exists()]
-    if there and not overwrite:
-        raise InputError(f"{there[0]} is there already; choose another folder for the results, or ask to overwrite.")
+    check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
     return targets
 
 
