@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(run, folder, tmp_path, invent):
     [
         ({"--images": "nowhere"}, "nowhere does not exist"),
         ({"--masks": "nowhere"}, "nowhere does not exist"),
-        ({"--methods": "otsu,magic"}, "--methods: there is no method 'magic'; choose from otsu, agt"),
+        ({"--methods": "otsu,magic"}, "--methods must be 'otsu', 'agt', 'lc', 'ridge'"),
         ({"--methods": "otsu,otsu"}, "otsu is named twice"),
         ({"--masks": None}, "U-Net (supervised) is trained on masks; give masks"),
         ({"--repeats": 0}, "--repeats must be a whole number from 1 to 100, not 0."),

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from napari_metastructure.baselines.methods import METHODS
+from napari_metastructure.baselines.config import TITLES
 from napari_metastructure.baselines.results import (
     CompareFinished,
     CompareStarted,
@@ -181,7 +181,7 @@ def followed_comparison(events: Iterable[T], console: Console, errors: Console) 
                     truth = "with" if event.labelled else "without"
                     console.print(f"{planes}, {event.polarity} objects, {truth} ground truth", soft_wrap=True)
                 case MethodStarted():
-                    name = f"{METHODS[event.method].title}, repeat {event.repeat + 1}"
+                    name = f"{TITLES[event.method]}, repeat {event.repeat + 1}"
                     progress.reset(task, description=f"run {event.number}/{event.runs}: {name}")
                 case MethodProgress():
                     progress.update(task, completed=event.done)
@@ -207,7 +207,7 @@ def tables(last: CompareFinished) -> Iterator[Table]:
     if last.agreement is not None:
         numbers = range(1, len(last.agreement.methods) + 1)
         rows = [
-            [f"{number} {METHODS[name].title}", *(f"{value:.2f}" for value in line)]
+            [f"{number} {TITLES[name]}", *(f"{value:.2f}" for value in line)]
             for number, name, line in zip(numbers, last.agreement.methods, last.agreement.dice, strict=True)
         ]
         yield _table(["Dice between masks", *map(str, numbers)], rows)
