@@ -38,6 +38,7 @@ from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth, auc, count, dice
 from napari_metastructure.training.pairs import check_same_size
+from napari_metastructure.training.run_folder import RunFolder, warned
 
 
 def image_scores(found: Segmentation, truth: np.ndarray, name: str) -> ImageScores:
@@ -139,8 +140,6 @@ class ComparisonResults:
     def describe(self, inputs: Sequence[Path]) -> Iterator[Saved]:
         """Write ``run.yaml``."""
         if self.folder is not None:
-            from napari_metastructure.training.run_folder import RunFolder
-
             task = self.task
             facts = {"images": list(task.names), "groups": list(task.groups), "objects": self.objects}
             run = RunFolder(self.folder)
@@ -176,13 +175,12 @@ class ComparisonResults:
     def _saved(
         self, *writers: Callable[[Path, Sequence[MethodResult], Agreement | None], list[Path]]
     ) -> Iterator[Saved | Warned]:
-        if self.folder is None or not self.results:
-            return
-        try:
+        def writing(folder: Path) -> Iterator[Saved]:
             for write in writers:
-                yield from map(Saved, write(self.folder, self.results, self.agreement.table()))
-        except InputError as error:
-            yield Warned(f"{error} {NOT_SAVED}")
+                yield from map(Saved, write(folder, self.results, self.agreement.table()))
+
+        if self.folder is not None and self.results:
+            yield from warned(writing(self.folder), NOT_SAVED)
 
     def _figure(self, folder: Path, *_: Any) -> list[Path]:
         planes = [-p if self.objects == "dark" else p for p in self.task.planes]  # as the user knows them

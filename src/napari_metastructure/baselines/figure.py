@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_metastructure.baselines.config import TITLES
-from napari_metastructure.images.intensity import percentile
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.metrics import dice
@@ -114,6 +113,8 @@ def errors(mask: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
 
 def _grey(plane: np.ndarray) -> np.ndarray:
     """Show a plane from black to white between its percentiles 1 and 99.8, as (Y, X, 3)."""
+    from napari_metastructure.images.intensity import percentile  # SciPy
+
     return np.repeat(percentile(plane).clip(0, 1)[..., None], 3, axis=2)
 
 

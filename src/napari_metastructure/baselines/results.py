@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 
 from napari_metastructure.baselines.config import TITLES
 from napari_metastructure.images.writing import replacing
+from napari_metastructure.training.run_folder import write_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +233,13 @@ def write_csv(folder: Path, results: Sequence[MethodResult], found: Agreement | 
     if not results:
         return []
     rows = [row for result in results for row in _rows(result)]
-    written = [_write(folder / RESULTS, rows), _write(folder / TABLE, summary(results))]
+    written = [write_rows(folder / RESULTS, rows), write_rows(folder / TABLE, summary(results))]
     if found is not None:
         lines = [
             {"method": name, **dict(zip(found.methods, map(float, row), strict=True))}
             for name, row in zip(found.methods, found.dice, strict=True)
         ]
-        written.append(_write(folder / AGREEMENT, lines))
+        written.append(write_rows(folder / AGREEMENT, lines))
     return written
 
 
@@ -297,11 +297,3 @@ def _rows(result: MethodResult) -> list[dict[str, Any]]:
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-
-
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    return path

@@ -1,4 +1,4 @@
-"""Settings from options: over those of a preset, or over those of an earlier run."""
+"""Options of commands: help from settings, settings and label noise from options, warnings as lines."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
+CHANNEL = typer.Option(
+    help="Channel of a multi-channel image: a number from 0; of colour images also red, green, blue, alpha or "
+    "luminance, or auto: the colour of most local contrast that the others confirm.",
+    metavar="NAME|N",
+)
+
+
 def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], field: str, **more: Any) -> Any:
-    """An option whose help and default are those of a setting."""
+    """Make an option whose help and default are those of a setting."""
     info = model.model_fields[field]
     paper = f"; paper: {presets['paper'][field]}" if field in presets["paper"] else ""
     return typer.Option(help=f"{info.description} [default: {info.default}{paper}]", show_default=False, **more)
@@ -28,7 +35,7 @@ def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], fie
 def settings(
     model: type[Settings], given: Mapping[str, Any], texts: Sequence[str], earlier: Mapping[str, Any] | None = None
 ) -> Settings:
-    """The settings the user asked for, over those of a preset, or of an earlier run.
+    """Build the settings the user asked for, over those of a preset, or of an earlier run.
 
     Parameters
     ----------
@@ -39,7 +46,7 @@ def settings(
     texts : sequence of str
         What ``--set`` was given, ``NAME=VALUE`` each.
     earlier : mapping, optional
-        The settings of an earlier run, see `earlier_run`.
+        The settings of an earlier run, the ``config`` of its ``run.yaml``.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def settings(
 
 
 def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts as a mapping; ``none`` is None.
+    """Read ``NAME=VALUE`` texts as a mapping; ``none`` is None.
 
     Raises
     ------
@@ -70,32 +77,9 @@ def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
     return found
 
 
-def earlier_run(path: Path) -> dict[str, Any]:
-    """What the ``run.yaml`` of an earlier run (or its folder) says: ``config`` and more.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or is none.
-    """
-    import yaml
-
-    file = path / "run.yaml" if path.is_dir() else path
-    try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--config {path} cannot be read ({type(error).__name__}); name a run.yaml.") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
-        raise InputError(f"--config {path} holds no settings of a run; name the run.yaml of a run folder.")
-    return facts
-
-
-# -------- What the user did not mean, told in one line each: warnings about files, settings that do not validate.
-
-
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Within the block warnings about files are kept, and printed to stderr as a line each when it ends."""
+    """Keep warnings about files within the block, and print them to stderr as a line each when it ends."""
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -107,7 +91,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:
-    """``build(**options)``, or an `InputError` that names the option and its range.
+    """Return ``build(**options)``, or raise an `InputError` that names the option and its range.
 
     Parameters
     ----------
@@ -138,14 +122,13 @@ def option_name(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
-# -------- Recipes of label noise from the command line: one option for each dial that any of them has.
-
+# Recipes of label noise: one option for each dial that any of them has.
 
 KINDS = "|".join(RECIPES)
 
 
 def dial(name: str, **more: Any) -> Any:
-    """An option whose help and defaults are those of the dial of this name, in all recipes that have it."""
+    """Make an option whose help and defaults are those of the dial of this name, in all recipes that have it."""
     kinds: dict[str, list[str]] = {}
     for kind, model in RECIPES.items():
         if name in model.model_fields:
@@ -157,7 +140,7 @@ def dial(name: str, **more: Any) -> Any:
 
 
 def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
-    """The recipe that was asked for.
+    """Build the recipe that was asked for.
 
     Parameters
     ----------
@@ -186,7 +169,7 @@ def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
 
 
 def _matrix(text: str) -> Any:
-    """A matrix typed in, or the rows of a CSV file."""
+    """Read a matrix typed in, or the rows of a CSV file."""
     if re.fullmatch(r"[\d\s.,;eE+()\[\]-]+", text) and not Path(text).is_file():
         return text
     try:
@@ -202,7 +185,7 @@ def _matrix(text: str) -> Any:
 
 
 def _row(line: str, where: str) -> list[float]:
-    """The numbers of a line; where semicolons part them, commas are decimal points, as some spreadsheets write."""
+    """Read the numbers of a line; where semicolons part them, commas are decimal points, as some spreadsheets write."""
     parts = line.replace(",", ".").split(";") if ";" in line else re.split(r"[,\s]+", line.strip())
     try:
         return [float(part) for part in parts if part.strip()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import platform
@@ -19,7 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.writing import cannot_write, replacing
+from napari_metastructure.images.files import fingerprint
+from napari_metastructure.images.writing import make_folder, replacing
 from napari_metastructure.training.events import Saved, Warned
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+        make_folder(self.path)
 
     @property
     def model(self) -> Path:
@@ -84,7 +81,9 @@ class RunFolder:
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
             "device": device,
-            "inputs": [{"name": n} for n in names] if not files else [_described(f) for f in files],
+            "inputs": [{"name": n} for n in names]
+            if not files
+            else [{"name": Path(f).name, **fingerprint(f)} for f in files],
             "versions": {"napari-metastructure": __version__, "python": platform.python_version(), **_versions()},
             **(more or {}),
         }
@@ -152,13 +151,6 @@ def warned(writing: Iterable[Saved], consequence: str) -> Iterator[Saved | Warne
         yield from writing
     except InputError as error:
         yield Warned(f"{error} {consequence}")
-
-
-def _described(path: Path) -> dict[str, Any]:
-    path = Path(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
 
 
 def _versions() -> dict[str, str]:
