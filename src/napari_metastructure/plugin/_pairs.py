@@ -39,7 +39,7 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
-from napari_metastructure.plugin._worker import Latest
+from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.pairs import Pair, split
 
 if TYPE_CHECKING:
@@ -657,7 +657,7 @@ class FolderChoice(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.line, 1)
         layout.addWidget(browse)
-        self._latest = Latest(self)
+        self._latest = LatestOnly(self)
         self._latest.done.connect(self._on_found)
         self._latest.failed.connect(self._on_failed)
         self._wait = QTimer(self)

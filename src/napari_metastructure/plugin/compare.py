@@ -39,7 +39,7 @@ from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._tables import AgreementTable
-from napari_metastructure.plugin._worker import Latest, Runner, now_and_then, torch_beside_a_window
+from napari_metastructure.plugin._worker import LatestOnly, Runner, throttled, torch_beside_a_window
 from napari_metastructure.plugin.study import GROUPS
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
@@ -98,7 +98,7 @@ class CompareJob:
         events = compare(
             self.planes, self.config, self.control, masks=self.truths, names=self.names, groups=groups
         )  # fmt: skip
-        yield from self._with_agreement(now_and_then(events, _is_progress))
+        yield from self._with_agreement(throttled(events, _is_progress))
 
     def _read(self) -> Iterator[ColourTaken]:
         """Ground truth is copied: what is painted on it later changes nothing."""
@@ -660,8 +660,8 @@ class CompareLive(OneRun, CompareLayout):
 
     def _connect(self) -> None:
         self._connect_buttons()
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
+        self.runner.event_received.connect(self._on_event)
+        self.runner.finished.connect(self._on_ended)
         self.picker.picked.connect(self._show_truth)
         self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
         self.table.picked.connect(self._show_method)
@@ -730,7 +730,7 @@ class CompareWidget(CompareLive):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._saving = Latest(self)
+        self._saving = LatestOnly(self)
         self._saving.done.connect(self._on_saved)
         self._saving.failed.connect(self._on_not_saved)
         self.buttons.run.clicked.connect(lambda: self.start())

@@ -260,8 +260,8 @@ class IGTTLive(Steering, IGTTLayout):
     def _connect(self) -> None:
         self._connect_buttons()
         self.runner.batches.connect(self._on_batches)
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
+        self.runner.event_received.connect(self._on_event)
+        self.runner.finished.connect(self._on_ended)
         layers, moved = self.viewer.layers, self.viewer.dims.events.point
         removed, selected = layers.events.removed, layers.selection.events.active
         removed.connect(self._on_layer_removed)

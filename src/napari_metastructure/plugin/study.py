@@ -39,7 +39,7 @@ from napari_metastructure.plugin._job_widget import ProgressPanel, RunButtons, S
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
 from napari_metastructure.plugin._pairs import LUMINANCE, READINGS, PairsTable, TrainingSet, read_as, set_of_rows
 from napari_metastructure.plugin._study_results import Key, StudyCurves, StudyTable, condition_colors, on_dark
-from napari_metastructure.plugin._worker import Latest, Runner, torch_beside_a_window
+from napari_metastructure.plugin._worker import LatestOnly, Runner, torch_beside_a_window
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
@@ -596,7 +596,7 @@ class NoisyLayers(QObject):
         self.layers: dict[str, Layer] = {}
         self._image: Layer | None = None
         self._shown: tuple[Pair, int] | None = None
-        self._latest = Latest(self)
+        self._latest = LatestOnly(self)
         self._latest.done.connect(self._on_drawn)
         self._latest.failed.connect(self._on_failed)
 
@@ -824,8 +824,8 @@ class StudyLive(Steering, StudyLayout):
     def _connect(self) -> None:
         self._connect_buttons()
         self.runner.batches.connect(self._on_batches)
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
+        self.runner.event_received.connect(self._on_event)
+        self.runner.finished.connect(self._on_ended)
         self.conditions.refused.connect(self._refuse)
         for changed in (self.data.pairs.changed, self.data.tabs.currentChanged, self.settings.changed):
             changed.connect(lambda *_: self.data.show_set(*self.settings.kept))
@@ -901,7 +901,7 @@ class StudyWidget(StudyLive):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._saving = Latest(self)
+        self._saving = LatestOnly(self)
         self._saving.done.connect(self._on_saved)
         self._saving.failed.connect(self._on_not_saved)
         self.buttons.run.clicked.connect(lambda: self.start())

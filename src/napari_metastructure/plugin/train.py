@@ -454,8 +454,8 @@ class TrainLive(Steering, TrainLayout):
     def _connect(self) -> None:
         self._connect_buttons()
         self.runner.batches.connect(self._on_batches)
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
+        self.runner.event_received.connect(self._on_event)
+        self.runner.finished.connect(self._on_ended)
         self.data.changed.connect(self._show_set)
         for form in self.settings.forms:
             form.changed.connect(self._show_set)

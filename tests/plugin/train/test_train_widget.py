@@ -344,9 +344,9 @@ def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot,
     qtbot.waitUntil(lambda: len(widget.epochs) >= 1, timeout=60_000)
     if paused:
         widget.pause()
-    pump, control = widget.runner._pump, widget.runner.control
-    ended, put = [], pump.mailbox.put
-    pump.mailbox.put = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
+    pump, control = widget.runner._run, widget.runner.control
+    ended, put = [], pump.post
+    pump.post = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped and ended[0].stopped
