@@ -33,7 +33,7 @@ def test_two_images_become_masks(open_widget, blobs, run):
     shown = widget.layers.masks(widget.result.epoch)
     for mine, theirs in zip(shown, widget.result.masks, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    assert widget.progress.epochs.value() == 2
+    assert widget.progress.outer.value() == 2
     assert widget.progress.status.text() == widget.result.reason
     assert len(widget.curves._loss.getData()[0]) == 2
     assert widget.buttons.run.isEnabled()

@@ -35,7 +35,7 @@ from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._form import ConfigPanel, ModelForm, choice_editor, collapsed, tooltip
 from napari_metastructure.plugin._inputs import FolderLine, heading, pages_above
-from napari_metastructure.plugin._job_widget import ProgressPanel, RunButtons, Steering, set_bar
+from napari_metastructure.plugin._job_widget import OneRun, ProgressPanel, RunButtons
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
 from napari_metastructure.plugin._pairs import LUMINANCE, READINGS, PairsTable, TrainingSet, read_as, set_of_rows
 from napari_metastructure.plugin._study_results import Key, StudyCurves, StudyTable, condition_colors, on_dark
@@ -336,49 +336,42 @@ class FolderPanel(QWidget):
 # -------- The bars of a study: runs done, and how far the one at work is.
 
 
-FINE = 1000
-"""Steps of the bar of a run."""
-
-
 class StudyProgress(ProgressPanel):
     """The upper bar counts runs, the lower one the epochs of the run at work; the time left is that of all runs."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.epochs.setToolTip(tooltip("Runs done, each a training on one kind of labels."))
-        self.batches.setToolTip(tooltip("Epochs of the run at work."))
-        self._within = 0
+        super().__init__(
+            "Runs done, each a training on one kind of labels.", "Epochs of the run at work.", parent=parent
+        )
+        self._runs = self._epochs = 0
 
     def start(self, event: StudyStarted) -> None:
-        """The images are read; some runs may be done already."""
-        self._first = len(event.done)
-        set_bar(self.epochs, len(event.done), event.runs, "%v of %m runs")
-        self.clock.start()
+        """Begin once the images are read; some runs may be done already."""
+        self._runs = event.runs
+        self.begin(len(event.done), event.runs, f"{len(event.done)} of {event.runs} runs")
         self.say(f"{event.training} images to train on, {event.test} to test on.")
 
     def run(self, event: ConditionStarted) -> None:
-        """A run begins."""
+        """Name the run that begins."""
         self.say(f"Run {event.number} of {event.runs}: {event.condition}, {event.network}, seed {event.seed}.")
 
     def train(self, event: TrainStarted) -> None:
-        """Its network is built."""
-        self._within = event.epochs
-        set_bar(self.batches, 0, event.epochs * FINE, f"epoch 1 of {event.epochs}")
+        """Show an empty bar: the network is built."""
+        self._epochs = event.epochs
+        self.show_inner(0.0, event.epochs, f"epoch 1 of {event.epochs}")
 
     def batch(self, event: BatchFinished) -> None:
-        """A step is done."""
+        """Show a step."""
         done = event.epoch - 1 + event.batch / max(event.batches, 1)
-        set_bar(self.batches, round(done * FINE), text=f"epoch {event.epoch} of {self._within}")
-        self._show_left(self.epochs.value() + done / max(self._within, 1))
+        self.show_inner(done, self._epochs, f"epoch {event.epoch} of {self._epochs}")
 
     def trained(self, event: TrainEpoch) -> None:
-        """An epoch is done."""
-        set_bar(self.batches, event.epoch * FINE, text=f"epoch {event.epoch} of {event.epochs}")
+        """Show an epoch."""
+        self.show_inner(float(event.epoch), event.epochs, f"epoch {event.epoch} of {event.epochs}")
 
     def done(self, runs: int) -> None:
-        """So many runs are done."""
-        set_bar(self.epochs, runs)
-        self._show_left(runs)
+        """Show how many runs are done."""
+        self.show_outer(runs, self._runs, f"{runs} of {self._runs} runs")
 
 
 # -------- The settings of a study: networks and repeats in sight, the rest of each training collapsed.
@@ -682,7 +675,7 @@ def _origin(order: Order, condition: Condition) -> dict[str, Any]:
 # -------- Watch and steer the study that goes on: its events become curves, rows and bars, its buttons a control.
 
 
-class StudyLive(Steering, StudyLayout):
+class StudyLive(OneRun, StudyLayout):
     """The panels in step with one study at a time; `StudyWidget` begins studies and saves them."""
 
     settings: Any
@@ -823,6 +816,7 @@ class StudyLive(Steering, StudyLayout):
 
     def _connect(self) -> None:
         self._connect_buttons()
+        self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.runner.batches.connect(self._on_batches)
         self.runner.event_received.connect(self._on_event)
         self.runner.finished.connect(self._on_ended)

@@ -19,13 +19,13 @@ def test_pause_holds_and_resume_goes_on(open_compare, stand_in, qtbot, going):
     going(widget)
     widget.pause()
     qtbot.wait(300)
-    held = widget.progress.batches.value()
+    held = widget.progress.inner.value()
     qtbot.wait(300)
-    assert widget.progress.batches.value() == held
+    assert widget.progress.inner.value() == held
     assert widget.buttons.resume.isVisibleTo(widget)
     assert "left" in widget.progress.eta.text()
     widget.resume()
-    qtbot.waitUntil(lambda: widget.progress.batches.value() > held, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.progress.inner.value() > held, timeout=20_000)
 
 
 def test_a_stopped_comparison_keeps_what_is_done(open_compare, stand_in, qtbot, going, made):

@@ -37,7 +37,7 @@ def test_layers_become_masks_and_a_table(open_compare, run, discs, made):
         assert widget.table.text(method, MEMORY).isdigit()
     assert dice(made(viewer, "a", "otsu").data, discs(0)[1]) > 0.9
     assert "All 3 runs are done" in widget.progress.status.text()
-    assert (widget.progress.epochs.value(), widget.progress.epochs.maximum()) == (3, 3)
+    assert (widget.progress.outer.value(), widget.progress.outer.maximum()) == (3, 3)
     assert widget.buttons.run.isEnabled()
     assert not widget.buttons.stop.isEnabled()
 

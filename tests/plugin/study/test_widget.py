@@ -55,7 +55,7 @@ def test_layers_become_curves_and_a_table(open_study, config, run):
     assert [widget.table.text((NET, c), RANK) for c in ("CL", "kept", "RL")] == ["2/2", "2/2", "1/2"]
     assert [widget.table.text((NET, c), LEFT) for c in ("CL", "RL")] == ["100%", "0%"]
     assert "All 6 runs are done" in widget.progress.status.text()
-    assert (widget.progress.epochs.value(), widget.progress.epochs.maximum()) == (6, 6)
+    assert (widget.progress.outer.value(), widget.progress.outer.maximum()) == (6, 6)
     assert widget.buttons.run.isEnabled()
     assert not widget.buttons.stop.isEnabled()
 

@@ -29,7 +29,7 @@ def test_layers_become_a_model(open_train, discs, run, tmp_path):
     assert isinstance(widget.result, TrainFinished)
     assert widget.failure is None and not widget.result.stopped
     assert widget.progress.status.text() == widget.result.reason
-    assert widget.progress.epochs.value() == 4
+    assert widget.progress.outer.value() == 4
     for plot in ("loss", "score"):
         assert points(widget, plot, "training") == points(widget, plot, "validation") == 4
     assert widget.curves.best[0].isVisible() and widget.curves.best[0].value() == widget.result.best_epoch
