@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QWi
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
-from napari_metastructure.plugin._curves import Curves
+from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out
@@ -209,7 +209,7 @@ class IGTTWidget(JobWidget):
         self.settings = SettingsPanel()
         self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED)
         self.folder = self.run_folder.row
-        self.curves = Curves(napari_viewer)
+        self.curves = IGTTCurves(napari_viewer)
         self.results = ResultPanel()
         self.form = (self.settings, self.folder)
         self.result: Finished | None = None
