@@ -367,7 +367,7 @@ class IGTTWidget(JobWidget):
         else:  # stopped before all layers were there
             self._opening.finish()
         if self.failure is None and self.result is not None:
-            self.layers.go_to(self.result.epoch)
+            self.layers.slider.go_to(self.result.epoch)
 
     def summary(self) -> str:
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""

@@ -37,14 +37,15 @@ from napari_metastructure.plugin._form import ConfigPanel, ModelForm, choice_edi
 from napari_metastructure.plugin._inputs import FolderLine, heading, pages_above
 from napari_metastructure.plugin._job_widget import OneRun, ProgressPanel, RunButtons
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
-from napari_metastructure.plugin._pairs import LUMINANCE, READINGS, PairsTable, TrainingSet, read_as, set_of_rows
+from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._study_results import Key, StudyCurves, StudyTable, condition_colors, on_dark
+from napari_metastructure.plugin._training_data import READINGS
 from napari_metastructure.plugin._worker import LatestOnly, Runner, torch_beside_a_window
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainStarted, Warned
-from napari_metastructure.training.pairs import Pair, split
+from napari_metastructure.training.pairs import Pair, TrainingSet, split
 from napari_metastructure.training.run_folder import read_config
 from napari_metastructure.training.study_results import (
     Condition,
@@ -99,9 +100,7 @@ class StudyJob:
 
         try:
             self._given = self.make()
-            given = _as_it_is_now(
-                read_as(self._given, self.reading, self.config.train.classes), self.control.checkpoint
-            )
+            given = _as_it_is_now(self._given.read_as(self.reading, self.config.train.classes), self.control.checkpoint)
         except Stopped:
             yield StudyFinished(True, "Stopped by the user before the first run began.", ())
             return
@@ -114,7 +113,7 @@ class StudyJob:
 
     def place(self, pair: Pair) -> VisiblePlane | None:
         """Where a pair lies in the viewer; None if it comes from a file."""
-        source = self._given.layers.get(pair.group) if self._given else None
+        source = self._given.layers.get(pair.group) if isinstance(self._given, LayerSet) else None
         if source is None:
             return None
         index = source.names().index(pair.name)
@@ -137,7 +136,7 @@ def _as_it_is_now(given: TrainingSet, checkpoint: Callable[[], None]) -> Trainin
 
     def read(pair: Pair) -> Pair:
         checkpoint()
-        if not given.layers:
+        if not isinstance(given, LayerSet):
             return replace(pair, read_labels=partial(clean_labels, pair, masks))
         return replace(pair, read_labels=_Held(np.array(clean_labels(pair, masks))))
 

@@ -23,18 +23,9 @@ from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
 from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._layers import ORIGIN, EpochPages, class_colormap, placement
-from napari_metastructure.plugin._pairs import (
-    FIRST,
-    LUMINANCE,
-    DataPanel,
-    TrainingSet,
-    check,
-    read_as,
-    set_of_folder,
-    shape_of,
-    with_files,
-)
+from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, placement
+from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._training_data import FIRST, DataPanel, set_of_folder
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control
@@ -55,7 +46,7 @@ if TYPE_CHECKING:
     from napari_metastructure.labels.classes import Reading
     from napari_metastructure.networks.device import Device
     from napari_metastructure.networks.model import Model
-    from napari_metastructure.training.pairs import Pair
+    from napari_metastructure.training.pairs import Pair, TrainingSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +85,14 @@ def train_job(
         torch_beside_a_window()
         from napari_metastructure.training.train import train
 
-        given = make() if folder is None else with_files(make())
-        given = read_as(given, reading, config.classes)
+        given = make()
+        if folder is not None and isinstance(given, LayerSet):
+            given = given.with_files()
+        given = given.read_as(reading, config.classes)
         names: Sequence[str] = ()
         if watched := watched_pairs(given.held(config)[1], watch):
             names = tuple(pair.name for pair in watched)
-            watching = Watching(watched[0].group, names, None if given.layers else _image_of(watched))
+            watching = Watching(watched[0].group, names, None if isinstance(given, LayerSet) else _image_of(watched))
             yield watching
             wait_for(watching.ready, control)
         yield from train(
@@ -201,7 +194,8 @@ class WatchedImage:
         self.viewer = viewer
         self.names = watching.names
         self.labels: Labels | None = None
-        self.epochs: list[int] = []
+        self.slider = EpochSlider(viewer)
+        self.epochs = self.slider.epochs
         self._config = config
         self._hidden: list[Layer] = []
         self._added = source is None
@@ -230,6 +224,7 @@ class WatchedImage:
             **placement(self.source, "epoch"),
         )
         self.labels.editable = False
+        self.slider.layers.append(self.labels)
 
     def use_colors(self, classes: Sequence[int]) -> None:
         """Of two classes the second is foreground, whatever its number; a lower one is not drawn."""
@@ -246,35 +241,17 @@ class WatchedImage:
 
     def add(self, event: TrainEpoch) -> None:
         """Draw an epoch; the slider follows if it stood at the newest."""
-        if self.labels is None or self.labels not in self.viewer.layers:
+        labels = self.labels
+        if labels is None or labels not in self.viewer.layers:
             return
-        following = not self.epochs or self.epoch == self.epochs[-1]
-        self.epochs.append(event.epoch)
         planes = np.stack([event.predictions[name] for name in self.names])
-        self.labels.data = self._pages.put(event.epoch, planes.reshape(self._pages.shape))
-        if following:
-            self.viewer.dims.set_point(self._axis, event.epoch)
-
-    def go_to(self, epoch: int) -> None:
-        """Move the slider to an epoch, if it stands at the newest."""
-        there = self.labels is not None and self.labels in self.viewer.layers
-        if there and epoch in self.epochs and self.epoch == self.epochs[-1]:
-            self.viewer.dims.set_point(self._axis, epoch)
+        pages = self._pages.put(event.epoch, planes.reshape(self._pages.shape))
+        self.slider.follow(event.epoch, lambda: setattr(labels, "data", pages))
 
     def hide(self) -> None:
-        """Put it out of sight (a new run draws its own)."""
+        """Hide it: a new run draws its own."""
         if self.labels is not None:
             self.labels.visible = False
-
-    @property
-    def epoch(self) -> int:
-        """Where the slider stands."""
-        return round(self.viewer.dims.point[self._axis])
-
-    @property
-    def _axis(self) -> int:
-        assert self.labels is not None
-        return int(self.viewer.dims.ndim - self.labels.ndim)
 
 
 def scores_in_words(event: TrainEpoch) -> str:
@@ -427,10 +404,11 @@ class TrainWidget(JobWidget):
     def _prepare(self, folder: Path | None, config: TrainConfig | None = None, resume: bool = False) -> Job:
         config = config or self.settings.config()
         reading, channel, given = self.data.reading.get(), self.data.channel.get(), self.data.given()
-        if given is not None and given.eager:  # else in the thread: it would take long to read
-            check(read_as(given, reading, config.classes), config)
-        if channel == LUMINANCE and given and any(source.layer.rgb for source in given.layers.values()):
-            show_info("RGB images are reduced to their luminance.")
+        if isinstance(given, LayerSet):
+            if given.eager:  # else in the thread: it would take long to read
+                given.read_as(reading, config.classes).check(config)
+            if channel == LUMINANCE and any(source.layer.rgb for source in given.layers.values()):
+                show_info("RGB images are reduced to their luminance.")
         if self.watched is not None:
             self.watched.hide()
         self._config, self._given, self._resumed = config, given, resume
@@ -493,7 +471,7 @@ class TrainWidget(JobWidget):
             self.watched.close()
             self.watched = None
         if self.watched is not None and self.failure is None and self.result is not None:
-            self.watched.go_to(self.result.best_epoch)
+            self.watched.slider.go_to(self.result.best_epoch)
         QTimer.singleShot(0, self._scroll_down)  # once the new sentence has its place
 
     def summary(self) -> str:
@@ -510,14 +488,14 @@ class TrainWidget(JobWidget):
 
     def _open_watched(self, watching: Watching) -> None:
         """Add the layer of the image that is watched; without memory for it the run goes on unwatched."""
-        rows, layers = (self._given.rows, self._given.layers) if self._given is not None else ((), {})
-        source = layers.get(watching.group)
-        layer = None if source is None else source.layer
+        given = self._given if isinstance(self._given, LayerSet) else None
+        layer = given.layers[watching.group].layer if given is not None else None
         try:
             self.watched = WatchedImage(self.viewer, watching, layer, self._config)
         except InputError as error:
             show_warning(str(error))
             return
+        rows = given.rows if given is not None else ()
         others = [x for row in rows if row.image is not layer for x in (row.image, row.labels) if x is not None]
         self.watched.open(others)
 
