@@ -31,7 +31,7 @@ def going(qtbot):
 
 
 def test_layers_become_curves_and_a_table(open_study, config, run):
-    _viewer, widget = open_study(settings=config(repeats=2))
+    _viewer, widget = open_study(settings=config(repeats=2), window=True)
     drawn = []
     widget.runner.event_received.connect(
         lambda event: isinstance(event, TrainEpoch) and drawn.append(_points(widget.curves.curves[widget._going[0]][0]))
@@ -300,7 +300,7 @@ def test_an_odd_folder_is_told(open_study, run, tmp_path):
 
 
 def test_noisy_labels_lie_over_their_image(open_study, run, qtbot, conditions, discs):
-    viewer, widget = open_study()
+    viewer, widget = open_study(window=True)
     before = len(viewer.layers)
     seen = {}
     widget.runner.event_received.connect(
