@@ -33,7 +33,7 @@ def test_two_images_become_masks(open_widget, blobs, run):
     shown = widget.layers.masks(widget.result.epoch)
     for mine, theirs in zip(shown, widget.result.masks, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    assert widget.progress.epochs.value() == 2
+    assert widget.progress.outer.value() == 2
     assert widget.progress.status.text() == widget.result.reason
     assert len(widget.curves._loss.getData()[0]) == 2
     assert widget.buttons.run.isEnabled()
@@ -281,10 +281,10 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, b
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
     if paused:
         widget.pause()
-    pump, control = widget.runner._pump, widget.runner.control
+    pump, control = widget.runner._run, widget.runner.control
     ended = []
-    finish = pump.mailbox.put
-    pump.mailbox.put = lambda event: (finish(event), isinstance(event, Finished) and ended.append(event))
+    finish = pump.post
+    pump.post = lambda event: (finish(event), isinstance(event, Finished) and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped
@@ -360,7 +360,7 @@ def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value
     assert locked.any()
     assert widget.continue_from_edits()
     # made before they were locked: what is drawn, what waits to be, and at most the one at work
-    waiting = [event for event in widget.runner._pump.mailbox._events if isinstance(event, EpochFinished)]
+    waiting = [event for event in widget.runner._run.events if isinstance(event, EpochFinished)]
     first = len(widget.layers.epochs) + len(waiting) + 1
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= first + 3 or not widget.running, timeout=60_000)
     assert widget.failure is None

@@ -29,7 +29,7 @@ def test_layers_become_a_model(open_train, discs, run, tmp_path):
     assert isinstance(widget.result, TrainFinished)
     assert widget.failure is None and not widget.result.stopped
     assert widget.progress.status.text() == widget.result.reason
-    assert widget.progress.epochs.value() == 4
+    assert widget.progress.outer.value() == 4
     for plot in ("loss", "score"):
         assert points(widget, plot, "training") == points(widget, plot, "validation") == 4
     assert widget.curves.best[0].isVisible() and widget.curves.best[0].value() == widget.result.best_epoch
@@ -344,9 +344,9 @@ def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot,
     qtbot.waitUntil(lambda: len(widget.epochs) >= 1, timeout=60_000)
     if paused:
         widget.pause()
-    pump, control = widget.runner._pump, widget.runner.control
-    ended, put = [], pump.mailbox.put
-    pump.mailbox.put = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
+    pump, control = widget.runner._run, widget.runner.control
+    ended, put = [], pump.post
+    pump.post = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped and ended[0].stopped
