@@ -18,19 +18,17 @@ from superqt import QLargeIntSpinBox
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import Reading
+from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
 from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap, full, placement, visible_plane
-from napari_metastructure.plugin._live import LivePreview, StackRun, row
+from napari_metastructure.plugin._layers import ORIGIN, class_colormap, full, is_ours, placement, visible_plane
+from napari_metastructure.plugin._live import LayerWatch, LivePreview, StackRun, row
 from napari_metastructure.plugin._noise_preview import (
     NoisePreview,
     NoiseRequest,
     PreviewLayer,
-    Source,
-    Watch,
     draw,
     measure,
     recipe_name,
@@ -100,7 +98,6 @@ class NoiseWidget(QWidget):
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = napari_viewer
-        self.source: Source | None = None
         self.preview = PreviewLayer(napari_viewer, self._on_preview_removed)
         self._applying: tuple[NoiseRequest, bool, list[int]] | None = None
         self._make_parts()
@@ -115,7 +112,7 @@ class NoiseWidget(QWidget):
             failed=self._show_failure,
             measure_after_ms=MEASURE_AFTER_MS,
         )
-        self.watch = Watch(napari_viewer, self.live.refresh)
+        self.watch = LayerWatch(napari_viewer, self.live.refresh)
         self.live.hold(self.sources, self.watch, self.preview)
         self._connect()
         self.sources.choose(napari_viewer.layers.selection.active)
@@ -259,9 +256,9 @@ class NoiseWidget(QWidget):
             show_warning("Noise is being applied already; wait for it, or cancel it.")
             return False
         in_place = self.in_place.isChecked() if in_place is None else in_place
-        if self.source is None:
+        layer = self.sources.chosen()
+        if layer is None:
             return self._refuse(NO_SOURCE)
-        layer, reading = self.source.layer, self.source.reading
         try:
             recipe = self.form.recipe()
             if in_place:
@@ -270,7 +267,8 @@ class NoiseWidget(QWidget):
             return self._refuse(str(error))
         # Everything is read again: what is applied never rests on what an earlier preview saw.
         sums: list[int] = []
-        request = NoiseRequest(Source(layer, reading), recipe, int(self.seed.value()))
+        stack = LabelStack(full(layer), self.reading.get(), is_ours(layer), f"Layer {layer.name!r}")
+        request = NoiseRequest(layer, stack, recipe, int(self.seed.value()))
         self._applying = request, in_place, sums
         _show(self.status, "")
         self._let_apply(False)
@@ -290,10 +288,9 @@ class NoiseWidget(QWidget):
         if self.live.resting:
             return
         layer = self.sources.chosen()
-        self.source = None if layer is None else Source(layer, self.reading.get())
         self.live.drop()
         self.preview.hide()
-        self.watch.follow(self.source)
+        self.watch.follow([] if layer is None else [layer])
         if layer is None:
             self.preview.remove()
         self._show_matrix(None, NO_SOURCE if layer is None else "")
@@ -304,7 +301,7 @@ class NoiseWidget(QWidget):
         """Return the job that draws what is chosen now, or say what is wrong with it."""
         for part in (self.seed_label, self.seed, self.new_seed):
             part.setEnabled(self.form.random)
-        if self.source is None:
+        if (layer := self.sources.chosen()) is None:
             return None
         recipe, problem = None, ""
         try:
@@ -312,11 +309,13 @@ class NoiseWidget(QWidget):
         except InputError as error:  # the source is read all the same: its classes may show the way out
             problem = str(error)
             self._show_problem(problem)
-        plane = visible_plane(self.viewer, self.source.layer)
+        plane = visible_plane(self.viewer, layer)
         if plane is None:
             self._show_problem(NO_PLANE)
             return None
-        request = NoiseRequest(self.source, recipe, int(self.seed.value()), plane.index, problem)
+        request = NoiseRequest(
+            layer, self.watch.stack(layer, self.reading.get()), recipe, int(self.seed.value()), plane.index, problem
+        )
         return lambda wanted: draw(request, wanted)
 
     def _show_preview(self, preview: NoisePreview) -> bool:
@@ -378,7 +377,7 @@ class NoiseWidget(QWidget):
 
     def _on_closed(self) -> None:
         self.run.cancel()
-        self.watch.follow(None)
+        self.watch.follow([])
         self.preview.remove()
 
     def _is_offered(self, layer: Layer) -> bool:
@@ -408,7 +407,7 @@ class NoiseWidget(QWidget):
 
     def _add(self, request: NoiseRequest, stack: NoisyStack) -> Labels:
         """Add a layer, below the preview, and hide the source: what shows is the result."""
-        source, layers = request.source.layer, self.viewer.layers
+        source, layers = request.layer, self.viewer.layers
         layer = Labels(
             stack.labels,
             name=f"{source.name} {_name(request)}",
@@ -422,7 +421,7 @@ class NoiseWidget(QWidget):
         return layer
 
     def _write(self, request: NoiseRequest, stack: NoisyStack, sums: Sequence[int]) -> Labels:
-        layer = request.source.layer
+        layer = request.layer
         if layer not in self.viewer.layers:
             raise InputError(f"Layer {layer.name!r} was removed before its noise was drawn; nothing was changed.")
         write_in_place(layer, stack.labels, sums)
@@ -481,37 +480,34 @@ class NoisyStack:
 
 
 def apply_job(request: NoiseRequest, sums: list[int]) -> Iterator[Any]:
-    """Draw all planes: yields (done, total), and a `NoisyStack` at last; fills in the checksums of the planes.
+    """Draw all planes: yields `PlaneDone`, and a `NoisyStack` at last; fills in the checksums of the planes.
 
     Raises
     ------
     InputError
         If recipe and source do not fit.
     """
-    source, recipe, total = request.source, request.recipe, 2 * request.source.planes
+    stack, recipe, count = request.stack, request.recipe, len(request.stack)
     assert recipe is not None
-    found: set[int] = set()
-    for index in range(source.planes):
-        sums.append(checksum(source.pixels(index)))
-        found.update(source._look(source.pixels(index)))
-        yield index + 1, total
-    values = tuple(sorted(found))
-    classes = source.classes(values)
+    for seen in stack.survey():
+        sums.append(checksum(stack.pixels(seen.done - 1)))
+        yield PlaneDone(seen.done, 2 * count)
+    meaning = stack.meaning()
+    classes = meaning.classes
     transition = recipe.transition(classes)
     counts = np.zeros((len(classes), len(classes) + 1), np.int64)
-    kind = np.uint8 if classes[-1] < UNLABELLED else source.pixels(0).dtype
     try:
-        labels = np.empty(source.shape, kind)
+        labels = np.empty(stack.shape, meaning.dtype)
     except MemoryError:
-        size = np.prod(source.shape, dtype=float) * np.dtype(kind).itemsize / 2**30
-        raise InputError(f"{source.name}: its noisy labels need {size:.1f} GiB of memory, more than is free.") from None
+        size = np.prod(stack.shape, dtype=float) * meaning.dtype.itemsize / 2**30
+        raise InputError(f"{stack.name}: its noisy labels need {size:.1f} GiB of memory, more than is free.") from None
     planes = labels.reshape(-1, *labels.shape[-2:])
-    for index in range(len(planes)):
-        clean = source.plane(index, values)
+    for index in range(count):
+        clean = stack.read(index, meaning)
         planes[index] = apply_to_plane(recipe, clean, (), request.seed, classes, first=index)
         if transition is None:
             counts += count_pairs(clean, planes[index], classes)
-        yield source.planes + index + 1, total
+        yield PlaneDone(count + index + 1, 2 * count)
     if transition is None and counts[:, :-1].any():
         transition = from_counts(classes, counts)
     yield NoisyStack(labels, classes, transition)
