@@ -238,7 +238,7 @@ class PathEdit(QWidget):
 
     changed = Signal()
 
-    def __init__(self, hint: str, tip: str, files: str = "", parent: QWidget | None = None) -> None:
+    def __init__(self, hint: str, tip: str, parent: QWidget | None = None, files: str = "") -> None:
         super().__init__(parent)
         self.line = QLineEdit()
         self.line.setPlaceholderText(hint)
