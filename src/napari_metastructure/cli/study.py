@@ -181,4 +181,6 @@ def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:
             for line in lines
             if line["network"] == network
         ]
-        yield table(["condition", score, "std", "best", "loss", "rank", "left", "runs"], rows, title=network, whole_names=True)
+        yield table(
+            ["condition", score, "std", "best", "loss", "rank", "left", "runs"], rows, title=network, whole_names=True
+        )
