@@ -22,7 +22,6 @@ from napari_metastructure.labels.classes import (
     classes_in,
     code_table,
     encode,
-    encoder,
     listed,
     lookup,
     result_dtype,
@@ -194,12 +193,6 @@ def test_classes_beyond_the_labels_change_nothing():
 def test_what_is_looked_up_keeps_its_type():
     start = lookup(np.array([[1, 9]]), (1, 9), np.array([10, 20]), -1)
     assert start(np.array([9, 1, 5])).tolist() == [20, 10, -1]
-
-
-def test_codes_are_not_coded_again():
-    labels = np.array([[0, 1, 255]], np.uint8)
-    assert encoder(labels, (0, 1))(labels) is labels
-    assert encoder(labels, (0, 2))(labels).tolist() == [[0, 255, 255]]
 
 
 # ---- stacks

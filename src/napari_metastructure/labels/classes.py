@@ -495,7 +495,7 @@ class LabelStack:
         return isinstance(getattr(self.planes, "array", None), np.ndarray)
 
     def _numbers(self, index: int) -> np.ndarray:
-        """The pixels of a plane; objects as 0 and 1, for there may be as many numbers as objects."""
+        """Return the pixels of a plane; objects as 0 and 1, for there may be as many numbers as objects."""
         pixels = self.pixels(index)
         if self.reading != "objects":
             return pixels
@@ -567,10 +567,3 @@ def code_table(classes: Sequence[int], top: int) -> np.ndarray:
     table = np.full(top + 1, UNLABELLED, np.uint8)
     table[list(classes)] = np.arange(len(classes))
     return table
-
-
-def encoder(labels: np.ndarray, classes: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
-    """Make a function that gives blocks of these labels as class codes."""
-    if labels.dtype == np.uint8 and tuple(classes) == tuple(range(len(classes))):
-        return lambda block: block
-    return lookup(labels, classes, np.arange(len(classes), dtype=np.uint8), UNLABELLED)
