@@ -165,7 +165,7 @@ def _plain(number: float) -> str:
 
 
 def _is_tag(field: FieldInfo) -> bool:
-    """Whether a field can hold one value only, which tells models of a union apart."""
+    """Test whether a field can hold one value only, by which models of a union are known."""
     return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
 
 
