@@ -27,7 +27,7 @@ from napari_metastructure.plugin._layers import (
     full,
     visible_plane,
 )
-from napari_metastructure.plugin._worker import Latest
+from napari_metastructure.plugin._worker import LatestOnly
 
 if TYPE_CHECKING:
     import napari
@@ -606,7 +606,7 @@ class Preview(QObject):
         self.view = PreviewLayer(viewer, self._on_closed)
         self._ticket = _Ticket()
         self._on = True
-        self._drawing, self._measuring = Latest(self), Latest(self)
+        self._drawing, self._measuring = LatestOnly(self), LatestOnly(self)
         self._drawing.done.connect(self._on_drawn)
         self._drawing.failed.connect(self._on_failed)
         self._measuring.done.connect(self._on_measured)

@@ -58,7 +58,7 @@ from napari_metastructure.plugin._density_plots import (
 from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out
 from napari_metastructure.plugin._layers import ORIGIN, SHAPES, Watch, full, is_ours, visible_plane
-from napari_metastructure.plugin._worker import Latest, Runner
+from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
 
 if TYPE_CHECKING:
@@ -395,7 +395,7 @@ class DensityLive(DensityLayout):
         self.used = DensitySettings()
         self._computer, self._reader = Computer(), Reader()
         self._reframe = False
-        self._density, self._measure = Latest(self), Latest(self)
+        self._density, self._measure = LatestOnly(self), LatestOnly(self)
         self._soon, self._line_soon = _next_turn(self), _next_turn(self)
         self._watch = Watch(self._later)
         self._asker = Asker(viewer, self._watch)
@@ -600,8 +600,8 @@ class StackMaker(QObject):
         self.viewer = viewer
         self.made: list[Image] = []
         self._runner = Runner(self)
-        self._runner.told.connect(self._on_told)
-        self._runner.ended.connect(self._on_ended)
+        self._runner.event_received.connect(self._on_told)
+        self._runner.finished.connect(self._on_ended)
 
     @property
     def running(self) -> bool:

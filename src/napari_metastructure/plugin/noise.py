@@ -28,7 +28,7 @@ from napari_metastructure.plugin._layers import ORIGIN, class_colormap, full, pl
 from napari_metastructure.plugin._noise_preview import Drawn, Measured, Order, Preview, Source, Superseded, recipe_name
 from napari_metastructure.plugin._recipe_form import RecipeForm
 from napari_metastructure.plugin._tables import MatrixView
-from napari_metastructure.plugin._worker import Latest
+from napari_metastructure.plugin._worker import LatestOnly
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -548,7 +548,7 @@ class NoiseWidget(NoiseLive):
         super().__init__(napari_viewer, parent)
         self._job: StackJob | None = None
         self._in_place = False
-        self._applying = Latest(self)
+        self._applying = LatestOnly(self)
         self._applying.done.connect(self._on_applied)
         self._applying.failed.connect(self._on_not_applied)
         self._tick = QTimer(self)

@@ -13,7 +13,7 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
-from napari_metastructure.training.pairs import Pair, check_same_size
+from napari_metastructure.training.pairs import Pair, TrainingSet, check_same_size
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
@@ -75,6 +75,12 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     top = folder / "leftImg8bit" if layout == "cityscapes" else folder
     roots = {split: _first(top, names) for split, names in SPLITS.items()}
     return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
+
+
+def training_set(folder: str | Path, channel: Channel = None) -> TrainingSet:
+    """Find the training set in a folder, as `find_pairs`; of a test split only the number of images is kept."""
+    found = find_pairs(folder, channel=channel)
+    return TrainingSet(found.train, found.validation or None, len(found.test))
 
 
 def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel = None) -> list[Pair]:

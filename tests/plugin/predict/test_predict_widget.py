@@ -238,9 +238,9 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, saved):
     widget.choose_model(saved())
     assert widget.start()
     qtbot.waitUntil(lambda: widget.progress.bar.value() > 0, timeout=30_000)
-    pump, control = widget.runner._pump, widget.runner.control
-    ended, put = [], pump.mailbox.put
-    pump.mailbox.put = lambda event: (put(event), isinstance(event, PredictionFinished) and ended.append(event))
+    pump, control = widget.runner._run, widget.runner.control
+    ended, put = [], pump.post
+    pump.post = lambda event: (put(event), isinstance(event, PredictionFinished) and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped
