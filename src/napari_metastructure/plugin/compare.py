@@ -16,6 +16,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_metastructure.baselines.compare import runs_of
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Method, frame_of
 from napari_metastructure.baselines.results import (
@@ -112,23 +113,12 @@ class CompareJob:
 
     def _with_agreement(self, events: Iterable[Any]) -> Iterator[Any]:
         """How alike the masks so far are, after each method: without ground truth there is nothing else to see."""
-        from napari_metastructure.baselines.compare import agreement
-
-        pairs: dict[tuple[str, str], float] = {}
         for event in events:
             yield event
-            if not isinstance(event, MethodFinished) or event.result.repeat:
-                continue
-            method = event.result.method
-            for other, masks in self.masks.items():
-                found = agreement({other: masks, method: event.masks})
-                assert found is not None
-                pairs[other, method] = pairs[method, other] = found.dice[0, 1]
-            self.masks[method] = event.masks
-            if len(self.masks) > 1:
-                methods = tuple(self.masks)
-                dice = np.array([[pairs.get((a, b), 1.0) for b in methods] for a in methods])
-                yield Agreement(methods, dice)
+            if isinstance(event, MethodFinished) and not event.result.repeat:
+                self.masks[event.result.method] = event.masks
+                if event.agreement is not None:
+                    yield event.agreement
 
 
 def truth_planes(labels: Labels) -> list[np.ndarray]:
@@ -588,7 +578,7 @@ class CompareLive(OneRun, CompareLayout):
     def _on_started(self, event: CompareStarted) -> None:
         assert self._config is not None
         self._polarity = event.polarity
-        self.progress.start(event, self._config.runs())
+        self.progress.start(event, runs_of(self._config))
         self.table.begin(event.methods, method_colors(event.methods), event.labelled)
         self.agreement.begin(event.methods)
         self.table.setVisible(True)
@@ -805,19 +795,7 @@ def write_results(folder: Path, results: Sequence[MethodResult], job: CompareJob
     InputError
         If the folder cannot be made or written to.
     """
-    from napari_metastructure.baselines.compare import agreement
-    from napari_metastructure.baselines.figure import write_figure
-    from napari_metastructure.baselines.results import write_csv, write_markdown
-    from napari_metastructure.images.writing import cannot_write
+    from napari_metastructure.baselines.compare import write_results as write
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
     masks = dict(job.masks)  # the thread may add one meanwhile
-    alike = agreement(masks)
-    return [
-        *write_csv(folder, results, alike),
-        *write_markdown(folder, results, alike),
-        write_figure(folder, job.planes, job.truths, masks, job.names),
-    ]
+    return write(folder, results, job.planes, job.truths, masks, job.names)

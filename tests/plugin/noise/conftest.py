@@ -52,7 +52,7 @@ def open_noise(request, qtbot, settle) -> Iterator[Callable[..., Any]]:
         viewer = request.getfixturevalue("make_napari_viewer")(show=show) if window else ViewerModel()
         layer = None if labels is None else viewer.add_labels(labels, name="cells", **attributes)
         widget = NoiseWidget(viewer)
-        widget.preview._pause.setInterval(1)  # tests do not wait for a dial to stand still
+        widget.live.pause.setTimeout(1)  # tests do not wait for a dial to stand still
         if window:
             viewer.window.add_dock_widget(widget, name="noise")
         else:

@@ -177,13 +177,13 @@ def test_the_window_stays_free_and_the_bar_moves(open_noise, settle, gate, qtbot
     viewer, _layer, widget = open_noise(stack, window=True, show=True)
     with qtbot.waitSignal(widget.applied, timeout=20_000):
         assert widget.apply()
-        assert widget.bar.isVisible() and widget.cancel_button.isVisible()
-        qtbot.waitUntil(lambda: len(gate.drawn) == 2 and widget.bar.value() > 500, timeout=5000)
-        assert widget.bar.value() < 1000
+        assert widget.run.bar.isVisible() and widget.run.cancel_button.isVisible()
+        qtbot.waitUntil(lambda: len(gate.drawn) == 2 and widget.run.bar.value() == 5, timeout=5000)
+        assert widget.run.bar.maximum() == 8
         widget.set_seed(3)  # the preview still follows
         qtbot.waitUntil(lambda: widget.preview.layer.metadata[ORIGIN]["seed"] == 3, timeout=5000)
         gate.set()
-    assert not widget.bar.isVisible()
+    assert not widget.run.isVisible()
     assert viewer.layers["cells RCL flip 0.45"].metadata[ORIGIN]["seed"] == 0
 
 
@@ -203,7 +203,7 @@ def test_it_can_be_cancelled(open_noise, settle, gate, qtbot, applied, stack):
     with qtbot.waitSignal(widget.failed, timeout=20_000) as told:
         assert widget.apply()
         qtbot.waitUntil(lambda: len(gate.drawn) == 2, timeout=5000)
-        widget.cancel_button.click()
+        widget.run.cancel_button.click()
         gate.set()
     assert told.args[0].startswith("Cancelled")
     assert len(gate.drawn) == 2

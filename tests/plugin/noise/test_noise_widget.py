@@ -53,7 +53,7 @@ def test_wrong_input(open_noise, settle, mask, labels, reading, recipe, why):
     assert "\n" not in widget.problem.text()
     assert widget.preview.layer is None or not widget.preview.layer.visible
     assert widget.matrix.transition is None
-    assert widget.verdict.text() == widget.left.text() == ""
+    assert widget.verdict.text() == widget.retained.text() == ""
     layer.data = mask
     widget.reading.set("foreground")
     widget.set_recipe(Flip(fraction=0.1))
@@ -127,7 +127,7 @@ def test_scripts_are_told_what_was_drawn(open_noise, settle, qtbot, mask):
     with qtbot.waitSignal(widget.previewed, timeout=20_000) as told:
         assert widget.set_recipe(Sample(keep=0.2))
     drawn = told.args[0]
-    assert drawn.order.recipe == Sample(keep=0.2) == widget.recipe()
+    assert drawn.request.recipe == Sample(keep=0.2) == widget.recipe()
     assert drawn.classes == (0, 1)
     np.testing.assert_array_equal(drawn.noisy, widget.preview.layer.data)
     np.testing.assert_array_equal(drawn.clean, mask)
@@ -251,11 +251,9 @@ def test_deleting_it_undocked_and_at_work(make_napari_viewer, qtbot, monkeypatch
     qtbot.waitUntil(lambda: widget.preview.layer is not None, timeout=20_000)
     assert widget.apply()
     qtbot.waitUntil(lambda: len(looks) == 1, timeout=5000)
-    job = widget._job
     with qtbot.waitSignal(widget.destroyed, timeout=5000):
         widget.deleteLater()
     gate.set()
-    assert job.stop.is_set()
     assert list(viewer.layers) == [layer]
     qtbot.wait(100)
     assert len(looks) == 1

@@ -319,8 +319,8 @@ def test_the_matrix_of_rcl_is_the_closed_form(open_noise, settle, mask):
     np.testing.assert_allclose(widget.matrix.shares, [[0.25, 0, 0.75], [0, 0.75, 0.25]])
     assert "Rank 2 of 2" in widget.verdict.text()
     assert "Counted" not in widget.verdict.text()
-    assert "Meta-structure left on this slice: " in widget.left.text()
-    assert "box of 8 px" in widget.left.text()
+    assert "Meta-structure retained on this slice: " in widget.retained.text()
+    assert "box of 8 px" in widget.retained.text()
 
 
 def test_the_matrix_of_pcl_is_counted_and_says_so(open_noise, settle, mask):
@@ -338,7 +338,7 @@ def test_a_matrix_of_rank_1_leaves_nothing(open_noise, settle, mask):
     widget.set_recipe(FlipByMatrix(matrix=((0.5, 0.5), (0.5, 0.5))))
     settle(widget)
     assert "Rank 1 of 2" in widget.verdict.text()
-    assert "left on this slice: 0 %" in widget.left.text()
+    assert "retained on this slice: 0 %" in widget.retained.text()
 
 
 def test_the_matrix_editor_starts_with_a_row_for_each_class(open_noise, settle, stack):
