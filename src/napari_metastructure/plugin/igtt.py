@@ -88,11 +88,11 @@ class ResultPanel(QWidget):
         self.set_available(False)
 
     def shown(self) -> dict[Extra, bool]:
-        """Which of the optional layers are ticked."""
+        """Return which of the optional layers are ticked."""
         return {"probability": self.probability.isChecked(), "labels": self.labels.isChecked()}
 
     def set_available(self, there: bool) -> None:
-        """Whether there are masks to work with."""
+        """Enable the buttons if there are masks to work with."""
         for button in (self.use_button, self.edits_button, self.save_button):
             button.setEnabled(there)
 
