@@ -117,6 +117,7 @@ def condition_of(text: str) -> Condition:
     ------
     InputError
     """
+    from napari_metastructure.cli._options import read_dial
     from napari_metastructure.labels.recipes import make_recipe
     from napari_metastructure.training.study_results import CONDITIONS, Condition
 
@@ -129,8 +130,8 @@ def condition_of(text: str) -> Condition:
             f"--condition {text!r} is none of {', '.join(CONDITIONS)}; choose one, or write NAME:KIND:DIAL=VALUE, "
             "for example thick:dilate:n=3."
         )
-    values = [dial.partition("=") for dial in dials.split(",") if dial]
-    return Condition(name=name, recipe=make_recipe(kind, **{dial.strip(): value for dial, _, value in values}))
+    values = [(dial.strip(), value) for dial, _, value in (part.partition("=") for part in dials.split(",") if part)]
+    return Condition(name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values}))
 
 
 def _run(sets: Splits, config: StudyConfig, out: Path) -> None:
