@@ -3,13 +3,13 @@
 import pytest
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.plugin._density_form import BandwidthRow, DensityForm
 from napari_metastructure.plugin._density_model import DensitySettings
-from napari_metastructure.plugin.density import BandwidthRow, SettingsPanel
 
 
 @pytest.fixture
 def panel(qtbot):
-    panel = SettingsPanel()
+    panel = DensityForm()
     qtbot.addWidget(panel)
     panel.told = []
     panel.changed.connect(panel.told.append)
