@@ -11,6 +11,9 @@ VENV ?= .venv
 TORCH ?= torch
 DATA ?= ../shared/data
 FOLDERS ?= er mito nuclei
+# Of make gpu-check: the folder of its table, and how long it may take.
+OUT ?= runs/gpu
+SECONDS ?= 480
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
@@ -22,7 +25,7 @@ CHECK_ENV := OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1
 SMOOTH := tests/plugin/test_smooth.py
 STEPS := lint types unit plugin-pyqt5 plugin-pyqt6 smooth-pyqt5 smooth-pyqt6
 
-.PHONY: help demo test $(STEPS) samples manifest wheel-check quality clean
+.PHONY: help demo test $(STEPS) samples manifest wheel-check quality gpu-check clean
 help:
 	@sed -n 's/^# make/make/p; s/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
 
@@ -67,10 +70,11 @@ test: $(VENV)/.has-test ## every check, each to its end; the exit code says whet
 	if (($${#failed[@]})); then echo "make test: FAILED in $${failed[*]}"; exit 1; fi; \
 	echo "make test: all of $(STEPS) passed"
 
-lint: $(VENV)/.has-test ## ruff
+lint: $(VENV)/.has-test ## ruff, and spelling
 	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 
 types: $(VENV)/.has-test ## mypy
 	@echo "== types"
@@ -101,6 +105,9 @@ wheel-check: $(VENV)/.has-test ## build the wheel and try it in a clean environm
 
 quality: $(VENV)/.has-test ## Dice of iGTT on folders of real images with masks (DATA=, FOLDERS=)
 	$(BIN)/python benchmarks/igtt_quality.py $(DATA) $(FOLDERS)
+
+gpu-check: $(VENV)/.has-test ## what the engine does on a GPU, and how fast; without one a short try on the CPU (OUT=, SECONDS=)
+	$(BIN)/python scripts/gpu_check.py --out "$(OUT)" --seconds $(SECONDS)
 
 clean: ## remove what the above made, the environment too
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

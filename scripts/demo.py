@@ -48,7 +48,7 @@ def record(folder: Path, epochs: int) -> None:
 
     loop = QEventLoop()
     widget.finished.connect(loop.quit)
-    widget.runner.told.connect(_say)
+    widget.runner.event_received.connect(_say)
     QTimer.singleShot(TIMEOUT * 1000, loop.quit)
     if not widget.start():
         sys.exit("The run did not start; the message above says why.")

@@ -1,4 +1,4 @@
-"""Supervised baselines: no image is predicted by a network that saw its mask, or that of its frame."""
+"""Methods: no image is predicted by a network that saw its mask, or that of its frame."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,6 @@ from sklearn.metrics import f1_score
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import (
-    FILTERS,
     Task,
     adaptive_gaussian,
     cross_fitted,
@@ -147,6 +146,9 @@ def test_crops_are_of_the_frame_they_were_cut_from(name, frame):
 
 
 # The training-free baselines, against brute force, other code and the numbers others measured.
+
+
+FILTERS = {"otsu": otsu, "agt": adaptive_gaussian, "lc": local_contrast, "ridge": ridge}
 
 
 def zscored(image):

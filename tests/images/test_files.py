@@ -14,7 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, read_image, stem
+from napari_metastructure.images.files import (
+    by_stem,
+    check_free,
+    key_of,
+    list_images,
+    output_stems,
+    pair_by_stem,
+    read_image,
+    stem,
+)
 from napari_metastructure.images.image import Image
 from napari_metastructure.images.writing import write_mask, write_probability, write_tiff
 
@@ -244,6 +253,65 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "expected"), [("a.tif", "a"), ("a.ome.tif", "a"), ("a.b.png", "a.b"), ("a", "a")])
 def test_stem(name, expected):
     assert stem(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["a/x.png", "a/y.png"], ["x", "y"]),
+        (["a/x.png", "a/x.tif"], ["x_png", "x_tif"]),
+        (["a/x.png", "b/x.png", "b/y.png"], ["a_x", "b_x", "y"]),
+        (["a/x.png", "a/X.png"], ["x", "X_2"]),
+        (["a/x.png", "a/x.tif", "b/x.png"], ["a_x_png", "a_x_tif", "b_x_png"]),
+        (["c/a/x.png", "d/a/x.png"], ["x", "x_2"]),
+        (["a/x.png", "b/x.png", "c/a_x.png"], ["a_x_png", "b_x_png", "a_x"]),
+    ],
+)
+def test_stems_that_clash_are_told_apart(paths, expected):
+    assert output_stems([Path(p) for p in paths]) == expected
+
+
+@given(
+    st.lists(
+        st.builds("{}/{}{}".format, st.sampled_from("ab"), st.sampled_from(["x", "X", "x_2", "a_x"]),
+                  st.sampled_from([".png", ".tif", ".ome.tif"])),
+        unique=True,
+    )
+)  # fmt: skip
+def test_stems_are_always_unique_letter_case_aside(paths):
+    stems = output_stems([Path(p) for p in paths])
+    assert len({s.casefold() for s in stems}) == len(paths)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a_mask.png", "a_label.tif", "a_labels.png", "a_mask.ome.tif"])
+def test_files_that_belong_together_share_a_key(name):
+    assert key_of(name) == "a"
+
+
+def test_pairs_and_what_stays_alone():
+    images = [Path("images") / name for name in ("b.tif", "a.png", "c.png")]
+    labels = [Path("labels") / name for name in ("a_mask.tif", "b.ome.tif", "d_label.png")]
+    found = pair_by_stem(images, labels)
+    assert list(found.pairs.items()) == [("a", (images[1], labels[0])), ("b", (images[0], labels[1]))]
+    assert (found.first_alone, found.second_alone) == ([images[2]], [labels[2]])
+
+
+def test_two_files_of_one_stem_are_named():
+    with pytest.raises(InputError, match=r"a\.png and .*a_mask\.tif share the stem 'a'; keep one"):
+        by_stem([Path("a.png"), Path("a_mask.tif")])
+
+
+def test_inputs_are_never_written_over_and_results_only_if_asked(tmp_path):
+    first, second = tmp_path / "a.tif", tmp_path / "b.tif"
+    check_free([first, second])
+    second.touch()
+    ways = ("choose another --out", "go on with --resume", "replace it with --overwrite")
+    with pytest.raises(InputError, match=r"b\.tif is there already; choose another --out, go on .*, or replace it"):
+        check_free([first, second], ways=ways)
+    check_free([first, second], overwrite=True)
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match=r"b\.tif is an input and would be written over; choose another --out\."):
+        check_free([first, second], [tmp_path / "in" / ".." / "b.tif"], overwrite=True, ways=ways)
 
 
 def test_real_images(real_images):

@@ -281,10 +281,10 @@ def test_stacks_without_a_density_are_told(labels, label_class, bandwidth, told)
 def test_too_large_a_stack_is_told_with_its_size(monkeypatch):
     zeros = np.zeros
 
-    def too_large(shape, *args):
+    def too_large(shape, *args, **more):
         if shape == (1, 900, 900):
             raise MemoryError
-        return zeros(shape, *args)
+        return zeros(shape, *args, **more)
 
     monkeypatch.setattr(np, "zeros", too_large)
     with pytest.raises(InputError, match=r"^Cells: its densities need 0\.0 GiB"):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
+os.environ["NAPARI_CONFIG"] = ""  # before napari reads it: its settings, and those of its user, are left as they are
+
+import napari
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
 
 NEED_A_DISPLAY = {"qapp", "qtbot", "make_napari_viewer", "make_napari_viewer_proxy"}
 
@@ -27,6 +34,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NEED_A_DISPLAY & set(getattr(item, "fixturenames", ())):
             item.add_marker(skip)
+
+
+MANY = 40_000
+"""Objects the garbage collector may still look at after a test."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Keep what has come to stay, torch and napari themselves, out of the garbage collector's sight.
+
+    napari collects garbage with every layer that is removed, `make_napari_viewer` with every viewer. Each time costs
+    half a second once torch is imported, and more with every window: of each napari keeps some thousand menu entries.
+    """
+    yield
+    if len(gc.get_objects()) > MANY:
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _manifests_once() -> Iterator[None]:
+    """Read the manifests of the installed plugins once: napari would read them with every viewer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManager, "discover", cache(PluginManager.discover))
+        yield
 
 
 # ---- the widget in a real viewer, with settings that make a run a matter of a second -----------------------
@@ -78,21 +110,43 @@ def discs() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.fixture
-def open_widget(make_napari_viewer, end, tiny) -> Iterator[Callable[..., Any]]:
-    """Opens a viewer with images (layers a, b, c; pixels of 0.2 x 0.1 um) and the widget, ready for a tiny run."""
+def place(qapp) -> Iterator[Callable[..., None]]:
+    """Docks a widget in its viewer's window, if it has one; if not, deletes it after the test.
+
+    `qtbot.addWidget` would delete it before the fixtures that end its run.
+    """
+    alone = []
+
+    def put(viewer, widget, name):
+        if isinstance(viewer, napari.Viewer):
+            viewer.window.add_dock_widget(widget, name=name)
+        else:
+            alone.append(widget)
+
+    yield put
+    for widget in alone:
+        widget.deleteLater()
+
+
+@pytest.fixture
+def open_widget(make_napari_viewer, place, end, tiny) -> Iterator[Callable[..., Any]]:
+    """Opens a viewer with images (layers a, b, c; pixels of 0.2 x 0.1 um) and the widget, ready for a tiny run.
+
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
+    """
     from napari_metastructure.igtt.config import IGTTConfig
     from napari_metastructure.plugin.igtt import IGTTWidget
 
     notification_manager.records.clear()
     made = []
 
-    def make(*images, config=(), show=False):
-        viewer = make_napari_viewer(show=show)
+    def make(*images, config=(), window=False, show=False):
+        viewer = make_napari_viewer(show=show) if window or show else ViewerModel()
         for number, image in enumerate(images):
             scale = (1,) * (image.ndim - 2) + (0.2, 0.1)
             viewer.add_image(image, name="abc"[number], scale=scale, units=("um",) * image.ndim)
         widget = IGTTWidget(viewer)
-        viewer.window.add_dock_widget(widget, name="iGTT")
+        place(viewer, widget, "iGTT")
         widget.picker.choose(list(viewer.layers))
         widget.settings.fill(IGTTConfig(**{**tiny, **dict(config)}))
         made.append(widget)

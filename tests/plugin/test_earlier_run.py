@@ -5,7 +5,9 @@ import yaml
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.plugin._inputs import EarlierRun, FolderRow, beside
+from napari_metastructure.plugin._inputs import FolderRow
+from napari_metastructure.plugin._job_widget import RunInFolder
+from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, SettingsPanel
 
 
 def write(folder, *, settings=None, metrics=None, state=True):
@@ -66,17 +68,23 @@ def test_settings_that_cannot_be_read_are_one_sentence(tmp_path, settings, why):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_beside_is_a_free_one(tmp_path):
-    assert beside(tmp_path / "run") == tmp_path / "run"
+def test_a_folder_beside_is_a_free_one(qtbot, tmp_path):
+    form = SettingsPanel()
+    qtbot.addWidget(form)
+    folder = RunInFolder(EarlierRun, form, (), RESUMED)
+    qtbot.addWidget(folder.row)
+    assert folder.free_beside() is None
+    folder.row.set(tmp_path / "run")
+    assert folder.free_beside() == tmp_path / "run"
     (tmp_path / "run").mkdir()
-    assert beside(tmp_path / "run") == tmp_path / "run"
+    assert folder.free_beside() == tmp_path / "run"
     write(tmp_path / "run")
     (tmp_path / "run-2").mkdir()
-    assert beside(tmp_path / "run") == tmp_path / "run-3"
+    assert folder.free_beside() == tmp_path / "run-3"
 
 
 def test_the_row_offers_what_the_folder_allows(qtbot, tmp_path):
-    row = FolderRow()
+    row = FolderRow(EarlierRun, RESUMED)
     qtbot.addWidget(row)
     parts = (row.found, row.load_button, row.resume_button)
     assert all(part.isHidden() for part in parts)

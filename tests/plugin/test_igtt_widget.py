@@ -20,7 +20,7 @@ SCALE = (0.2, 0.1)
 
 
 def test_two_images_become_masks(open_widget, blobs, run):
-    viewer, widget = open_widget(blobs(0), blobs(1))
+    viewer, widget = open_widget(blobs(0), blobs(1), window=True)
     run(widget)
     assert isinstance(widget.result, Finished)
     assert widget.failure is None
@@ -33,7 +33,7 @@ def test_two_images_become_masks(open_widget, blobs, run):
     shown = widget.layers.masks(widget.result.epoch)
     for mine, theirs in zip(shown, widget.result.masks, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    assert widget.progress.epochs.value() == 2
+    assert widget.progress.outer.value() == 2
     assert widget.progress.status.text() == widget.result.reason
     assert len(widget.curves._loss.getData()[0]) == 2
     assert widget.buttons.run.isEnabled()
@@ -69,7 +69,7 @@ def test_a_bad_rgb_layer_is_told(open_widget, run, said):
 
 
 def test_probability_and_pseudo_label_are_shown_on_demand(open_widget, blobs, run):
-    viewer, widget = open_widget(blobs())
+    viewer, widget = open_widget(blobs(), window=True)
     widget.results.probability.setChecked(True)
     run(widget)
     probability = viewer.layers["a probability"]
@@ -109,7 +109,7 @@ def test_pause_holds_and_resume_goes_on(open_widget, qtbot, blobs):
 
 
 def test_a_second_run_keeps_the_first_ones_layers(open_widget, blobs, run):
-    viewer, widget = open_widget(blobs())
+    viewer, widget = open_widget(blobs(), window=True)
     run(widget)
     run(widget)
     first, second = viewer.layers["a iGTT masks"], viewer.layers["a iGTT masks [1]"]
@@ -250,7 +250,7 @@ def test_a_warning_is_told_and_the_run_goes_on(open_widget, blobs, run, said, mo
 
 @pytest.mark.parametrize("name", ["a", "a iGTT masks"])
 def test_deleting_a_layer_of_the_run_ends_it(open_widget, qtbot, name, blobs):
-    viewer, widget = open_widget(blobs(), config=ENDLESS)
+    viewer, widget = open_widget(blobs(), config=ENDLESS, window=True)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
         qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
@@ -281,10 +281,10 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, b
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
     if paused:
         widget.pause()
-    pump, control = widget.runner._pump, widget.runner.control
+    pump, control = widget.runner._run, widget.runner.control
     ended = []
-    finish = pump.mailbox.put
-    pump.mailbox.put = lambda event: (finish(event), isinstance(event, Finished) and ended.append(event))
+    finish = pump.post
+    pump.post = lambda event: (finish(event), isinstance(event, Finished) and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped
@@ -293,7 +293,7 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, b
 
 def test_napari_knows_that_a_run_is_going_on(open_widget, qtbot, blobs, end):
     """It asks before its window is closed."""
-    viewer, widget = open_widget(blobs(), config=ENDLESS)
+    viewer, widget = open_widget(blobs(), config=ENDLESS, window=True)
     tasks = viewer.window._task_status_manager
     widget.start()
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
@@ -360,7 +360,7 @@ def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value
     assert locked.any()
     assert widget.continue_from_edits()
     # made before they were locked: what is drawn, what waits to be, and at most the one at work
-    waiting = [event for event in widget.runner._pump.mailbox._events if isinstance(event, EpochFinished)]
+    waiting = [event for event in widget.runner._run.events if isinstance(event, EpochFinished)]
     first = len(widget.layers.epochs) + len(waiting) + 1
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= first + 3 or not widget.running, timeout=60_000)
     assert widget.failure is None
@@ -369,7 +369,7 @@ def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value
 
 
 def test_edits_after_a_run_start_a_new_one_from_them(open_widget, blobs, run):
-    viewer, widget = open_widget(blobs())
+    viewer, widget = open_widget(blobs(), window=True)
     run(widget)
     viewer.dims.set_point(0, 1)
     paint(widget, 1, 10, 1)

@@ -137,9 +137,9 @@ def test_the_result_is_shown_at_the_end_unless_the_user_looks_elsewhere():
     viewer, drawn = start(Image(RNG.random((16, 20))))
     for number in range(3):
         drawn.add(epoch(number, [(16, 20)]))
-    drawn.go_to(1)
+    drawn.slider.go_to(1)
     assert drawn.epoch == 1
-    drawn.go_to(2)
+    drawn.slider.go_to(2)
     assert drawn.epoch == 1
     assert viewer.dims.point[0] == 1
 

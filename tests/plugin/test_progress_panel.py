@@ -5,7 +5,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.plugin import _job_widget as progress_panel
 from napari_metastructure.plugin._inputs import lay_out
-from napari_metastructure.plugin._job_widget import Clock, ProgressPanel, duration
+from napari_metastructure.plugin._job_widget import Clock, EpochProgress, ProgressPanel, duration
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted
 
 
@@ -38,32 +38,32 @@ def test_time_left_is_proportional_and_pauses_do_not_count(now):
 
 
 def test_bars_and_time_follow_a_run(qtbot, now):
-    panel = ProgressPanel()
+    panel = EpochProgress("epochs", "batches")
     qtbot.addWidget(panel)
-    panel.begin(RunStarted(epochs=4, batches=10, images=2, device="cpu"))
-    assert panel.status.text() == "2 images on cpu, bright objects."
+    panel.begin_epochs(RunStarted(epochs=4, batches=10, images=2, device="cpu"))
+    assert panel.outer.format() == "0 of 4 epochs"
     now.value += 5
-    panel.batch(BatchFinished(1, 5, 10, 0.3))
-    assert (panel.batches.value(), panel.batches.maximum()) == (5, 10)
+    panel.show_batch(BatchFinished(1, 5, 10, 0.3))
+    assert (panel.inner.value(), panel.inner.maximum()) == (5, 10)
     assert panel.eta.text().startswith("35 s left, done by ")
-    panel.epoch(EpochFinished(1, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
-    assert (panel.epochs.value(), panel.epochs.maximum()) == (1, 4)
+    panel.show_epoch(EpochFinished(1, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
+    assert (panel.outer.value(), panel.outer.maximum()) == (1, 4)
     panel.end("Over.")
     assert panel.eta.text() == ""
     assert panel.status.text() == "Over."
 
 
 def test_a_resumed_run_counts_only_what_is_ahead(qtbot, now):
-    panel = ProgressPanel()
+    panel = EpochProgress("epochs", "batches")
     qtbot.addWidget(panel)
-    panel.begin(RunStarted(epochs=4, batches=10, images=1, device="cpu", resumed_epoch=2))
+    panel.begin_epochs(RunStarted(epochs=4, batches=10, images=1, device="cpu", resumed_epoch=2))
     now.value += 6
-    panel.epoch(EpochFinished(3, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
+    panel.show_epoch(EpochFinished(3, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
     assert panel.eta.text().startswith("6 s left")
 
 
 def test_all_lines_of_a_long_sentence_have_room_at_once(qtbot):
-    panel, widget = ProgressPanel(), QWidget()
+    panel, widget = ProgressPanel("one bar"), QWidget()
     lay_out(widget, [panel])
     qtbot.addWidget(widget)
     widget.setFixedWidth(360)

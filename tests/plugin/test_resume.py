@@ -62,7 +62,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(earlier, open_widget, blo
     assert not masks.data[:2].any()
     # so do curves and bars
     np.testing.assert_allclose(widget.curves._agreement.getData(), whole.curves._agreement.getData())
-    assert widget.progress.epochs.value() == 3
+    assert widget.progress.outer.value() == 3
     assert not widget.folder.found.isHidden()
     assert "epoch 3" in widget.folder.found.text()
 

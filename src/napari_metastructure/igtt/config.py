@@ -124,7 +124,9 @@ class IGTTConfig(BaseModel):
         description="Optimiser steps a round; with too few the network has not learned its labels.",
     )
     batch_size: int = Field(2, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
-    patch_size: int = Field(256, ge=32, le=4096, description="Side of patches and tiles in pixels, a multiple of 32.")
+    patch_size: int = Field(
+        256, ge=32, le=4096, multiple_of=32, description="Side of patches and tiles in pixels, a multiple of 32."
+    )
     stop_agreement: float = Field(
         0.99,
         gt=0,
@@ -133,10 +135,10 @@ class IGTTConfig(BaseModel):
         "round before; 1 never stops.",
     )
 
-    @field_validator("patch_size")
+    @field_validator("patch_size", mode="before")
     @classmethod
-    def _fits_every_stride(cls, value: int) -> int:
-        if value % 32:
+    def _fits_every_stride(cls, value: Any) -> Any:
+        if isinstance(value, int) and value % 32:  # pydantic's own sentence does not say which number to take
             raise ValueError(f"{value} is not a multiple of 32; take {max(32, round(value / 32) * 32)}")
         return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,35 @@ def cannot_write(path: Path, error: OSError) -> InputError:
     """One sentence for an `OSError` met while writing ``path``."""
     advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
     return InputError(f"Cannot write {path}: {advice}.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, those of an earlier run for example; what is not there is passed over.
+
+    Raises
+    ------
+    InputError
+        If one cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 @contextmanager

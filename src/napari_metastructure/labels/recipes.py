@@ -21,9 +21,8 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic.fields import FieldInfo
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, explain
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels import transition as closed
 from napari_metastructure.labels.classes import (
@@ -357,10 +356,20 @@ def _check_matrix(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...
     return rows
 
 
-Shares = Annotated[dict[int, float], BeforeValidator(_read_shares), AfterValidator(_check_shares)]
+Shares = Annotated[
+    dict[int, float],
+    BeforeValidator(_read_shares),
+    AfterValidator(_check_shares),
+    Field(json_schema_extra={"takes": "a number for each class"}),
+]
 """A number from 0 to 1 for each class; text like ``0=0.1, 1=0.5`` is read."""
 
-Matrix = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_read_matrix), AfterValidator(_check_matrix)]
+Matrix = Annotated[
+    tuple[tuple[float, ...], ...],
+    BeforeValidator(_read_matrix),
+    AfterValidator(_check_matrix),
+    Field(json_schema_extra={"takes": "rows of numbers"}),
+]
 """Square, its rows adding up to 1; arrays and text like ``0.9 0.1; 0.2 0.8`` are read."""
 
 
@@ -511,25 +520,5 @@ def make_recipe(kind: str, **dials: Any) -> Recipe:
     try:
         return _ADAPTER.validate_python({"kind": kind, **dials})
     except ValidationError as error:
-        raise InputError(_sentence(RECIPES[kind], error.errors()[0])) from None
-
-
-def _sentence(model: type[RecipeBase], error: Any) -> str:
-    """What pydantic complains of, in a sentence of ours."""
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    name = str(error["loc"][1]) if len(error["loc"]) > 1 else ""  # the first is the kind
-    dials = [field for field in model.model_fields if field != "kind"]
-    if error["type"] == "extra_forbidden":
-        return f"{model.title} has no dial {name!r}; {'choose ' + ' or '.join(dials) if dials else 'it has none'}."
-    return f"{model.title}: {name} must be {_wish(name, model.model_fields[name])}, not {error['input']!r}."
-
-
-def _wish(name: str, field: FieldInfo) -> str:
-    """What a dial takes, in words."""
-    words = {float: "a number", int: "a whole number", bool: "yes or no"}
-    if field.annotation not in words:
-        return "a number for each class" if name == "per_class" else "rows of numbers"
-    bounds = {key: getattr(rule, key) for rule in field.metadata for key in ("ge", "gt", "le") if hasattr(rule, key)}
-    low = f" from {bounds['ge']:g}" if "ge" in bounds else f" above {bounds['gt']:g}" if "gt" in bounds else ""
-    return words[field.annotation] + low + (f" to {bounds['le']:g}" if "le" in bounds else "")
+        title = RECIPES[kind].title
+        raise InputError(explain(error, RECIPES[kind], lambda name: f"{title}: {name}")) from None

@@ -29,7 +29,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.training.run_folder import FoundRun
@@ -37,28 +36,6 @@ from napari_metastructure.training.run_folder import FoundRun
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
-
-
-# What a run folder holds from an earlier run, read without torch: the settings it was made with, how far it
-# came.
-
-
-class EarlierRun(FoundRun[IGTTConfig]):
-    """A run of iGTT."""
-
-    model = IGTTConfig
-    columns = ("loss", "agreement")
-
-
-def beside(folder: Path) -> Path:
-    """The folder itself if no run is in it, else the first name that is free: run-2, run-3, ..."""
-    if EarlierRun.find(folder) is None:
-        return folder
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
 
 
 class LayerBox(QComboBox):
@@ -275,9 +252,8 @@ class FolderRow(QWidget):
 
     def __init__(
         self,
-        kind: type[FoundRun[Any]] = EarlierRun,
-        resumed: str = "the ticked layers. Its settings are loaded first, unless they are shown already; of those, "
-        "Epochs, Device and Stop agreement may be changed.",
+        kind: type[FoundRun[Any]],
+        resumed: str,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)

@@ -197,6 +197,53 @@ class EpochPages:
         return self.array[: epoch + 1]
 
 
+class EpochSlider:
+    """The viewer's slider of epochs, which follows a run as long as it stands at the newest.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        Those with the epoch axis; the slider is gone when all of them are.
+    epochs : list of int
+        Those that were drawn so far.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.viewer = viewer
+        self.layers: list[Layer] = []
+        self.epochs: list[int] = []
+
+    @property
+    def axis(self) -> int | None:
+        """The viewer's number of the axis; None without a layer."""
+        there = (layer for layer in self.layers if layer in self.viewer.layers)
+        return next((int(self.viewer.dims.ndim - layer.ndim) for layer in there), None)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch on screen: where the slider stands, or the nearest there is (the newest without a slider)."""
+        if not self.epochs:
+            return 0
+        axis = self.axis
+        if axis is None:
+            return self.epochs[-1]
+        return int(np.clip(round(self.viewer.dims.point[axis]), self.epochs[0], self.epochs[-1]))
+
+    def follow(self, epoch: int, draw: Callable[[], None]) -> None:
+        """Draw a new epoch, and go there if the slider stood at the newest before."""
+        following = not self.epochs or self.epoch == self.epochs[-1]
+        self.epochs.append(epoch)
+        draw()
+        if following and (axis := self.axis) is not None:
+            self.viewer.dims.set_point(axis, epoch)
+
+    def go_to(self, epoch: int) -> None:
+        """Move to an epoch, if the slider stands at the newest."""
+        axis = self.axis
+        if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
+            self.viewer.dims.set_point(axis, epoch)
+
+
 # -------- Hear of everything that changes what a label layer shows.
 
 

@@ -15,7 +15,7 @@ from superqt.utils import QSignalDebouncer
 from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layers import full, is_ours, visible_plane
-from napari_metastructure.plugin._worker import Latest, Runner
+from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class LivePreview(QObject):
         self._superseded = threading.Event()
         self._shown: Any = None
         self._unmeasured = False
-        self._drawing, self._measuring = Latest(self), Latest(self)
+        self._drawing, self._measuring = LatestOnly(self), LatestOnly(self)
         self._drawing.done.connect(self._on_drawn)
         self._drawing.failed.connect(self._on_failed)
         self._measuring.done.connect(self._on_measured)
@@ -328,8 +328,8 @@ class StackRun(QWidget):
         layout.addWidget(self.bar, 1)
         layout.addWidget(self.cancel_button)
         self._runner = Runner(self)
-        self._runner.told.connect(self._on_event)
-        self._runner.ended.connect(self._on_ended)
+        self._runner.event_received.connect(self._on_event)
+        self._runner.finished.connect(self._on_ended)
         self._result: Any = None
         self.setVisible(False)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_metastructure.baselines.compare import runs_of
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Method, frame_of
 from napari_metastructure.baselines.results import (
@@ -34,12 +34,12 @@ from napari_metastructure.labels.classes import check_labels, values_in
 from napari_metastructure.plugin._compare_results import MethodLayers, MethodTable, method_colors
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, pages_above
-from napari_metastructure.plugin._job_widget import OneRun, ProgressPanel, RunButtons, duration, set_bar
+from napari_metastructure.plugin._job_widget import OneRun, ProgressPanel, RunButtons, duration, left_in_words
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._tables import AgreementTable
-from napari_metastructure.plugin._worker import Latest, Runner, now_and_then, torch_beside_a_window
+from napari_metastructure.plugin._worker import LatestOnly, Runner, throttled, torch_beside_a_window
 from napari_metastructure.plugin.study import GROUPS
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
@@ -98,7 +98,7 @@ class CompareJob:
         events = compare(
             self.planes, self.config, self.control, masks=self.truths, names=self.names, groups=groups
         )  # fmt: skip
-        yield from self._with_agreement(now_and_then(events, _is_progress))
+        yield from self._with_agreement(throttled(events, _is_progress))
 
     def _read(self) -> Iterator[ColourTaken]:
         """Ground truth is copied: what is painted on it later changes nothing."""
@@ -113,23 +113,12 @@ class CompareJob:
 
     def _with_agreement(self, events: Iterable[Any]) -> Iterator[Any]:
         """How alike the masks so far are, after each method: without ground truth there is nothing else to see."""
-        from napari_metastructure.baselines.compare import agreement
-
-        pairs: dict[tuple[str, str], float] = {}
         for event in events:
             yield event
-            if not isinstance(event, MethodFinished) or event.result.repeat:
-                continue
-            method = event.result.method
-            for other, masks in self.masks.items():
-                found = agreement({other: masks, method: event.masks})
-                assert found is not None
-                pairs[other, method] = pairs[method, other] = found.dice[0, 1]
-            self.masks[method] = event.masks
-            if len(self.masks) > 1:
-                methods = tuple(self.masks)
-                dice = np.array([[pairs.get((a, b), 1.0) for b in methods] for a in methods])
-                yield Agreement(methods, dice)
+            if isinstance(event, MethodFinished) and not event.result.repeat:
+                self.masks[event.result.method] = event.masks
+                if event.agreement is not None:
+                    yield event.agreement
 
 
 def truth_planes(labels: Labels) -> list[np.ndarray]:
@@ -223,21 +212,19 @@ def _describe(method: Method, labelled: bool) -> str:
 # -------- The bars of a comparison: runs done, and how far the one at work is.
 
 
-FINE = 1000
-"""Steps of the bar of a run."""
-
-
 class CompareProgress(ProgressPanel):
     """The upper bar counts runs, the lower one shows the run at work.
 
-    Methods differ in time by a factor of a thousand. So the time left is told of the method at work, and of all runs
+    Methods differ in time by a factor of a thousand. So the time left is that of the method at work, and of all runs
     only once every method that is still to come has been timed.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.epochs.setToolTip(tooltip("Runs done: each method once, and again for each repeat if it needs a seed."))
-        self.batches.setToolTip(tooltip("The method at work."))
+        super().__init__(
+            "Runs done: each method once, and again for each repeat if it needs a seed.",
+            "The method at work.",
+            parent=parent,
+        )
         self.eta.setToolTip(
             tooltip("Time left, from the pace so far; of all runs once each method has been timed in its first repeat.")
         )
@@ -246,42 +233,41 @@ class CompareProgress(ProgressPanel):
         self._images = 1
 
     def start(self, event: CompareStarted, runs: Sequence[tuple[str, int]]) -> None:
-        """The images are read and checked; ``runs`` are method and repeat of all that is to come."""
+        """Begin once the images are read and checked; ``runs`` are method and repeat of all that is to come."""
         self._runs, self._seconds, self._images = [method for method, _ in runs], {}, event.images
-        set_bar(self.epochs, 0, event.runs, "%v of %m runs")
+        self.begin(0, event.runs, f"0 of {event.runs} runs")
         images = "1 image" if event.images == 1 else f"{event.images} images"
         truth = "with" if event.labelled else "without"
         self.say(f"{images} {truth} ground truth, {event.polarity} objects.")
 
     def begin_run(self, event: MethodStarted) -> None:
-        """A run begins."""
-        set_bar(self.epochs, event.number - 1)
-        set_bar(self.batches, 0, FINE, METHODS[event.method].title)
+        """Show the run that begins."""
         self._runs = self._runs[-(event.runs - event.number + 1) :]  # this one first
-        self.eta.setText("")
-        self.clock.start()
+        self.begin(event.number - 1, event.runs, f"{event.number - 1} of {event.runs} runs")
+        self.show_inner(0.0, 1, METHODS[event.method].title)
 
     def progress(self, event: MethodProgress) -> None:
-        """A run has got so far."""
-        set_bar(self.batches, round(FINE * event.done))
-        left = self.clock.left(event.done)
-        if left is None:
-            return
+        """Show how far a run has got."""
+        self.show_inner(float(event.done), 1, METHODS[event.method].title)
+
+    def end_run(self, event: MethodFinished) -> None:
+        """Show a run as done."""
+        self._seconds[event.result.method] = event.result.seconds * self._images
+        runs, done = self.outer.maximum(), self.outer.value() + 1
+        self.show_inner(1.0, 1, METHODS[event.result.method].title)
+        self.show_outer(done, runs, f"{done} of {runs} runs")
+
+    def time_left(self) -> str:
+        """Estimate the time left of the method at work, or of all."""
+        left = self.clock.left(self._within)
+        if left is None or not self._runs:
+            return ""
         ahead = self._runs[1:]
         unknown = {method for method in ahead if method not in self._seconds}
         if not unknown:
-            left += sum(self._seconds[method] for method in ahead)
-            at = datetime.now() + timedelta(seconds=left)
-            self.eta.setText(f"{duration(left)} left, done by {at:%H:%M:%S}")
-        else:
-            more = "1 method" if len(unknown) == 1 else f"{len(unknown)} methods"
-            self.eta.setText(f"{METHODS[event.method].title}: {duration(left)} left, then {more} not timed yet")
-
-    def end_run(self, event: MethodFinished) -> None:
-        """A run is done."""
-        self._seconds[event.result.method] = event.result.seconds * self._images
-        set_bar(self.epochs, self.epochs.value() + 1)
-        set_bar(self.batches, FINE)
+            return left_in_words(left + sum(self._seconds[method] for method in ahead))
+        more = "1 method" if len(unknown) == 1 else f"{len(unknown)} methods"
+        return f"{METHODS[self._runs[0]].title}: {duration(left)} left, then {more} not timed yet"
 
 
 # -------- The settings of a comparison but its methods: four in sight, those of networks collapsed.
@@ -592,7 +578,7 @@ class CompareLive(OneRun, CompareLayout):
     def _on_started(self, event: CompareStarted) -> None:
         assert self._config is not None
         self._polarity = event.polarity
-        self.progress.start(event, self._config.runs())
+        self.progress.start(event, runs_of(self._config))
         self.table.begin(event.methods, method_colors(event.methods), event.labelled)
         self.agreement.begin(event.methods)
         self.table.setVisible(True)
@@ -660,8 +646,8 @@ class CompareLive(OneRun, CompareLayout):
 
     def _connect(self) -> None:
         self._connect_buttons()
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
+        self.runner.event_received.connect(self._on_event)
+        self.runner.finished.connect(self._on_ended)
         self.picker.picked.connect(self._show_truth)
         self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
         self.table.picked.connect(self._show_method)
@@ -730,7 +716,7 @@ class CompareWidget(CompareLive):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._saving = Latest(self)
+        self._saving = LatestOnly(self)
         self._saving.done.connect(self._on_saved)
         self._saving.failed.connect(self._on_not_saved)
         self.buttons.run.clicked.connect(lambda: self.start())
@@ -809,19 +795,7 @@ def write_results(folder: Path, results: Sequence[MethodResult], job: CompareJob
     InputError
         If the folder cannot be made or written to.
     """
-    from napari_metastructure.baselines.compare import agreement
-    from napari_metastructure.baselines.figure import write_figure
-    from napari_metastructure.baselines.results import write_csv, write_markdown
-    from napari_metastructure.images.writing import cannot_write
+    from napari_metastructure.baselines.compare import write_results as write
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
     masks = dict(job.masks)  # the thread may add one meanwhile
-    alike = agreement(masks)
-    return [
-        *write_csv(folder, results, alike),
-        *write_markdown(folder, results, alike),
-        write_figure(folder, job.planes, job.truths, masks, job.names),
-    ]
+    return write(folder, results, job.planes, job.truths, masks, job.names)

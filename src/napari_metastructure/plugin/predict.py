@@ -48,9 +48,9 @@ from napari_metastructure.plugin._job_widget import Clock, duration, set_bar
 from napari_metastructure.plugin._layers import ORIGIN, class_colormap
 from napari_metastructure.plugin._source import Layered
 from napari_metastructure.plugin._worker import (
-    Latest,
+    LatestOnly,
     Runner,
-    now_and_then,
+    throttled,
     torch_beside_a_window,
     warm_up_in_background,
 )
@@ -190,7 +190,7 @@ def _job(path: Path, settings: PredictSettings, go: Callable[[Any, Any], Iterato
         from napari_metastructure.networks.device import resolve
 
         try:
-            yield from now_and_then(go(model, resolve(settings.device)), _in_between)
+            yield from throttled(go(model, resolve(settings.device)), _in_between)
         except Stopped:
             model.release()
             yield PredictionFinished(True, 0, time.perf_counter() - began)
@@ -270,7 +270,7 @@ class ModelLine(QWidget):
             layout.addWidget(part, 0, column)
         layout.setColumnStretch(0, 1)
         layout.addWidget(self.facts, 1, 0, 1, 3)
-        self._latest = Latest(self)
+        self._latest = LatestOnly(self)
         self._latest.done.connect(partial(self._show, known=True))
         self._latest.failed.connect(partial(self._show, known=False))
         self._pause = QTimer(self)
@@ -490,8 +490,8 @@ class PredictWidget(PredictLayout):
         self.refused: list[str] = []
         self._asked_devices = False
         self.runner = Runner(self)
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
+        self.runner.event_received.connect(self._on_event)
+        self.runner.finished.connect(self._on_ended)
         self.predict_button.clicked.connect(lambda: self.start())
         self.cancel_button.clicked.connect(lambda: self.cancel())
         self.destroyed.connect(self.picker.release)

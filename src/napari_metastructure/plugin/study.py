@@ -35,16 +35,17 @@ from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._form import ConfigPanel, ModelForm, choice_editor, collapsed, tooltip
 from napari_metastructure.plugin._inputs import FolderLine, heading, pages_above
-from napari_metastructure.plugin._job_widget import ProgressPanel, RunButtons, Steering, set_bar
+from napari_metastructure.plugin._job_widget import OneRun, ProgressPanel, RunButtons
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
-from napari_metastructure.plugin._pairs import LUMINANCE, READINGS, PairsTable, TrainingSet, read_as, set_of_rows
+from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._study_results import Key, StudyCurves, StudyTable, condition_colors, on_dark
-from napari_metastructure.plugin._worker import Latest, Runner, torch_beside_a_window
+from napari_metastructure.plugin._training_data import READINGS
+from napari_metastructure.plugin._worker import LatestOnly, Runner, torch_beside_a_window
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainStarted, Warned
-from napari_metastructure.training.pairs import Pair, split
+from napari_metastructure.training.pairs import Pair, TrainingSet, split
 from napari_metastructure.training.run_folder import read_config
 from napari_metastructure.training.study_results import (
     Condition,
@@ -99,9 +100,7 @@ class StudyJob:
 
         try:
             self._given = self.make()
-            given = _as_it_is_now(
-                read_as(self._given, self.reading, self.config.train.classes), self.control.checkpoint
-            )
+            given = _as_it_is_now(self._given.read_as(self.reading, self.config.train.classes), self.control.checkpoint)
         except Stopped:
             yield StudyFinished(True, "Stopped by the user before the first run began.", ())
             return
@@ -114,7 +113,7 @@ class StudyJob:
 
     def place(self, pair: Pair) -> VisiblePlane | None:
         """Where a pair lies in the viewer; None if it comes from a file."""
-        source = self._given.layers.get(pair.group) if self._given else None
+        source = self._given.layers.get(pair.group) if isinstance(self._given, LayerSet) else None
         if source is None:
             return None
         index = source.names().index(pair.name)
@@ -137,7 +136,7 @@ def _as_it_is_now(given: TrainingSet, checkpoint: Callable[[], None]) -> Trainin
 
     def read(pair: Pair) -> Pair:
         checkpoint()
-        if not given.layers:
+        if not isinstance(given, LayerSet):
             return replace(pair, read_labels=partial(clean_labels, pair, masks))
         return replace(pair, read_labels=_Held(np.array(clean_labels(pair, masks))))
 
@@ -336,49 +335,42 @@ class FolderPanel(QWidget):
 # -------- The bars of a study: runs done, and how far the one at work is.
 
 
-FINE = 1000
-"""Steps of the bar of a run."""
-
-
 class StudyProgress(ProgressPanel):
     """The upper bar counts runs, the lower one the epochs of the run at work; the time left is that of all runs."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.epochs.setToolTip(tooltip("Runs done, each a training on one kind of labels."))
-        self.batches.setToolTip(tooltip("Epochs of the run at work."))
-        self._within = 0
+        super().__init__(
+            "Runs done, each a training on one kind of labels.", "Epochs of the run at work.", parent=parent
+        )
+        self._runs = self._epochs = 0
 
     def start(self, event: StudyStarted) -> None:
-        """The images are read; some runs may be done already."""
-        self._first = len(event.done)
-        set_bar(self.epochs, len(event.done), event.runs, "%v of %m runs")
-        self.clock.start()
+        """Begin once the images are read; some runs may be done already."""
+        self._runs = event.runs
+        self.begin(len(event.done), event.runs, f"{len(event.done)} of {event.runs} runs")
         self.say(f"{event.training} images to train on, {event.test} to test on.")
 
     def run(self, event: ConditionStarted) -> None:
-        """A run begins."""
+        """Name the run that begins."""
         self.say(f"Run {event.number} of {event.runs}: {event.condition}, {event.network}, seed {event.seed}.")
 
     def train(self, event: TrainStarted) -> None:
-        """Its network is built."""
-        self._within = event.epochs
-        set_bar(self.batches, 0, event.epochs * FINE, f"epoch 1 of {event.epochs}")
+        """Show an empty bar: the network is built."""
+        self._epochs = event.epochs
+        self.show_inner(0.0, event.epochs, f"epoch 1 of {event.epochs}")
 
     def batch(self, event: BatchFinished) -> None:
-        """A step is done."""
+        """Show a step."""
         done = event.epoch - 1 + event.batch / max(event.batches, 1)
-        set_bar(self.batches, round(done * FINE), text=f"epoch {event.epoch} of {self._within}")
-        self._show_left(self.epochs.value() + done / max(self._within, 1))
+        self.show_inner(done, self._epochs, f"epoch {event.epoch} of {self._epochs}")
 
     def trained(self, event: TrainEpoch) -> None:
-        """An epoch is done."""
-        set_bar(self.batches, event.epoch * FINE, text=f"epoch {event.epoch} of {event.epochs}")
+        """Show an epoch."""
+        self.show_inner(float(event.epoch), event.epochs, f"epoch {event.epoch} of {event.epochs}")
 
     def done(self, runs: int) -> None:
-        """So many runs are done."""
-        set_bar(self.epochs, runs)
-        self._show_left(runs)
+        """Show how many runs are done."""
+        self.show_outer(runs, self._runs, f"{runs} of {self._runs} runs")
 
 
 # -------- The settings of a study: networks and repeats in sight, the rest of each training collapsed.
@@ -596,7 +588,7 @@ class NoisyLayers(QObject):
         self.layers: dict[str, Layer] = {}
         self._image: Layer | None = None
         self._shown: tuple[Pair, int] | None = None
-        self._latest = Latest(self)
+        self._latest = LatestOnly(self)
         self._latest.done.connect(self._on_drawn)
         self._latest.failed.connect(self._on_failed)
 
@@ -682,7 +674,7 @@ def _origin(order: Order, condition: Condition) -> dict[str, Any]:
 # -------- Watch and steer the study that goes on: its events become curves, rows and bars, its buttons a control.
 
 
-class StudyLive(Steering, StudyLayout):
+class StudyLive(OneRun, StudyLayout):
     """The panels in step with one study at a time; `StudyWidget` begins studies and saves them."""
 
     settings: Any
@@ -823,9 +815,10 @@ class StudyLive(Steering, StudyLayout):
 
     def _connect(self) -> None:
         self._connect_buttons()
+        self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.runner.batches.connect(self._on_batches)
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
+        self.runner.event_received.connect(self._on_event)
+        self.runner.finished.connect(self._on_ended)
         self.conditions.refused.connect(self._refuse)
         for changed in (self.data.pairs.changed, self.data.tabs.currentChanged, self.settings.changed):
             changed.connect(lambda *_: self.data.show_set(*self.settings.kept))
@@ -901,7 +894,7 @@ class StudyWidget(StudyLive):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._saving = Latest(self)
+        self._saving = LatestOnly(self)
         self._saving.done.connect(self._on_saved)
         self._saving.failed.connect(self._on_not_saved)
         self.buttons.run.clicked.connect(lambda: self.start())

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, read_image, stem
+from napari_metastructure.images.files import by_stem, list_images, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
-from napari_metastructure.training.pairs import Pair, check_same_size
+from napari_metastructure.training.pairs import Pair, TrainingSet, check_same_size
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
@@ -77,6 +77,12 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
 
 
+def training_set(folder: str | Path, channel: Channel = None) -> TrainingSet:
+    """Find the training set in a folder, as `find_pairs`; of a test split only the number of images is kept."""
+    found = find_pairs(folder, channel=channel)
+    return TrainingSet(found.train, found.validation or None, len(found.test))
+
+
 def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel = None) -> list[Pair]:
     """Pairs from image files and label files of the same stems (``_mask``, ``_label`` and ``_labels`` aside).
 
@@ -85,10 +91,9 @@ def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel 
     InputError
         As `find_pairs`.
     """
-    by_stem = _by_stem(labels)
-    pictures = _by_stem(images)
-    _all_paired(pictures, by_stem)
-    return [pair for key in sorted(pictures) for pair in file_pairs(pictures[key], by_stem[key], channel)]
+    pictures, truths = by_stem(images), by_stem(labels)
+    _all_paired(pictures, truths)
+    return [pair for key in sorted(pictures) for pair in file_pairs(pictures[key], truths[key], channel)]
 
 
 def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
@@ -110,18 +115,6 @@ def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
         return []
     _all_paired(images, labels)
     return [pair for key in images for pair in file_pairs(images[key], labels[key], channel)]
-
-
-def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in files:
-        key = stem(path)
-        for ending in ("_mask", "_labels", "_label"):
-            key = key.removesuffix(ending)
-        if key in found:
-            raise InputError(f"{found[key]} and {path} share the stem {key!r}; keep one of them.")
-        found[key] = path
-    return found
 
 
 def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:

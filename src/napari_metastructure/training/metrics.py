@@ -37,6 +37,26 @@ class Counts:
         return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
 
 
+def as_truth(masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Read masks of one set as ground truth.
+
+    Parameters
+    ----------
+    masks : sequence of arrays
+        Booleans or integers.
+
+    Returns
+    -------
+    list of arrays
+        uint8 of 0, 1 and 255 (unlabelled) where the masks together hold 1 and 255 and nothing else but 0; else bool,
+        True above 0: masks of 0 and 255, and numbered objects.
+    """
+    values = set().union(*(np.unique(mask).tolist() for mask in masks if mask.dtype != bool))
+    if {1, UNLABELLED} <= values <= {0, 1, UNLABELLED}:
+        return [mask if mask.dtype == bool else mask.astype(np.uint8) for mask in masks]
+    return [mask > 0 for mask in masks]
+
+
 def count(prediction: np.ndarray, truth: np.ndarray) -> Counts:
     """Compare a mask with the truth, pixel by pixel.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, list
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_metastructure.labels.classes import Reading
+    from napari_metastructure.training.config import TrainConfig
 
 
 Read = Callable[[], Any]
@@ -96,6 +100,119 @@ def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> N
     if tuple(image) != tuple(labels):
         sizes = [" x ".join(map(str, s)) for s in (image, labels)]
         raise InputError(f"{name}: the image has {sizes[0]} pixels, its labels {sizes[1]}; give labels of that image.")
+
+
+MANY = 20
+"""Labels with more numbers than this are taken for classes only if the user lists them."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Pairs to train on, and to validate on.
+
+    Attributes
+    ----------
+    training : list of Pair
+    validation : list of Pair or None
+        None: the share that the settings say is kept.
+    test : int
+        Images of a split that training leaves alone.
+    """
+
+    training: list[Pair]
+    validation: list[Pair] | None = None
+    test: int = 0
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All of them."""
+        return [*self.training, *(self.validation or [])]
+
+    def held(self, config: TrainConfig) -> tuple[list[Pair], list[Pair]]:
+        """Return what a run with these settings trains on and validates on."""
+        if self.validation is not None:
+            return self.training, self.validation
+        return split(self.training, config.validation_fraction, config.seed)
+
+    def in_words(self, config: TrainConfig) -> str:
+        """Say what a run would use: ``36 images to train on, 12 to validate on.``"""
+        training, validation = self.held(config)
+        why = "" if self.validation is not None or not validation else " (kept by Validation fraction)"
+        test = f"; {self.test} of a test split stay out" if self.test else ""
+        held = f"{len(validation)} to validate on{why}" if validation else "none to validate on"
+        return f"{len(training)} image{'s' * (len(training) != 1)} to train on, {held}{test}."
+
+    def mapped(self, change: Callable[[Pair], Pair]) -> Self:
+        """Return the same set with each pair changed."""
+        validation = None if self.validation is None else [change(pair) for pair in self.validation]
+        return replace(self, training=[change(pair) for pair in self.training], validation=validation)
+
+    def read_as(self, reading: Reading, classes: Sequence[int] | None = None) -> Self:
+        """Return the same set with its labels as they are meant; reads them all to see which values there are.
+
+        Parameters
+        ----------
+        reading : {"classes", "foreground", "objects"}
+        classes : sequence of int, optional
+            Those that the user listed: then there may be many.
+
+        Raises
+        ------
+        InputError
+            For instance numbers where classes are meant, or several labels where one foreground is; it names the
+            image.
+        """
+        values = label_values(self.pairs, lambda: None)
+        numbers = [value for value in values if value not in (0, UNLABELLED)]
+        if reading == "classes" or is_mask(values):
+            if numbers and numbers[-1] > UNLABELLED:
+                raise InputError(
+                    f"{values[numbers[-1]]}: the label {numbers[-1]} looks like an instance number; read the labels "
+                    "as objects (any number is foreground), or relabel them by class."
+                )
+            if classes is None and len(numbers) > MANY:
+                raise InputError(
+                    f"The labels hold {len(numbers)} different numbers besides 0: if they count objects, read the "
+                    "labels as objects; if each is a class, list them under Classes."
+                )
+            return self
+        if reading == "foreground" and len(numbers) > 1:
+            raise InputError(
+                f"{values[numbers[-1]]}: {len(numbers)} different labels besides 0 are not foreground and background; "
+                "read the labels as objects (any number is foreground) or as classes."
+            )
+        unlabelled = UNLABELLED if reading == "foreground" else None
+        plain = set(values) <= {0, 1} or (set(values) <= {0, 1, UNLABELLED} and unlabelled is not None)
+
+        def as_foreground(pair: Pair) -> Pair:
+            read = partial(_foreground, pair.read_labels, pair.name, unlabelled)
+            return replace(pair, read_labels=read, files=pair.files if plain else ())
+
+        return self.mapped(as_foreground)
+
+    def check(self, config: TrainConfig) -> None:
+        """Read all pixels and see whether they can be trained on.
+
+        Raises
+        ------
+        InputError
+            It names the image.
+        """
+        training, validation = self.held(config)
+        classes = check_values(label_values(training, lambda: None), config.classes)
+        if validation:
+            check_values(label_values(validation, lambda: None), classes)
+        for pair in self.pairs:
+            read_image(pair)
+
+
+def _foreground(read: Read, name: str, unlabelled: int | None) -> np.ndarray:
+    """Read labels as 0 and 1; 255 stays where it means unlabelled."""
+    labels = check_labels(read(), name)
+    result = (labels != 0).astype(np.uint8)
+    if unlabelled is not None:
+        result[labels == unlabelled] = unlabelled
+    return result
 
 
 def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:

@@ -1,9 +1,8 @@
-"""The folder of a run: what was asked for, how it went, and all that is needed to go on."""
+"""Run folders: settings, metrics, model and the state to resume from."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import platform
@@ -19,14 +18,26 @@ from pydantic import BaseModel, ValidationError
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.writing import cannot_write, replacing
+from napari_metastructure.images.files import fingerprint
+from napari_metastructure.images.writing import make_folder, replacing
 from napari_metastructure.training.events import Saved, Warned
 
 if TYPE_CHECKING:
     import torch
 
-
 FORMAT = "napari-metastructure-run/1"
+
+DESCRIPTION, METRICS, MODEL, LAST = FILES = ("run.yaml", "metrics.csv", "model.safetensors", "last.pt")
+"""The files of a run. Any of them says that a folder is taken: a new run would write over it."""
+
+SAVING_SHARE = 0.02
+"""Part of the run's time that saving the state to resume from may take."""
+
+LIBRARIES = ("torch", "segmentation-models-pytorch", "numpy", "scipy", "scikit-image")
+"""Libraries whose versions ``run.yaml`` names."""
+
+
+# ---- Writing a run --------------------------------------------------------------------------------------
 
 
 class RunFolder:
@@ -45,20 +56,17 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+        make_folder(self.path)
 
     @property
     def model(self) -> Path:
         """Where the trained network is saved."""
-        return self.path / "model.safetensors"
+        return self.path / MODEL
 
     @property
     def last(self) -> Path:
         """Where the state to resume from is saved."""
-        return self.path / "last.pt"
+        return self.path / LAST
 
     def write_description(
         self,
@@ -73,23 +81,20 @@ class RunFolder:
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
             "device": device,
-            "inputs": [{"name": n} for n in names] if not files else [_described(f) for f in files],
+            "inputs": [{"name": n} for n in names]
+            if not files
+            else [{"name": Path(f).name, **fingerprint(f)} for f in files],
             "versions": {"napari-metastructure": __version__, "python": platform.python_version(), **_versions()},
             **(more or {}),
         }
-        path = self.path / "run.yaml"
+        path = self.path / DESCRIPTION
         with replacing(path) as beside:
             beside.write_text(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True), encoding="utf-8")
         return path
 
-    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> Path:
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write ``metrics.csv``, one row an epoch."""
-        path = self.path / "metrics.csv"
-        with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
-        return path
+        return write_rows(self.path / METRICS, rows)
 
     def write_last(self, state: dict[str, Any]) -> Path:
         """Write the state to resume from."""
@@ -102,7 +107,7 @@ class RunFolder:
         return self.last
 
     def read_last(self, device: torch.device) -> dict[str, Any]:
-        """Read it back; runs no code from the file.
+        """Read it back; run no code from the file.
 
         Raises
         ------
@@ -112,7 +117,7 @@ class RunFolder:
         import torch
 
         if not self.last.exists():
-            raise InputError(f"There is nothing to resume in {self.path}: it holds no last.pt; start a new run.")
+            raise InputError(f"There is nothing to resume in {self.path}: it holds no {LAST}; start a new run.")
         try:
             state = torch.load(self.last, map_location=device, weights_only=True)
         except Exception as error:  # torch raises many kinds for a broken file
@@ -125,24 +130,32 @@ class RunFolder:
         return state
 
 
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write a CSV file, whole or not at all; the keys of the first row are its columns.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
 def warned(writing: Iterable[Saved], consequence: str) -> Iterator[Saved | Warned]:
-    """Write; what cannot be written is told, with what follows from it, and the run goes on."""
+    """Write; where that fails, warn with what follows from it, and let the run go on."""
     try:
         yield from writing
     except InputError as error:
         yield Warned(f"{error} {consequence}")
 
 
-def _described(path: Path) -> dict[str, Any]:
-    path = Path(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
-
-
 def _versions() -> dict[str, str]:
     found = {}
-    for name in ("torch", "segmentation-models-pytorch", "numpy", "scipy", "scikit-image"):
+    for name in LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -150,15 +163,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-# -------- How a run went, and all that is needed to go on with it, in and out of its folder.
-
-
-SAVING_SHARE = 0.02
-"""Part of the run's time that saving the state to resume from may take."""
-
-
 class Journal:
-    """The rows of ``metrics.csv``, and the state of a run in its folder.
+    """The rows of ``metrics.csv``, and the state of a run in its folder, for a run to write and to resume from.
 
     Parameters
     ----------
@@ -216,7 +222,7 @@ class Journal:
             yield Saved(self.folder.write_metrics(self.rows))
 
     def read(self, device: torch.device) -> dict[str, Any]:
-        """What ``last.pt`` holds, for `restore`.
+        """Read what ``last.pt`` holds, for `restore`.
 
         Raises
         ------
@@ -244,14 +250,10 @@ class Journal:
         self._saved_epoch = self.epoch
 
 
-# What a run folder holds from an earlier run, read without torch: the settings it was made with, how far it
-# came.
+# ---- Reading an earlier run, without torch ---------------------------------------------------------------
 
 
 C = TypeVar("C", bound=BaseModel)
-
-FILES = ("last.pt", "run.yaml", "model.safetensors", "metrics.csv")
-"""Any of these says that a folder is taken: a new run would write over it."""
 
 
 @dataclass(frozen=True)
@@ -273,13 +275,13 @@ class FoundRun(Generic[C]):
 
     @classmethod
     def find(cls, folder: Path | None) -> Self | None:
-        """The run in a folder, or None if the folder is free; looks, and never raises."""
+        """Return the run in a folder, or None if the folder is free; never raise."""
         try:
             if folder is None or not any((folder / name).exists() for name in FILES):
                 return None
         except OSError:
             return None
-        return cls(folder, _rounds(folder / "metrics.csv", cls.columns))
+        return cls(folder, _rounds(folder / METRICS, cls.columns))
 
     @property
     def epoch(self) -> int:
@@ -289,10 +291,10 @@ class FoundRun(Generic[C]):
     @property
     def can_go_on(self) -> bool:
         """Whether it left a state to go on from."""
-        return (self.folder / "last.pt").exists()
+        return (self.folder / LAST).exists()
 
     def config(self) -> C:
-        """The settings it was made with.
+        """Read the settings it was made with.
 
         Raises
         ------
@@ -303,28 +305,54 @@ class FoundRun(Generic[C]):
         return config
 
 
+def read_description(path: Path) -> dict[str, Any]:
+    """Read a ``run.yaml``: what `RunFolder.write_description` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder of the run.
+
+    Returns
+    -------
+    dict
+        ``config``, a dict, and more; another program's file may lack the rest.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged, or holds no settings of a run.
+    """
+    file = path / DESCRIPTION if path.is_dir() else path
+    try:
+        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if isinstance(facts, dict) and isinstance(facts.get("config"), dict):
+            return facts
+        why = "it is damaged or of another program (no settings of a run)"
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        why = f"it is damaged or of another program ({type(error).__name__})"
+    raise InputError(f"The settings of a run cannot be read from {file}: {why}; name the folder of another run.")
+
+
 def read_config(folder: Path, model: type[C]) -> C:
-    """The settings in a folder's ``run.yaml``.
+    """Read the settings in a folder's ``run.yaml``.
 
     Raises
     ------
     InputError
         If it is missing, damaged, or of another version or kind of run.
     """
-    import yaml
-
-    path = folder / "run.yaml"
+    facts = read_description(folder)
     try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
         return model(**facts["config"])
-    except OSError as error:
-        why = error.strerror or type(error).__name__
     except ValidationError as error:
         first = error.errors()[0]
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        why = f"it is damaged or of another program ({type(error).__name__})"
-    raise InputError(f"The settings of the run cannot be read from {path}: {why}; choose another folder.") from None
+    raise InputError(
+        f"The settings of a run cannot be read from {folder / DESCRIPTION}: {why}; name the folder of another run."
+    )
 
 
 def _rounds(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:

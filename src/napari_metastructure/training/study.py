@@ -15,7 +15,7 @@ from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished
 from napari_metastructure.training.pairs import Pair, check_values, clean_labels, is_mask, label_values, split
-from napari_metastructure.training.run_folder import RunFolder, warned
+from napari_metastructure.training.run_folder import RunFolder, read_description, warned
 from napari_metastructure.training.study_figure import write_figure
 from napari_metastructure.training.study_results import (
     Condition,
@@ -190,13 +190,11 @@ def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) ->
     found = files.read(folder)
     if not found:
         return []
-    import yaml
-
     try:
-        facts = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
-        then, seen = facts["config"], facts["images"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
-        then, seen = {}, {}
+        facts = read_description(folder)
+    except InputError:
+        facts = {}
+    then, seen = facts.get("config", {}), facts.get("images", {})
     now = json.loads(config.model_dump_json())
     asked = ("conditions", "networks", "repeats")  # more of these may be asked for later
     if {k: v for k, v in then.items() if k not in asked} != {k: v for k, v in now.items() if k not in asked}:

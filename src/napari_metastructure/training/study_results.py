@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton
 from napari_metastructure.labels.structure import structure_left
 from napari_metastructure.labels.transition import count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.training.config import TrainConfig
+from napari_metastructure.training.run_folder import write_rows
 
 Network = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
 
@@ -252,7 +252,7 @@ def write(folder: Path, results: Sequence[RunResult]) -> list[Path]:
         for r in results
         for e, (loss, test) in enumerate(zip(r.loss, r.test, strict=True))
     ]
-    return [_write(folder / CURVES, rows), _write(folder / TABLE, table(results))]
+    return [write_rows(folder / CURVES, rows), write_rows(folder / TABLE, table(results))]
 
 
 def read(folder: Path) -> list[RunResult]:
@@ -285,14 +285,6 @@ def read(folder: Path) -> list[RunResult]:
         RunResult(network, condition, seed=seed, **{**run, "loss": tuple(run["loss"]), "test": tuple(run["test"])})
         for (network, condition, seed), run in runs.items()
     ]
-
-
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 # -------- What a noise study tells, besides the events of the trainings it is made of.

@@ -97,7 +97,9 @@ def going(qtbot) -> Callable[..., None]:
 
     def wait(widget: Any) -> None:
         told = []
-        widget.runner.told.connect(lambda event: told.append(event) if isinstance(event, MethodProgress) else None)
+        widget.runner.event_received.connect(
+            lambda event: told.append(event) if isinstance(event, MethodProgress) else None
+        )
         qtbot.waitUntil(lambda: bool(told), timeout=60_000)
 
     return wait

@@ -19,13 +19,13 @@ def test_pause_holds_and_resume_goes_on(open_compare, stand_in, qtbot, going):
     going(widget)
     widget.pause()
     qtbot.wait(300)
-    held = widget.progress.batches.value()
+    held = widget.progress.inner.value()
     qtbot.wait(300)
-    assert widget.progress.batches.value() == held
+    assert widget.progress.inner.value() == held
     assert widget.buttons.resume.isVisibleTo(widget)
     assert "left" in widget.progress.eta.text()
     widget.resume()
-    qtbot.waitUntil(lambda: widget.progress.batches.value() > held, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.progress.inner.value() > held, timeout=20_000)
 
 
 def test_a_stopped_comparison_keeps_what_is_done(open_compare, stand_in, qtbot, going, made):
@@ -152,7 +152,7 @@ def test_a_mask_layer_that_is_taken_out_stays_out(open_compare, stand_in, run):
         if isinstance(event, MethodFinished) and event.result.repeat == 0:
             del viewer.layers["a [DFC]"]
 
-    widget.runner.told.connect(take_out)
+    widget.runner.event_received.connect(take_out)
     run(widget)
     assert widget.failure is None
     assert len(widget.results) == 3
@@ -174,10 +174,10 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, discs, stand_in,
     going(widget)
     if paused:
         widget.pause()
-    pump, control = widget.runner._pump, widget.runner.control
+    pump, control = widget.runner._run, widget.runner.control
     ended = []
-    put = pump.mailbox.put
-    pump.mailbox.put = lambda event: (put(event), type(event).__name__ == "CompareFinished" and ended.append(event))
+    put = pump.post
+    pump.post = lambda event: (put(event), type(event).__name__ == "CompareFinished" and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped

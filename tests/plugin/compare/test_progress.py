@@ -33,9 +33,9 @@ def test_the_time_left_of_all_runs_is_told_once_every_method_was_timed(qtbot, cl
     panel.progress(MethodProgress("otsu", 0, 0.5))
     assert panel.eta.text() == "Otsu: 1 s left, then 1 method not timed yet"
     panel.end_run(MethodFinished(MethodResult("otsu", 0, 1.0, 0, None), ()))
-    assert (panel.epochs.value(), panel.epochs.maximum()) == (1, 3)
+    assert (panel.outer.value(), panel.outer.maximum()) == (1, 3)
     panel.begin_run(MethodStarted(2, 3, "dfc", 0))
-    assert panel.batches.format() == "DFC"
+    assert panel.inner.format() == "DFC"
     clock[0] += 10
     panel.progress(MethodProgress("dfc", 0, 0.25))
     assert panel.eta.text() == "DFC: 30 s left, then 1 method not timed yet", "its second repeat"

@@ -37,7 +37,7 @@ def test_layers_become_masks_and_a_table(open_compare, run, discs, made):
         assert widget.table.text(method, MEMORY).isdigit()
     assert dice(made(viewer, "a", "otsu").data, discs(0)[1]) > 0.9
     assert "All 3 runs are done" in widget.progress.status.text()
-    assert (widget.progress.epochs.value(), widget.progress.epochs.maximum()) == (3, 3)
+    assert (widget.progress.outer.value(), widget.progress.outer.maximum()) == (3, 3)
     assert widget.buttons.run.isEnabled()
     assert not widget.buttons.stop.isEnabled()
 
@@ -94,7 +94,7 @@ def test_of_images_over_each_other_only_one_gets_masks_in_sight(open_compare, ru
 def test_a_row_the_user_chose_stays_chosen(open_compare, qtbot, stand_in, run, made):
     stand_in("dfc", "draw")
     viewer, widget = open_compare(images=1, methods=("otsu", "agt", "dfc"), window=False)
-    widget.runner.told.connect(
+    widget.runner.event_received.connect(
         lambda event: (
             widget.table.select("otsu") if isinstance(event, MethodFinished) and event.result.method == "agt" else None
         )
@@ -108,7 +108,7 @@ def test_a_row_the_user_chose_stays_chosen(open_compare, qtbot, stand_in, run, m
 def test_a_row_chosen_ahead_is_shown_when_it_is_there(open_compare, stand_in, run):
     stand_in("dfc", "draw")
     viewer, widget = open_compare(images=1, methods=("otsu", "agt", "dfc"), window=False)
-    widget.runner.told.connect(
+    widget.runner.event_received.connect(
         lambda event: (
             widget.table.select("dfc") if isinstance(event, MethodFinished) and event.result.method == "otsu" else None
         )

@@ -1,6 +1,7 @@
 """The Predict widget in a real viewer, and tiny models to use it with."""
 
 import pytest
+from napari.components import ViewerModel
 
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.networks.build import NetworkSpec, build
@@ -24,14 +25,17 @@ def saved(tmp_path):
 
 
 @pytest.fixture
-def open_predict(make_napari_viewer, qtbot):
-    """Opens a viewer with the widget, told to take the CPU; ends what it does at the end of the test."""
+def open_predict(make_napari_viewer, place, qtbot):
+    """Opens a viewer with the widget, told to take the CPU; ends what it does at the end of the test.
+
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
+    """
     made = []
 
-    def make(model=None):
-        viewer = make_napari_viewer()
+    def make(model=None, window=False):
+        viewer = make_napari_viewer() if window else ViewerModel()
         widget = PredictWidget(viewer)
-        viewer.window.add_dock_widget(widget, name="Predict")
+        place(viewer, widget, "Predict")
         assert widget.set(device="cpu")
         widget.choose_model(model)
         made.append(widget)

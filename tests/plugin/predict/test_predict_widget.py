@@ -15,7 +15,7 @@ def pixels(*shape, seed=0):
 
 def test_layers_become_labels_and_probabilities_over_them(open_predict, saved, predict):
     run = saved(classes=(0, 1, 3))
-    viewer, widget = open_predict(run)
+    viewer, widget = open_predict(run, window=True)
     flat, stack = pixels(40, 50), pixels(2, 40, 36, seed=1)
     a = viewer.add_image(flat, name="a", scale=(0.2, 0.1), translate=(3, 4), units=("um", "um"))
     b = viewer.add_image(stack, name="b", scale=(5, 1, 1), units=("s", "um", "um"), axis_labels=("t", "y", "x"))
@@ -144,7 +144,7 @@ def test_a_line_says_what_the_model_is(open_predict, saved, qtbot, tmp_path):
 
 
 def test_cancel_keeps_what_is_done(open_predict, saved, qtbot):
-    viewer, widget = open_predict(saved())
+    viewer, widget = open_predict(saved(), window=True)
     small = viewer.add_image(pixels(40, 50), name="small")
     large = viewer.add_image(pixels(400, 200, 200), name="large")
     widget.choose_layers([small, large])
@@ -219,7 +219,7 @@ def test_models_and_settings_that_cannot_be_are_refused_and_nothing_raises(open_
 
 
 def test_the_viewer_forgets_a_widget_that_is_closed(open_predict, qtbot):
-    viewer, widget = open_predict()
+    viewer, widget = open_predict(window=True)
     dock = next(iter(viewer.window._wrapped_dock_widgets.values()))
     before = len(viewer.layers.events.inserted.callbacks)
     with qtbot.waitSignal(widget.destroyed):
@@ -238,9 +238,9 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, saved):
     widget.choose_model(saved())
     assert widget.start()
     qtbot.waitUntil(lambda: widget.progress.bar.value() > 0, timeout=30_000)
-    pump, control = widget.runner._pump, widget.runner.control
-    ended, put = [], pump.mailbox.put
-    pump.mailbox.put = lambda event: (put(event), isinstance(event, PredictionFinished) and ended.append(event))
+    pump, control = widget.runner._run, widget.runner.control
+    ended, put = [], pump.post
+    pump.post = lambda event: (put(event), isinstance(event, PredictionFinished) and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped

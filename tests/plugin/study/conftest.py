@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from napari.components import ViewerModel
 
 from napari_metastructure.labels.recipes import Random, Sample
 from napari_metastructure.training.config import TrainConfig
@@ -38,10 +39,10 @@ def config() -> Callable[..., StudyConfig]:
 
 @pytest.fixture
 def open_viewer(make_napari_viewer, discs) -> Callable[..., Any]:
-    """Opens a viewer with images (a, b, c, ...; pixels of 0.2 x 0.1 um) and their masks."""
+    """Opens a viewer with images (a, b, c, ...; pixels of 0.2 x 0.1 um) and their masks; without a window if wanted."""
 
-    def make(images=4, show=False):
-        viewer = make_napari_viewer(show=show)
+    def make(images=4, window=True, show=False):
+        viewer = make_napari_viewer(show=show) if window or show else ViewerModel()
         for name, seed in zip("abcdef", range(images), strict=False):
             image, mask = discs(seed)
             where = {"scale": (0.2, 0.1), "units": ("um", "um")}
@@ -53,16 +54,19 @@ def open_viewer(make_napari_viewer, discs) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def open_study(open_viewer, end, config) -> Iterator[Callable[..., Any]]:
-    """Opens such a viewer and the widget, ready to run."""
+def open_study(open_viewer, place, end, config) -> Iterator[Callable[..., Any]]:
+    """Opens such a viewer and the widget, ready to run.
+
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
+    """
     from napari_metastructure.plugin.study import StudyWidget
 
     made = []
 
-    def make(images=4, settings=None, show=False):
-        viewer = open_viewer(images, show)
+    def make(images=4, settings=None, window=False, show=False):
+        viewer = open_viewer(images, window, show)
         widget = StudyWidget(viewer)
-        viewer.window.add_dock_widget(widget, name="Noise study")
+        place(viewer, widget, "Noise study")
         ready(widget, settings or config())
         made.append(widget)
         return viewer, widget

@@ -31,9 +31,9 @@ def going(qtbot):
 
 
 def test_layers_become_curves_and_a_table(open_study, config, run):
-    _viewer, widget = open_study(settings=config(repeats=2))
+    _viewer, widget = open_study(settings=config(repeats=2), window=True)
     drawn = []
-    widget.runner.told.connect(
+    widget.runner.event_received.connect(
         lambda event: isinstance(event, TrainEpoch) and drawn.append(_points(widget.curves.curves[widget._going[0]][0]))
     )
     run(widget)
@@ -55,7 +55,7 @@ def test_layers_become_curves_and_a_table(open_study, config, run):
     assert [widget.table.text((NET, c), RANK) for c in ("CL", "kept", "RL")] == ["2/2", "2/2", "1/2"]
     assert [widget.table.text((NET, c), LEFT) for c in ("CL", "RL")] == ["100%", "0%"]
     assert "All 6 runs are done" in widget.progress.status.text()
-    assert (widget.progress.epochs.value(), widget.progress.epochs.maximum()) == (6, 6)
+    assert (widget.progress.outer.value(), widget.progress.outer.maximum()) == (6, 6)
     assert widget.buttons.run.isEnabled()
     assert not widget.buttons.stop.isEnabled()
 
@@ -130,7 +130,7 @@ def test_a_stopped_study_goes_on_where_it_was(open_study, config, conditions, ru
     assert f"{len(first)} of 4 runs" in widget.progress.status.text()
     assert f"Holds {len(first)} run" in widget.folder.found.text()
     seen = []
-    widget.runner.told.connect(lambda event: seen.append(type(event).__name__))
+    widget.runner.event_received.connect(lambda event: seen.append(type(event).__name__))
     run(widget)
     assert len(widget.results) == 4
     assert [(r.condition, r.seed) for r in widget.results[: len(first)]] == [(r.condition, r.seed) for r in first]
@@ -300,10 +300,10 @@ def test_an_odd_folder_is_told(open_study, run, tmp_path):
 
 
 def test_noisy_labels_lie_over_their_image(open_study, run, qtbot, conditions, discs):
-    viewer, widget = open_study()
+    viewer, widget = open_study(window=True)
     before = len(viewer.layers)
     seen = {}
-    widget.runner.told.connect(
+    widget.runner.event_received.connect(
         lambda event: seen.update({event.condition: event}) if hasattr(event, "predicted") else None
     )
     run(widget)
@@ -331,7 +331,7 @@ def test_noisy_labels_lie_over_their_image(open_study, run, qtbot, conditions, d
 def test_painting_on_the_clean_labels_changes_no_later_run(open_study, config, qtbot):
     viewer, widget = open_study(settings=config(conditions=(CONDITIONS["CL"],), repeats=2))
     starts = []
-    widget.runner.told.connect(lambda event: starts.append(event) if hasattr(event, "predicted") else None)
+    widget.runner.event_received.connect(lambda event: starts.append(event) if hasattr(event, "predicted") else None)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         widget.start()
         qtbot.waitUntil(lambda: bool(starts), timeout=60_000)
@@ -386,10 +386,10 @@ def test_closing_the_window_ends_the_thread(open_viewer, qtbot, config, going, p
     going(widget)
     if paused:
         widget.pause()
-    pump, control = widget.runner._pump, widget.runner.control
+    pump, control = widget.runner._run, widget.runner.control
     ended = []
-    put = pump.mailbox.put
-    pump.mailbox.put = lambda event: (put(event), type(event).__name__ == "StudyFinished" and ended.append(event))
+    put = pump.post
+    pump.post = lambda event: (put(event), type(event).__name__ == "StudyFinished" and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped

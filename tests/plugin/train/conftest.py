@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
 SCALE = (0.2, 0.1)
@@ -45,22 +46,25 @@ def small() -> dict[str, Any]:
 
 
 @pytest.fixture
-def open_train(make_napari_viewer, end, small) -> Iterator[Callable[..., Any]]:
-    """Opens a viewer with pairs (layers "a" and "a mask", "b" and "b mask", ...) and the widget."""
+def open_train(make_napari_viewer, place, end, small) -> Iterator[Callable[..., Any]]:
+    """Opens a viewer with pairs (layers "a" and "a mask", "b" and "b mask", ...) and the widget.
+
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
+    """
     from napari_metastructure.plugin.train import TrainWidget
     from napari_metastructure.training.config import TrainConfig
 
     notification_manager.records.clear()
     made = []
 
-    def make(*pairs, config=(), show=False):
-        viewer = make_napari_viewer(show=show)
+    def make(*pairs, config=(), window=False, show=False):
+        viewer = make_napari_viewer(show=show) if window or show else ViewerModel()
         for name, (image, labels) in zip("abcdefgh", pairs, strict=False):
             where = {"scale": (1,) * (labels.ndim - 2) + SCALE, "units": ("um",) * labels.ndim}
             viewer.add_image(image, name=name, **where)
             viewer.add_labels(labels, name=f"{name} mask", **where)
         widget = TrainWidget(viewer)
-        viewer.window.add_dock_widget(widget, name="Train")
+        place(viewer, widget, "Train")
         widget.settings.fill(TrainConfig(**{**small, **dict(config)}))
         made.append(widget)
         return viewer, widget

@@ -23,13 +23,13 @@ def points(widget, plot, who):
 
 
 def test_layers_become_a_model(open_train, discs, run, tmp_path):
-    viewer, widget = open_train(*(discs(i) for i in range(5)), config={"epochs": 4})
+    viewer, widget = open_train(*(discs(i) for i in range(5)), config={"epochs": 4}, window=True)
     assert widget.data.summary.text().startswith("4 images to train on, 1 to validate on")
     run(widget)
     assert isinstance(widget.result, TrainFinished)
     assert widget.failure is None and not widget.result.stopped
     assert widget.progress.status.text() == widget.result.reason
-    assert widget.progress.epochs.value() == 4
+    assert widget.progress.outer.value() == 4
     for plot in ("loss", "score"):
         assert points(widget, plot, "training") == points(widget, plot, "validation") == 4
     assert widget.curves.best[0].isVisible() and widget.curves.best[0].value() == widget.result.best_epoch
@@ -245,7 +245,7 @@ def test_saving_without_a_model_and_into_nowhere_is_said(open_train, discs, run,
 
 
 def test_the_model_is_handed_to_the_predict_widget(open_train, discs, run, said, tmp_path):
-    viewer, widget = open_train(discs(0), discs(1), config={"epochs": 1})
+    viewer, widget = open_train(discs(0), discs(1), config={"epochs": 1}, window=True)
     run(widget)
     assert not widget.use_in_predict()
     assert "save it first" in said()[-1]
@@ -344,9 +344,9 @@ def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot,
     qtbot.waitUntil(lambda: len(widget.epochs) >= 1, timeout=60_000)
     if paused:
         widget.pause()
-    pump, control = widget.runner._pump, widget.runner.control
-    ended, put = [], pump.mailbox.put
-    pump.mailbox.put = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
+    pump, control = widget.runner._run, widget.runner.control
+    ended, put = [], pump.post
+    pump.post = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
     assert control.stopped and ended[0].stopped
@@ -396,7 +396,7 @@ def test_any_validation_image_can_be_watched_or_none(open_train, discs, run):
 
 
 def test_deleting_the_prediction_or_an_image_does_not_end_the_run(open_train, discs, run, qtbot):
-    viewer, widget = open_train(*(discs(i) for i in range(3)), config={"epochs": 8})
+    viewer, widget = open_train(*(discs(i) for i in range(3)), config={"epochs": 8}, window=True)
     validate_last(widget)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()

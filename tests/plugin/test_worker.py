@@ -1,15 +1,18 @@
-"""Events cross threads whole, and nothing that goes wrong in the thread is lost."""
+"""Background threads: events cross whole, nothing that goes wrong is lost, previews answer the newest request."""
 
 import gc
+import sys
 import threading
 import time
 import weakref
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QTimer
 
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.plugin._worker import Mailbox, Runner
+from napari_metastructure.plugin import _worker
+from napari_metastructure.plugin._worker import MIN_INTERVAL_S, LatestOnly, Runner, TurnByTurn, throttled, wait_for
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, Warned
 
@@ -45,7 +48,7 @@ def runner(qtbot):
         runner.heard.extend(item if isinstance(item, list) else [item])
 
     runner.batches.connect(hear)
-    runner.told.connect(hear)
+    runner.event_received.connect(hear)
     yield runner
     runner.stop()
     qtbot.waitUntil(lambda: not runner.running, timeout=5000)
@@ -53,7 +56,7 @@ def runner(qtbot):
 
 def run(qtbot, runner, job, control=None):
     control = control or Control()
-    with qtbot.waitSignal(runner.ended, timeout=10_000) as blocker:
+    with qtbot.waitSignal(runner.finished, timeout=10_000) as blocker:
         runner.start(lambda: job(control), control)
     return blocker.args[0]
 
@@ -88,7 +91,7 @@ def test_a_flood_reaches_qt_at_most_ten_times_a_second(qtbot, runner):
 def test_slow_listeners_do_not_pile_up_in_one_turn_of_the_loop(qtbot, runner):
     """Many epochs that wait are handed out over several turns, so that the window is drawn in between."""
     turns = []
-    runner.told.connect(lambda _: time.sleep(0.03))
+    runner.event_received.connect(lambda _: time.sleep(0.03))
     deliver = runner._deliver
     runner._deliver = lambda: turns.append(1) or deliver()
 
@@ -145,11 +148,9 @@ def test_after_a_failure_the_runner_runs_again(qtbot, runner):
 def test_quit_ends_the_job_by_itself_and_in_its_own_thread(qtbot, runner, monkeypatch):
     """``worker.quit()`` must not leave the generator hanging: its finally runs, in the worker's thread."""
     workers, log, control = [], [], Control()
-    from napari_metastructure.plugin import _worker as module
-
-    make = module.create_worker
-    monkeypatch.setattr(module, "create_worker", lambda *a, **k: workers.append(make(*a, **k)) or workers[-1])
-    with qtbot.waitSignal(runner.ended, timeout=10_000):
+    make = _worker.create_worker
+    monkeypatch.setattr(_worker, "create_worker", lambda *a, **k: workers.append(make(*a, **k)) or workers[-1])
+    with qtbot.waitSignal(runner.finished, timeout=10_000):
         runner.start(lambda: steps(control, batches=10**6, log=log, pause=0.002), control)
         qtbot.waitUntil(lambda: bool(runner.heard), timeout=5000)
         workers[0].quit()
@@ -161,7 +162,7 @@ def test_quit_ends_the_job_by_itself_and_in_its_own_thread(qtbot, runner, monkey
 
 def test_quit_wakes_a_paused_job(qtbot, runner):
     control = Control()
-    with qtbot.waitSignal(runner.ended, timeout=10_000):
+    with qtbot.waitSignal(runner.finished, timeout=10_000):
         runner.start(lambda: steps(control, batches=10**6, pause=0.002), control)
         qtbot.waitUntil(lambda: bool(runner.heard), timeout=5000)
         control.pause()
@@ -208,11 +209,186 @@ def test_two_runs_at_once_are_refused(qtbot, runner):
         runner.start(lambda: iter(()), Control())
 
 
-def test_the_mailbox_joins_consecutive_batches_only():
-    box = Mailbox()
+def test_consecutive_batches_alone_are_joined():
+    run = _worker._Run(list, Control(), "The run")
     for event in (BatchFinished(1, 1, 2, 0.0), BatchFinished(1, 2, 2, 0.0), epoch(1), BatchFinished(2, 1, 2, np.nan)):
-        box.put(event)
-    assert [b.batch for b in box.take()] == [1, 2]
-    assert box.take().epoch == 1
-    assert [b.epoch for b in box.take()] == [2]
-    assert box.take() is None
+        run.post(event)
+    assert [b.batch for b in run.take()] == [1, 2]
+    assert run.take().epoch == 1
+    assert [b.epoch for b in run.take()] == [2]
+    assert run.take() is None
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, to be set."""
+    now = [5.0]
+    monkeypatch.setattr(_worker.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_what_is_minor_comes_seldom_and_all_else_at_once(clock):
+    def events():
+        for event, pause in ((1, 0.4), (2, 0.4), ("a", 0.3), (3, 0.2), (4, 0.1), ("b", 0.1), (5, 2), (6, 0)):
+            yield event
+            clock[0] += pause * MIN_INTERVAL_S
+
+    assert list(throttled(events(), lambda event: isinstance(event, int))) == [1, "a", 3, "b", 6]
+
+
+def test_waiting_ends_when_ready_or_stopped():
+    ready, control = threading.Event(), Control()
+    ready.set()
+    wait_for(ready, control)
+    control.stop()
+    wait_for(threading.Event(), control)
+
+
+# ---- one step in each turn of Qt's loop ------------------------------------------------------------------
+
+
+def test_steps_are_taken_one_a_turn(qtbot):
+    turns, log = TurnByTurn(), []
+
+    def steps():
+        for number in range(3):
+            log.append(number)
+            QTimer.singleShot(0, lambda number=number: log.append(f"turn after {number}"))
+            yield
+
+    with qtbot.waitCallback() as done:
+        turns.start(steps(), done)
+        assert log == []
+    assert [entry for entry in log if isinstance(entry, int)] == [0, 1, 2]
+    assert log.index("turn after 0") < log.index(2)
+    assert not turns.step()
+
+
+def test_what_is_left_is_taken_at_once_or_dropped(qtbot):
+    turns, log, ends = TurnByTurn(), [], []
+    for end in (turns.finish, turns.drop):
+        turns.start((log.append(number) for number in range(3)), lambda: ends.append(len(log)))
+        assert turns.step()
+        end()
+        assert not turns.step()
+    assert log == [0, 1, 2, 0]
+    assert ends == [3, 4], "the end is reported once"
+
+
+# ---- previews: of requests that come faster than answers, the newest is answered --------------------------
+
+
+@pytest.fixture
+def latest(qtbot):
+    latest = LatestOnly()
+    latest.answers, latest.errors = [], []
+    latest.done.connect(latest.answers.append)
+    latest.failed.connect(latest.errors.append)
+    return latest
+
+
+def idle(qtbot, latest):
+    qtbot.waitUntil(lambda: not latest.busy, timeout=5000)
+
+
+def test_the_newest_of_those_that_wait_is_answered(latest, qtbot):
+    go = threading.Event()
+    latest.ask(lambda: go.wait(5) and "first")
+    assert latest.busy
+    for number in range(5):
+        latest.ask(lambda number=number: number)
+    go.set()
+    qtbot.waitUntil(lambda: latest.answers == ["first", 4], timeout=5000)
+    idle(qtbot, latest)
+    assert latest.errors == []
+
+
+def test_jobs_run_in_another_thread_and_are_told_in_this_one(latest, qtbot):
+    told_in = []
+    latest.done.connect(lambda _: told_in.append(threading.get_ident()))
+    latest.ask(threading.get_ident)
+    idle(qtbot, latest)
+    assert latest.answers != [threading.get_ident()]
+    assert told_in == [threading.get_ident()]
+
+
+@pytest.mark.parametrize("error", [InputError("no"), RuntimeError("a RuntimeError is lost in a generator worker")])
+def test_an_error_is_told_and_the_next_job_runs(latest, qtbot, error):
+    def fail():
+        raise error
+
+    latest.ask(fail)
+    idle(qtbot, latest)
+    assert latest.errors == [error]
+    latest.ask(lambda: 1)
+    idle(qtbot, latest)
+    assert latest.answers == [1]
+
+
+def test_what_was_dropped_is_not_told(latest, qtbot):
+    go = threading.Event()
+    latest.ask(lambda: go.wait(5) and "dropped")
+    latest.ask(lambda: "dropped before it ran")
+    latest.drop()
+    go.set()
+    idle(qtbot, latest)
+    latest.ask(lambda: "asked after it")
+    idle(qtbot, latest)
+    assert latest.answers == ["asked after it"]
+
+
+def test_a_question_after_a_drop_is_answered_while_the_dropped_one_runs(latest, qtbot):
+    go = threading.Event()
+    latest.ask(lambda: go.wait(5) and "dropped")
+    latest.drop()
+    latest.ask(lambda: "new")
+    go.set()
+    qtbot.waitUntil(lambda: latest.answers == ["new"], timeout=5000)
+
+
+# ---- triton is kept out exactly where importing it would end the process ------------------------------------
+
+
+@pytest.fixture
+def no_triton(monkeypatch):
+    """triton is not loaded yet."""
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "triton")
+
+
+@pytest.mark.parametrize(
+    ("maps", "there"),
+    [
+        ("7f00 r-xp /usr/lib/x86_64-linux-gnu/libLLVM-15.so.1\n", True),
+        ("7f00 r-xp /usr/lib/x86_64-linux-gnu/libgallium-25.0.so\n", True),
+        ("7f00 r-xp /usr/lib/x86_64-linux-gnu/libGLX_nvidia.so.0\n", False),
+        (None, False),
+    ],
+)
+def test_only_mesas_llvm_counts(tmp_path, maps, there):
+    path = tmp_path / "maps"
+    if maps is not None:
+        path.write_text(maps)
+    assert _worker._mesa_llvm_is_loaded(path) is there
+
+
+def test_with_mesas_llvm_triton_cannot_be_imported(monkeypatch, no_triton):
+    monkeypatch.setattr(_worker, "_mesa_llvm_is_loaded", lambda: True)
+    assert _worker.block_triton_beside_mesa()
+    assert _worker.block_triton_beside_mesa()
+    with pytest.raises(ImportError):
+        import triton  # noqa: F401
+
+
+def test_without_it_nothing_changes(monkeypatch, no_triton):
+    monkeypatch.setattr(_worker, "_mesa_llvm_is_loaded", lambda: False)
+    assert not _worker.block_triton_beside_mesa()
+    assert "triton" not in sys.modules
+
+
+def test_a_triton_that_is_loaded_already_stays(monkeypatch, no_triton):
+    loaded = object()
+    monkeypatch.setitem(sys.modules, "triton", loaded)
+    monkeypatch.setattr(_worker, "_mesa_llvm_is_loaded", lambda: True)
+    assert not _worker.block_triton_beside_mesa()
+    assert sys.modules["triton"] is loaded
