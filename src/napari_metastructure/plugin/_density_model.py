@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.errors import InputError, MetastructureError, explain
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
 from napari_metastructure.labels.density import (
@@ -22,7 +22,6 @@ from napari_metastructure.labels.density import (
     weights,
 )
 from napari_metastructure.labels.structure import BINS, Humps, humps
-from napari_metastructure.plugin._form import title
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -103,11 +102,7 @@ class DensitySettings(BaseModel):
         try:
             return DensitySettings(**{**self.model_dump(), **values})
         except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            field = DensitySettings.model_fields.get(name)
-            where = title(name, field) if field else name
-            raise InputError(f"{where}: {first['msg']}.") from None
+            raise InputError(explain(error, DensitySettings)) from None
 
 
 # ---- maps and measurements of the visible slices -----------------------------------------------------------

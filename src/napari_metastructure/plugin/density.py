@@ -48,8 +48,17 @@ from napari_metastructure.plugin._density_plots import (
 )
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out
-from napari_metastructure.plugin._layers import ORIGIN, Truths, VisiblePlane, full, is_ours, placement, visible_plane
-from napari_metastructure.plugin._live import LayerWatch, LivePreview, StackRun, row
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    LayerWatch,
+    Truths,
+    VisiblePlane,
+    full,
+    is_ours,
+    placement,
+    visible_plane,
+)
+from napari_metastructure.plugin._live import LivePreview, StackRun, row
 
 if TYPE_CHECKING:
     from napari_metastructure.labels.density import Maps

@@ -23,8 +23,16 @@ from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap, full, is_ours, placement, visible_plane
-from napari_metastructure.plugin._live import LayerWatch, LivePreview, StackRun, row
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    LayerWatch,
+    class_colormap,
+    full,
+    is_ours,
+    placement,
+    visible_plane,
+)
+from napari_metastructure.plugin._live import LivePreview, StackRun, row
 from napari_metastructure.plugin._noise_preview import (
     NoisePreview,
     NoiseRequest,
