@@ -148,7 +148,7 @@ TABLE_TIP = (
     "apart."
 )
 
-HEAD = (("Layer", "left", 42), ("Retained", "right", 22), ("Distance", "right", 20), ("Rank", "right", 16))
+HEAD = (("Layer", "left", 36), ("Retained", "right", 23), ("Distance", "right", 23), ("Rank", "right", 18))
 
 NO_REFERENCE = "No reference: choose 'True classes from' above to compare."
 

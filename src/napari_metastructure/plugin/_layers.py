@@ -121,6 +121,14 @@ def visible_plane(viewer: napari.Viewer, layer: Layer) -> VisiblePlane | None:
     return VisiblePlane(layer, int(np.ravel_multi_index(at, shape[:-2])) if at else 0, at)
 
 
+def unwrapped(viewer: napari.Viewer) -> napari.Viewer:
+    """Return the viewer behind the proxy that napari hands to widgets opened from its menus.
+
+    The proxy makes a new proxy of a layer each time, so that no layer it returns *is* one of the viewer's.
+    """
+    return getattr(viewer, "__wrapped__", viewer)
+
+
 def full(layer: Layer) -> Any:
     """A layer's pixels, at full resolution."""
     return layer.data[0] if layer.multiscale else layer.data

@@ -56,6 +56,7 @@ from napari_metastructure.plugin._layers import (
     full,
     is_ours,
     placement,
+    unwrapped,
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun, row
@@ -106,7 +107,7 @@ class DensityWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = napari_viewer
+        self.viewer = viewer = unwrapped(napari_viewer)
         self.problem = ""
         self.made: list[Image] = []
         self._used = DensitySettings()
@@ -114,10 +115,10 @@ class DensityWidget(QWidget):
         self._reframe = False
         self._make_parts()
         self._lay_out()
-        self.maps = MapLayers(napari_viewer)
-        self._worker, self._references = DensityWorker(), Truths(napari_viewer)
+        self.maps = MapLayers(viewer)
+        self._worker, self._references = DensityWorker(), Truths(viewer)
         self.live = LivePreview(
-            napari_viewer,
+            viewer,
             self,
             request=self._request,
             show=self._show_maps,
@@ -126,8 +127,8 @@ class DensityWidget(QWidget):
             failed=self._show_failure,
         )
         self._line_changed = QSignalDebouncer(parent=self)
-        self.watch = LayerWatch(napari_viewer, self.live.refresh)
-        self._line_watch = LayerWatch(napari_viewer, self._line_changed.throttle)
+        self.watch = LayerWatch(viewer, self.live.refresh)
+        self._line_watch = LayerWatch(viewer, self._line_changed.throttle)
         self.live.hold(self.picker, self.reference, self.lines, self.watch, self._line_watch, self.maps)
         self._connect()
         self.live.refresh()

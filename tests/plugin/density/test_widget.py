@@ -539,3 +539,19 @@ def test_a_fault_of_our_own_is_told_and_the_widget_lives_on(open_density, disc, 
     widget.set(bandwidth=5)
     settled(widget)
     assert widget.problem == "" and widget.images[0].data.any()
+
+
+def test_opened_from_the_menu_it_knows_its_layers(make_napari_viewer, disc, settled, qtbot):
+    """napari hands such widgets a proxy of the viewer, whose layers are proxies as well."""
+    viewer = make_napari_viewer()
+    layer = viewer.add_labels(disc(), name="a")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-metastructure", "Meta-structure density")
+    settled(widget)
+    line = widget.draw_line()
+    assert widget.lines.chosen() is line
+    line.add([[10, 4], [40, 44]], shape_type="line")
+    qtbot.waitUntil(lambda: len(widget.curves) == 1)
+    assert widget.picker.chosen() == [layer]
+    viewer.layers.remove("a density")
+    settled(widget)
+    assert widget.picker.chosen() == []
