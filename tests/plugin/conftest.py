@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -34,23 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NEED_A_DISPLAY & set(getattr(item, "fixturenames", ())):
             item.add_marker(skip)
-
-
-MANY = 40_000
-"""Objects the garbage collector may still look at after a test."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Iterator[None]:
-    """Keep what has come to stay, torch and napari themselves, out of the garbage collector's sight.
-
-    napari collects garbage with every layer that is removed, `make_napari_viewer` with every viewer. Each time costs
-    half a second once torch is imported, and more with every window: of each napari keeps some thousand menu entries.
-    """
-    yield
-    if len(gc.get_objects()) > MANY:
-        gc.collect()
-        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
