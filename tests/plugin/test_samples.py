@@ -14,7 +14,7 @@ from napari_metastructure.plugin import samples
 from napari_metastructure.plugin._density_model import DensitySettings
 from napari_metastructure.plugin._layers import ORIGIN
 from napari_metastructure.plugin.density import DensityWidget
-from napari_metastructure.plugin.samples import CELLS, STEP, figure_6_layers, find_figure
+from napari_metastructure.plugin.samples import CELLS, STEP, find_figure
 
 ALL = [
     (samples.endoplasmic_reticulum, (4, 256, 256), (10.0, 0.1, 0.1)),
@@ -70,7 +70,7 @@ def test_figure_6_is_a_sample_in_a_grid(make_napari_viewer):
 
 @pytest.fixture(scope="module")
 def tuples():
-    return figure_6_layers()
+    return samples.figure_6()
 
 
 @pytest.fixture

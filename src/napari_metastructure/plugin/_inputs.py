@@ -274,9 +274,6 @@ class PathEdit(QWidget):
             self.set(path)
 
 
-FolderLine = PathEdit
-
-
 class FolderRow(QWidget):
     """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it.
 

@@ -205,7 +205,7 @@ class MatrixView(QWidget):
         painter.drawText(rows, where | Qt.TextFlag.TextWordWrap, "true class")
 
     def _paint_mark(self, painter: QPainter, place: QRect, color: QColor, name: str, across: bool) -> None:
-        """A patch of a class's colour, with its name beside it where there is room."""
+        """Paint a patch of a class's colour, with its name beside it where there is room."""
         room = place.width() if across else place.height()
         patch = QRect(0, 0, min(MARK, max(room - 2, 1)), MARK) if across else QRect(0, 0, MARK, min(MARK, room))
         wide = self.fontMetrics().horizontalAdvance(name)
