@@ -147,7 +147,7 @@ def test_a_reference_of_one_class_leaves_nothing_to_lose_and_stops_nothing(run, 
         (["--reading", "x"], "--reading x"),
     ],
 )
-def test_an_option_that_does_not_fit_is_named_and_nothing_is_written(run, save, labels, tmp_path, options, words):
+def test_a_density_that_does_not_fit_is_named_and_nothing_is_written(run, save, labels, tmp_path, options, words):
     code, out, err = run("density", save(tmp_path / "a.png", labels), "--out", tmp_path / "out", *options)
     assert (code, out) == (2, "")
     assert words in err
@@ -401,7 +401,7 @@ def test_nothing_is_written_over_unasked_and_clean_labels_never(run, folder, dis
         (["--kind", "flip", "--fraction", "half"], "--fraction"),
     ],
 )
-def test_an_option_that_does_not_fit_is_named_and_nothing_is_written_of_noise(run, folder, tmp_path, options, words):
+def test_a_dial_that_does_not_fit_is_named_and_nothing_is_written(run, folder, tmp_path, options, words):
     code, out, err = run("noise", folder, "--out", tmp_path / "out", *options)
     assert (code, out) == (2, "")
     assert words in err

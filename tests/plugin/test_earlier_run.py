@@ -54,7 +54,7 @@ def test_no_folder_holds_no_run(tmp_path, folder):
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ("config: {epochs: 0}", "epochs: .*greater than or equal to 1"),
+        ("config: {epochs: 0}", "epochs must be a whole number from 1 to 10000, not 0"),
         ("config: {colour: red}", "colour: "),
         ("config: [1, 2", "damaged"),
         ("42", "damaged"),
