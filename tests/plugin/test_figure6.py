@@ -104,7 +104,7 @@ def test_one_click_shows_it_and_follows_it(viewer, widget, show, tuples):
 def test_its_histograms_have_two_humps_two_humps_and_one(widget, show):
     show()
     names, gaps = [], []
-    for found in widget.humps:
+    for found in widget.class_histograms:
         low, high = found.means
         spread = [np.sqrt(np.average((_middles(found) - m) ** 2, weights=c)) for m, c in zip(found.means, found.counts)]  # noqa: B905
         names.append(found.name)
@@ -112,9 +112,9 @@ def test_its_histograms_have_two_humps_two_humps_and_one(widget, show):
     assert names == [f"{cell} density" for cell in CELLS]
     assert gaps[0] > 3 and gaps[1] > 3 and gaps[2] < 0.5
     cl, rcl, rl = widget.numbers
-    assert (rcl.truth, rl.truth) == ("CL", "CL")
+    assert (rcl.reference, rl.reference) == ("CL", "CL")
     assert (rcl.transition.rank, rl.transition.rank) == (2, 1)
-    assert rcl.left > 0.9 and rl.left < 0.1
+    assert rcl.retained > 0.9 and rl.retained < 0.1
     assert cl.transition is None
 
 
@@ -145,7 +145,7 @@ def test_a_second_click_opens_no_second_figure(viewer, widget, show, tuples):
 def test_beside_labels_of_the_same_name_it_keeps_its_own_truth(viewer, widget, show):
     viewer.add_labels(np.zeros((9, 9), np.uint8), name="CL")
     show()
-    assert [row.truth for row in widget.numbers[1:]] == ["CL [1]", "CL [1]"]
+    assert [row.reference for row in widget.numbers[1:]] == ["CL [1]", "CL [1]"]
     assert [row.problem for row in widget.numbers] == [""] * 3
 
 

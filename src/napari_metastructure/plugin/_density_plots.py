@@ -1,4 +1,4 @@
-"""Histograms of densities by true class, and densities along a line."""
+"""Density plots: histograms by true class, the table of retained meta-structure, profiles along a drawn line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
 
     from napari_metastructure.labels.structure import Humps
-    from napari_metastructure.plugin._density_model import Numbers
+    from napari_metastructure.plugin._density_model import DensityResult
     from napari_metastructure.plugin._layers import VisiblePlane
 
 
@@ -55,11 +55,11 @@ class HistogramPlots(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(4)
         self._column.addWidget(self.legend)
-        self.show_humps(())
+        self.show_histograms(())
 
-    def show_humps(self, humps: Sequence[Humps]) -> None:
+    def show_histograms(self, histograms: Sequence[Humps]) -> None:
         """Draw these histograms."""
-        self.shown = tuple(humps)
+        self.shown = tuple(histograms)
         drawn = self.shown[:MOST]
         while len(self.plots) < len(drawn):
             plot = make_plot("", TIP, height=84)
@@ -70,8 +70,8 @@ class HistogramPlots(QWidget):
         for number, plot in enumerate(self.plots):
             plot.setVisible(number < len(drawn))
             if number < len(drawn):
-                _draw_humps(plot, drawn[number])
-        classes = sorted({c for hump in drawn for c in hump.classes})
+                _draw_histogram(plot, drawn[number])
+        classes = sorted({c for found in drawn for c in found.classes})
         legend = "&nbsp; ".join(f'<span style="color:{class_color(c)}">■</span> class {c}' for c in classes)
         more = f" &nbsp;(and {len(self.shown) - MOST} more maps)" if len(self.shown) > MOST else ""
         self.legend.setText(f"True classes: {legend}{more}" if classes else "No map to count yet.")
@@ -123,44 +123,51 @@ class ProfilePlot(QWidget):
         use_theme(self.viewer, [self.plot])
 
 
-def _draw_humps(plot: pg.PlotWidget, humps: Humps) -> None:
+def _draw_histogram(plot: pg.PlotWidget, histogram: Humps) -> None:
     plot.clear()
-    plot.setTitle(humps.name, size="8pt")
-    for label, shares, mean in zip(humps.classes, humps.shares, humps.means, strict=True):
+    plot.setTitle(histogram.name, size="8pt")
+    for label, shares, mean in zip(histogram.classes, histogram.shares, histogram.means, strict=True):
         color = pg.mkColor(class_color(label))
         fill = pg.mkColor(color)
         fill.setAlpha(90)
         plot.plot(
-            humps.edges, shares / shares.max(), stepMode="center", pen=pg.mkPen(color, width=2), fillLevel=0, brush=fill
+            histogram.edges,
+            shares / shares.max(),
+            stepMode="center",
+            pen=pg.mkPen(color, width=2),
+            fillLevel=0,
+            brush=fill,
         )
         plot.addItem(pg.InfiniteLine(mean, angle=90, pen=pg.mkPen(color, style=Qt.PenStyle.DashLine)))
 
 
-# The numbers of each layer against the true classes, as a small table with the verdict in words below each row.
-
-
 TABLE_TIP = (
-    "On the visible slice, against the true classes. Left: the meta-structure that is left, 0 to 1. Distance: of the "
-    "density map from that of the truth, 0 (equal up to a factor and a constant) to 1. Rank: of the noise transition "
-    "matrix, as far as the pixel counts prove it, of so many classes; as many classes can still be told apart."
+    "On the visible slice, against the true classes. Retained: the share of the meta-structure, 0 to 1. Distance: of "
+    "the density map from that of the true classes, 0 (equal up to a factor and a constant) to 1. Rank: of the noise "
+    "transition matrix, as far as the pixel counts prove it, of so many classes; as many classes can still be told "
+    "apart."
 )
 
+HEAD = (("Layer", "left", 36), ("Retained", "right", 23), ("Distance", "right", 23), ("Rank", "right", 18))
 
-class NumbersTable(QLabel):
-    """Rich text that can be selected and copied; it wraps to any width."""
+NO_REFERENCE = "No reference: choose 'True classes from' above to compare."
+
+
+class ComparisonTable(QLabel):
+    """Each layer against the true classes, with the verdict in words below; rich text that can be copied."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.shown: tuple[Numbers, ...] = ()
+        self.shown: tuple[DensityResult, ...] = ()
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setToolTip(tooltip(TABLE_TIP))
-        self.show_numbers(())
+        self.show_results(())
 
-    def show_numbers(self, numbers: Sequence[Numbers]) -> None:
-        """Show these rows."""
-        self.shown = tuple(numbers)
+    def show_results(self, results: Sequence[DensityResult]) -> None:
+        """Show a row for each result with labels."""
+        self.shown = tuple(result for result in results if result.labels is not None)
         if not self.shown:
             self.setText("No labels to compare yet.")
             return
@@ -169,33 +176,20 @@ class NumbersTable(QLabel):
         self.setText(f"<table width='100%' cellspacing='0' cellpadding='2'><tr>{head}</tr>{rows}</table>")
 
 
-HEAD = (("Layer", "left", 46), ("Left", "right", 16), ("Distance", "right", 20), ("Rank", "right", 18))
-
-
-def _row(numbers: Numbers) -> str:
-    cells = [
-        (escape(numbers.name), "left"),
-        (_number(numbers.left), "right"),
-        (_number(numbers.distance), "right"),
-        (_rank(numbers), "right"),
-    ]
-    row = "".join(f"<td align='{side}'>{text}</td>" for text, side in cells)
-    below = numbers.problem or numbers.verdict
-    if not below:
-        below = "Its own truth; choose true classes above to compare with."
-    return f"<tr>{row}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
+def _row(result: DensityResult) -> str:
+    transition = result.transition
+    rank = "–" if transition is None else f"{transition.rank} of {len(transition.classes)}"
+    texts = (escape(result.name), _number(result.retained), _number(result.distance), rank)
+    cells = "".join(f"<td align='{side}'>{text}</td>" for text, (_, side, _) in zip(texts, HEAD, strict=True))
+    below = result.problem or result.verdict or NO_REFERENCE
+    return f"<tr>{cells}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
 
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def _rank(numbers: Numbers) -> str:
-    transition = numbers.transition
-    return "–" if transition is None else f"{transition.rank} of {len(transition.classes)}"
-
-
-# -------- A line drawn in a Shapes layer, and what maps hold along it.
+# ---- profiles along a line drawn in a Shapes layer ----------------------------------------------------------
 
 
 COLOR = "#00e5ff"

@@ -13,7 +13,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import ConfigPanel, choice_editor, tooltip
-from napari_metastructure.plugin._inputs import FolderLine
+from napari_metastructure.plugin._inputs import PathEdit
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.config import PRESETS, TrainConfig
@@ -49,8 +49,8 @@ PATIENCE_MS = 300
 """Time after a key before the folder is looked through."""
 
 
-class FolderChoice(FolderLine):
-    """A line and a dialog for a folder; ``looked`` says that `found` or `problem` changed.
+class FolderChoice(PathEdit):
+    """A line and a dialog for a folder; ``looked`` is emitted when `found` or `problem` changed.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class FolderChoice(FolderLine):
 
 
 class DataPanel(QWidget):
-    """Layers or a folder; ``changed`` says that the set may be another one.
+    """Layers or a folder; ``changed`` is emitted when the set may be another one.
 
     Parameters
     ----------

@@ -23,8 +23,17 @@ from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap, full, is_ours, placement, visible_plane
-from napari_metastructure.plugin._live import LayerWatch, LivePreview, StackRun, row
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    LayerWatch,
+    class_colormap,
+    full,
+    is_ours,
+    placement,
+    unwrapped,
+    visible_plane,
+)
+from napari_metastructure.plugin._live import LivePreview, StackRun, row
 from napari_metastructure.plugin._noise_preview import (
     NoisePreview,
     NoiseRequest,
@@ -58,7 +67,7 @@ MEASURE_AFTER_MS = 150
 
 NO_SOURCE = "There is no Labels layer to add noise to; open or paint one."
 
-NO_MATRIX = "No matrix: the preview failed (see the message above)."
+NO_MATRIX = "No matrix: the preview failed, see above."
 
 NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and a slider that stands within the layer."
 
@@ -97,13 +106,13 @@ class NoiseWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = napari_viewer
-        self.preview = PreviewLayer(napari_viewer, self._on_preview_removed)
+        self.viewer = viewer = unwrapped(napari_viewer)
+        self.preview = PreviewLayer(viewer, self._on_preview_removed)
         self._applying: tuple[NoiseRequest, bool, list[int]] | None = None
         self._make_parts()
         self._lay_out()
         self.live = LivePreview(
-            napari_viewer,
+            viewer,
             self,
             request=self._request,
             show=self._show_preview,
@@ -112,10 +121,10 @@ class NoiseWidget(QWidget):
             failed=self._show_failure,
             measure_after_ms=MEASURE_AFTER_MS,
         )
-        self.watch = LayerWatch(napari_viewer, self.live.refresh)
+        self.watch = LayerWatch(viewer, self.live.refresh)
         self.live.hold(self.sources, self.watch, self.preview)
         self._connect()
-        self.sources.choose(napari_viewer.layers.selection.active)
+        self.sources.choose(viewer.layers.selection.active)
         self._follow()
 
     def _make_parts(self) -> None:

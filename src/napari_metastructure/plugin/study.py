@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, get_args
 
 import napari
 import numpy as np
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -27,7 +25,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
-from napari_metastructure.plugin._inputs import FolderLine, heading, pages_above
+from napari_metastructure.plugin._inputs import PathEdit, column, heading, pages_above, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
 from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._pairs import LayerSet
@@ -135,12 +133,7 @@ class StudySettings(QWidget):
         for place, box in enumerate(self.networks.values()):
             box.setToolTip(tooltip("Each ticked network is trained by itself; light-unet suits small data and CPUs."))
             grid.addWidget(box, place // 2, place % 2)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(grid)
-        for part in (self.repeats, self.train, collapsed("Test and prediction", self.more)):
-            layout.addWidget(part)
+        column(grid, self.repeats, self.train, collapsed("Test and prediction", self.more), into=self)
         self.fill(StudyConfig())
         for form in (self.more, self.train.main):
             form.changed.connect(lambda _: self.changed.emit())
@@ -187,7 +180,7 @@ class StudyFolder(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.line = FolderLine(
+        self.line = PathEdit(
             "study folder (optional)",
             "Where the study keeps curves.csv, table.csv, study.png and study.svg, updated after each run. A study "
             "that is there already goes on with the runs it has not done.",
@@ -197,12 +190,7 @@ class StudyFolder(QWidget):
         self.found.setToolTip(tooltip("Runs that a study in this folder has finished; Run does the rest of them."))
         self.load_button = QPushButton("Load settings")
         self.load_button.setToolTip(tooltip("Take over conditions and settings of the study in this folder."))
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.line, 0, 0, 1, 2)
-        layout.addWidget(self.found, 1, 0)
-        layout.addWidget(self.load_button, 1, 1)
+        column(self.line, row(self.found, self.load_button), into=self)
         self.line.changed.connect(self.look)
         self.load_button.clicked.connect(self.load_settings)
         self.get, self.set = self.line.get, self.line.set
@@ -289,7 +277,9 @@ class StudyWidget(JobWidget):
             *(heading("Images and clean labels"), self.data, heading("Conditions"), self.conditions),
             *(heading("Networks and training"), self.settings, heading("Folder"), self.folder),
         )
-        results = (self.curves, self.table, _labelled("Labels of", self.image), self.save_button)
+        labels_of = row(QLabel("Labels of"), self.image)
+        labels_of.layout().setStretch(1, 1)
+        results = (self.curves, self.table, labels_of, self.save_button)
         self.tabs = pages_above(self, {"Study": study, "Results": results}, (self.buttons, self.progress))
         self._connect()
 
@@ -501,14 +491,3 @@ class StudyWidget(JobWidget):
     def _ask_where(self) -> None:
         if folder := QFileDialog.getExistingDirectory(self, "Save results into"):
             self.save_results(folder)
-
-
-def _labelled(text: str, box: QWidget) -> QWidget:
-    row, label = QWidget(), QLabel(text)
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(4)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
-    layout.addWidget(label)
-    layout.addWidget(box, 1)
-    return row

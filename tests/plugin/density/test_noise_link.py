@@ -45,8 +45,8 @@ def test_the_dial_moves_the_density(both, disc, counted, qtbot):
         assert noise.preview.layer is preview
         np.testing.assert_allclose(image.data, counted(preview.data == 1, 8), atol=1e-7)
         row = density.numbers[1]
-        assert (row.name, row.truth) == ("a noise preview", "a")
-        left.append(row.left)
+        assert (row.name, row.reference) == ("a noise preview", "a")
+        left.append(row.retained)
     assert left[0] > 0.8 and left[2] < 0.2
     assert density.numbers[1].transition.rank == 1
     top = max(shown.data.max() for shown in density.images)

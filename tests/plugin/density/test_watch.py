@@ -1,24 +1,35 @@
-"""Whatever changes pixels is heard of, and gives them another stamp."""
+"""Whatever changes pixels is heard of, and the stack of a layer forgets what has changed."""
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_metastructure.plugin._layers import Watch
+from napari_metastructure.plugin._layers import LayerWatch
 
 
 @pytest.fixture
-def layer():
-    return ViewerModel().add_labels(np.zeros((3, 16, 16), np.uint8), name="a")
+def viewer():
+    return ViewerModel()
 
 
 @pytest.fixture
-def watch(layer):
+def layer(viewer):
+    layer = viewer.add_labels(np.zeros((3, 16, 16), np.uint8), name="a")
+    viewer.dims.set_point(0, 0)
+    return layer
+
+
+@pytest.fixture
+def watch(viewer, layer):
     told = []
-    watch = Watch(lambda: told.append(1))
+    watch = LayerWatch(viewer, lambda: told.append(1))
     watch.told = told
     watch.follow([layer])
     return watch
+
+
+def classes(watch, layer):
+    return watch.stack(layer, "classes").meaning().classes
 
 
 def paint(layer):
@@ -31,29 +42,49 @@ def redraw(layer):
 
 
 @pytest.mark.parametrize(
-    ("change", "whole"),
+    "change",
     [
-        (lambda layer: setattr(layer, "data", np.ones((3, 16, 16), np.uint8)), True),
-        (paint, True),
-        (lambda layer: layer.data_setitem((np.array([0]), np.array([2]), np.array([2])), 1), True),
-        (redraw, False),
+        lambda layer: setattr(layer, "data", np.ones((3, 16, 16), np.uint8)),
+        paint,
+        lambda layer: layer.data_setitem((np.array([2]), np.array([2]), np.array([2])), 1),
+        redraw,
     ],
     ids=["data", "paint", "setitem", "refresh"],
 )
-def test_other_pixels_have_another_stamp(layer, watch, change, whole):
-    before = watch.stamp(layer), watch.whole(layer)
+def test_other_pixels_are_read_again(layer, watch, change):
+    assert classes(watch, layer) == (0,)
     change(layer)
     assert watch.told
-    assert watch.stamp(layer) != before[0]
-    assert (watch.whole(layer) != before[1]) == whole
+    assert 1 in classes(watch, layer)
 
 
 def test_an_undo_is_other_pixels(layer, watch):
     paint(layer)
-    before = watch.stamp(layer)
+    assert classes(watch, layer) == (0, 1)
     layer.undo()
-    assert not layer.data.any()
-    assert watch.stamp(layer) != before
+    assert classes(watch, layer) == (0,)
+
+
+def test_planes_that_did_not_change_are_not_read_again(viewer, layer, watch, monkeypatch):
+    stack, seen = watch.stack(layer, "classes"), []
+    stack.meaning()
+    read = stack.pixels
+    monkeypatch.setattr(stack, "pixels", lambda index: seen.append(index) or read(index))
+    viewer.dims.set_point(0, 1)
+    paint(layer)
+    classes(watch, layer)
+    assert seen == [0, 1]  # the plane that was painted on and the one that was drawn again
+    viewer.dims.set_point(0, 2)
+    classes(watch, layer)
+    assert seen == [0, 1]
+
+
+def test_new_data_have_a_new_stack(layer, watch):
+    """A job may be reading the old one."""
+    before = watch.stack(layer, "classes")
+    layer.data = np.ones((2, 8, 8), np.uint8)
+    assert before.read(2).shape == (16, 16)
+    assert watch.stack(layer, "classes").shape == (2, 8, 8)
 
 
 def test_a_layer_that_was_moved_is_told_too(layer, watch):
@@ -62,10 +93,20 @@ def test_a_layer_that_was_moved_is_told_too(layer, watch):
 
 
 def test_a_layer_that_was_renamed_has_the_same_pixels(layer, watch):
-    before = watch.stamp(layer)
+    before = watch.stack(layer, "classes")
     layer.name = "b"
     assert watch.told
-    assert watch.stamp(layer) == before
+    assert watch.stack(layer, "classes") is before
+    assert before.changes == 0
+    assert before.name == "Layer 'b'"
+
+
+def test_a_line_that_is_drawn_is_heard_of(viewer, watch):
+    shapes = viewer.add_shapes([[[0, 0], [4, 4]]], shape_type="line")
+    watch.follow([shapes])
+    watch.told.clear()
+    shapes.data = [np.array([[0.0, 0.0], [8.0, 8.0]])]
+    assert watch.told
 
 
 def test_it_lets_go(layer, watch):

@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels import density as density_module
 from napari_metastructure.labels.transition import estimate_transition_matrix
 from napari_metastructure.plugin import _density_model as compute
 from napari_metastructure.plugin._layers import ORIGIN
@@ -196,7 +197,7 @@ def test_a_stack_follows_the_slider(open_density, disc, counted, qtbot):
     assert not image.data.any()
     assert widget.problem == ""
     assert "no pixel of class 1 on this slice" in widget.status.text()
-    assert widget.humps == ()
+    assert widget.class_histograms == ()
 
 
 def test_untick_takes_the_map_away_and_taking_it_away_unticks(open_density, disc, settled):
@@ -276,10 +277,10 @@ def test_closed_while_it_works(make_napari_viewer, disc, monkeypatch, qtbot):
 def test_histograms_are_those_of_numpy_by_true_class(open_density, disc, settled):
     clean = disc(64, 20)
     viewer, widget = open_density(clean, noisy(clean, 0.3))
-    assert widget.choose_truth(viewer.layers["a"])
+    assert widget.choose_reference(viewer.layers["a"])
     settled(widget)
-    assert [found.name for found in widget.humps] == ["a density", "b density"]
-    for found, image in zip(widget.humps, widget.images, strict=True):
+    assert [found.name for found in widget.class_histograms] == ["a density", "b density"]
+    for found, image in zip(widget.class_histograms, widget.images, strict=True):
         assert found.classes == (0, 1)
         relative = image.data.astype(float) * image.data.size
         for label in (0, 1):
@@ -293,16 +294,16 @@ def test_two_humps_of_rcl_and_one_of_rl(open_density, disc, settled):
     clean = disc(128, 40)
     random = np.random.default_rng(1).integers(0, 2, clean.shape).astype(np.uint8)
     viewer, widget = open_density(clean, noisy(clean, 0.4), random)
-    widget.choose_truth(viewer.layers["a"])
+    widget.choose_reference(viewer.layers["a"])
     widget.set(bandwidth=12, edges=True)
     settled(widget)
-    gaps = [found.means[1] - found.means[0] for found in widget.humps]
+    gaps = [found.means[1] - found.means[0] for found in widget.class_histograms]
     assert gaps[1] > 0.15 and abs(gaps[2]) < 0.05
-    overlap = [np.minimum(*found.shares).sum() for found in widget.humps]
+    overlap = [np.minimum(*found.shares).sum() for found in widget.class_histograms]
     assert overlap[1] < 0.4 < 0.65 < overlap[2]
     clean_row, rcl, rl = widget.numbers
-    assert clean_row.left == 1 and clean_row.distance == 0
-    assert rcl.left > 0.9 and rl.left < 0.1
+    assert clean_row.retained == 1 and clean_row.distance == 0
+    assert rcl.retained > 0.9 and rl.retained < 0.1
     assert (rcl.transition.rank, rl.transition.rank) == (2, 1)
     assert rcl.distance < rl.distance
     assert "Theorem 2" in rcl.verdict and "Lemma 2" in rl.verdict
@@ -319,25 +320,25 @@ def test_a_noisy_layer_is_compared_with_its_source_by_itself(open_density, disc,
     widget.choose([made])
     settled(widget)
     (row,) = widget.numbers
-    assert (row.name, row.truth, row.transition.rank) == ("made", "a", 2)
+    assert (row.name, row.reference, row.transition.rank) == ("made", "a", 2)
     viewer.layers["a"].data = 1 - clean  # the truth is followed too
     settled(widget)
     np.testing.assert_allclose(widget.numbers[0].transition.matrix, row.transition.matrix[::-1])
     viewer.layers.remove("a")
     settled(widget)
-    assert widget.numbers[0].truth == "made" and widget.numbers[0].transition is None
-    assert "choose true classes above" in widget.table.text()
+    assert widget.numbers[0].reference == "made" and widget.numbers[0].transition is None
+    assert "No reference: choose" in widget.table.text()
 
 
 def test_true_classes_of_another_size_are_told(open_density, disc, settled):
     viewer, widget = open_density(disc(48))
     other = viewer.add_labels(disc(40), name="other")
-    widget.choose_truth(other)
+    widget.choose_reference(other)
     settled(widget)
     assert "48 x 48" in widget.numbers[0].problem and "40 x 40" in widget.numbers[0].problem
     assert "40 x 40" in widget.table.text()
     assert len(widget.images) == 1
-    assert not widget.choose_truth(viewer.add_image(np.eye(8), name="image"))
+    assert not widget.choose_reference(viewer.add_image(np.eye(8), name="image"))
 
 
 # ---- profile ----------------------------------------------------------------------------------------------
@@ -396,31 +397,29 @@ def test_whole_stacks_become_layers(open_density, disc, counted, qtbot):
     viewer, widget = open_density(stack, stack[::-1], scale=(2, 0.2, 0.1), units=("s", "um", "um"), real=True)
     widget.set(bandwidth=0.6, unit="layer")
     seen = []
-    widget.stacks.progress.connect(lambda done, of: seen.append((done, of)))
+    widget.run.bar.valueChanged.connect(lambda done: seen.append((done, widget.run.bar.maximum())))
     with qtbot.waitSignal(widget.stacks_ended, timeout=20_000):
         assert widget.make_stacks()
         assert not widget.make_stacks()  # one after the other
     assert seen == [(n, 4) for n in (1, 2, 3, 4)]
-    first, second = widget.stacks.made
+    first, second = widget.made
     assert (first.name, first.data.shape) == ("a density (stack)", (2, 48, 48))
     np.testing.assert_allclose(first.data[1], counted(stack[1], 3, 6), atol=1e-7)
     np.testing.assert_allclose(first.extent.world, viewer.layers["a"].extent.world)
     assert first.contrast_limits == second.contrast_limits == [0, max(first.data.max(), second.data.max())]
     assert first.metadata[ORIGIN]["settings"]["bandwidth"] == 0.6
-    assert widget.stack_button.isEnabled() and not widget.stop_button.isEnabled()
+    assert widget.stack_button.isEnabled() and not widget.run.isVisibleTo(widget)
 
 
 def test_stacks_can_be_stopped(open_density, disc, qtbot, monkeypatch):
     _viewer, widget = open_density(np.stack([disc()] * 3))
-    go, plain = threading.Event(), compute.plane_maps
-    monkeypatch.setattr(
-        "napari_metastructure.plugin._density_model.plane_maps", lambda *rest: go.wait(10) and plain(*rest)
-    )
+    go, plain = threading.Event(), density_module.plane_maps
+    monkeypatch.setattr(density_module, "plane_maps", lambda *rest: go.wait(10) and plain(*rest))
     with qtbot.waitSignal(widget.stacks_ended, timeout=20_000):
         widget.make_stacks()
         widget.stop_stacks()
         go.set()
-    assert widget.stacks.made == []
+    assert widget.made == []
 
 
 # ---- what is wrong ----------------------------------------------------------------------------------------
@@ -533,10 +532,26 @@ def test_a_lazy_layer_that_fails_is_told(open_density, disc, settled):
 def test_a_fault_of_our_own_is_told_and_the_widget_lives_on(open_density, disc, monkeypatch, settled):
     _viewer, widget = open_density(disc())
     with monkeypatch.context() as patch:
-        patch.setattr(compute.Computer, "answer", lambda self, question: 1 / 0)
+        patch.setattr(compute.DensityWorker, "compute", lambda self, requests: 1 / 0)
         widget.set(bandwidth=4)
         settled(widget)
         assert "ZeroDivisionError" in widget.problem
     widget.set(bandwidth=5)
     settled(widget)
     assert widget.problem == "" and widget.images[0].data.any()
+
+
+def test_opened_from_the_menu_it_knows_its_layers(make_napari_viewer, disc, settled, qtbot):
+    """napari hands such widgets a proxy of the viewer, whose layers are proxies as well."""
+    viewer = make_napari_viewer()
+    layer = viewer.add_labels(disc(), name="a")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-metastructure", "Meta-structure density")
+    settled(widget)
+    line = widget.draw_line()
+    assert widget.lines.chosen() is line
+    line.add([[10, 4], [40, 44]], shape_type="line")
+    qtbot.waitUntil(lambda: len(widget.curves) == 1)
+    assert widget.picker.chosen() == [layer]
+    viewer.layers.remove("a density")
+    settled(widget)
+    assert widget.picker.chosen() == []

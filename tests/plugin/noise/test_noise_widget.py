@@ -198,9 +198,11 @@ def test_the_seed_is_grey_where_nothing_is_drawn_at_random(open_noise, settle, m
 def test_the_menu_opens_it(make_napari_viewer, settle, mask):
     viewer = make_napari_viewer()
     viewer.add_labels(mask)
+    active = viewer.add_labels(mask, name="active")
     _, widget = viewer.window.add_plugin_dock_widget("napari-metastructure", "Label noise (RCL, PCL, RL)")
     settle(widget)
     assert isinstance(widget, NoiseWidget)
+    assert widget.sources.chosen() is active
     assert widget.preview.layer in viewer.layers
 
 
