@@ -1,4 +1,4 @@
-"""Results of a comparison: a table of scores by method, and masks as layers."""
+"""Progress and results of a comparison: time left, a table of scores by method, masks as layers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from qtpy.QtWidgets import QWidget
 from napari_metastructure import __version__
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS
-from napari_metastructure.baselines.results import ORACLE, MethodResult, summary
+from napari_metastructure.baselines.results import (
+    ORACLE,
+    CompareStarted,
+    MethodFinished,
+    MethodProgress,
+    MethodResult,
+    MethodStarted,
+    summary,
+)
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._job_widget import ProgressPanel, duration, left_in_words
 from napari_metastructure.plugin._layers import ORIGIN, class_color, colormap, placement
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, patch
 
@@ -23,6 +32,67 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_metastructure.plugin._source import Source
+
+
+# ---- progress ------------------------------------------------------------------------------------------------
+
+
+class CompareProgress(ProgressPanel):
+    """Progress of a comparison: the upper bar counts runs, the lower one shows the current run.
+
+    Methods differ in time by a factor of a thousand. So the time left is that of the current method, and of all runs
+    only once each method that is still to come has been timed.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Runs done: each method once, and again for each repeat if it needs a seed.",
+            "Progress of the current method.",
+            parent=parent,
+        )
+        self.eta.setToolTip(
+            tooltip("Time left, from the pace so far; of all runs once each method has been timed in its first repeat.")
+        )
+        self._runs: list[str] = []
+        self._seconds: dict[str, float] = {}
+        self._images = 1
+
+    def begin_comparison(self, event: CompareStarted, runs: Sequence[tuple[str, int]]) -> None:
+        """Begin once the images are read and checked; ``runs`` are method and repeat of all that is to come."""
+        self._runs, self._seconds, self._images = [method for method, _ in runs], {}, event.images
+        self.begin(0, event.runs, f"0 of {event.runs} runs")
+        images = "1 image" if event.images == 1 else f"{event.images} images"
+        truth = "with" if event.labelled else "without"
+        self.say(f"{images} {truth} ground truth, {event.polarity} objects.")
+
+    def begin_run(self, event: MethodStarted) -> None:
+        """Show the run that begins."""
+        self._runs = self._runs[-(event.runs - event.number + 1) :]  # this one first
+        self.begin(event.number - 1, event.runs, f"{event.number - 1} of {event.runs} runs")
+        self.show_inner(0.0, 1, METHODS[event.method].title)
+
+    def show_share(self, event: MethodProgress) -> None:
+        """Show how far a run has got."""
+        self.show_inner(float(event.done), 1, METHODS[event.method].title)
+
+    def end_run(self, event: MethodFinished) -> None:
+        """Show a run as done."""
+        self._seconds[event.result.method] = event.result.seconds * self._images
+        runs, done = self.outer.maximum(), self.outer.value() + 1
+        self.show_inner(1.0, 1, METHODS[event.result.method].title)
+        self.show_outer(done, runs, f"{done} of {runs} runs")
+
+    def time_left(self) -> str:
+        """Estimate the time left of the current method, or of all runs."""
+        left = self.clock.left(self._within)
+        if left is None or not self._runs:
+            return ""
+        ahead = self._runs[1:]
+        unknown = {method for method in ahead if method not in self._seconds}
+        if not unknown:
+            return left_in_words(left + sum(self._seconds[method] for method in ahead))
+        more = "1 method" if len(unknown) == 1 else f"{len(unknown)} methods"
+        return f"{METHODS[self._runs[0]].title}: {duration(left)} left, then {more} not timed yet"
 
 
 # ---- the table ---------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callabl
     method = WeakMethod(refresh)
 
     def on_layers(event: Any = None) -> None:
-        call = method()
+        call: Any = method()
         if call is None or not isalive(call.__self__):
             release()
         else:
