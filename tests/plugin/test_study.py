@@ -250,6 +250,8 @@ def test_a_folder_of_files(open_study, discs, run, tmp_path, qtbot):
                 Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{seed}.png")
     viewer, widget = open_study(images=0)
     widget.data.use_folder(tmp_path)
+    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=20_000)
+    assert widget.data.summary.text() == "2 images to train on, 1 to test on."
     run(widget)
     assert widget.failure is None
     assert len(widget.results) == 3

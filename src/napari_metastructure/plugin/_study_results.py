@@ -69,7 +69,7 @@ class StudyCurves(QWidget):
         for plot in (self.score, self.loss):
             plot.clear()
             plot.setXRange(1, max(epochs, 2))
-        self.score.setYRange(0, 1)
+            plot.setYRange(0, 1)
         self._hidden = set()
         self.curves = {
             (network, condition): (
