@@ -25,7 +25,7 @@ from napari_metastructure.baselines.results import (
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._job_widget import ProgressPanel, duration, left_in_words
 from napari_metastructure.plugin._layers import ORIGIN, class_color, colormap, placement
-from napari_metastructure.plugin._tables import NOTHING, ResultTable, patch
+from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 
 if TYPE_CHECKING:
     import napari
@@ -145,7 +145,7 @@ class MethodTable(ResultTable):
         for line in summary(results):
             for column, measure in MEASURES.items():
                 self.write(line["method"], column, _cell(line, measure), _detail(line, measure))
-        self.fit()
+        fit_rows(self)
 
     def show_failed(self, method: str, why: str) -> None:
         """Say that a run gave nothing; the numbers of earlier repeats stay."""

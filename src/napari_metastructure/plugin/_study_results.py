@@ -20,7 +20,7 @@ from napari_metastructure import __version__
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
 from napari_metastructure.plugin._plots import make_plot, use_theme
-from napari_metastructure.plugin._tables import NOTHING, ResultTable, patch
+from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.study_results import Condition, Predicted, RunResult, table
 
@@ -298,7 +298,7 @@ class StudyTable(ResultTable):
                 self.write(key, SCORE, f"{line['test_mean']:.3f}{spread}", tip)
                 self.write(key, LOSS, f"{line['loss_mean']:.3f}")
                 self._show_theory(key, line["rank"], line["classes"], line["left"])
-        self.fit()
+        fit_rows(self)
 
     def show_predicted(self, condition: str, predicted: Predicted) -> None:
         """Show what theory says of a condition before it is trained."""
