@@ -217,3 +217,13 @@ def test_parts_stand_beside_or_below_each_other(qtbot):
     widget.show()
     at = [part.mapTo(widget, part.rect().topLeft()) for part in (a, b, c)]
     assert at[0].y() == at[1].y() < at[2].y() and at[0].x() < at[1].x()
+
+
+def test_a_list_of_layers_ends_with_its_widget(viewer, qtbot):
+    before = len(viewer.layers.events.inserted.callbacks)
+    picker = LayerPicker(viewer, "Images.")
+    assert len(viewer.layers.events.inserted.callbacks) == before + 1
+    with qtbot.waitSignal(picker.destroyed):
+        picker.deleteLater()
+    viewer.add_image(np.zeros((4, 4)), name="a")
+    assert len(viewer.layers.events.inserted.callbacks) == before
