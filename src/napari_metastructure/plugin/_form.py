@@ -198,9 +198,6 @@ def _text_editor(field: FieldInfo) -> Editor:
     return Editor(line, read, write, line.editingFinished)
 
 
-title = title_of  # for _density_model, until it takes its sentences from errors.explain
-
-
 def tooltip(text: str | None) -> str:
     """Return rich text, which Qt wraps."""
     return f"<qt>{text}</qt>" if text else ""

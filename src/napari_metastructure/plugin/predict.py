@@ -316,6 +316,7 @@ class PredictWidget(JobWidget):
             PredictSettings, ("device", "channel", "probability"), {"Files": ("ome", "overwrite")}
         )
         self.form = (self.model, self.where, self.settings)
+        self.release_with(self.picker.release)
         images = (heading("Images"), self.where, heading("Settings"), self.settings)
         lay_out(self, (heading("Model"), self.model, self.model.facts, *images, self.buttons, self.progress))
 
