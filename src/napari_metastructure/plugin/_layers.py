@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -237,13 +238,27 @@ class EpochSlider:
             return self.epochs[-1]
         return int(np.clip(round(self.viewer.dims.point[axis]), self.epochs[0], self.epochs[-1]))
 
-    def follow(self, epoch: int, draw: Callable[[], None]) -> None:
-        """Draw a new epoch, and go there if the slider stood at the newest before."""
-        following = not self.epochs or self.epoch == self.epochs[-1]
+    def shows(self, epoch: int) -> bool:
+        """Whether the slider stands at an epoch, or all epochs are on screen at once."""
+        axis, dims = self.axis, self.viewer.dims
+        return axis is not None and (axis in dims.displayed or round(dims.point[axis]) == epoch)
+
+    def follow(self, epoch: int, draw: Iterable[None]) -> Iterator[None]:
+        """Take the steps that draw a new epoch, and go there in the last if the slider stands at the newest before."""
+        newest = self.epochs[-1] if self.epochs else None
         self.epochs.append(epoch)
-        draw()
-        if following and (axis := self.axis) is not None:
+        yield from draw
+        if newest in (None, self.epoch) and (axis := self.axis) is not None:
             self.viewer.dims.set_point(axis, epoch)
+
+    def set_data(self, layer: Layer, pages: np.ndarray, epoch: int) -> None:
+        """Give a layer the pages up to a new epoch.
+
+        napari draws a layer again when it gets data. That is needed only if this epoch is on screen already: else the
+        slider stays at another one, or `follow` moves it to this one, which draws it.
+        """
+        with nullcontext() if self.shows(epoch) else layer.events.set_data.blocker():
+            layer.data = pages
 
     def go_to(self, epoch: int) -> None:
         """Move to an epoch, if the slider stands at the newest."""
