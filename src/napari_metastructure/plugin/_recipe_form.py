@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_metastructure.errors import title_of
 from napari_metastructure.labels.recipes import RECIPES, RecipeBase, make_recipe
 from napari_metastructure.plugin._form import (
     Editor,
@@ -17,7 +18,6 @@ from napari_metastructure.plugin._form import (
     make_editor,
     rounding_editor,
     slider_editor,
-    title,
     tooltip,
 )
 from napari_metastructure.plugin._tables import ClassTable
@@ -78,7 +78,7 @@ def dial_editor(name: str, field: FieldInfo) -> Editor:
         box.setSingleStep(0.5)
         box.setSuffix(" px")
         return rounding_editor(box, PIXEL_DECIMALS)
-    return make_editor(name, field)
+    return make_editor(field)
 
 
 # -------- The dials of one recipe, drawn from the fields of its model.
@@ -180,7 +180,7 @@ class Dials(QWidget):
         field = self.model.model_fields[name]
         self.table = ClassTable(field.description or "", square=name == MATRIX)
         if name == BY_CLASS:
-            self.by_class = QCheckBox(title(name, field))
+            self.by_class = QCheckBox(title_of(name, field))
             self.by_class.setToolTip(tooltip(field.description))
             self.by_class.toggled.connect(self._on_by_class)
             self.table.setVisible(False)

@@ -253,7 +253,8 @@ def test_a_layer_the_user_hid_stays_hidden(open_noise, settle, mask):
 def test_it_leaves_the_selection_alone_and_is_no_source(open_noise, mask):
     viewer, layer, widget = open_noise(mask)
     assert viewer.layers.selection.active is layer
-    assert [widget.sources.itemText(row) for row in range(widget.sources.count())] == ["cells"]
+    box = widget.sources.combo.native
+    assert [box.itemText(row) for row in range(box.count())] == ["cells"]
     assert not widget.set_source(widget.preview.layer)
 
 
