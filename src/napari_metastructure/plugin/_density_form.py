@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QSlider, QWidget
 
 from napari_metastructure.plugin._density_model import DensitySettings, Unit
 from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
+from napari_metastructure.plugin._inputs import column, row
 
 STEPS = 400
 
@@ -50,12 +51,7 @@ class BandwidthRow(QWidget):
         self.units.addItem("pixels", "pixel")
         for part, name in ((self.slider, "bandwidth"), (self.number, "bandwidth"), (self.units, "unit")):
             part.setToolTip(tooltip(fields[name].description))
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.slider, 1)
-        layout.addWidget(self.number)
-        layout.addWidget(self.units)
+        row(self.slider, self.number, self.units, into=self)
         self._pixel, self._highest = 1.0, 64.0
         self._unit: Unit = "pixel"
         self.number.setValue(fields["bandwidth"].default)
@@ -165,11 +161,7 @@ class DensityForm(QWidget):
             box.setToolTip(tooltip(fields[name].description))
             box.toggled.connect(lambda _, name=name: self.changed.emit(name))
             grid.addWidget(box, *divmod(number, 2))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.form)
-        layout.addLayout(grid)
+        column(self.form, grid, into=self)
         self.fill(DensitySettings())
         self.form.changed.connect(self.changed)
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._layers import ORIGIN, class_color
 from napari_metastructure.plugin._plots import make_plot, use_theme
 
@@ -51,10 +52,7 @@ class HistogramPlots(QWidget):
         self.legend.setToolTip(tooltip(TIP))
         self.plots: list[pg.PlotWidget] = []
         self.shown: tuple[Humps, ...] = ()
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(4)
-        self._column.addWidget(self.legend)
+        column(self.legend, into=self)
         self.show_histograms(())
 
     def show_histograms(self, histograms: Sequence[Humps]) -> None:
@@ -64,7 +62,7 @@ class HistogramPlots(QWidget):
         while len(self.plots) < len(drawn):
             plot = make_plot("", TIP, height=84)
             self.plots.append(plot)
-            self._column.addWidget(plot)
+            self.layout().addWidget(plot)
             plot.hideAxis("left")
             use_theme(self.viewer, [plot])
         for number, plot in enumerate(self.plots):
@@ -96,11 +94,7 @@ class ProfilePlot(QWidget):
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.legend.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.legend)
-        column.addWidget(self.plot)
+        column(self.legend, self.plot, into=self, spacing=2)
         self.show_profiles((), "")
         self.use_theme()
 

@@ -22,7 +22,7 @@ from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
 from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
 from napari_metastructure.plugin._form import choice_editor, tooltip
-from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out
+from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     LayerWatch,
@@ -33,7 +33,7 @@ from napari_metastructure.plugin._layers import (
     unwrapped,
     visible_plane,
 )
-from napari_metastructure.plugin._live import LivePreview, StackRun, row
+from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._noise_preview import (
     NoisePreview,
     NoiseRequest,
@@ -122,7 +122,7 @@ class NoiseWidget(QWidget):
             measure_after_ms=MEASURE_AFTER_MS,
         )
         self.watch = LayerWatch(viewer, self.live.refresh)
-        self.live.hold(self.sources, self.watch, self.preview)
+        self.live.hold(self.watch, self.preview)
         self._connect()
         self.sources.choose(viewer.layers.selection.active)
         self._follow()
@@ -177,8 +177,9 @@ class NoiseWidget(QWidget):
         labels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
         labels.addRow("Read as", self.reading.widget)
-        seed = row(self.seed_label, self.seed, self.new_seed, wide=self.seed)
-        apply = row(self.apply_button, self.in_place, wide=self.apply_button)
+        seed, apply = row(self.seed_label, self.seed, self.new_seed), row(self.apply_button, self.in_place)
+        for line, part in ((seed, self.seed), (apply, self.apply_button)):
+            line.layout().setStretchFactor(part, 1)
         parts = (
             *(heading("Clean labels"), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
