@@ -27,7 +27,7 @@ class _Number(QDoubleSpinBox):
 
 
 class BandwidthRow(QWidget):
-    """Slider, number and unit; ``changed`` tells that the bandwidth or its unit is another.
+    """Slider, number and unit; ``changed`` says that the bandwidth or its unit is another.
 
     The slider is logarithmic, from less than a pixel to half the image. The number may be anything above 0.
     """
@@ -61,11 +61,11 @@ class BandwidthRow(QWidget):
         self._show_on_slider()
 
     def value(self) -> float:
-        """The bandwidth, in `unit`."""
+        """Return the bandwidth, in `unit`."""
         return float(self.number.value())
 
     def unit(self) -> Unit:
-        """What it is given in."""
+        """Return what it is given in."""
         return self._unit
 
     def offers(self, unit: Unit) -> bool:
@@ -73,7 +73,7 @@ class BandwidthRow(QWidget):
         return self.units.findData(unit) >= 0
 
     def set(self, value: float, unit: Unit | None = None) -> None:
-        """Show a bandwidth; ``changed`` tells of it once, if it is another."""
+        """Show a bandwidth; ``changed`` says so once, if it is another."""
         before = (self.value(), self.unit())
         with QSignalBlocker(self):
             if unit is not None and unit != self._unit:
@@ -98,7 +98,7 @@ class BandwidthRow(QWidget):
         self._show_on_slider()
 
     def _size(self) -> float:
-        """A pixel's size in the unit shown."""
+        """Return a pixel's size in the unit shown."""
         return self._pixel if self._unit == "layer" else 1.0
 
     def _on_slider(self, place: int) -> None:
@@ -166,7 +166,7 @@ class DensityForm(QWidget):
         self.form.changed.connect(self.changed)
 
     def settings(self) -> DensitySettings:
-        """The settings as shown.
+        """Return the settings as shown.
 
         Raises
         ------

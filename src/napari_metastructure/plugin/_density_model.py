@@ -88,11 +88,11 @@ class DensitySettings(BaseModel):
         return self.label_class is None and self.reading == "classes"
 
     def described(self) -> dict[str, Any]:
-        """What a map's metadata says of how it was made; not how it is shown."""
+        """Return what a map's metadata says of how it was made; not how it is shown."""
         return self.model_dump(mode="json", exclude={"label_class", "one_scale", "side_by_side"})
 
     def changed(self, **values: Any) -> DensitySettings:
-        """The settings with some of them replaced.
+        """Return the settings with some of them replaced.
 
         Raises
         ------
@@ -303,7 +303,7 @@ def _histograms(result: DensityResult, truth: np.ndarray, classes: tuple[int, ..
 
 
 def _step(result: DensityResult, label: int) -> float:
-    """The smallest possible difference between two densities, relative to even ones: the box counts whole pixels."""
+    """Return the smallest difference between two densities, relative to even ones: the box counts whole pixels."""
     how, (by, bx), labels = result.request.settings, result.request.bandwidth, result.labels
     if how.kernel != "box" or labels is None or by * bx > BINS**2:  # then a bin holds so many that it is no matter
         return 0.0
@@ -339,19 +339,19 @@ def stacks_job(requests: Sequence[DensityRequest]) -> Iterator[PlaneDone | tuple
 
 
 def pixel_size(layer: Layer) -> tuple[float, float]:
-    """A layer's pixel along Y and X, in its unit."""
+    """Return the size of a layer's pixel along Y and X, in its unit."""
     return float(abs(layer.scale[-2])), float(abs(layer.scale[-1]))
 
 
 def unit_symbol(layer: Layer) -> str | None:
-    """How a layer's unit is written; None if the layer knows nothing but pixels."""
+    """Return the symbol of a layer's unit; None if the layer knows nothing but pixels."""
     if (symbol := f"{layer.units[-1]:~P}") not in ("px", "pixel"):
         return symbol
     return None if pixel_size(layer) == (1, 1) else "scaled"
 
 
 def bandwidth_in_pixels(settings: DensitySettings, layer: Layer, first: Layer) -> tuple[float, float]:
-    """The bandwidth along Y and X, in pixels of a layer.
+    """Convert the bandwidth along Y and X to pixels of a layer.
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ def bandwidth_in_pixels(settings: DensitySettings, layer: Layer, first: Layer) -
 
 
 def _factor(unit: Any, other: Any) -> float | None:
-    """How much of another unit one of this unit is; None if they measure different things."""
+    """Return how much of another unit one of this unit is; None if they measure different things."""
     if unit == other:
         return 1.0
     try:

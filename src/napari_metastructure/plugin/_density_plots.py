@@ -209,7 +209,7 @@ class Profile:
 
 
 def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
-    """A Shapes layer over a plane, ready to draw a line in."""
+    """Add a Shapes layer over a plane, ready to draw a line in."""
     where: dict[str, Any] = {} if plane is None else plane.placement()
     side = 256 if plane is None else max(plane.layer.level_shapes[0][-2:])
     layer = viewer.add_shapes(
@@ -220,7 +220,7 @@ def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
 
 
 def last_line(layer: Shapes) -> np.ndarray | None:
-    """The vertices of the line or path drawn last, (V, 2) world coordinates; None if there is none."""
+    """Return the vertices of the line or path drawn last, (V, 2) world coordinates; None if there is none."""
     lines = [
         data
         for data, kind in zip(layer.data, layer.shape_type, strict=False)
@@ -232,7 +232,7 @@ def last_line(layer: Shapes) -> np.ndarray | None:
 
 
 def profile(name: str, density: np.ndarray, vertices: np.ndarray, pixel: tuple[float, float]) -> Profile:
-    """A map along a path, by linear interpolation about once a pixel.
+    """Sample a map along a path, by linear interpolation about once a pixel.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def profile(name: str, density: np.ndarray, vertices: np.ndarray, pixel: tuple[f
 
 
 def on_map(vertices: np.ndarray, source: Layer, image: Layer, home: Layer | None) -> np.ndarray:
-    """A line on a map, in the map's pixels.
+    """Convert a line to pixels of a map.
 
     A line drawn over the map, or over its labels, lies where it was drawn; one drawn elsewhere (side by side, in
     Figure 6) lies at the same place counted from the corner as in the layer it was drawn over.
@@ -282,14 +282,14 @@ def on_map(vertices: np.ndarray, source: Layer, image: Layer, home: Layer | None
 
 
 def holds(layer: Layer, vertices: np.ndarray) -> bool:
-    """Whether the middle of a line lies on a layer."""
+    """Say whether the middle of a line lies on a layer."""
     middle = to_pixels(vertices.mean(axis=0, keepdims=True), layer)[0]
     shape = np.array(layer.level_shapes[0][-2:])
     return bool(np.all(middle >= -0.5) and np.all(middle <= shape - 0.5))
 
 
 def to_pixels(vertices: np.ndarray, layer: Layer) -> np.ndarray:
-    """World coordinates along Y and X as pixels of a layer; along other axes, wherever the layer is."""
+    """Convert world coordinates along Y and X to pixels of a layer; along other axes, wherever the layer is."""
     world = np.tile(np.asarray(layer.data_to_world(np.zeros(layer.ndim))), (len(vertices), 1))
     world[:, -2:] = vertices
     return np.array([np.asarray(layer.world_to_data(point))[-2:] for point in world])

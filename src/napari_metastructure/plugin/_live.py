@@ -119,7 +119,7 @@ class LivePreview(QObject):
         return under_way and not self._deleted
 
     def refresh(self, *_: Any) -> None:
-        """Request anew at the next turn of Qt's loop."""
+        """Request again at the next turn of Qt's loop."""
         if not self.resting:
             self._requested = True
             self._turn.throttle()

@@ -33,7 +33,7 @@ STAYS = 0.6
 
 
 def is_share(field: FieldInfo) -> bool:
-    """Whether a field is a probability or a fraction."""
+    """Say whether a field is a probability or a fraction."""
     low, high = bounds(field)
     return field.annotation is float and low is not None and high is not None and 0 <= low < high <= 1
 
@@ -212,7 +212,7 @@ class Dials(QWidget):
             self.changed.emit()
 
     def _usual(self, label: int) -> float:
-        """The number of a class that had none yet: the dial for all, or, where they add up to 1, an equal part."""
+        """Return the number of a class that had none: the dial for all, or, where they add up to 1, an equal part."""
         share = float(self.form.editors[self._share].get()) if self._share else 0.5
         if self.kind != "random":
             return share
