@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -34,23 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NEED_A_DISPLAY & set(getattr(item, "fixturenames", ())):
             item.add_marker(skip)
-
-
-MANY = 40_000
-"""Objects the garbage collector may still look at after a test."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Iterator[None]:
-    """Keep what has come to stay, torch and napari themselves, out of the garbage collector's sight.
-
-    napari collects garbage with every layer that is removed, `make_napari_viewer` with every viewer. Each time costs
-    half a second once torch is imported, and more with every window: of each napari keeps some thousand menu entries.
-    """
-    yield
-    if len(gc.get_objects()) > MANY:
-        gc.collect()
-        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -149,6 +131,67 @@ def open_widget(make_napari_viewer, place, end, tiny) -> Iterator[Callable[..., 
         place(viewer, widget, "iGTT")
         widget.picker.choose(list(viewer.layers))
         widget.settings.fill(IGTTConfig(**{**tiny, **dict(config)}))
+        made.append(widget)
+        return viewer, widget
+
+    yield make
+    for widget in made:
+        end(widget)
+
+
+@pytest.fixture(scope="session")
+def labelled() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Makes an image of bright discs and its labels (of ``classes`` kinds)."""
+
+    def make(seed: int = 0, shape: tuple[int, int] = (64, 64), classes: int = 2):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        image, labels = rng.normal(100, 8, shape), np.zeros(shape, np.uint8)
+        for number in range(4):
+            disc = (y - rng.uniform(8, shape[0] - 8)) ** 2 + (x - rng.uniform(8, shape[1] - 8)) ** 2 < 60
+            kind = 1 + number % (classes - 1)
+            image[disc] += 60 * kind
+            labels[disc] = kind
+        return image.astype(np.float32), labels
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, Any]:
+    """Settings of a small, quick run."""
+    return {
+        "epochs": 2,
+        "steps_per_epoch": 4,
+        "batch_size": 2,
+        "base_channels": 4,
+        "patch_size": 64,
+        "device": "cpu",
+        "learning_rate": 2e-2,
+    }
+
+
+@pytest.fixture
+def open_train(make_napari_viewer, place, end, small) -> Iterator[Callable[..., Any]]:
+    """Opens a viewer with pairs (layers "a" and "a mask", "b" and "b mask", ...) and the widget.
+
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
+    """
+    from napari_metastructure.plugin.train import TrainWidget
+    from napari_metastructure.training.config import TrainConfig
+
+    notification_manager.records.clear()
+    made = []
+
+    def make(*pairs, config=(), window=False, show=False):
+        viewer = make_napari_viewer(show=show) if window or show else ViewerModel()
+        for name, (image, labels) in zip("abcdefgh", pairs, strict=False):
+            where = {"scale": (1,) * (labels.ndim - 2) + (0.2, 0.1), "units": ("um",) * labels.ndim}
+            viewer.add_image(image, name=name, **where)
+            viewer.add_labels(labels, name=f"{name} mask", **where)
+        widget = TrainWidget(viewer)
+        place(viewer, widget, "Train")
+        widget.settings.fill(TrainConfig(**{**small, **dict(config)}))
         made.append(widget)
         return viewer, widget
 

@@ -45,7 +45,7 @@ class ACConfig(BaseModel):
     )
     joint: Joint = Field(
         "patch",
-        description="Classes are told apart within each patch, or over the batch (the paper), where the few frames of "
+        description="Classes are separated within each patch, or over the batch (the paper), where the few frames of "
         "a small set differ more than what is in them.",
     )
     steps: int = Field(300, ge=1, le=1_000_000, description="Optimiser steps.")

@@ -28,7 +28,7 @@ TITLES: dict[str, str] = {
     "hrnet": "HRNet (supervised)",
     "deeplabv3plus": "DeepLabv3+ (supervised)",
 }
-"""What tables and widgets call them, in their order; `methods.METHODS` says what each does."""
+"""Names in tables and widgets, in their order; what each does is in `methods.METHODS`."""
 
 ALL = "all"
 """Stands for all methods."""

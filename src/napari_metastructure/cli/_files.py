@@ -27,7 +27,7 @@ NOISE_FILE = "noise.yaml"
 """Beside the noisy labels that ``metastructure noise`` has made; it lists them."""
 
 WAYS = ("choose another --out", "replace it with --overwrite")
-"""What to do where a result is in the way; see `napari_metastructure.images.files.check_free`."""
+"""Ways out where a result is in the way; see `napari_metastructure.images.files.check_free`."""
 
 RUN_WAYS = (WAYS[0], "go on with --resume", WAYS[1])
 """The same for a run."""

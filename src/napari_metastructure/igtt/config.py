@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -134,13 +134,6 @@ class IGTTConfig(BaseModel):
         description="Stop once two rounds in a row changed the masks no more than this Dice, or each more than the "
         "round before; 1 never stops.",
     )
-
-    @field_validator("patch_size", mode="before")
-    @classmethod
-    def _fits_every_stride(cls, value: Any) -> Any:
-        if isinstance(value, int) and value % 32:  # pydantic's own sentence does not say which number to take
-            raise ValueError(f"{value} is not a multiple of 32; take {max(32, round(value / 32) * 32)}")
-        return value
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:

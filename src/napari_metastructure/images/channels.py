@@ -48,7 +48,7 @@ ALONE = 0.1
 
 
 def has_colours(image: Image) -> bool:
-    """Whether an image is RGB or RGBA, without any other channels."""
+    """Test whether an image is RGB or RGBA, without any other channels."""
     sizes = dict(zip(image.axes, image.data.shape, strict=True))
     return sizes.get("S", 1) in (3, 4) and sizes.get("C", 1) == 1
 

@@ -400,7 +400,7 @@ def _complaints() -> Iterator[list[str]]:
 # Names: files that belong together, and results that may be written.
 
 LABEL_ENDINGS = ("_mask", "_labels", "_label")
-"""What the names of label files may add to those of their images."""
+"""Endings that names of label files may add to those of their images."""
 
 OTHER_FOLDER = ("choose another folder for the results", "ask to overwrite")
 """The ways out that a widget offers; see `check_free`."""
@@ -493,7 +493,7 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
     """Name the outputs of each input: by its stem, and by more of its path where stems clash.
 
     Inputs whose stems clash (letter case aside) get their ending (``x_png``, ``x_tif``), or else their folder
-    (``a_x``, ``b_x``), or else both, whichever tells them apart first, or else a number (``x_2``).
+    (``a_x``, ``b_x``), or else both, whichever makes them differ first, or else a number (``x_2``).
     """
     spellings = (
         stem,

@@ -296,7 +296,7 @@ def parse_length(text: str) -> tuple[float, str]:
 
 
 def is_time(unit: str) -> bool:
-    """Whether a pint name is a unit of time."""
+    """Test whether a pint name is a unit of time."""
     return unit in _TIMES
 
 

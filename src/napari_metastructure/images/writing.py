@@ -1,4 +1,4 @@
-"""Masks, probabilities and labels to TIFF: axes, voxel size and unit as Fiji and OME readers expect them."""
+"""Writing of masks, probabilities and labels as ImageJ or OME TIFF, and of whole files or none."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import PIXEL, Image, convert, imagej_name, is_time, ome_name
-
-# -------- Whole files or none: write beside the target, then rename.
-
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -34,7 +31,7 @@ _ADVICE = {
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
-    """One sentence for an `OSError` met while writing ``path``."""
+    """Put an `OSError` met while writing ``path`` into one sentence."""
     advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
     return InputError(f"Cannot write {path}: {advice}.")
 
@@ -130,6 +127,20 @@ def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = Fal
     ------
     InputError
         As `write_tiff`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from napari_metastructure.images.files import read_image
+    >>> from napari_metastructure.images.image import Image
+    >>> cells = Image(np.eye(8), "YX", (0.1, 0.1), ("micrometer", "micrometer"), "cells")
+    >>> with TemporaryDirectory() as folder:
+    ...     write_mask(Path(folder) / "cells_mask.tif", cells.data > 0.5, like=cells)
+    ...     mask = read_image(Path(folder) / "cells_mask.tif")
+    >>> mask.data.dtype, mask.data.max(), mask.scale, mask.units[0]
+    (dtype('uint8'), np.uint8(255), (0.1, 0.1), 'micrometer')
     """
     data = (np.asarray(masks) != 0).astype(np.uint8) * np.uint8(255)
     write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
@@ -204,7 +215,7 @@ def write_tiff(
 
 
 def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """The pixels in a dtype that TIFF readers know, without changing a value that matters."""
+    """Convert pixels to a dtype that TIFF readers know, without changing a value that matters."""
     kind = pixels.dtype.kind
     if kind == "b":
         return pixels.astype(np.uint8)
@@ -222,14 +233,14 @@ def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _length(steps: dict[str, tuple[float, str]], axis: str) -> float:
-    """Step along an axis in the unit of X, or as it is where there is no way to convert."""
+    """Give the step along an axis in the unit of X, or as it is where there is no way to convert."""
     value, unit = steps[axis]
     converted = convert(value, unit, steps["X"][1])
     return value if converted is None else converted
 
 
 def _imagej_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str, Any]:
-    """Tags of an ImageJ hyperstack: resolution = pixels per unit, spacing, unit, frame interval."""
+    """Make the tags of an ImageJ hyperstack: resolution = pixels per unit, spacing, unit, frame interval."""
     metadata: dict[str, Any] = {"axes": axes, "unit": imagej_name(steps["X"][1])}
     if "Z" in axes:
         metadata["spacing"] = _length(steps, "Z")
@@ -243,7 +254,7 @@ def _imagej_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str,
 
 
 def _ome_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str, Any]:
-    """Attributes of OME-XML: PhysicalSize with unit, time increment."""
+    """Make the attributes of OME-XML: PhysicalSize with unit, time increment."""
     metadata: dict[str, Any] = {"axes": axes}
     for axis in "XYZ":
         if axis in axes:

@@ -133,7 +133,7 @@ class ProgressPanel(QWidget):
         two_lines = 2 * self.status.fontMetrics().lineSpacing()  # always: the plots below shall seldom move
         self.status.setMinimumHeight(max(two_lines, self.status.heightForWidth(self.status.width())))
         part: QWidget | None = self
-        while part is not None:  # from the inside out: each tells what is around it
+        while part is not None:  # from the inside out: each passes it on to what is around it
             QCoreApplication.sendPostedEvents(part, LAYOUT)
             part = part.parentWidget()
 

@@ -53,7 +53,7 @@ Use = Literal["train", "validation"]
 COMMON = frozenset(
     ("image", "images", "img", "raw", "mask", "masks", "label", "labels", "gt", "truth", "seg", "segmentation")
 )
-"""Words that tell an image's name from that of its labels, and not one image from another."""
+"""Words that distinguish an image's name from that of its labels, but not one image from another."""
 
 
 @dataclass
@@ -92,23 +92,23 @@ class Row:
 
 
 def is_image(layer: Layer) -> bool:
-    """Whether a layer can be trained on: an image that this plugin did not make."""
+    """Tell whether a layer can be trained on: an image that this plugin did not make."""
     return isinstance(layer, Image) and ORIGIN not in layer.metadata
 
 
 def is_labels(layer: Layer) -> bool:
-    """Whether a layer holds labels, clean or made noisy here."""
+    """Tell whether a layer holds labels, clean or made noisy here."""
     return isinstance(layer, Labels)
 
 
 def shape_of(layer: Layer) -> tuple[int, ...]:
-    """The shape at full resolution, without RGB samples."""
+    """Return the shape at full resolution, without RGB samples."""
     shape = tuple(int(n) for n in full(layer).shape)
     return shape[:-1] if getattr(layer, "rgb", False) else shape
 
 
 def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
-    """Pairs among layers that are in no row yet: same name but for words like "mask", else the only ones of a shape.
+    """Pair layers that are in no row yet: of one name but for words like "mask", else the only ones of a shape.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
 def _alone(
     images: Sequence[Image], labels: Sequence[Labels], key: Callable[[Any], Hashable]
 ) -> list[tuple[Image, Labels]]:
-    """The image and the labels of each key that belongs to one of both."""
+    """Pair the image and the labels of each key that belongs to exactly one of both."""
     groups: dict[Hashable, tuple[list[Image], list[Labels]]] = defaultdict(lambda: ([], []))
     for image in images:
         groups[key(image)][0].append(image)
@@ -147,7 +147,7 @@ def _alone(
 
 
 def _by_name(layer: Layer) -> Hashable:
-    """The words of a name that tell, and the shape; napari's number of a second layer of that name does not tell."""
+    """Return the words of a name that matter, and the shape; napari's number for a second layer of a name does not."""
     name = re.sub(r" \[\d+\]$", "", layer.name).lower()
     words = tuple(word for word in re.split(r"[\W_]+", name) if word and word not in COMMON)
     return (words, shape_of(layer)) if words else id(layer)
@@ -169,7 +169,7 @@ KEPT = "(validate)"
 
 
 class PairsTable(QWidget):
-    """Pairs of layers; those that names or shapes suggest come by themselves. ``changed`` tells of any change.
+    """Pairs of layers; those that names or shapes suggest are added automatically. ``changed`` reports any change.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ class PairsTable(QWidget):
     def add(self, image: Image | None = None, labels: Labels | None = None, use: Use = "train") -> None:
         """Add a row."""
         self.rows.append(Row(image, labels, use))
-        self._tell()
+        self._report()
 
     def remove(self, numbers: list[int]) -> None:
         """Take rows out, by number from 0."""
@@ -223,21 +223,21 @@ class PairsTable(QWidget):
             row = self.rows.pop(number)
             if row.image is not None:
                 self._unwanted.add(id(row.image))
-        self._tell()
+        self._report()
 
     def swap_use(self, numbers: list[int]) -> None:
         """Use rows for the other purpose."""
         for number in numbers:
             row = self.rows[number]
             row.use, row.by = "validation" if row.use == "train" else "train", "user"
-        self._tell()
+        self._report()
 
     def clear(self) -> None:
         """Take all rows out."""
         self.remove(list(range(len(self.rows))))
 
     def selected(self) -> list[int]:
-        """The numbers of the selected rows."""
+        """Return the numbers of the selected rows."""
         return sorted({index.row() for index in self.table.selectionModel().selectedIndexes()})
 
     def show_kept(self, images: Iterable[str]) -> None:
@@ -259,11 +259,11 @@ class PairsTable(QWidget):
     # ---- in step with the viewer -----------------------------------------------------------------------------
 
     def _on_inserted(self, event: Any = None) -> None:
-        """Suggest anew what nobody has chosen and no name says."""
+        """Suggest again the pairs that neither the user chose nor a name gave."""
         kept = [row for row in self.rows if row.by != "shape"]
         layers = [layer for layer in self.viewer.layers if id(layer) not in self._unwanted]
         self.rows = kept + suggest(layers, kept)
-        self._tell()
+        self._report()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
@@ -274,9 +274,9 @@ class PairsTable(QWidget):
                 row.labels = None if row.labels is layer else row.labels
                 if row.by != "user" or (row.image is None and row.labels is None):
                     self.rows.remove(row)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._show()
         self.changed.emit()
 
@@ -327,7 +327,7 @@ class PairsTable(QWidget):
     # ---- choosing ------------------------------------------------------------------------------------------------
 
     def _options(self, column: int) -> list[tuple[str, Any]]:
-        """What can be chosen in a column: texts and values."""
+        """List what can be chosen in a column: texts and values."""
         if column == 2:
             return [(text, use) for use, text in USES.items()]
         fits = is_labels if column else is_image
@@ -341,7 +341,7 @@ class PairsTable(QWidget):
             return
         setattr(row, name, value)
         row.by = "user"
-        self._tell()
+        self._report()
 
 
 class _Chooser(QStyledItemDelegate):
@@ -442,7 +442,7 @@ def set_of_rows(rows: Sequence[Row], channel: str) -> LayerSet:
 
 
 def same_as_file(layer: Layer) -> bool:
-    """Whether a layer's pixels are those of the one file it came from."""
+    """Tell whether a layer's pixels are those of the one file it came from."""
     from napari_metastructure.images.files import read_image
 
     path = layer.source.path
@@ -457,7 +457,7 @@ def same_as_file(layer: Layer) -> bool:
 
 
 def _pairs(source: Source, labels: Layer, channel: str) -> Iterator[Pair]:
-    """A pair for each plane of two layers."""
+    """Make a pair for each plane of two layers."""
     data, shape = full(labels), source.shape
     for at, name in zip(np.ndindex(source.leading), source.names(), strict=True):
         image = partial(_image_plane, source, full(source.layer), at, channel)

@@ -48,7 +48,7 @@ PATIENCE_MS = 300
 
 
 class FolderChoice(FolderLine):
-    """A line and a dialog for a folder; ``looked`` tells that `found` or `problem` changed.
+    """A line and a dialog for a folder; ``looked`` is emitted when `found` or `problem` changed.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ def set_of_folder(folder: Path, channel: str) -> TrainingSet:
 
 
 class DataPanel(QWidget):
-    """Layers or a folder; ``changed`` tells that the set may be another one.
+    """Layers or a folder; ``changed`` is emitted when the set may be another one.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class DataPanel(QWidget):
             signal.connect(lambda *_: self.changed.emit())
 
     def given(self) -> TrainingSet | None:
-        """The set chosen; None for a folder that is still being looked through.
+        """Return the set chosen; None for a folder that is still being looked through.
 
         Raises
         ------

@@ -109,7 +109,7 @@ def train_job(
 
 
 def watched_pairs(validation: Sequence[Pair], watch: str | None) -> list[Pair]:
-    """The planes of the image that is watched; none if nothing is, or there is no such image."""
+    """Return the planes of the image that is watched; none if nothing is, or there is no such image."""
     if watch is None or not validation:
         return []
     group = validation[0].group if watch == FIRST else watch
@@ -117,7 +117,7 @@ def watched_pairs(validation: Sequence[Pair], watch: str | None) -> list[Pair]:
 
 
 def _image_of(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """An image from a file, as ``viewer.add_image`` takes it; of several channels the first."""
+    """Read an image from a file, as ``viewer.add_image`` takes it; of several channels the first."""
     from napari_metastructure.images.files import read_image
 
     file = read_image(pairs[0].files[0])
@@ -157,7 +157,7 @@ class EarlierTraining(FoundRun[TrainConfig]):
 
 
 class DeviceBadge(QLabel):
-    """Where the run computes; out of sight before the first one."""
+    """The device a run computes on; hidden before the first one."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -174,7 +174,7 @@ class DeviceBadge(QLabel):
 
 
 class WatchedImage:
-    """One image of the validation set and what the network says of it.
+    """One image of the validation set, with what the network predicts as a layer with an epoch axis.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class WatchedImage:
         self._pages = EpochPages(shape_of(source), config.epochs, "predictions", source.name)
 
     def open(self, others: Sequence[Layer]) -> None:
-        """Add the layer, empty, and bring it in sight: of images that lie over each other the topmost shows only."""
+        """Add the layer, empty, and hide others: of images that lie over each other only the topmost shows."""
         self._hidden = [layer for layer in others if layer.visible]
         for layer in self._hidden:
             layer.visible = False
@@ -255,7 +255,7 @@ class WatchedImage:
 
 
 def scores_in_words(event: TrainEpoch) -> str:
-    """The newest epoch in numbers: of the validation images, else of the patches trained on."""
+    """Put the newest epoch into numbers: of the validation images, else of the patches trained on."""
     scores = event.validation or event.training
     who = "validation" if event.validation else "training, no validation"
     many = len(scores.class_iou) > 2

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from napari_metastructure import __version__
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, explain
 from napari_metastructure.images.files import fingerprint
 from napari_metastructure.images.writing import make_folder, replacing
 from napari_metastructure.training.events import Saved, Warned
@@ -348,8 +348,7 @@ def read_config(folder: Path, model: type[C]) -> C:
     try:
         return model(**facts["config"])
     except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        why = explain(error, model, lambda name: name).removesuffix(".")
     raise InputError(
         f"The settings of a run cannot be read from {folder / DESCRIPTION}: {why}; name the folder of another run."
     )

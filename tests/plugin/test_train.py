@@ -7,7 +7,7 @@ from napari_metastructure.errors import RunFailed
 from napari_metastructure.networks.model import Model
 from napari_metastructure.plugin.train import TrainWidget
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.events import TrainFinished
+from napari_metastructure.training.events import TrainFinished, TrainStarted
 
 ENDLESS = {"epochs": 2000}
 
@@ -22,8 +22,8 @@ def points(widget, plot, who):
     return 0 if x is None else len(x)
 
 
-def test_layers_become_a_model(open_train, discs, run, tmp_path):
-    viewer, widget = open_train(*(discs(i) for i in range(5)), config={"epochs": 4}, window=True)
+def test_layers_become_a_model(open_train, labelled, run, tmp_path):
+    viewer, widget = open_train(*(labelled(i) for i in range(5)), config={"epochs": 4}, window=True)
     assert widget.data.summary.text().startswith("4 images to train on, 1 to validate on")
     run(widget)
     assert isinstance(widget.result, TrainFinished)
@@ -48,8 +48,15 @@ def test_layers_become_a_model(open_train, discs, run, tmp_path):
     assert 0 < drawn.data[best].mean() < 1
 
 
-def test_rows_to_validate_are_the_ones_validated_on(open_train, discs, run):
-    viewer, widget = open_train(*(discs(i) for i in range(3)))
+def test_what_runs_is_said(open_train):
+    _viewer, widget = open_train()
+    widget.on_event(TrainStarted(4, 10, 3, 0, (0, 1, 2), "cpu"))
+    assert widget.progress.status.text() == "3 images to train on, none to validate on; classes 0, 1 and 2."
+    assert widget.badge.text() == "CPU"
+
+
+def test_rows_to_validate_are_the_ones_validated_on(open_train, labelled, run):
+    viewer, widget = open_train(*(labelled(i) for i in range(3)))
     validate_last(widget)
     assert widget.data.summary.text() == "2 images to train on, 1 to validate on."
     run(widget)
@@ -61,8 +68,8 @@ def test_rows_to_validate_are_the_ones_validated_on(open_train, discs, run):
     assert widget.result.scores.dice == pytest.approx(dice)
 
 
-def test_without_validation_the_plots_say_so_and_draw_nothing(open_train, discs, run):
-    viewer, widget = open_train(discs(0), discs(1), config={"validation_fraction": 0})
+def test_without_validation_the_plots_say_so_and_draw_nothing(open_train, labelled, run):
+    viewer, widget = open_train(labelled(0), labelled(1), config={"validation_fraction": 0})
     assert "none to validate on" in widget.data.summary.text()
     before = len(viewer.layers)
     run(widget)
@@ -76,8 +83,8 @@ def test_without_validation_the_plots_say_so_and_draw_nothing(open_train, discs,
     assert len(viewer.layers) == before
 
 
-def test_more_classes_than_two(open_train, discs, run):
-    _viewer, widget = open_train(*(discs(i, classes=3) for i in range(3)))
+def test_more_classes_than_two(open_train, labelled, run):
+    _viewer, widget = open_train(*(labelled(i, classes=3) for i in range(3)))
     run(widget)
     assert widget.failure is None
     assert widget.model.use.classes == (0, 1, 2)
@@ -87,9 +94,9 @@ def test_more_classes_than_two(open_train, discs, run):
     assert y[widget.result.best_epoch - 1] == pytest.approx(widget.result.scores.iou)
 
 
-def test_stacks_are_taken_plane_by_plane(open_train, discs, run):
-    stacks = [np.stack(arrays) for arrays in zip(*(discs(i) for i in range(3)), strict=True)]
-    viewer, widget = open_train(stacks, discs(7))
+def test_stacks_are_taken_plane_by_plane(open_train, labelled, run):
+    stacks = [np.stack(arrays) for arrays in zip(*(labelled(i) for i in range(3)), strict=True)]
+    viewer, widget = open_train(stacks, labelled(7))
     assert widget.data.summary.text().startswith(("3 images to train on, 1", "1 image to train on, 3"))
     for row in widget.data.table.rows:
         row.use = "validation" if row.image.name == "a" else "train"
@@ -103,8 +110,8 @@ def test_stacks_are_taken_plane_by_plane(open_train, discs, run):
 
 
 @pytest.mark.parametrize(("channel", "channels"), [("luminance", 1), ("all", 3), ("green", 1)])
-def test_colour_images(open_train, discs, run, said, channel, channels):
-    pairs = [discs(i) for i in range(2)]
+def test_colour_images(open_train, labelled, run, said, channel, channels):
+    pairs = [labelled(i) for i in range(2)]
     rgb = [(np.stack([image.astype(np.uint8)] * 3, -1), labels) for image, labels in pairs]
     _viewer, widget = open_train(*rgb)
     assert not widget.data.channel.widget.isHidden()
@@ -116,13 +123,13 @@ def test_colour_images(open_train, discs, run, said, channel, channels):
 
 
 @pytest.mark.parametrize("reading", ["objects", "foreground"])
-def test_labels_are_read_as_they_are_meant(open_train, discs, run, reading):
-    image, labels = discs(0)
+def test_labels_are_read_as_they_are_meant(open_train, labelled, run, reading):
+    image, labels = labelled(0)
     labels = labels.astype(np.uint16)
     labels[labels > 0] = 700
     if reading == "objects":
         labels[:32][labels[:32] > 0] = 800
-    _viewer, widget = open_train((image, labels), discs(1))
+    _viewer, widget = open_train((image, labels), labelled(1))
     assert widget.data.watch.get() == ""
     widget.data.reading.set(reading)
     for row in widget.data.table.rows:
@@ -157,8 +164,8 @@ def many(image, labels):
         (lambda x, y: (0 * x, y), "classes", "same value"),
     ],
 )
-def test_pixels_that_cannot_be_used(open_train, discs, said, change, reading, why):
-    viewer, widget = open_train(change(*discs()))
+def test_pixels_that_cannot_be_used(open_train, labelled, said, change, reading, why):
+    viewer, widget = open_train(change(*labelled()))
     widget.data.reading.set(reading)
     before = len(viewer.layers)
     assert not widget.start()
@@ -169,8 +176,8 @@ def test_pixels_that_cannot_be_used(open_train, discs, said, change, reading, wh
     assert len(viewer.layers) == before
 
 
-def test_rows_that_cannot_be_used(open_train, discs, said):
-    viewer, widget = open_train(discs(0))
+def test_rows_that_cannot_be_used(open_train, labelled, said):
+    viewer, widget = open_train(labelled(0))
     table = widget.data.table
     a, mask = viewer.layers
     other = viewer.add_labels(np.zeros((64, 32), int), name="other")
@@ -191,19 +198,19 @@ def test_rows_that_cannot_be_used(open_train, discs, said):
         assert not widget.running
 
 
-def test_a_label_outside_the_classes_is_named(open_train, discs, said):
-    image, labels = discs(0)
+def test_a_label_outside_the_classes_is_named(open_train, labelled, said):
+    image, labels = labelled(0)
     _viewer, widget = open_train((image, 3 * labels), config={"classes": (0, 1)})
     assert not widget.start()
     assert "label 3 is none of the classes 0 and 1" in said()[-1]
 
 
-def test_lazy_layers_are_checked_in_the_thread(open_train, discs, run, said):
+def test_lazy_layers_are_checked_in_the_thread(open_train, labelled, run, said):
     import dask.array as da
 
-    image, labels = discs(0)
+    image, labels = labelled(0)
     lazy = da.from_array(np.stack([image, np.full_like(image, np.nan)]), chunks=(1, 64, 64))
-    viewer, widget = open_train((lazy, np.stack([labels, labels])), discs(1))
+    viewer, widget = open_train((lazy, np.stack([labels, labels])), labelled(1))
     widget.data.table.swap_use([0])
     before = len(viewer.layers)
     visible = [layer.visible for layer in viewer.layers]
@@ -215,7 +222,7 @@ def test_lazy_layers_are_checked_in_the_thread(open_train, discs, run, said):
     assert widget.buttons.run.isEnabled() and not widget.save_button.isEnabled()
 
 
-def test_a_loss_that_is_no_number_keeps_the_best_network(open_train, discs, run, said, monkeypatch, tmp_path):
+def test_a_loss_that_is_no_number_keeps_the_best_network(open_train, labelled, run, said, monkeypatch, tmp_path):
     from napari_metastructure.training import train as supervised_run
 
     calls, real = [], supervised_run.LOSSES["cross_entropy"]
@@ -226,7 +233,7 @@ def test_a_loss_that_is_no_number_keeps_the_best_network(open_train, discs, run,
         return loss * float("nan") if len(calls) > 10 else loss
 
     monkeypatch.setitem(supervised_run.LOSSES, "cross_entropy", breaking)
-    _viewer, widget = open_train(*(discs(i) for i in range(3)), config=ENDLESS)
+    _viewer, widget = open_train(*(labelled(i) for i in range(3)), config=ENDLESS)
     run(widget)
     assert isinstance(widget.failure, RunFailed)
     assert "is kept" in str(widget.failure)
@@ -235,8 +242,8 @@ def test_a_loss_that_is_no_number_keeps_the_best_network(open_train, discs, run,
     assert Model.load(widget.save_model(tmp_path / "kept")).use.classes == (0, 1)
 
 
-def test_saving_without_a_model_and_into_nowhere_is_said(open_train, discs, run, said, tmp_path):
-    _viewer, widget = open_train(discs(0), discs(1), config={"epochs": 1})
+def test_saving_without_a_model_and_into_nowhere_is_said(open_train, labelled, run, said, tmp_path):
+    _viewer, widget = open_train(labelled(0), labelled(1), config={"epochs": 1})
     assert widget.save_model(tmp_path / "m") is None
     assert "run first" in said()[-1]
     run(widget)
@@ -244,8 +251,8 @@ def test_saving_without_a_model_and_into_nowhere_is_said(open_train, discs, run,
     assert "nowhere" in said()[-1]
 
 
-def test_the_model_is_handed_to_the_predict_widget(open_train, discs, run, said, tmp_path):
-    viewer, widget = open_train(discs(0), discs(1), config={"epochs": 1}, window=True)
+def test_the_model_is_handed_to_the_predict_widget(open_train, labelled, run, said, tmp_path):
+    viewer, widget = open_train(labelled(0), labelled(1), config={"epochs": 1}, window=True)
     run(widget)
     assert not widget.use_in_predict()
     assert "save it first" in said()[-1]
@@ -258,8 +265,8 @@ def test_the_model_is_handed_to_the_predict_widget(open_train, discs, run, said,
 # ---- steered --------------------------------------------------------------------------------------------------
 
 
-def test_pause_resume_and_stop(open_train, discs, qtbot):
-    viewer, widget = open_train(*(discs(i) for i in range(3)), config=ENDLESS)
+def test_pause_resume_and_stop(open_train, labelled, qtbot):
+    viewer, widget = open_train(*(labelled(i) for i in range(3)), config=ENDLESS)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
         assert not widget.data.isEnabled()
@@ -282,8 +289,8 @@ def test_pause_resume_and_stop(open_train, discs, qtbot):
     assert widget.data.isEnabled()
 
 
-def test_stopped_before_the_first_epoch_leaves_nothing(open_train, discs, qtbot):
-    viewer, widget = open_train(*(discs(i) for i in range(3)), config=ENDLESS)
+def test_stopped_before_the_first_epoch_leaves_nothing(open_train, labelled, qtbot):
+    viewer, widget = open_train(*(labelled(i) for i in range(3)), config=ENDLESS)
     before = [(layer.name, layer.visible) for layer in viewer.layers]
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
@@ -293,8 +300,8 @@ def test_stopped_before_the_first_epoch_leaves_nothing(open_train, discs, qtbot)
     assert not widget.save_button.isEnabled()
 
 
-def test_a_stopped_run_goes_on(open_train, discs, qtbot, run, tmp_path, said):
-    viewer, widget = open_train(*(discs(i) for i in range(3)), config=ENDLESS)
+def test_a_stopped_run_goes_on(open_train, labelled, qtbot, run, tmp_path, said):
+    viewer, widget = open_train(*(labelled(i) for i in range(3)), config=ENDLESS)
     widget.folder.set(tmp_path / "run")
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
@@ -316,8 +323,8 @@ def test_a_stopped_run_goes_on(open_train, discs, qtbot, run, tmp_path, said):
     assert "raise Epochs" in widget.progress.status.text()
 
 
-def test_settings_of_a_run_are_loaded(open_train, discs, run, tmp_path, said):
-    _viewer, widget = open_train(*(discs(i) for i in range(2)), config={"base_channels": 8, "epochs": 1})
+def test_settings_of_a_run_are_loaded(open_train, labelled, run, tmp_path, said):
+    _viewer, widget = open_train(*(labelled(i) for i in range(2)), config={"base_channels": 8, "epochs": 1})
     widget.folder.set(tmp_path)
     assert not widget.load_run_settings() and not widget.resume_run()
     run(widget)
@@ -330,10 +337,10 @@ def test_settings_of_a_run_are_loaded(open_train, discs, run, tmp_path, said):
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot, discs, small, tmp_path, paused):
+def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot, labelled, small, tmp_path, paused):
     viewer = make_napari_viewer()
     for number in range(2):
-        image, labels = discs(number)
+        image, labels = labelled(number)
         viewer.add_image(image, name=str(number))
         viewer.add_labels(labels, name=f"{number} mask")
     widget = TrainWidget(viewer)
@@ -354,9 +361,9 @@ def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot,
     assert Model.load(tmp_path).use.classes == (0, 1)
 
 
-def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewer, qtbot, discs, small):
+def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewer, qtbot, labelled, small):
     viewer = make_napari_viewer()
-    image, labels = discs(0)
+    image, labels = labelled(0)
     layer = viewer.add_image(image, name="a")
     viewer.add_labels(labels, name="a mask")
     widget = TrainWidget(viewer)
@@ -378,8 +385,8 @@ def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewe
 # ---- the image that is watched ------------------------------------------------------------------------------
 
 
-def test_any_validation_image_can_be_watched_or_none(open_train, discs, run):
-    viewer, widget = open_train(*(discs(i) for i in range(3)))
+def test_any_validation_image_can_be_watched_or_none(open_train, labelled, run):
+    viewer, widget = open_train(*(labelled(i) for i in range(3)))
     widget.data.table.swap_use([1, 2])
     box = widget.data.watch.widget
     assert [box.itemText(i) for i in range(box.count())] == ["first image to validate on", "none", "b", "c"]
@@ -395,8 +402,8 @@ def test_any_validation_image_can_be_watched_or_none(open_train, discs, run):
     assert len(viewer.layers) == before
 
 
-def test_deleting_the_prediction_or_an_image_does_not_end_the_run(open_train, discs, run, qtbot):
-    viewer, widget = open_train(*(discs(i) for i in range(3)), config={"epochs": 8}, window=True)
+def test_deleting_the_prediction_or_an_image_does_not_end_the_run(open_train, labelled, run, qtbot):
+    viewer, widget = open_train(*(labelled(i) for i in range(3)), config={"epochs": 8}, window=True)
     validate_last(widget)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
@@ -408,8 +415,8 @@ def test_deleting_the_prediction_or_an_image_does_not_end_the_run(open_train, di
     assert widget.epochs == list(range(1, 9))
 
 
-def test_it_fits_a_small_screen_and_scrolls(open_train, discs, qtbot):
-    _viewer, widget = open_train(*(discs(i) for i in range(8)), show=True)
+def test_it_fits_a_small_screen_and_scrolls(open_train, labelled, qtbot):
+    _viewer, widget = open_train(*(labelled(i) for i in range(8)), show=True)
     for group in widget.settings.groups:
         group.expand(animate=False)
     qtbot.wait(50)

@@ -8,19 +8,19 @@ import yaml
 from napari_metastructure.cli.train import find_sets
 
 
-def write(folder, discs, seeds):
+def write(folder, labelled, seeds):
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
     for seed in seeds:
-        for name, array in zip(("images", "labels"), discs(seed), strict=True):
+        for name, array in zip(("images", "labels"), labelled(seed), strict=True):
             tifffile.imwrite(folder / name / f"{seed}.tif", array)
 
 
 @pytest.fixture
-def tree(discs, tmp_path):
+def tree(labelled, tmp_path):
     """A training set of two images to train on, one to validate on and one to test on."""
     for name, seeds in (("train", (0, 1)), ("val", (2,)), ("test", (3,))):
-        write(tmp_path / "set" / name, discs, seeds)
+        write(tmp_path / "set" / name, labelled, seeds)
     return tmp_path / "set"
 
 
@@ -30,14 +30,14 @@ def choose(widget, folder, qtbot):
     qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=20_000)
 
 
-def test_a_folder_says_what_it_holds_and_trains(open_train, discs, run, qtbot, tree):
+def test_a_folder_says_what_it_holds_and_trains(open_train, labelled, run, qtbot, tree):
     viewer, widget = open_train()
     choose(widget, tree, qtbot)
     assert widget.data.summary.text() == "2 images to train on, 1 to validate on; 1 of a test split stay out."
     run(widget)
     assert widget.failure is None
     image, drawn = viewer.layers["2"], viewer.layers["2 prediction"]
-    np.testing.assert_array_equal(image.data, discs(2)[0])
+    np.testing.assert_array_equal(image.data, labelled(2)[0])
     best = widget.result.best_epoch
     np.testing.assert_array_equal(drawn.data[best], widget.model.predict(image.data).labels)
     assert not widget.data.table.rows  # what was added here is no pair to train on
@@ -53,8 +53,8 @@ def test_a_folder_is_looked_through_again_in_the_thread_if_run_comes_first(open_
     assert widget.result.scores is not None
 
 
-def test_a_folder_without_a_split_keeps_a_share(open_train, discs, qtbot, tmp_path):
-    write(tmp_path / "set", discs, range(5))
+def test_a_folder_without_a_split_keeps_a_share(open_train, labelled, qtbot, tmp_path):
+    write(tmp_path / "set", labelled, range(5))
     _viewer, widget = open_train()
     choose(widget, tmp_path / "set", qtbot)
     assert widget.data.summary.text() == "4 images to train on, 1 to validate on (kept by Validation fraction)."
@@ -63,7 +63,7 @@ def test_a_folder_without_a_split_keeps_a_share(open_train, discs, qtbot, tmp_pa
     assert widget.data.summary.text() == "5 images to train on, none to validate on."
 
 
-def test_folders_that_cannot_be_used(open_train, discs, qtbot, said, tree, tmp_path):
+def test_folders_that_cannot_be_used(open_train, labelled, qtbot, said, tree, tmp_path):
     _viewer, widget = open_train()
     (tree / "train" / "labels" / "1.tif").unlink()
     for folder, why in (
@@ -89,10 +89,10 @@ def test_a_folder_that_vanishes_meanwhile_is_told(open_train, run, qtbot, tree):
 
 
 @pytest.mark.parametrize("edited", [False, True])
-def test_a_run_of_layers_from_files_can_be_repeated(open_train, discs, run, tmp_path, edited):
-    viewer, widget = open_train()
+def test_a_run_of_layers_from_files_can_be_repeated(open_train, labelled, run, tmp_path, edited):
+    viewer, widget = open_train(window=True)  # napari's own reader is found with a window
     for seed in (0, 1):  # the command line would not pair these by name, and need not
-        for name, array, kind in zip(("raw", "truth"), discs(seed), ("image", "labels"), strict=True):
+        for name, array, kind in zip(("raw", "truth"), labelled(seed), ("image", "labels"), strict=True):
             path = tmp_path / f"{seed}_{name}_{name}.tif"
             tifffile.imwrite(path, array)
             viewer.open(str(path), plugin="napari", layer_type=kind)
@@ -111,5 +111,5 @@ def test_a_run_of_layers_from_files_can_be_repeated(open_train, discs, run, tmp_
     again = find_sets(None, None, None, facts)
     for pairs, seed in ((again.train, 0), (again.validation, 1)):
         (pair,) = pairs
-        np.testing.assert_array_equal(pair.read_image(), discs(seed)[0])
-        np.testing.assert_array_equal(pair.read_labels(), discs(seed)[1])
+        np.testing.assert_array_equal(pair.read_image(), labelled(seed)[0])
+        np.testing.assert_array_equal(pair.read_labels(), labelled(seed)[1])

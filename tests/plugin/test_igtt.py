@@ -7,13 +7,14 @@ import textwrap
 import numpy as np
 import pytest
 
-from napari_metastructure.errors import RunFailed
+from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import iterate as engine
-from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.images.files import read_image
 from napari_metastructure.networks.checkpoint import load_model
-from napari_metastructure.plugin.igtt import IGTTWidget
-from napari_metastructure.training.events import EpochFinished, Finished, Warned
+from napari_metastructure.networks.device import Device
+from napari_metastructure.plugin.igtt import IGTTWidget, SettingsPanel
+from napari_metastructure.training.events import EpochFinished, Finished, RunStarted, Warned
 
 ENDLESS = {"epochs": 2000}
 SCALE = (0.2, 0.1)
@@ -38,6 +39,14 @@ def test_two_images_become_masks(open_widget, blobs, run):
     assert len(widget.curves._loss.getData()[0]) == 2
     assert widget.buttons.run.isEnabled()
     assert not widget.buttons.stop.isEnabled()
+
+
+def test_what_runs_is_said(open_widget):
+    _viewer, widget = open_widget()
+    widget.on_event(RunStarted(epochs=4, batches=10, images=2, device="cpu", objects="dark"))
+    assert widget.progress.status.text() == "2 images on cpu, dark objects."
+    assert widget.progress.outer.format() == "0 of 4 epochs"
+    assert widget.progress.inner.format() == "batch 0 of 10"
 
 
 def test_a_stack_comes_back_as_a_stack(open_widget, blobs, run):
@@ -451,3 +460,64 @@ def test_devices_arrive_after_it_is_shown(open_widget, qtbot, blobs):
     box = widget.settings.device.widget
     qtbot.waitUntil(lambda: box.findData("cpu") >= 0 and "auto: " in box.itemText(0), timeout=60_000)
     assert widget.settings.config().device == "cpu"
+
+
+# ---- the settings ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def panel(qtbot):
+    panel = SettingsPanel()
+    qtbot.addWidget(panel)
+    return panel
+
+
+def test_every_setting_has_one_editor_with_a_tooltip(panel):
+    names = [name for form in panel.forms for name in form.editors]
+    assert sorted(names) == sorted(IGTTConfig.model_fields)
+    for form in panel.forms:
+        assert all(editor.widget.toolTip() for editor in form.editors.values())
+
+
+def test_defaults_and_presets_come_back(panel):
+    assert panel.config() == IGTTConfig()
+    for preset in PRESETS:
+        panel.main.editors["preset"].set(preset)
+        assert panel.config() == IGTTConfig.from_preset(preset)
+
+
+def test_changing_the_preset_keeps_the_device(panel):
+    panel.set_devices([Device("cuda:0", "Fast one", 8 * 2**30), Device("cpu", "CPU", None)])
+    panel.device.widget.setCurrentIndex(1)
+    panel.main.editors["preset"].set("paper")
+    assert panel.config().device == "cuda:0"
+
+
+def test_devices_show_name_and_free_memory(panel):
+    panel.set_devices([Device("cuda:0", "Fast one", 3 * 2**29), Device("cpu", "CPU", None)])
+    box = panel.device.widget
+    assert [box.itemText(i) for i in range(box.count())] == [
+        "auto: Fast one",
+        "Fast one (cuda:0, 1.5 GiB free)",
+        "CPU (cpu)",
+    ]
+    assert panel.config().device == "auto"
+
+
+def test_groups_start_collapsed(panel):
+    assert len(panel.groups) >= 3
+    assert not any(group.isExpanded() for group in panel.groups)
+
+
+def test_zero_epochs_cannot_be_chosen_and_are_refused_in_words(panel):
+    panel.main.editors["epochs"].set(0)
+    assert panel.config().epochs == 1
+    with pytest.raises(InputError, match=r"Epochs: .*greater than or equal to 1"):
+        panel.config(epochs=0)
+
+
+def test_a_value_the_model_refuses_is_named(panel):
+    (form,) = (form for form in panel.forms if "patch_size" in form.editors)
+    form.editors["patch_size"].set(100)
+    with pytest.raises(InputError, match=r"Patch size: .*multiple of 32"):
+        panel.config()
