@@ -140,8 +140,11 @@ def skeleton(labels: Any) -> np.ndarray:
 
     Examples
     --------
-    >>> skeleton(np.ones((3, 5), int))[1]
-    array([0, 1, 1, 1, 0])
+    >>> labels = np.zeros((9, 20), int)
+    >>> labels[2:7] = 1
+    >>> thin = skeleton(labels)
+    >>> int(thin.sum(axis=0).max()), int(labels.sum(axis=0).max())
+    (1, 5)
     """
     from skimage.morphology import skeletonize
 

@@ -13,7 +13,9 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import Pixels, Reader, Reading, has_unlabelled, read_classes, values_in
 from napari_metastructure.labels.density import Kernel, Maps, check_bandwidth, height, plane_maps, weights
-from napari_metastructure.labels.structure import BINS, Humps, humps
+from napari_metastructure.labels.structure import BINS
+from napari_metastructure.labels.structure import ClassHistogram as Humps
+from napari_metastructure.labels.structure import class_histogram as humps
 from napari_metastructure.plugin._density_maps import map_name
 from napari_metastructure.plugin._form import title
 from napari_metastructure.plugin._layers import Truths, full, is_ours, placement, visible_plane
@@ -318,7 +320,8 @@ def _step(part: PartMaps, label: int, how: DensitySettings) -> float:
 
 
 def _compare(part: PartMaps, source: Pixels, truth: np.ndarray, classes: tuple[int, ...], answer: Answer) -> Numbers:
-    from napari_metastructure.labels.structure import distance, structure_left
+    from napari_metastructure.labels.structure import distance
+    from napari_metastructure.labels.structure import structure_retained as structure_left
     from napari_metastructure.labels.transition import estimate_transition_matrix
     from napari_metastructure.labels.verdict import verdict
 

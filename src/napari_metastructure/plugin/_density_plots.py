@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer, Shapes
 
-    from napari_metastructure.labels.structure import Humps
+    from napari_metastructure.labels.structure import ClassHistogram as Humps
     from napari_metastructure.plugin._density_model import Numbers
     from napari_metastructure.plugin._layers import VisiblePlane
 

@@ -312,7 +312,7 @@ def draw_plane(order: Order, index: int, wanted: Callable[[], bool]) -> Drawn:
 
 def measure(drawn: Drawn) -> Measured:
     """Say what the noise of a plane leaves: transition matrix, verdict, meta-structure."""
-    from napari_metastructure.labels.structure import structure_left
+    from napari_metastructure.labels.structure import structure_retained as structure_left
     from napari_metastructure.labels.transition import estimate_transition_matrix
     from napari_metastructure.labels.verdict import verdict
 

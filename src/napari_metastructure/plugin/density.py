@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
     from napari_metastructure.errors import MetastructureError
-    from napari_metastructure.labels.structure import Humps
+    from napari_metastructure.labels.structure import ClassHistogram as Humps
     from napari_metastructure.plugin._density_model import Numbers
     from napari_metastructure.plugin._density_plots import Profile
 
