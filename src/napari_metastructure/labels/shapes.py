@@ -183,7 +183,7 @@ def perturb_objects(labels: Any, n: int, rng: np.random.Generator) -> np.ndarray
     Returns
     -------
     (..., Y, X) array
-        The input's dtype where it can hold 255, else uint8.
+        As from `dilate`.
 
     Raises
     ------
