@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer, Shapes
 
-    from napari_metastructure.labels.structure import Humps
+    from napari_metastructure.labels.structure import ClassHistogram
     from napari_metastructure.plugin._density_model import DensityResult
     from napari_metastructure.plugin._layers import VisiblePlane
 
@@ -51,11 +50,11 @@ class HistogramPlots(QWidget):
         self.legend.setWordWrap(True)
         self.legend.setToolTip(tooltip(TIP))
         self.plots: list[pg.PlotWidget] = []
-        self.shown: tuple[Humps, ...] = ()
+        self.shown: tuple[ClassHistogram, ...] = ()
         column(self.legend, into=self)
         self.show_histograms(())
 
-    def show_histograms(self, histograms: Sequence[Humps]) -> None:
+    def show_histograms(self, histograms: Sequence[ClassHistogram]) -> None:
         """Draw these histograms."""
         self.shown = tuple(histograms)
         drawn = self.shown[:MOST]
@@ -117,7 +116,7 @@ class ProfilePlot(QWidget):
         use_theme(self.viewer, [self.plot])
 
 
-def _draw_histogram(plot: pg.PlotWidget, histogram: Humps) -> None:
+def _draw_histogram(plot: pg.PlotWidget, histogram: ClassHistogram) -> None:
     plot.clear()
     plot.setTitle(histogram.name, size="8pt")
     for label, shares, mean in zip(histogram.classes, histogram.shares, histogram.means, strict=True):
@@ -171,16 +170,19 @@ class ComparisonTable(QLabel):
 
 
 def _row(result: DensityResult) -> str:
-    transition = result.transition
-    rank = "–" if transition is None else f"{transition.rank} of {len(transition.classes)}"
-    texts = (escape(result.name), _number(result.retained), _number(result.distance), rank)
+    found = result.comparison
+    texts = [escape(result.name), "–", "–", "–"]
+    if found is not None and found.transition is not None:
+        rank = f"{found.transition.rank} of {len(found.transition.classes)}"
+        texts[1:] = _number(found.retained), _number(found.distance), rank
     cells = "".join(f"<td align='{side}'>{text}</td>" for text, (_, side, _) in zip(texts, HEAD, strict=True))
-    below = result.problem or result.verdict or NO_REFERENCE
+    sentence = found.verdict.sentence if found is not None and found.verdict is not None else ""
+    below = result.problem or sentence or NO_REFERENCE
     return f"<tr>{cells}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 # ---- profiles along a line drawn in a Shapes layer ----------------------------------------------------------

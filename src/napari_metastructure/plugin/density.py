@@ -63,7 +63,7 @@ from napari_metastructure.plugin._live import LivePreview, StackRun
 
 if TYPE_CHECKING:
     from napari_metastructure.labels.density import Maps
-    from napari_metastructure.labels.structure import Humps
+    from napari_metastructure.labels.structure import ClassHistogram
     from napari_metastructure.plugin._density_plots import Profile
 
 log = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class DensityWidget(QWidget):
         return [shown.image for shown in self.maps.shown.values()]
 
     @property
-    def class_histograms(self) -> tuple[Humps, ...]:
+    def class_histograms(self) -> tuple[ClassHistogram, ...]:
         """The histograms on screen."""
         return self.histograms.shown
 
