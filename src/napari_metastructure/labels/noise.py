@@ -89,21 +89,13 @@ def flip(
 
     Parameters
     ----------
-    labels : (..., Y, X) array of integers or booleans
-        Not changed. Pixels that are 255 stay so and do not count.
+    labels, rng, classes
+        As in `sample`, and so is the result. Pixels that are 255 do not count.
     fraction : float or mapping of class to float
         0 to 1, of all labelled pixels or of each class's.
-    rng : numpy.random.Generator
-    classes : sequence of int, optional
-        Ascending; those present by default. If given, labels may be 255 throughout.
     exact : bool
         Flip exactly ``round(fraction * N)`` of the N labelled pixels (for a mapping, of each class's pixels), every
         set of them equally likely; else each pixel independently, and a pixel flipped stays so as ``fraction`` grows.
-
-    Returns
-    -------
-    (..., Y, X) array
-        The input's dtype, uint8 if that cannot hold 255.
 
     Raises
     ------
@@ -133,18 +125,10 @@ def flip_by_matrix(
 
     Parameters
     ----------
-    labels : (..., Y, X) array of integers or booleans
-        Not changed. Pixels that are 255 stay so.
+    labels, rng, classes
+        As in `sample`, and so is the result.
     matrix : (M, M) array-like
         ``matrix[i, j]`` = P(y* = ``classes[j]`` | y = ``classes[i]``); rows add up to 1 (to within 1e-6).
-    rng : numpy.random.Generator
-    classes : sequence of int, optional
-        M, ascending; those present by default. If given, labels may be 255 throughout.
-
-    Returns
-    -------
-    (..., Y, X) array
-        The input's dtype, uint8 if that cannot hold 255.
 
     Raises
     ------

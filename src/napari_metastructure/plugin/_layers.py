@@ -329,13 +329,13 @@ class LayerWatch:
         self._changed()
 
     def _on_data(self, event: Any) -> None:
-        """Other pixels altogether: a new stack, because a job may be reading the one there was."""
+        """Drop the stack of replaced data; a job may still be reading it."""
         self._stacks.pop(event.source, None)
         self._seen[event.source] = _history(event.source), self._shown(event.source)
         self._changed()
 
     def _on_paint(self, event: Any) -> None:
-        """The brush, or a script that edits as it does; the event has what napari's undo will need."""
+        """Forget the planes that a brush, or a script that edits as it does, has changed."""
         layer = event.source
         if stack := self._stacks.get(layer):
             for atom in event.value:
@@ -344,7 +344,7 @@ class LayerWatch:
         self._changed()
 
     def _on_drawn(self, event: Any) -> None:
-        """A redraw: a brush on its way, an undo (wherever it was), a refresh by a script; or the slider was moved."""
+        """Find out why a layer is redrawn: a brush on its way, an undo (wherever it was), a refresh or the slider."""
         layer = event.source
         before, history, shown = self._seen[layer], _history(layer), self._shown(layer)
         if stack := self._stacks.get(layer):
@@ -356,18 +356,18 @@ class LayerWatch:
         self._changed()
 
     def _shown(self, layer: Layer) -> int | None:
-        """The number of the plane on screen."""
+        """Return the number of the plane on screen."""
         plane = visible_plane(self.viewer, layer) if hasattr(layer.events, "paint") else None
         return None if plane is None else plane.index
 
 
 def _history(layer: Any) -> tuple[int, int]:
-    """Lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
+    """Return the lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
     return len(getattr(layer, "_undo_history", ())), len(getattr(layer, "_redo_history", ()))
 
 
 def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
-    """The planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
+    """Find the planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
     if not leading:
         return [0]
     axes = place[: len(leading)]
