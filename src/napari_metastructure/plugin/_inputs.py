@@ -10,6 +10,7 @@ from weakref import WeakMethod
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -42,12 +43,16 @@ def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callabl
     """Call a method when layers come, go, move or are renamed; return what ends that.
 
     napari does so for a docked widget that has ``reset_choices``. Ours need it in a window of their own as well, and in
-    a docked widget that holds them. The method's object is not kept alive.
+    a docked widget that holds them. The method's widget is not kept alive, and it ends with the widget. Not by the
+    widget's ``destroyed``: Python may have cleared a function that only a dying widget knows, and Qt would call it.
     """
     method = WeakMethod(refresh)
 
     def on_layers(event: Any = None) -> None:
-        if (call := method()) is not None:
+        call = method()
+        if call is None or not isalive(call.__self__):
+            release()
+        else:
             call()
 
     events = viewer.layers.events
@@ -55,7 +60,7 @@ def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callabl
     for emitter in emitters:
         emitter.connect(on_layers)
 
-    def release(*_: Any) -> None:
+    def release() -> None:
         for emitter in emitters:
             emitter.disconnect(on_layers)
 
@@ -100,7 +105,6 @@ class LayerBox(QWidget):
         self.reset_choices()
         self.combo.native.currentIndexChanged.connect(lambda _: self._say())
         self.release = follow_layers(viewer, self.reset_choices)
-        self.destroyed.connect(self.release)
 
     def chosen(self) -> Any:
         """Return the chosen layer, or None."""
@@ -161,7 +165,6 @@ class LayerPicker(QListWidget):
         self.reset_choices()
         self.itemChanged.connect(lambda _: self.picked.emit())
         self.release = follow_layers(viewer, self.reset_choices)
-        self.destroyed.connect(self.release)
 
     def chosen(self) -> list[Any]:
         """Return the ticked layers, in the order of the viewer."""

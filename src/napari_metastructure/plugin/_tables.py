@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -42,19 +42,27 @@ def patch(color: str) -> QIcon:
     return QIcon(pixmap)
 
 
+NOTHING = "–"
+"""In the cell of a number that is not known yet."""
+
+
 class ResultTable(QTableWidget):
-    """Columns with tooltips, one of which takes the room that is left; whole rows are selected, one at a time.
+    """A row of numbers for each key, under headings with tooltips; rows are selected whole, one at a time.
+
+    The first column holds names, and takes the room that is left.
 
     Parameters
     ----------
     heads : mapping of str to str
         Tooltip by heading, in the order of columns.
-    wide : int
-        The column that takes the room that is left.
-    parent : QWidget, optional
+
+    Attributes
+    ----------
+    keys : list
+        What each row is about.
     """
 
-    def __init__(self, heads: Mapping[str, str], wide: int, parent: QWidget | None = None) -> None:
+    def __init__(self, heads: Mapping[str, str], parent: QWidget | None = None) -> None:
         super().__init__(0, len(heads), parent)
         self.setHorizontalHeaderLabels(list(heads))
         for column, tip in enumerate(heads.values()):
@@ -68,8 +76,61 @@ class ResultTable(QTableWidget):
         header = self.horizontalHeader()
         header.setMinimumSectionSize(24)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(wide, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.setStyleSheet("QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }")
+        self.keys: list[Any] = []
+
+    def show_rows(self, names: Mapping[Any, str]) -> None:
+        """Show a row for each of these keys, by its name, without numbers."""
+        self.keys = list(names)
+        with QSignalBlocker(self):
+            self.clearContents()
+            self.setRowCount(len(names))
+            for row, name in enumerate(names.values()):
+                for column in range(self.columnCount()):
+                    item = QTableWidgetItem(NOTHING if column else name)
+                    item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+                    if column:
+                        item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+                    self.setItem(row, column, item)
+        self.clearSelection()
+        self.fit()
+
+    def cell(self, key: Any, column: int) -> QTableWidgetItem:
+        """Return the cell in the row of a key."""
+        return self.item(self.keys.index(key), column)
+
+    def text(self, key: Any, column: int) -> str:
+        """Return what a cell shows; nothing for an unknown key."""
+        return str(self.cell(key, column).text()) if key in self.keys else ""
+
+    def write(self, key: Any, column: int, text: str, tip: str = "") -> None:
+        """Show a text in a cell, and a tooltip if one is given."""
+        item = self.cell(key, column)
+        item.setText(text)
+        if tip:
+            item.setToolTip(tooltip(tip))
+
+    def show_running(self, running: Any) -> None:
+        """Print the name of one key in bold, or of none."""
+        with QSignalBlocker(self):
+            for key in self.keys:
+                item = self.cell(key, 0)
+                font = item.font()
+                font.setBold(key == running)
+                item.setFont(font)
+        self.viewport().update()  # blocked signals do not redraw it
+
+    def selected(self) -> Any:
+        """Return the key of the selected row, or None."""
+        rows = self.selectionModel().selectedRows()
+        return self.keys[rows[0].row()] if rows else None
+
+    def fit(self) -> None:
+        """Make the table as high as its rows: the panel scrolls, not the table."""
+        self.resizeRowsToContents()
+        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
+        self.setFixedHeight(rows + self.horizontalHeader().sizeHint().height() + 4)
 
 
 # A noise transition matrix as a picture: rows are true classes, columns noisy ones, the darkness a probability.

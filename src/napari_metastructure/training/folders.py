@@ -13,7 +13,7 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import by_stem, list_images, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
-from napari_metastructure.training.pairs import Pair, TrainingSet, check_same_size
+from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
@@ -77,9 +77,15 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
 
 
-def training_set(folder: str | Path, channel: Channel = None) -> TrainingSet:
-    """Find the training set in a folder, as `find_pairs`; of a test split only the number of images is kept."""
+def training_set(folder: str | Path, channel: Channel = None, purpose: Purpose = "validation") -> TrainingSet:
+    """Find the training set in a folder, as `find_pairs`.
+
+    Of a test split only the number of images is kept; with the purpose "test" it takes the place of the validation
+    split.
+    """
     found = find_pairs(folder, channel=channel)
+    if purpose == "test":
+        return TrainingSet(found.train, found.test or found.validation or None)
     return TrainingSet(found.train, found.validation or None, len(found.test))
 
 

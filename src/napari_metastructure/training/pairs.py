@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -81,12 +81,12 @@ def pairs_of(
         for at in np.ndindex(image.shape[:-2]):
             plane, mask = image[at], label[at]
             whole = f"{name} [{', '.join(map(str, at))}]" if at else name
-            found.append(Pair(whole, name, plane.shape, _held(plane), _held(mask)))
+            found.append(Pair(whole, name, plane.shape, held(plane), held(mask)))
     return found
 
 
-def _held(array: np.ndarray) -> Read:
-    """Reads an array that is in memory."""
+def held(array: np.ndarray) -> Read:
+    """Make what reads an array that is in memory."""
     return lambda: array
 
 
@@ -101,6 +101,11 @@ def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> N
         sizes = [" x ".join(map(str, s)) for s in (image, labels)]
         raise InputError(f"{name}: the image has {sizes[0]} pixels, its labels {sizes[1]}; give labels of that image.")
 
+
+Purpose = Literal["validation", "test"]
+"""What the images of a set that are not trained on are for."""
+
+VERBS: dict[Purpose, str] = {"validation": "validate", "test": "test"}
 
 MANY = 20
 """Labels with more numbers than this are taken for classes only if the user lists them."""
@@ -134,18 +139,37 @@ class TrainingSet:
             return self.training, self.validation
         return split(self.training, config.validation_fraction, config.seed)
 
-    def in_words(self, config: TrainConfig) -> str:
+    def in_words(self, config: TrainConfig, purpose: Purpose = "validation") -> str:
         """Say what a run would use: ``36 images to train on, 12 to validate on.``"""
-        training, validation = self.held(config)
-        why = "" if self.validation is not None or not validation else " (kept by Validation fraction)"
+        training, kept = self.held(config)
+        why = "" if self.validation is not None or not kept else f" (kept by {purpose.capitalize()} fraction)"
         test = f"; {self.test} of a test split stay out" if self.test else ""
-        held = f"{len(validation)} to validate on{why}" if validation else "none to validate on"
+        held = f"{len(kept) or 'none'} to {VERBS[purpose]} on{why}"
         return f"{len(training)} image{'s' * (len(training) != 1)} to train on, {held}{test}."
 
     def mapped(self, change: Callable[[Pair], Pair]) -> Self:
         """Return the same set with each pair changed."""
         validation = None if self.validation is None else [change(pair) for pair in self.validation]
         return replace(self, training=[change(pair) for pair in self.training], validation=validation)
+
+    def with_classes(self, checkpoint: Callable[[], None], copied: bool) -> Self:
+        """Return the same set with labels as class values: of masks of 0 and 255, 0 and 1.
+
+        Parameters
+        ----------
+        checkpoint : callable
+            Called between images; may raise.
+        copied : bool
+            Read all labels now and keep them in memory: what is painted on them later changes nothing.
+        """
+        masks = is_mask(label_values(self.pairs, checkpoint))
+
+        def as_classes(pair: Pair) -> Pair:
+            checkpoint()
+            read = partial(clean_labels, pair, masks)
+            return replace(pair, read_labels=held(np.array(read())) if copied else read)
+
+        return self.mapped(as_classes)
 
     def read_as(self, reading: Reading, classes: Sequence[int] | None = None) -> Self:
         """Return the same set with its labels as they are meant; reads them all to see which values there are.

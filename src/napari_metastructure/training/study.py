@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.recipes import apply
+from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished
-from napari_metastructure.training.pairs import Pair, check_values, clean_labels, is_mask, label_values, split
+from napari_metastructure.training.pairs import Pair, check_values, clean_labels, held, is_mask, label_values, split
 from napari_metastructure.training.run_folder import RunFolder, read_description, warned
 from napari_metastructure.training.study_figure import write_figure
 from napari_metastructure.training.study_results import (
@@ -31,7 +30,8 @@ from napari_metastructure.training.study_results import (
 )
 from napari_metastructure.training.train import train
 
-AFTER_ALL = "The study goes on; its folder is not up to date."
+NOT_SAVED = "The study goes on; its folder is not up to date."
+"""Appended to the warning where the folder cannot be written to."""
 
 
 def study(
@@ -42,7 +42,7 @@ def study(
     test: Sequence[Pair] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Event | StudyEvent]:
-    """Run a noise study; tell how it goes.
+    """Run a noise study and report progress.
 
     Every run has its own noise and first weights, both by its seed, and the same images; the test images keep their
     clean labels and are never trained on. There is no early stop: the score that counts is that of the last epoch.
@@ -57,7 +57,7 @@ def study(
     test : sequence of Pair, optional
         Images to test on; without them ``config.test_fraction`` of ``pairs``, whole images.
     folder : Path, optional
-        ``run.yaml``, ``curves.csv``, ``table.csv``, ``study.png``, ``study.svg``, written anew after each run. Runs
+        ``run.yaml``, ``curves.csv``, ``table.csv``, ``study.png``, ``study.svg``, rewritten after each run. Runs
         that ``curves.csv`` holds already are not run again, if they were made with the same settings.
 
     Yields
@@ -74,39 +74,39 @@ def study(
         If a training breaks down; the results so far are written.
     """
     control = control or Control()
-    training, held = (
+    training, tested = (
         split(pairs, config.test_fraction, config.train.seed) if test is None else (list(pairs), list(test))
     )
-    if not training or not held:
+    if not training or not tested:
         raise InputError(
             "A study needs images to train on and others to test on; give two images at least (the slices of a stack "
             "count as one)."
         )
     try:
-        values = label_values([*training, *held], control.checkpoint)
+        values = label_values([*training, *tested], control.checkpoint)
     except Stopped:
         yield StudyFinished(True, "Stopped by the user before the first run began.", ())
         return
     classes, masks = check_values(values, config.train.classes), is_mask(values)
     clean = [clean_labels(pair, masks) for pair in training]
-    held = [replace(pair, read_labels=_Clean(pair, masks)) for pair in held]
+    tested = [replace(pair, read_labels=partial(clean_labels, pair, masks)) for pair in tested]
     for condition in config.conditions:  # a recipe that does not fit the classes shall not wait for its turn
         if condition.recipe is not None:
             condition.recipe.transition(classes)
     runs = config.runs()
-    images = {"training": [p.name for p in training], "test": [p.name for p in held]}
+    images = {"training": [p.name for p in training], "test": [p.name for p in tested]}
     found = _earlier(folder, config, images) if folder is not None else []
     writer = RunFolder(folder) if folder is not None else None
-    yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
+    yield StudyStarted(len(runs), len(training), len(tested), classes, tuple(found))
     if writer:
-        sources = list(dict.fromkeys(f for p in (*training, *held) for f in p.files))
+        sources = list(dict.fromkeys(f for p in (*training, *tested) for f in p.files))
         names = [*images["training"], *images["test"]]
         yield Saved(writer.write_description(config, config.train.device, names, sources, {"images": images}))
     done = {(r.network, r.condition, r.seed) for r in found}
     for number, (network, condition, seed) in enumerate(runs, 1):
         if (network, condition.name, seed) in done:
             continue
-        noisy = _noisy(condition, clean, classes, seed)
+        noisy = [condition.labels(y, seed, classes, k) for k, y in enumerate(clean)]
         predicted = predict(condition.recipe, clean, noisy, classes, config.bandwidth)
         yield ConditionStarted(
             *(number, len(runs), network, condition.name, seed, predicted),
@@ -116,9 +116,9 @@ def study(
         settings = config.train.model_copy(
             update={"network": network, "seed": seed, "classes": classes, "patience": 0, "epochs": config.train.epochs}
         )
-        noisy_pairs = [replace(p, read_labels=_Held(y)) for p, y in zip(training, noisy, strict=True)]
+        noisy_pairs = [replace(p, read_labels=held(y)) for p, y in zip(training, noisy, strict=True)]
         curves = _Curves(len(classes))
-        for event in train(noisy_pairs, settings, control, validation=held):
+        for event in train(noisy_pairs, settings, control, validation=tested):
             curves.see(event)
             if not isinstance(event, TrainFinished):
                 yield event
@@ -127,29 +127,9 @@ def study(
             return
         found.append(curves.result(network, condition, seed, predicted))
         if writer:
-            yield from warned(_write(writer.path, found), AFTER_ALL)
+            yield from warned(_write(writer.path, found), NOT_SAVED)
         yield ConditionFinished(found[-1])
     yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
-
-
-class _Held:
-    """Reads labels that are in memory."""
-
-    def __init__(self, labels: np.ndarray) -> None:
-        self.labels = labels
-
-    def __call__(self) -> np.ndarray:
-        return self.labels
-
-
-class _Clean:
-    """Reads the labels of a pair as class values."""
-
-    def __init__(self, pair: Pair, masks: bool) -> None:
-        self.pair, self.masks = pair, masks
-
-    def __call__(self) -> np.ndarray:
-        return clean_labels(self.pair, self.masks)
 
 
 class _Curves:
@@ -170,13 +150,6 @@ class _Curves:
         return RunResult(
             network, condition.name, condition.family, seed, *facts, loss=tuple(self.loss), test=tuple(self.test)
         )
-
-
-def _noisy(condition: Condition, clean: Sequence[np.ndarray], classes: Sequence[int], seed: int) -> list[np.ndarray]:
-    """The training labels of a run: image k is drawn as plane k of a stack would be."""
-    if condition.recipe is None:
-        return list(clean)
-    return [apply(condition.recipe, y, seed, classes, first=k) for k, y in enumerate(clean)]
 
 
 def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) -> list[RunResult]:
@@ -209,6 +182,23 @@ def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) ->
 
 
 def _write(folder: Path, found: Sequence[RunResult]) -> Iterator[Saved]:
-    """Write tables and figure."""
-    for path in (*files.write(folder, found), *write_figure(folder, found)):
-        yield Saved(path)
+    """Write the results when it is iterated, so that `warned` sees what fails."""
+    yield from map(Saved, write_results(folder, found))
+
+
+def write_results(folder: Path, results: Sequence[RunResult]) -> list[Path]:
+    """Write tables and figure of a study; drawing with matplotlib takes seconds.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there. It gets ``curves.csv``, ``table.csv``, ``study.png`` and ``study.svg``.
+    results : sequence of RunResult
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made or written to.
+    """
+    make_folder(folder)
+    return [*files.write(folder, results), *write_figure(folder, results)]

@@ -18,7 +18,7 @@ from napari_metastructure.labels.structure import structure_retained
 from napari_metastructure.labels.transition import count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.run_folder import write_rows
+from napari_metastructure.training.run_folder import FoundRun, write_rows
 
 Network = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
 
@@ -35,6 +35,10 @@ class Condition(BaseModel):
     def family(self) -> str:
         """CL, RCL, PCL or RL."""
         return self.recipe.family if self.recipe else "CL"
+
+    def labels(self, clean: np.ndarray, seed: int, classes: Sequence[int], number: int) -> np.ndarray:
+        """Return the labels to train on: of training image ``number``, drawn as that plane of a stack would be."""
+        return clean if self.recipe is None else apply(self.recipe, clean, seed, classes, first=number)
 
 
 _ALL = (
@@ -285,6 +289,25 @@ def read(folder: Path) -> list[RunResult]:
         RunResult(network, condition, seed=seed, **{**run, "loss": tuple(run["loss"]), "test": tuple(run["test"])})
         for (network, condition, seed), run in runs.items()
     ]
+
+
+@dataclass(frozen=True)
+class FoundStudy(FoundRun[StudyConfig]):
+    """A study in a folder, of which a run is done."""
+
+    runs: int = 0
+
+    model = StudyConfig
+    columns = ()
+
+    @classmethod
+    def find(cls, folder: Path | None) -> Self | None:
+        """Return the study in a folder, or None; never raise."""
+        try:
+            found = read(folder) if folder is not None else []
+        except (InputError, OSError):
+            found = []
+        return cls(folder, runs=len(found)) if folder is not None and found else None
 
 
 # -------- What a noise study tells, besides the events of the trainings it is made of.

@@ -87,7 +87,7 @@ def test_what_the_user_chose_is_left_alone(open_compare):
     assert widget.truth.chosen() == [viewer.layers["a mask"], viewer.layers["b labels"]]
     widget.truth.choose(a, None)
     widget.truth.choose(b, None)
-    assert widget.truth.truths() is None
+    assert widget.truth.truths() == []
 
 
 def test_masks_of_a_comparison_are_no_ground_truth(open_compare, run, made):

@@ -62,9 +62,9 @@ def test_a_failed_repeat_takes_nothing_from_the_one_before(table):
 
 
 def test_the_method_at_work_is_bold(table):
-    table.show_going("dfc")
+    table.show_running("dfc")
     assert [table.item(row, METHOD).font().bold() for row in (0, 1)] == [False, True]
-    table.show_going(None)
+    table.show_running(None)
     assert not table.item(1, METHOD).font().bold()
 
 

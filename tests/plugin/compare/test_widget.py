@@ -194,7 +194,7 @@ def test_one_colour_is_taken_of_layers_in_colour(open_compare, run, fundus, read
     ready(widget, ("otsu",))
     run(widget)
     assert any("the green channel is used" in message for message in said())
-    np.testing.assert_array_equal(widget._job.planes[0], eye[..., 1])
+    np.testing.assert_array_equal(widget._read.planes[0], eye[..., 1])
 
 
 def test_igtt_itself(open_compare, run, made):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.labels.recipes import Dilate, apply
-from napari_metastructure.plugin._study_results import LEFT, LOSS, RANK, SCORE
+from napari_metastructure.plugin._study_results import LOSS, RANK, RETAINED, SCORE
 from napari_metastructure.plugin.study import StudyWidget
 from napari_metastructure.training import study as engine
 from napari_metastructure.training import study_results as files
@@ -25,7 +25,7 @@ def going(qtbot):
     """Waits until the run at work has finished so many epochs."""
 
     def wait(widget, epochs=1):
-        qtbot.waitUntil(lambda: widget._going is not None and len(widget._going[1]) >= epochs, timeout=60_000)
+        qtbot.waitUntil(lambda: widget._current is not None and len(widget._current[1]) >= epochs, timeout=60_000)
 
     return wait
 
@@ -34,7 +34,9 @@ def test_layers_become_curves_and_a_table(open_study, config, run):
     _viewer, widget = open_study(settings=config(repeats=2), window=True)
     drawn = []
     widget.runner.event_received.connect(
-        lambda event: isinstance(event, TrainEpoch) and drawn.append(_points(widget.curves.curves[widget._going[0]][0]))
+        lambda event: (
+            isinstance(event, TrainEpoch) and drawn.append(_points(widget.curves.curves[widget._current[0]][0]))
+        )
     )
     run(widget)
     assert widget.failure is None
@@ -53,7 +55,7 @@ def test_layers_become_curves_and_a_table(open_study, config, run):
         assert widget.table.text((NET, name), SCORE) == f"{finals.mean():.3f} ± {finals.std(ddof=1):.3f}"
         assert widget.table.text((NET, name), LOSS) == f"{losses[:, -1].mean():.3f}"
     assert [widget.table.text((NET, c), RANK) for c in ("CL", "kept", "RL")] == ["2/2", "2/2", "1/2"]
-    assert [widget.table.text((NET, c), LEFT) for c in ("CL", "RL")] == ["100%", "0%"]
+    assert [widget.table.text((NET, c), RETAINED) for c in ("CL", "RL")] == ["100%", "0%"]
     assert "All 6 runs are done" in widget.progress.status.text()
     assert (widget.progress.outer.value(), widget.progress.outer.maximum()) == (6, 6)
     assert widget.buttons.run.isEnabled()
@@ -166,9 +168,9 @@ def test_pause_holds_and_resume_goes_on(open_study, config, qtbot, going):
     going(widget, 2)
     widget.pause()
     qtbot.wait(400)
-    held = len(widget._going[1])
+    held = len(widget._current[1])
     qtbot.wait(400)
-    assert len(widget._going[1]) == held
+    assert len(widget._current[1]) == held
     assert widget.buttons.resume.isVisibleTo(widget)
     widget.resume()
     going(widget, held + 1)
@@ -212,13 +214,13 @@ def test_what_is_missing_starts_nothing(open_study, said):
     assert not widget.start()
     assert "No network" in said()[-1]
     widget.settings.networks[NET].setChecked(True)
-    widget.data.tabs.setCurrentIndex(1)
+    widget.data.from_folder.setChecked(True)
     assert not widget.start()
     assert "No folder" in said()[-1]
     assert not widget.show_labels(["CL"])
     assert "run first" in said()[-1]
-    widget.data.tabs.setCurrentIndex(0)
-    widget.data.pairs.clear()
+    widget.data.from_layers.setChecked(True)
+    widget.data.table.clear()
     assert not widget.start()
     assert "pair" in said()[-1]
     assert widget.progress.status.text() == said()[-1]
