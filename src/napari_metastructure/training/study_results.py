@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton
+from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton, apply
 from napari_metastructure.labels.structure import structure_retained
 from napari_metastructure.labels.transition import count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
