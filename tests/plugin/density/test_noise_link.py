@@ -46,9 +46,9 @@ def test_the_dial_moves_the_density(both, disc, counted, qtbot):
         np.testing.assert_allclose(image.data, counted(preview.data == 1, 8), atol=1e-7)
         row = density.numbers[1]
         assert (row.name, row.reference) == ("a noise preview", "a")
-        left.append(row.retained)
+        left.append(row.comparison.retained)
     assert left[0] > 0.8 and left[2] < 0.2
-    assert density.numbers[1].transition.rank == 1
+    assert density.numbers[1].comparison.transition.rank == 1
     top = max(shown.data.max() for shown in density.images)
     assert {tuple(shown.contrast_limits) for shown in density.images} == {(0.0, top)}
 

@@ -301,12 +301,12 @@ def test_two_humps_of_rcl_and_one_of_rl(open_density, disc, settled):
     assert gaps[1] > 0.15 and abs(gaps[2]) < 0.05
     overlap = [np.minimum(*found.shares).sum() for found in widget.class_histograms]
     assert overlap[1] < 0.4 < 0.65 < overlap[2]
-    clean_row, rcl, rl = widget.numbers
+    clean_row, rcl, rl = (row.comparison for row in widget.numbers)
     assert clean_row.retained == 1 and clean_row.distance == 0
     assert rcl.retained > 0.9 and rl.retained < 0.1
     assert (rcl.transition.rank, rl.transition.rank) == (2, 1)
     assert rcl.distance < rl.distance
-    assert "Theorem 2" in rcl.verdict and "Lemma 2" in rl.verdict
+    assert "Theorem 2" in rcl.verdict.sentence and "Lemma 2" in rl.verdict.sentence
     expected = estimate_transition_matrix(clean, viewer.layers["b"].data).matrix
     np.testing.assert_array_equal(rcl.transition.matrix, expected)
     for part in ("b", "2 of 2", "1 of 2", "Theorem 2"):
@@ -320,13 +320,13 @@ def test_a_noisy_layer_is_compared_with_its_source_by_itself(open_density, disc,
     widget.choose([made])
     settled(widget)
     (row,) = widget.numbers
-    assert (row.name, row.reference, row.transition.rank) == ("made", "a", 2)
+    assert (row.name, row.reference, row.comparison.transition.rank) == ("made", "a", 2)
     viewer.layers["a"].data = 1 - clean  # the truth is followed too
     settled(widget)
-    np.testing.assert_allclose(widget.numbers[0].transition.matrix, row.transition.matrix[::-1])
+    np.testing.assert_allclose(widget.numbers[0].comparison.transition.matrix, row.comparison.transition.matrix[::-1])
     viewer.layers.remove("a")
     settled(widget)
-    assert widget.numbers[0].reference == "made" and widget.numbers[0].transition is None
+    assert widget.numbers[0].reference == "made" and widget.numbers[0].comparison is None
     assert "No reference: choose" in widget.table.text()
 
 

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from napari_metastructure.labels import recipes
 from napari_metastructure.labels.recipes import (
     Dilate,
     Flip,
@@ -15,11 +16,10 @@ from napari_metastructure.labels.recipes import (
     Sample,
     apply,
     make_recipe,
+    recipe_name,
 )
 from napari_metastructure.labels.transition import estimate_transition_matrix
-from napari_metastructure.plugin import noise as stack_module
 from napari_metastructure.plugin._layers import ORIGIN, class_color
-from napari_metastructure.plugin._noise_preview import recipe_name
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def refused(qtbot):
 @pytest.fixture
 def gate(monkeypatch):
     """Holds applying after its first plane until it is opened."""
-    gate, draw, drawn = threading.Event(), stack_module.apply_to_plane, []
+    gate, draw, drawn = threading.Event(), recipes.apply_to_plane, []
 
     def slow(*args, **more):
         drawn.append(1)
         assert len(drawn) < 2 or gate.wait(20)
         return draw(*args, **more)
 
-    monkeypatch.setattr(stack_module, "apply_to_plane", slow)
+    monkeypatch.setattr(recipes, "apply_to_plane", slow)
     gate.drawn = drawn
     return gate
 
@@ -254,7 +254,7 @@ def test_a_dial_that_cannot_be_used(open_noise, settle, said, mask):
 def test_an_error_of_another_kind_leaves_the_widget_alive(open_noise, monkeypatch, refused, applied, said, mask):
     _viewer, _layer, widget = open_noise(mask)
     with monkeypatch.context() as patch:
-        patch.setattr(stack_module, "apply_to_plane", lambda *a, **k: 1 / 0)
+        patch.setattr(recipes, "apply_to_plane", lambda *a, **k: 1 / 0)
         assert "ZeroDivisionError" in refused(widget)
     assert "ZeroDivisionError" in said()[-1]
     assert applied(widget).name == "cells RCL flip 0.45"

@@ -15,9 +15,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_metastructure.labels import recipes
 from napari_metastructure.labels.recipes import RECIPES, Flip, FlipByMatrix, Random, Sample
 from napari_metastructure.plugin import _noise_preview as draw_module
-from napari_metastructure.plugin import noise as stack_module
 from napari_metastructure.plugin._layers import ORIGIN
 from napari_metastructure.plugin.noise import NoiseWidget
 
@@ -243,10 +243,8 @@ def test_deleting_the_widget_takes_the_preview_along_and_frees_the_viewer(make_n
 def test_deleting_it_undocked_and_at_work(make_napari_viewer, qtbot, monkeypatch, stack, mask):
     """Of a widget nobody docked only Qt tells that it is gone; the threads then end by themselves."""
     gate, looks = threading.Event(), []
-    draw = stack_module.apply_to_plane
-    monkeypatch.setattr(
-        stack_module, "apply_to_plane", lambda *a, **k: looks.append(1) or (gate.wait(20) and draw(*a, **k))
-    )
+    draw = recipes.apply_to_plane
+    monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: looks.append(1) or (gate.wait(20) and draw(*a, **k)))
     viewer = make_napari_viewer()
     layer = viewer.add_labels(stack.copy())
     widget = NoiseWidget(viewer)
@@ -289,8 +287,8 @@ def test_closing_the_viewer(make_napari_viewer, settle, qtbot, monkeypatch, stac
     settle(widget)
     gate = threading.Event()
     if working:
-        draw = stack_module.apply_to_plane
-        monkeypatch.setattr(stack_module, "apply_to_plane", lambda *a, **k: gate.wait(20) and draw(*a, **k))
+        draw = recipes.apply_to_plane
+        monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: gate.wait(20) and draw(*a, **k))
         assert widget.apply()
     widget.set_seed(1)
     viewer.close()
