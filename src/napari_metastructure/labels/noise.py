@@ -305,8 +305,9 @@ def choose_exactly(codes: np.ndarray, shares: np.ndarray, rng: np.random.Generat
         wrong, pool = abs(surplus), taken if surplus > 0 else rest
         if wrong:
             # Some places picked at random will do if enough of them are of the group; else all have to be looked at.
-            places = np.unique(rng.integers(0, codes.size, min(codes.size, 100 + 4 * wrong * codes.size // pool)))
-            places = places[_members(codes[places], group, len(shares)) & (chosen[places] == (surplus > 0))]
+            places = rng.integers(0, codes.size, min(codes.size, 100 + 4 * wrong * codes.size // pool))
+            right = _members(codes[places], group, len(shares)) & (chosen[places] == (surplus > 0))
+            places = np.unique(places[right])
             if places.size < wrong:
                 places = np.flatnonzero(_members(codes, group, len(shares)) & (chosen == (surplus > 0)))
             chosen[rng.choice(places, wrong, replace=False, shuffle=False)] = surplus < 0
