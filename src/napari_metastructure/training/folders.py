@@ -1,4 +1,4 @@
-"""Training sets in folders: images and labels paired by name, with or without splits."""
+"""Training sets in folders: image and label files paired by name, with or without splits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
-from napari_metastructure.training.pairs import Pair, check_same_size
+from napari_metastructure.training.pairs import Pair, TrainingSet, check_same_size
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
+
+LUMINANCE = "luminance"
+"""Of colour images what they are reduced to, and of all others what they are."""
 
 LABEL_FOLDERS = ("labels", "masks")
 SPLITS = {"train": ("train", "training"), "validation": ("val", "validation", "valid"), "test": ("test",)}
@@ -77,8 +80,26 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
 
 
+def set_of_folder(folder: str | Path, channel: str = LUMINANCE) -> TrainingSet:
+    """Find the training set in a folder, to train on and to validate on, as `find_pairs` does.
+
+    Parameters
+    ----------
+    folder : path
+    channel : str
+        Of images in colour: ``"luminance"``, ``"red"``, ``"green"``, ``"blue"``, or ``"all"`` as channels of their own.
+
+    Raises
+    ------
+    InputError
+        As `find_pairs`.
+    """
+    found = find_pairs(folder, channel=None if channel == LUMINANCE else channel)
+    return TrainingSet(found.train, found.validation or None, len(found.test))
+
+
 def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel = None) -> list[Pair]:
-    """Pairs from image files and label files of the same stems (``_mask``, ``_label`` and ``_labels`` aside).
+    """Pair image files with label files of the same stems (``_mask``, ``_label`` and ``_labels`` aside).
 
     Raises
     ------
@@ -139,7 +160,7 @@ def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:
 
 
 def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]:
-    """A pair for each plane of an image file and its label file, whatever they are called.
+    """Make a pair of each plane of an image file and its label file, whatever they are called.
 
     Raises
     ------

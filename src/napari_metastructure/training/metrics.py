@@ -1,4 +1,4 @@
-"""How well a mask agrees with the truth: Dice, IoU, accuracy and AUC as scikit-learn and torchmetrics define them."""
+"""Agreement of masks with the truth: Dice, IoU, accuracy and AUC as scikit-learn and torchmetrics define them."""
 
 from __future__ import annotations
 
@@ -66,22 +66,24 @@ def count(prediction: np.ndarray, truth: np.ndarray) -> Counts:
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Dice coefficient (F1) of the foreground; 1 if both masks are empty. Arguments as in `count`."""
+    """Compute the Dice coefficient (F1) of the foreground; 1 if both masks are empty. Arguments as in `count`."""
     return count(prediction, truth).dice
 
 
 def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union (Jaccard index) of the foreground; 1 if both are empty. Arguments as in `count`."""
+    """Compute the intersection over union (Jaccard index) of the foreground; 1 if both are empty. As `count`."""
     return count(prediction, truth).iou
 
 
 def accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Fraction of labelled pixels that agree. Arguments as in `count`."""
+    """Compute the fraction of labelled pixels that agree. Arguments as in `count`."""
     return count(prediction, truth).accuracy
 
 
 def auc(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Area under the ROC curve: how often a foreground pixel ranks above a background one, ties counting half.
+    """Compute the area under the ROC curve.
+
+    That is how often a foreground pixel ranks above a background one, ties counting half.
 
     Parameters
     ----------
@@ -107,17 +109,18 @@ def auc(probability: np.ndarray, truth: np.ndarray) -> float:
     probability, truth = _labelled(probability, truth)
     if np.isnan(probability).any():
         raise InputError("The probabilities hold NaN; an AUC needs numbers only.")
-    _, place, sizes = np.unique(probability, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(sizes) - (sizes - 1) / 2  # tied scores share their mean rank
     n = int(np.count_nonzero(truth))
     m = truth.size - n
     if not n or not m:
         return float("nan")
+    # Tied scores share their mean rank, as scipy's rankdata has it; this takes a quarter of its time.
+    _, place, sizes = np.unique(probability, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(sizes) - (sizes - 1) / 2
     return float((ranks[place[truth]].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def _labelled(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels whose truth is known, flat: their values and whether they are foreground."""
+    """Pick the pixels whose truth is known, flat: their values and whether they are foreground."""
     values, truth = np.asarray(values), np.asarray(truth)
     if values.shape != truth.shape:
         raise InputError(f"Shapes differ: {values.shape} against a truth of {truth.shape}; compare equal sizes.")
@@ -131,7 +134,7 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-# -------- How well predictions agree with labels, over a set: a confusion matrix, and what is read from it.
+# ---- Scores over a set ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ class Confusion:
         self.counts += np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
     def scores(self) -> Scores:
-        """What the counts come to; of two classes the foreground's Dice and IoU."""
+        """Return what the counts come to; of two classes the foreground's Dice and IoU."""
         right = np.diag(self.counts).astype(float)
         true, predicted = self.counts.sum(1), self.counts.sum(0)
         with np.errstate(invalid="ignore"):
@@ -185,7 +188,7 @@ class Confusion:
             dices = 2 * right / (true + predicted)
             accuracy = right.sum() / self.counts.sum() if self.counts.any() else math.nan
         if self.classes == 2:
-            # As `metrics.count`: two empty masks agree.
+            # As `count`: two empty masks agree.
             empty = true[1] + predicted[1] == 0
             dice, iou = (1.0, 1.0) if empty else (dices[1], ious[1])
         else:
@@ -194,7 +197,7 @@ class Confusion:
 
 
 def binary_scores(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Scores:
-    """Means over images of foreground Dice, IoU, accuracy and AUC.
+    """Average over images the foreground Dice, IoU, accuracy and AUC.
 
     Parameters
     ----------

@@ -1,20 +1,29 @@
-"""Images and their labels, read when they are needed."""
+"""Images paired with their labels: sets to train on, how labels are read, and what cannot be trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import check_plane
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, listed, values_in
+from napari_metastructure.labels.classes import MOST_CLASSES, Reading, check_labels, listed, values_in
+
+if TYPE_CHECKING:
+    from napari_metastructure.training.config import TrainConfig
 
 Read = Callable[[], Any]
+
+Checkpoint = Callable[[], None]
+
+MANY = 20
+"""Labels with more numbers than this are taken for classes only if the user lists them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Pair:
 def pairs_of(
     images: Sequence[np.ndarray], labels: Sequence[np.ndarray], names: Sequence[str] | None = None
 ) -> list[Pair]:
-    """Pairs from arrays in memory.
+    """Make pairs from arrays in memory.
 
     Parameters
     ----------
@@ -72,17 +81,17 @@ def pairs_of(
         for at in np.ndindex(image.shape[:-2]):
             plane, mask = image[at], label[at]
             whole = f"{name} [{', '.join(map(str, at))}]" if at else name
-            found.append(Pair(whole, name, plane.shape, _held(plane), _held(mask)))
+            found.append(Pair(whole, name, plane.shape, reader_of(plane), reader_of(mask)))
     return found
 
 
-def _held(array: np.ndarray) -> Read:
-    """Reads an array that is in memory."""
+def reader_of(array: np.ndarray) -> Read:
+    """Return what reads an array that is in memory."""
     return lambda: array
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
-    """An image and its labels have to lie on each other.
+    """Refuse an image and labels that do not lie on each other.
 
     Raises
     ------
@@ -120,11 +129,128 @@ def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair]
     return [p for p in pairs if p.group not in kept], [p for p in pairs if p.group in kept]
 
 
+# ---- Sets -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Pairs to train on, and to validate on.
+
+    Attributes
+    ----------
+    training : list of Pair
+    validation : list of Pair or None
+        None: the share that the settings say is kept.
+    test : int
+        Images of a split that training leaves alone.
+    """
+
+    training: list[Pair]
+    validation: list[Pair] | None = None
+    test: int = 0
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All of them."""
+        return [*self.training, *(self.validation or [])]
+
+    def held(self, config: TrainConfig) -> tuple[list[Pair], list[Pair]]:
+        """Return what a run with these settings trains on and validates on."""
+        if self.validation is not None:
+            return self.training, self.validation
+        return split(self.training, config.validation_fraction, config.seed)
+
+    def in_words(self, config: TrainConfig) -> str:
+        """Say it in a sentence: ``36 images to train on, 12 to validate on.``"""
+        training, validation = self.held(config)
+        why = "" if self.validation is not None or not validation else " (kept by Validation fraction)"
+        test = f"; {self.test} of a test split stay out" if self.test else ""
+        held = f"{len(validation)} to validate on{why}" if validation else "none to validate on"
+        return f"{len(training)} image{'s' * (len(training) != 1)} to train on, {held}{test}."
+
+    def mapped(self, change: Callable[[Pair], Pair]) -> Self:
+        """Return the same set, of the same kind, with every pair changed."""
+        validation = None if self.validation is None else [change(pair) for pair in self.validation]
+        return replace(self, training=[change(pair) for pair in self.training], validation=validation)
+
+    def read_as(
+        self, reading: Reading, classes: Sequence[int] | None = None, checkpoint: Checkpoint = lambda: None
+    ) -> Self:
+        """Return the same set with its labels as they are meant; read them all to see which values there are.
+
+        Parameters
+        ----------
+        reading : {"classes", "foreground", "objects"}
+        classes : sequence of int, optional
+            Those that the user listed: then there may be many.
+        checkpoint : callable, optional
+            Called between labels; may raise to leave.
+
+        Raises
+        ------
+        InputError
+            For instance numbers where classes are meant, or several labels where one foreground is; it names the
+            image.
+        """
+        values = label_values(self.pairs, checkpoint)
+        numbers = [value for value in values if value not in (0, UNLABELLED)]
+        if reading == "classes" or is_mask(values):
+            if numbers and numbers[-1] > UNLABELLED:
+                raise InputError(
+                    f"{values[numbers[-1]]}: the label {numbers[-1]} looks like an instance number; read the labels as "
+                    "objects (any number is foreground), or relabel them by class."
+                )
+            if classes is None and len(numbers) > MANY:
+                raise InputError(
+                    f"The labels hold {len(numbers)} different numbers besides 0: if they count objects, read the "
+                    "labels as objects; if each is a class, list them under Classes."
+                )
+            return self
+        if reading == "foreground" and len(numbers) > 1:
+            raise InputError(
+                f"{values[numbers[-1]]}: {len(numbers)} different labels besides 0 are not foreground and background; "
+                "read the labels as objects (any number is foreground) or as classes."
+            )
+        unlabelled = UNLABELLED if reading == "foreground" else None
+        plain = set(values) <= {0, 1} or (set(values) <= {0, 1, UNLABELLED} and unlabelled is not None)
+
+        def as_foreground(pair: Pair) -> Pair:
+            read = partial(_foreground, pair.read_labels, pair.name, unlabelled)
+            return replace(pair, read_labels=read, files=pair.files if plain else ())
+
+        return self.mapped(as_foreground)
+
+    def check(self, config: TrainConfig, checkpoint: Checkpoint = lambda: None) -> None:
+        """Read all pixels and see whether they can be trained on.
+
+        Raises
+        ------
+        InputError
+            It names the image.
+        """
+        training, validation = self.held(config)
+        classes = check_values(label_values(training, checkpoint), config.classes)
+        if validation:
+            check_values(label_values(validation, checkpoint), classes)
+        for pair in self.pairs:
+            checkpoint()
+            read_image(pair)
+
+
+def _foreground(read: Read, name: str, unlabelled: int | None) -> np.ndarray:
+    """Labels of 0 and 1; 255 stays where it means unlabelled."""
+    labels = check_labels(read(), name)
+    result = (labels != 0).astype(np.uint8)
+    if unlabelled is not None:
+        result[labels == unlabelled] = unlabelled
+    return result
+
+
 # ---- What is read of a pair -----------------------------------------------------------------------------
 
 
 def label_values(pairs: Sequence[Pair], checkpoint: Callable[[], None]) -> dict[int, str]:
-    """Every value in the labels of a set, and the first label image that has it; reads them all.
+    """Read all labels of a set; return every value, and the first label image that has it.
 
     Raises
     ------
@@ -145,7 +271,7 @@ def is_mask(values: Collection[int]) -> bool:
 
 
 def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tuple[int, ...]:
-    """The classes given, or those there are; every label has to be one of them, and there must be a choice.
+    """Return the classes given, or those there are; every label has to be one, and there must be a choice.
 
     Parameters
     ----------
@@ -183,7 +309,7 @@ def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tu
 
 
 def read_image(pair: Pair) -> np.ndarray:
-    """The checked image of a pair, (Y, X) or (C, Y, X) float32.
+    """Read the image of a pair and check it: (Y, X) or (C, Y, X) float32.
 
     Raises
     ------
@@ -198,7 +324,7 @@ def read_image(pair: Pair) -> np.ndarray:
 
 
 def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
-    """The (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
+    """Read the labels of a pair as (Y, X) uint8 class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
     labels = clean_labels(pair, masks)
     codes = np.full(labels.shape, UNLABELLED, np.uint8)
     for code, value in enumerate(classes):
@@ -207,7 +333,7 @@ def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
 
 
 def clean_labels(pair: Pair, masks: bool) -> np.ndarray:
-    """The (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
+    """Read the (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
     labels = _raw_labels(pair)
     return (labels != 0).astype(np.uint8) if masks else labels
 
