@@ -238,6 +238,122 @@ def said() -> Callable[[], list[str]]:
     return lambda: [record.message for record in notification_manager.records]
 
 
+# ---- the noise and the density widget, over small labels ---------------------------------------------------
+
+
+@pytest.fixture
+def disc() -> Callable[..., np.ndarray]:
+    """Makes labels with a disc of one class on background."""
+
+    def make(size: int = 48, radius: float = 12, label: int = 1) -> np.ndarray:
+        place = np.arange(size) - (size - 1) / 2
+        return ((np.hypot(place[:, None], place) < radius) * label).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def mask(disc) -> np.ndarray:
+    """(48, 48): a disc of 1 on 0."""
+    return disc(radius=14)
+
+
+@pytest.fixture
+def stack(disc) -> np.ndarray:
+    """(4, 48, 48): discs of 1 that grow from plane to plane."""
+    return np.stack([disc(radius=r) for r in (6, 10, 14, 18)])
+
+
+@pytest.fixture
+def counted() -> Callable[..., np.ndarray]:
+    """The box density of eq. (8), by counting neighbours one by one."""
+
+    def count(points: np.ndarray, by: float, bx: float | None = None) -> np.ndarray:
+        bx = by if bx is None else bx
+        ys, xs = np.nonzero(points)
+        y, x = np.mgrid[: points.shape[0], : points.shape[1]]
+        result = np.zeros(points.shape)
+        for py, px in zip(ys, xs, strict=True):
+            result += ((y - py) / by) ** 2 + ((x - px) / bx) ** 2 < 1
+        return result / (len(ys) * np.pi * by * bx)
+
+    return count
+
+
+@pytest.fixture
+def settle(qtbot) -> Callable[..., None]:
+    """Waits until all that widgets have under way is done."""
+
+    def wait(*widgets: Any) -> None:
+        qtbot.wait(1)
+        qtbot.waitUntil(lambda: not any(widget.busy for widget in widgets), timeout=20_000)
+
+    return wait
+
+
+@pytest.fixture
+def open_noise(request, qtbot, settle) -> Iterator[Callable[..., Any]]:
+    """Opens a viewer with a Labels layer "cells" and the widget; viewer, layer and widget.
+
+    Without a window, which takes seconds, unless ``window`` is asked for: then the widget is docked in it.
+    """
+    made = []
+
+    def make(labels=None, reading="foreground", *, window=False, show=False, **attributes):
+        from napari.components import ViewerModel
+
+        from napari_metastructure.plugin.noise import NoiseWidget
+
+        viewer = request.getfixturevalue("make_napari_viewer")(show=show) if window else ViewerModel()
+        layer = None if labels is None else viewer.add_labels(labels, name="cells", **attributes)
+        widget = NoiseWidget(viewer)
+        widget.live.pause.setTimeout(1)  # tests do not wait for a dial to stand still
+        if window:
+            viewer.window.add_dock_widget(widget, name="noise")
+        else:
+            qtbot.addWidget(widget)
+        made.append(widget)
+        viewer.dims.set_point(range(viewer.dims.ndim - 2), [0] * (viewer.dims.ndim - 2))
+        if layer is not None:
+            assert widget.set_source(layer, reading)
+        settle(widget)
+        return viewer, layer, widget
+
+    yield make
+    for widget in made:
+        try:
+            widget.cancel()
+            settle(widget)
+        except RuntimeError:  # the test deleted it
+            pass
+
+
+@pytest.fixture
+def open_density(request, qtbot, settle):
+    """Opens label layers (a, b, c) and the widget, all of them ticked, and waits for its maps.
+
+    With ``real`` in a viewer with a window; else in a viewer's model, which is a second quicker.
+    """
+    from napari.components import ViewerModel
+
+    from napari_metastructure.plugin.density import DensityWidget
+
+    def make(*labels, real=False, tick=True, **attributes):
+        viewer = request.getfixturevalue("make_napari_viewer")() if real else ViewerModel()
+        layers = [viewer.add_labels(pixels, name="abc"[i], **attributes) for i, pixels in enumerate(labels)]
+        widget = DensityWidget(viewer)
+        if real:
+            viewer.window.add_dock_widget(widget, name="Density")
+        else:
+            qtbot.addWidget(widget)
+        if tick:
+            assert widget.choose(layers)
+        settle(widget)
+        return viewer, widget
+
+    return make
+
+
 # ---- a noise study on discs, with trainings of a moment ----------------------------------------------------------
 
 

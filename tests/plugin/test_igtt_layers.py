@@ -25,6 +25,12 @@ def epoch(number, sizes, epochs=4):
     return EpochFinished(number, epochs, 0.5, 0.9, 0.1, masks, labels, probabilities, (), 1.0, 0.1)
 
 
+def add(drawn, event):
+    """Draw an epoch, all steps at once."""
+    for _ in drawn.add(event):
+        pass
+
+
 def start(*images, epochs=4, **shown):
     viewer = ViewerModel()
     layers = [viewer.add_layer(image) for image in images]
@@ -39,7 +45,7 @@ def test_the_epoch_axis_grows_with_the_run():
     viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
     masks = viewer.layers["cells iGTT masks"]
     for number in range(3):
-        drawn.add(epoch(number, [(16, 20)]))
+        add(drawn, epoch(number, [(16, 20)]))
         assert masks.data.shape == (number + 1, 16, 20)
         assert masks.data[number, number, 0] == 1
     assert masks.data.sum() == 3
@@ -48,9 +54,9 @@ def test_the_epoch_axis_grows_with_the_run():
 
 def test_growing_copies_nothing():
     _, drawn = start(Image(RNG.random((16, 20)), name="cells"))
-    drawn.add(epoch(0, [(16, 20)]))
+    add(drawn, epoch(0, [(16, 20)]))
     first = drawn.parts[0].masks.data
-    drawn.add(epoch(1, [(16, 20)]))
+    add(drawn, epoch(1, [(16, 20)]))
     assert np.shares_memory(first, drawn.parts[0].masks.data)
 
 
@@ -59,8 +65,8 @@ def test_growing_copies_nothing():
 )
 def test_slices_come_back_in_place(shape, count):
     _, drawn = start(Image(RNG.random(shape), name="cells"))
-    drawn.add(epoch(0, [(16, 20)] * count))
-    drawn.add(epoch(1, [(16, 20)] * count))
+    add(drawn, epoch(0, [(16, 20)] * count))
+    add(drawn, epoch(1, [(16, 20)] * count))
     data = drawn.parts[0].masks.data
     assert data.shape == (2, *shape)
     for plane, at in enumerate(np.ndindex(shape[:-2])):
@@ -86,7 +92,7 @@ def test_layers_lie_over_their_source():
         axis_labels=("t", "y", "x"),
     )
     _viewer, drawn = start(source, probability=True, labels=True)
-    drawn.add(epoch(0, [(16, 20)] * 3))
+    add(drawn, epoch(0, [(16, 20)] * 3))
     kept = drawn.keep(0)[0]
     point = (2, 7, 11)
     for layer in (kept, *drawn.parts[0].extras.values()):
@@ -109,8 +115,8 @@ def test_a_sheared_layer_keeps_its_shear_whichever_way():
 
 def test_layers_say_how_they_were_made():
     _viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"), probability=True)
-    drawn.add(epoch(0, [(16, 20)]))
-    drawn.add(epoch(1, [(16, 20)]))
+    add(drawn, epoch(0, [(16, 20)]))
+    add(drawn, epoch(1, [(16, 20)]))
     for layer in (drawn.parts[0].masks, drawn.parts[0].extras["probability"], drawn.keep(1)[0]):
         made = layer.metadata[ORIGIN]
         assert made["source"] == "cells"
@@ -121,22 +127,22 @@ def test_layers_say_how_they_were_made():
 
 def test_the_slider_follows_only_who_looks_at_the_newest():
     viewer, drawn = start(Image(RNG.random((16, 20))))
-    drawn.add(epoch(0, [(16, 20)]))
-    drawn.add(epoch(1, [(16, 20)]))
+    add(drawn, epoch(0, [(16, 20)]))
+    add(drawn, epoch(1, [(16, 20)]))
     assert viewer.dims.point[0] == 1
     viewer.dims.set_point(0, 0)
-    drawn.add(epoch(2, [(16, 20)]))
+    add(drawn, epoch(2, [(16, 20)]))
     assert viewer.dims.point[0] == 0
     assert drawn.epoch == 0
     viewer.dims.set_point(0, 2)
-    drawn.add(epoch(3, [(16, 20)]))
+    add(drawn, epoch(3, [(16, 20)]))
     assert viewer.dims.point[0] == 3
 
 
 def test_the_result_is_shown_at_the_end_unless_the_user_looks_elsewhere():
     viewer, drawn = start(Image(RNG.random((16, 20))))
     for number in range(3):
-        drawn.add(epoch(number, [(16, 20)]))
+        add(drawn, epoch(number, [(16, 20)]))
     drawn.slider.go_to(1)
     assert drawn.epoch == 1
     drawn.slider.go_to(2)
@@ -146,7 +152,7 @@ def test_the_result_is_shown_at_the_end_unless_the_user_looks_elsewhere():
 
 def test_the_plane_on_screen_is_found_in_a_stack():
     viewer, drawn = start(Image(RNG.random((2, 3, 16, 20)), scale=(1, 2, 1, 1)))
-    drawn.add(epoch(0, [(16, 20)] * 6))
+    add(drawn, epoch(0, [(16, 20)] * 6))
     viewer.dims.set_point(1, 1)
     viewer.dims.set_point(2, 4)
     assert drawn.plane == 5
@@ -154,7 +160,7 @@ def test_the_plane_on_screen_is_found_in_a_stack():
 
 def test_of_several_sources_the_one_in_hand_counts():
     viewer, drawn = start(Image(RNG.random((2, 16, 20)), name="a"), Image(RNG.random((3, 16, 20)), name="b"))
-    drawn.add(epoch(0, [(16, 20)] * 5))
+    add(drawn, epoch(0, [(16, 20)] * 5))
     viewer.dims.set_point(1, 1)
     viewer.layers.selection.active = viewer.layers["b iGTT masks"]
     assert drawn.plane == 3
@@ -173,8 +179,8 @@ def test_masks_of_hidden_images_are_hidden():
 def test_several_sources_of_different_sizes_get_layers_each():
     viewer, drawn = start(Image(RNG.random((16, 20)), name="a"), Image(RNG.random((12, 14)), name="b"))
     sizes = [(16, 20), (12, 14)]
-    drawn.add(epoch(0, sizes))
-    drawn.add(epoch(1, sizes))
+    add(drawn, epoch(0, sizes))
+    add(drawn, epoch(1, sizes))
     assert viewer.layers["a iGTT masks"].data.shape == (2, 16, 20)
     assert viewer.layers["b iGTT masks"].data[1, 1, 1] == 1
     assert [m.shape for m in drawn.masks(1)] == sizes
@@ -182,7 +188,7 @@ def test_several_sources_of_different_sizes_get_layers_each():
 
 def test_extras_appear_on_demand_and_are_not_redrawn_while_hidden():
     viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
-    drawn.add(epoch(0, [(16, 20)]))
+    add(drawn, epoch(0, [(16, 20)]))
     assert len(viewer.layers) == 2
     drawn.show("probability", True)
     drawn.show("labels", True)
@@ -194,7 +200,7 @@ def test_extras_appear_on_demand_and_are_not_redrawn_while_hidden():
     assert unlabelled[3] > 0
     assert viewer.layers[-1].name == "cells iGTT masks"
     drawn.show("probability", False)
-    drawn.add(epoch(1, [(16, 20)]))
+    add(drawn, epoch(1, [(16, 20)]))
     assert not probability.visible
     assert np.all(probability.data == 0)
     drawn.show("probability", True)
@@ -203,8 +209,8 @@ def test_extras_appear_on_demand_and_are_not_redrawn_while_hidden():
 
 def test_what_the_user_painted_is_told_for_both_classes_and_undo_takes_it_back():
     viewer, drawn = start(Image(RNG.random((2, 16, 20))))
-    drawn.add(epoch(0, [(16, 20)] * 2))
-    drawn.add(epoch(1, [(16, 20)] * 2))
+    add(drawn, epoch(0, [(16, 20)] * 2))
+    add(drawn, epoch(1, [(16, 20)] * 2))
     masks = drawn.parts[0].masks
     assert drawn.corrections() == {}
     masks.data_setitem((np.array([1]), np.array([1]), np.array([5]), np.array([6])), 1)
@@ -225,9 +231,9 @@ def test_what_the_user_painted_is_told_for_both_classes_and_undo_takes_it_back()
 
 def test_painting_outlives_later_epochs_and_the_newest_stroke_wins():
     _viewer, drawn = start(Image(RNG.random((16, 20))))
-    drawn.add(epoch(0, [(16, 20)]))
+    add(drawn, epoch(0, [(16, 20)]))
     drawn.parts[0].masks.data_setitem((np.array([0]), np.array([9]), np.array([9])), 1)
-    drawn.add(epoch(1, [(16, 20)]))
+    add(drawn, epoch(1, [(16, 20)]))
     assert drawn.corrections()[0][9, 9] == 1
     assert drawn.parts[0].masks.data[0, 9, 9] == 1
     drawn.parts[0].masks.data_setitem((np.array([1]), np.array([1]), np.array([0])), 0)
@@ -236,7 +242,7 @@ def test_painting_outlives_later_epochs_and_the_newest_stroke_wins():
 
 def test_the_kept_mask_has_the_edits_and_no_epoch_axis():
     _viewer, drawn = start(Image(RNG.random((16, 20)), name="cells", scale=(0.2, 0.1)))
-    drawn.add(epoch(0, [(16, 20)]))
+    add(drawn, epoch(0, [(16, 20)]))
     drawn.parts[0].masks.data_setitem((np.array([0]), np.array([9]), np.array([9])), 2)
     (kept,) = drawn.keep(0)
     assert kept.name == "cells mask"
@@ -250,9 +256,9 @@ def test_the_kept_mask_has_the_edits_and_no_epoch_axis():
 
 def test_removed_layers_are_not_missed():
     viewer, drawn = start(Image(RNG.random((16, 20))), probability=True)
-    drawn.add(epoch(0, [(16, 20)]))
+    add(drawn, epoch(0, [(16, 20)]))
     viewer.layers.clear()
-    drawn.add(epoch(1, [(16, 20)]))
+    add(drawn, epoch(1, [(16, 20)]))
     assert drawn.epoch == 1
     drawn.hide()
     drawn.close()

@@ -169,9 +169,9 @@ def test_its_histograms_have_two_humps_two_humps_and_one(widget, show):
     assert gaps[0] > 3 and gaps[1] > 3 and gaps[2] < 0.5
     cl, rcl, rl = widget.numbers
     assert (rcl.reference, rl.reference) == ("CL", "CL")
-    assert (rcl.transition.rank, rl.transition.rank) == (2, 1)
-    assert rcl.retained > 0.9 and rl.retained < 0.1
-    assert cl.transition is None
+    assert [row.comparison.transition.rank for row in (rcl, rl)] == [2, 1]
+    assert rcl.comparison.retained > 0.9 and rl.comparison.retained < 0.1
+    assert cl.comparison is None
 
 
 def test_the_slider_moves_the_maps_in_their_cells(widget, show, qtbot):

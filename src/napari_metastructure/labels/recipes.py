@@ -465,23 +465,15 @@ def apply_to_plane(
 
     Parameters
     ----------
-    recipe : Recipe
-    labels : (..., Y, X) array of integers or booleans
-        With ``classes`` given, only the plane is read.
+    recipe, labels, seed, classes, first
+        As in `apply`; with ``classes`` given, only the plane is read.
     index : int or tuple of int
         The plane: its number in the order of memory, or its place along the leading axes (``()`` of a single one).
-    seed, classes, first
-        As for `apply`.
 
     Returns
     -------
     (Y, X) array
         Equal to ``apply(recipe, labels, seed, classes, first)[index]``.
-
-    Raises
-    ------
-    InputError
-        As `apply`.
     """
     leading = tuple(np.shape(labels)[:-2])
     place = index if isinstance(index, tuple) else tuple(int(i) for i in np.unravel_index(index, leading))
@@ -516,13 +508,6 @@ def apply_to_stack(recipe: RecipeBase, stack: LabelStack, seed: int) -> Iterator
 
     Every plane is read twice: first for its values, which decide what the numbers mean, then to be drawn. Planes are
     drawn as by `apply`.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    stack : LabelStack
-    seed : int
-        From 0.
 
     Yields
     ------

@@ -110,20 +110,7 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 
 def sampling_matrix(classes: Sequence[int], keep: float | Mapping[int, float]) -> TransitionMatrix:
-    """Return the matrix of RCL by sampling: what is kept on the diagonal, the rest unlabelled.
-
-    Parameters
-    ----------
-    classes : sequence of int
-        Ascending.
-    keep : float or mapping of class to float
-        The probability with which a pixel keeps its label, 0 to 1.
-
-    Raises
-    ------
-    InputError
-        As `napari_metastructure.labels.classes.by_class`.
-    """
+    """Return the matrix of RCL by sampling: ``keep`` on the diagonal, the rest unlabelled."""
     return TransitionMatrix(tuple(classes), np.diag(by_class(keep, classes, "The fraction kept")))
 
 
@@ -136,11 +123,6 @@ def flipping_matrix(classes: Sequence[int], fraction: float | Mapping[int, float
         Ascending, two at least.
     fraction : float or mapping of class to float
         The probability p with which a pixel gets another class, 0 to 1.
-
-    Raises
-    ------
-    InputError
-        As `napari_metastructure.labels.classes.by_class`, and for a single class.
 
     Examples
     --------
@@ -157,20 +139,7 @@ def flipping_matrix(classes: Sequence[int], fraction: float | Mapping[int, float
 
 
 def given_matrix(classes: Sequence[int], matrix: Any) -> TransitionMatrix:
-    """Check a matrix and return it as the noise transition matrix of classes.
-
-    Parameters
-    ----------
-    classes : sequence of int
-        Ascending.
-    matrix : (M, M) array-like
-        ``matrix[i, j]`` = P(y* = ``classes[j]`` | y = ``classes[i]``); rows add up to 1.
-
-    Raises
-    ------
-    InputError
-        For a matrix that is not square, does not fit the classes, or whose rows are no probabilities.
-    """
+    """Check a square matrix and return it as the noise transition matrix of classes, its rows adding up to 1."""
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         shape = " x ".join(map(str, values.shape))
@@ -186,18 +155,7 @@ def given_matrix(classes: Sequence[int], matrix: Any) -> TransitionMatrix:
 def random_matrix(classes: Sequence[int], probability: float | Mapping[int, float]) -> TransitionMatrix:
     """Return the matrix of RL: all rows are equal, because the labels do not depend on the truth.
 
-    Parameters
-    ----------
-    classes : sequence of int
-        Ascending.
-    probability : float or mapping of class to float
-        Of the second of two classes (the paper's P_generate), or of each class, adding up to 1.
-
-    Raises
-    ------
-    InputError
-        For probabilities outside 0 to 1 or not adding up to 1, a single one where there are not two classes, a class
-        that is absent or left out.
+    See `napari_metastructure.labels.noise.random_labels`.
     """
     if isinstance(probability, Mapping):
         row = by_class(probability, classes, "The probability")

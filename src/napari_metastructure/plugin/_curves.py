@@ -89,6 +89,7 @@ class IGTTCurves(QWidget):
         """Forget a run."""
         self._steps.forget()
         self._rounds: list[tuple[int, float, float]] = []
+        self._shown: ScoreCurve | None = None
         for curve in (self._loss, self._agreement, self._score):
             curve.setData([], [])
         self._show_agreement_from(AGREEMENT_FROM)
@@ -132,7 +133,10 @@ class IGTTCurves(QWidget):
         self.agreement.getAxis("left").setTicks([[(tick, f"{tick:.2g}") for tick in ticks]])
 
     def show_score(self, curve: ScoreCurve) -> None:
-        """Draw the search of one image."""
+        """Draw the search of one image; napari says twice that its slider was moved."""
+        if curve is self._shown:
+            return
+        self._shown = curve
         self._score.setData(curve.thresholds, curve.scores)
         self._chosen.setPos(curve.chosen)
         self._chosen.setVisible(True)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QSlider, QWidget
 
 from napari_metastructure.plugin._density_model import DensitySettings, Unit
 from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
+from napari_metastructure.plugin._inputs import column, row
 
 STEPS = 400
 
@@ -26,7 +27,7 @@ class _Number(QDoubleSpinBox):
 
 
 class BandwidthRow(QWidget):
-    """Slider, number and unit; ``changed`` tells that the bandwidth or its unit is another.
+    """Slider, number and unit; ``changed`` says that the bandwidth or its unit is another.
 
     The slider is logarithmic, from less than a pixel to half the image. The number may be anything above 0.
     """
@@ -50,12 +51,7 @@ class BandwidthRow(QWidget):
         self.units.addItem("pixels", "pixel")
         for part, name in ((self.slider, "bandwidth"), (self.number, "bandwidth"), (self.units, "unit")):
             part.setToolTip(tooltip(fields[name].description))
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.slider, 1)
-        layout.addWidget(self.number)
-        layout.addWidget(self.units)
+        row(self.slider, self.number, self.units, into=self)
         self._pixel, self._highest = 1.0, 64.0
         self._unit: Unit = "pixel"
         self.number.setValue(fields["bandwidth"].default)
@@ -65,11 +61,11 @@ class BandwidthRow(QWidget):
         self._show_on_slider()
 
     def value(self) -> float:
-        """The bandwidth, in `unit`."""
+        """Return the bandwidth, in `unit`."""
         return float(self.number.value())
 
     def unit(self) -> Unit:
-        """What it is given in."""
+        """Return what it is given in."""
         return self._unit
 
     def offers(self, unit: Unit) -> bool:
@@ -77,7 +73,7 @@ class BandwidthRow(QWidget):
         return self.units.findData(unit) >= 0
 
     def set(self, value: float, unit: Unit | None = None) -> None:
-        """Show a bandwidth; ``changed`` tells of it once, if it is another."""
+        """Show a bandwidth; ``changed`` says so once, if it is another."""
         before = (self.value(), self.unit())
         with QSignalBlocker(self):
             if unit is not None and unit != self._unit:
@@ -102,7 +98,7 @@ class BandwidthRow(QWidget):
         self._show_on_slider()
 
     def _size(self) -> float:
-        """A pixel's size in the unit shown."""
+        """Return a pixel's size in the unit shown."""
         return self._pixel if self._unit == "layer" else 1.0
 
     def _on_slider(self, place: int) -> None:
@@ -165,16 +161,12 @@ class DensityForm(QWidget):
             box.setToolTip(tooltip(fields[name].description))
             box.toggled.connect(lambda _, name=name: self.changed.emit(name))
             grid.addWidget(box, *divmod(number, 2))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.form)
-        layout.addLayout(grid)
+        column(self.form, grid, into=self)
         self.fill(DensitySettings())
         self.form.changed.connect(self.changed)
 
     def settings(self) -> DensitySettings:
-        """The settings as shown.
+        """Return the settings as shown.
 
         Raises
         ------

@@ -197,7 +197,7 @@ class MapLayers:
         image.events.contrast_limits.disconnect(self._share_contrast)
 
     def _share_contrast(self, event: Any) -> None:
-        """The user moved the contrast of one map: on one scale, that is the contrast of all."""
+        """Give all maps the contrast that the user gave one, if they are on one scale."""
         if self._busy or not self._one_scale:
             return
         self._busy = True

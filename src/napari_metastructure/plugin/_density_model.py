@@ -10,23 +10,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_metastructure.errors import InputError, MetastructureError, explain
-from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
-from napari_metastructure.labels.density import (
-    Kernel,
-    Maps,
-    check_bandwidth,
-    densities_of_stack,
-    height,
-    plane_maps,
-    weights,
-)
-from napari_metastructure.labels.structure import BINS, Humps, humps
+from napari_metastructure.labels.density import Kernel, Maps, check_bandwidth, densities_of_stack, plane_maps
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_metastructure.labels.transition import TransitionMatrix
+    from napari_metastructure.labels.structure import ClassHistogram, Comparison
     from napari_metastructure.plugin._layers import VisiblePlane
 
 
@@ -88,11 +78,11 @@ class DensitySettings(BaseModel):
         return self.label_class is None and self.reading == "classes"
 
     def described(self) -> dict[str, Any]:
-        """What a map's metadata says of how it was made; not how it is shown."""
+        """Return what a map's metadata says of how it was made; not how it is shown."""
         return self.model_dump(mode="json", exclude={"label_class", "one_scale", "side_by_side"})
 
     def changed(self, **values: Any) -> DensitySettings:
-        """The settings with some of them replaced.
+        """Return the settings with some of them replaced.
 
         Raises
         ------
@@ -154,7 +144,7 @@ class DensityRequest:
 
 @dataclass(frozen=True)
 class DensityResult:
-    """The density maps of one layer's plane, and what they say; `measure` adds all from ``histograms`` on.
+    """The density maps of one layer's plane, and what they say; `measure` adds histograms and comparison.
 
     Attributes
     ----------
@@ -169,15 +159,10 @@ class DensityResult:
         The highest density of each map.
     problem, note : str
         Why there is no map, or no measurement; why a map is empty.
-    histograms : tuple of Humps
+    histograms : tuple of ClassHistogram
         Of each map, by true class.
-    retained : float
-        Meta-structure retained, 0 to 1.
-    distance : float
-        Of the maps from those of the reference, 0 to 1: the largest, of several classes.
-    transition : TransitionMatrix or None
-    verdict : str
-        How many classes can be told apart, in words.
+    comparison : Comparison or None
+        With the reference.
     """
 
     request: DensityRequest
@@ -187,11 +172,8 @@ class DensityResult:
     tops: Mapping[int, float] = field(default_factory=dict)
     problem: str = ""
     note: str = ""
-    histograms: tuple[Humps, ...] = ()
-    retained: float = float("nan")
-    distance: float = float("nan")
-    transition: TransitionMatrix | None = None
-    verdict: str = ""
+    histograms: tuple[ClassHistogram, ...] = ()
+    comparison: Comparison | None = None
 
     @property
     def name(self) -> str:
@@ -258,13 +240,11 @@ def measure(results: Sequence[DensityResult]) -> list[DensityResult]:
 
 
 def _measured(result: DensityResult, maps: Mapping[Hashable, Maps]) -> DensityResult:
-    from napari_metastructure.labels.structure import distance, structure_left
-    from napari_metastructure.labels.transition import estimate_transition_matrix
-    from napari_metastructure.labels.verdict import verdict
+    from napari_metastructure.labels.structure import compare_labels
 
     request, labels = result.request, result.labels
     assert labels is not None
-    how = request.settings
+    how, bandwidth = request.settings, request.bandwidth
     if request.reference is None:
         return replace(result, histograms=tuple(_histograms(result, labels, result.classes)))
     stack, index = request.reference
@@ -277,41 +257,26 @@ def _measured(result: DensityResult, maps: Mapping[Hashable, Maps]) -> DensityRe
                 "classes of the same size."
             )
         result = replace(result, histograms=tuple(_histograms(result, truth, classes)))
-        transition = estimate_transition_matrix(truth, labels)
-        retained = structure_left(truth, labels, how.kernel, request.bandwidth)
-        known = maps.get(_key(stack, request.versions[1], index, request))  # there already if it is ticked as well
-        true_maps = known or plane_maps(truth, classes, how.label_class, how.kernel, request.bandwidth, how.edges)
-        apart = [distance(true_maps[label], values) for label, values in result.maps.items() if label in true_maps]
+        true_maps = maps.get(_key(stack, request.versions[1], index, request))  # there already if it is ticked as well
+        if not true_maps:
+            true_maps = plane_maps(truth, classes, how.label_class, how.kernel, bandwidth, how.edges)
+        comparison = compare_labels(truth, labels, how.kernel, bandwidth, maps=(true_maps, result.maps))
     except MetastructureError as error:
         return replace(result, problem=str(error))
     except Exception as error:  # a lazy layer may fail in any way
         return replace(result, problem=f"{stack.name} cannot be read: {error}.")
-    return replace(
-        result,
-        retained=retained,
-        distance=max(apart, default=float("nan")),
-        transition=transition,
-        verdict=verdict(transition).sentence,
-    )
+    return replace(result, comparison=comparison)
 
 
-def _histograms(result: DensityResult, truth: np.ndarray, classes: tuple[int, ...]) -> Iterator[Humps]:
+def _histograms(result: DensityResult, truth: np.ndarray, classes: tuple[int, ...]) -> Iterator[ClassHistogram]:
+    from napari_metastructure.labels.structure import class_histogram, density_step
+
+    how, labels = result.request.settings, result.labels
+    assert labels is not None
     for label, values in result.maps.items():
         if result.tops[label] > 0:
-            name = map_name(result.name, label, result.request.settings.several)
-            yield humps(name, values, truth, classes, step=_step(result, label))
-
-
-def _step(result: DensityResult, label: int) -> float:
-    """The smallest possible difference between two densities, relative to even ones: the box counts whole pixels."""
-    how, (by, bx), labels = result.request.settings, result.request.bandwidth, result.labels
-    if how.kernel != "box" or labels is None or by * bx > BINS**2:  # then a bin holds so many that it is no matter
-        return 0.0
-    points, labelled = (int(np.count_nonzero(found)) for found in (labels == label, labels != UNLABELLED))
-    if not how.edges:
-        return height(how.kernel, (by, bx)) / points * labels.size
-    # Away from edges and gaps the share of points among the pixels of the kernel, over their share of all.
-    return labelled / points / float(weights(how.kernel, (by, bx)).sum())
+            step = density_step(labels, label, how.kernel, result.request.bandwidth, edges=how.edges)
+            yield class_histogram(map_name(result.name, label, how.several), values, truth, classes, step=step)
 
 
 def map_name(source: str, label_class: int, several: bool) -> str:
@@ -339,19 +304,19 @@ def stacks_job(requests: Sequence[DensityRequest]) -> Iterator[PlaneDone | tuple
 
 
 def pixel_size(layer: Layer) -> tuple[float, float]:
-    """A layer's pixel along Y and X, in its unit."""
+    """Return the size of a layer's pixel along Y and X, in its unit."""
     return float(abs(layer.scale[-2])), float(abs(layer.scale[-1]))
 
 
 def unit_symbol(layer: Layer) -> str | None:
-    """How a layer's unit is written; None if the layer knows nothing but pixels."""
+    """Return the symbol of a layer's unit; None if the layer knows nothing but pixels."""
     if (symbol := f"{layer.units[-1]:~P}") not in ("px", "pixel"):
         return symbol
     return None if pixel_size(layer) == (1, 1) else "scaled"
 
 
 def bandwidth_in_pixels(settings: DensitySettings, layer: Layer, first: Layer) -> tuple[float, float]:
-    """The bandwidth along Y and X, in pixels of a layer.
+    """Convert the bandwidth along Y and X to pixels of a layer.
 
     Parameters
     ----------
@@ -381,7 +346,7 @@ def bandwidth_in_pixels(settings: DensitySettings, layer: Layer, first: Layer) -
 
 
 def _factor(unit: Any, other: Any) -> float | None:
-    """How much of another unit one of this unit is; None if they measure different things."""
+    """Return how much of another unit one of this unit is; None if they measure different things."""
     if unit == other:
         return 1.0
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._layers import ORIGIN, class_color
 from napari_metastructure.plugin._plots import make_plot, use_theme
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer, Shapes
 
-    from napari_metastructure.labels.structure import Humps
+    from napari_metastructure.labels.structure import ClassHistogram
     from napari_metastructure.plugin._density_model import DensityResult
     from napari_metastructure.plugin._layers import VisiblePlane
 
@@ -50,21 +50,18 @@ class HistogramPlots(QWidget):
         self.legend.setWordWrap(True)
         self.legend.setToolTip(tooltip(TIP))
         self.plots: list[pg.PlotWidget] = []
-        self.shown: tuple[Humps, ...] = ()
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(4)
-        self._column.addWidget(self.legend)
+        self.shown: tuple[ClassHistogram, ...] = ()
+        column(self.legend, into=self)
         self.show_histograms(())
 
-    def show_histograms(self, histograms: Sequence[Humps]) -> None:
+    def show_histograms(self, histograms: Sequence[ClassHistogram]) -> None:
         """Draw these histograms."""
         self.shown = tuple(histograms)
         drawn = self.shown[:MOST]
         while len(self.plots) < len(drawn):
             plot = make_plot("", TIP, height=84)
             self.plots.append(plot)
-            self._column.addWidget(plot)
+            self.layout().addWidget(plot)
             plot.hideAxis("left")
             use_theme(self.viewer, [plot])
         for number, plot in enumerate(self.plots):
@@ -96,11 +93,7 @@ class ProfilePlot(QWidget):
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.legend.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.legend)
-        column.addWidget(self.plot)
+        column(self.legend, self.plot, into=self, spacing=2)
         self.show_profiles((), "")
         self.use_theme()
 
@@ -123,7 +116,7 @@ class ProfilePlot(QWidget):
         use_theme(self.viewer, [self.plot])
 
 
-def _draw_histogram(plot: pg.PlotWidget, histogram: Humps) -> None:
+def _draw_histogram(plot: pg.PlotWidget, histogram: ClassHistogram) -> None:
     plot.clear()
     plot.setTitle(histogram.name, size="8pt")
     for label, shares, mean in zip(histogram.classes, histogram.shares, histogram.means, strict=True):
@@ -177,16 +170,19 @@ class ComparisonTable(QLabel):
 
 
 def _row(result: DensityResult) -> str:
-    transition = result.transition
-    rank = "–" if transition is None else f"{transition.rank} of {len(transition.classes)}"
-    texts = (escape(result.name), _number(result.retained), _number(result.distance), rank)
+    found = result.comparison
+    texts = [escape(result.name), "–", "–", "–"]
+    if found is not None and found.transition is not None:
+        rank = f"{found.transition.rank} of {len(found.transition.classes)}"
+        texts[1:] = _number(found.retained), _number(found.distance), rank
     cells = "".join(f"<td align='{side}'>{text}</td>" for text, (_, side, _) in zip(texts, HEAD, strict=True))
-    below = result.problem or result.verdict or NO_REFERENCE
+    sentence = found.verdict.sentence if found is not None and found.verdict is not None else ""
+    below = result.problem or sentence or NO_REFERENCE
     return f"<tr>{cells}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 # ---- profiles along a line drawn in a Shapes layer ----------------------------------------------------------
@@ -215,7 +211,7 @@ class Profile:
 
 
 def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
-    """A Shapes layer over a plane, ready to draw a line in."""
+    """Add a Shapes layer over a plane, ready to draw a line in."""
     where: dict[str, Any] = {} if plane is None else plane.placement()
     side = 256 if plane is None else max(plane.layer.level_shapes[0][-2:])
     layer = viewer.add_shapes(
@@ -226,7 +222,7 @@ def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
 
 
 def last_line(layer: Shapes) -> np.ndarray | None:
-    """The vertices of the line or path drawn last, (V, 2) world coordinates; None if there is none."""
+    """Return the vertices of the line or path drawn last, (V, 2) world coordinates; None if there is none."""
     lines = [
         data
         for data, kind in zip(layer.data, layer.shape_type, strict=False)
@@ -238,7 +234,7 @@ def last_line(layer: Shapes) -> np.ndarray | None:
 
 
 def profile(name: str, density: np.ndarray, vertices: np.ndarray, pixel: tuple[float, float]) -> Profile:
-    """A map along a path, by linear interpolation about once a pixel.
+    """Sample a map along a path, by linear interpolation about once a pixel.
 
     Parameters
     ----------
@@ -264,7 +260,7 @@ def profile(name: str, density: np.ndarray, vertices: np.ndarray, pixel: tuple[f
 
 
 def on_map(vertices: np.ndarray, source: Layer, image: Layer, home: Layer | None) -> np.ndarray:
-    """A line on a map, in the map's pixels.
+    """Convert a line to pixels of a map.
 
     A line drawn over the map, or over its labels, lies where it was drawn; one drawn elsewhere (side by side, in
     Figure 6) lies at the same place counted from the corner as in the layer it was drawn over.
@@ -288,14 +284,14 @@ def on_map(vertices: np.ndarray, source: Layer, image: Layer, home: Layer | None
 
 
 def holds(layer: Layer, vertices: np.ndarray) -> bool:
-    """Whether the middle of a line lies on a layer."""
+    """Say whether the middle of a line lies on a layer."""
     middle = to_pixels(vertices.mean(axis=0, keepdims=True), layer)[0]
     shape = np.array(layer.level_shapes[0][-2:])
     return bool(np.all(middle >= -0.5) and np.all(middle <= shape - 0.5))
 
 
 def to_pixels(vertices: np.ndarray, layer: Layer) -> np.ndarray:
-    """World coordinates along Y and X as pixels of a layer; along other axes, wherever the layer is."""
+    """Convert world coordinates along Y and X to pixels of a layer; along other axes, wherever the layer is."""
     world = np.tile(np.asarray(layer.data_to_world(np.zeros(layer.ndim))), (len(vertices), 1))
     world[:, -2:] = vertices
     return np.array([np.asarray(layer.world_to_data(point))[-2:] for point in world])

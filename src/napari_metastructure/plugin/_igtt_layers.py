@@ -68,12 +68,15 @@ class SourceLayers:
         self.masks = masks
         return masks
 
-    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
-        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the epoch axis."""
+    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> np.ndarray:
+        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the pages; those up to it."""
         self._given[epoch] = self.source.join(masks)
-        pages = self._pages.put(epoch, self._given[epoch])
+        return self._pages.put(epoch, self._given[epoch])
+
+    def draw(self, epoch: int, pages: np.ndarray, slider: EpochSlider) -> None:
+        """Show the pages in the layer, if it is still there."""
         if self.masks is not None and self.masks in self.viewer.layers:
-            self.masks.data = pages
+            slider.set_data(self.masks, pages, epoch)
             self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
@@ -164,17 +167,28 @@ class RunLayers:
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
         self._last: EpochFinished | None = None
 
-    def add(self, event: EpochFinished) -> None:
-        """Draw a finished epoch; the slider follows if it stood at the newest."""
+    def add(self, event: EpochFinished) -> Iterator[None]:
+        """Keep a finished epoch, and draw it in steps of one layer; the slider follows if it stands at the newest."""
         self._last = event
-        self.slider.follow(event.epoch, lambda: self._draw(event))
+        split = zip(self.parts, self._split(event.masks), strict=True)
+        pages = [part.grow(event.epoch, masks) for part, masks in split]
+        return self.slider.follow(event.epoch, self._draw(event, pages))
 
-    def _draw(self, event: EpochFinished) -> None:
-        for part, masks in zip(self.parts, self._split(event.masks), strict=True):
-            part.grow(event.epoch, masks)
-        for kind, shown in self.shown.items():
-            if shown:
-                self.show(kind, True)
+    def _draw(self, event: EpochFinished, pages: Sequence[np.ndarray]) -> Iterator[None]:
+        for part, array in zip(self.parts, pages, strict=True):
+            part.draw(event.epoch, array, self.slider)
+            yield
+        for kind in self.shown:
+            for part, planes in self._pixels(kind):
+                if self.shown[kind]:  # it may be hidden meanwhile
+                    part.show(kind, planes, event.epoch)
+                    yield
+
+    def _pixels(self, kind: Extra) -> list[tuple[SourceLayers, Sequence[np.ndarray] | None]]:
+        """Return each source with the newest probabilities or pseudo-labels; None before the first epoch."""
+        last = self._last
+        pixels = None if last is None else last.probabilities if kind == "probability" else last.labels
+        return list(zip(self.parts, [None] * len(self.parts) if pixels is None else self._split(pixels), strict=True))
 
     def open(self) -> Iterator[None]:
         """Add the layers, empty, one at a time, so that the window is drawn in between; `add` fills them."""
@@ -198,11 +212,8 @@ class RunLayers:
         """Show or hide the probability or the pseudo-labels; hidden ones cost nothing."""
         self.shown[kind] = shown
         if shown:
-            last, epoch = self._last, self._last.epoch if self._last else None
-            pixels = None if last is None else last.probabilities if kind == "probability" else last.labels
-            split = [None] * len(self.parts) if pixels is None else self._split(pixels)
-            for part, planes in zip(self.parts, split, strict=True):
-                part.show(kind, planes, epoch)
+            for part, planes in self._pixels(kind):
+                part.show(kind, planes, self._last.epoch if self._last else None)
         for part in self.parts:
             layer = part.extras.get(kind)
             if layer is not None and layer.visible != shown:  # napari redraws even if nothing changed

@@ -46,7 +46,7 @@ def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callabl
     a docked widget that holds them. The method's widget is not kept alive, and it ends with the widget. Not by the
     widget's ``destroyed``: Python may have cleared a function that only a dying widget knows, and Qt would call it.
     """
-    method = WeakMethod(refresh)
+    method: WeakMethod[Any] = WeakMethod(refresh)
 
     def on_layers(event: Any = None) -> None:
         call: Any = method()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -237,13 +238,27 @@ class EpochSlider:
             return self.epochs[-1]
         return int(np.clip(round(self.viewer.dims.point[axis]), self.epochs[0], self.epochs[-1]))
 
-    def follow(self, epoch: int, draw: Callable[[], None]) -> None:
-        """Draw a new epoch, and go there if the slider stood at the newest before."""
-        following = not self.epochs or self.epoch == self.epochs[-1]
+    def shows(self, epoch: int) -> bool:
+        """Whether the slider stands at an epoch, or all epochs are on screen at once."""
+        axis, dims = self.axis, self.viewer.dims
+        return axis is not None and (axis in dims.displayed or round(dims.point[axis]) == epoch)
+
+    def follow(self, epoch: int, draw: Iterable[None]) -> Iterator[None]:
+        """Take the steps that draw a new epoch, and go there in the last if the slider stands at the newest before."""
+        newest = self.epochs[-1] if self.epochs else None
         self.epochs.append(epoch)
-        draw()
-        if following and (axis := self.axis) is not None:
+        yield from draw
+        if newest in (None, self.epoch) and (axis := self.axis) is not None:
             self.viewer.dims.set_point(axis, epoch)
+
+    def set_data(self, layer: Layer, pages: np.ndarray, epoch: int) -> None:
+        """Give a layer the pages up to a new epoch.
+
+        napari draws a layer again when it gets data. That is needed only if this epoch is on screen already: else the
+        slider stays at another one, or `follow` moves it to this one, which draws it.
+        """
+        with nullcontext() if self.shows(epoch) else layer.events.set_data.blocker():
+            layer.data = pages
 
     def go_to(self, epoch: int) -> None:
         """Move to an epoch, if the slider stands at the newest."""
@@ -314,13 +329,13 @@ class LayerWatch:
         self._changed()
 
     def _on_data(self, event: Any) -> None:
-        """Other pixels altogether: a new stack, because a job may be reading the one there was."""
+        """Drop the stack of replaced data; a job may still be reading it."""
         self._stacks.pop(event.source, None)
         self._seen[event.source] = _history(event.source), self._shown(event.source)
         self._changed()
 
     def _on_paint(self, event: Any) -> None:
-        """The brush, or a script that edits as it does; the event has what napari's undo will need."""
+        """Forget the planes that a brush, or a script that edits as it does, has changed."""
         layer = event.source
         if stack := self._stacks.get(layer):
             for atom in event.value:
@@ -329,7 +344,7 @@ class LayerWatch:
         self._changed()
 
     def _on_drawn(self, event: Any) -> None:
-        """A redraw: a brush on its way, an undo (wherever it was), a refresh by a script; or the slider was moved."""
+        """Find out why a layer is redrawn: a brush on its way, an undo (wherever it was), a refresh or the slider."""
         layer = event.source
         before, history, shown = self._seen[layer], _history(layer), self._shown(layer)
         if stack := self._stacks.get(layer):
@@ -341,18 +356,18 @@ class LayerWatch:
         self._changed()
 
     def _shown(self, layer: Layer) -> int | None:
-        """The number of the plane on screen."""
+        """Return the number of the plane on screen."""
         plane = visible_plane(self.viewer, layer) if hasattr(layer.events, "paint") else None
         return None if plane is None else plane.index
 
 
 def _history(layer: Any) -> tuple[int, int]:
-    """Lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
+    """Return the lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
     return len(getattr(layer, "_undo_history", ())), len(getattr(layer, "_redo_history", ()))
 
 
 def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
-    """The planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
+    """Find the planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
     if not leading:
         return [0]
     axes = place[: len(leading)]

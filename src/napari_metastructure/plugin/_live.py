@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.labels.classes import PlaneDone
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
 
@@ -118,7 +119,7 @@ class LivePreview(QObject):
         return under_way and not self._deleted
 
     def refresh(self, *_: Any) -> None:
-        """Request anew at the next turn of Qt's loop."""
+        """Request again at the next turn of Qt's loop."""
         if not self.resting:
             self._requested = True
             self._turn.throttle()
@@ -207,11 +208,7 @@ class StackRun(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip(tooltip("Stop after this slice; no layer is added or changed."))
         self.cancel_button.clicked.connect(lambda: self.cancel())
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.bar, 1)
-        layout.addWidget(self.cancel_button)
+        row(self.bar, self.cancel_button, into=self)
         self._runner = Runner(self)
         self._runner.event_received.connect(self._on_event)
         self._runner.finished.connect(self._on_ended)
@@ -255,14 +252,3 @@ class StackRun(QWidget):
         self.setVisible(False)
         result, self._result = self._result, None
         self.ended.emit(result, "" if failure is None else str(failure))
-
-
-def row(*parts: QWidget, wide: QWidget | None = None) -> QWidget:
-    """Put widgets beside each other; one of them, or all alike, take the room that is left."""
-    widget = QWidget()
-    layout = QHBoxLayout(widget)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(4)
-    for part in parts:
-        layout.addWidget(part, int(wide is None or part is wide))
-    return widget

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,11 +38,11 @@ log = logging.getLogger(__name__)
 INTERVAL_MS = 100
 """Time between two deliveries: at most ten updates a second reach Qt, whatever the job's pace."""
 
-BUDGET_S = 0.02
+BUDGET_S = 0.01
 """Once a delivery took this long, the rest waits for the next turn of the event loop."""
 
 PAUSE_MS = 5
-"""Time for Qt between deliveries at the end of a run. Not 0: Qt posts those, and does them all before it draws."""
+"""Time for Qt between deliveries while some wait. Not 0: Qt posts those, and does them all before it draws."""
 
 MIN_INTERVAL_S = 0.05
 """`throttled` lets minor events pass no more often than this."""
@@ -129,8 +130,8 @@ class Runner(QObject):
         self.longest = self.longest_work = 0.0
         """Longest delivery of this run in seconds: by the clock, and the main thread's own work in it."""
         self._run: _Run | None = None
+        self._steps: Iterator[None] | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(INTERVAL_MS)
         self._timer.timeout.connect(self._deliver)
 
     @property
@@ -144,13 +145,20 @@ class Runner(QObject):
             raise RunFailed("A run is going on already; stop it first.")
         self.control = control
         self.longest = self.longest_work = 0.0
-        self._run = _Run(job, control, title)
+        self._run, self._steps = _Run(job, control, title), None
         # The owner may be deleted during a run: the thread then has to end, and must not call back.
         self.destroyed.connect(control.stop)
         worker = create_worker(self._run, _start_thread=False, _worker_class=_RunWorker)
         worker.finished.connect(self._finish)
         worker.start()
-        self._timer.start()
+        self._timer.start(INTERVAL_MS)
+
+    def spread(self, steps: Iterator[None]) -> None:
+        """Take these steps one in a turn of Qt's loop, and hand out the next event after them.
+
+        For listeners whose work on an event is long: napari takes 5 to 15 ms to draw a layer, so each is a step.
+        """
+        self._steps = steps if self._steps is None else chain(self._steps, steps)
 
     def stop(self) -> None:
         """End the run at its next batch."""
@@ -158,26 +166,34 @@ class Runner(QObject):
             self.control.stop()
 
     def _deliver(self) -> bool:
-        """Hand out what has arrived, within the time budget; True if nothing is left."""
+        """Take a step, or hand out what has arrived within the time budget; True if nothing is left."""
         begin, work = time.perf_counter(), time.thread_time()
-        spent, left = 0.0, len(self._run.events) if self._run else 0  # what comes meanwhile can wait
+        spent, left, empty = 0.0, len(self._run.events) if self._run else 0, False  # what comes meanwhile can wait
         while spent < BUDGET_S:
-            # looked up each time: a listener may have closed the window
-            item = None if self._run is None or left <= 0 else self._run.take()
-            if item is None:
-                return True
-            left -= len(item) if isinstance(item, list) else 1
-            (self.batches if isinstance(item, list) else self.event_received).emit(item)
+            steps = self._steps
+            if steps is not None:
+                if next(steps, "all") == "all" and self._steps is steps:
+                    self._steps = None
+            elif self._run is not None and left > 0:  # looked up each time: a listener may have closed the window
+                item = self._run.take()
+                left -= len(item) if isinstance(item, list) else 1
+                (self.batches if isinstance(item, list) else self.event_received).emit(item)
+            else:
+                empty = True
+                break
             spent = time.perf_counter() - begin
             self.longest = max(self.longest, spent)
             self.longest_work = max(self.longest_work, time.thread_time() - work)
-        return False
+            if steps is not None or self._steps is not None:
+                break
+        self._timer.setInterval(INTERVAL_MS if empty else PAUSE_MS)
+        return empty
 
     def _finish(self) -> None:
+        self._timer.stop()
         if not self._deliver():
             QTimer.singleShot(PAUSE_MS, self._finish)
             return
-        self._timer.stop()
         run, self._run = self._run, None
         if run is not None:
             self.destroyed.disconnect(run.control.stop)

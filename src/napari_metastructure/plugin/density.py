@@ -47,7 +47,7 @@ from napari_metastructure.plugin._density_plots import (
     profile,
 )
 from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out
+from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     LayerWatch,
@@ -59,11 +59,11 @@ from napari_metastructure.plugin._layers import (
     unwrapped,
     visible_plane,
 )
-from napari_metastructure.plugin._live import LivePreview, StackRun, row
+from napari_metastructure.plugin._live import LivePreview, StackRun
 
 if TYPE_CHECKING:
     from napari_metastructure.labels.density import Maps
-    from napari_metastructure.labels.structure import Humps
+    from napari_metastructure.labels.structure import ClassHistogram
     from napari_metastructure.plugin._density_plots import Profile
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class DensityWidget(QWidget):
         self._line_changed = QSignalDebouncer(parent=self)
         self.watch = LayerWatch(viewer, self.live.refresh)
         self._line_watch = LayerWatch(viewer, self._line_changed.throttle)
-        self.live.hold(self.picker, self.reference, self.lines, self.watch, self._line_watch, self.maps)
+        self.live.hold(self.watch, self._line_watch, self.maps)
         self._connect()
         self.live.refresh()
 
@@ -161,12 +161,15 @@ class DensityWidget(QWidget):
     def _lay_out(self) -> None:
         label = QLabel("True classes from")
         label.setToolTip(tooltip(REFERENCE_TIP))
+        reference, line = row(label, self.reference), row(self.lines, self.draw_button)
+        for whole, part in ((reference, self.reference), (line, self.lines)):
+            whole.layout().setStretchFactor(part, 1)
         parts = (
-            *(heading("Labels"), self.picker, row(label, self.reference, wide=self.reference)),
+            *(heading("Labels"), self.picker, reference),
             *(heading("Density"), self.settings, self.status),
             *(heading("Histogram per true class"), self.histograms),
             *(heading("Meta-structure retained"), self.table),
-            *(heading("Profile"), row(self.lines, self.draw_button, wide=self.lines), self.profiles),
+            *(heading("Profile"), line, self.profiles),
             *(heading("Layers"), row(self.stack_button, self.figure_button), self.run),
         )
         lay_out(self, parts)
@@ -235,7 +238,7 @@ class DensityWidget(QWidget):
         return [shown.image for shown in self.maps.shown.values()]
 
     @property
-    def class_histograms(self) -> tuple[Humps, ...]:
+    def class_histograms(self) -> tuple[ClassHistogram, ...]:
         """The histograms on screen."""
         return self.histograms.shown
 

@@ -344,11 +344,9 @@ class IGTTWidget(JobWidget):
                 self.say(f"{images} on {event.device}, {event.objects} objects.")
             case EpochFinished() if self.layers is not None:
                 self._scores[event.epoch] = event.curves
-                self.layers.add(event)
                 self.progress.show_epoch(event)
                 self.curves.add_epoch(event)
-                self.results.set_available(True)
-                self._show_score()
+                self.runner.spread(self._draw(self.layers, event))
             case ColourTaken():
                 show_info(str(event))
             case Warned(message):
@@ -384,6 +382,11 @@ class IGTTWidget(JobWidget):
     def _on_layer_removed(self, event: Any) -> None:
         if self.running and self.layers is not None and self.layers.needs(event.value):
             self.stop(f"Stopped because layer {event.value.name!r} was removed.")
+
+    def _draw(self, layers: RunLayers, event: EpochFinished) -> Iterator[None]:
+        yield from layers.add(event)
+        self.results.set_available(True)
+        self._show_score()
 
     def _show_score(self, event: Any = None) -> None:
         """Draw the threshold search of the image and epoch on screen."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -18,11 +16,10 @@ from superqt import QLargeIntSpinBox
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
-from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
-from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
+from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
 from napari_metastructure.plugin._form import choice_editor, tooltip
-from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out
+from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     LayerWatch,
@@ -33,14 +30,13 @@ from napari_metastructure.plugin._layers import (
     unwrapped,
     visible_plane,
 )
-from napari_metastructure.plugin._live import LivePreview, StackRun, row
+from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._noise_preview import (
     NoisePreview,
     NoiseRequest,
     PreviewLayer,
     draw,
     measure,
-    recipe_name,
 )
 from napari_metastructure.plugin._recipe_form import RecipeForm
 from napari_metastructure.plugin._tables import MatrixView
@@ -49,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.layers import Layer
+
+    from napari_metastructure.labels.transition import TransitionMatrix
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +106,7 @@ class NoiseWidget(QWidget):
         super().__init__(parent)
         self.viewer = viewer = unwrapped(napari_viewer)
         self.preview = PreviewLayer(viewer, self._on_preview_removed)
-        self._applying: tuple[NoiseRequest, bool, list[int]] | None = None
+        self._applying: tuple[NoiseRequest, bool] | None = None
         self._make_parts()
         self._lay_out()
         self.live = LivePreview(
@@ -122,7 +120,7 @@ class NoiseWidget(QWidget):
             measure_after_ms=MEASURE_AFTER_MS,
         )
         self.watch = LayerWatch(viewer, self.live.refresh)
-        self.live.hold(self.sources, self.watch, self.preview)
+        self.live.hold(self.watch, self.preview)
         self._connect()
         self.sources.choose(viewer.layers.selection.active)
         self._follow()
@@ -177,8 +175,9 @@ class NoiseWidget(QWidget):
         labels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
         labels.addRow("Read as", self.reading.widget)
-        seed = row(self.seed_label, self.seed, self.new_seed, wide=self.seed)
-        apply = row(self.apply_button, self.in_place, wide=self.apply_button)
+        seed, apply = row(self.seed_label, self.seed, self.new_seed), row(self.apply_button, self.in_place)
+        for line, part in ((seed, self.seed), (apply, self.apply_button)):
+            line.layout().setStretchFactor(part, 1)
         parts = (
             *(heading("Clean labels"), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
@@ -275,13 +274,12 @@ class NoiseWidget(QWidget):
         except InputError as error:
             return self._refuse(str(error))
         # Everything is read again: what is applied never rests on what an earlier preview saw.
-        sums: list[int] = []
         stack = LabelStack(full(layer), self.reading.get(), is_ours(layer), f"Layer {layer.name!r}")
         request = NoiseRequest(layer, stack, recipe, int(self.seed.value()))
-        self._applying = request, in_place, sums
+        self._applying = request, in_place
         _show(self.status, "")
         self._let_apply(False)
-        self.run.start(lambda: apply_job(request, sums))
+        self.run.start(lambda: apply_to_stack(recipe, stack, request.seed))
         return True
 
     def cancel(self) -> None:
@@ -343,16 +341,15 @@ class NoiseWidget(QWidget):
         return True
 
     def _show_measured(self, preview: NoisePreview) -> None:
-        self._show_matrix(preview.transition)
-        verdict = retained = ""
-        if preview.verdict is not None:
-            how = " Counted on this slice: PCL depends on the place." if preview.counted else ""
-            verdict = f"{preview.verdict.sentence}{how}"
-        if preview.retained is not None:
-            share, box = f"{100 * preview.retained:.0f} %", f"box of {preview.bandwidth:g} px"
-            retained = f"Meta-structure retained on this slice: {share} ({box})."
-        _show(self.verdict, verdict)
-        _show(self.retained, retained)
+        found = preview.comparison
+        assert found is not None
+        self._show_matrix(found.transition)
+        if found.verdict is not None:
+            how = "" if preview.transition is not None else " Counted on this slice: PCL depends on the place."
+            _show(self.verdict, f"{found.verdict.sentence}{how}")
+        if found.retained is not None:
+            share, box = f"{100 * found.retained:.0f} %", f"box of {found.bandwidth[0]:g} px"
+            _show(self.retained, f"Meta-structure retained on this slice: {share} ({box}).")
 
     def _show_failure(self, error: Exception) -> None:
         """Report an error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""
@@ -398,11 +395,11 @@ class NoiseWidget(QWidget):
     def _on_ended(self, stack: NoisyStack | None, why: str) -> None:
         self._let_apply(True)
         assert self._applying is not None
-        (request, in_place, sums), self._applying = self._applying, None
+        (request, in_place), self._applying = self._applying, None
         layer = None
         if stack is not None:
             try:
-                layer = self._write(request, stack, sums) if in_place else self._add(request, stack)
+                layer = self._write(request, stack) if in_place else self._add(request, stack)
             except InputError as error:
                 why = str(error)
         if layer is None:
@@ -429,11 +426,11 @@ class NoiseWidget(QWidget):
         source.visible = False
         return layer
 
-    def _write(self, request: NoiseRequest, stack: NoisyStack, sums: Sequence[int]) -> Labels:
+    def _write(self, request: NoiseRequest, stack: NoisyStack) -> Labels:
         layer = request.layer
         if layer not in self.viewer.layers:
             raise InputError(f"Layer {layer.name!r} was removed before its noise was drawn; nothing was changed.")
-        write_in_place(layer, stack.labels, sums)
+        write_in_place(layer, stack.labels, stack.checksums)
         self.previewing.setChecked(False)  # it would show noise on the noise
         return layer
 
@@ -474,57 +471,6 @@ def _text(style: str = "") -> QLabel:
 def _button(button: Any, tip: str) -> Any:
     button.setToolTip(tooltip(tip))
     return button
-
-
-# ---- noise on all planes -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NoisyStack:
-    """All planes with noise: the labels, their classes and their noise transition matrix, None if it is unknown."""
-
-    labels: np.ndarray
-    classes: tuple[int, ...]
-    transition: TransitionMatrix | None
-
-
-def apply_job(request: NoiseRequest, sums: list[int]) -> Iterator[Any]:
-    """Draw all planes: yields `PlaneDone`, and a `NoisyStack` at last; fills in the checksums of the planes.
-
-    Raises
-    ------
-    InputError
-        If recipe and source do not fit.
-    """
-    stack, recipe, count = request.stack, request.recipe, len(request.stack)
-    assert recipe is not None
-    for seen in stack.survey():
-        sums.append(checksum(stack.pixels(seen.done - 1)))
-        yield PlaneDone(seen.done, 2 * count)
-    meaning = stack.meaning()
-    classes = meaning.classes
-    transition = recipe.transition(classes)
-    counts = np.zeros((len(classes), len(classes) + 1), np.int64)
-    try:
-        labels = np.empty(stack.shape, meaning.dtype)
-    except MemoryError:
-        size = np.prod(stack.shape, dtype=float) * meaning.dtype.itemsize / 2**30
-        raise InputError(f"{stack.name}: its noisy labels need {size:.1f} GiB of memory, more than is free.") from None
-    planes = labels.reshape(-1, *labels.shape[-2:])
-    for index in range(count):
-        clean = stack.read(index, meaning)
-        planes[index] = apply_to_plane(recipe, clean, (), request.seed, classes, first=index)
-        if transition is None:
-            counts += count_pairs(clean, planes[index], classes)
-        yield PlaneDone(count + index + 1, 2 * count)
-    if transition is None and counts[:, :-1].any():
-        transition = from_counts(classes, counts)
-    yield NoisyStack(labels, classes, transition)
-
-
-def checksum(pixels: np.ndarray) -> int:
-    """Compute a number that says whether pixels have changed."""
-    return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
 # ---- writing into the source layer, as one edit that napari can undo ---------------------------------------

@@ -238,14 +238,18 @@ class WatchedImage:
             if layer is not None and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
 
-    def add(self, event: TrainEpoch) -> None:
-        """Draw an epoch; the slider follows if it stood at the newest."""
-        labels = self.labels
-        if labels is None or labels not in self.viewer.layers:
-            return
+    def add(self, event: TrainEpoch) -> Iterator[None]:
+        """Draw an epoch in two steps, the second of which moves the slider if it stands at the newest."""
+        if self.labels is None or self.labels not in self.viewer.layers:
+            return iter(())
         planes = np.stack([event.predictions[name] for name in self.names])
         pages = self._pages.put(event.epoch, planes.reshape(self._pages.shape))
-        self.slider.follow(event.epoch, lambda: setattr(labels, "data", pages))
+        return self.slider.follow(event.epoch, self._draw(self.labels, event.epoch, pages))
+
+    def _draw(self, labels: Labels, epoch: int, pages: np.ndarray) -> Iterator[None]:
+        if labels in self.viewer.layers:
+            self.slider.set_data(labels, pages, epoch)
+        yield
 
     def hide(self) -> None:
         """Hide it: a new run draws its own."""
@@ -441,7 +445,7 @@ class TrainWidget(JobWidget):
                 self.curves.add_epoch(event)
                 self.scores.setText(scores_in_words(event))
                 if self.watched is not None:
-                    self.watched.add(event)
+                    self.runner.spread(self.watched.add(event))
             case Warned(message):
                 self.warn(message)
             case Kept(model=model):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.intensity import Inputs, check_plane, network_inputs
+from napari_metastructure.images.intensity import check_plane
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, listed, values_in
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from napari_metastructure.labels.classes import Reading
     from napari_metastructure.training.config import TrainConfig
 
@@ -266,11 +263,7 @@ def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair]
     return [p for p in pairs if p.group not in kept], [p for p in pairs if p.group in kept]
 
 
-# -------- Pairs as a network takes them, read when they are drawn and kept as long as memory allows.
-
-
-HELD_BYTES = 4 * 2**30
-"""Inputs and labels beyond this are read again when they are drawn again."""
+# ---- What is read of a pair -----------------------------------------------------------------------------
 
 
 def label_values(pairs: Sequence[Pair], checkpoint: Callable[[], None]) -> dict[int, str]:
@@ -332,77 +325,6 @@ def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tu
     return tuple(labelled)
 
 
-class Store:
-    """Reads pairs, normalises their images and codes their labels; the newest stay in memory.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-    inputs : str
-        Normalisation, see `images.intensity.network_inputs`.
-    classes : sequence of int
-        Label values in the order of their codes.
-    patch : (int, int)
-        Images smaller than a patch are mirrored up to it; the mirrored part stays unlabelled.
-    masks : bool
-        The labels are masks in which 255 is foreground, see `is_mask`.
-    held_bytes : int
-        Memory for what was read.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        inputs: Inputs,
-        classes: Sequence[int],
-        patch: tuple[int, int],
-        masks: bool = False,
-        held_bytes: int = HELD_BYTES,
-    ) -> None:
-        self.pairs = list(pairs)
-        self.inputs = inputs
-        self.classes = list(classes)
-        self.patch = patch
-        self.masks = masks
-        self.held_bytes = held_bytes
-        self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
-        self._bytes = 0
-
-    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
-        """(C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large.
-
-        Raises
-        ------
-        InputError
-            If it can no longer be read, or what was read does not fit; it names the pair.
-        """
-        from napari_metastructure.training.patches import padded_inputs, padded_labels
-
-        if index in self._held:
-            self._held.move_to_end(index)
-            return self._held[index]
-        pair = self.pairs[index]
-        x = padded_inputs(network_inputs(read_image(pair), self.inputs, "bright"), self.patch)
-        y = padded_labels(self.codes(index), self.patch)
-        self._held[index] = x, y
-        self._bytes += _size(x, y)
-        while self._bytes > self.held_bytes and len(self._held) > 1:
-            _, oldest = self._held.popitem(last=False)
-            self._bytes -= _size(*oldest)
-        return x, y
-
-    def codes(self, index: int) -> np.ndarray:
-        """The (Y, X) uint8 class codes of a pair, 255 unlabelled."""
-        return label_codes(self.pairs[index], self.classes, self.masks)
-
-    def whole(self) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
-        """Every pair with its inputs and codes at their own size, without the mirrored part."""
-        for index, pair in enumerate(self.pairs):
-            x, y = self(index)
-            height, width = pair.shape
-            yield pair, x[:, :height, :width].numpy(), y[:height, :width].numpy()
-
-
 def read_image(pair: Pair) -> np.ndarray:
     """The checked image of a pair, (Y, X) or (C, Y, X) float32.
 
@@ -437,7 +359,3 @@ def _raw_labels(pair: Pair) -> np.ndarray:
     labels = check_labels(pair.read_labels(), pair.name)
     check_same_size(pair.name, pair.shape, labels.shape)
     return labels
-
-
-def _size(x: Tensor, y: Tensor) -> int:
-    return x.nbytes + y.nbytes

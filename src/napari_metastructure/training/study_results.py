@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton, apply
-from napari_metastructure.labels.structure import structure_left
+from napari_metastructure.labels.structure import structure_retained
 from napari_metastructure.labels.transition import count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.training.config import TrainConfig
@@ -124,7 +124,7 @@ class Predicted:
         Rank of the noise transition matrix, in closed form (RCL, RL) or estimated from all labels (PCL), and how
         many classes there are.
     left : float
-        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.structure.structure_left`).
+        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.structure.structure_retained`).
     sentence : str
         The verdict in words.
     """
@@ -156,7 +156,7 @@ def predict(
     if matrix is None:
         counts = sum(count_pairs(y, noise, classes) for y, noise in zip(clean, noisy, strict=True))
         matrix = from_counts(classes, np.asarray(counts))
-    left = [structure_left(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
+    left = [structure_retained(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
     return Predicted(
         matrix.rank, len(classes), float(np.mean(left)) if left else float("nan"), verdict(matrix).sentence
     )

@@ -1,11 +1,18 @@
-"""Bandwidths in the unit of a layer."""
+"""Bandwidths in the unit of a layer, and densities of whole stacks of several layers."""
 
 import numpy as np
 import pytest
 from napari.layers import Labels
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin._density_model import DensitySettings, bandwidth_in_pixels, unit_symbol
+from napari_metastructure.labels.classes import LabelStack, PlaneDone
+from napari_metastructure.plugin._density_model import (
+    DensityRequest,
+    DensitySettings,
+    bandwidth_in_pixels,
+    stacks_job,
+    unit_symbol,
+)
 
 
 def layer(**attributes):
@@ -41,3 +48,22 @@ def test_units_that_measure_different_things_are_told():
 )
 def test_the_unit_is_written_as_its_symbol(attributes, symbol):
     assert unit_symbol(layer(**attributes)) == symbol
+
+
+# ---- whole stacks ----------------------------------------------------------------------------------------
+
+
+def run(layers, bandwidth=(4.0, 4.0), **settings):
+    how = DensitySettings(**settings)
+    stacks = [LabelStack(layer.data, how.reading, False, f"Layer {layer.name!r}") for layer in layers]
+    return list(stacks_job([DensityRequest(*pair, bandwidth=bandwidth) for pair in zip(layers, [how] * 9, stacks)]))  # noqa: B905
+
+
+def test_each_plane_is_its_own_density(disc, counted):
+    stack = np.stack([disc(32, 6), disc(32, 10), np.zeros((32, 32), np.uint8)])
+    *steps, (first, second) = run([Labels(stack), Labels(disc(32, 8))])
+    assert steps == [PlaneDone(n, 4) for n in (1, 2, 3, 4)]
+    np.testing.assert_allclose(first[1][0], counted(stack[0], 4), atol=1e-7)
+    np.testing.assert_allclose(first[1][1], counted(stack[1], 4), atol=1e-7)
+    assert not first[1][2].any()
+    assert second[1].shape == (32, 32)
