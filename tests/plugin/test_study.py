@@ -263,6 +263,18 @@ def test_a_folder_of_files(open_study, discs, run, tmp_path, qtbot):
     assert len(viewer.layers) == 0
 
 
+def test_rows_are_kept_for_testing(open_study):
+    _viewer, widget = open_study()
+    assert widget.data.summary.text() == "3 images to train on, 1 to test on (kept by Test fraction)."
+    table = widget.data.table
+    uses = [table.table.item(row, 2) for row in range(4)]
+    assert sorted(item.text() for item in uses) == ["(test)", "train", "train", "train"]
+    assert "Kept to test on, see Test fraction" in next(i for i in uses if i.text() == "(test)").toolTip()
+    table.swap_use([0])
+    assert table.table.item(0, 2).text() == "test"
+    assert widget.data.summary.text() == "3 images to train on, 1 to test on."
+
+
 def test_an_odd_folder_is_told(open_study, run, tmp_path):
     _viewer, widget = open_study(images=0)
     widget.data.use_folder(tmp_path / "nowhere")

@@ -43,7 +43,7 @@ STYLES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.P
 HOW = (
     "A colour per condition: <b>CL</b> black or white, <b>RCL</b> blue, <b>PCL</b> orange, <b>RL</b> green, as in the "
     "table below; of several networks each has its own dashes. Thick: the mean over the repeats that are done, the "
-    "band one standard deviation; thin: the run at work."
+    "band one standard deviation; thin: the current run."
 )
 
 

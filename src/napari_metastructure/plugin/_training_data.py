@@ -153,7 +153,7 @@ class DataPanel(QWidget):
         self.from_layers.setChecked(True)
         self.from_layers.setToolTip(tooltip("Train on images and labels as they stand in the viewer."))
         self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
-        self.table, self.folder = PairsTable(viewer), FolderChoice(purpose)
+        self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.reading, self.channel, self.watch = (choice_editor([]) for _ in range(3))
         for editor, texts in ((self.reading, READINGS), (self.channel, CHANNELS)):
             for value, text in texts.items():

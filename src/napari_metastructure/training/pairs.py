@@ -78,12 +78,12 @@ def pairs_of(
         for at in np.ndindex(image.shape[:-2]):
             plane, mask = image[at], label[at]
             whole = f"{name} [{', '.join(map(str, at))}]" if at else name
-            found.append(Pair(whole, name, plane.shape, held(plane), held(mask)))
+            found.append(Pair(whole, name, plane.shape, reader_of(plane), reader_of(mask)))
     return found
 
 
-def held(array: np.ndarray) -> Read:
-    """Make what reads an array that is in memory."""
+def reader_of(array: np.ndarray) -> Read:
+    """Return what reads an array that is in memory."""
     return lambda: array
 
 
@@ -164,7 +164,7 @@ class TrainingSet:
         def as_classes(pair: Pair) -> Pair:
             checkpoint()
             read = partial(clean_labels, pair, masks)
-            return replace(pair, read_labels=held(np.array(read())) if copied else read)
+            return replace(pair, read_labels=reader_of(np.array(read())) if copied else read)
 
         return self.mapped(as_classes)
 

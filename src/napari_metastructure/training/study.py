@@ -1,4 +1,4 @@
-"""Train one network on many kinds of noisy labels, and test each on clean ones."""
+"""Noise studies: a network trained on many kinds of noisy labels and tested on clean ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished
-from napari_metastructure.training.pairs import Pair, check_values, clean_labels, held, is_mask, label_values, split
+from napari_metastructure.training.pairs import (
+    Pair,
+    check_values,
+    clean_labels,
+    is_mask,
+    label_values,
+    reader_of,
+    split,
+)
 from napari_metastructure.training.run_folder import RunFolder, read_description, warned
 from napari_metastructure.training.study_figure import write_figure
 from napari_metastructure.training.study_results import (
@@ -31,7 +39,7 @@ from napari_metastructure.training.study_results import (
 from napari_metastructure.training.train import train
 
 NOT_SAVED = "The study goes on; its folder is not up to date."
-"""Appended to the warning where the folder cannot be written to."""
+"""Appended to the warning when the folder cannot be written."""
 
 
 def study(
@@ -74,32 +82,32 @@ def study(
         If a training breaks down; the results so far are written.
     """
     control = control or Control()
-    training, tested = (
+    training, held = (
         split(pairs, config.test_fraction, config.train.seed) if test is None else (list(pairs), list(test))
     )
-    if not training or not tested:
+    if not training or not held:
         raise InputError(
             "A study needs images to train on and others to test on; give two images at least (the slices of a stack "
             "count as one)."
         )
     try:
-        values = label_values([*training, *tested], control.checkpoint)
+        values = label_values([*training, *held], control.checkpoint)
     except Stopped:
         yield StudyFinished(True, "Stopped by the user before the first run began.", ())
         return
     classes, masks = check_values(values, config.train.classes), is_mask(values)
     clean = [clean_labels(pair, masks) for pair in training]
-    tested = [replace(pair, read_labels=partial(clean_labels, pair, masks)) for pair in tested]
+    held = [replace(pair, read_labels=partial(clean_labels, pair, masks)) for pair in held]
     for condition in config.conditions:  # a recipe that does not fit the classes shall not wait for its turn
         if condition.recipe is not None:
             condition.recipe.transition(classes)
     runs = config.runs()
-    images = {"training": [p.name for p in training], "test": [p.name for p in tested]}
+    images = {"training": [p.name for p in training], "test": [p.name for p in held]}
     found = _earlier(folder, config, images) if folder is not None else []
     writer = RunFolder(folder) if folder is not None else None
-    yield StudyStarted(len(runs), len(training), len(tested), classes, tuple(found))
+    yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
     if writer:
-        sources = list(dict.fromkeys(f for p in (*training, *tested) for f in p.files))
+        sources = list(dict.fromkeys(f for p in (*training, *held) for f in p.files))
         names = [*images["training"], *images["test"]]
         yield Saved(writer.write_description(config, config.train.device, names, sources, {"images": images}))
     done = {(r.network, r.condition, r.seed) for r in found}
@@ -116,9 +124,9 @@ def study(
         settings = config.train.model_copy(
             update={"network": network, "seed": seed, "classes": classes, "patience": 0, "epochs": config.train.epochs}
         )
-        noisy_pairs = [replace(p, read_labels=held(y)) for p, y in zip(training, noisy, strict=True)]
+        noisy_pairs = [replace(p, read_labels=reader_of(y)) for p, y in zip(training, noisy, strict=True)]
         curves = _Curves(len(classes))
-        for event in train(noisy_pairs, settings, control, validation=tested):
+        for event in train(noisy_pairs, settings, control, validation=held):
             curves.see(event)
             if not isinstance(event, TrainFinished):
                 yield event
@@ -127,7 +135,7 @@ def study(
             return
         found.append(curves.result(network, condition, seed, predicted))
         if writer:
-            yield from warned(_write(writer.path, found), NOT_SAVED)
+            yield from warned(_saved(writer.path, found), NOT_SAVED)
         yield ConditionFinished(found[-1])
     yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
 
@@ -153,7 +161,7 @@ class _Curves:
 
 
 def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) -> list[RunResult]:
-    """The runs that a study in this folder has finished.
+    """Read the runs that a study in this folder has finished.
 
     Raises
     ------
@@ -181,11 +189,6 @@ def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) ->
     return found
 
 
-def _write(folder: Path, found: Sequence[RunResult]) -> Iterator[Saved]:
-    """Write the results when it is iterated, so that `warned` sees what fails."""
-    yield from map(Saved, write_results(folder, found))
-
-
 def write_results(folder: Path, results: Sequence[RunResult]) -> list[Path]:
     """Write tables and figure of a study; drawing with matplotlib takes seconds.
 
@@ -202,3 +205,8 @@ def write_results(folder: Path, results: Sequence[RunResult]) -> list[Path]:
     """
     make_folder(folder)
     return [*files.write(folder, results), *write_figure(folder, results)]
+
+
+def _saved(folder: Path, results: Sequence[RunResult]) -> Iterator[Saved]:
+    """Write the results when this is iterated, so that `warned` sees what fails."""
+    yield from map(Saved, write_results(folder, results))

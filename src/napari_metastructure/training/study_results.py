@@ -1,4 +1,4 @@
-"""What a noise study compares."""
+"""Noise studies: what they compare, what theory predicts, their results on disk, and their events."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ STUDIES: dict[str, tuple[str, ...]] = {
 
 
 class StudyConfig(BaseModel):
-    """Settings of `study.run.study`; `StudyConfig.preset` fills the conditions by a figure's name."""
+    """Settings of `study.study`; `StudyConfig.preset` fills the conditions by a figure's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -97,11 +97,11 @@ class StudyConfig(BaseModel):
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
-        """The conditions of a figure of the paper (`STUDIES`), with other settings replaced."""
+        """Return the conditions of a figure of the paper (`STUDIES`), with other settings replaced."""
         return cls(**{"conditions": tuple(CONDITIONS[condition] for condition in STUDIES[name]), **overrides})
 
     def runs(self) -> list[tuple[str, Condition, int]]:
-        """Network, condition and seed of every run: all conditions of a repeat before the next repeat."""
+        """List network, condition and seed of every run: all conditions of a repeat before the next repeat."""
         first = self.train.seed
         return [
             (network, condition, first + repeat)
@@ -111,7 +111,7 @@ class StudyConfig(BaseModel):
         ]
 
 
-# -------- What theory says of noisy labels before anything is trained.
+# ---- Predictions, before anything is trained ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Predicted:
         Rank of the noise transition matrix, in closed form (RCL, RL) or estimated from all labels (PCL), and how
         many classes there are.
     left : float
-        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.distance.structure_retained`).
+        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.structure.structure_retained`).
     sentence : str
         The verdict in words.
     """
@@ -167,7 +167,7 @@ def _two(labels: np.ndarray) -> bool:
     return len(np.setdiff1d(np.unique(labels), [255])) > 1
 
 
-# -------- The numbers of a noise study: a curve per run, a line per condition.
+# ---- Results: a curve per run, a line per condition ---------------------------------------------------------
 
 
 CURVES, TABLE = "curves.csv", "table.csv"
@@ -182,7 +182,7 @@ class RunResult:
     network, condition, family : str
     seed : int
     rank, classes : int
-        Of the noise transition matrix, see `predicted.Predicted`.
+        Of the noise transition matrix, see `Predicted`.
     left : float
         Share of the meta-structure left.
     loss, test : tuple of float
@@ -206,7 +206,7 @@ class RunResult:
 
 
 def table(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """A line per network and condition, in the order they first came: mean and spread over the repeats.
+    """Make a line per network and condition, in the order they first came: mean and spread over the repeats.
 
     Returns
     -------
@@ -260,7 +260,7 @@ def write(folder: Path, results: Sequence[RunResult]) -> list[Path]:
 
 
 def read(folder: Path) -> list[RunResult]:
-    """The runs of ``curves.csv``, none if it is not there.
+    """Read the runs of ``curves.csv``, none if it is not there.
 
     Raises
     ------
@@ -310,7 +310,7 @@ class FoundStudy(FoundRun[StudyConfig]):
         return cls(folder, runs=len(found)) if folder is not None and found else None
 
 
-# -------- What a noise study tells, besides the events of the trainings it is made of.
+# ---- Events, besides those of the trainings a study is made of ---------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
