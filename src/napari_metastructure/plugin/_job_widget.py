@@ -33,6 +33,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import FolderRow
+from napari_metastructure.plugin._layers import unwrapped
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.run_folder import FoundRun
@@ -400,7 +401,7 @@ class JobWidget(QWidget):
         self, viewer: napari.Viewer, buttons: RunButtons, progress: ProgressPanel, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self.viewer, self.buttons, self.progress = viewer, buttons, progress
+        self.viewer, self.buttons, self.progress = unwrapped(viewer), buttons, progress
         self.failure: MetastructureError | None = None
         self.form: Sequence[QWidget] = ()
         self.why_stopped = ""

@@ -1,4 +1,4 @@
-"""Where a layer lies: its scale, position, units and axis names, handed on to what is made from it."""
+"""What the widgets need of napari's layers: place, visible slice, colours, epochs, changes and sources."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
 
 
 def _lower_right(matrix: np.ndarray, more: int) -> np.ndarray:
-    """The matrix with ``more`` axes put before its own, left as they are."""
+    """Put ``more`` axes before a matrix's own and leave them as they are."""
     result = np.eye(len(matrix) + more)
     result[more:, more:] = matrix
     return result
 
 
 def _shear_matrix(layer: Layer) -> np.ndarray:
-    """A layer's shear as a matrix; napari gives upper triangular ones as a flat list."""
+    """Return a layer's shear as a matrix; napari gives upper triangular ones as a flat list."""
     shear = np.asarray(layer.shear)
     if shear.ndim == 2:
         return shear
@@ -66,7 +66,7 @@ def _shear_matrix(layer: Layer) -> np.ndarray:
     return matrix
 
 
-# -------- The slice of a layer that is on screen.
+# ---- the slice on screen -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class VisiblePlane:
     at: tuple[int, ...]
 
     def pixels(self) -> np.ndarray:
-        """The (Y, X) pixels, those on screen; reads them from a lazy layer."""
+        """Read the (Y, X) pixels, those on screen, also of a lazy layer."""
         return np.asarray(full(self.layer)[self.at])
 
     def placement(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class VisiblePlane:
 
 
 def visible_plane(viewer: napari.Viewer, layer: Layer) -> VisiblePlane | None:
-    """The plane of a layer where the viewer's sliders stand.
+    """Return the plane of a layer where the viewer's sliders stand.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ def unwrapped(viewer: napari.Viewer) -> napari.Viewer:
 
 
 def full(layer: Layer) -> Any:
-    """A layer's pixels, at full resolution."""
+    """Return a layer's pixels, at full resolution."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
-# -------- Colours of label layers: a fixed one per class, and one of its own for unlabelled pixels.
+# ---- colours of label layers: a fixed one per class, and one of its own for unlabelled pixels ---------------
 
 
 # Okabe and Ito's palette: told apart by colour-blind eyes as well.
@@ -144,25 +144,25 @@ UNLABELLED_COLOR = (0.5, 0.5, 0.5, 0.45)
 
 
 def class_color(label: int) -> str:
-    """The colour of a class: that of classes above 0 in turn, grey for the background."""
+    """Return the colour of a class: those of the palette in turn for classes above 0, grey for the background."""
     return CLASS_COLORS[(label - 1) % len(CLASS_COLORS)] if label > 0 else "#9a9a9a"
 
 
 def class_colormap(classes: Sequence[int]) -> Any:
-    """A napari colormap in which 0 is transparent, every class has its colour and 255 is grey."""
+    """Make a napari colormap in which 0 is transparent, every class has its colour and 255 is grey."""
     colors = {label: class_color(label) for label in classes if label > 0}
     return colormap({0: "transparent", **colors, UNLABELLED: UNLABELLED_COLOR}, others="transparent")
 
 
 def colormap(colors: Mapping[int, Any], others: Any) -> Any:
-    """A napari colormap with these colours by label, and one for all other labels."""
+    """Make a napari colormap with these colours by label, and one for all other labels."""
     from napari.utils.colormaps import DirectLabelColormap
 
     by_label: dict[Any, Any] = {**colors, None: others}
     return DirectLabelColormap(color_dict=by_label)
 
 
-# -------- An array with a page for every epoch, that grows without copying.
+# ---- epochs ------------------------------------------------------------------------------------------------
 
 
 class EpochPages:
@@ -314,13 +314,13 @@ class LayerWatch:
         self._changed()
 
     def _on_data(self, event: Any) -> None:
-        """Drop the stack of replaced data; a job may still be reading it."""
+        """Other pixels altogether: a new stack, because a job may be reading the one there was."""
         self._stacks.pop(event.source, None)
         self._seen[event.source] = _history(event.source), self._shown(event.source)
         self._changed()
 
     def _on_paint(self, event: Any) -> None:
-        """Forget the planes that a brush, or a script that edits as it does, has changed."""
+        """Take in a stroke of the brush, or an edit by a script; the event has what napari's undo will need."""
         layer = event.source
         if stack := self._stacks.get(layer):
             for atom in event.value:
@@ -329,7 +329,7 @@ class LayerWatch:
         self._changed()
 
     def _on_drawn(self, event: Any) -> None:
-        """Find out why a layer is redrawn: a brush on its way, an undo (wherever it was), a refresh or the slider."""
+        """Take in a redraw: a brush on its way, an undo (wherever it was), a refresh by a script, or a moved slider."""
         layer = event.source
         before, history, shown = self._seen[layer], _history(layer), self._shown(layer)
         if stack := self._stacks.get(layer):
@@ -347,12 +347,12 @@ class LayerWatch:
 
 
 def _history(layer: Any) -> tuple[int, int]:
-    """Return the lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
+    """Lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
     return len(getattr(layer, "_undo_history", ())), len(getattr(layer, "_redo_history", ()))
 
 
 def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
-    """Find the planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
+    """Return the planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
     if not leading:
         return [0]
     axes = place[: len(leading)]
@@ -365,7 +365,7 @@ def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
     ]
 
 
-# -------- Where the true classes of a label layer are: in the layer it was made from, if this plugin made it.
+# ---- true classes: those of the layer that labels were made from, if this plugin made them ------------------
 
 
 class Truths:
@@ -376,7 +376,7 @@ class Truths:
         self._found: WeakKeyDictionary[Layer, tuple[Any, Layer]] = WeakKeyDictionary()
 
     def of(self, layer: Layer) -> Layer:
-        """The labels that a layer was made from, or the layer itself."""
+        """Return the labels that a layer was made from, or the layer itself."""
         origin = origin_of(layer)
         name = origin.get("source")
         known = self._found.get(layer)
@@ -390,7 +390,7 @@ class Truths:
 
 
 def origin_of(layer: Layer) -> dict[str, Any]:
-    """How this plugin made a layer; empty if it did not."""
+    """Return how this plugin made a layer; empty if it did not."""
     origin = layer.metadata.get(ORIGIN)
     return origin if isinstance(origin, dict) else {}
 
@@ -401,7 +401,7 @@ def is_ours(layer: Layer) -> bool:
 
 
 def find_source(viewer: napari.Viewer, layer: Layer) -> Layer | None:
-    """The label layer that a layer's metadata names as its source, of those opened together the one with that name."""
+    """Find the label layer that a layer's metadata names as its source, first among those opened together."""
     from napari.layers import Labels
 
     origin = origin_of(layer)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QRadioButton, QVBox
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import choice_editor, tooltip
-from napari_metastructure.plugin._inputs import FolderLine
+from napari_metastructure.plugin._inputs import PathEdit
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.pairs import Pair, TrainingSet
@@ -47,7 +47,7 @@ PATIENCE_MS = 300
 """Time after a key before the folder is looked through."""
 
 
-class FolderChoice(FolderLine):
+class FolderChoice(PathEdit):
     """A line and a dialog for a folder; ``looked`` is emitted when `found` or `problem` changed.
 
     Attributes

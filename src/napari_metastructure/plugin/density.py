@@ -294,11 +294,11 @@ class DensityWidget(QWidget):
 
     def show_figure_6(self) -> bool:
         """Open the paper's Figure 6, unless it is open, and follow its three labels."""
-        from napari_metastructure.plugin.samples import CELLS, figure_6_layers, find_figure, settings_of
+        from napari_metastructure.plugin.samples import CELLS, figure_6, find_figure, settings_of
 
         def show() -> None:
             if not find_figure(self.viewer.layers):
-                for made in figure_6_layers():
+                for made in figure_6():
                     self.viewer.add_layer(Layer.create(*made))
             figure = find_figure(self.viewer.layers)
             self.reference.choose(None)

@@ -34,7 +34,7 @@ from napari_metastructure.labels.recipes import apply
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._form import ConfigPanel, ModelForm, choice_editor, collapsed, tooltip
-from napari_metastructure.plugin._inputs import FolderLine, heading, pages_above
+from napari_metastructure.plugin._inputs import PathEdit, heading, pages_above
 from napari_metastructure.plugin._job_widget import OneRun, ProgressPanel, RunButtons
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
@@ -163,7 +163,7 @@ class DataPanel(QWidget):
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.pairs = PairsTable(viewer)
-        self.folder = FolderLine(
+        self.folder = PathEdit(
             "folder with images and labels",
             "A folder with images/ and labels/ (or masks/), or with train/ and test/ and those two in each, or "
             "Cityscapes' tree; files are paired by name.",
@@ -291,7 +291,7 @@ class FolderPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.kind = EarlierStudy
-        self.line = FolderLine(
+        self.line = PathEdit(
             "study folder (optional)",
             "Where the study keeps curves.csv, table.csv, study.png and study.svg, written anew after each run. A "
             "study that is there already goes on with the runs it has not done.",

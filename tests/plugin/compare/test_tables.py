@@ -1,9 +1,8 @@
 """What the two tables make of results written by hand."""
 
-import numpy as np
 import pytest
 
-from napari_metastructure.baselines.results import Agreement, ImageScores, MethodResult
+from napari_metastructure.baselines.results import ImageScores, MethodResult
 from napari_metastructure.plugin._compare_results import (
     DICE,
     FAILED,
@@ -14,7 +13,6 @@ from napari_metastructure.plugin._compare_results import (
     MethodTable,
     method_colors,
 )
-from napari_metastructure.plugin._tables import AgreementTable
 
 METHODS = ("otsu", "dfc")
 
@@ -77,16 +75,3 @@ def test_a_row_tells_when_it_is_selected_and_when_clicked_again(table):
     table.begin(("lc",), method_colors(("lc",)), labelled=False)
     assert table.selected() is None
     assert told == ["dfc", "dfc"]
-
-
-@pytest.mark.parametrize(("count", "text", "one"), [(3, "0.87", "1.00"), (9, ".87", "1")])
-def test_agreement_is_short_where_there_is_little_room(qtbot, count, text, one):
-    names = ("otsu", "agt", "lc", "ridge", "dfc", "ac", "igtt", "igtt-no-ems", "igtt-paper")[:count]
-    table = AgreementTable()
-    qtbot.addWidget(table)
-    table.begin(names)
-    table.show_agreement(Agreement(names[:3], np.array([[1, 0.8749, 0.999], [0.8749, 1, 0.1], [0.999, 0.1, 1]])))
-    assert [table.item(0, column).text() for column in (1, 2, 3)] == ["", text, one]
-    assert "Otsu and Adaptive Gaussian: 0.875" in table.item(0, 2).toolTip()
-    assert table.item(0, 3).background().color().alpha() > table.item(2, 2).background().color().alpha()
-    assert table.columnCount() == count + 1
