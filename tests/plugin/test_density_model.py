@@ -63,7 +63,18 @@ def test_each_plane_is_its_own_density(disc, counted):
     stack = np.stack([disc(32, 6), disc(32, 10), np.zeros((32, 32), np.uint8)])
     *steps, (first, second) = run([Labels(stack), Labels(disc(32, 8))])
     assert steps == [PlaneDone(n, 4) for n in (1, 2, 3, 4)]
-    np.testing.assert_allclose(first[1][0], counted(stack[0], 4), atol=1e-7)
-    np.testing.assert_allclose(first[1][1], counted(stack[1], 4), atol=1e-7)
-    assert not first[1][2].any()
-    assert second[1].shape == (32, 32)
+    np.testing.assert_allclose(first.values[0], counted(stack[0], 4), atol=1e-7)
+    np.testing.assert_allclose(first.values[1], counted(stack[1], 4), atol=1e-7)
+    assert not first.values[2].any()
+    assert second.values.shape == (32, 32)
+    assert first.limits == second.limits == (0, max(first.values.max(), second.values.max()))
+
+
+def test_all_classes_have_a_stack_each_with_its_own_contrast(disc):
+    stack = np.stack([disc(label=1), disc(label=3)])
+    *_, made = run([Labels(stack)], label_class=None, reading="classes", one_scale=False)
+    assert [(one.label_class, one.values.any(axis=(1, 2)).tolist()) for one in made] == [
+        (1, [True, False]),
+        (3, [False, True]),
+    ]
+    assert [one.limits for one in made] == [(one.values.min(), one.values.max()) for one in made]

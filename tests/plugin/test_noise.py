@@ -515,10 +515,14 @@ def test_a_source_renamed_or_removed_meanwhile(open_noise, gate, qtbot, stack):
 # ---- what is wrong is one sentence -------------------------------------------------------------------------
 
 
-def test_nothing_to_apply_to(open_noise, said):
-    _viewer, _layer, widget = open_noise()
+def test_nothing_to_apply_to(open_noise, settle, said, mask):
+    viewer, _layer, widget = open_noise()
+    assert not widget.apply_button.isEnabled()
     assert not widget.apply()
     assert "no Labels layer" in said()[-1]
+    viewer.add_labels(mask)
+    settle(widget)
+    assert widget.apply_button.isEnabled()
 
 
 def test_instance_numbers_where_foreground_is_meant(open_noise, refused, applied, said):

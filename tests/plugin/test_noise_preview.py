@@ -220,6 +220,14 @@ def test_who_removes_the_layer_switches_it_off(open_noise, settle, mask):
     settle(widget)
     assert not widget.previewing.isChecked()
     assert list(viewer.layers) == [layer]
+    other = viewer.add_labels(mask.copy(), name="other")
+    assert widget.set_source(other)
+    settle(widget)
+    assert widget.previewing.isChecked() and widget.preview.layer in viewer.layers
+    widget.preview_on(False)
+    assert widget.set_source(layer)
+    settle(widget)
+    assert not widget.previewing.isChecked()
 
 
 def test_it_hides_where_it_cannot_be_shown(open_noise, settle, stack):

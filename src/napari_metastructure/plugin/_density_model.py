@@ -284,10 +284,20 @@ def map_name(source: str, label_class: int, several: bool) -> str:
     return f"{source} density {label_class}" if several or label_class != 1 else f"{source} density"
 
 
-def stacks_job(requests: Sequence[DensityRequest]) -> Iterator[PlaneDone | tuple[Maps, ...]]:
-    """Compute the densities of whole stacks: yields progress, and at last the maps of each request."""
+@dataclass(frozen=True)
+class StackMap:
+    """The density of a class in a whole stack, and the contrast limits to show it with."""
+
+    request: DensityRequest
+    label_class: int
+    values: np.ndarray
+    limits: tuple[float, float]
+
+
+def stacks_job(requests: Sequence[DensityRequest]) -> Iterator[PlaneDone | tuple[StackMap, ...]]:
+    """Compute the densities of whole stacks: yields progress, and at last a map for each request and class."""
     total, before = sum(len(request.stack or ()) for request in requests), 0
-    found: list[Maps] = []
+    found: list[StackMap] = []
     for request in requests:
         assert request.stack is not None
         how = request.settings
@@ -295,9 +305,11 @@ def stacks_job(requests: Sequence[DensityRequest]) -> Iterator[PlaneDone | tuple
             if isinstance(event, PlaneDone):
                 yield PlaneDone(before + event.done, total)
             else:
-                found.append(event)
+                ranges = {label: (float(values.min()), float(values.max())) for label, values in event.items()}
+                found += [StackMap(request, label, values, ranges[label]) for label, values in event.items()]
         before += len(request.stack)
-    yield tuple(found)
+    top = max((made.limits[1] for made in found), default=0.0)
+    yield tuple(replace(made, limits=(0.0, top)) if made.request.settings.one_scale else made for made in found)
 
 
 # ---- bandwidths in the unit of a layer, as pixels of that layer ---------------------------------------------

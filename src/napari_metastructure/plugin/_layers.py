@@ -329,7 +329,7 @@ class LayerWatch:
         self._changed()
 
     def _on_data(self, event: Any) -> None:
-        """Drop the stack of replaced data; a job may still be reading it."""
+        """Other pixels altogether: a new stack, because a job may be reading the one there was."""
         self._stacks.pop(event.source, None)
         self._seen[event.source] = _history(event.source), self._shown(event.source)
         self._changed()
@@ -362,7 +362,7 @@ class LayerWatch:
 
 
 def _history(layer: Any) -> tuple[int, int]:
-    """Return the lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
+    """Lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
     return len(getattr(layer, "_undo_history", ())), len(getattr(layer, "_redo_history", ()))
 
 

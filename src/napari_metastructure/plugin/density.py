@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from napari_metastructure.plugin._density_model import (
     DensityResult,
     DensitySettings,
     DensityWorker,
+    StackMap,
     bandwidth_in_pixels,
     map_name,
     measure,
@@ -60,9 +61,9 @@ from napari_metastructure.plugin._layers import (
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
+from napari_metastructure.plugin._worker import TurnByTurn
 
 if TYPE_CHECKING:
-    from napari_metastructure.labels.density import Maps
     from napari_metastructure.labels.structure import ClassHistogram
     from napari_metastructure.plugin._density_plots import Profile
 
@@ -111,7 +112,6 @@ class DensityWidget(QWidget):
         self.problem = ""
         self.made: list[Image] = []
         self._used = DensitySettings()
-        self._pending: list[DensityRequest] = []
         self._reframe = False
         self._make_parts()
         self._lay_out()
@@ -126,7 +126,7 @@ class DensityWidget(QWidget):
             show_measured=self._show_measured,
             failed=self._show_failure,
         )
-        self._line_changed = QSignalDebouncer(parent=self)
+        self._line_changed, self._adding = QSignalDebouncer(parent=self), TurnByTurn(self)
         self.watch = LayerWatch(viewer, self.live.refresh)
         self._line_watch = LayerWatch(viewer, self._line_changed.throttle)
         self.live.hold(self.watch, self._line_watch, self.maps)
@@ -273,7 +273,7 @@ class DensityWidget(QWidget):
             if not layers:
                 raise InputError("No Labels layer is ticked; open labels and tick their layer in the list.")
             how = self.settings.settings()
-            self._pending = requests = [
+            requests = [
                 DensityRequest(
                     layer,
                     how,
@@ -460,32 +460,31 @@ class DensityWidget(QWidget):
         unit = unit_symbol(sources[0]) if in_unit else None
         self.profiles.show_profiles(profiles, unit or "pixels")
 
-    def _on_stacks_ended(self, found: tuple[Maps, ...] | None, why: str) -> None:
-        self.stack_button.setEnabled(True)
-        requests, self._pending = self._pending, []
-        if found is not None:
-            top = max((float(values.max()) for maps in found for values in maps.values()), default=0.0)
-            for request, maps in zip(requests, found, strict=True):
-                for label, values in maps.items():
-                    self._add_stack(request, label, values, top)
-        elif why:
+    def _on_stacks_ended(self, found: tuple[StackMap, ...] | None, why: str) -> None:
+        if why:
             self._refuse(why)
+        self._adding.start(self._add_stacks(found or ()), self._on_stacks_added)
+
+    def _on_stacks_added(self) -> None:
+        self.stack_button.setEnabled(True)
         self.stacks_ended.emit()
 
-    def _add_stack(self, request: DensityRequest, label: int, values: Any, top: float) -> None:
-        how, layer = request.settings, request.layer
-        low, high = (0.0, top) if how.one_scale else (float(values.min()), float(values.max()))
-        name = map_name(layer.name, label, how.several)
-        self.made.append(
-            self.viewer.add_image(
-                values,
-                name=f"{name} (stack)" if values.ndim > 2 else f"{name} (kept)",
-                colormap=COLORMAP,
-                contrast_limits=(low, high if high > low else low + 1e-9),
-                metadata={ORIGIN: {"version": __version__, "made": f"{MADE} of a stack", **request.origin(label)}},
-                **placement(layer),
+    def _add_stacks(self, found: Sequence[StackMap]) -> Iterator[None]:
+        for made in found:
+            layer, how, (low, high) = made.request.layer, made.request.settings, made.limits
+            name = map_name(layer.name, made.label_class, how.several)
+            origin = {"version": __version__, "made": f"{MADE} of a stack", **made.request.origin(made.label_class)}
+            self.made.append(
+                self.viewer.add_image(
+                    made.values,
+                    name=f"{name} (stack)" if made.values.ndim > 2 else f"{name} (kept)",
+                    colormap=COLORMAP,
+                    contrast_limits=(low, high if high > low else low + 1e-9),
+                    metadata={ORIGIN: origin},
+                    **placement(layer),
+                )
             )
-        )
+            yield
 
 
 def is_labels(layer: Layer) -> bool:

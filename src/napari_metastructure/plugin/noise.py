@@ -107,6 +107,7 @@ class NoiseWidget(QWidget):
         self.viewer = viewer = unwrapped(napari_viewer)
         self.preview = PreviewLayer(viewer, self._on_preview_removed)
         self._applying: tuple[NoiseRequest, bool] | None = None
+        self._preview_removed = False
         self._make_parts()
         self._lay_out()
         self.live = LivePreview(
@@ -278,8 +279,8 @@ class NoiseWidget(QWidget):
         request = NoiseRequest(layer, stack, recipe, int(self.seed.value()))
         self._applying = request, in_place
         _show(self.status, "")
-        self._let_apply(False)
         self.run.start(lambda: apply_to_stack(recipe, stack, request.seed))
+        self._let_apply()
         return True
 
     def cancel(self) -> None:
@@ -295,6 +296,10 @@ class NoiseWidget(QWidget):
         if self.live.resting:
             return
         layer = self.sources.chosen()
+        if self._preview_removed:  # the user did so for the source before
+            self._preview_removed = False
+            self.previewing.setChecked(True)
+        self._let_apply()
         self.live.drop()
         self.preview.hide()
         self.watch.follow([] if layer is None else [layer])
@@ -373,6 +378,7 @@ class NoiseWidget(QWidget):
             _show(self.retained, "")
 
     def _on_previewing(self, on: bool) -> None:
+        self._preview_removed = False
         if on:
             self.live.refresh()
         else:
@@ -380,6 +386,7 @@ class NoiseWidget(QWidget):
 
     def _on_preview_removed(self) -> None:
         self.previewing.setChecked(False)
+        self._preview_removed = True
 
     def _on_closed(self) -> None:
         self.run.cancel()
@@ -393,7 +400,7 @@ class NoiseWidget(QWidget):
     # ---- applying --------------------------------------------------------------------------------------
 
     def _on_ended(self, stack: NoisyStack | None, why: str) -> None:
-        self._let_apply(True)
+        self._let_apply()
         assert self._applying is not None
         (request, in_place), self._applying = self._applying, None
         layer = None
@@ -434,9 +441,9 @@ class NoiseWidget(QWidget):
         self.previewing.setChecked(False)  # it would show noise on the noise
         return layer
 
-    def _let_apply(self, on: bool) -> None:
-        self.apply_button.setEnabled(on)
-        self.in_place.setEnabled(on)
+    def _let_apply(self) -> None:
+        self.apply_button.setEnabled(not self.run.running and self.sources.chosen() is not None)
+        self.in_place.setEnabled(not self.run.running)
 
     def _name_button(self) -> None:
         self.apply_button.setText("Apply to the source" if self.in_place.isChecked() else "Apply to a new layer")
