@@ -519,5 +519,5 @@ def test_zero_epochs_cannot_be_chosen_and_are_refused_in_words(panel):
 def test_a_value_the_model_refuses_is_named(panel):
     (form,) = (form for form in panel.forms if "patch_size" in form.editors)
     form.editors["patch_size"].set(100)
-    with pytest.raises(InputError, match=r"^Patch size: 100 is not a multiple of 32; take 96\.$"):
+    with pytest.raises(InputError, match=r"^Patch size must be a multiple of 32 from 32 to 4096, not 100; take 96\.$"):
         panel.config()
