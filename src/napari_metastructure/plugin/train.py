@@ -16,8 +16,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_metastructure import __version__
-from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.labels.classes import listed
+from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
