@@ -5,6 +5,7 @@ import threading
 import pytest
 import yaml
 from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_metastructure.errors import InputError, RunFailed
@@ -20,7 +21,11 @@ from napari_metastructure.plugin._job_widget import (
     RunInFolder,
     duration,
 )
-from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, SettingsPanel
+from napari_metastructure.plugin.compare import CompareWidget
+from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, IGTTWidget, SettingsPanel
+from napari_metastructure.plugin.predict import PredictWidget
+from napari_metastructure.plugin.study import StudyWidget
+from napari_metastructure.plugin.train import TrainWidget
 from napari_metastructure.training.control import Stopped
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, Warned
 
@@ -352,3 +357,14 @@ def test_a_deleted_widget_ends_its_job_and_lets_go_of_the_viewer(qtbot):
     widget.go.set()
     viewer.add_points()
     assert widget.layers == 1
+
+
+@pytest.mark.parametrize("kind", [IGTTWidget, TrainWidget, PredictWidget, StudyWidget, CompareWidget])
+def test_behind_naparis_proxy_every_part_has_the_viewer_itself(kind, qtbot):
+    """napari hands widgets of its menus a proxy of the viewer, which returns proxies of layers."""
+    viewer = ViewerModel()
+    widget = kind(PublicOnlyProxy(viewer))
+    qtbot.addWidget(widget)
+    parts = [part for part in (widget, *widget.findChildren(QWidget)) if hasattr(part, "viewer")]
+    assert all(part.viewer is viewer for part in parts)
+    assert widget.viewer.add_points() is viewer.layers[0]

@@ -299,7 +299,7 @@ class PredictWidget(JobWidget):
         self.written: list[Path] = []
         self.refused: list[str] = []
         self.model = ModelLine()
-        self.picker = LayerPicker(napari_viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
+        self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
         self.images = PathEdit("folder of images", "Every image file in it is labelled, not those in its subfolders.")
         self.out = PathEdit("folder for the results", "Gets <stem>_mask.tif and <stem>_probability.tif of each image.")
         self.where = QTabWidget()
