@@ -137,5 +137,5 @@ class IGTTConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:
-        """Settings of a preset, with some of them replaced."""
+        """Return the settings of a preset, with some of them replaced."""
         return cls(**{"preset": preset, **PRESETS.get(preset, {}), **overrides})

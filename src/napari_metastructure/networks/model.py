@@ -27,7 +27,7 @@ FILE = "model.safetensors"
 
 
 def find_model(path: str | Path) -> Path:
-    """The model file that a path names: itself, or that of a run folder.
+    """Return the model file that a path names: itself, or that of a run folder.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class Model:
         return cls(*load_model(path), path, cut)
 
     def __str__(self) -> str:
-        """What the model is, on one line."""
+        """Say what the model is, on one line."""
         spec, use = self.spec, self.use
         encoder = f"{spec.base_channels} channels" if spec.architecture == "light-unet" else spec.encoder
         cut = "" if use.cut == "half" else f", cut by iGTT's {use.cut} criterion"
@@ -254,7 +254,7 @@ class Model:
         return Prediction(labels, probability if want_probability else None)
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
-        """The image as float32, of as many channels as the model takes, (Y, X) if that is one.
+        """Return the image as float32, of as many channels as the model takes, (Y, X) if that is one.
 
         Raises
         ------
@@ -275,7 +275,7 @@ class Model:
         return checked
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
-        """What the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
+        """Return what the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
         from napari_metastructure.images.intensity import network_inputs
 
         return network_inputs(image, self.use.inputs, self.use.objects)

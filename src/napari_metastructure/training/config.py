@@ -103,5 +103,5 @@ class TrainConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:
-        """Settings of a preset, with some of them replaced."""
+        """Return the settings of a preset, with some of them replaced."""
         return cls(**{"preset": preset, **PRESETS.get(preset, {}), **overrides})
