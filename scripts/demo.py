@@ -1,6 +1,6 @@
 """Open napari on the simulated endoplasmic reticulum with the iGTT widget docked and ready.
 
-``--record FOLDER`` needs nobody in front of it: the widget runs for a few epochs, then the mask, the run folder
+``--record FOLDER`` runs by itself: the widget runs for a few epochs, then the mask, the run folder
 and a screenshot are written there.
 """
 

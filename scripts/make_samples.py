@@ -1,4 +1,4 @@
-"""Make sample_data/ anew, or a training set of several classes. The same pixels each time.
+"""Make sample_data/ again, or a training set of several classes. The same pixels each time.
 
 python scripts/make_samples.py [FOLDER]
 python scripts/make_samples.py --organelles 24 FOLDER      # images/ and labels/: background, ER, mitochondria, nuclei

@@ -1,4 +1,4 @@
-"""What the steps of a GPU check measure with: synchronised clocks, memory, the share of time the device works."""
+"""Measures of a GPU check: synchronised clocks, memory, the share of time the device works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a GPU check does, on a GPU and without one, and the simulated images that it does it with."""
+"""Sizes of a GPU check, on a GPU and without one, and its simulated images."""
 
 from __future__ import annotations
 

@@ -104,10 +104,10 @@ class IGTTConfig(BaseModel):
     keep: float = Field(0.5, gt=0, le=1, description="Fraction of pixels that EMS leaves a label.")
     radius: int = Field(1, ge=0, le=20, description="Greatest random shift of EMS, in pixels.")
     memory: float = Field(
-        0.7, ge=0, lt=1, description="Weight of all earlier rounds against the newest when labels are made anew."
+        0.7, ge=0, lt=1, description="Weight of all earlier rounds against the newest when labels are made again."
     )
     anchor: float = Field(
-        0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made anew."
+        0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made again."
     )
     balance: Literal["edges", "fixed"] = Field(
         "edges",

@@ -74,7 +74,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
     """
     path, tile = Path(path), example(model)
     takes = f"normalised channels ({model.use.inputs})"
-    with replacing(path) as beside:  # first: where nothing can be written, nobody should wait for it
+    with replacing(path) as beside:  # first: where nothing can be written, there is no need to wait for it
         ours = class_probabilities(model.network.cpu(), model.inputs_of(tile), model.use.patch, CPU)
         content = to_onnx(model)
         difference = _compare(run_onnx(content, model.inputs_of(tile)), ours)
@@ -169,7 +169,7 @@ def _compare(theirs: np.ndarray, ours: np.ndarray) -> float:
     return float(np.abs(theirs - ours).max()) if theirs.shape == ours.shape else float("inf")
 
 
-# -------- A model as a bioimage.io package: ONNX weights, how to normalise, and an example with its result.
+# ---- bioimage.io package: ONNX weights, normalisation, and an example with its result -------------------------
 
 
 _EPS = 1e-12  # bioimage.io adds it to each denominator; ours add nothing

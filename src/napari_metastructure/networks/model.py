@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_metastructure.networks.checkpoint import Use
 
 
-# -------- Whether a file is a model at all, its description consistent, and an image of a kind it can be used on.
+# ---- checks of model files and of the images they are used on -------------------------------------------------
 
 
 FILE = "model.safetensors"
@@ -101,7 +101,7 @@ def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
     elif use.surround and (use.channels > 1 or not binary):
         why = "a field of view of more than one channel or two classes"
     if why:
-        raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model anew.")
+        raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model again.")
 
 
 Checkpoint = Callable[[], None]

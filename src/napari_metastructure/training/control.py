@@ -1,4 +1,4 @@
-"""How a caller steers a running job from another thread: stop, pause, resume, correct."""
+"""Control of a running job from another thread: stop, pause, resume, correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a mask agrees with the truth: Dice, IoU, accuracy and AUC as scikit-learn and torchmetrics define them."""
+"""Agreement of a mask with the truth: Dice, IoU, accuracy and AUC as scikit-learn and torchmetrics define them."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-# -------- How well predictions agree with labels, over a set: a confusion matrix, and what is read from it.
+# ---- confusion matrix of a set, and what is read from it -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
