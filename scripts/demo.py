@@ -72,7 +72,7 @@ def _say(event: Event) -> None:
 
 
 def _unused(folder: Path) -> Path:
-    """The folder, or a numbered one beside it, so that no earlier run is written over."""
+    """Return the folder, or a numbered one beside it, so that no earlier run is written over."""
     number, free = 1, folder
     while free.exists():
         number += 1

@@ -105,7 +105,11 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
     message = str(problem["msg"])
     if not wish and not message.startswith("Input should be "):
         return f"{named}: {message[:1].lower()}{message[1:]}."
-    return f"{named} must be {wish or message.removeprefix('Input should be ')}, not {_shown(problem['input'])}."
+    given = _shown(problem["input"])
+    if problem["type"] == "multiple_of":
+        step = context["multiple_of"]
+        given += f"; take {max(step, round(float(problem['input']) / step) * step)}"
+    return f"{named} must be {wish or message.removeprefix('Input should be ')}, not {given}."
 
 
 def _place(
@@ -146,6 +150,8 @@ def _takes(field: FieldInfo) -> str:
     if get_origin(kind) is tuple:
         return {int: "whole numbers", float: "numbers"}.get(get_args(kind)[0], "")
     words = next((words for known, words in _KINDS if kind is known), "")
+    if step := next((rule.multiple_of for rule in field.metadata if hasattr(rule, "multiple_of")), None):
+        words = f"a multiple of {step}"
     return f"{words}{_range(field)}" if words else ""
 
 

@@ -99,7 +99,7 @@ def test_stems_that_clash_ome_and_colour(run, blobs, save, tmp_path):
         (["--seed", "-1"], "--seed must be a whole number from 0 and below 4294967296, not -1."),
         (["--set", "keep=7"], "--set keep must be a number above 0 and up to 1, not 7."),
         (["--set", "keep=much"], "--set keep must be a number above 0 and up to 1, not 'much'."),
-        (["--set", "patch_size=100"], "not a multiple of 32"),
+        (["--set", "patch_size=100"], "a multiple of 32 from 32 to 4096, not 100; take 96"),
         (["--set", "wrong=1"], "--set wrong: there is no setting of that name; choose one of preset, "),
         (["--set", "keep"], "write it as NAME=VALUE"),
         (["--set", "epochs=3"], "use the option --epochs"),

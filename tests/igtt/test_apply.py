@@ -1,19 +1,16 @@
-"""Models of iGTT runs on other images: the cut is that of `igtt.candidates.search`, whatever the size."""
+"""Models of iGTT runs on other images: they are cut as in the run."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage as ndi
 
-from napari_metastructure.igtt import apply as module
-from napari_metastructure.igtt.apply import load_model, threshold, turn_upright
-from napari_metastructure.igtt.candidates import search, steepness
+from napari_metastructure.igtt import levels as blocks
+from napari_metastructure.igtt.apply import load_model, turn_upright
+from napari_metastructure.igtt.candidates import Steepness, search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.igtt.levels import Levels
-from napari_metastructure.images.intensity import orient
-
-CRITERIA = ("edge", "correlation", "dmi", "iou", "bce")
 
 
 def sample(seed, shape=(150, 110)):
@@ -22,40 +19,6 @@ def sample(seed, shape=(150, 110)):
     field = ndi.gaussian_filter(rng.standard_normal(shape), 4)
     image = ndi.gaussian_filter((field > 0.05).astype(np.float32), 1.5) * 100 + rng.normal(300, 5, shape)
     return image.astype(np.float32), (1 / (1 + np.exp(-60 * (field - 0.02)))).astype(np.float32)
-
-
-@pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("pixels", [1, 110 * 7 + 3, 2**22])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_in_blocks_or_at_once_it_is_the_threshold_of_the_search(monkeypatch, criterion, pixels, seed):
-    monkeypatch.setattr(module, "PIXELS", pixels)
-    image, p = sample(seed)
-    steep = steepness(orient(image, "dark" if seed else "bright"))
-    expected = search(p, criterion, "exact", steep=steep).chosen
-    assert threshold(p, image, criterion) == pytest.approx(expected, rel=1e-6)
-
-
-def test_steepness_in_blocks_is_that_of_the_whole(monkeypatch):
-    monkeypatch.setattr(module, "PIXELS", 110 * 20)
-    image, _ = sample(2)
-    rows = module._steepness(image, None)
-    together = np.concatenate([rows(a, min(a + 33, 150)) for a in range(0, 150, 33)])
-    np.testing.assert_array_equal(together, steepness(image))
-
-
-@pytest.mark.parametrize("criterion", CRITERIA)
-def test_a_constant_probability_gives_an_empty_mask(criterion):
-    p = np.full((40, 40), 0.7, np.float32)
-    assert not (p > threshold(p, sample(0, (40, 40))[0], criterion)).any()
-
-
-def test_it_can_be_left():
-    def stop():
-        raise KeyboardInterrupt
-
-    image, p = sample(0)
-    with pytest.raises(KeyboardInterrupt):
-        threshold(p, image, "edge", stop)
 
 
 @pytest.mark.parametrize(("inputs", "criterion"), [("multiscale", "edge"), ("zscore", "level")])
@@ -73,7 +36,7 @@ def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs, criter
     assert (model.use.cut, model.use.objects) == (criterion, "dark")
     labels, probability = model.predict(images[1], "cpu")
     if criterion == "edge":
-        cut = search(probability, "edge", steep=steepness(images[1].astype(np.float32))).chosen
+        cut = search(probability, "edge", steep=Steepness(images[1].astype(np.float32))).chosen
         np.testing.assert_array_equal(labels, probability > cut)
     else:
         np.testing.assert_array_equal(labels, Levels(-images[1]).cut(probability)[0])
@@ -84,7 +47,7 @@ def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs, criter
 @pytest.mark.parametrize("pixels", [1, 2**22])
 @pytest.mark.parametrize("objects", ["bright", "dark"])
 def test_a_probability_that_falls_where_the_objects_are_is_turned_around(monkeypatch, pixels, objects):
-    monkeypatch.setattr(module, "PIXELS", pixels)
+    monkeypatch.setattr(blocks, "PIXELS", pixels)
     image, p = sample(3)
     image = 1000 - image if objects == "dark" else image
     for given in (p.copy(), 1 - p):

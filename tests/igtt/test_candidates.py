@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage as ndi
-from skimage.filters import threshold_otsu
+from skimage.filters import rank, threshold_otsu
 
-from napari_metastructure.igtt.candidates import Edges, outline_rank, scores, search, steepness, thresholds
+from napari_metastructure.igtt import levels as blocks
+from napari_metastructure.igtt.candidates import Edges, Steepness, outline_rank, scores, search, thresholds
+from napari_metastructure.images.intensity import orient
 
 CRITERIA = ("dmi", "correlation", "iou", "bce")
 
@@ -103,7 +105,7 @@ def test_all_thresholds_at_once_are_all_thresholds_one_by_one(p, steep, k):
 def test_the_right_outline_ranks_above_a_wider_and_a_narrower_one(blobs):
     image, mask = blobs[0][0], blobs[1][0]
     masks = [mask, ndi.binary_dilation(mask, iterations=3), ndi.binary_erosion(mask, iterations=3)]
-    steep = steepness(image)
+    steep = Steepness(image)[:]
     ranks = [outline_rank(m, np.array([0.5]), steep)[0] for m in masks]
     assert ranks[0] > max(ranks[1:]) + 0.05
 
@@ -125,13 +127,75 @@ def test_the_edge_criterion_cuts_a_blurred_probability_where_the_image_is_steep(
     distance = np.hypot(y - 48, x - 48)
     image = (distance < 20) * 1.0 + np.random.default_rng(0).normal(0, 0.05, distance.shape)
     p = (1 / (1 + np.exp((distance - 24) / 4))).astype(np.float32)  # its half lies four pixels too far out
-    half, edge = (p > search(p, c, steep=steepness(image)).chosen for c in ("correlation", "edge"))
+    half, edge = (p > search(p, c, steep=Steepness(image)[:]).chosen for c in ("correlation", "edge"))
     truth = distance < 20
     assert (edge ^ truth).sum() < 0.5 * (half ^ truth).sum()
 
 
 @pytest.mark.parametrize("plane", [np.zeros((20, 20)), np.eye(20), np.ones((8, 90))])
 def test_planes_with_little_in_them(plane):
-    steep = steepness(plane)
+    steep = Steepness(plane)[:]
     assert steep.shape == plane.shape and np.isfinite(steep).all()
     assert (outline_rank(np.zeros(plane.shape), np.array([0.5]), steep) == 0).all()
+
+
+# Block by block, as where a plane is large.
+
+
+def blobs_and_probability(seed, shape=(150, 110)):
+    """An image of blobs, and a probability that knows them roughly."""
+    rng = np.random.default_rng(seed)
+    field = ndi.gaussian_filter(rng.standard_normal(shape), 4)
+    image = ndi.gaussian_filter((field > 0.05).astype(np.float32), 1.5) * 100 + rng.normal(300, 5, shape)
+    return image.astype(np.float32), (1 / (1 + np.exp(-60 * (field - 0.02)))).astype(np.float32)
+
+
+@pytest.mark.parametrize("criterion", (*CRITERIA, "edge"))
+@pytest.mark.parametrize("pixels", [1, 110 * 7 + 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_in_blocks_or_at_once_the_search_finds_the_same(monkeypatch, criterion, pixels, seed):
+    image, p = blobs_and_probability(seed)
+    image = orient(image, "dark" if seed else "bright")
+    whole = search(p, criterion, steep=Steepness(image)[:])
+    monkeypatch.setattr(blocks, "PIXELS", pixels)
+    steep = Steepness(image) if criterion == "edge" else None
+    found = search(p, criterion, steep=steep)
+    assert found.chosen == pytest.approx(whole.chosen, rel=1e-6)
+    usable = np.isfinite(whole.scores)
+    np.testing.assert_array_equal(np.isfinite(found.scores), usable)
+    np.testing.assert_allclose(found.scores[usable], whole.scores[usable], rtol=1e-9, atol=1e-12)
+
+
+def test_steepness_in_blocks_is_that_of_the_whole(monkeypatch):
+    image, _ = blobs_and_probability(2)
+    whole = Steepness(image)[:]
+    gradient = ndi.gaussian_gradient_magnitude(image, 1)
+    grey = np.clip(gradient / np.percentile(gradient, 99.5) * 255, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(whole, rank.equalize(grey, np.ones((33, 33), np.uint8)).astype(np.float32) / 255)
+    monkeypatch.setattr(blocks, "PIXELS", 110 * 20)
+    rows = Steepness(image)
+    together = np.concatenate([rows[a : min(a + 33, 150)] for a in range(0, 150, 33)])
+    np.testing.assert_array_equal(together, whole)
+
+
+@pytest.mark.parametrize("criterion", [*CRITERIA, "edge"])
+def test_a_constant_probability_gives_an_empty_mask_in_blocks_too(monkeypatch, criterion):
+    monkeypatch.setattr(blocks, "PIXELS", 40 * 7)
+    p = np.full((40, 40), 0.7, np.float32)
+    steep = Steepness(blobs_and_probability(0, (40, 40))[0])
+    assert not (p > search(p, criterion, steep=steep).chosen).any()
+
+
+@pytest.mark.parametrize("calls", [1, 12])
+def test_a_search_can_be_left(monkeypatch, calls):
+    monkeypatch.setattr(blocks, "PIXELS", 110 * 15)
+    asked = []
+
+    def stop():
+        asked.append(1)
+        if len(asked) == calls:
+            raise KeyboardInterrupt
+
+    image, p = blobs_and_probability(0)
+    with pytest.raises(KeyboardInterrupt):
+        search(p, "edge", steep=Steepness(image, stop), checkpoint=stop)

@@ -11,7 +11,7 @@ import yaml
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import iterate as run_module
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.iterate import Journal, iterate
+from napari_metastructure.igtt.iterate import iterate, stable, wandering
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images.files import list_images, read_image
@@ -79,9 +79,10 @@ def test_the_paper_preset_starts_black_and_ends_upright(blobs):
         assert np.corrcoef(image.ravel(), p.ravel())[0, 1] > 0
 
 
-@pytest.mark.parametrize("network", ["unet", "deeplabv3plus"])
-def test_networks_of_smp(blobs, quick, network):
-    config = quick.model_copy(update={"network": network, "epochs": 1, "steps_per_epoch": 2, "patch_size": 64})
+@pytest.mark.parametrize(("network", "batch"), [("unet", 2), ("deeplabv3plus", 2), ("deeplabv3plus", 1)])
+def test_networks_of_smp(blobs, quick, network, batch):
+    change = {"network": network, "batch_size": batch, "epochs": 1, "steps_per_epoch": 2, "patch_size": 64}
+    config = quick.model_copy(update=change)
     final = list(iterate(blobs[0], config))[-1]
     assert all(np.isfinite(p).all() for p in final.probabilities)
 
@@ -346,15 +347,8 @@ def test_on_real_images_the_default_beats_otsu(real_images):
 # When a run is over.
 
 
-def journal(agreements, stop_agreement=0.99):
-    """The journal of a run whose rounds agreed so with the ones before."""
-    made = Journal(IGTTConfig(stop_agreement=stop_agreement), [np.zeros((4, 4), np.float32)], None)
-    made.rows += [{"epoch": i, "agreement": a} for i, a in enumerate([float("nan"), *agreements])]
-    return made
-
-
 @pytest.mark.parametrize(
-    ("agreements", "stable", "wandering"),
+    ("agreements", "is_stable", "wanders"),
     [
         ([], False, False),
         ([0.995], False, False),
@@ -367,8 +361,6 @@ def journal(agreements, stop_agreement=0.99):
         ([0.98, 0.98, 0.98], False, False),
     ],
 )
-def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, stable, wandering):
-    rows = journal(agreements)
-    assert (rows.stable(2), rows.wandering(2)) == (stable, wandering)
-    never = journal(agreements, 1.0)
-    assert not never.stable(2) and not never.wandering(2)
+def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wanders):
+    assert (stable(agreements, 0.99), wandering(agreements, 0.99)) == (is_stable, wanders)
+    assert not stable(agreements, 1.0) and not wandering(agreements, 1.0)

@@ -106,6 +106,13 @@ def test_sizes_are_chosen_for_the_whole_set():
     assert prior_probabilities(prior, [], CPU) == []
 
 
+def test_inputs_that_are_there_already_are_not_made_again():
+    plane, prior = orient(simulate.nuclei((96, 128), np.random.default_rng(0))[0], "bright"), load_prior()
+    inputs = [torch.from_numpy(network_inputs(plane, USE.inputs, "bright"))]
+    found, expected = prior_probabilities(prior, [plane], CPU, None, inputs), prior_probabilities(prior, [plane], CPU)
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
 def at_size(apply, plane, side):
     """What a function says of a plane that is resized."""
     reduced = resize(plane, (side, side), anti_aliasing=side < len(plane)).astype(np.float32)

@@ -16,6 +16,7 @@ from napari_metastructure.images.writing import (
     make_folder,
     remove,
     replacing,
+    tiff_axes,
     write_mask,
     write_probability,
     write_tiff,
@@ -212,3 +213,25 @@ def test_folders_are_made_and_files_removed_or_named(tmp_path):
     assert not file.exists()
     with pytest.raises(InputError, match="Cannot write"):
         remove([tmp_path / "a"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "units", "axes"),
+    [
+        (("-2", "-1"), ("pixel",) * 2, "YX"),
+        (("-3", "-2", "-1"), ("pixel",) * 3, "ZYX"),
+        (("-3", "-2", "-1"), ("second", "pixel", "pixel"), "TYX"),
+        (("time", "y", "x"), ("pixel",) * 3, "TYX"),
+        (("epoch", "-2", "-1"), ("pixel",) * 3, "TYX"),
+        (("epoch", "z", "y", "x"), ("pixel",) * 4, "TZYX"),
+        (("epoch", "t", "y", "x"), ("pixel",) * 4, "ZTYX"),
+        (("a", "b", "c", "y", "x"), ("pixel",) * 5, "ZTCYX"),
+    ],
+)
+def test_every_axis_gets_a_letter_of_its_own(labels, units, axes):
+    assert tiff_axes(labels, units) == axes
+
+
+def test_too_many_axes_are_refused():
+    with pytest.raises(InputError, match="two to five dimensions; these have 6"):
+        tiff_axes(tuple("abcdyx"), ("pixel",) * 6)

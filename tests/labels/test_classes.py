@@ -20,7 +20,6 @@ from napari_metastructure.labels.classes import (
     check_labels,
     check_share,
     classes_in,
-    code_table,
     encode,
     listed,
     lookup,
@@ -149,10 +148,6 @@ def test_classes_in_words():
 @pytest.mark.parametrize(("kind", "expected"), [("u1", "u1"), ("i1", "u1"), ("i2", "i2"), ("u8", "u8")])
 def test_results_can_hold_255(kind, expected):
     assert result_dtype(np.zeros((1, 1), kind)) == np.dtype(expected)
-
-
-def test_codes_by_table():
-    assert code_table((1, 4), 5).tolist() == [255, 0, 255, 255, 1, 255]
 
 
 def test_blocks_are_views_that_cover_every_pixel_once():

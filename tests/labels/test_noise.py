@@ -324,7 +324,7 @@ def test_neighbours_are_independent():
 
 
 @pytest.mark.parametrize("draw", [sample, flip])
-def test_turning_the_dial_only_adds_of_randomized(draw):
+def test_a_pixel_changed_stays_changed_as_the_share_grows(draw):
     labels = np.random.default_rng(9).integers(0, 4, (200, 200))
     changed = [draw(labels, share, np.random.default_rng(10)) != labels for share in (0.2, 0.3, 0.7)]
     if draw is sample:

@@ -10,10 +10,12 @@ from napari_metastructure.images.writing import write_tiff
 from napari_metastructure.networks.batch import (
     FileRefused,
     FileWritten,
+    PlaneAxes,
     PredictionFinished,
     PredictionProgress,
     PredictionStarted,
     Target,
+    find_targets,
     predict_files,
 )
 from napari_metastructure.networks.model import Model
@@ -128,3 +130,47 @@ def test_where_nothing_can_be_written(saved, tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(InputError, match="in the way"):
         predict(Model.load(saved()), tmp_path / "out", path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "channels", "axis", "leading", "result"),
+    [
+        ((40, 50), "yx", 1, None, (), (40, 50)),
+        ((2, 3, 40, 50), "tzyx", 1, None, (2, 3), (2, 3, 40, 50)),
+        ((3, 40, 50), ("channel", "y", "x"), 3, 0, (), (40, 50)),
+        ((5, 3, 40, 50), ("", "", "", ""), 3, 1, (5,), (5, 1, 40, 50)),
+        ((3, 5, 40, 50), "CZyx", 3, 0, (5,), (5, 40, 50)),
+        ((2, 3, 5, 40, 50), "tczyx", 3, 1, (2, 5), (2, 1, 5, 40, 50)),
+    ],
+)
+def test_the_axis_of_channels_is_the_one_that_is_called_so_or_the_last(shape, labels, channels, axis, leading, result):
+    axes = PlaneAxes.find(shape, list(labels), channels, "Layer 'a'")
+    assert (axes.axis, axes.leading, axes.result, axes.count) == (axis, leading, result, np.prod(leading, dtype=int))
+    data = np.arange(np.prod(shape)).reshape(shape)
+    planes = {at: data[index] for at, index in axes.places()}
+    assert list(planes) == list(np.ndindex(leading))
+    moved = data if axis is None else np.moveaxis(data, axis, -3)
+    for at, plane in planes.items():
+        np.testing.assert_array_equal(plane, moved[at])
+
+
+@pytest.mark.parametrize(("shape", "labels"), [((40, 50), "yx"), ((2, 40, 50), "cyx"), ((3, 2, 40, 50), "zcyx")])
+def test_an_array_without_as_many_channels_is_named(shape, labels):
+    with pytest.raises(InputError, match=r"Layer 'a' \(.*40 x 50\) has no axis of 3 channels"):
+        PlaneAxes.find(shape, list(labels), 3, "Layer 'a'")
+
+
+def test_a_folder_gives_its_images_their_targets_and_what_is_left_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.tif", "b.tif"):
+        write(tmp_path / "in" / name, pixels(40, 50), "YX")
+    (tmp_path / "in" / "notes.txt").write_text("mine")
+    paths, targets, notes = find_targets([tmp_path / "in"], tmp_path / "out", ome=True, probability=False)
+    assert [p.name for p in paths] == ["a.tif", "b.tif"]
+    assert [file.name for target in targets for file in target.files] == ["a_mask.ome.tif", "b_mask.ome.tif"]
+    assert len(notes) == 1 and "notes.txt" in notes[0]
+    (tmp_path / "out").mkdir()
+    targets[0].mask.write_text("there")
+    with pytest.raises(InputError, match=r"a_mask\.ome\.tif is there already"):
+        find_targets([tmp_path / "in"], tmp_path / "out", ome=True)
+    find_targets([tmp_path / "in"], tmp_path / "out", ome=True, overwrite=True)

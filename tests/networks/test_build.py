@@ -7,7 +7,6 @@ import torch
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.build import LightUNet, NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, load_model, save_model
-from napari_metastructure.networks.device import list_devices, resolve
 from napari_metastructure.networks.predict import probability
 
 CPU = torch.device("cpu")
@@ -125,10 +124,45 @@ def test_a_checkpoint_that_raises_leaves_a_prediction():
         probability(_Identity(), np.zeros((1, 64, 64), np.float32), (32, 32), CPU, stop)
 
 
-def test_devices():
-    devices = list_devices()
-    assert devices[-1].id == "cpu" and (devices[-1].free_bytes or 1) > 0
-    assert str(resolve("auto")) == devices[0].id
-    assert resolve("cpu") == CPU
-    with pytest.raises(InputError, match="cuda:99"):
-        resolve("cuda:99")
+def test_group_normalisation_leaves_half_precision_as_it_is():
+    """Under autocast the library's own would make float32 of each image, and the next convolution half of it again."""
+    network, x = build(NetworkSpec(base_channels=4), 0), torch.randn(2, 1, 32, 32)
+    kinds = []
+    for module in network.modules():
+        if isinstance(module, torch.nn.GroupNorm):
+            module.register_forward_hook(lambda _, inputs, output: kinds.append((inputs[0].dtype, output.dtype)))
+    expected = network(x)
+    assert set(kinds) == {(torch.float32, torch.float32)}
+    kinds.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(x)
+    assert set(kinds) == {(torch.bfloat16, torch.bfloat16)}
+    torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0.1)
+    found.float().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("architecture", ["deeplabv3plus", "unet", "hrnet"])
+def test_one_patch_of_32_pixels_is_enough_to_train_on(architecture):
+    """Somewhere inside a single value a channel is left, which batch normalisation refuses."""
+    network = build(NetworkSpec(architecture=architecture, encoder=SMALL.get(architecture, "resnet18")), 0).train()
+    loss = network(torch.randn(1, 1, 32, 32)).square().mean()
+    loss.backward()
+    assert torch.isfinite(loss) and all(m.training for m in network.modules())
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    used = [m for m in norms if m.num_batches_tracked]
+    assert 0 < len(used) < len(norms)  # the others have normalised by their running statistics
+
+
+def test_several_values_are_normalised_as_ever():
+    import segmentation_models_pytorch as smp
+
+    x = torch.randn(2, 1, 64, 64)
+    ours = build(NetworkSpec(architecture="deeplabv3plus"), 0)
+    plain = smp.DeepLabV3Plus("resnet18", encoder_weights=None, in_channels=1, classes=1)
+    plain.load_state_dict(ours.state_dict())  # models that were saved before can be read
+    found = []
+    for network in (ours, plain):
+        torch.manual_seed(0)
+        found.append(network.train()(x))
+    assert torch.equal(*found)

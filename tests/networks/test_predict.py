@@ -8,12 +8,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage as ndi
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.networks import predict as module
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.predict import LazyInputs, bands, class_probabilities, prepared, probability, starts
+from napari_metastructure.networks.predict import (
+    LazyInputs,
+    bands,
+    class_probabilities,
+    inputs_on,
+    one_behind,
+    pad,
+    prepared,
+    probability,
+    starts,
+)
 
 CPU = torch.device("cpu")
 
@@ -154,6 +165,28 @@ def test_a_checkpoint_is_asked_before_each_batch_and_can_leave():
     assert len(network.seen) == 2
 
 
+def test_a_band_is_handed_out_once_the_next_row_is_being_computed():
+    computed, handed = [], []
+
+    def rows():
+        for row in range(3):
+            computed.append(row)
+            yield row
+
+    for row in one_behind(rows()):
+        handed.append((row, len(computed)))
+    assert handed == [(0, 2), (1, 3), (2, 3)]
+    assert list(one_behind([])) == []
+
+
+def test_inputs_may_be_a_tensor_in_any_layout():
+    inputs, network = image(2, 75, 131), Network(crop_dependent)
+    pixel_major = torch.from_numpy(inputs).permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    found = [class_probabilities(network, x, (32, 64), CPU) for x in (inputs, torch.from_numpy(inputs), pixel_major)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 MEMORY = """
 import resource
 import numpy as np, torch
@@ -222,8 +255,34 @@ def test_rows_are_those_of_the_whole(kind, objects, height, width, at_once, chan
     whole, lazy = network_inputs(image, kind, objects), LazyInputs(image, kind, objects)
     assert lazy.shape == whole.shape
     pieces = [lazy[:, first : first + at_once] for first in range(0, height, at_once)]
-    assert pieces[0].dtype == np.float32
+    assert pieces[0].dtype == torch.float32
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=2e-5)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([0.7, 1.5, 4.0]))
+def test_the_blur_of_an_accelerator_is_scipys(height, width, scale):
+    block = np.random.default_rng(height * 41 + width).normal(0, 50, (height, width)).astype(np.float32)
+    found = torch.from_numpy(block)
+    for axis in (0, 1):
+        found = module._blurred(found, axis, scale)
+    np.testing.assert_allclose(found.numpy(), ndi.gaussian_filter(block, scale), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_the_blur_of_an_accelerator_the_inputs_are_the_same(kind, monkeypatch):
+    image = np.random.default_rng(0).gamma(2, 100, (180, 90)).astype(np.float32)
+    expected = network_inputs(image, kind, "dark")
+    np.testing.assert_array_equal(inputs_on(CPU, image, kind, "dark").numpy(), expected)
+    monkeypatch.setattr(module, "gaussian", lambda x, s: module._blurred(module._blurred(x, 0, s), 1, s))
+    np.testing.assert_allclose(LazyInputs(image, kind, "dark", device=CPU)[:, :].numpy(), expected, atol=2e-5)
+
+
+@given(sides, sides, st.tuples(st.integers(1, 90), st.integers(1, 90)))
+def test_padding_mirrors(height, width, shape):
+    plane = image(2, height, width)
+    missing = [(0, max(0, want - have)) for want, have in zip(shape, (height, width), strict=True)]
+    found = pad(torch.from_numpy(plane), shape).numpy()
+    np.testing.assert_array_equal(found, np.pad(plane, [(0, 0), *missing], mode="symmetric"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -180,7 +180,7 @@ def test_the_row_offers_what_the_folder_allows(qtbot, tmp_path):
     qtbot.addWidget(row)
     parts = (row.found, row.load_button, row.resume_button)
     assert all(part.isHidden() for part in parts)
-    row.line.setText("~nobody-has-this-name/x")  # as it is typed
+    row.path.line.setText("~nobody-has-this-name/x")  # as it is typed
     assert row.get() is not None
     row.set(write(tmp_path, metrics="epoch,loss,agreement\n3,0.5,0.8\n"))
     assert not any(part.isHidden() for part in parts)

@@ -6,7 +6,7 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QComboBox
 
 from napari_metastructure.plugin._layers import ORIGIN
-from napari_metastructure.plugin._pairs import KEPT, PairsTable
+from napari_metastructure.plugin._pairs import PairsTable
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_rows_that_are_kept_for_validation_are_marked(viewer, table):
         image(viewer, name)
         labels(viewer, f"{name} mask")
     table.show_kept(["b"])
-    assert [row[2] for row in texts(table)] == ["train", KEPT]
+    assert [row[2] for row in texts(table)] == ["train", "(validate)"]
     table.show_kept([])
     assert [row[2] for row in texts(table)] == ["train", "train"]
 

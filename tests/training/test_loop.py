@@ -1,5 +1,6 @@
-"""Optimiser steps, losses and patches."""
+"""Optimiser steps and epochs: losses, too little memory, a device that is a step behind, control."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 import torch
 
 from napari_metastructure.errors import RunFailed
+from napari_metastructure.networks.build import NetworkSpec, build
+from napari_metastructure.training import loop
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.loop import Trainer, make_optimizer
+from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED_WEIGHT, cross_entropy, dmi_iou
-from napari_metastructure.training.patches import Held, PatchSampler
 
 CPU = torch.device("cpu")
 
@@ -29,7 +31,7 @@ def batch(n=4, side=8):
 
 def test_steps_learn():
     t, (x, y) = trainer(), batch()
-    losses = [t.step(x, y) for _ in range(30)]
+    losses = [t.step(x, y).value() for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -50,7 +52,7 @@ def test_out_of_memory_halves_the_batch_says_so_and_takes_the_same_step():
     tight = trainer(_Tight(1, 1, 3, padding=1))
     tight.network.load_state_dict(free.network.state_dict())
     x, y = batch()
-    assert tight.step(x, y) == pytest.approx(free.step(x, y), rel=1e-5)
+    assert tight.step(x, y).value() == pytest.approx(free.step(x, y).value(), rel=1e-5)
     for a, b in zip(free.network.parameters(), tight.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)
     messages = tight.take_warnings()
@@ -72,7 +74,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 def test_a_loss_that_is_no_number_is_refused():
     with pytest.raises(RunFailed, match="learning rate"):
-        trainer(loss=lambda logits, labels: logits.sum() * math.inf).step(*batch())
+        trainer(loss=lambda logits, labels: logits.sum() * math.inf).step(*batch()).value()
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, dmi_iou])
@@ -116,28 +118,108 @@ def test_black_labels_give_equation_6_no_gradient():
     assert logits.grad.abs().max() == 0
 
 
-@pytest.mark.parametrize("shape, patch", [((40, 56), (32, 32)), ((20, 64), (32, 64)), ((8, 9), (32, 32))])
-def test_patches_keep_pixels_and_labels_together(shape, patch):
-    rng = np.random.default_rng(0)
-    label = rng.integers(0, 2, shape).astype(np.uint8)
-    held = Held([label[None].astype(np.float32)], patch, CPU)
-    held.set_labels([label])
-    sampler = PatchSampler(held, [label.shape], patch, CPU)
-    x, y = sampler.draw(rng, 16)
-    assert x.shape == (16, 1, *patch) and y.shape == (16, *patch)
-    known = y != 255
-    assert torch.equal(x[:, 0][known], y[known].float())
-    padded = max(0, patch[0] - shape[0]) * max(patch[1], shape[1])
-    assert (not known.all()) == (padded > 0 or shape[1] < patch[1])
+# ---- An epoch, and a device that is a step behind.
 
 
-def test_larger_planes_are_drawn_more_often():
-    shapes = [(32, 32), (96, 96)]
-    held = Held([np.full((1, *shape), i, np.float32) for i, shape in enumerate(shapes)], (32, 32), CPU)
-    held.set_labels([np.zeros(shape, np.uint8) for shape in shapes])
-    sampler = PatchSampler(held, shapes, (32, 32), CPU)
-    x, _ = sampler.draw(np.random.default_rng(0), 300)
-    assert x[:, 0, 0, 0].mean().item() == pytest.approx(0.9, abs=0.06)
+def epoch(trainer, steps=5, control=None, stop_after=None):
+    """The events of an epoch, and its log; steps from ``stop_after`` on are not asked for."""
+    control, log, events = control or Control(), EpochLog(), []
+    drawn = iter(range(steps))
+
+    def draw():
+        if next(drawn) == stop_after:
+            control.stop()
+        return batch()
+
+    try:
+        for event in run_epoch(trainer, draw, 3, steps, control, log):
+            events.append(event)
+    except Stopped:
+        events.append("stopped")
+    return events, log
+
+
+@pytest.mark.parametrize("stop_after", [None, 0, 2, 4])
+def test_a_device_that_is_a_step_behind_tells_the_same(stop_after):
+    (at_once, log), behind = epoch(trainer(), stop_after=stop_after), trainer()
+    behind.ahead = 1
+    events, other = epoch(behind, stop_after=stop_after)
+    assert events == at_once and other.losses == log.losses
+    done = 5 if stop_after in (None, 4) else stop_after + 1
+    assert [e.batch for e in events if e != "stopped"] == list(range(1, done + 1))
+    assert (events[-1] == "stopped") == (stop_after in (0, 2))
+
+
+def test_a_loss_is_waited_for_once_the_next_step_is_under_way(monkeypatch):
+    order, real = [], loop.StepLoss
+
+    class Watched(real):
+        def __init__(self, loss):
+            super().__init__(loss)
+            self.number = sum(name == "given" for name, _ in order)
+            order.append(("given", self.number))
+
+        def value(self):
+            order.append(("waited", self.number))
+            return super().value()
+
+    monkeypatch.setattr(loop, "StepLoss", Watched)
+    t = trainer()
+    t.ahead = 1
+    epoch(t, 3)
+    assert order == [("given", 0), ("given", 1), ("waited", 0), ("given", 2), ("waited", 1), ("waited", 2)]
+
+
+def test_a_loss_that_is_no_number_ends_the_epoch_one_step_later_at_most():
+    calls = []
+
+    def breaks(logits, labels):
+        calls.append(1)
+        return logits.mean() * (math.nan if len(calls) == 2 else 0)
+
+    t = trainer(loss=breaks)
+    t.ahead = 1
+    with pytest.raises(RunFailed, match="no longer a number"):
+        epoch(t)
+    assert len(calls) == 3
+
+
+def test_random_layers_follow_the_seed_and_the_number_of_steps():
+    def dropping(seed):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1), torch.nn.Dropout(0.5))
+        return Trainer(network, make_optimizer(network, "sgd", 0.1), cross_entropy, CPU, seed)
+
+    def losses(t, steps, disturb):
+        found = []
+        for _ in range(steps):
+            torch.manual_seed(disturb)  # what other code draws changes nothing
+            found.append(t.step(*batch()).value())
+        return found
+
+    whole = losses(dropping(1), 4, 5)
+    assert losses(dropping(1), 4, 6) == whole
+    assert losses(dropping(2), 4, 5) != whole
+    cut, resumed = dropping(1), dropping(1)
+    first = losses(cut, 2, 7)
+    resumed.load(copy.deepcopy(cut.state()))
+    assert first + losses(resumed, 2, 8) == whole
+
+
+@pytest.mark.parametrize(("architecture", "side"), [("deeplabv3plus", 64), ("unet", 32)])
+def test_a_batch_halved_to_single_patches_trains_networks_that_normalise_by_batch(architecture, side):
+    network = build(NetworkSpec(architecture=architecture), 0)
+    t, real = trainer(network), network.forward
+
+    def tight(x):
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(x)
+
+    network.forward = tight
+    losses = [t.step(*batch(2, side)).value() for _ in range(3)]
+    assert all(map(math.isfinite, losses))
+    assert [w for w in t.take_warnings() if "1 instead of 2" in w]
 
 
 def test_control():

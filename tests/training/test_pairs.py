@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.training.pairs import pairs_of, split
+from napari_metastructure.training.config import TrainConfig
+from napari_metastructure.training.pairs import TrainingSet, pairs_of, split
 
 
 def test_planes_of_a_stack_share_a_group():
@@ -48,3 +49,57 @@ def test_one_image_cannot_be_split_and_nothing_is_kept_where_nothing_is_asked():
     assert split(stack, 0.5, 0) == (stack, [])
     two = pairs_of([np.zeros((4, 4))] * 2, [np.zeros((4, 4), int)] * 2)
     assert split(two, 0.0, 0) == (two, [])
+
+
+# ---- sets, and what the numbers in their labels mean -----------------------------------------------------
+
+
+def labelled(*labels):
+    """A set of images that vary, with these labels of 2 rows."""
+    labels = [np.array([row, row]) for row in labels]
+    return TrainingSet(pairs_of([np.arange(label.size, dtype=float).reshape(label.shape) for label in labels], labels))
+
+
+@pytest.mark.parametrize(
+    ("reading", "given", "read"),
+    [
+        ("foreground", [0, 7, 255], [0, 1, 255]),
+        ("objects", [0, 7, 300], [0, 1, 1]),
+        ("objects", [0, 255, 3], [0, 1, 1]),
+        ("classes", [0, 7, 255], [0, 7, 255]),
+        ("foreground", [0, 255, 0], [0, 255, 0]),  # a mask, which training takes as it is
+    ],
+)
+def test_labels_are_read_as_they_are_meant(reading, given, read):
+    (pair,) = labelled(given).read_as(reading).training
+    assert pair.read_labels()[0].tolist() == read
+
+
+@pytest.mark.parametrize(
+    ("reading", "given", "why"),
+    [
+        ("classes", [0, 300, 1], "image 1: the label 300 looks like an instance number"),
+        ("classes", list(range(30)), "29 different numbers"),
+        ("foreground", [0, 1, 2], "image 1: 2 different labels"),
+    ],
+)
+def test_numbers_that_do_not_fit_the_reading_are_named(reading, given, why):
+    with pytest.raises(InputError, match=why):
+        labelled(given).read_as(reading)
+
+
+def test_many_classes_are_read_if_they_are_listed():
+    given = labelled(list(range(30)))
+    assert given.read_as("classes", range(30)) is given
+
+
+def test_a_set_says_what_a_run_would_use_and_checks_it():
+    given = labelled(*([0, 1, 1, 0] for _ in range(4)))
+    kept = TrainConfig(validation_fraction=0.25)
+    assert given.in_words(kept) == "3 images to train on, 1 to validate on (kept by Validation fraction)."
+    assert given.in_words(TrainConfig(validation_fraction=0)) == "4 images to train on, none to validate on."
+    own = TrainingSet(given.training[:1], given.training[1:3], test=5)
+    assert own.in_words(kept) == "1 image to train on, 2 to validate on; 5 of a test split stay out."
+    assert own.held(kept) == (given.training[:1], given.training[1:3])
+    with pytest.raises(InputError, match="nothing to tell apart"):
+        labelled([1, 1, 1]).check(kept)

@@ -16,9 +16,9 @@ from napari_metastructure.training import train as supervised_run
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainFinished, TrainStarted, Warned
-from napari_metastructure.training.metrics import dice
+from napari_metastructure.training.metrics import Confusion, dice
 from napari_metastructure.training.pairs import Pair, pairs_of
-from napari_metastructure.training.train import train
+from napari_metastructure.training.train import Agreement, train
 
 
 def of(events, kind):
@@ -100,6 +100,30 @@ def test_other_networks_train(discs, small, network, encoder):
     config = small.model_copy(update={"network": network, "encoder": encoder, "epochs": 1, "steps_per_epoch": 2})
     (epoch,) = of(train(pairs_of(*discs()), config), TrainEpoch)
     assert math.isfinite(epoch.loss) and 0 <= epoch.validation.dice <= 1
+
+
+def test_deeplabv3plus_trains_on_single_patches_and_the_same_from_the_same_seed(discs, small):
+    """Its pooled branch leaves a value a channel to normalise, and it drops channels at random."""
+    change = {"network": "deeplabv3plus", "encoder": "resnet18", "batch_size": 1, "epochs": 1, "steps_per_epoch": 3}
+    config = small.model_copy(update=change)
+    ends = []
+    for disturb in (0, 1):
+        torch.manual_seed(disturb)
+        ends.append(list(train(pairs_of(*discs(2)), config))[-1])
+    assert ends[0].scores == ends[1].scores and 0 <= ends[0].scores.dice <= 1
+    assert same(ends[0].model.network, ends[1].model.network)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_agreement_on_the_device_is_that_of_a_confusion_matrix(classes):
+    rng = np.random.default_rng(0)
+    counted, confusion = Agreement(classes, torch.device("cpu")), Confusion(classes)
+    for _ in range(3):
+        logits = rng.normal(size=(2, 1 if classes == 2 else classes, 9, 8)).astype(np.float32)
+        labels = rng.choice([*range(classes), 255], (2, 9, 8)).astype(np.uint8)
+        counted.add(torch.from_numpy(logits), torch.from_numpy(labels))
+        confusion.add((logits[:, 0] > 0).astype(int) if classes == 2 else logits.argmax(1), labels)
+    assert repr(counted.scores()) == repr(confusion.scores())  # nan is nan
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,32 @@ def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
         given["matrix"] = _matrix(given["matrix"])
     elif kind == "matrix":
         raise InputError("--kind matrix needs --matrix, a CSV file or rows like '0.9 0.1; 0.2 0.8'.")
-    return make_recipe(kind, **given)
+    return make_recipe(kind, **{name: read_dial(name, value) for name, value in given.items()})
+
+
+def read_dial(name: str, value: Any) -> Any:
+    """Read the text of a dial: ``0=0.1, 1=0.5`` as shares by class, ``0.9 0.1; 0.2 0.8`` as the rows of a matrix.
+
+    Raises
+    ------
+    InputError
+        For text of another form.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        if name == "per_class":
+            pairs = [re.split(r"[=:]", part) for part in value.strip(" {}").split(",") if part.strip()]
+            return {int(label): float(share) for label, share in pairs}
+        if name == "matrix":
+            rows = [re.split(r"[,\s]+", row.strip(" ,[(")) for row in re.split(r"[;\n\])]", value) if row.strip(" ,[(")]
+            return [[float(entry) for entry in row] for row in rows]
+    except ValueError:
+        form = "gives no shares by class; write them like 0=0.1, 1=0.5"
+        if name == "matrix":
+            form = "is no matrix; write its rows like 0.9 0.1; 0.2 0.8"
+        raise InputError(f"{value!r} {form}.") from None
+    return value
 
 
 def _matrix(text: str) -> Any:

@@ -36,7 +36,7 @@ from napari_metastructure.images.writing import make_folder, remove, replacing, 
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.density import KERNELS, Kernel, check_bandwidth, check_kernel, densities
 from napari_metastructure.labels.recipes import Recipe, apply
-from napari_metastructure.labels.structure import distance, structure_left
+from napari_metastructure.labels.structure import distance, structure_retained
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
 
@@ -310,7 +310,7 @@ def _write(target: Path, maps: Maps, like: Image) -> None:
 def _left(clean: LabelSet, index: int, noisy: np.ndarray, kernel: Kernel, bandwidth: tuple[float, float]) -> float:
     """Measure the share of the meta-structure that is left; nan with a warning where there was none to lose."""
     try:
-        return structure_left(clean.read(index)[0], noisy, kernel, bandwidth)
+        return structure_retained(clean.read(index)[0], noisy, kernel, bandwidth)
     except InputError as error:
         warn(f"{clean.paths[index]}: {error}", stacklevel=2)
         return math.nan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._options import option, parse, validated
+from napari_metastructure.cli._options import option, parse, read_dial, validated
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.cli.train import Channel, Data, find_sets
 from napari_metastructure.errors import InputError
@@ -136,8 +136,8 @@ def condition_of(text: str) -> Condition:
             f"--condition {text!r} is none of {', '.join(CONDITIONS)}; choose one, or write NAME:KIND:DIAL=VALUE, "
             "for example thick:dilate:n=3."
         )
-    values = [dial.partition("=") for dial in dials.split(",") if dial]
-    return Condition(name=name, recipe=make_recipe(kind, **{dial.strip(): value for dial, _, value in values}))
+    values = [(dial.strip(), value) for dial, _, value in (part.partition("=") for part in dials.split(",") if part)]
+    return Condition(name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values}))
 
 
 def _run(sets: Splits, config: StudyConfig, out: Path) -> None:

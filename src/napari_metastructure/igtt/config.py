@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -135,14 +135,7 @@ class IGTTConfig(BaseModel):
         "round before; 1 never stops.",
     )
 
-    @field_validator("patch_size", mode="before")
-    @classmethod
-    def _fits_every_stride(cls, value: Any) -> Any:
-        if isinstance(value, int) and value % 32:  # pydantic's own sentence does not say which number to take
-            raise ValueError(f"{value} is not a multiple of 32; take {max(32, round(value / 32) * 32)}")
-        return value
-
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:
-        """Settings of a preset, with some of them replaced."""
+        """Return the settings of a preset, with some of them replaced."""
         return cls(**{"preset": preset, **PRESETS.get(preset, {}), **overrides})

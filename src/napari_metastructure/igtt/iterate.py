@@ -21,95 +21,18 @@ from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.start import load_prior, prior_probabilities, start_probability
 from napari_metastructure.images.channels import Colour
-from napari_metastructure.images.intensity import (
-    Polarity,
-    channels_of,
-    check_plane,
-    network_inputs,
-    orient,
-    settle,
-    zscore,
-)
+from napari_metastructure.images.intensity import Polarity, channels_of, check_plane, orient, settle, zscore
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import release, resolve
-from napari_metastructure.networks.predict import probability
-from napari_metastructure.training import run_folder as journal
+from napari_metastructure.networks.device import place, release, resolve
+from napari_metastructure.networks.predict import inputs_on, probability
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Warned
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
-from napari_metastructure.training.run_folder import RunFolder, warned
-
-# -------- How a run went, and all that is needed to go on with it.
-
-
-class Journal(journal.Journal):
-    """The journal of an iGTT run: masks and pseudo-labels belong to its state.
-
-    Parameters
-    ----------
-    config : IGTTConfig
-    planes : sequence of (Y, X) arrays
-        To know them again when the run is resumed.
-    folder : RunFolder, optional
-        Without one nothing is written.
-    """
-
-    def __init__(self, config: IGTTConfig, planes: Sequence[np.ndarray], folder: RunFolder | None) -> None:
-        super().__init__(config, MAY_CHANGE, [_fingerprint(p) for p in planes] if folder else [], folder)
-        self.stop_agreement = config.stop_agreement
-
-    def stable(self, rounds: int) -> bool:
-        """Whether the masks of the newest rounds all agree with the ones before them."""
-        newest = self.rows[-rounds:]
-        return (
-            self.stop_agreement < 1
-            and self.epoch >= rounds
-            and all(row["agreement"] >= self.stop_agreement for row in newest)
-        )
-
-    def wandering(self, rounds: int) -> bool:
-        """Whether each of the newest rounds changed the masks more than the one before it: they will not settle."""
-        agreements = [row["agreement"] for row in self.rows[1:]][-rounds - 1 :]
-        return (
-            self.stop_agreement < 1
-            and len(agreements) > rounds
-            and all(later < earlier for earlier, later in pairwise(agreements))
-        )
-
-    def save_run(
-        self, trainer: Trainer, labels: PseudoLabels, rng: np.random.Generator, *, last: bool
-    ) -> Iterator[Saved]:
-        """Write what `save` writes, with the network, the labels and the random numbers."""
-        return self.save(
-            lambda: {
-                "rng": json.dumps(rng.bit_generator.state),
-                "trainer": trainer.state(),
-                "labels": {k: [torch.from_numpy(a) for a in v] for k, v in labels.state().items()},
-            },
-            last=last,
-        )
-
-    def restore_run(
-        self, state: dict[str, Any], trainer: Trainer, labels: PseudoLabels, rng: np.random.Generator
-    ) -> None:
-        """Put everything back to where `save_run` saw it."""
-        labels.restore({k: [t.cpu().numpy() for t in v] for k, v in state["labels"].items()})
-        trainer.load(state["trainer"])
-        rng.bit_generator.state = json.loads(state["rng"])
-        self.restore(state)
-
-
-def _fingerprint(plane: np.ndarray) -> str:
-    """A checksum of a plane's size and pixels."""
-    return hashlib.blake2b(repr(plane.shape).encode() + plane.tobytes(), digest_size=16).hexdigest()
-
-
-# -------- One run of iGTT: planes, network and labels, round after round.
-
+from napari_metastructure.training.run_folder import Journal, RunFolder, warned
 
 STABLE_ROUNDS = 2
 """Rounds in a row whose masks must agree with the ones before for the run to be over."""
@@ -121,262 +44,11 @@ itself has begun to drift."""
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
 
-AFTER_ALL = "The masks are kept; the run folder is not up to date."
-"""What a disk that fills up during a run costs."""
+NOT_SAVED = "The masks are kept; the run folder is not up to date."
+"""Appended to the warning when the run folder cannot be written."""
 
 COLLAPSED = (0.0001, 0.95)
 """Foreground fractions below and above which masks say nothing."""
-
-
-class _Result(NamedTuple):
-    """What a run would end with at an epoch."""
-
-    epoch: int
-    masks: tuple[np.ndarray, ...]
-    probabilities: tuple[np.ndarray, ...]
-
-
-class Run:
-    """What `iterate` drives; see there for the parameters."""
-
-    def __init__(
-        self,
-        images: Sequence[np.ndarray] | np.ndarray,
-        config: IGTTConfig,
-        control: Control,
-        names: Sequence[str] | None,
-        folder: Path | None,
-        resume: bool,
-        colour: Colour | None = None,
-    ) -> None:
-        self._clock, self._paused = time.perf_counter(), control.paused_seconds
-        self.config, self.control, self.colour = config, control, colour
-        if len(images) == 0:
-            raise InputError("There is no image to segment; give at least one.")
-        self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
-        planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
-        self.objects: Polarity = settle(planes) if config.objects == "auto" else config.objects
-        self.outside = [surround(p, self.objects) for p in planes]
-        filled = (p if o is None else fill(p, o) for p, o in zip(planes, self.outside, strict=True))
-        self.planes = [orient(p, self.objects) for p in filled]
-        self.patch = patch_shape([p.shape for p in planes], config.patch_size)
-        self.device = resolve(config.device)
-        self.spec = NetworkSpec(
-            architecture=config.network,
-            in_channels=channels_of(config.inputs),
-            encoder="none" if config.network == "light-unet" else config.encoder,
-            base_channels=config.base_channels,
-        )
-        if config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs):
-            network: torch.nn.Module = load_prior()
-        else:
-            network = build(self.spec, config.seed, config.encoder_weights)
-        network = network.to(memory_format=torch.channels_last).to(self.device)  # the layout convolutions like best
-        optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
-        self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device)
-        self.rng = np.random.default_rng(config.seed)
-        self.folder = RunFolder(folder) if folder is not None else None
-        self.journal = Journal(config, planes, self.folder)
-        self.resumed = self.journal.read(self.device) if resume else None
-
-    def check(self, corrections: Mapping[int, np.ndarray], start_masks: Sequence[np.ndarray] | None) -> None:
-        """Corrections and start masks have to lie on the planes."""
-        given = {**corrections, **dict(enumerate(start_masks or []))}
-        if start_masks is not None and len(start_masks) != len(self.planes):
-            raise InputError(f"{len(start_masks)} start masks were given for {len(self.planes)} images; give one each.")
-        for index, pixels in given.items():
-            if not 0 <= index < len(self.planes) or np.shape(pixels) != self.planes[index].shape:
-                raise InputError(f"A correction or start mask of shape {np.shape(pixels)} fits no image {index + 1}.")
-
-    def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path]) -> Iterator[Event]:
-        """All of Algorithm 1."""
-        c = self.config
-        self.features = [network_inputs(p, c.inputs, "bright") for p in self.planes]
-        self.held = Held(self.features, self.patch, self.device)
-        self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
-        folder = self.folder.path if self.folder else None
-        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
-        yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), folder, epoch, self.objects)
-        if self.folder:  # on a resume too: the number of epochs may be another
-            yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
-        stopped = False
-        try:
-            yield self._start(start_masks)
-            while self.journal.epoch < c.epochs and not self._over():
-                network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
-                good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
-                yield from self._round()
-                if self._collapsed():
-                    yield from self._take_back(good, network)
-                    return
-                yield from warned(self._save(last=False), AFTER_ALL)
-        except Stopped:
-            stopped = True
-        if not self.journal.rows:
-            yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
-            return
-        yield from warned(self._save(last=True), AFTER_ALL)
-        yield self._finished(stopped)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        device = self.__dict__.get("device")
-        self.__dict__.clear()
-        if device is not None:
-            release(device)
-
-    def _save(self, last: bool) -> Iterator[Saved]:
-        """Write the run folder as of this round; the model only at the end."""
-        yield from self.journal.save_run(self.trainer, self.labels, self.rng, last=last)
-        if last:
-            yield from self._save_model()
-
-    def _save_model(self) -> Iterator[Saved]:
-        if self.folder:
-            yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
-
-    def _take_back(self, good: _Result, network: dict[str, torch.Tensor]) -> Iterator[Event]:
-        """End a run whose masks collapsed with those of the round before; what is saved is of that round too."""
-        now = self.journal.rows[-1]
-        reason = (
-            f"The masks collapsed to {100 * now['foreground']:.1f} % foreground in epoch {now['epoch']}; "
-            f"they are those of epoch {good.epoch}."
-        )
-        yield Warned(reason)
-        self.trainer.network.load_state_dict(network)
-        yield from warned(chain(self.journal.save_rows(), self._save_model()), AFTER_ALL)
-        yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
-
-    def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
-        """Epoch 0: the labels before any training, or those of the run that is resumed."""
-        if self.resumed:
-            self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside)
-            self.journal.restore_run(self.resumed, self.trainer, self.labels, self.rng)
-            self.resumed = None
-        else:
-            if start_masks is not None:
-                start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
-            else:
-                start = self._start_probabilities()
-            self.labels = PseudoLabels(start, self.config, self.rng, self.planes, self.outside)
-            self.labels.begin(given=start_masks is not None)
-        self.labels.correct(self.control.take_corrections())
-        if not self.journal.rows:
-            self._note(0, float("nan"), float("nan"), 0.0)
-        return self._event()
-
-    def _start_probabilities(self) -> list[np.ndarray]:
-        """Foreground probabilities before any training."""
-        method = self.config.start
-        if method == "prior":
-            prior = load_prior().to(memory_format=torch.channels_last).to(self.device)
-            return prior_probabilities(prior, self.planes, self.device, self.control.checkpoint)
-        found = []
-        for plane in self.planes:
-            self.control.checkpoint()
-            found.append(start_probability(plane, method))
-        return found
-
-    def _round(self) -> Iterator[Event]:
-        """One epoch: train on the labels, predict, make the labels anew."""
-        self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
-        c, epoch = self.config, self.journal.epoch + 1
-        labels = self.labels.training_labels()
-        self.held.set_labels(labels)
-        # Without foreground eq. (6) has no gradient; cross-entropy learns black labels.
-        empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
-        self.trainer.loss = LOSSES["bce" if empty else c.loss]
-        log = EpochLog()
-        draw = partial(self.sampler.draw, self.rng, c.batch_size)
-        yield from run_epoch(self.trainer, draw, epoch, c.steps_per_epoch, self.control, log)
-        resumed = time.perf_counter()
-        found = self._predict()
-        inside = log.seconds + time.perf_counter() - resumed
-        self.labels.correct(self.control.take_corrections())
-        agreement = self.labels.update(found)
-        self._note(epoch, log.loss, agreement, inside)
-        yield self._event()
-
-    def _predict(self) -> list[np.ndarray]:
-        network = self.trainer.network
-        if has_statistics(network):
-            refresh_statistics(network, self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES))
-        network.eval()
-        found = []
-        for inputs, plane in zip(self.features, self.planes, strict=True):
-            p = probability(network, inputs, self.patch, self.device, self.control.checkpoint)
-            # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
-            inverse = self.config.loss == "dmi_iou" and float((zscore(p) * plane).mean()) < 0
-            found.append(1 - p if inverse else p)
-        return found
-
-    def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:
-        """Add a row to the journal; time spent paused counts for nothing."""
-        seconds = time.perf_counter() - self._clock - (self.control.paused_seconds - self._paused)
-        pixels = sum(m.size for m in self.labels.masks)
-        self.journal.rows.append(
-            {
-                "epoch": epoch,
-                "loss": loss,
-                "agreement": agreement,
-                "foreground": sum(int(np.count_nonzero(m)) for m in self.labels.masks) / pixels,
-                "seconds": seconds,
-                "seconds_outside": seconds - inside,
-            }
-        )
-
-    def _event(self) -> EpochFinished:
-        labels = self.labels
-        return EpochFinished(
-            epochs=self.config.epochs,
-            masks=tuple(labels.masks),
-            labels=tuple(labels.labels),
-            probabilities=tuple(labels.evidence),
-            curves=tuple(labels.curves),
-            **self.journal.rows[-1],
-        )
-
-    def _over(self) -> str | None:
-        """Why more rounds would make the masks no better; None while they may."""
-        if self.journal.stable(STABLE_ROUNDS):
-            return "The masks no longer change"
-        if self.journal.wandering(WANDERING_ROUNDS):
-            return "The masks change more from round to round"
-        return None
-
-    def _collapsed(self) -> bool:
-        """Whether this round's masks have become almost empty or almost full, and those before were not.
-
-        Never where the user has painted: who paints everything foreground means it.
-        """
-        if self.labels.corrections:
-            return False
-        small, large = COLLAPSED
-        before, now = (row["foreground"] for row in self.journal.rows[-2:])
-        return small <= before <= large and not small <= now <= large
-
-    def _use(self) -> Use:
-        """What applying the model to another image takes."""
-        c = self.config
-        return Use(
-            inputs=c.inputs,
-            objects=self.objects,
-            patch=self.patch,
-            cut=c.criterion,
-            signed=c.loss != "dmi_iou",
-            colour=self.colour,
-            surround=True,
-        )
-
-    def _finished(self, stopped: bool) -> Finished:
-        epoch = self.journal.epoch
-        if stopped:
-            reason = f"Stopped by the user; the masks are those of epoch {epoch}."
-        elif over := self._over():
-            reason = f"{over}; they are those of epoch {epoch}."
-        else:
-            reason = f"All {epoch} epochs are done; the masks are those of the last."
-        return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
 
 
 def iterate(
@@ -392,7 +64,7 @@ def iterate(
     start_masks: Sequence[np.ndarray] | None = None,
     colour: Colour | None = None,
 ) -> Iterator[Event]:
-    """Segment planes without labels; tell how it goes.
+    """Segment planes without labels, and tell how it goes.
 
     Parameters
     ----------
@@ -438,3 +110,303 @@ def iterate(
         yield from run.go(start_masks, list(inputs or []))
     finally:
         run.close()
+
+
+# ---- When a run is over -----------------------------------------------------------------------------------
+
+
+def stable(agreements: Sequence[float], stop_agreement: float, rounds: int = STABLE_ROUNDS) -> bool:
+    """Whether the masks of the newest rounds all agree with the ones before them.
+
+    Parameters
+    ----------
+    agreements : sequence of float
+        Dice of each round's masks with those of the round before, from round 1.
+    stop_agreement : float
+        The Dice from which on masks count as unchanged; 1 is never reached.
+    """
+    return stop_agreement < 1 and len(agreements) >= rounds and min(agreements[-rounds:]) >= stop_agreement
+
+
+def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = WANDERING_ROUNDS) -> bool:
+    """Whether each of the newest rounds changed the masks more than the one before it: they will not settle.
+
+    Parameters are as for `stable`.
+    """
+    newest = agreements[-rounds - 1 :]
+    return stop_agreement < 1 and len(newest) > rounds and all(later < earlier for earlier, later in pairwise(newest))
+
+
+# ---- A run ----------------------------------------------------------------------------------------------
+
+
+class _Result(NamedTuple):
+    """What a run would end with at an epoch."""
+
+    epoch: int
+    masks: tuple[np.ndarray, ...]
+    probabilities: tuple[np.ndarray, ...]
+
+
+class Run:
+    """One run: planes, network and labels, round after round; `iterate` says what the parameters are."""
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray] | np.ndarray,
+        config: IGTTConfig,
+        control: Control,
+        names: Sequence[str] | None,
+        folder: Path | None,
+        resume: bool,
+        colour: Colour | None = None,
+    ) -> None:
+        self._clock, self._paused = time.perf_counter(), control.paused_seconds
+        self.config, self.control, self.colour = config, control, colour
+        if len(images) == 0:
+            raise InputError("There is no image to segment; give at least one.")
+        self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
+        planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
+        self.objects: Polarity = settle(planes) if config.objects == "auto" else config.objects
+        self.outside = [surround(p, self.objects) for p in planes]
+        filled = (p if o is None else fill(p, o) for p, o in zip(planes, self.outside, strict=True))
+        self.planes = [orient(p, self.objects) for p in filled]
+        self.patch = patch_shape([p.shape for p in planes], config.patch_size)
+        self.device = resolve(config.device)
+        self.spec = NetworkSpec(
+            architecture=config.network,
+            in_channels=channels_of(config.inputs),
+            encoder="none" if config.network == "light-unet" else config.encoder,
+            base_channels=config.base_channels,
+        )
+        if config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs):
+            network: torch.nn.Module = load_prior()
+        else:
+            network = build(self.spec, config.seed, config.encoder_weights)
+        network = place(network, self.device)
+        optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
+        self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed)
+        self.rng = np.random.default_rng(config.seed)
+        self.folder = RunFolder(folder) if folder is not None else None
+        identity = [_fingerprint(p) for p in planes] if self.folder else []
+        self.journal = Journal(config, MAY_CHANGE, identity, self.folder)
+        self.resumed = self.journal.read() if resume else None
+
+    def check(self, corrections: Mapping[int, np.ndarray], start_masks: Sequence[np.ndarray] | None) -> None:
+        """Refuse corrections and start masks that do not lie on the planes."""
+        given = {**corrections, **dict(enumerate(start_masks or []))}
+        if start_masks is not None and len(start_masks) != len(self.planes):
+            raise InputError(f"{len(start_masks)} start masks were given for {len(self.planes)} images; give one each.")
+        for index, pixels in given.items():
+            if not 0 <= index < len(self.planes) or np.shape(pixels) != self.planes[index].shape:
+                raise InputError(f"A correction or start mask of shape {np.shape(pixels)} fits no image {index + 1}.")
+
+    def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path]) -> Iterator[Event]:
+        """Run all of Algorithm 1."""
+        c = self.config
+        self.held = Held([inputs_on(self.device, p, c.inputs, "bright") for p in self.planes], self.patch, self.device)
+        self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
+        folder = self.folder.path if self.folder else None
+        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
+        yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), folder, epoch, self.objects)
+        if self.folder:  # on a resume too: the number of epochs may be another
+            yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
+        stopped = False
+        try:
+            yield self._start(start_masks)
+            while self.journal.epoch < c.epochs and not self._over():
+                network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
+                good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
+                yield from self._round()
+                if self._collapsed():
+                    yield from self._take_back(good, network)
+                    return
+                yield from warned(self._save(last=False), NOT_SAVED)
+        except Stopped:
+            stopped = True
+        if not self.journal.rows:
+            yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
+            return
+        yield from warned(self._save(last=True), NOT_SAVED)
+        yield self._finished(stopped)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        device = self.__dict__.get("device")
+        self.__dict__.clear()
+        if device is not None:
+            release(device)
+
+    def _save(self, last: bool) -> Iterator[Saved]:
+        """Write the run folder as of this round; the model only at the end."""
+        yield from self.journal.save(self._state, last=last)
+        if last:
+            yield from self._save_model()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "trainer": self.trainer.state(),
+            "labels": {k: [torch.from_numpy(a) for a in v] for k, v in self.labels.state().items()},
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Put everything back to where `_state` saw it."""
+        self.labels.restore({k: [t.numpy() for t in v] for k, v in state["labels"].items()})
+        self.trainer.load(state["trainer"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.journal.restore(state)
+
+    def _save_model(self) -> Iterator[Saved]:
+        if self.folder:
+            yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
+
+    def _take_back(self, good: _Result, network: dict[str, torch.Tensor]) -> Iterator[Event]:
+        """End a run whose masks collapsed with those of the round before; what is saved is of that round too."""
+        now = self.journal.rows[-1]
+        reason = (
+            f"The masks collapsed to {100 * now['foreground']:.1f} % foreground in epoch {now['epoch']}; "
+            f"they are those of epoch {good.epoch}."
+        )
+        yield Warned(reason)
+        self.trainer.network.load_state_dict(network)
+        yield from warned(chain(self.journal.save_rows(), self._save_model()), NOT_SAVED)
+        yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
+
+    def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
+        """Epoch 0: the labels before any training, or those of the run that is resumed."""
+        if self.resumed:
+            self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
+            self._restore(self.resumed)
+            self.resumed = None
+        else:
+            if start_masks is not None:
+                start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
+            else:
+                start = self._start_probabilities()
+            self.labels = PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device)
+            self.labels.begin(given=start_masks is not None)
+        self.labels.correct(self.control.take_corrections())
+        if not self.journal.rows:
+            self._note(0, float("nan"), float("nan"), 0.0)
+        return self._event()
+
+    def _start_probabilities(self) -> list[np.ndarray]:
+        """Estimate foreground probabilities before any training."""
+        method = self.config.start
+        if method == "prior":
+            prior, same = place(load_prior(), self.device), self.config.inputs == PRIOR_USE.inputs
+            inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
+            return prior_probabilities(prior, self.planes, self.device, self.control.checkpoint, inputs)
+        found = []
+        for plane in self.planes:
+            self.control.checkpoint()
+            found.append(start_probability(plane, method))
+        return found
+
+    def _round(self) -> Iterator[Event]:
+        """Run one epoch: train on the labels, predict, make new labels."""
+        self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
+        c, epoch = self.config, self.journal.epoch + 1
+        labels = self.labels.training_labels()
+        self.held.set_labels(labels)
+        # Without foreground eq. (6) has no gradient; cross-entropy learns black labels.
+        empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
+        self.trainer.loss = LOSSES["bce" if empty else c.loss]
+        log = EpochLog()
+        draw = partial(self.sampler.draw, self.rng, c.batch_size)
+        yield from run_epoch(self.trainer, draw, epoch, c.steps_per_epoch, self.control, log)
+        resumed = time.perf_counter()
+        found = self._predict()
+        inside = log.seconds + time.perf_counter() - resumed
+        self.labels.correct(self.control.take_corrections())
+        agreement = self.labels.update(found)
+        self._note(epoch, log.loss, agreement, inside)
+        yield self._event()
+
+    def _predict(self) -> list[np.ndarray]:
+        network = self.trainer.network
+        if has_statistics(network):
+            refresh_statistics(network, self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES))
+        network.eval()
+        found = []
+        for index, plane in enumerate(self.planes):
+            p = probability(network, self.held.inputs(index), self.patch, self.device, self.control.checkpoint)
+            # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
+            inverse = self.config.loss == "dmi_iou" and float((zscore(p) * plane).mean()) < 0
+            found.append(1 - p if inverse else p)
+        return found
+
+    def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:
+        """Add a row to the journal; time spent paused counts for nothing."""
+        seconds = time.perf_counter() - self._clock - (self.control.paused_seconds - self._paused)
+        pixels = sum(m.size for m in self.labels.masks)
+        self.journal.rows.append(
+            {
+                "epoch": epoch,
+                "loss": loss,
+                "agreement": agreement,
+                "foreground": sum(int(np.count_nonzero(m)) for m in self.labels.masks) / pixels,
+                "seconds": seconds,
+                "seconds_outside": seconds - inside,
+            }
+        )
+
+    def _event(self) -> EpochFinished:
+        labels = self.labels
+        return EpochFinished(
+            epochs=self.config.epochs,
+            masks=tuple(labels.masks),
+            labels=tuple(labels.labels),
+            probabilities=tuple(labels.evidence),
+            curves=tuple(labels.curves),
+            **self.journal.rows[-1],
+        )
+
+    def _over(self) -> str | None:
+        """Why more rounds would make the masks no better; None while they may."""
+        agreements = [row["agreement"] for row in self.journal.rows[1:]]
+        if stable(agreements, self.config.stop_agreement):
+            return "The masks no longer change"
+        if wandering(agreements, self.config.stop_agreement):
+            return "The masks change more from round to round"
+        return None
+
+    def _collapsed(self) -> bool:
+        """Whether this round's masks have become almost empty or almost full, and those before were not.
+
+        Never where the user has painted: who paints everything foreground means it.
+        """
+        if self.labels.corrections:
+            return False
+        small, large = COLLAPSED
+        before, now = (row["foreground"] for row in self.journal.rows[-2:])
+        return small <= before <= large and not small <= now <= large
+
+    def _use(self) -> Use:
+        """Return what applying the model to another image takes."""
+        c = self.config
+        return Use(
+            inputs=c.inputs,
+            objects=self.objects,
+            patch=self.patch,
+            cut=c.criterion,
+            signed=c.loss != "dmi_iou",
+            colour=self.colour,
+            surround=True,
+        )
+
+    def _finished(self, stopped: bool) -> Finished:
+        epoch = self.journal.epoch
+        if stopped:
+            reason = f"Stopped by the user; the masks are those of epoch {epoch}."
+        elif over := self._over():
+            reason = f"{over}; they are those of epoch {epoch}."
+        else:
+            reason = f"All {epoch} epochs are done; the masks are those of the last."
+        return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
+
+
+def _fingerprint(plane: np.ndarray) -> str:
+    """Return a checksum of a plane's size and pixels."""
+    return hashlib.blake2b(repr(plane.shape).encode() + plane.tobytes(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Candidate masks from the image's own levels: the outline of a mask is put where the image has it.
+"""Candidate masks from the levels of an image, whose outlines run where the image has edges.
 
 A network knows better than a threshold which things are objects, and an image knows better than the network where they
 end: across an edge the probability passes one half within a pixel or two of it, while an outline that follows one level
@@ -10,12 +10,16 @@ wrong for a whole image; the level above the surround is not, and loses large ob
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Polarity
 from napari_metastructure.training.events import ScoreCurve
+
+if TYPE_CHECKING:
+    import torch
 
 SMOOTH = 1.0
 """Standard deviation in pixels of the blur before levels are taken, and of the votes: noise has no outline."""
@@ -46,25 +50,30 @@ class Levels:
         What they are in it.
     checkpoint : callable, optional
         Called now and then, here and in `cut`; may raise to leave.
+    device : torch.device, optional
+        CUDA blurs the plane; all else is done in main memory.
     """
 
     def __init__(
-        self, plane: np.ndarray, objects: Polarity = "bright", checkpoint: Callable[[], None] | None = None
+        self,
+        plane: np.ndarray,
+        objects: Polarity = "bright",
+        checkpoint: Callable[[], None] | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         sign = np.float32(-1 if objects == "dark" else 1)
         low, high = float(plane.min()), float(plane.max())
         middle, step = (low + high) / 2, (high - low) / (LEVELS - 1) or 1.0
         self._levels = np.empty((2, *plane.shape), np.int16)
-        for own, around, inner in self._blocks(plane.shape, round(_BLUR * SURROUND)):
+        for own, around, inner in blocks(plane.shape, round(_BLUR * SURROUND), checkpoint):
             centred = sign * ((plane[around] - middle) / step).astype(np.float32)  # at most LEVELS / 2
-            smooth = ndi.gaussian_filter(centred, SMOOTH)[inner]
-            surround = ndi.gaussian_filter(centred, SURROUND)[inner]
+            smooth, surround = (_blurred(centred, scale, device)[inner] for scale in (SMOOTH, SURROUND))
             self._levels[0, own] = np.rint(smooth + (LEVELS - 1) / 2)
             self._levels[1, own] = np.rint((smooth - surround + LEVELS - 1) / 2)
 
     def cut(self, p: np.ndarray, k: int = 30) -> tuple[np.ndarray, ScoreCurve]:
-        """The mask that the image and a probability agree upon.
+        """Find the mask that the image and a probability agree upon.
 
         Three masks have a vote at each pixel: ``{p > 1/2}``; of all ``{g > t} and near({p > 1/2})``, with g the
         image blurred by `SMOOTH` pixels and near a dilation by `NEAR`, the one with the greatest Dice against
@@ -90,7 +99,7 @@ class Levels:
         if not votes.any():
             return np.zeros(p.shape, bool), ScoreCurve(np.zeros(1), np.full(1, -np.inf), 0.0)
         near, inside = np.zeros((2, 2, LEVELS))
-        for own, around, inner in self._blocks(p.shape, NEAR):
+        for own, around, inner in blocks(p.shape, NEAR, self._checkpoint):
             mask, close = votes[own] > 0, dilated(votes[around] > 0, NEAR)[inner]
             for i, levels in enumerate(self._levels[:, own]):
                 near[i] += np.bincount(levels[close], minlength=LEVELS)
@@ -103,7 +112,7 @@ class Levels:
     def _voted(self, votes: np.ndarray, best: np.ndarray) -> np.ndarray:
         """Where two of three masks have foreground."""
         found = np.empty(votes.shape, bool)
-        for own, around, inner in self._blocks(votes.shape, NEAR + round(_BLUR * SMOOTH)):
+        for own, around, inner in blocks(votes.shape, NEAR + round(_BLUR * SMOOTH), self._checkpoint):
             first = votes[around] > 0
             close, total = dilated(first, NEAR), first.astype(np.float32)
             for levels, level in zip(self._levels[:, around], best, strict=True):
@@ -111,25 +120,43 @@ class Levels:
             found[own] = ndi.gaussian_filter(total, SMOOTH)[inner] > 1.5
         return found
 
-    def _blocks(self, shape: tuple[int, ...], halo: int) -> Iterator[tuple[slice, slice, slice]]:
-        """Rows of a plane in blocks of about `PIXELS`: their own, with a halo around, and the own among these."""
-        rows = max(1, PIXELS // shape[1])
-        for first in range(0, shape[0], rows):
-            if self._checkpoint is not None:
-                self._checkpoint()
-            last, top = min(first + rows, shape[0]), max(0, first - halo)
-            yield slice(first, last), slice(top, last + halo), slice(first - top, last - top)
+
+def blocks(
+    shape: tuple[int, ...], halo: int = 0, checkpoint: Callable[[], None] | None = None
+) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield a plane's rows in blocks of about `PIXELS`: their own, with a halo around, and the own among these.
+
+    ``checkpoint`` is called before each; it may raise to leave.
+    """
+    rows = max(1, PIXELS // shape[1])
+    for first in range(0, shape[0], rows):
+        if checkpoint is not None:
+            checkpoint()
+        last, top = min(first + rows, shape[0]), max(0, first - halo)
+        yield slice(first, last), slice(top, last + halo), slice(first - top, last - top)
+
+
+def _blurred(plane: np.ndarray, scale: float, device: torch.device | None) -> np.ndarray:
+    """Blur a plane, on CUDA if that is where a run is."""
+    if device is None or device.type != "cuda":
+        return ndi.gaussian_filter(plane, scale)
+    import torch
+
+    from napari_metastructure.networks.device import upload
+    from napari_metastructure.networks.predict import gaussian
+
+    return gaussian(upload(torch.from_numpy(plane), device), scale).cpu().numpy()
 
 
 def _curve(above: np.ndarray, scores: np.ndarray, best: int, k: int) -> ScoreCurve:
-    """The scores at ``k`` levels that part the pixels evenly."""
+    """Return the scores at ``k`` levels that part the pixels evenly."""
     below = 1 - above / above[0]
     shown = np.unique(np.searchsorted(below, np.linspace(0, 1, k)).clip(max=LEVELS - 1))
     return ScoreCurve(below[shown], scores[shown], float(below[best]))
 
 
 def dilated(mask: np.ndarray, steps: int) -> np.ndarray:
-    """Every pixel within so many steps along rows and columns; a tenth of what the library's takes."""
+    """Dilate by so many steps along rows and columns, in a tenth of the time of the library's."""
     for _ in range(steps):
         wider = mask.copy()
         wider[1:] |= mask[:-1]

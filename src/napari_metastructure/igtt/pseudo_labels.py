@@ -1,9 +1,9 @@
-"""The pseudo-labels of a set of planes: remembered, cut, extracted, corrected."""
+"""Pseudo-labels of a set of planes: remembered, cut, extracted, corrected."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
 from napari_metastructure.training.metrics import dice
+
+if TYPE_CHECKING:
+    import torch
 
 BALANCE = 0.05
 """Relative difference in edge score that moves the odds of start against network by a factor e."""
@@ -46,6 +49,8 @@ class PseudoLabels:
         The images, objects bright.
     outside : sequence of (Y, X) bool array or None, optional
         What lies outside the field of view (`images.surround`): never foreground, and unlabelled.
+    device : torch.device, optional
+        CUDA finds the levels of the planes.
 
     Attributes
     ----------
@@ -62,8 +67,10 @@ class PseudoLabels:
         rng: np.random.Generator,
         planes: Sequence[np.ndarray],
         outside: Sequence[np.ndarray | None] | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.config = config
+        self.device = device
         self.planes = planes
         self.outside = outside if outside is not None else [None] * len(planes)
         self._edges: dict[int, Edges] = {}
@@ -80,7 +87,7 @@ class PseudoLabels:
         self._start_score: float | None = None
 
     def edges(self, index: int) -> Edges:
-        """The edges of a plane, found when they are first asked for."""
+        """Return the edges of a plane, found when they are first asked for."""
         if index not in self._edges:
             self._edges[index] = Edges(self.planes[index])
         return self._edges[index]
@@ -93,7 +100,7 @@ class PseudoLabels:
         self._extract()
 
     def update(self, probabilities: Sequence[np.ndarray]) -> float:
-        """Make the labels anew from a round's probabilities.
+        """Make new labels from a round's probabilities.
 
         Returns
         -------
@@ -134,14 +141,14 @@ class PseudoLabels:
                     arrays[index] = np.where(pixels == UNLABELLED, arrays[index], pixels)
 
     def training_labels(self) -> list[np.ndarray]:
-        """The labels as the loss wants them: locked pixels are marked."""
+        """Return the labels as the loss wants them: locked pixels are marked."""
         marked = list(self.labels)
         for index, pixels in self.corrections.items():
             marked[index] = np.where(pixels == UNLABELLED, marked[index], pixels + LOCKED).astype(np.uint8)
         return marked
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs, as lists of arrays by name."""
+        """Return all that `restore` needs, as lists of arrays by name."""
         return {
             "start": self.start,
             "memory": self.memory,
@@ -159,7 +166,7 @@ class PseudoLabels:
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
     def _anchor(self) -> float:
-        """The weight of the start in the evidence of this round."""
+        """Return the weight of the start in the evidence of this round."""
         anchor = self.config.anchor
         if self.config.balance == "fixed" or anchor in (0, 1):
             return anchor
@@ -178,11 +185,11 @@ class PseudoLabels:
         return float(np.mean(found))
 
     def _search(self, p: np.ndarray, index: int) -> tuple[np.ndarray, ScoreCurve]:
-        """The candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
+        """Return the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
         c = self.config
         if c.criterion == "level":
             if index not in self._levels:
-                self._levels[index] = Levels(self.planes[index])
+                self._levels[index] = Levels(self.planes[index], device=self.device)
             mask, curve = self._levels[index].cut(p, c.thresholds)
             return self._within(index, mask), curve  # a level adds pixels around the objects
         steep = self.edges(index).steep if c.criterion == "edge" else None

@@ -1,4 +1,4 @@
-"""The labels before the first round: where iGTT starts from."""
+"""Starts of iGTT: the labels before the first round, without training or by the prior that ships."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 from skimage.filters import sato, threshold_li, threshold_otsu
-from torch import nn
+from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
-from napari_metastructure.images.intensity import contrast_and_log, log_intensity, network_inputs
+from napari_metastructure.images.intensity import contrast_and_log, log_intensity
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
-from napari_metastructure.networks.predict import probability
+from napari_metastructure.networks.predict import inputs_on, probability
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
 
@@ -29,7 +29,7 @@ SHARPNESS = 0.1
 
 
 def start_probability(plane: np.ndarray, method: Literal["fusion", "contrast", "otsu", "black"]) -> np.ndarray:
-    """Foreground probability before any training.
+    """Estimate the foreground probability before any training.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ def start_probability(plane: np.ndarray, method: Literal["fusion", "contrast", "
 
 
 def candidates(plane: np.ndarray) -> np.ndarray:
-    """Fourteen training-free masks: seven filters, each cut by Otsu's and by Li's threshold.
+    """Make fourteen training-free masks: seven filters, each cut by Otsu's and by Li's threshold.
 
     The filters are a one-pixel blur of the intensity and of its logarithm, LC at four scales, and a ridge
-    filter. None is good on every kind of image, and nobody knows beforehand which one is.
+    filter. None is good on every kind of image, and which one is cannot be known beforehand.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def candidates(plane: np.ndarray) -> np.ndarray:
 
 
 def fuse(plane: np.ndarray, edges: Edges) -> np.ndarray:
-    """Weighted vote of the `candidates`: the better its outline and the image's edges agree, the more one counts.
+    """Let the `candidates` vote, weighted: the better its outline and the image's edges agree, the more one counts.
 
     Returns
     -------
@@ -86,14 +86,14 @@ def fuse(plane: np.ndarray, edges: Edges) -> np.ndarray:
 
 
 def _above(values: np.ndarray, threshold: Callable[[np.ndarray], float]) -> np.ndarray:
-    """The mask above a threshold; empty where the values leave nothing to split."""
+    """Cut values by a threshold; the mask is empty where the values leave nothing to split."""
     low = values.min()
     if values.max() <= low:
         return np.zeros(values.shape, bool)
     return values > threshold(values - low) + low  # Li's threshold is defined for values from 0 up
 
 
-# -------- What objects on a background look like before any image was seen: a network trained on random scenes.
+# ---- The prior: a network trained on random scenes, before any image was seen -----------------------------
 
 
 PRIOR = Path(__file__).with_name("prior.safetensors")
@@ -120,9 +120,9 @@ SPEC = NetworkSpec(architecture="light-unet", in_channels=4, encoder="none", bas
 
 
 def load_prior() -> LightUNet:
-    """The network of the prior, on the CPU, in evaluation mode: one logit from the four channels of ``multiscale``.
+    """Read the network of the prior, on the CPU: one logit from the four channels of ``multiscale``.
 
-    Its logit is lowered by that of `SURE`.
+    It is in evaluation mode. Its logit is lowered by that of `SURE`.
     """
     network = cast(LightUNet, load_model(PRIOR)[0])
     with torch.no_grad():
@@ -131,14 +131,17 @@ def load_prior() -> LightUNet:
 
 
 def prior_probabilities(
-    prior: nn.Module, planes: Sequence[np.ndarray], device: torch.device, checkpoint: Callable[[], None] | None = None
+    prior: nn.Module,
+    planes: Sequence[np.ndarray],
+    device: torch.device,
+    checkpoint: Callable[[], None] | None = None,
+    inputs: Sequence[Tensor] | None = None,
 ) -> list[np.ndarray]:
-    """What the prior says of a set of planes.
+    """Predict a set of planes by the prior.
 
-    It looks at each at all `PRIOR_SCALES`.
-    Logits are averaged over `TOGETHER` sizes in a row, the largest ones or, where
-    images hold more pixels than detail, smaller ones: those of which the prior is surest over the whole set, by the
-    mean |2P - 1| on and around what it calls foreground.
+    It looks at each at all `PRIOR_SCALES`. Logits are averaged over `TOGETHER` sizes in a row, the largest ones or,
+    where images hold more pixels than detail, smaller ones: those of which the prior is surest over the whole set, by
+    the mean |2P - 1| on and around what it calls foreground.
 
     Parameters
     ----------
@@ -149,12 +152,15 @@ def prior_probabilities(
     device : torch.device
     checkpoint : callable, optional
         Called between tiles; may raise to leave.
+    inputs : sequence of (4, Y, X) float32 tensors, optional
+        The planes as the prior sees them at their own size, if they were normalised before.
 
     Returns
     -------
     list of (Y, X) float32 arrays of 0 to 1
     """
-    looks = [_looks(prior, plane, device, checkpoint) for plane in planes]
+    own = inputs if inputs is not None else [None] * len(planes)
+    looks = [_looks(prior, plane, device, checkpoint, x) for plane, x in zip(planes, own, strict=True)]
 
     def averaged(first: int) -> Iterator[np.ndarray]:
         return (_averaged(each, first, plane.shape) for each, plane in zip(looks, planes, strict=True))
@@ -165,21 +171,26 @@ def prior_probabilities(
 
 
 def _looks(
-    prior: nn.Module, plane: np.ndarray, device: torch.device, checkpoint: Callable[[], None] | None
+    prior: nn.Module,
+    plane: np.ndarray,
+    device: torch.device,
+    checkpoint: Callable[[], None] | None,
+    inputs: Tensor | None,
 ) -> list[np.ndarray]:
-    """The probability at each size that a plane is large enough for, in that size."""
+    """Predict a plane at each size that it is large enough for, in that size."""
     found = []
     for scale in PRIOR_SCALES:
         if scale < 1 and scale * min(plane.shape) < SMALLEST:
             break
-        reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
-        inputs = network_inputs(reduced, USE.inputs, "bright")
+        if scale < 1 or inputs is None:
+            reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
+            inputs = inputs_on(device, reduced, USE.inputs, "bright")
         found.append(probability(prior, inputs, USE.patch, device, checkpoint))
     return found
 
 
 def _averaged(looks: Sequence[np.ndarray], first: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The probability of the mean of some sizes' logits, at full size."""
+    """Average the logits of some sizes, at full size; return the probability."""
     total = np.zeros(shape, np.float32)
     some = looks[first : first + TOGETHER]
     for look in some:
@@ -195,7 +206,7 @@ def _sureness(probabilities: Iterable[np.ndarray]) -> float:
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A (Y, X) array at another size, without aliasing."""
+    """Return a (Y, X) array at another size, without aliasing."""
     if plane.shape == shape:
         return plane
     tensor = torch.from_numpy(np.asarray(plane, np.float32))[None, None]

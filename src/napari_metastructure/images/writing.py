@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, Image, convert, imagej_name, is_time, ome_name
+from napari_metastructure.images.image import PIXEL, Image, convert, imagej_name, is_time, ome_name, pint_name
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -212,6 +212,36 @@ def write_tiff(
 
     with replacing(path) as beside:
         tifffile.imwrite(beside, pixels, **options)
+
+
+def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
+    """Give each axis a letter of TZCYX: Y and X last, the rest by label, else by unit, else what is free.
+
+    Parameters
+    ----------
+    axis_labels, units : sequence of str
+        As napari has them; unnamed axes are called "-3", "-2", ...
+
+    Raises
+    ------
+    InputError
+        For fewer than two or more than five axes.
+    """
+    leading = len(axis_labels) - 2
+    if not 0 <= leading <= 3:
+        raise InputError(f"TIFF takes labels of two to five dimensions; these have {leading + 2}.")
+    free, letters = list("ZTC"), [""] * leading
+    wishes = [(label[:1].upper(), unit) for label, unit in zip(axis_labels, units, strict=True)][:leading]
+    for wish in (
+        [letter for letter, _ in wishes],
+        ["T" if is_time(pint_name(unit)) else "" for _, unit in wishes],
+        ["T" if letter == "E" else "" for letter, _ in wishes],  # epochs play as a film
+    ):
+        for at, letter in enumerate(wish):
+            if not letters[at] and letter in free:
+                letters[at] = letter
+                free.remove(letter)
+    return "".join(letter or free.pop(0) for letter in letters) + "YX"
 
 
 def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:

@@ -560,10 +560,3 @@ def has_unlabelled(data: Any) -> bool:
 def read_classes(plane: np.ndarray, reading: Reading, name: str, unlabelled: bool) -> np.ndarray:
     """Read labels as `as_classes`; if ``unlabelled``, 255 beside 0 is unlabelled and no foreground."""
     return LabelStack([plane], reading, unlabelled, name).read_alone(0)[0]
-
-
-def code_table(classes: Sequence[int], top: int) -> np.ndarray:
-    """Make a look-up table from label values 0 to ``top`` to class codes 0 to M - 1, 255 for all others."""
-    table = np.full(top + 1, UNLABELLED, np.uint8)
-    table[list(classes)] = np.arange(len(classes))
-    return table

@@ -81,7 +81,7 @@ def density(
     >>> labels = np.zeros((32, 32), np.uint8)
     >>> labels[16, 16] = 1
     >>> found = density(labels, 1, "box", 2)
-    >>> int((found > 0).sum()), float(found.max().round(4))  # 9 pixels lie nearer than 2; 1 / (4 pi)
+    >>> int((found > 0).sum()), round(float(found.max()), 4)  # 9 pixels lie nearer than 2; 1 / (4 pi)
     (9, 0.0796)
     """
     return densities(labels, kernel, bandwidth, edges=edges, classes=(label_class,))[int(label_class)]

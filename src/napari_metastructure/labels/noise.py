@@ -89,21 +89,13 @@ def flip(
 
     Parameters
     ----------
-    labels : (..., Y, X) array of integers or booleans
-        Not changed. Pixels that are 255 stay so and do not count.
+    labels, rng, classes
+        As in `sample`, and so is the result. Pixels that are 255 do not count.
     fraction : float or mapping of class to float
         0 to 1, of all labelled pixels or of each class's.
-    rng : numpy.random.Generator
-    classes : sequence of int, optional
-        Ascending; those present by default. If given, labels may be 255 throughout.
     exact : bool
         Flip exactly ``round(fraction * N)`` of the N labelled pixels (for a mapping, of each class's pixels), every
         set of them equally likely; else each pixel independently, and a pixel flipped stays so as ``fraction`` grows.
-
-    Returns
-    -------
-    (..., Y, X) array
-        The input's dtype, uint8 if that cannot hold 255.
 
     Raises
     ------
@@ -133,18 +125,10 @@ def flip_by_matrix(
 
     Parameters
     ----------
-    labels : (..., Y, X) array of integers or booleans
-        Not changed. Pixels that are 255 stay so.
+    labels, rng, classes
+        As in `sample`, and so is the result.
     matrix : (M, M) array-like
         ``matrix[i, j]`` = P(y* = ``classes[j]`` | y = ``classes[i]``); rows add up to 1 (to within 1e-6).
-    rng : numpy.random.Generator
-    classes : sequence of int, optional
-        M, ascending; those present by default. If given, labels may be 255 throughout.
-
-    Returns
-    -------
-    (..., Y, X) array
-        The input's dtype, uint8 if that cannot hold 255.
 
     Raises
     ------
@@ -321,8 +305,9 @@ def choose_exactly(codes: np.ndarray, shares: np.ndarray, rng: np.random.Generat
         wrong, pool = abs(surplus), taken if surplus > 0 else rest
         if wrong:
             # Some places picked at random will do if enough of them are of the group; else all have to be looked at.
-            places = np.unique(rng.integers(0, codes.size, min(codes.size, 100 + 4 * wrong * codes.size // pool)))
-            places = places[_members(codes[places], group, len(shares)) & (chosen[places] == (surplus > 0))]
+            places = rng.integers(0, codes.size, min(codes.size, 100 + 4 * wrong * codes.size // pool))
+            right = _members(codes[places], group, len(shares)) & (chosen[places] == (surplus > 0))
+            places = np.unique(places[right])
             if places.size < wrong:
                 places = np.flatnonzero(_members(codes, group, len(shares)) & (chosen == (surplus > 0)))
             chosen[rng.choice(places, wrong, replace=False, shuffle=False)] = surplus < 0

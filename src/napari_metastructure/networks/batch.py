@@ -1,19 +1,21 @@
-"""Predict many planes or files one after the other, and tell how it goes."""
+"""Prediction of many planes or files, one after the other, by a generator of events."""
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
-from napari_metastructure.images.files import check_free, read_image, result_path
+from napari_metastructure.images.files import check_free, list_images, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
 from napari_metastructure.networks.model import is_blank
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from napari_metastructure.networks.model import Checkpoint, Model
 
 
-# -------- What a prediction tells its listeners: small frozen events, as `training.events` are those of a run.
+# ---- Events, as `training.events` are those of a run --------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,80 @@ PredictionEvent = (
 )
 
 
+# ---- Planes of an array, and files of their results ---------------------------------------------------------
+
+
 Plane = tuple[str, Callable[[], np.ndarray]]
 """What messages call a plane, and what reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneAxes:
+    """The axes of an array before Y and X: planes, and perhaps the channels of each plane.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the whole array, ``(..., Y, X)``.
+    axis : int or None
+        The axis of channels; None if a plane has one.
+    """
+
+    shape: tuple[int, ...]
+    axis: int | None = None
+
+    @classmethod
+    def find(cls, shape: Sequence[int], labels: Sequence[str], channels: int, name: str) -> Self:
+        """See how an array fits a model of so many channels.
+
+        The channels are the axis that is called so (``c``, ``channel``), else the last before Y and X.
+
+        Parameters
+        ----------
+        shape : sequence of int
+        labels : sequence of str
+            Names of its axes, as far as there are.
+        channels : int
+        name : str
+            What the message calls the array, such as ``Layer 'cells'``.
+
+        Raises
+        ------
+        InputError
+            If no axis has as many channels.
+        """
+        if channels == 1:
+            return cls(tuple(shape))
+        named = [i for i, label in enumerate(labels[:-2]) if label.lower() in ("c", "channel", "channels")]
+        axis = named[0] if named else len(shape) - 3
+        if axis < 0 or shape[axis] != channels:
+            raise InputError(
+                f"{name} ({' x '.join(map(str, shape))}) has no axis of {channels} channels, which the model takes; "
+                "choose an image with such an axis before Y and X."
+            )
+        return cls(tuple(shape), axis)
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Shape of the axes that are predicted plane by plane."""
+        return tuple(n for i, n in enumerate(self.shape[:-2]) if i != self.axis)
+
+    @property
+    def count(self) -> int:
+        """Number of planes."""
+        return math.prod(self.leading)
+
+    @property
+    def result(self) -> tuple[int, ...]:
+        """Shape of the result: without an axis of channels in front; one further in has length 1."""
+        if self.axis == 0:
+            return self.shape[1:]
+        return tuple(1 if i == self.axis else n for i, n in enumerate(self.shape))
+
+    def places(self) -> Iterator[tuple[tuple[int, ...], tuple[int | slice, ...]]]:
+        """Yield each plane's place along `leading`, and its index into the array, in C order."""
+        for at in np.ndindex(self.leading):
+            yield at, at if self.axis is None else (*at[: self.axis], slice(None), *at[self.axis :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +201,7 @@ def targets_of(
     probability: bool = True,
     overwrite: bool = False,
 ) -> list[Target]:
-    """Where the results of image files go.
+    """Say where the results of image files go.
 
     Parameters
     ----------
@@ -147,6 +221,39 @@ def targets_of(
     targets = [Target(folder, stem, ome, probability) for stem in stems]
     check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
     return targets
+
+
+def find_targets(
+    images: Sequence[Path],
+    folder: Path,
+    *,
+    ome: bool = False,
+    probability: bool = True,
+    overwrite: bool = False,
+) -> tuple[list[Path], list[Target], list[str]]:
+    """Find the images in files and folders, and say where their results go.
+
+    Parameters are as for `targets_of`, but for ``images``: files, or folders of them.
+
+    Returns
+    -------
+    paths, targets : lists
+        For `predict_files`.
+    notes : list of str
+        Sentences about files that are left out.
+
+    Raises
+    ------
+    InputError
+        Naming a file that is missing or in the way.
+    """
+    with _noting() as notes:
+        paths = list_images(images)
+    targets = targets_of(paths, output_stems(paths), folder, ome=ome, probability=probability, overwrite=overwrite)
+    return paths, targets, notes
+
+
+# ---- Prediction -----------------------------------------------------------------------------------------
 
 
 def predict_planes(
@@ -245,19 +352,27 @@ def predict_files(
 
 
 def blank_note(names: Sequence[str]) -> list[str]:
-    """A sentence about planes without contrast; none if there are none."""
+    """Make a sentence about planes without contrast; none if there are none."""
     if not names:
         return []
     more = f" and {len(names) - 1} more planes" if len(names) > 1 else ""
     return [f"{names[0]}{more}: all pixels have the same value, so nothing was found there."]
 
 
-def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
-    """An image file, its planes, and what the reader had to say about it."""
+@contextmanager
+def _noting() -> Iterator[list[str]]:
+    """Give a list that holds the warnings of the block as sentences once it has ended."""
+    notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
+        yield notes
+    notes += [str(note.message) for note in caught if note.category is UserWarning]  # others are for programmers
+
+
+def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
+    """Read an image file: it, its planes, and what the reader had to say about it."""
+    with _noting() as notes:
         image = read_image(path)
-    notes = [str(note.message) for note in caught if note.category is UserWarning]
     channel = channel_for(image, model.use.colour) if channel is None else channel
     planes = channel_planes(replace(image, name=str(path)), model.use.channels, channel)
     return image, planes, notes

@@ -11,8 +11,38 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.networks.device import seeded
 
-# -------- A light U-Net that does not break its own labels: group normalisation, full-resolution skips.
+Architecture = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
+
+ENCODERS = {"light-unet": "none", "unet": "resnet34", "deeplabv3plus": "resnet34", "hrnet": "hrnet_w18"}
+"""The encoder a network has where none is named."""
+
+
+class NetworkSpec(BaseModel):
+    """All that is needed to build a network again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Architecture = "light-unet"
+    in_channels: int = Field(1, ge=1)
+    classes: int = Field(1, ge=1)
+    encoder: str = "resnet18"
+    base_channels: int = Field(16, ge=1)
+
+
+# ---- The light U-Net ------------------------------------------------------------------------------------
+
+
+class _GroupNorm(nn.GroupNorm):
+    """Group normalisation that leaves half precision as it is: autocast would make float32 of it, and back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == self.weight.dtype:
+            return super().forward(x)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        with torch.autocast(x.device.type, enabled=False):  # sums are of float32 inside in any case
+            return F.group_norm(x, self.num_groups, weight, bias, self.eps)
 
 
 def _groups(channels: int) -> int:
@@ -28,7 +58,7 @@ class _Block(nn.Sequential):
         for i in (inputs, outputs):
             layers += [
                 nn.Conv2d(i, outputs, 3, padding=1, bias=False),
-                nn.GroupNorm(_groups(outputs), outputs),
+                _GroupNorm(_groups(outputs), outputs),
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*layers)
@@ -79,22 +109,54 @@ class LightUNet(nn.Module):
         return self.head(x)
 
 
-Architecture = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
-
-ENCODERS = {"light-unet": "none", "unet": "resnet34", "deeplabv3plus": "resnet34", "hrnet": "hrnet_w18"}
-"""The encoder a network has where none is named."""
+# ---- HRNet with the head its authors use for segmentation (HRNetV2) -------------------------------------
 
 
-class NetworkSpec(BaseModel):
-    """All that is needed to build a network again."""
+class HRNet(nn.Module):
+    """High-resolution network: timm's backbone, its four resolutions joined at the finest and classified there.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Parameters
+    ----------
+    in_channels, classes : int
+        Channels in, logits out.
+    backbone : str
+        A HRNet of timm: ``hrnet_w18_small``, ``hrnet_w18``, ``hrnet_w32``, ``hrnet_w48``, ...
+    pretrained : bool
+        ImageNet weights, downloaded at first use.
 
-    architecture: Architecture = "light-unet"
-    in_channels: int = Field(1, ge=1)
-    classes: int = Field(1, ge=1)
-    encoder: str = "resnet18"
-    base_channels: int = Field(16, ge=1)
+    References
+    ----------
+    Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020.
+    """
+
+    def __init__(self, in_channels: int, classes: int, backbone: str, pretrained: bool = False) -> None:
+        super().__init__()
+        import timm
+
+        # Strides 4 to 32, before timm widens them for classification; stride 2 is the stem alone.
+        self.backbone: Any = timm.create_model(
+            backbone,
+            features_only=True,
+            pretrained=pretrained,
+            in_chans=in_channels,
+            out_indices=(1, 2, 3, 4),
+            feature_location="",
+        )
+        width = sum(self.backbone.feature_info.channels())
+        self.head = nn.Sequential(
+            nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, classes, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, Y, X) images to (N, classes, Y, X) logits; sides must be multiples of 32."""
+        finest, *coarser = self.backbone(x)
+        size = finest.shape[-2:]
+        up = [F.interpolate(f, size=size, mode="bilinear", align_corners=False) for f in coarser]
+        logits = self.head(torch.cat([finest, *up], dim=1))
+        return F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+# ---- Building -------------------------------------------------------------------------------------------
 
 
 def build(spec: NetworkSpec, seed: int, encoder_weights: str | None = None) -> nn.Module:
@@ -113,12 +175,11 @@ def build(spec: NetworkSpec, seed: int, encoder_weights: str | None = None) -> n
     InputError
         Unknown encoder, weights that cannot be had, or a library that does not load.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         if spec.architecture == "light-unet":
             return LightUNet(spec.in_channels, spec.classes, spec.base_channels)
         try:
-            return (_hrnet if spec.architecture == "hrnet" else _smp)(spec, encoder_weights)
+            network = (_hrnet if spec.architecture == "hrnet" else _smp)(spec, encoder_weights)
         except InputError:
             raise
         except OSError as error:
@@ -130,6 +191,31 @@ def build(spec: NetworkSpec, seed: int, encoder_weights: str | None = None) -> n
             raise InputError(
                 f"{spec.architecture} cannot be built on encoder {spec.encoder!r}: {error}; choose another encoder."
             ) from error
+    return _allow_single_values(network)
+
+
+def _allow_single_values(network: nn.Module) -> nn.Module:
+    """Let batch normalisation take a single value a channel in training: with the running statistics, as in use.
+
+    The mean over a patch in DeepLabv3+, and the coarsest level of any encoder on patches of 32 pixels, are one value a
+    channel; with a batch of one patch (also one that was halved for lack of memory) there is nothing to normalise by.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.register_forward_pre_hook(_before_single)
+            module.register_forward_hook(_after_single)
+    return network
+
+
+def _before_single(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+    x = inputs[0]
+    norm.single = norm.training and x.numel() == x.shape[1]
+    if norm.single:
+        norm.training = False
+
+
+def _after_single(norm: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    norm.training = norm.training or norm.single
 
 
 def _hrnet(spec: NetworkSpec, encoder_weights: str | None) -> nn.Module:
@@ -180,50 +266,3 @@ def refresh_statistics(network: nn.Module, batches: list[Tensor]) -> None:
         On the network's device.
     """
     torch.optim.swa_utils.update_bn(batches, network)
-
-
-# -------- HRNet with the head its authors use for segmentation (HRNetV2).
-
-
-class HRNet(nn.Module):
-    """High-resolution network: timm's backbone, its four resolutions joined at the finest and classified there.
-
-    Parameters
-    ----------
-    in_channels, classes : int
-        Channels in, logits out.
-    backbone : str
-        A HRNet of timm: ``hrnet_w18_small``, ``hrnet_w18``, ``hrnet_w32``, ``hrnet_w48``, ...
-    pretrained : bool
-        ImageNet weights, downloaded at first use.
-
-    References
-    ----------
-    Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020.
-    """
-
-    def __init__(self, in_channels: int, classes: int, backbone: str, pretrained: bool = False) -> None:
-        super().__init__()
-        import timm
-
-        # Strides 4 to 32, before timm widens them for classification; stride 2 is the stem alone.
-        self.backbone: Any = timm.create_model(
-            backbone,
-            features_only=True,
-            pretrained=pretrained,
-            in_chans=in_channels,
-            out_indices=(1, 2, 3, 4),
-            feature_location="",
-        )
-        width = sum(self.backbone.feature_info.channels())
-        self.head = nn.Sequential(
-            nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, classes, 1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, Y, X) images to (N, classes, Y, X) logits; sides must be multiples of 32."""
-        finest, *coarser = self.backbone(x)
-        size = finest.shape[-2:]
-        up = [F.interpolate(f, size=size, mode="bilinear", align_corners=False) for f in coarser]
-        logits = self.head(torch.cat([finest, *up], dim=1))
-        return F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)

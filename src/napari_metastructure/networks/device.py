@@ -1,13 +1,25 @@
-"""Which devices there are, and which one a run takes."""
+"""Devices to run on: which there are, how networks are laid out and run there, and what travels to and from them."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
+import psutil
 import torch
+from torch import Tensor, nn
 
 from napari_metastructure.errors import InputError
+
+SHARE = 4
+"""Data stay on an accelerator if they take no more than one part in so many of its free memory."""
+
+UNKNOWN_BYTES = 2 * 2**30
+"""What may stay on an accelerator that does not say how much memory is free."""
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +32,18 @@ class Device:
 
 
 def list_devices() -> list[Device]:
-    """All devices torch can use, the fastest first; the CPU is always the last."""
+    """List all devices torch can use, the fastest first; the CPU is always the last."""
     found = [
         Device(f"cuda:{i}", torch.cuda.get_device_name(i), torch.cuda.mem_get_info(i)[0])
         for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     ]
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU (Metal)", None))
-    return [*found, Device("cpu", "CPU", _free_memory())]
+    return [*found, Device("cpu", "CPU", int(psutil.virtual_memory().available))]
 
 
 def resolve(device: str) -> torch.device:
-    """The torch device a choice stands for.
+    """Return the torch device a choice stands for.
 
     Parameters
     ----------
@@ -55,9 +67,96 @@ def resolve(device: str) -> torch.device:
     return torch.device(wanted)
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """The context a forward pass runs in: half precision on CUDA, where it pays; nothing elsewhere."""
-    return torch.autocast("cuda", torch.float16) if device.type == "cuda" else nullcontext()
+# ---- How networks run -----------------------------------------------------------------------------------
+
+
+def place(network: _Network, device: torch.device) -> _Network:
+    """Move a network to a device, in the memory layout that its layers take there without copies."""
+    return network.to(memory_format=layout(network, device)).to(device)  # type: ignore[call-overload, no-any-return]
+
+
+def layout(network: nn.Module, device: torch.device) -> torch.memory_format:
+    """Return the memory layout of a network's weights: channels last, but for group normalisation on CUDA.
+
+    CUDA's group normalisation copies channels-last images to the other layout, and the next convolution would copy
+    them back.
+    """
+    grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
+    return torch.contiguous_format if grouped and device.type == "cuda" else torch.channels_last
+
+
+def mixed_precision(device: torch.device, training: bool = False) -> AbstractContextManager[object]:
+    """Return the context of a forward pass: half precision on CUDA, where it pays; nothing elsewhere.
+
+    Training takes bfloat16 where the card has it, whose range needs no `scaler`. Prediction takes float16: it rounds
+    eight times less, and there is no gradient that could leave its range.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.autocast("cuda", torch.bfloat16 if training and _has_bfloat16(device) else torch.float16)
+
+
+def scaler(device: torch.device) -> torch.amp.GradScaler:
+    """Return a scaler of gradients; it does nothing but where `mixed_precision` trains in float16."""
+    return torch.amp.GradScaler(device.type, enabled=device.type == "cuda" and not _has_bfloat16(device))
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a CUDA card computes in bfloat16 itself (Ampere and later); older ones only emulate it."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global random numbers, of the CPU and of a CUDA device, and put them back afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+# ---- What travels ---------------------------------------------------------------------------------------
+
+
+def keeps(device: torch.device, size: int) -> bool:
+    """Whether so many bytes of data may stay on a device during a run, beside the network and its gradients."""
+    if device.type == "cuda":
+        return size <= torch.cuda.mem_get_info(device)[0] // SHARE
+    return device.type == "cpu" or size <= UNKNOWN_BYTES
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of main memory to a device; to CUDA from pinned memory, without waiting for it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+class Download:
+    """A copy of a tensor on its way to main memory, while its device goes on working.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        On any device; on the CPU it is not copied.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        if tensor.device.type != "cuda":
+            self._copy = tensor.cpu()
+            return
+        self._copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        self._copy.copy_(tensor, non_blocking=True)
+        self._arrived = torch.cuda.current_stream(tensor.device).record_event()
+
+    def get(self) -> Tensor:
+        """Wait until it has arrived, and return it; what the device was given since is not waited for."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._copy
+
+
+# ---- Memory ---------------------------------------------------------------------------------------------
 
 
 def release(device: torch.device) -> None:
@@ -72,12 +171,3 @@ def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error of torch means that memory ran out; the CPU and Metal raise no type of their own."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
-
-
-def _free_memory() -> int | None:
-    """Free main memory in bytes, where the system tells it."""
-    try:
-        import psutil  # napari brings it
-    except ImportError:
-        return None
-    return int(psutil.virtual_memory().available)

@@ -93,7 +93,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
 
 
 def example(model: Model) -> np.ndarray:
-    """An image of one tile, (Y, X) or (C, Y, X) float32: blobs on noise, the same each time."""
+    """Return an image of one tile, (Y, X) or (C, Y, X) float32: blobs on noise, the same each time."""
     use, rng = model.use, np.random.default_rng(0)
     shape = use.patch if use.channels == 1 else (use.channels, *use.patch)
     smooth = ndi.gaussian_filter(rng.standard_normal(shape), (0,) * (len(shape) - 2) + (4, 4))
@@ -101,7 +101,7 @@ def example(model: Model) -> np.ndarray:
 
 
 def to_onnx(model: Model) -> bytes:
-    """The network with its sigmoid or softmax as an ONNX file; any number of tiles, each of the trained size."""
+    """Return the network with its sigmoid or softmax as an ONNX file; any number of tiles, each of the trained size."""
     for name in ("onnxscript", "onnxruntime"):
         needed(name, "ONNX", "onnx")
     onnx: Any = needed("onnx", "ONNX", "onnx")
@@ -136,7 +136,7 @@ def run_onnx(content: bytes, inputs: np.ndarray) -> np.ndarray:
 
 
 def needed(module: str, what: str, extra: str) -> Any:
-    """A module of an extra.
+    """Import a module of an extra.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def _normalisation(model: Model) -> list[Any] | None:
 def _description(
     model: Model, folder: Path, onnx: bytes, given: np.ndarray, probabilities: np.ndarray, steps: list[Any] | None
 ) -> Any:
-    """The package's parts, as files in a folder and as their description."""
+    """Return the package's parts, as files in a folder and as their description."""
     v = needed("bioimageio.spec.model.v0_5", "bioimage.io", "bioimageio")
     (folder / "weights.onnx").write_bytes(onnx)
     (folder / "README.md").write_text(_readme(model, steps is not None), encoding="utf-8")
@@ -304,7 +304,7 @@ def _stacked(tile: np.ndarray) -> np.ndarray:
 
 
 def _readme(model: Model, takes_image: bool) -> str:
-    """What the package's documentation says."""
+    """Write the package's documentation."""
     use = model.use
     given = (
         "the image itself; the package normalises it" if takes_image else

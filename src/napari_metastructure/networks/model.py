@@ -27,7 +27,7 @@ FILE = "model.safetensors"
 
 
 def find_model(path: str | Path) -> Path:
-    """The model file that a path names: itself, or that of a run folder.
+    """Return the model file that a path names: itself, or that of a run folder.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
 
 Checkpoint = Callable[[], None]
 
-Cut = Callable[[np.ndarray, np.ndarray, Checkpoint | None], np.ndarray]
+Cut = Callable[[np.ndarray, np.ndarray, Checkpoint | None, "torch.device"], np.ndarray]
 """Given the (Y, X) foreground probability and the image: the (Y, X) bool mask. May turn the former around, in place."""
 
 
@@ -161,7 +161,7 @@ class Model:
         return cls(*load_model(path), path, cut)
 
     def __str__(self) -> str:
-        """What the model is, on one line."""
+        """Say what the model is, on one line."""
         spec, use = self.spec, self.use
         encoder = f"{spec.base_channels} channels" if spec.architecture == "light-unet" else spec.encoder
         cut = "" if use.cut == "half" else f", cut by iGTT's {use.cut} criterion"
@@ -235,7 +235,7 @@ class Model:
         if outside is not None:
             image = fill(image, outside)
         device = self._on(device)
-        inputs = prepared(image, use.inputs, use.objects, checkpoint)
+        inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
         for first, band in bands(self.network, inputs, use.patch, device, checkpoint):
             rows = slice(first, first + band.shape[1])
             if probability is not None:
@@ -246,7 +246,7 @@ class Model:
         if cut is not None and probability is not None:
             if outside is not None and use.signed:  # else what is nothing now would be turned into an object
                 probability[outside] = 0
-            labels[cut(probability, image, checkpoint)] = use.classes[1]
+            labels[cut(probability, image, checkpoint, device)] = use.classes[1]
         if outside is not None:
             labels[outside] = use.classes[0]
             if probability is not None:
@@ -254,7 +254,7 @@ class Model:
         return Prediction(labels, probability if want_probability else None)
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
-        """The image as float32, of as many channels as the model takes, (Y, X) if that is one.
+        """Return the image as float32, of as many channels as the model takes, (Y, X) if that is one.
 
         Raises
         ------
@@ -275,7 +275,7 @@ class Model:
         return checked
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
-        """What the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
+        """Return what the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
         from napari_metastructure.images.intensity import network_inputs
 
         return network_inputs(image, self.use.inputs, self.use.objects)
@@ -289,13 +289,11 @@ class Model:
             release(self._device)
 
     def _on(self, device: str | torch.device) -> torch.device:
-        """The network on a device, in the memory layout convolutions like best."""
-        import torch
-
-        from napari_metastructure.networks.device import resolve
+        """Put the network on a device; return it."""
+        from napari_metastructure.networks.device import place, resolve
 
         device = resolve(device) if isinstance(device, str) else device
-        self.network.to(device).to(memory_format=torch.channels_last)
+        place(self.network, device)
         self._device = device
         return device
 

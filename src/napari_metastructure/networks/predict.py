@@ -1,34 +1,39 @@
-"""Apply a network to planes of any size, at the size it was trained on, in memory that does not grow with them."""
+"""Prediction of planes of any size, tile by tile at the size a network was trained on, in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from scipy import ndimage as ndi
-from torch import nn
+from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Inputs, Polarity, channels_of, network_inputs
-from napari_metastructure.networks.device import mixed_precision, out_of_memory, release
+from napari_metastructure.networks.device import Download, keeps, mixed_precision, out_of_memory, release, upload
 
-# -------- Where the overlapping tiles of a large plane begin, and how a small one is made as large as a tile.
+Checkpoint = Callable[[], None]
+
+_T = TypeVar("_T")
+
+# ---- Tiles: cut, predicted, blended -----------------------------------------------------------------------
 
 
-def pad(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def pad(plane: Tensor, shape: tuple[int, int]) -> Tensor:
     """Mirror the last two axes at their ends until they have at least ``shape``."""
-    missing = [max(0, want - have) for want, have in zip(shape, plane.shape[-2:], strict=True)]
-    if not any(missing):
-        return plane
-    before = [(0, 0)] * (plane.ndim - 2)
-    return np.pad(plane, [*before, (0, missing[0]), (0, missing[1])], mode="symmetric")
+    for axis, want in zip((-2, -1), shape, strict=True):
+        have = plane.shape[axis]
+        if have < want:
+            mirrored = torch.from_numpy(np.pad(np.arange(have), (0, want - have), mode="symmetric"))
+            plane = plane.index_select(axis, upload(mirrored, plane.device))
+    return plane
 
 
 def starts(side: int, patch: int, overlap: float = 0.25) -> list[int]:
-    """First pixels of the tiles along one side: evenly spread, overlapping by at least the given share."""
+    """Return the first pixels of the tiles along one side: evenly spread, overlapping by at least the given share."""
     if side <= patch:
         return [0]
     count = int(np.ceil((side - patch) / (patch * (1 - overlap)))) + 1
@@ -43,23 +48,26 @@ def bands(
     inputs: Any,
     patch: tuple[int, int],
     device: torch.device,
-    checkpoint: Callable[[], None] | None = None,
+    checkpoint: Checkpoint | None = None,
     batch: int = 4,
 ) -> Iterator[Band]:
-    """Class probabilities of one plane, from top to bottom, a band of finished rows at a time.
+    """Predict the class probabilities of one plane from top to bottom, a band of finished rows at a time.
 
     Group normalisation sees the whole crop, so a network is only right at the size it was trained on: larger planes
     are cut into tiles that overlap by a quarter at least and are blended, smaller ones are mirrored up to one tile.
     The tiles stand in rows and columns, so a blending weight is one of the row times one of the column, and either
     sum to one at each pixel: what a row of tiles adds to a pixel is final once the next row starts below it.
 
+    Tiles are cut and blended on the device. Its memory holds one row of tiles, and main memory gets each band once;
+    on CUDA a band is on its way while the next row is computed.
+
     Parameters
     ----------
     network : torch.nn.Module
         On ``device``, in evaluation mode. One logit per pixel stands for the second of two classes (sigmoid), K > 1 for
         a class each (softmax).
-    inputs : (C, Y, X) float32 array
-        Or anything of that ``shape`` that gives ``inputs[:, first:last]``, such as `inputs.LazyInputs`.
+    inputs : (C, Y, X) float32 array or tensor
+        Or anything of that ``shape`` that gives ``inputs[:, first:last]``, such as `LazyInputs`; on any device.
     patch : (int, int)
         Height and width of a tile.
     device : torch.device
@@ -79,14 +87,38 @@ def bands(
     RunFailed
         If memory does not suffice for a single tile.
     """
+    found = ((first, Download(band)) for first, band in _bands(network, inputs, patch, device, checkpoint, batch))
+    for first, band in one_behind(found) if device.type == "cuda" else found:
+        yield first, band.get().numpy()
+
+
+def one_behind(items: Iterable[_T]) -> Iterator[_T]:
+    """Yield each item once the next one is there, or there is none: what it stands for may arrive in between."""
+    waiting: list[_T] = []
+    for item in items:
+        yield from waiting
+        waiting = [item]
+    yield from waiting
+
+
+def _bands(
+    network: nn.Module,
+    inputs: Any,
+    patch: tuple[int, int],
+    device: torch.device,
+    checkpoint: Checkpoint | None,
+    batch: int,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the finished rows as (K, rows, X) tensors on the device."""
     height, width = inputs.shape[-2:]
-    tops, down = _shares(height, patch[0])
-    lefts, across = _shares(width, patch[1])
-    apply = _Apply(network, device, checkpoint, batch)
-    above: np.ndarray | None = None  # what earlier rows of tiles add to rows of this one
+    tops, down = _shares(height, patch[0], device)
+    lefts, across = _shares(width, patch[1], device)
+    rows_of_tiles = _RowsOfTiles(network, lefts, across, checkpoint, batch)
+    above: Tensor | None = None  # what earlier rows of tiles add to rows of this one
     for row, top in enumerate(tops):
-        strip = pad(np.asarray(inputs[:, top : top + patch[0]], dtype=np.float32), patch)
-        band = apply(strip, lefts, across) * down[row][:, None]
+        strip = torch.as_tensor(inputs[:, top : top + patch[0]], dtype=torch.float32)
+        strip = pad(strip if strip.device == device else upload(strip, device), patch)
+        band = rows_of_tiles(strip).mul_(down[row][:, None])
         if above is not None:
             band[:, : above.shape[1]] += above
         done = tops[row + 1] - top if row + 1 < len(tops) else min(height - top, patch[0])
@@ -99,10 +131,10 @@ def class_probabilities(
     inputs: Any,
     patch: tuple[int, int],
     device: torch.device,
-    checkpoint: Callable[[], None] | None = None,
+    checkpoint: Checkpoint | None = None,
     batch: int = 4,
 ) -> np.ndarray:
-    """All `bands` of a plane together: a (K, Y, X) float32 array, K = 1 for a network of one logit."""
+    """Predict all `bands` of a plane: a (K, Y, X) float32 array, K = 1 for a network of one logit."""
     found: np.ndarray | None = None
     for first, band in bands(network, inputs, patch, device, checkpoint, batch):
         if found is None:
@@ -117,71 +149,69 @@ def probability(
     inputs: Any,
     patch: tuple[int, int],
     device: torch.device,
-    checkpoint: Callable[[], None] | None = None,
+    checkpoint: Checkpoint | None = None,
     batch: int = 4,
 ) -> np.ndarray:
-    """Foreground probability of one plane by a network of one logit: a (Y, X) float32 array; see `bands`."""
+    """Predict the foreground probability of one plane by a network of one logit: (Y, X) float32; see `bands`."""
     return class_probabilities(network, inputs, patch, device, checkpoint, batch)[0]
 
 
-def _shares(side: int, patch: int) -> tuple[list[int], list[np.ndarray]]:
+def _shares(side: int, patch: int, device: torch.device) -> tuple[list[int], list[Tensor]]:
     """Where tiles start along one side, and each one's (patch,) weights: a raised cosine, summing to one."""
     firsts = starts(side, patch)
     rise = 0.01 + np.hanning(patch + 2)[1:-1]  # above zero at the rim, where a tile may stand alone
     total = np.zeros(firsts[-1] + patch)
     for first in firsts:
         total[first : first + patch] += rise
-    return firsts, [(rise / total[first : first + patch]).astype(np.float32) for first in firsts]
+    weights = np.stack([rise / total[first : first + patch] for first in firsts]).astype(np.float32)
+    return firsts, list(upload(torch.from_numpy(weights), device))
 
 
-class _Apply:
-    """Runs the network over rows of tiles; remembers how many fit into memory."""
+class _RowsOfTiles:
+    """Runs a network over rows of tiles; remembers how many fit into memory."""
 
     def __init__(
-        self, network: nn.Module, device: torch.device, checkpoint: Callable[[], None] | None, batch: int
+        self, network: nn.Module, lefts: list[int], across: list[Tensor], checkpoint: Checkpoint | None, batch: int
     ) -> None:
-        self.network, self.device, self.checkpoint, self.batch = network, device, checkpoint, batch
+        self.network, self.lefts, self.across, self.checkpoint, self.batch = network, lefts, across, checkpoint, batch
 
-    def __call__(self, strip: np.ndarray, lefts: list[int], across: list[np.ndarray]) -> np.ndarray:
-        """(K, patch height, X) probabilities of a (C, patch height, X) strip, blended along X."""
-        size, total, done = len(across[0]), None, 0
-        while done < len(lefts):
+    def __call__(self, strip: Tensor) -> Tensor:
+        """(K, patch height, X) probabilities of a (C, patch height, X) strip on the device, blended along X."""
+        while True:
+            try:
+                return self._blended(strip)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            release(strip.device)  # outside the handler: there the traceback still holds what did not fit
+            at_once = min(self.batch, len(self.lefts))
+            if at_once == 1:
+                raise RunFailed(
+                    f"Out of memory on {strip.device} with a single tile of {strip.shape[-2]} x {len(self.across[0])} "
+                    "pixels; close other programs or choose device cpu."
+                )
+            self.batch = at_once // 2
+
+    @torch.no_grad()
+    def _blended(self, strip: Tensor) -> Tensor:
+        size, total = len(self.across[0]), None
+        for done in range(0, len(self.lefts), self.batch):
             if self.checkpoint is not None:
                 self.checkpoint()
-            some = lefts[done : done + self.batch]
-            tiles = self._tiles(np.stack([strip[..., left : left + size] for left in some]))
-            if tiles is None:
-                continue  # again, with fewer
+            some = self.lefts[done : done + self.batch]
+            with mixed_precision(strip.device):
+                logits = self.network(torch.stack([strip[..., left : left + size] for left in some]))
+            logits = logits.float()
+            tiles = torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
             if total is None:
-                total = np.zeros((tiles.shape[1], *strip.shape[1:]), np.float32)
-            for left, weights, tile in zip(some, across[done:], tiles, strict=False):
+                total = tiles.new_zeros((tiles.shape[1], *strip.shape[1:]))
+            for left, weights, tile in zip(some, self.across[done:], tiles, strict=False):
                 total[..., left : left + size] += tile * weights
-            done += len(some)
         assert total is not None
         return total
 
-    def _tiles(self, crops: np.ndarray) -> np.ndarray | None:
-        """(N, K, Y, X) probabilities of (N, C, Y, X) crops; None if memory ran out and fewer may fit."""
-        try:
-            with torch.inference_mode(), mixed_precision(self.device):
-                logits = self.network(torch.from_numpy(crops).to(self.device)).float()
-                p = torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
-            return p.float().cpu().numpy()
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-        release(self.device)  # outside the handler: there the traceback still holds the tensors that did not fit
-        if len(crops) == 1:
-            raise RunFailed(
-                f"Out of memory on {self.device} with a single tile of {crops.shape[-2]} x {crops.shape[-1]} pixels; "
-                "close other programs or choose device cpu."
-            )
-        self.batch = len(crops) // 2
-        return None
 
-
-# What a network sees of an image too large to be normalised in one piece: the same numbers, some rows at a
-# time.
+# ---- Inputs: what a network sees of an image, on the device, also of one too large to be normalised at once --
 
 
 WHOLE = 2**23
@@ -190,13 +220,21 @@ WHOLE = 2**23
 ROWS = 256
 """Rows at a time where statistics are gathered."""
 
+_CPU = torch.device("cpu")
+
 _FINE = 1.5  # `images.intensity.local_contrast`'s own
 
 _TRUNCATE = 4.0  # standard deviations at which scipy's Gaussian ends
 
 
-def prepared(image: np.ndarray, kind: Inputs, objects: Polarity, checkpoint: Callable[[], None] | None = None) -> Any:
-    """`network_inputs`, or for a large image what gives its rows when they are asked for.
+def prepared(
+    image: np.ndarray,
+    kind: Inputs,
+    objects: Polarity,
+    checkpoint: Checkpoint | None = None,
+    device: torch.device = _CPU,
+) -> Any:
+    """Normalise an image for `bands`: `network_inputs`, or what gives its rows when they are asked for.
 
     Parameters
     ----------
@@ -206,15 +244,25 @@ def prepared(image: np.ndarray, kind: Inputs, objects: Polarity, checkpoint: Cal
     objects : {"bright", "dark"}
     checkpoint : callable, optional
         Called now and then while a large image is looked through; may raise to leave.
+    device : torch.device
+        Where they are wanted.
 
     Returns
     -------
     array or `LazyInputs`
-        Either has ``shape`` and gives ``inputs[:, first:last]``, a (C', rows, X) float32 array.
+        Either has ``shape`` and gives ``inputs[:, first:last]``, (C', rows, X) of float32. Rows at a time for images
+        of more than `WHOLE` pixels, and for all on CUDA, which filters far faster than the CPU.
     """
-    if image.size <= WHOLE:
+    if device.type != "cuda" and image.size <= WHOLE:
         return network_inputs(image, kind, objects)
-    return LazyInputs(image, kind, objects, checkpoint)
+    return LazyInputs(image, kind, objects, checkpoint, device)
+
+
+def inputs_on(device: torch.device, image: np.ndarray, kind: Inputs, objects: Polarity) -> Tensor:
+    """Normalise a whole image: `network_inputs` as a tensor on a device, computed there if it is CUDA."""
+    if device.type == "cuda":
+        return LazyInputs(image, kind, objects, device=device)[:, :]
+    return upload(torch.from_numpy(network_inputs(image, kind, objects)), device)
 
 
 class LazyInputs:
@@ -230,6 +278,8 @@ class LazyInputs:
     objects : {"bright", "dark"}
     checkpoint : callable, optional
         Called now and then while the statistics are gathered.
+    device : torch.device
+        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.keeps`).
 
     Attributes
     ----------
@@ -242,33 +292,41 @@ class LazyInputs:
         image: np.ndarray,
         kind: Inputs,
         objects: Polarity,
-        checkpoint: Callable[[], None] | None = None,
+        checkpoint: Checkpoint | None = None,
+        device: torch.device = _CPU,
     ) -> None:
         image = image[None] if image.ndim == 2 else image
         self.shape = (channels_of(kind, len(image)), *image.shape[1:])
         sign = -1.0 if objects == "dark" else 1.0
-        self._maps = [m for plane in image for m in _Plane(plane, sign, checkpoint).maps(kind)]
+        where = device if device.type == "cuda" else _CPU
+        resident = where != _CPU and keeps(where, 4 * image.size)
+        self._maps = [m for plane in image for m in _Plane(plane, sign, where, resident, checkpoint).maps(kind)]
 
-    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        """``inputs[:, first:last]``: (C', rows, X) float32."""
+    def __getitem__(self, index: tuple[slice, slice]) -> Tensor:
+        """Return ``inputs[:, first:last]``: (C', rows, X) float32."""
         channels, rows = index
         first, last, _ = rows.indices(self.shape[1])
-        return np.stack([m(first, last) for m in self._maps[channels]])
+        return torch.stack([m(first, last) for m in self._maps[channels]])
 
 
-Rows = Callable[[int, int], np.ndarray]
+Rows = Callable[[int, int], Tensor]
 """Gives rows ``first`` to ``last`` of a map of the plane."""
 
 
 class _Plane:
     """The maps of one plane; each is what `images.intensity` calls by the same name, row by row."""
 
-    def __init__(self, plane: np.ndarray, sign: float, checkpoint: Callable[[], None] | None) -> None:
-        self.plane, self.sign, self.height = plane, sign, plane.shape[0]
+    def __init__(
+        self, plane: np.ndarray, sign: float, device: torch.device, resident: bool, checkpoint: Checkpoint | None
+    ) -> None:
+        self.plane, self.sign, self.height, self.device = plane, sign, plane.shape[0], device
         self.checkpoint = checkpoint or (lambda: None)
+        self._resident: Tensor | None = None
+        if resident:
+            self._resident = self.upright(0, self.height)
 
     def maps(self, kind: Inputs) -> list[Rows]:
-        """The channels a network sees of the plane."""
+        """Return the channels a network sees of the plane."""
         if kind == "percentile":
             return [self.percentile()]
         z = self.zscore(self.upright)
@@ -279,56 +337,58 @@ class _Plane:
         contrasts = [self.zscore(self.local_contrast(z, scale)) for scale in CONTRAST_SCALES]
         return [z, self.zscore(self.log_intensity()), *contrasts]
 
-    def upright(self, a: int, b: int) -> np.ndarray:
-        """The plane with bright objects."""
-        return np.float32(self.sign) * self.plane[a:b].astype(np.float32)
+    def upright(self, a: int, b: int) -> Tensor:
+        """Return rows of the plane with bright objects."""
+        if self._resident is not None:
+            return self._resident[a:b]
+        rows = np.float32(self.sign) * self.plane[a:b].astype(np.float32)
+        return upload(torch.from_numpy(rows), self.device)
 
     def zscore(self, rows: Rows) -> Rows:
         mean, deviation = self._moments(rows)
-        return lambda a, b: (rows(a, b) - np.float32(mean)) / np.float32(deviation)
+        return lambda a, b: (rows(a, b) - mean) / deviation
 
     def percentile(self) -> Rows:
         bottom, top = self._percentiles(1.0, 99.8)
         if top <= bottom:
             bottom, top = self._range()
-        span = np.float32(top - bottom) or np.float32(1)
-        return lambda a, b: (self.upright(a, b) - np.float32(bottom)) / span
+        span = float(np.float32(top - bottom)) or 1.0
+        return lambda a, b: (self.upright(a, b) - bottom) / span
 
     def log_intensity(self) -> Rows:
-        deviation = np.float32(self._moments(self.upright)[1])
+        deviation = float(np.float32(self._moments(self.upright)[1]))
         least, greatest = self._range()
         bright = self._percentiles(0, 99.0)[1] - least or greatest - least
-        floor = np.float32(0.1) * (np.float32(bright) / deviation or np.float32(1))
-        return lambda a, b: np.log((self.upright(a, b) - np.float32(least)) / deviation + floor)
+        floor = float(np.float32(0.1) * (np.float32(bright) / np.float32(deviation) or np.float32(1)))
+        return lambda a, b: torch.log((self.upright(a, b) - least) / deviation + floor)
 
     def local_contrast(self, z: Rows, scale: float) -> Rows:
-        """Rows around are looked at, and cut off again."""
+        """Return rows of the local contrast; the rows around are looked at, and cut off again."""
         halo = int(_TRUNCATE * max(scale, _FINE) + 0.5)
 
-        def rows(a: int, b: int) -> np.ndarray:
+        def rows(a: int, b: int) -> Tensor:
             top = max(0, a - halo)
             block = z(top, min(self.height, b + halo))
-            surround = ndi.gaussian_filter(block, scale)
-            variance = ndi.gaussian_filter(block * block, scale) - surround**2
-            spread = np.sqrt(np.maximum(variance, 0)) + 1  # 1: the z-scored plane's own standard deviation
-            return ((ndi.gaussian_filter(block, _FINE) - surround) / spread)[a - top : b - top]
+            surround = gaussian(block, scale)
+            variance = gaussian(block * block, scale) - surround**2
+            spread = variance.clamp_(min=0).sqrt_() + 1  # 1: the z-scored plane's own standard deviation
+            return ((gaussian(block, _FINE) - surround) / spread)[a - top : b - top]
 
         return rows
 
     def _moments(self, rows: Rows) -> tuple[float, float]:
         """Mean and standard deviation of a map (1 if it is constant), in one pass about the first pixel."""
-        count = total = squares = 0.0
-        shift: np.float32 | None = None
+        shift: Tensor | None = None
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         for a, b in pairwise([*range(0, self.height, ROWS), self.height]):
             self.checkpoint()
             block = rows(a, b)
-            shift = block[0, 0] if shift is None else shift
-            block = block - shift
-            count, total = count + block.size, total + float(block.sum(dtype=np.float64))
-            squares += float(np.square(block, dtype=np.float64).sum())
+            shift = block[0, 0].clone() if shift is None else shift
+            block = (block - shift).double()
+            sums += torch.stack([block.sum(), block.square_().sum()])
         assert shift is not None
-        mean = total / count
-        return float(shift) + mean, float(np.sqrt(max(squares / count - mean**2, 0))) or 1.0
+        mean, square = (sums / self.plane.size).tolist()
+        return float(shift) + mean, float(np.sqrt(max(square - mean**2, 0))) or 1.0
 
     def _range(self) -> tuple[float, float]:
         """Least and greatest value of the upright plane."""
@@ -340,3 +400,22 @@ class _Plane:
         wanted = (low, high) if self.sign > 0 else (100 - low, 100 - high)
         first, second = np.percentile(self.plane, wanted)
         return self.sign * float(first), self.sign * float(second)
+
+
+def gaussian(block: Tensor, scale: float) -> Tensor:
+    """Blur a (Y, X) float32 tensor as scipy's `gaussian_filter` does; on CUDA it is not copied to main memory."""
+    if block.device.type != "cuda":
+        return torch.from_numpy(ndi.gaussian_filter(block.numpy(), scale))
+    return _blurred(_blurred(block, 0, scale), 1, scale)
+
+
+def _blurred(block: Tensor, axis: int, scale: float) -> Tensor:
+    """Blur along one axis, edges mirrored. Sums are of float64, as scipy's, and not left to a convolution in TF32."""
+    length, radius = block.shape[axis], int(_TRUNCATE * scale + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / scale) ** 2)
+    mirrored = torch.from_numpy(np.pad(np.arange(length), radius, mode="symmetric"))
+    wide = block.index_select(axis, upload(mirrored, block.device)).double()
+    total = torch.zeros_like(block, dtype=torch.float64)
+    for first, weight in enumerate(weights / weights.sum()):
+        total.add_(wide.narrow(axis, first, length), alpha=float(weight))
+    return total.float()

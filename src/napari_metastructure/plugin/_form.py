@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from magicgui.widgets import ComboBox, create_widget
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 from superqt import QCollapsible, QLabeledDoubleSlider
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, explain, title_of
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
@@ -54,15 +54,15 @@ class ModelForm(QWidget):
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for name in names:
             field = model.model_fields[name]
-            editor = self.editors[name] = (special or {}).get(name) or make_editor(name, field)
-            label = QLabel(title(name, field))
+            editor = self.editors[name] = (special or {}).get(name) or make_editor(field)
+            label = QLabel(title_of(name, field))
             for part in (label, editor.widget):
                 part.setToolTip(tooltip(field.description))
             layout.addRow(label, editor.widget)
             editor.changed.connect(lambda *_, name=name: self.changed.emit(name))
 
     def values(self) -> dict[str, Any]:
-        """Return every field's value as the editors show it."""
+        """Return every field's value as the editors show it; what was typed as text is for the model to read."""
         return {name: editor.get() for name, editor in self.editors.items()}
 
     def fill(self, values: Mapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ class _Choices(ComboBox):
     null_string = "none"
 
 
-def make_editor(name: str, field: FieldInfo) -> Editor:
+def make_editor(field: FieldInfo) -> Editor:
     """Make the editor that fits a field's type and bounds.
 
     magicgui makes those of choices, flags and whole numbers. What may be left empty, and what holds several values, is
@@ -87,10 +87,10 @@ def make_editor(name: str, field: FieldInfo) -> Editor:
     kind, optional = _without_none(field.annotation)
     if get_origin(kind) is Literal:
         choices: Any = _Choices(choices=get_args(kind), nullable=optional)
-        _narrow(choices.native)
+        narrow(choices.native)
         return Editor(choices.native, choices.get_value, lambda v: setattr(choices, "value", v), choices.changed)
     if optional or kind not in (bool, int, float):
-        return _text_editor(name, field)
+        return _text_editor(field)
     if kind is bool:
         flag: Any = create_widget(annotation=bool)
         return Editor(flag.native, flag.get_value, lambda v: setattr(flag, "value", bool(v)), flag.changed)
@@ -104,7 +104,7 @@ def make_editor(name: str, field: FieldInfo) -> Editor:
 def choice_editor(options: Iterable[Any]) -> Editor:
     """Make a combo box of given values; None reads "none"."""
     box = QComboBox()
-    _narrow(box)
+    narrow(box)
     for option in options:
         box.addItem("none" if option is None else str(option), option)
 
@@ -178,35 +178,24 @@ def _whole_editor(low: int, high: int, step: int) -> Editor:
     return Editor(box, lambda: int(box.value()), lambda v: box.setValue(int(v)), widget.changed)
 
 
-def _text_editor(name: str, field: FieldInfo) -> Editor:
-    """Make a line of text that pydantic reads: values apart by commas make a tuple, an empty line makes None."""
+def _text_editor(field: FieldInfo) -> Editor:
+    """Make a line of text, which the model reads: values apart by commas make a tuple, an empty line can mean None."""
     line = QLineEdit()
-    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or str)
     kind, optional = _without_none(field.annotation)
     plural = get_origin(kind) in (tuple, list)
     line.setPlaceholderText("automatic" if optional else "")
 
-    def read() -> Any:
+    def read() -> str | tuple[str, ...] | None:
         text = line.text().strip()
-        value: Any = [part.strip() for part in text.split(",") if part.strip()] if plural else text
         if not text and optional:
-            value = None
-        try:
-            return adapter.validate_python(value)
-        except ValidationError as error:
-            why = error.errors()[0]["msg"]
-            raise InputError(f"{title(name, field)}: {text!r} cannot be used ({why}).") from None
+            return None
+        return tuple(part.strip() for part in text.split(",") if part.strip()) if plural else text
 
     def write(value: Any) -> None:
         parts = value if isinstance(value, (tuple, list)) else [] if value is None else [value]
         line.setText(", ".join(map(str, parts)))
 
     return Editor(line, read, write, line.editingFinished)
-
-
-def title(name: str, field: FieldInfo) -> str:
-    """Return what a row is called: the field's title, or its name in words."""
-    return field.title or name.replace("_", " ").capitalize()
 
 
 def tooltip(text: str | None) -> str:
@@ -238,7 +227,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def _narrow(box: QComboBox) -> None:
+def narrow(box: QComboBox) -> None:
     """Let a combo box be narrower than its longest entry."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
@@ -302,11 +291,7 @@ class ConfigPanel(QWidget, Generic[C]):
         try:
             return self.model(**{**values, **overrides})
         except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            field = self.model.model_fields.get(name)
-            where = title(name, field) if field else "Settings"
-            raise InputError(f"{where}: {first['msg']}.") from None
+            raise InputError(explain(error, self.model)) from None
 
     def fill(self, config: C) -> None:
         """Show these settings."""

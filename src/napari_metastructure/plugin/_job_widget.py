@@ -33,6 +33,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import FolderRow
+from napari_metastructure.plugin._layers import unwrapped
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.run_folder import FoundRun
@@ -400,7 +401,7 @@ class JobWidget(QWidget):
         self, viewer: napari.Viewer, buttons: RunButtons, progress: ProgressPanel, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self.viewer, self.buttons, self.progress = viewer, buttons, progress
+        self.viewer, self.buttons, self.progress = unwrapped(viewer), buttons, progress
         self.failure: MetastructureError | None = None
         self.form: Sequence[QWidget] = ()
         self.why_stopped = ""
@@ -577,67 +578,3 @@ class JobWidget(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Take as much height as there is, within a small laptop's screen."""
         return QSize(*self.size)
-
-
-# ---- for Study and Compare, until they are built on the frame ----------------------------------------------------
-
-
-class OneRun:
-    """Mixed into a widget that has these parts."""
-
-    settings: Any  # with `set_devices`
-    buttons: RunButtons
-    progress: ProgressPanel
-    runner: Runner
-    _asked_devices = False
-
-    @property
-    def running(self) -> bool:
-        """True from a successful `start` until `finished`."""
-        return self.runner.running
-
-    def pause(self) -> None:
-        """Hold the run at its next batch."""
-        if self.running and self.runner.control is not None:
-            self.runner.control.pause()
-            self.progress.clock.pause()
-            self.buttons.show_state("paused")
-
-    def resume(self) -> None:
-        """Let a paused run go on."""
-        if self.running and self.runner.control is not None:
-            self.runner.control.resume()
-            self.progress.clock.resume()
-            self.buttons.show_state("running")
-
-    def stop(self) -> None:
-        """End the run at its next batch and keep what it has."""
-        if self.running:
-            self.runner.stop()
-            self.buttons.show_state("stopping")
-            self.progress.say("Stopping after this batch…")
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Look for devices once, in the background: that imports torch, which takes seconds."""
-        super().showEvent(event)  # type: ignore[misc] # of the widget it is mixed into
-        if not self._asked_devices:
-            self._asked_devices = True
-            warm_up_in_background(self.settings.set_devices)
-
-    def _connect_buttons(self) -> None:
-        """Buttons call the methods by name, so that scripts may replace those."""
-        self.buttons.pause.clicked.connect(lambda: self.pause())
-        self.buttons.resume.clicked.connect(lambda: self.resume())
-        self.buttons.stop.clicked.connect(lambda: self.stop())
-
-    def _is_busy(self) -> bool:
-        """Whether a run goes on; then that is said."""
-        if self.running:
-            show_warning("A run is going on; stop it first.")
-        return self.running
-
-    def _refuse(self, why: str) -> bool:
-        show_error(why)
-        if not self.running:
-            self.progress.say(why)
-        return False

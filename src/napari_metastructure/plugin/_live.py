@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 from superqt.utils import QSignalDebouncer
 
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
+from napari_metastructure.labels.classes import PlaneDone
 from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._layers import full, is_ours, visible_plane
+from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Layer
 
     from napari_metastructure.errors import MetastructureError
 
@@ -122,7 +119,7 @@ class LivePreview(QObject):
         return under_way and not self._deleted
 
     def refresh(self, *_: Any) -> None:
-        """Request anew at the next turn of Qt's loop."""
+        """Request again at the next turn of Qt's loop."""
         if not self.resting:
             self._requested = True
             self._turn.throttle()
@@ -187,117 +184,6 @@ class LivePreview(QObject):
             self._measure_soon()
 
 
-PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "name")
-
-
-class LayerWatch:
-    """Follows layers: reports whatever changes them, and keeps their labels as stacks that forget what has changed.
-
-    A plain object: it can let go of the layers when the widget that has it is deleted already.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    changed : callable
-        Called after every change: other pixels, a stroke while it is drawn, undo, a redraw, another place or name.
-    """
-
-    def __init__(self, viewer: napari.Viewer, changed: Callable[[], None]) -> None:
-        self.viewer = viewer
-        self._changed = changed
-        self._listening: dict[Layer, list[tuple[Any, Callable[[Any], None]]]] = {}
-        self._stacks: dict[Layer, LabelStack] = {}
-        self._seen: dict[Layer, tuple[tuple[int, int], int | None]] = {}
-
-    def follow(self, layers: Iterable[Layer]) -> None:
-        """Follow these layers and no others."""
-        wanted = list(dict.fromkeys(layers))
-        for layer in [layer for layer in self._listening if layer not in wanted]:
-            for emitter, callback in self._listening.pop(layer):
-                emitter.disconnect(callback)
-            self._stacks.pop(layer, None)
-        for layer in [layer for layer in wanted if layer not in self._listening]:
-            events = layer.events
-            pairs: list[tuple[Any, Callable[[Any], None]]] = [(getattr(events, n), self._on_moved) for n in PLACE]
-            pairs += [(events.data, self._on_data), (events.set_data, self._on_drawn)]
-            if isinstance(layer, Labels):
-                pairs += [(events.paint, self._on_paint), (events.labels_update, self._on_drawn)]
-            for emitter, callback in pairs:
-                emitter.connect(callback)
-            self._listening[layer] = pairs
-            self._seen[layer] = _history(layer), self._shown(layer)
-
-    def stack(self, layer: Layer, reading: Reading) -> LabelStack:
-        """Return the labels of a layer that is followed; the same stack until its data are replaced."""
-        stack, ours = self._stacks.get(layer), is_ours(layer)
-        if stack is None or stack.reading != reading or stack.ours != ours:
-            stack = self._stacks[layer] = LabelStack(full(layer), reading, ours)
-        stack.name = f"Layer {layer.name!r}"
-        return stack
-
-    def forget(self) -> None:
-        """Take all pixels for changed, after a write in place that napari was not told of."""
-        self._stacks.clear()
-
-    def release(self) -> None:
-        """Let go of all layers."""
-        self.follow(())
-
-    def _on_moved(self, event: Any) -> None:
-        self._changed()
-
-    def _on_data(self, event: Any) -> None:
-        """Other pixels altogether: a new stack, because a job may be reading the one there was."""
-        self._stacks.pop(event.source, None)
-        self._seen[event.source] = _history(event.source), self._shown(event.source)
-        self._changed()
-
-    def _on_paint(self, event: Any) -> None:
-        """The brush, or a script that edits as it does; the event has what napari's undo will need."""
-        layer = event.source
-        if stack := self._stacks.get(layer):
-            for atom in event.value:
-                stack.forget(_planes(atom[0], stack.shape[:-2]))
-        self._seen[layer] = _history(layer), self._seen[layer][1]
-        self._changed()
-
-    def _on_drawn(self, event: Any) -> None:
-        """A redraw: a brush on its way, an undo (wherever it was), a refresh by a script; or the slider was moved."""
-        layer = event.source
-        before, history, shown = self._seen[layer], _history(layer), self._shown(layer)
-        if stack := self._stacks.get(layer):
-            if history != before[0]:
-                stack.forget()
-            elif shown is not None and shown == before[1]:
-                stack.forget([shown])
-        self._seen[layer] = history, shown
-        self._changed()
-
-    def _shown(self, layer: Layer) -> int | None:
-        """The number of the plane on screen."""
-        plane = visible_plane(self.viewer, layer) if isinstance(layer, Labels) else None
-        return None if plane is None else plane.index
-
-
-def _history(layer: Any) -> tuple[int, int]:
-    """Lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
-    return len(getattr(layer, "_undo_history", ())), len(getattr(layer, "_redo_history", ()))
-
-
-def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
-    """The planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
-    if not leading:
-        return [0]
-    axes = place[: len(leading)]
-    if any(isinstance(axis, slice) for axis in axes):
-        ranges = [range(n)[a] if isinstance(a, slice) else np.unique(a) for a, n in zip(axes, leading, strict=True)]
-        grid = np.meshgrid(*(np.asarray(r) for r in ranges), indexing="ij")
-        return [int(i) for i in np.ravel_multi_index(grid, leading, mode="clip").ravel()]
-    return [
-        int(i) for i in np.unique(np.ravel_multi_index(tuple(np.atleast_1d(a) for a in axes), leading, mode="clip"))
-    ]
-
-
 class StackRun(QWidget):
     """A job over all slices of a stack in a background thread, with a progress bar and a button that cancels it.
 
@@ -322,14 +208,10 @@ class StackRun(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip(tooltip("Stop after this slice; no layer is added or changed."))
         self.cancel_button.clicked.connect(lambda: self.cancel())
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.bar, 1)
-        layout.addWidget(self.cancel_button)
+        row(self.bar, self.cancel_button, into=self)
         self._runner = Runner(self)
-        self._runner.told.connect(self._on_event)
-        self._runner.ended.connect(self._on_ended)
+        self._runner.event_received.connect(self._on_event)
+        self._runner.finished.connect(self._on_ended)
         self._result: Any = None
         self.setVisible(False)
 
@@ -370,14 +252,3 @@ class StackRun(QWidget):
         self.setVisible(False)
         result, self._result = self._result, None
         self.ended.emit(result, "" if failure is None else str(failure))
-
-
-def row(*parts: QWidget, wide: QWidget | None = None) -> QWidget:
-    """Put widgets beside each other; one of them, or all alike, take the room that is left."""
-    widget = QWidget()
-    layout = QHBoxLayout(widget)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(4)
-    for part in parts:
-        layout.addWidget(part, int(wide is None or part is wide))
-    return widget

@@ -28,11 +28,7 @@ from napari_metastructure.plugin._live import Superseded
 if TYPE_CHECKING:
     import napari
 
-    from napari_metastructure.labels.verdict import Verdict
-
-
-BANDWIDTH = 8.0
-"""Radius of the box, in pixels, whose densities say how much meta-structure is retained; the paper's."""
+    from napari_metastructure.labels.structure import Comparison
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class NoiseRequest:
 
 @dataclass(frozen=True)
 class NoisePreview:
-    """One plane with noise, or why there is none; `measure` adds what its noise leaves.
+    """One plane with noise, or why there is none; `measure` adds the comparison.
 
     Attributes
     ----------
@@ -85,17 +81,11 @@ class NoisePreview:
     clean, noisy : (Y, X) array or None
         None where there is a problem.
     transition : TransitionMatrix or None
-        In closed form; for PCL, which has none, counted on this plane by `measure`.
-    counted : bool
-        Whether it was counted.
+        In closed form; PCL has none.
     problem : str
         One sentence; empty if all is well.
-    verdict : Verdict or None
-        What the noise leaves to learn.
-    retained : float or None
-        Share of the meta-structure that is retained, 0 to 1; None where it is not defined.
-    bandwidth : float
-        At which it was measured, in pixels.
+    comparison : Comparison or None
+        What the noise leaves of this plane.
     """
 
     request: NoiseRequest
@@ -103,11 +93,8 @@ class NoisePreview:
     clean: np.ndarray | None = None
     noisy: np.ndarray | None = None
     transition: TransitionMatrix | None = None
-    counted: bool = False
     problem: str = ""
-    verdict: Verdict | None = None
-    retained: float | None = None
-    bandwidth: float = BANDWIDTH
+    comparison: Comparison | None = None
 
 
 def draw(request: NoiseRequest, wanted: Callable[[], bool]) -> NoisePreview:
@@ -137,41 +124,13 @@ def draw(request: NoiseRequest, wanted: Callable[[], bool]) -> NoisePreview:
 
 
 def measure(preview: NoisePreview) -> NoisePreview:
-    """Add transition matrix, verdict and retained meta-structure to a preview."""
-    from napari_metastructure.labels.structure import structure_left
-    from napari_metastructure.labels.transition import estimate_transition_matrix
-    from napari_metastructure.labels.verdict import verdict
+    """Add the comparison of noisy and clean labels to a preview."""
+    from napari_metastructure.labels.structure import judge_noise
 
-    clean, noisy, transition = preview.clean, preview.noisy, preview.transition
+    clean, noisy = preview.clean, preview.noisy
     assert clean is not None
     assert noisy is not None
-    bandwidth = min(BANDWIDTH, max(1.0, min(clean.shape) / 4))
-    judged, retained = None, None
-    try:
-        if transition is None:
-            transition = estimate_transition_matrix(clean, noisy, preview.classes)
-        judged = verdict(transition)
-        retained = structure_left(clean, noisy, "box", bandwidth)
-    except InputError:  # no labelled pixel, or a class that is gone: nothing to measure, and no fault
-        pass
-    return replace(
-        preview,
-        transition=transition,
-        counted=preview.transition is None,
-        verdict=judged,
-        retained=retained,
-        bandwidth=bandwidth,
-    )
-
-
-def recipe_name(recipe: RecipeBase) -> str:
-    """Name a recipe in a few words, for a layer's name: ``RCL flip 0.45``."""
-    values = recipe.model_dump()
-    words = [recipe.family, values.pop("kind")]
-    if values.get("per_class") is not None:
-        return " ".join([*words, "per class"])
-    numbers = [v for v in values.values() if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    return " ".join([*words, *(f"{v:g}" for v in numbers)])
+    return replace(preview, comparison=judge_noise(clean, noisy, preview.classes, preview.transition))
 
 
 # ---- the layer ---------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
-from napari_metastructure.training.pairs import Pair, TrainingSet
+from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
 
 if TYPE_CHECKING:
     import napari
@@ -155,7 +155,11 @@ def _by_name(layer: Layer) -> Hashable:
 
 HEADS = ("image", "labels", "used to")
 
-USES: dict[Use, str] = {"train": "train", "validation": "validate"}
+SETTINGS: dict[Purpose, str] = {
+    "validation": "Validation fraction under Data",
+    "test": "Test fraction under Test and prediction",
+}
+"""Where the share of the images that is kept is set."""
 
 MOST_ROWS = 6
 """The table grows to this many rows and scrolls beyond."""
@@ -164,9 +168,6 @@ PROBLEM = "#e5534b"
 
 NOTHING = "choose…"
 
-KEPT = "(validate)"
-"""Shown for rows that are kept for validation without being set to it."""
-
 
 class PairsTable(QWidget):
     """Pairs of layers; those that names or shapes suggest are added automatically. ``changed`` reports any change.
@@ -174,13 +175,17 @@ class PairsTable(QWidget):
     Parameters
     ----------
     viewer : napari.Viewer
+    purpose : {"validation", "test"}
+        What rows are used for that are not trained on.
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = viewer
+        self.viewer, self.purpose = viewer, purpose
+        self.uses: dict[Use, str] = {"train": "train", "validation": VERBS[purpose]}
+        self.kept_text = f"({VERBS[purpose]})"  # of rows that are kept without being set to it
         self.rows: list[Row] = []
         self._kept: frozenset[str] = frozenset()
         self._unwanted: set[int] = set()  # images whose row the user took out
@@ -191,7 +196,7 @@ class PairsTable(QWidget):
         self.add_button.setToolTip(tooltip("Add a row; choose its layers by a double click."))
         self.remove_button = QPushButton("Remove")
         self.remove_button.setToolTip(tooltip("Take the selected rows out of the table; the layers stay."))
-        self.use_button = QPushButton("Train ⇄ validate")
+        self.use_button = QPushButton(f"Train ⇄ {VERBS[purpose]}")
         self.use_button.setToolTip(tooltip("Use the selected rows for the other purpose."))
         buttons = QHBoxLayout()
         layout = QVBoxLayout(self)
@@ -287,7 +292,8 @@ class PairsTable(QWidget):
         self.table.setToolTip(
             tooltip(
                 "Images and their labels. Double-click a cell to choose another layer, or what the pair is used for. "
-                "Where no row is used to validate, the share of the images set under Data is kept for it."
+                f"Where no row is used to {VERBS[self.purpose]}, a share of the images is kept for it, see "
+                f"{SETTINGS[self.purpose]}."
             )
         )
         header = self.table.horizontalHeader()
@@ -311,10 +317,14 @@ class PairsTable(QWidget):
             for number, row in enumerate(self.rows):
                 kept = row.use == "train" and row.image is not None and row.image.name in self._kept
                 names = [NOTHING if layer is None else layer.name for layer in (row.image, row.labels)]
-                texts = (*names, KEPT if kept else USES[row.use])
+                texts = (*names, self.kept_text if kept else self.uses[row.use])
                 for column, text in enumerate(texts):
                     item = QTableWidgetItem(text)
-                    why = "Kept for validation, see Validation fraction under Data." if text == KEPT else text
+                    why = (
+                        f"Kept to {VERBS[self.purpose]} on, see {SETTINGS[self.purpose]}."
+                        if column == 2 and kept
+                        else text
+                    )
                     item.setToolTip(tooltip(f"This pair {row.problem}." if row.problem else why))
                     if row.problem:
                         item.setForeground(QColor(PROBLEM))
@@ -329,7 +339,7 @@ class PairsTable(QWidget):
     def _options(self, column: int) -> list[tuple[str, Any]]:
         """List what can be chosen in a column: texts and values."""
         if column == 2:
-            return [(text, use) for use, text in USES.items()]
+            return [(text, use) for use, text in self.uses.items()]
         fits = is_labels if column else is_image
         return [(layer.name, layer) for layer in self.viewer.layers if fits(layer)]
 
@@ -365,7 +375,8 @@ class _Chooser(QStyledItemDelegate):
         return box
 
     def setEditorData(self, editor: Any, index: Any) -> None:  # noqa: N802 - Qt's name
-        editor.setCurrentIndex(editor.findText(USES["train"] if index.data() == KEPT else index.data()))
+        at = editor.findText(index.data())
+        editor.setCurrentIndex(0 if at < 0 and index.column() == 2 else at)  # a row that is kept is set to train
 
     def setModelData(self, editor: Any, model: Any, index: Any) -> None:  # noqa: N802 - Qt's name
         self._choose(index.row(), index.column(), editor.currentData())

@@ -219,7 +219,7 @@ class IGTTWidget(JobWidget):
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._kept: list[Labels] = []
         self._where = ""
-        self._opening = TurnByTurn(self)
+        self._opening, self._ready = TurnByTurn(self), threading.Event()
         parts = (heading("Images"), self.picker, heading("Settings"), *self.form, self.buttons, self.progress)
         lay_out(self, (*parts, self.curves, heading("Result"), self.results))
         self._connect()
@@ -321,10 +321,10 @@ class IGTTWidget(JobWidget):
         self.run_folder.use(folder)
         self.curves.clear()
         self.results.set_available(False)
-        ready = threading.Event()  # the thread waits for the last layer: beside a busy one they take twice as long
-        self._opening.start(layers.open(), ready.set)
+        self._ready = threading.Event()  # the thread waits for all layers: beside a busy one they take twice as long
+        self._opening.start(layers.open(), self._ready.set)
         given = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
-        return igtt_job(sources, planes, config, ready, {**given, "resume": earlier is not None})
+        return igtt_job(sources, planes, config, self._ready, {**given, "resume": earlier is not None})
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 

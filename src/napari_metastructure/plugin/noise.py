@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -18,20 +16,27 @@ from superqt import QLargeIntSpinBox
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
-from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
-from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
+from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
 from napari_metastructure.plugin._form import choice_editor, tooltip
-from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap, full, is_ours, placement, visible_plane
-from napari_metastructure.plugin._live import LayerWatch, LivePreview, StackRun, row
+from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    LayerWatch,
+    class_colormap,
+    full,
+    is_ours,
+    placement,
+    unwrapped,
+    visible_plane,
+)
+from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._noise_preview import (
     NoisePreview,
     NoiseRequest,
     PreviewLayer,
     draw,
     measure,
-    recipe_name,
 )
 from napari_metastructure.plugin._recipe_form import RecipeForm
 from napari_metastructure.plugin._tables import MatrixView
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.layers import Layer
+
+    from napari_metastructure.labels.transition import TransitionMatrix
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +65,7 @@ MEASURE_AFTER_MS = 150
 
 NO_SOURCE = "There is no Labels layer to add noise to; open or paint one."
 
-NO_MATRIX = "No matrix: the preview failed (see the message above)."
+NO_MATRIX = "No matrix: the preview failed, see above."
 
 NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and a slider that stands within the layer."
 
@@ -97,13 +104,14 @@ class NoiseWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = napari_viewer
-        self.preview = PreviewLayer(napari_viewer, self._on_preview_removed)
-        self._applying: tuple[NoiseRequest, bool, list[int]] | None = None
+        self.viewer = viewer = unwrapped(napari_viewer)
+        self.preview = PreviewLayer(viewer, self._on_preview_removed)
+        self._applying: tuple[NoiseRequest, bool] | None = None
+        self._preview_removed = False
         self._make_parts()
         self._lay_out()
         self.live = LivePreview(
-            napari_viewer,
+            viewer,
             self,
             request=self._request,
             show=self._show_preview,
@@ -112,10 +120,10 @@ class NoiseWidget(QWidget):
             failed=self._show_failure,
             measure_after_ms=MEASURE_AFTER_MS,
         )
-        self.watch = LayerWatch(napari_viewer, self.live.refresh)
-        self.live.hold(self.sources, self.watch, self.preview)
+        self.watch = LayerWatch(viewer, self.live.refresh)
+        self.live.hold(self.watch, self.preview)
         self._connect()
-        self.sources.choose(napari_viewer.layers.selection.active)
+        self.sources.choose(viewer.layers.selection.active)
         self._follow()
 
     def _make_parts(self) -> None:
@@ -168,8 +176,9 @@ class NoiseWidget(QWidget):
         labels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
         labels.addRow("Read as", self.reading.widget)
-        seed = row(self.seed_label, self.seed, self.new_seed, wide=self.seed)
-        apply = row(self.apply_button, self.in_place, wide=self.apply_button)
+        seed, apply = row(self.seed_label, self.seed, self.new_seed), row(self.apply_button, self.in_place)
+        for line, part in ((seed, self.seed), (apply, self.apply_button)):
+            line.layout().setStretchFactor(part, 1)
         parts = (
             *(heading("Clean labels"), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
@@ -266,13 +275,12 @@ class NoiseWidget(QWidget):
         except InputError as error:
             return self._refuse(str(error))
         # Everything is read again: what is applied never rests on what an earlier preview saw.
-        sums: list[int] = []
         stack = LabelStack(full(layer), self.reading.get(), is_ours(layer), f"Layer {layer.name!r}")
         request = NoiseRequest(layer, stack, recipe, int(self.seed.value()))
-        self._applying = request, in_place, sums
+        self._applying = request, in_place
         _show(self.status, "")
-        self._let_apply(False)
-        self.run.start(lambda: apply_job(request, sums))
+        self.run.start(lambda: apply_to_stack(recipe, stack, request.seed))
+        self._let_apply()
         return True
 
     def cancel(self) -> None:
@@ -288,6 +296,10 @@ class NoiseWidget(QWidget):
         if self.live.resting:
             return
         layer = self.sources.chosen()
+        if self._preview_removed:  # the user did so for the source before
+            self._preview_removed = False
+            self.previewing.setChecked(True)
+        self._let_apply()
         self.live.drop()
         self.preview.hide()
         self.watch.follow([] if layer is None else [layer])
@@ -334,16 +346,15 @@ class NoiseWidget(QWidget):
         return True
 
     def _show_measured(self, preview: NoisePreview) -> None:
-        self._show_matrix(preview.transition)
-        verdict = retained = ""
-        if preview.verdict is not None:
-            how = " Counted on this slice: PCL depends on the place." if preview.counted else ""
-            verdict = f"{preview.verdict.sentence}{how}"
-        if preview.retained is not None:
-            share, box = f"{100 * preview.retained:.0f} %", f"box of {preview.bandwidth:g} px"
-            retained = f"Meta-structure retained on this slice: {share} ({box})."
-        _show(self.verdict, verdict)
-        _show(self.retained, retained)
+        found = preview.comparison
+        assert found is not None
+        self._show_matrix(found.transition)
+        if found.verdict is not None:
+            how = "" if preview.transition is not None else " Counted on this slice: PCL depends on the place."
+            _show(self.verdict, f"{found.verdict.sentence}{how}")
+        if found.retained is not None:
+            share, box = f"{100 * found.retained:.0f} %", f"box of {found.bandwidth[0]:g} px"
+            _show(self.retained, f"Meta-structure retained on this slice: {share} ({box}).")
 
     def _show_failure(self, error: Exception) -> None:
         """Report an error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""
@@ -367,6 +378,7 @@ class NoiseWidget(QWidget):
             _show(self.retained, "")
 
     def _on_previewing(self, on: bool) -> None:
+        self._preview_removed = False
         if on:
             self.live.refresh()
         else:
@@ -374,6 +386,7 @@ class NoiseWidget(QWidget):
 
     def _on_preview_removed(self) -> None:
         self.previewing.setChecked(False)
+        self._preview_removed = True
 
     def _on_closed(self) -> None:
         self.run.cancel()
@@ -387,13 +400,13 @@ class NoiseWidget(QWidget):
     # ---- applying --------------------------------------------------------------------------------------
 
     def _on_ended(self, stack: NoisyStack | None, why: str) -> None:
-        self._let_apply(True)
+        self._let_apply()
         assert self._applying is not None
-        (request, in_place, sums), self._applying = self._applying, None
+        (request, in_place), self._applying = self._applying, None
         layer = None
         if stack is not None:
             try:
-                layer = self._write(request, stack, sums) if in_place else self._add(request, stack)
+                layer = self._write(request, stack) if in_place else self._add(request, stack)
             except InputError as error:
                 why = str(error)
         if layer is None:
@@ -420,17 +433,17 @@ class NoiseWidget(QWidget):
         source.visible = False
         return layer
 
-    def _write(self, request: NoiseRequest, stack: NoisyStack, sums: Sequence[int]) -> Labels:
+    def _write(self, request: NoiseRequest, stack: NoisyStack) -> Labels:
         layer = request.layer
         if layer not in self.viewer.layers:
             raise InputError(f"Layer {layer.name!r} was removed before its noise was drawn; nothing was changed.")
-        write_in_place(layer, stack.labels, sums)
+        write_in_place(layer, stack.labels, stack.checksums)
         self.previewing.setChecked(False)  # it would show noise on the noise
         return layer
 
-    def _let_apply(self, on: bool) -> None:
-        self.apply_button.setEnabled(on)
-        self.in_place.setEnabled(on)
+    def _let_apply(self) -> None:
+        self.apply_button.setEnabled(not self.run.running and self.sources.chosen() is not None)
+        self.in_place.setEnabled(not self.run.running)
 
     def _name_button(self) -> None:
         self.apply_button.setText("Apply to the source" if self.in_place.isChecked() else "Apply to a new layer")
@@ -465,57 +478,6 @@ def _text(style: str = "") -> QLabel:
 def _button(button: Any, tip: str) -> Any:
     button.setToolTip(tooltip(tip))
     return button
-
-
-# ---- noise on all planes -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NoisyStack:
-    """All planes with noise: the labels, their classes and their noise transition matrix, None if it is unknown."""
-
-    labels: np.ndarray
-    classes: tuple[int, ...]
-    transition: TransitionMatrix | None
-
-
-def apply_job(request: NoiseRequest, sums: list[int]) -> Iterator[Any]:
-    """Draw all planes: yields `PlaneDone`, and a `NoisyStack` at last; fills in the checksums of the planes.
-
-    Raises
-    ------
-    InputError
-        If recipe and source do not fit.
-    """
-    stack, recipe, count = request.stack, request.recipe, len(request.stack)
-    assert recipe is not None
-    for seen in stack.survey():
-        sums.append(checksum(stack.pixels(seen.done - 1)))
-        yield PlaneDone(seen.done, 2 * count)
-    meaning = stack.meaning()
-    classes = meaning.classes
-    transition = recipe.transition(classes)
-    counts = np.zeros((len(classes), len(classes) + 1), np.int64)
-    try:
-        labels = np.empty(stack.shape, meaning.dtype)
-    except MemoryError:
-        size = np.prod(stack.shape, dtype=float) * meaning.dtype.itemsize / 2**30
-        raise InputError(f"{stack.name}: its noisy labels need {size:.1f} GiB of memory, more than is free.") from None
-    planes = labels.reshape(-1, *labels.shape[-2:])
-    for index in range(count):
-        clean = stack.read(index, meaning)
-        planes[index] = apply_to_plane(recipe, clean, (), request.seed, classes, first=index)
-        if transition is None:
-            counts += count_pairs(clean, planes[index], classes)
-        yield PlaneDone(count + index + 1, 2 * count)
-    if transition is None and counts[:, :-1].any():
-        transition = from_counts(classes, counts)
-    yield NoisyStack(labels, classes, transition)
-
-
-def checksum(pixels: np.ndarray) -> int:
-    """Compute a number that says whether pixels have changed."""
-    return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
 # ---- writing into the source layer, as one edit that napari can undo ---------------------------------------

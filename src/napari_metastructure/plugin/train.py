@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from napari_metastructure.plugin._inputs import heading, lay_out
 from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, placement
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
-from napari_metastructure.plugin._training_data import FIRST, DataPanel, set_of_folder
+from napari_metastructure.plugin._training_data import FIRST, DataPanel
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control
@@ -423,9 +422,7 @@ class TrainWidget(JobWidget):
         self.curves.clear()
         self.scores.setText("")
         self._offer_model(False)
-        where = self.data.folder.get() or Path()
-        make = (lambda: given) if given is not None else partial(set_of_folder, where, channel)
-        return train_job(make, reading, config, self.data.watch.get(), folder, resume)
+        return train_job(self.data.reader(given), reading, config, self.data.watch.get(), folder, resume)
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 

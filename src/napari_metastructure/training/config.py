@@ -94,13 +94,6 @@ class TrainConfig(BaseModel):
         0, ge=0, le=100_000, description="Stop after so many epochs without a better validation score; 0 never stops."
     )
 
-    @field_validator("patch_size", mode="before")
-    @classmethod
-    def _fits_every_stride(cls, value: Any) -> Any:
-        if isinstance(value, int) and value % 32:  # pydantic's own sentence does not say which number to take
-            raise ValueError(f"{value} is not a multiple of 32; take {max(32, round(value / 32) * 32)}")
-        return value
-
     @field_validator("classes")
     @classmethod
     def _are_classes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -110,5 +103,5 @@ class TrainConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:
-        """Settings of a preset, with some of them replaced."""
+        """Return the settings of a preset, with some of them replaced."""
         return cls(**{"preset": preset, **PRESETS.get(preset, {}), **overrides})

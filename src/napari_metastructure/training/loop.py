@@ -1,9 +1,10 @@
-"""One epoch, the same for every kind of training: steps, mixed precision, out-of-memory, NaN."""
+"""Training steps: mixed precision, too little memory, losses that are no number, learning rates, epochs."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,19 +15,62 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from napari_metastructure.errors import RunFailed
-from napari_metastructure.networks.device import mixed_precision, out_of_memory, release
-from napari_metastructure.training.control import Control
+from napari_metastructure.networks.device import Download, mixed_precision, out_of_memory, release, scaler, seeded
+from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import BatchFinished, Event, Warned
 from napari_metastructure.training.losses import Loss
 
 OptimizerName = Literal["adamw", "sgd"]
 
+ScheduleName = Literal["constant", "step", "onecycle"]
 
-def make_optimizer(network: nn.Module, name: OptimizerName, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW, or SGD with momentum 0.9 (the paper's)."""
+
+def make_optimizer(network: nn.Module, name: OptimizerName, learning_rate: float) -> Optimizer:
+    """Return AdamW, or SGD with momentum 0.9 (the paper's)."""
     if name == "sgd":
         return torch.optim.SGD(network.parameters(), learning_rate, momentum=0.9, weight_decay=1e-4)
     return torch.optim.AdamW(network.parameters(), learning_rate)
+
+
+def make_schedule(optimizer: Optimizer, name: ScheduleName, learning_rate: float, steps: int) -> LRScheduler:
+    """Return the schedule of a run of so many steps; its ``step`` is called after each of them.
+
+    Parameters
+    ----------
+    name : {"constant", "step", "onecycle"}
+        ``step``: a tenth after half of the steps, a hundredth after three quarters. ``onecycle``: up to
+        ``learning_rate`` and down again (Smith and Topin, 2018).
+    """
+    if name == "step":
+        return MultiStepLR(optimizer, [steps // 2, 3 * steps // 4], gamma=0.1)
+    if name == "onecycle":
+        return OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)  # one is taken where it is made
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+class StepLoss:
+    """The loss of a step, perhaps still being computed.
+
+    Parameters
+    ----------
+    loss : scalar Tensor
+    """
+
+    def __init__(self, loss: Tensor) -> None:
+        self._loss = Download(loss)
+
+    def value(self) -> float:
+        """Wait for it, but for nothing that the device was given after it.
+
+        Raises
+        ------
+        RunFailed
+            If it is not finite.
+        """
+        value = float(self._loss.get())
+        if not math.isfinite(value):
+            raise RunFailed("The loss is no longer a number; choose a smaller learning rate or cross-entropy.")
+        return value
 
 
 @dataclass
@@ -37,24 +81,29 @@ class Trainer:
     """
 
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     loss: Loss
     device: torch.device
+    seed: int = 0
+    """Of random layers such as dropout."""
     seen: Callable[[Tensor, Tensor], None] | None = None
     """Given the logits and labels of every step, without gradients."""
 
     def __post_init__(self) -> None:
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
+        self.scaler = scaler(self.device)
+        self.ahead = 1 if self.device.type == "cuda" else 0
+        """Steps whose loss is not waited for: CUDA computes one while the host prepares the next."""
+        self._steps = 0
         self._parts = 1
         self._warnings: list[str] = []
 
     def take_warnings(self) -> list[str]:
-        """Sentences for the user that came up since the last call."""
+        """Return sentences for the user that came up since the last call."""
         taken, self._warnings = self._warnings, []
         return taken
 
-    def step(self, inputs: Tensor, labels: Tensor) -> float:
-        """Train on one batch and return its loss.
+    def step(self, inputs: Tensor, labels: Tensor) -> StepLoss:
+        """Train on one batch.
 
         Where memory runs out the batch is cut in halves whose gradients are summed, so the step stays the one
         that was asked for (but for losses and normalisations that look at the whole batch).
@@ -62,7 +111,7 @@ class Trainer:
         Raises
         ------
         RunFailed
-            If a single patch does not fit, or the loss is not finite.
+            If a single patch does not fit.
         """
         while True:
             try:
@@ -87,38 +136,41 @@ class Trainer:
             f"Out of memory on {self.device}: going on with {size} instead of {batch} patches at once."
         )
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> float:
+    def _step(self, inputs: Tensor, labels: Tensor) -> StepLoss:
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         size = max(1, len(inputs) // self._parts)
         value = torch.zeros((), device=self.device)
-        for x, y in zip(inputs.split(size), labels.split(size), strict=True):
-            with mixed_precision(self.device):
-                logits = self.network(x)
-            loss = self.loss(logits, y) * (len(x) / len(inputs))
-            if self.seen is not None:
-                self.seen(logits.detach(), y)
-            self.scaler.scale(loss).backward()
-            value += loss.detach()
-        if not torch.isfinite(value):
-            raise RunFailed("The loss is no longer a number; choose a smaller learning rate or cross-entropy.")
+        with seeded(self.seed + self._steps, self.device):
+            for x, y in zip(inputs.split(size), labels.split(size), strict=True):
+                with mixed_precision(self.device, training=True):
+                    logits = self.network(x)
+                loss = self.loss(logits, y) * (len(x) / len(inputs))
+                if self.seen is not None:
+                    self.seen(logits.detach(), y)
+                self.scaler.scale(loss).backward()
+                value += loss.detach()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return float(value)
+        self._steps += 1
+        return StepLoss(value)
 
     def state(self) -> dict[str, Any]:
-        """All that a later `load` needs to go on as if nothing had happened."""
+        """Return all that a later `load` needs to go on as if nothing had happened."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "steps": self._steps,
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Take over what `state` returned, on whatever device that was."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # that of a device that needs none is empty
+            self.scaler.load_state_dict(state["scaler"])
+        self._steps = state.get("steps", 0)
 
 
 @dataclass
@@ -149,7 +201,10 @@ def run_epoch(
     log: EpochLog,
     after: Callable[[], None] | None = None,
 ) -> Iterator[Event]:
-    """Train for ``steps`` steps, telling of each; ``log`` is filled on the way.
+    """Train for ``steps`` steps, telling of each; fill ``log`` on the way.
+
+    A step is told of once its loss is there: on CUDA when the next one has been given to the device, which so never
+    waits for the host. A stop or pause acts before the next step in any case.
 
     Parameters
     ----------
@@ -161,38 +216,35 @@ def run_epoch(
         Asked before each step.
     after : callable, optional
         Called after each step: a learning-rate schedule.
+
+    Raises
+    ------
+    RunFailed
+        If a single patch does not fit into memory, or a loss is not finite.
     """
-    for step in range(steps):
-        control.checkpoint()
-        began = time.perf_counter()
-        inputs, labels = draw()
-        drawn = time.perf_counter()
-        log.losses.append(trainer.step(inputs, labels))
-        if after is not None:
-            after()
-        log.drawing += drawn - began
-        log.stepping += time.perf_counter() - drawn
-        yield from (Warned(message) for message in trainer.take_warnings())
-        yield BatchFinished(epoch, step + 1, steps, log.losses[-1])
+    waiting: deque[StepLoss] = deque()
 
+    def told(ahead: int) -> Iterator[BatchFinished]:
+        while len(waiting) > ahead:
+            began = time.perf_counter()
+            log.losses.append(waiting.popleft().value())
+            log.stepping += time.perf_counter() - began
+            yield BatchFinished(epoch, len(log.losses), steps, log.losses[-1])
 
-# -------- How the learning rate changes from step to step.
-
-
-ScheduleName = Literal["constant", "step", "onecycle"]
-
-
-def make_schedule(optimizer: Optimizer, name: ScheduleName, learning_rate: float, steps: int) -> LRScheduler:
-    """The schedule of a run of so many steps; its ``step`` is called after each of them.
-
-    Parameters
-    ----------
-    name : {"constant", "step", "onecycle"}
-        ``step``: a tenth after half of the steps, a hundredth after three quarters. ``onecycle``: up to
-        ``learning_rate`` and down again (Smith and Topin, 2018).
-    """
-    if name == "step":
-        return MultiStepLR(optimizer, [steps // 2, 3 * steps // 4], gamma=0.1)
-    if name == "onecycle":
-        return OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)  # one is taken where it is made
-    return LambdaLR(optimizer, lambda step: 1.0)
+    try:
+        for _ in range(steps):
+            control.checkpoint()
+            began = time.perf_counter()
+            inputs, labels = draw()
+            drawn = time.perf_counter()
+            waiting.append(trainer.step(inputs, labels))
+            if after is not None:
+                after()
+            log.drawing += drawn - began
+            log.stepping += time.perf_counter() - drawn
+            yield from (Warned(message) for message in trainer.take_warnings())
+            yield from told(trainer.ahead)
+    except Stopped:
+        yield from told(0)
+        raise
+    yield from told(0)

@@ -24,7 +24,7 @@ LOCKED_WEIGHT = 10.0
 
 
 def weights(labels: Tensor, binary: bool = True) -> Tensor:
-    """Weight of each pixel, float32: 0 unlabelled, 1 labelled, `LOCKED_WEIGHT` corrected by the user."""
+    """Return the weight of each pixel, float32: 0 unlabelled, 1 labelled, `LOCKED_WEIGHT` corrected by the user."""
     weight = (labels != UNLABELLED).float()
     if not binary:
         return weight
@@ -32,7 +32,7 @@ def weights(labels: Tensor, binary: bool = True) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy (binary for one channel of logits), averaged over the labelled pixels.
+    """Average the cross-entropy (binary for one channel of logits) over the labelled pixels.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """``1 - 2 sum(p y) / (sum p + sum y)``, soft, averaged over the classes the batch holds.
+    """Average the soft ``1 - 2 sum(p y) / (sum p + sum y)`` over the classes the batch holds.
 
     Of a binary network only the foreground counts. Parameters are as for `cross_entropy`.
 
@@ -69,7 +69,7 @@ def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 def iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """``1 - sum(p y) / sum(p + y - p y)``, the second term of eq. (6), averaged as in `dice`.
+    """Average ``1 - sum(p y) / sum(p + y - p y)``, the second term of eq. (6), as `dice` does.
 
     References
     ----------
@@ -80,7 +80,7 @@ def iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """L_DMI + L_IOU of eq. (6), over all labelled pixels of the batch.
+    """Compute L_DMI + L_IOU of eq. (6) over all labelled pixels of the batch.
 
     L_DMI is ``-log |det Q|`` of the joint distribution Q of prediction and label, M x M. Dividing Q by N only adds
     a constant to the logarithm, and epsilon keeps it finite. Binary labels without foreground leave it without
@@ -97,7 +97,9 @@ def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
         probabilities, onehot, weight = _soft(logits, labels)
         pixels = (weight / weight.sum().clamp(min=1)).flatten()
         joint = probabilities.transpose(0, 1).flatten(1) * pixels @ onehot.transpose(0, 1).flatten(1).T
-        determinant = torch.linalg.det(joint[:, present][present])  # a class the batch lacks would make it 0
+        # A class the batch lacks would make it 0: its row and column become those of the identity.
+        both_there = present[:, None] & present
+        determinant = torch.linalg.det(torch.where(both_there, joint, torch.diag((~present).to(joint))))
     return -torch.log(determinant.abs() + epsilon) + _mean(1 - both / (p + y - both + epsilon), present)
 
 

@@ -137,7 +137,7 @@ def auc(probability: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _labelled(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels whose truth is known, flat: their values and whether they are foreground."""
+    """Return the pixels whose truth is known, flat: their values and whether they are foreground."""
     values, truth = np.asarray(values), np.asarray(truth)
     if values.shape != truth.shape:
         raise InputError(f"Shapes differ: {values.shape} against a truth of {truth.shape}; compare equal sizes.")
@@ -197,7 +197,7 @@ class Confusion:
         self.counts += np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
     def scores(self) -> Scores:
-        """What the counts come to; of two classes the foreground's Dice and IoU."""
+        """Return what the counts come to; of two classes the foreground's Dice and IoU."""
         right = np.diag(self.counts).astype(float)
         true, predicted = self.counts.sum(1), self.counts.sum(0)
         with np.errstate(invalid="ignore"):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.intensity import Inputs, check_plane, network_inputs
+from napari_metastructure.images.intensity import check_plane
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, listed, values_in
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from napari_metastructure.labels.classes import Reading
     from napari_metastructure.training.config import TrainConfig
 
@@ -81,17 +78,17 @@ def pairs_of(
         for at in np.ndindex(image.shape[:-2]):
             plane, mask = image[at], label[at]
             whole = f"{name} [{', '.join(map(str, at))}]" if at else name
-            found.append(Pair(whole, name, plane.shape, _held(plane), _held(mask)))
+            found.append(Pair(whole, name, plane.shape, reader_of(plane), reader_of(mask)))
     return found
 
 
-def _held(array: np.ndarray) -> Read:
-    """Reads an array that is in memory."""
+def reader_of(array: np.ndarray) -> Read:
+    """Return what reads an array that is in memory."""
     return lambda: array
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
-    """An image and its labels have to lie on each other.
+    """Check that an image and its labels lie on each other.
 
     Raises
     ------
@@ -101,6 +98,11 @@ def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> N
         sizes = [" x ".join(map(str, s)) for s in (image, labels)]
         raise InputError(f"{name}: the image has {sizes[0]} pixels, its labels {sizes[1]}; give labels of that image.")
 
+
+Purpose = Literal["validation", "test"]
+"""What the images of a set that are not trained on are for."""
+
+VERBS: dict[Purpose, str] = {"validation": "validate", "test": "test"}
 
 MANY = 20
 """Labels with more numbers than this are taken for classes only if the user lists them."""
@@ -134,18 +136,37 @@ class TrainingSet:
             return self.training, self.validation
         return split(self.training, config.validation_fraction, config.seed)
 
-    def in_words(self, config: TrainConfig) -> str:
+    def in_words(self, config: TrainConfig, purpose: Purpose = "validation") -> str:
         """Say what a run would use: ``36 images to train on, 12 to validate on.``"""
-        training, validation = self.held(config)
-        why = "" if self.validation is not None or not validation else " (kept by Validation fraction)"
+        training, kept = self.held(config)
+        why = "" if self.validation is not None or not kept else f" (kept by {purpose.capitalize()} fraction)"
         test = f"; {self.test} of a test split stay out" if self.test else ""
-        held = f"{len(validation)} to validate on{why}" if validation else "none to validate on"
+        held = f"{len(kept) or 'none'} to {VERBS[purpose]} on{why}"
         return f"{len(training)} image{'s' * (len(training) != 1)} to train on, {held}{test}."
 
     def mapped(self, change: Callable[[Pair], Pair]) -> Self:
         """Return the same set with each pair changed."""
         validation = None if self.validation is None else [change(pair) for pair in self.validation]
         return replace(self, training=[change(pair) for pair in self.training], validation=validation)
+
+    def with_classes(self, checkpoint: Callable[[], None], copied: bool) -> Self:
+        """Return the same set with labels as class values: of masks of 0 and 255, 0 and 1.
+
+        Parameters
+        ----------
+        checkpoint : callable
+            Called between images; may raise.
+        copied : bool
+            Read all labels now and keep them in memory: what is painted on them later changes nothing.
+        """
+        masks = is_mask(label_values(self.pairs, checkpoint))
+
+        def as_classes(pair: Pair) -> Pair:
+            checkpoint()
+            read = partial(clean_labels, pair, masks)
+            return replace(pair, read_labels=reader_of(np.array(read())) if copied else read)
+
+        return self.mapped(as_classes)
 
     def read_as(self, reading: Reading, classes: Sequence[int] | None = None) -> Self:
         """Return the same set with its labels as they are meant; reads them all to see which values there are.
@@ -242,11 +263,7 @@ def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair]
     return [p for p in pairs if p.group not in kept], [p for p in pairs if p.group in kept]
 
 
-# -------- Pairs as a network takes them, read when they are drawn and kept as long as memory allows.
-
-
-HELD_BYTES = 4 * 2**30
-"""Inputs and labels beyond this are read again when they are drawn again."""
+# ---- What is read of a pair -----------------------------------------------------------------------------
 
 
 def label_values(pairs: Sequence[Pair], checkpoint: Callable[[], None]) -> dict[int, str]:
@@ -271,7 +288,7 @@ def is_mask(values: Collection[int]) -> bool:
 
 
 def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tuple[int, ...]:
-    """The classes given, or those there are; every label has to be one of them, and there must be a choice.
+    """Return the classes given, or those there are; every label has to be one of them, and there must be a choice.
 
     Parameters
     ----------
@@ -308,79 +325,8 @@ def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tu
     return tuple(labelled)
 
 
-class Store:
-    """Reads pairs, normalises their images and codes their labels; the newest stay in memory.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-    inputs : str
-        Normalisation, see `images.intensity.network_inputs`.
-    classes : sequence of int
-        Label values in the order of their codes.
-    patch : (int, int)
-        Images smaller than a patch are mirrored up to it; the mirrored part stays unlabelled.
-    masks : bool
-        The labels are masks in which 255 is foreground, see `is_mask`.
-    held_bytes : int
-        Memory for what was read.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        inputs: Inputs,
-        classes: Sequence[int],
-        patch: tuple[int, int],
-        masks: bool = False,
-        held_bytes: int = HELD_BYTES,
-    ) -> None:
-        self.pairs = list(pairs)
-        self.inputs = inputs
-        self.classes = list(classes)
-        self.patch = patch
-        self.masks = masks
-        self.held_bytes = held_bytes
-        self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
-        self._bytes = 0
-
-    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
-        """(C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large.
-
-        Raises
-        ------
-        InputError
-            If it can no longer be read, or what was read does not fit; it names the pair.
-        """
-        from napari_metastructure.training.patches import padded_inputs, padded_labels
-
-        if index in self._held:
-            self._held.move_to_end(index)
-            return self._held[index]
-        pair = self.pairs[index]
-        x = padded_inputs(network_inputs(read_image(pair), self.inputs, "bright"), self.patch)
-        y = padded_labels(self.codes(index), self.patch)
-        self._held[index] = x, y
-        self._bytes += _size(x, y)
-        while self._bytes > self.held_bytes and len(self._held) > 1:
-            _, oldest = self._held.popitem(last=False)
-            self._bytes -= _size(*oldest)
-        return x, y
-
-    def codes(self, index: int) -> np.ndarray:
-        """The (Y, X) uint8 class codes of a pair, 255 unlabelled."""
-        return label_codes(self.pairs[index], self.classes, self.masks)
-
-    def whole(self) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
-        """Every pair with its inputs and codes at their own size, without the mirrored part."""
-        for index, pair in enumerate(self.pairs):
-            x, y = self(index)
-            height, width = pair.shape
-            yield pair, x[:, :height, :width].numpy(), y[:height, :width].numpy()
-
-
 def read_image(pair: Pair) -> np.ndarray:
-    """The checked image of a pair, (Y, X) or (C, Y, X) float32.
+    """Return the checked image of a pair, (Y, X) or (C, Y, X) float32.
 
     Raises
     ------
@@ -395,7 +341,7 @@ def read_image(pair: Pair) -> np.ndarray:
 
 
 def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
-    """The (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
+    """Return the (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
     labels = clean_labels(pair, masks)
     codes = np.full(labels.shape, UNLABELLED, np.uint8)
     for code, value in enumerate(classes):
@@ -404,7 +350,7 @@ def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
 
 
 def clean_labels(pair: Pair, masks: bool) -> np.ndarray:
-    """The (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
+    """Return the (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
     labels = _raw_labels(pair)
     return (labels != 0).astype(np.uint8) if masks else labels
 
@@ -413,7 +359,3 @@ def _raw_labels(pair: Pair) -> np.ndarray:
     labels = check_labels(pair.read_labels(), pair.name)
     check_same_size(pair.name, pair.shape, labels.shape)
     return labels
-
-
-def _size(x: Tensor, y: Tensor) -> int:
-    return x.nbytes + y.nbytes

@@ -1,8 +1,9 @@
-"""Random patches of images and their labels, flipped and turned."""
+"""Random patches of images and their labels: drawn by index where the images are, flipped, turned and augmented."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.intensity import Inputs
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.networks.predict import pad
+from napari_metastructure.networks.device import keeps, seeded, upload
+from napari_metastructure.networks.predict import inputs_on, pad
+from napari_metastructure.training.pairs import Pair, label_codes, read_image
 
-DEVICE_BYTES = 2 * 2**30
-"""Inputs of a set larger than this stay in main memory; only the patches travel."""
+HELD_BYTES = 4 * 2**30
+"""Main memory for inputs and labels; what is beyond is read again when it is drawn again."""
 
 Fetch = Callable[[int], tuple[Tensor, Tensor]]
 
@@ -24,10 +28,14 @@ Augment = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor]]
 class PatchSampler:
     """Draws batches of patches, flipped and turned by quarters at random.
 
+    The pixels of a patch are looked up where its image is: on the accelerator if the images are there, else in main
+    memory, from which a batch travels while the device is busy with the one before.
+
     Parameters
     ----------
     fetch : callable
-        ``fetch(i)`` gives image i: (C, Y, X) float32 inputs and (Y, X) uint8 labels, at least a patch large.
+        ``fetch(i)`` gives image i: (C, Y, X) float32 inputs and (Y, X) uint8 labels, at least a patch large, best laid
+        out by `pixel_major`.
     shapes : sequence of (int, int)
         Height and width of every image: each is drawn from as often as it has pixels.
     patch : (int, int)
@@ -58,28 +66,43 @@ class PatchSampler:
         self._chance = areas / areas.sum()
 
     def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
-        """A batch: (N, C, Y, X) float32 inputs and (N, Y, X) uint8 labels, on the device."""
-        xs, ys = [], []
-        height, width = self.patch
+        """Draw a batch: (N, C, Y, X) float32 inputs and (N, Y, X) uint8 labels, on the device."""
+        images, places = [], []
         for index in rng.choice(len(self._chance), batch, p=self._chance):
-            x, y = self.fetch(int(index))
-            top = int(rng.integers(x.shape[-2] - height + 1))
-            left = int(rng.integers(x.shape[-1] - width + 1))
-            x, y = x[:, top : top + height, left : left + width], y[top : top + height, left : left + width]
-            if self.flips:
-                turns = int(rng.integers(4)) if height == width else 2 * int(rng.integers(2))
-                x, y = torch.rot90(x, turns, (1, 2)), torch.rot90(y, turns, (0, 1))
-                if rng.integers(2):
-                    x, y = x.flip(-1), y.flip(-1)
-            xs.append(x)
-            ys.append(y)
-        stack = torch.stack(xs).to(self.device, memory_format=torch.channels_last)
-        labels = torch.stack(ys).to(self.device)
-        return (stack, labels) if self.augment is None else self.augment(stack, labels, rng)
+            images.append(self.fetch(int(index)))
+            places.append(self._place(rng, images[-1][1].shape))
+        (height, width), home = self.patch, images[0][0].device
+        start, down, across = upload(torch.tensor(places), home).T[:, :, None, None]
+        rows, columns = torch.arange(height, device=home)[:, None], torch.arange(width, device=home)
+        at = (start + down * rows + across * columns).flatten(1)
+        pinned = self.device.type == "cuda" != home.type
+        x = torch.empty(batch, height * width, len(images[0][0]), device=home, pin_memory=pinned)
+        y = torch.empty(batch, height * width, dtype=torch.uint8, device=home, pin_memory=pinned)
+        for number, (pixels, labels) in enumerate(images):
+            torch.index_select(pixels.permute(1, 2, 0).flatten(0, 1), 0, at[number], out=x[number])
+            torch.index_select(labels.flatten(), 0, at[number], out=y[number])
+        x = x.to(self.device, non_blocking=pinned).view(batch, height, width, -1).permute(0, 3, 1, 2)
+        y = y.to(self.device, non_blocking=pinned).view(batch, height, width)
+        return (x, y) if self.augment is None else self.augment(x, y, rng)
 
     def batches(self, rng: np.random.Generator, batch: int, count: int) -> list[Tensor]:
-        """Inputs of several batches, for recomputing a network's statistics."""
+        """Draw the inputs of several batches, for recomputing a network's statistics."""
         return [self.draw(rng, batch)[0] for _ in range(count)]
+
+    def _place(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[int, int, int]:
+        """Say a patch by indices into the flat image: of its first pixel, and a step down and to the right in it."""
+        height, width = self.patch
+        top = int(rng.integers(shape[0] - height + 1))
+        left = int(rng.integers(shape[1] - width + 1))
+        start, down, across = top * shape[1] + left, shape[1], 1
+        if self.flips:
+            turns = int(rng.integers(4)) if height == width else 2 * int(rng.integers(2))
+            for _ in range(turns):  # as numpy's rot90
+                start, down, across = start + (width - 1) * across, -across, down
+                height, width = width, height
+            if rng.integers(2):
+                start, across = start + (width - 1) * across, -across
+        return start, down, across
 
 
 class Held:
@@ -87,46 +110,129 @@ class Held:
 
     Parameters
     ----------
-    inputs : sequence of (C, Y, X) float32 arrays
+    inputs : sequence of (C, Y, X) float32 arrays or tensors
         Planes of any sizes; those smaller than a patch are mirrored, and the mirrored part stays unlabelled.
     patch : (int, int)
     device : torch.device
+        They stay on it if `networks.device.keeps` says so.
     """
 
-    def __init__(self, inputs: Sequence[np.ndarray], patch: tuple[int, int], device: torch.device) -> None:
-        size = sum(x.nbytes for x in inputs)
+    def __init__(self, inputs: Sequence[np.ndarray | Tensor], patch: tuple[int, int], device: torch.device) -> None:
+        planes = [torch.as_tensor(x) for x in inputs]
         self._patch = patch
-        self._home = device if size <= DEVICE_BYTES else torch.device("cpu")
-        self._inputs = [padded_inputs(x, patch).to(self._home) for x in inputs]
+        self._shapes = [x.shape[1:] for x in planes]
+        self._home = device if keeps(device, sum(x.nbytes for x in planes)) else torch.device("cpu")
+        self._inputs = [pixel_major(pad(_to(x, self._home), patch)) for x in planes]
         self._labels: list[Tensor] = []
 
     def set_labels(self, labels: Sequence[np.ndarray]) -> None:
         """Take new labels, one (Y, X) uint8 array per plane."""
-        self._labels = [padded_labels(y, self._patch).to(self._home) for y in labels]
+        self._labels = [upload(padded_labels(y, self._patch), self._home) for y in labels]
+
+    def inputs(self, index: int) -> Tensor:
+        """Return the (C, Y, X) inputs of one plane, without what was mirrored."""
+        height, width = self._shapes[index]
+        return self._inputs[index][:, :height, :width]
 
     def __call__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of one plane."""
+        """Return inputs and labels of one plane."""
         return self._inputs[index], self._labels[index]
 
 
+class Store:
+    """Reads pairs when they are drawn, normalises their images and codes their labels; a `Fetch`.
+
+    They stay on the device if all of them fit (`networks.device.keeps`), else in main memory: there the newest stay,
+    and the others are read again when they are drawn again.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    inputs : str
+        Normalisation, see `images.intensity.network_inputs`.
+    channels : int
+        Channels that it makes of an image.
+    classes : sequence of int
+        Label values in the order of their codes.
+    masks : bool
+        The labels are masks in which 255 is foreground, see `pairs.is_mask`.
+    patch : (int, int)
+        Images smaller than a patch are mirrored up to it; the mirrored part stays unlabelled.
+    device : torch.device
+    held_bytes : int
+        Main memory for what was read.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        inputs: Inputs,
+        channels: int,
+        classes: Sequence[int],
+        masks: bool,
+        patch: tuple[int, int],
+        device: torch.device,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
+        self.pairs, self.inputs, self.classes, self.masks = list(pairs), inputs, list(classes), masks
+        self.patch, self.held_bytes = patch, held_bytes
+        pixels = sum(max(y, patch[0]) * max(x, patch[1]) for y, x in (pair.shape for pair in self.pairs))
+        self._home = device if keeps(device, pixels * (4 * channels + 1)) else torch.device("cpu")
+        self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
+        self._bytes = 0
+
+    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large.
+
+        Raises
+        ------
+        InputError
+            If it can no longer be read, or what was read does not fit; it names the pair.
+        """
+        if index in self._held:
+            self._held.move_to_end(index)
+            return self._held[index]
+        pair = self.pairs[index]
+        inputs = inputs_on(self._home, read_image(pair), self.inputs, "bright")
+        x = pixel_major(pad(inputs, self.patch))
+        y = upload(padded_labels(label_codes(pair, self.classes, self.masks), self.patch), self._home)
+        self._held[index] = x, y
+        self._bytes += x.nbytes + y.nbytes
+        while self._home.type == "cpu" and self._bytes > self.held_bytes and len(self._held) > 1:
+            _, (x_old, y_old) = self._held.popitem(last=False)
+            self._bytes -= x_old.nbytes + y_old.nbytes
+        return x, y
+
+    def whole(self) -> Iterator[tuple[Pair, Tensor, Tensor]]:
+        """Yield every pair with its inputs and codes at their own size, without the mirrored part."""
+        for index, pair in enumerate(self.pairs):
+            x, y = self(index)
+            height, width = pair.shape
+            yield pair, x[:, :height, :width], y[:height, :width]
+
+
 def patch_shape(shapes: Sequence[tuple[int, ...]], size: int) -> tuple[int, int]:
-    """Patches of the size asked for, or smaller where every plane is; multiples of 32 fit every stride."""
+    """Return the size asked for, or a smaller one where every plane is; multiples of 32 fit every stride."""
     height, width = (min(size, -(-max(s[axis] for s in shapes) // 32) * 32) for axis in (0, 1))
     return height, width
 
 
-def padded_inputs(inputs: np.ndarray, patch: tuple[int, int]) -> Tensor:
-    """(C, Y, X) inputs mirrored up to a patch where they are smaller."""
-    return torch.from_numpy(np.ascontiguousarray(pad(inputs, patch)))
+def pixel_major(inputs: Tensor) -> Tensor:
+    """Lay (C, Y, X) inputs out with the channels of a pixel side by side, as patches are looked up and convolved."""
+    return inputs.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def padded_labels(labels: np.ndarray, patch: tuple[int, int]) -> Tensor:
-    """(Y, X) uint8 labels, unlabelled where `padded_inputs` mirrored."""
+    """Return (Y, X) uint8 labels, made as large as a patch at least by unlabelled pixels."""
     missing = [(0, max(0, want - have)) for want, have in zip(patch, labels.shape, strict=True)]
     return torch.from_numpy(np.pad(labels, missing, constant_values=UNLABELLED))
 
 
-# -------- Augmentation of whole batches: any turn and scale, brightness, blur, noise.
+def _to(inputs: Tensor, device: torch.device) -> Tensor:
+    return inputs if inputs.device == device else upload(inputs, device)
+
+
+# ---- Augmentation of whole batches: any turn and scale, brightness, blur, noise ---------------------------
 
 
 DEGREES, SCALES = 180.0, (0.8, 1.25)
@@ -160,16 +266,16 @@ class Full:
         self._blur = v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], p=0.3)
 
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """(N, C, Y, X) float inputs and (N, Y, X) labels, changed; what lies outside the patch becomes unlabelled."""
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
-            torch.manual_seed(int(rng.integers(2**31)))
+        """Change (N, C, Y, X) float inputs and (N, Y, X) labels; what lies outside the patch becomes unlabelled."""
+        with seeded(int(rng.integers(2**31)), x.device):  # torchvision draws from torch's global generator
             for index in range(len(x)):
                 image, mask = self._place(self._image(x[index]), self._mask(y[index][None]))
                 x[index], y[index] = self._blur(image), mask[0]
         # torchvision's colour functions take one or three channels and cut at 0 and 1; ours are any, and normalised.
         size = (len(x), 1, 1, 1)
-        gain, offset = rng.uniform(1 - GAIN, 1 + GAIN, size), rng.uniform(-OFFSET, OFFSET, size)
+        changes = rng.uniform(1 - GAIN, 1 + GAIN, size), rng.uniform(-OFFSET, OFFSET, size)
+        gain, offset = upload(torch.from_numpy(np.stack(changes).astype(np.float32)), x.device)
         spread = x.std()
-        x = x * torch.from_numpy(gain).to(x) + torch.from_numpy(offset).to(x) * spread
-        noise = torch.from_numpy(rng.standard_normal(tuple(x.shape), dtype=np.float32)).to(x.device)
-        return x + noise * (NOISE * spread * float(rng.random())), y
+        generator = torch.Generator(x.device).manual_seed(int(rng.integers(2**31)))
+        noise = torch.empty_like(x).normal_(generator=generator)
+        return x * gain + offset * spread + noise * (NOISE * spread * float(rng.random())), y

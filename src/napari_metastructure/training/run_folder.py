@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,9 +21,6 @@ from napari_metastructure.errors import InputError, explain
 from napari_metastructure.images.files import fingerprint
 from napari_metastructure.images.writing import make_folder, replacing
 from napari_metastructure.training.events import Saved, Warned
-
-if TYPE_CHECKING:
-    import torch
 
 FORMAT = "napari-metastructure-run/1"
 
@@ -106,8 +103,8 @@ class RunFolder:
             beside.write_bytes(whole.getbuffer())
         return self.last
 
-    def read_last(self, device: torch.device) -> dict[str, Any]:
-        """Read it back; run no code from the file.
+    def read_last(self) -> dict[str, Any]:
+        """Read it back into main memory, whatever device it is of; run no code from the file.
 
         Raises
         ------
@@ -119,7 +116,7 @@ class RunFolder:
         if not self.last.exists():
             raise InputError(f"There is nothing to resume in {self.path}: it holds no {LAST}; start a new run.")
         try:
-            state = torch.load(self.last, map_location=device, weights_only=True)
+            state = torch.load(self.last, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a broken file
             raise InputError(
                 f"{self.last} cannot be read ({type(error).__name__}); it is damaged or of another program: "
@@ -221,7 +218,7 @@ class Journal:
         if self.folder is not None:
             yield Saved(self.folder.write_metrics(self.rows))
 
-    def read(self, device: torch.device) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
         """Read what ``last.pt`` holds, for `restore`.
 
         Raises
@@ -231,7 +228,7 @@ class Journal:
         """
         if self.folder is None:
             raise InputError("A run can only be resumed in its folder; name the folder.")
-        state = self.folder.read_last(device)
+        state = self.folder.read_last()
         then, now = json.loads(state["config"]), self.config.model_dump(mode="json")
         changed = [k for k in now if k not in self.may_change and now[k] != then.get(k)]
         if changed:

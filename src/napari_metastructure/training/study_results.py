@@ -1,4 +1,4 @@
-"""What a noise study compares."""
+"""Noise studies: what they compare, what theory predicts, their results on disk, and their events."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton
-from napari_metastructure.labels.structure import structure_left
+from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton, apply
+from napari_metastructure.labels.structure import structure_retained
 from napari_metastructure.labels.transition import count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.run_folder import write_rows
+from napari_metastructure.training.run_folder import FoundRun, write_rows
 
 Network = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
 
@@ -35,6 +35,10 @@ class Condition(BaseModel):
     def family(self) -> str:
         """CL, RCL, PCL or RL."""
         return self.recipe.family if self.recipe else "CL"
+
+    def labels(self, clean: np.ndarray, seed: int, classes: Sequence[int], number: int) -> np.ndarray:
+        """Return the labels to train on: of training image ``number``, drawn as that plane of a stack would be."""
+        return clean if self.recipe is None else apply(self.recipe, clean, seed, classes, first=number)
 
 
 _ALL = (
@@ -63,7 +67,7 @@ STUDIES: dict[str, tuple[str, ...]] = {
 
 
 class StudyConfig(BaseModel):
-    """Settings of `study.run.study`; `StudyConfig.preset` fills the conditions by a figure's name."""
+    """Settings of `study.study`; `StudyConfig.preset` fills the conditions by a figure's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,11 +97,11 @@ class StudyConfig(BaseModel):
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
-        """The conditions of a figure of the paper (`STUDIES`), with other settings replaced."""
+        """Return the conditions of a figure of the paper (`STUDIES`), with other settings replaced."""
         return cls(**{"conditions": tuple(CONDITIONS[condition] for condition in STUDIES[name]), **overrides})
 
     def runs(self) -> list[tuple[str, Condition, int]]:
-        """Network, condition and seed of every run: all conditions of a repeat before the next repeat."""
+        """List network, condition and seed of every run: all conditions of a repeat before the next repeat."""
         first = self.train.seed
         return [
             (network, condition, first + repeat)
@@ -107,7 +111,7 @@ class StudyConfig(BaseModel):
         ]
 
 
-# -------- What theory says of noisy labels before anything is trained.
+# ---- Predictions, before anything is trained ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class Predicted:
         Rank of the noise transition matrix, in closed form (RCL, RL) or estimated from all labels (PCL), and how
         many classes there are.
     left : float
-        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.distance.structure_left`).
+        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.structure.structure_retained`).
     sentence : str
         The verdict in words.
     """
@@ -152,7 +156,7 @@ def predict(
     if matrix is None:
         counts = sum(count_pairs(y, noise, classes) for y, noise in zip(clean, noisy, strict=True))
         matrix = from_counts(classes, np.asarray(counts))
-    left = [structure_left(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
+    left = [structure_retained(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
     return Predicted(
         matrix.rank, len(classes), float(np.mean(left)) if left else float("nan"), verdict(matrix).sentence
     )
@@ -163,7 +167,7 @@ def _two(labels: np.ndarray) -> bool:
     return len(np.setdiff1d(np.unique(labels), [255])) > 1
 
 
-# -------- The numbers of a noise study: a curve per run, a line per condition.
+# ---- Results: a curve per run, a line per condition ---------------------------------------------------------
 
 
 CURVES, TABLE = "curves.csv", "table.csv"
@@ -178,7 +182,7 @@ class RunResult:
     network, condition, family : str
     seed : int
     rank, classes : int
-        Of the noise transition matrix, see `predicted.Predicted`.
+        Of the noise transition matrix, see `Predicted`.
     left : float
         Share of the meta-structure left.
     loss, test : tuple of float
@@ -202,7 +206,7 @@ class RunResult:
 
 
 def table(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """A line per network and condition, in the order they first came: mean and spread over the repeats.
+    """Make a line per network and condition, in the order they first came: mean and spread over the repeats.
 
     Returns
     -------
@@ -256,7 +260,7 @@ def write(folder: Path, results: Sequence[RunResult]) -> list[Path]:
 
 
 def read(folder: Path) -> list[RunResult]:
-    """The runs of ``curves.csv``, none if it is not there.
+    """Read the runs of ``curves.csv``, none if it is not there.
 
     Raises
     ------
@@ -287,7 +291,26 @@ def read(folder: Path) -> list[RunResult]:
     ]
 
 
-# -------- What a noise study tells, besides the events of the trainings it is made of.
+@dataclass(frozen=True)
+class FoundStudy(FoundRun[StudyConfig]):
+    """A study in a folder, of which a run is done."""
+
+    runs: int = 0
+
+    model = StudyConfig
+    columns = ()
+
+    @classmethod
+    def find(cls, folder: Path | None) -> Self | None:
+        """Return the study in a folder, or None; never raise."""
+        try:
+            found = read(folder) if folder is not None else []
+        except (InputError, OSError):
+            found = []
+        return cls(folder, runs=len(found)) if folder is not None and found else None
+
+
+# ---- Events, besides those of the trainings a study is made of ---------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import channels_of
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import release, resolve
+from napari_metastructure.networks.device import place, release, resolve
 from napari_metastructure.networks.model import Model
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
@@ -28,7 +30,6 @@ from napari_metastructure.training.losses import LOSSES
 from napari_metastructure.training.metrics import Confusion, Scores, binary_scores
 from napari_metastructure.training.pairs import (
     Pair,
-    Store,
     check_values,
     is_mask,
     label_codes,
@@ -36,312 +37,14 @@ from napari_metastructure.training.pairs import (
     read_image,
     split,
 )
-from napari_metastructure.training.patches import Full, PatchSampler, patch_shape
+from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
 from napari_metastructure.training.run_folder import Journal, RunFolder, warned
 
-# -------- How good a network is on images it was not trained on.
-
-
-class Validation:
-    """Predicts whole images, tile by tile, and compares them with their labels.
-
-    Parameters
-    ----------
-    store : Store
-        The images and labels; none of them may be trained on.
-    trainer : Trainer
-        Whose network and loss are used.
-    use : Use
-    device : torch.device
-    """
-
-    def __init__(self, store: Store, trainer: Trainer, use: Use, device: torch.device) -> None:
-        self.store, self.trainer, self.use, self.device = store, trainer, use, device
-
-    def __call__(
-        self, watch: Collection[str], checkpoint: Callable[[], None]
-    ) -> tuple[tuple[float, Scores] | None, dict[str, np.ndarray]]:
-        """Mean loss and scores (None if there is no image), and the labels predicted for the images watched."""
-        self.trainer.network.eval()
-        losses: list[float] = []
-        found: list[np.ndarray] = []
-        truths: list[np.ndarray] = []
-        predictions: dict[str, np.ndarray] = {}
-        confusion = Confusion(len(self.use.classes))
-        values = np.array(self.use.classes, np.uint8)
-        for pair, x, y in self.store.whole():
-            p = class_probabilities(self.trainer.network, x, self.use.patch, self.device, checkpoint)
-            codes = (p[0] > 0.5).astype(np.uint8) if len(p) == 1 else p.argmax(0).astype(np.uint8)
-            losses.append(self._loss(p, y))
-            confusion.add(codes, y)
-            if len(p) == 1:
-                found.append(p[0])
-                truths.append(y)
-            if pair.name in watch:
-                predictions[pair.name] = values[codes]
-        if not losses:
-            return None, predictions
-        scores = binary_scores(found, truths) if found else confusion.scores()
-        return (float(np.mean(losses)), scores), predictions
-
-    def _loss(self, p: np.ndarray, y: np.ndarray) -> float:
-        """The training loss of a whole image, from its probabilities: their logits, kept finite."""
-        inside = torch.from_numpy(np.clip(p, 1e-6, 1 - 1e-6))
-        logits = torch.logit(inside) if len(p) == 1 else torch.log(inside)
-        return float(self.trainer.loss(logits[None], torch.from_numpy(y)[None]))
-
-
-# -------- One run of supervised training; `supervised.train` drives it.
-
-
-AFTER_ALL = "Training goes on; the run folder is not up to date."
-"""What a disk that fills up or a folder that vanishes costs."""
+NOT_SAVED = "Training goes on; the run folder is not up to date."
+"""Appended to the warning when the run folder cannot be written."""
 
 LEAST_STEPS = 20
 """Steps an epoch has at least where the images decide."""
-
-
-class SupervisedRun:
-    """See `supervised.train` for the parameters."""
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        config: TrainConfig,
-        control: Control,
-        validation: Sequence[Pair] | None,
-        folder: Path | None,
-        resume: bool,
-        watch: Sequence[str],
-    ) -> None:
-        self.config, self.control, self.watch = config, control, frozenset(watch)
-        if not pairs:
-            raise InputError("There is no image to train on; give at least one image with its labels.")
-        if validation is None:
-            self.training, self.validation = split(pairs, config.validation_fraction, config.seed)
-        else:
-            self.training, self.validation = list(pairs), list(validation)
-        self._cannot_split = validation is None and config.validation_fraction > 0 and not self.validation
-        values, seen = (label_values(set_, control.checkpoint) for set_ in (self.training, self.validation))
-        self.classes = check_values(values, config.classes)
-        self.masks = is_mask(values), is_mask(seen)
-        if seen:
-            check_values(seen, self.classes)
-        first = read_image(self.training[0])
-        self.device = resolve(config.device)
-        self.use = Use(
-            inputs=config.inputs,
-            patch=patch_shape([pair.shape for pair in self.training], config.patch_size),
-            channels=len(first) if first.ndim == 3 else 1,
-            classes=self.classes,
-        )
-        self.spec = NetworkSpec(
-            architecture=config.network,
-            in_channels=channels_of(config.inputs, self.use.channels),
-            classes=1 if len(self.classes) == 2 else len(self.classes),
-            encoder=config.encoder or ENCODERS[config.network],
-            base_channels=config.base_channels,
-        )
-        self.steps = config.steps_per_epoch or self._steps()
-        self._build()
-        self.folder = RunFolder(folder) if folder is not None else None
-        identity = [f"{p.name} {p.shape}" for p in (*self.training, *self.validation)]
-        self.journal = Journal(config, _may_change(config), identity, self.folder)
-        self.best_epoch, self.best_value, self.best = 0, -math.inf, self._weights()
-        if resume:
-            self._restore(self.journal.read(self.device))
-
-    def _build(self) -> None:
-        """Network, optimiser and schedule, and where patches come from."""
-        c = self.config
-        network = build(self.spec, c.seed, c.encoder_weights)
-        network = network.to(memory_format=torch.channels_last).to(self.device)
-        optimizer = make_optimizer(network, c.optimizer, c.learning_rate)
-        self.trainer = Trainer(network, optimizer, LOSSES[c.loss], self.device, seen=self._count)
-        self.schedule = make_schedule(optimizer, c.schedule, c.learning_rate, c.epochs * self.steps)
-        self.rng = np.random.default_rng(c.seed)
-        store = Store(self.training, c.inputs, self.classes, self.use.patch, self.masks[0])
-        augment = Full() if c.augment == "full" else None
-        shapes = [pair.shape for pair in self.training]
-        self.sampler = PatchSampler(store, shapes, self.use.patch, self.device, augment, flips=c.augment != "none")
-        held = Store(self.validation, c.inputs, self.classes, self.use.patch, self.masks[1])
-        self.validate = Validation(held, self.trainer, self.use, self.device)
-
-    def go(self) -> Iterator[Event]:
-        """All epochs."""
-        c = self.config
-        folder = self.folder.path if self.folder else None
-        yield TrainStarted(
-            epochs=c.epochs,
-            batches=self.steps,
-            training=len(self.training),
-            validation=len(self.validation),
-            classes=self.classes,
-            device=str(self.device),
-            folder=folder,
-            resumed_epoch=self.journal.epoch,
-            before=tuple(self.journal.rows),
-        )
-        if self._cannot_split:
-            yield Warned("All images are of one stack or there is only one: it trains without validation.")
-        if self.folder:
-            files = list(dict.fromkeys(f for p in (*self.training, *self.validation) for f in p.files))
-            names = [p.name for p in (*self.training, *self.validation)]
-            sets = {"training": _files(self.training), "validation": _files(self.validation)}
-            yield Saved(self.folder.write_description(c, str(self.device), names, files, sets))
-        stopped = False
-        try:
-            while self.journal.epoch < c.epochs and not self._out_of_patience():
-                yield from self._epoch()
-                yield from warned(self._save(last=False), AFTER_ALL)
-        except Stopped:
-            stopped = True
-        except RunFailed as error:
-            yield from warned(self._save_model(), AFTER_ALL)
-            if self.best_epoch:
-                yield Kept(self.best_epoch, self._best_model())
-            kept = f" The network of epoch {self.best_epoch} is kept." if self.best_epoch else ""
-            raise RunFailed(f"{error}{kept}") from error
-        if not self.journal.rows:
-            yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
-            return
-        yield from warned(self._save(last=True), AFTER_ALL)
-        yield self._finished(stopped)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        device = self.__dict__.get("device")
-        self.__dict__.clear()
-        if device is not None:
-            release(device)
-
-    def _epoch(self) -> Iterator[Event]:
-        """Train, validate, and keep the network if it is the best."""
-        began, paused = time.perf_counter(), self.control.paused_seconds
-        epoch, log = self.journal.epoch + 1, EpochLog()
-        self._seen = Confusion(len(self.classes))
-        draw = partial(self.sampler.draw, self.rng, self.config.batch_size)
-        yield from run_epoch(self.trainer, draw, epoch, self.steps, self.control, log, self.schedule.step)
-        found, predictions = self.validate(self.watch, self.control.checkpoint)
-        loss, scores = found if found else (math.nan, None)
-        value = scores.dice if scores else float(epoch)  # without validation the newest is kept
-        if scores and len(self.classes) > 2:
-            value = scores.iou
-        if value > self.best_value or not self.best_epoch:
-            self.best_epoch, self.best_value, self.best = epoch, value, self._weights()
-        seconds = time.perf_counter() - began - (self.control.paused_seconds - paused)
-        event = TrainEpoch(
-            epoch=epoch,
-            epochs=self.config.epochs,
-            loss=log.loss,
-            learning_rate=float(self.schedule.get_last_lr()[0]),
-            training=self._seen.scores(),
-            validation=scores,
-            validation_loss=loss,
-            best_epoch=self.best_epoch,
-            seconds=seconds,
-            seconds_data=log.drawing,
-            predictions=predictions,
-        )
-        self.journal.rows.append(_row(event, self.classes))
-        yield event
-
-    def _count(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Compare what the network said while it learned with the labels it learned from."""
-        said = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(1)
-        self._seen.add(said.to(torch.uint8).cpu().numpy(), labels.cpu().numpy())
-
-    def _weights(self) -> dict[str, torch.Tensor]:
-        return {k: v.detach().clone() for k, v in self.trainer.network.state_dict().items()}
-
-    def _save(self, last: bool) -> Iterator[Saved]:
-        yield from self.journal.save(self._state, last=last)
-        if last or self.best_epoch == self.journal.epoch:
-            yield from self._save_model()
-
-    def _save_model(self) -> Iterator[Saved]:
-        """Write the best network so far."""
-        if self.folder and self.best_epoch:
-            yield Saved(save_model(self.folder.model, self._best_network(), self.spec, self.use))
-
-    def _best_network(self) -> torch.nn.Module:
-        """A copy of the network as of the best epoch, on the CPU."""
-        network = build(self.spec, 0)
-        network.load_state_dict({k: v.cpu() for k, v in self.best.items()})
-        return network.eval()
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "rng": json.dumps(self.rng.bit_generator.state),
-            "trainer": self.trainer.state(),
-            "schedule": self.schedule.state_dict(),
-            "best": {"epoch": self.best_epoch, "value": self.best_value, "network": self.best},
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.trainer.load(state["trainer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.rng.bit_generator.state = json.loads(state["rng"])
-        self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
-        self.best = state["best"]["network"]
-        self.journal.restore(state)
-
-    def _out_of_patience(self) -> bool:
-        patience = self.config.patience if self.validation else 0
-        return 0 < patience <= self.journal.epoch - self.best_epoch
-
-    def _steps(self) -> int:
-        """As many steps as cover the training images once."""
-        pixels = sum(y * x for y, x in (pair.shape for pair in self.training))
-        height, width = self.use.patch
-        return max(LEAST_STEPS, math.ceil(pixels / (height * width * self.config.batch_size)))
-
-    def _finished(self, stopped: bool) -> TrainFinished:
-        kept = f"the network of epoch {self.best_epoch} is kept"
-        if stopped:
-            reason = f"Stopped by the user; {kept}."
-        elif self._out_of_patience():
-            reason = f"No better score in {self.config.patience} epochs; {kept}."
-        else:
-            reason = f"All {self.journal.epoch} epochs are done; {kept}."
-        scores = _scores(self.journal.rows[self.best_epoch - 1]) if self.validation else None
-        return TrainFinished(stopped, reason, self.best_epoch, scores, self._best_model())
-
-    def _best_model(self) -> Model:
-        path = self.folder.model if self.folder else Path("the network of this run")
-        return Model(self._best_network(), self.spec, self.use, path)
-
-
-def _files(pairs: Sequence[Pair]) -> list[list[str]]:
-    """Image and label file of each pair, each couple once; with them a run can be repeated from its ``run.yaml``."""
-    couples = dict.fromkeys(tuple(str(f.resolve()) for f in pair.files) for pair in pairs)
-    return [list(couple) for couple in couples if couple]
-
-
-def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
-    """A line of ``metrics.csv``."""
-    row: dict[str, Any] = {"epoch": event.epoch, "loss": event.loss, "learning_rate": event.learning_rate}
-    row["validation_loss"] = event.validation_loss
-    for name, scores in (("training", event.training), ("validation", event.validation)):
-        for measure in ("dice", "iou", "accuracy", "auc"):
-            if (name, measure) != ("training", "auc"):
-                row[f"{name}_{measure}"] = getattr(scores, measure) if scores else math.nan
-    if len(classes) > 2:
-        ious = event.validation.class_iou if event.validation else (math.nan,) * len(classes)
-        row |= {f"validation_iou_{c}": value for c, value in zip(classes, ious, strict=True)}
-    return {**row, "best_epoch": event.best_epoch, "seconds": event.seconds, "seconds_data": event.seconds_data}
-
-
-def _scores(row: dict[str, Any]) -> Scores:
-    """The validation scores of a line of ``metrics.csv``."""
-    ious = tuple(value for key, value in row.items() if key.startswith("validation_iou_"))
-    dice, iou, accuracy, auc = (row[f"validation_{m}"] for m in ("dice", "iou", "accuracy", "auc"))
-    return Scores(dice, iou, accuracy, auc, ious)
-
-
-def _may_change(config: TrainConfig) -> tuple[str, ...]:
-    """A schedule that looks ahead to the last epoch cannot get another one."""
-    return MAY_CHANGE if config.schedule == "constant" else tuple(n for n in MAY_CHANGE if n != "epochs")
 
 
 def train(
@@ -354,7 +57,7 @@ def train(
     resume: bool = False,
     watch: Sequence[str] = (),
 ) -> Iterator[Event]:
-    """Train a network on images and labels; tell how it goes.
+    """Train a network on images and labels, and tell how it goes.
 
     Parameters
     ----------
@@ -397,11 +100,8 @@ def train(
         run.close()
 
 
-# -------- Score a trained model on images it has never seen.
-
-
 def score(model: Model, pairs: Sequence[Pair], device: str = "auto") -> Scores:
-    """Agreement of a model's predictions with labels: means over images, or of pooled pixels for M > 2 classes.
+    """Score a model on images it was not trained on: means over images, or of pooled pixels for M > 2 classes.
 
     Raises
     ------
@@ -420,3 +120,347 @@ def score(model: Model, pairs: Sequence[Pair], device: str = "auto") -> Scores:
             found.append(p)
             truths.append(truth)
     return binary_scores(found, truths) if found else confusion.scores()
+
+
+# ---- What a run is made of --------------------------------------------------------------------------------
+
+
+class _Data(NamedTuple):
+    """The images and labels of a run, and the network that fits them."""
+
+    training: Store
+    validation: Store
+    use: Use
+    spec: NetworkSpec
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [*self.training.pairs, *self.validation.pairs]
+
+
+def _data_of(
+    training: Sequence[Pair],
+    validation: Sequence[Pair],
+    config: TrainConfig,
+    device: torch.device,
+    checkpoint: Callable[[], None],
+) -> _Data:
+    """Look through all labels, and see what network they and the first image take."""
+    values, seen = (label_values(pairs, checkpoint) for pairs in (training, validation))
+    classes = check_values(values, config.classes)
+    if seen:
+        check_values(seen, classes)
+    first = read_image(training[0])
+    use = Use(
+        inputs=config.inputs,
+        patch=patch_shape([pair.shape for pair in training], config.patch_size),
+        channels=len(first) if first.ndim == 3 else 1,
+        classes=classes,
+    )
+    spec = NetworkSpec(
+        architecture=config.network,
+        in_channels=channels_of(config.inputs, use.channels),
+        classes=1 if len(classes) == 2 else len(classes),
+        encoder=config.encoder or ENCODERS[config.network],
+        base_channels=config.base_channels,
+    )
+
+    def store(pairs: Sequence[Pair], found: dict[int, str]) -> Store:
+        return Store(pairs, config.inputs, spec.in_channels, classes, is_mask(found), use.patch, device)
+
+    return _Data(store(training, values), store(validation, seen), use, spec)
+
+
+class Agreement:
+    """Agreement of a network with its labels while it learns, counted on its device: the host waits for nothing.
+
+    Parameters
+    ----------
+    classes : int
+    device : torch.device
+    """
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.classes = classes
+        self._counts = torch.zeros(classes**2 + 1, dtype=torch.int64, device=device)  # the last: unlabelled
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Count the pixels of (N, 1, Y, X) or (N, M, Y, X) logits and of (N, Y, X) class codes."""
+        said = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(1)
+        pairs = torch.where(labels != UNLABELLED, labels.long() * self.classes + said, self.classes**2).flatten()
+        self._counts.scatter_add_(0, pairs, torch.ones_like(pairs))
+
+    def scores(self) -> Scores:
+        """Return what the counts come to."""
+        confusion = Confusion(self.classes)
+        confusion.counts += self._counts[:-1].reshape(self.classes, self.classes).cpu().numpy()
+        return confusion.scores()
+
+
+class Validation:
+    """Predicts whole images, tile by tile, and compares them with their labels.
+
+    Parameters
+    ----------
+    store : Store
+        The images and labels; none of them may be trained on.
+    trainer : Trainer
+        Whose network and loss are used.
+    use : Use
+    """
+
+    def __init__(self, store: Store, trainer: Trainer, use: Use) -> None:
+        self.store, self.trainer, self.use = store, trainer, use
+
+    def __call__(
+        self, watch: Collection[str], checkpoint: Callable[[], None]
+    ) -> tuple[tuple[float, Scores] | None, dict[str, np.ndarray]]:
+        """Return mean loss and scores (None if there is no image), and the labels predicted for the images watched."""
+        network, device = self.trainer.network.eval(), self.trainer.device
+        losses: list[float] = []
+        found: list[np.ndarray] = []
+        truths: list[np.ndarray] = []
+        predictions: dict[str, np.ndarray] = {}
+        confusion = Confusion(len(self.use.classes))
+        values = np.array(self.use.classes, np.uint8)
+        for pair, x, codes in self.store.whole():
+            p = class_probabilities(network, x, self.use.patch, device, checkpoint)
+            y = codes.cpu().numpy()
+            said = (p[0] > 0.5).astype(np.uint8) if len(p) == 1 else p.argmax(0).astype(np.uint8)
+            losses.append(self._loss(p, y))
+            confusion.add(said, y)
+            if len(p) == 1:
+                found.append(p[0])
+                truths.append(y)
+            if pair.name in watch:
+                predictions[pair.name] = values[said]
+        if not losses:
+            return None, predictions
+        scores = binary_scores(found, truths) if found else confusion.scores()
+        return (float(np.mean(losses)), scores), predictions
+
+    def _loss(self, p: np.ndarray, y: np.ndarray) -> float:
+        """Return the training loss of a whole image, from its probabilities: their logits, kept finite."""
+        inside = torch.from_numpy(np.clip(p, 1e-6, 1 - 1e-6))
+        logits = torch.logit(inside) if len(p) == 1 else torch.log(inside)
+        return float(self.trainer.loss(logits[None], torch.from_numpy(y)[None]))
+
+
+# ---- A run ----------------------------------------------------------------------------------------------
+
+
+class SupervisedRun:
+    """One run of `train`, which says what the parameters are."""
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        config: TrainConfig,
+        control: Control,
+        validation: Sequence[Pair] | None,
+        folder: Path | None,
+        resume: bool,
+        watch: Sequence[str],
+    ) -> None:
+        c, self.config, self.control, self.watch = config, config, control, frozenset(watch)
+        if not pairs:
+            raise InputError("There is no image to train on; give at least one image with its labels.")
+        given = split(pairs, c.validation_fraction, c.seed) if validation is None else (pairs, validation)
+        self._cannot_split = validation is None and c.validation_fraction > 0 and not given[1]
+        self.device = resolve(c.device)
+        self.data = _data_of(*given, c, self.device, control.checkpoint)
+        self.use, self.spec = self.data.use, self.data.spec
+        shapes = [pair.shape for pair in self.data.training.pairs]
+        self.steps = c.steps_per_epoch or self._steps(shapes)
+        network = place(build(self.spec, c.seed, c.encoder_weights), self.device)
+        optimizer = make_optimizer(network, c.optimizer, c.learning_rate)
+        self.trainer = Trainer(network, optimizer, LOSSES[c.loss], self.device, c.seed, self._count)
+        self.schedule = make_schedule(optimizer, c.schedule, c.learning_rate, c.epochs * self.steps)
+        self.rng = np.random.default_rng(c.seed)
+        augment = Full() if c.augment == "full" else None
+        self.sampler = PatchSampler(
+            self.data.training, shapes, self.use.patch, self.device, augment, flips=c.augment != "none"
+        )
+        self.validate = Validation(self.data.validation, self.trainer, self.use)
+        self.folder = RunFolder(folder) if folder is not None else None
+        identity = [f"{p.name} {p.shape}" for p in self.data.pairs]
+        self.journal = Journal(c, _may_change(c), identity, self.folder)
+        self.best_epoch, self.best_value, self.best = 0, -math.inf, self._weights()
+        if resume:
+            self._restore(self.journal.read())
+
+    def go(self) -> Iterator[Event]:
+        """Run all epochs."""
+        c = self.config
+        folder = self.folder.path if self.folder else None
+        training, validation = self.data.training.pairs, self.data.validation.pairs
+        yield TrainStarted(
+            epochs=c.epochs,
+            batches=self.steps,
+            training=len(training),
+            validation=len(validation),
+            classes=self.use.classes,
+            device=str(self.device),
+            folder=folder,
+            resumed_epoch=self.journal.epoch,
+            before=tuple(self.journal.rows),
+        )
+        if self._cannot_split:
+            yield Warned("All images are of one stack or there is only one: it trains without validation.")
+        if self.folder:
+            files = list(dict.fromkeys(f for p in self.data.pairs for f in p.files))
+            names = [p.name for p in self.data.pairs]
+            sets = {"training": _files(training), "validation": _files(validation)}
+            yield Saved(self.folder.write_description(c, str(self.device), names, files, sets))
+        stopped = False
+        try:
+            while self.journal.epoch < c.epochs and not self._out_of_patience():
+                yield from self._epoch()
+                yield from warned(self._save(last=False), NOT_SAVED)
+        except Stopped:
+            stopped = True
+        except RunFailed as error:
+            yield from warned(self._save_model(), NOT_SAVED)
+            if self.best_epoch:
+                yield Kept(self.best_epoch, self._best_model())
+            kept = f" The network of epoch {self.best_epoch} is kept." if self.best_epoch else ""
+            raise RunFailed(f"{error}{kept}") from error
+        if not self.journal.rows:
+            yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
+            return
+        yield from warned(self._save(last=True), NOT_SAVED)
+        yield self._finished(stopped)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        device = self.__dict__.get("device")
+        self.__dict__.clear()
+        if device is not None:
+            release(device)
+
+    def _epoch(self) -> Iterator[Event]:
+        """Train, validate, and keep the network if it is the best."""
+        began, paused = time.perf_counter(), self.control.paused_seconds
+        epoch, log = self.journal.epoch + 1, EpochLog()
+        self._seen = Agreement(len(self.use.classes), self.device)
+        draw = partial(self.sampler.draw, self.rng, self.config.batch_size)
+        yield from run_epoch(self.trainer, draw, epoch, self.steps, self.control, log, self.schedule.step)
+        found, predictions = self.validate(self.watch, self.control.checkpoint)
+        loss, scores = found if found else (math.nan, None)
+        value = scores.dice if scores else float(epoch)  # without validation the newest is kept
+        if scores and len(self.use.classes) > 2:
+            value = scores.iou
+        if value > self.best_value or not self.best_epoch:
+            self.best_epoch, self.best_value, self.best = epoch, value, self._weights()
+        seconds = time.perf_counter() - began - (self.control.paused_seconds - paused)
+        event = TrainEpoch(
+            epoch=epoch,
+            epochs=self.config.epochs,
+            loss=log.loss,
+            learning_rate=float(self.schedule.get_last_lr()[0]),
+            training=self._seen.scores(),
+            validation=scores,
+            validation_loss=loss,
+            best_epoch=self.best_epoch,
+            seconds=seconds,
+            seconds_data=log.drawing,
+            predictions=predictions,
+        )
+        self.journal.rows.append(_row(event, self.use.classes))
+        yield event
+
+    def _count(self, logits: Tensor, labels: Tensor) -> None:
+        """Compare what the network says while it learns with the labels it learns from."""
+        self._seen.add(logits, labels)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {k: v.detach().clone() for k, v in self.trainer.network.state_dict().items()}
+
+    def _save(self, last: bool) -> Iterator[Saved]:
+        yield from self.journal.save(self._state, last=last)
+        if last or self.best_epoch == self.journal.epoch:
+            yield from self._save_model()
+
+    def _save_model(self) -> Iterator[Saved]:
+        """Write the best network so far."""
+        if self.folder and self.best_epoch:
+            yield Saved(save_model(self.folder.model, self._best_network(), self.spec, self.use))
+
+    def _best_network(self) -> torch.nn.Module:
+        """Return a copy of the network as of the best epoch, on the CPU."""
+        network = build(self.spec, 0)
+        network.load_state_dict({k: v.cpu() for k, v in self.best.items()})
+        return network.eval()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "trainer": self.trainer.state(),
+            "schedule": self.schedule.state_dict(),
+            "best": {"epoch": self.best_epoch, "value": self.best_value, "network": self.best},
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.trainer.load(state["trainer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
+        self.best = state["best"]["network"]
+        self.journal.restore(state)
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.patience if self.data.validation.pairs else 0
+        return 0 < patience <= self.journal.epoch - self.best_epoch
+
+    def _steps(self, shapes: Sequence[tuple[int, int]]) -> int:
+        """As many steps as cover the training images once."""
+        height, width = self.use.patch
+        pixels = sum(y * x for y, x in shapes)
+        return max(LEAST_STEPS, math.ceil(pixels / (height * width * self.config.batch_size)))
+
+    def _finished(self, stopped: bool) -> TrainFinished:
+        kept = f"the network of epoch {self.best_epoch} is kept"
+        if stopped:
+            reason = f"Stopped by the user; {kept}."
+        elif self._out_of_patience():
+            reason = f"No better score in {self.config.patience} epochs; {kept}."
+        else:
+            reason = f"All {self.journal.epoch} epochs are done; {kept}."
+        scores = _scores(self.journal.rows[self.best_epoch - 1]) if self.data.validation.pairs else None
+        return TrainFinished(stopped, reason, self.best_epoch, scores, self._best_model())
+
+    def _best_model(self) -> Model:
+        path = self.folder.model if self.folder else Path("the network of this run")
+        return Model(self._best_network(), self.spec, self.use, path)
+
+
+def _files(pairs: Sequence[Pair]) -> list[list[str]]:
+    """Image and label file of each pair, each couple once; with them a run can be repeated from its ``run.yaml``."""
+    couples = dict.fromkeys(tuple(str(f.resolve()) for f in pair.files) for pair in pairs)
+    return [list(couple) for couple in couples if couple]
+
+
+def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
+    """Return a line of ``metrics.csv``."""
+    row: dict[str, Any] = {"epoch": event.epoch, "loss": event.loss, "learning_rate": event.learning_rate}
+    row["validation_loss"] = event.validation_loss
+    for name, scores in (("training", event.training), ("validation", event.validation)):
+        for measure in ("dice", "iou", "accuracy", "auc"):
+            if (name, measure) != ("training", "auc"):
+                row[f"{name}_{measure}"] = getattr(scores, measure) if scores else math.nan
+    if len(classes) > 2:
+        ious = event.validation.class_iou if event.validation else (math.nan,) * len(classes)
+        row |= {f"validation_iou_{c}": value for c, value in zip(classes, ious, strict=True)}
+    return {**row, "best_epoch": event.best_epoch, "seconds": event.seconds, "seconds_data": event.seconds_data}
+
+
+def _scores(row: dict[str, Any]) -> Scores:
+    """Return the validation scores of a line of ``metrics.csv``."""
+    ious = tuple(value for key, value in row.items() if key.startswith("validation_iou_"))
+    dice, iou, accuracy, auc = (row[f"validation_{m}"] for m in ("dice", "iou", "accuracy", "auc"))
+    return Scores(dice, iou, accuracy, auc, ious)
+
+
+def _may_change(config: TrainConfig) -> tuple[str, ...]:
+    """Refuse more epochs for a schedule that looks ahead to the last one."""
+    return MAY_CHANGE if config.schedule == "constant" else tuple(n for n in MAY_CHANGE if n != "epochs")

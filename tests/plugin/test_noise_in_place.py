@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
+from napari_metastructure.labels import recipes
 from napari_metastructure.labels.recipes import Flip, Sample, apply
 from napari_metastructure.plugin import noise as in_place
-from napari_metastructure.plugin import noise as stack_module
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_more_than_napari_can_undo(open_noise, qtbot, monkeypatch, mask):
 )
 def test_a_layer_changed_meanwhile_is_left_alone(open_noise, qtbot, monkeypatch, said, mask, meddle, why):
     viewer, layer, widget = open_noise(mask.copy())
-    gate, draw = threading.Event(), stack_module.apply_to_plane
-    monkeypatch.setattr(stack_module, "apply_to_plane", lambda *a, **k: gate.wait(20) and draw(*a, **k))
+    gate, draw = threading.Event(), recipes.apply_to_plane
+    monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: gate.wait(20) and draw(*a, **k))
     with qtbot.waitSignal(widget.failed, timeout=20_000) as told:
         assert widget.apply(in_place=True)
         qtbot.wait(50)

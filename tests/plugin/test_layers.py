@@ -1,11 +1,14 @@
-"""The plane on screen, and a 2D layer that lies over it."""
+"""Which slice of a layer is on screen, and which colours classes have."""
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_metastructure.plugin._layers import visible_plane
+from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin._layers import class_colormap, visible_plane
+
+# ---- the slice on screen -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -71,3 +74,22 @@ def test_a_flat_layer_made_from_the_placement_lies_over_the_plane(viewer, stack)
     for corner in ((0, 0), (7, 9)):
         np.testing.assert_allclose(over.data_to_world(corner), layer.data_to_world((*plane.at, *corner))[-2:])
     assert [str(unit) for unit in over.units] == ["micrometer", "micrometer"]
+
+
+# ---- colours -------------------------------------------------------------------------------------------------
+
+
+def test_each_class_has_its_colour_and_unlabelled_another():
+    classes = (0, 1, 2, 3)
+    layer = Labels(np.array([[0, 1, 2], [3, UNLABELLED, 7]], np.uint8), colormap=class_colormap(classes))
+    colors = {label: tuple(np.round(layer.get_color(label), 3)) for label in (1, 2, 3, UNLABELLED)}
+    assert len(set(colors.values())) == 4
+    assert all(color[3] > 0 for color in colors.values())
+    assert layer.get_color(0) is None or layer.get_color(0)[3] == 0
+    assert layer.get_color(7)[3] == 0
+
+
+def test_a_class_has_the_same_colour_whatever_others_there_are():
+    alone = Labels(np.eye(2, dtype=np.uint8), colormap=class_colormap((0, 2)))
+    among = Labels(np.eye(2, dtype=np.uint8), colormap=class_colormap((0, 1, 2, 3)))
+    np.testing.assert_array_equal(alone.get_color(2), among.get_color(2))

@@ -1,12 +1,66 @@
 """The Predict widget in real viewers, with real models in a real thread."""
 
 import numpy as np
+import pytest
 import tifffile
+from napari.components import ViewerModel
 
 from napari_metastructure.igtt.apply import load_model
+from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.networks.batch import PredictionFinished
+from napari_metastructure.networks.build import NetworkSpec, build
+from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.plugin._layers import ORIGIN, class_color
 from napari_metastructure.plugin.predict import PredictWidget
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a model of random weights; gives its run folder."""
+
+    def make(name="run", **use):
+        use = Use(**{"inputs": "zscore", "patch": (32, 32), **use})
+        logits = 1 if len(use.classes) == 2 else len(use.classes)
+        spec = NetworkSpec(in_channels=channels_of(use.inputs, use.channels), classes=logits, base_channels=4)
+        (tmp_path / name).mkdir(exist_ok=True)
+        save_model(tmp_path / name / "model.safetensors", build(spec, 0), spec, use)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def open_predict(make_napari_viewer, place, qtbot):
+    """Opens a viewer with the widget, told to take the CPU; ends what it does at the end of the test.
+
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
+    """
+    made = []
+
+    def make(model=None, window=False):
+        viewer = make_napari_viewer() if window else ViewerModel()
+        widget = PredictWidget(viewer)
+        place(viewer, widget, "Predict")
+        assert widget.set(device="cpu")
+        widget.choose_model(model)
+        made.append(widget)
+        return viewer, widget
+
+    yield make
+    for widget in made:
+        widget.cancel()
+        qtbot.waitUntil(lambda widget=widget: not widget.running, timeout=20_000)
+
+
+@pytest.fixture
+def predict(qtbot):
+    """Starts a prediction and waits for its end."""
+
+    def go(widget):
+        with qtbot.waitSignal(widget.finished, timeout=60_000):
+            assert widget.start()
+
+    return go
 
 
 def pixels(*shape, seed=0):
@@ -39,10 +93,10 @@ def test_layers_become_labels_and_probabilities_over_them(open_predict, saved, p
         viewer.layers["b prediction"].data, np.stack([model.predict(plane, "cpu").labels for plane in stack])
     )
     assert tuple(viewer.layers["b prediction"].axis_labels) == ("t", "y", "x")
-    assert widget.progress.bar.value() == widget.progress.bar.maximum()
+    assert widget.progress.outer.value() == widget.progress.outer.maximum()
     assert "2 images predicted" in widget.progress.status.text()
-    assert widget.predict_button.isEnabled()
-    assert not widget.cancel_button.isEnabled()
+    assert widget.buttons.run.isEnabled()
+    assert not widget.buttons.stop.isEnabled()
     assert widget.picker.chosen() == [a, b]  # what was made is not offered
 
 
@@ -149,7 +203,7 @@ def test_cancel_keeps_what_is_done(open_predict, saved, qtbot):
     large = viewer.add_image(pixels(400, 200, 200), name="large")
     widget.choose_layers([small, large])
     assert widget.start()
-    qtbot.waitUntil(lambda: len(widget.made) == 2 and widget.progress.bar.value() > 0, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.made) == 2 and widget.progress.outer.value() > 0, timeout=30_000)
     assert not widget.start()  # one at a time
     with qtbot.waitSignal(widget.finished, timeout=30_000):
         assert widget.cancel()
@@ -192,7 +246,7 @@ def test_what_the_thread_finds_wrong_is_said_too(open_predict, saved, predict, s
         assert words in str(widget.failure)
         assert widget.progress.status.text() == str(widget.failure) == said()[-1]
         assert [layer.name for layer in viewer.layers] == ["a"]
-        assert widget.predict_button.isEnabled()
+        assert widget.buttons.run.isEnabled()
 
     fails(np.full((40, 50), np.inf, np.float32), "Layer 'a': 2000 of 2000 pixels are NaN or infinite")
     fails(np.ones((5, 50), np.float32), "Layer 'a': 50 x 5 pixels are too few")
@@ -237,7 +291,7 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, saved):
     widget.set(device="cpu")
     widget.choose_model(saved())
     assert widget.start()
-    qtbot.waitUntil(lambda: widget.progress.bar.value() > 0, timeout=30_000)
+    qtbot.waitUntil(lambda: widget.progress.outer.value() > 0, timeout=30_000)
     pump, control = widget.runner._run, widget.runner.control
     ended, put = [], pump.post
     pump.post = lambda event: (put(event), isinstance(event, PredictionFinished) and ended.append(event))

@@ -220,6 +220,14 @@ def test_who_removes_the_layer_switches_it_off(open_noise, settle, mask):
     settle(widget)
     assert not widget.previewing.isChecked()
     assert list(viewer.layers) == [layer]
+    other = viewer.add_labels(mask.copy(), name="other")
+    assert widget.set_source(other)
+    settle(widget)
+    assert widget.previewing.isChecked() and widget.preview.layer in viewer.layers
+    widget.preview_on(False)
+    assert widget.set_source(layer)
+    settle(widget)
+    assert not widget.previewing.isChecked()
 
 
 def test_it_hides_where_it_cannot_be_shown(open_noise, settle, stack):
@@ -253,7 +261,8 @@ def test_a_layer_the_user_hid_stays_hidden(open_noise, settle, mask):
 def test_it_leaves_the_selection_alone_and_is_no_source(open_noise, mask):
     viewer, layer, widget = open_noise(mask)
     assert viewer.layers.selection.active is layer
-    assert [widget.sources.itemText(row) for row in range(widget.sources.count())] == ["cells"]
+    box = widget.sources.combo.native
+    assert [box.itemText(row) for row in range(box.count())] == ["cells"]
     assert not widget.set_source(widget.preview.layer)
 
 

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.labels.recipes import Dilate, apply
-from napari_metastructure.plugin._study_results import LEFT, LOSS, RANK, SCORE
+from napari_metastructure.labels.recipes import Dilate
+from napari_metastructure.plugin._study_results import LOSS, RANK, RETAINED, SCORE
 from napari_metastructure.plugin.study import StudyWidget
 from napari_metastructure.training import study as engine
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.events import TrainEpoch
-from napari_metastructure.training.study_results import CONDITIONS, STUDIES, Condition
+from napari_metastructure.training.study_results import CONDITIONS, Condition
 
 NET = "light-unet"
 ENDLESS = {"epochs": 2000, "steps_per_epoch": 3}
@@ -25,16 +25,18 @@ def going(qtbot):
     """Waits until the run at work has finished so many epochs."""
 
     def wait(widget, epochs=1):
-        qtbot.waitUntil(lambda: widget._going is not None and len(widget._going[1]) >= epochs, timeout=60_000)
+        qtbot.waitUntil(lambda: widget._current is not None and len(widget._current[1]) >= epochs, timeout=60_000)
 
     return wait
 
 
-def test_layers_become_curves_and_a_table(open_study, config, run):
-    _viewer, widget = open_study(settings=config(repeats=2), window=True)
+def test_layers_become_curves_and_a_table(open_study, study_config, run):
+    _viewer, widget = open_study(settings=study_config(repeats=2), window=True)
     drawn = []
     widget.runner.event_received.connect(
-        lambda event: isinstance(event, TrainEpoch) and drawn.append(_points(widget.curves.curves[widget._going[0]][0]))
+        lambda event: (
+            isinstance(event, TrainEpoch) and drawn.append(_points(widget.curves.curves[widget._current[0]][0]))
+        )
     )
     run(widget)
     assert widget.failure is None
@@ -53,7 +55,7 @@ def test_layers_become_curves_and_a_table(open_study, config, run):
         assert widget.table.text((NET, name), SCORE) == f"{finals.mean():.3f} ± {finals.std(ddof=1):.3f}"
         assert widget.table.text((NET, name), LOSS) == f"{losses[:, -1].mean():.3f}"
     assert [widget.table.text((NET, c), RANK) for c in ("CL", "kept", "RL")] == ["2/2", "2/2", "1/2"]
-    assert [widget.table.text((NET, c), LEFT) for c in ("CL", "RL")] == ["100%", "0%"]
+    assert [widget.table.text((NET, c), RETAINED) for c in ("CL", "RL")] == ["100%", "0%"]
     assert "All 6 runs are done" in widget.progress.status.text()
     assert (widget.progress.outer.value(), widget.progress.outer.maximum()) == (6, 6)
     assert widget.buttons.run.isEnabled()
@@ -66,16 +68,8 @@ def _points(curve):
     return len(going) if going is not None and len(going) else len(curve.mean.getData()[1])
 
 
-def test_the_verdict_stands_beside_the_result(open_study, run):
-    _viewer, widget = open_study()
-    run(widget)
-    tips = {widget.table.item(row, 0).text(): widget.table.item(row, RANK).toolTip() for row in range(3)}
-    assert "nothing to learn" in tips["RL"]
-    assert all("Rank 2 of 2" in tips[name] for name in ("CL", "kept"))
-
-
-def test_two_networks_and_a_condition_of_ones_own(open_study, config, run):
-    _viewer, widget = open_study(settings=config(conditions=(CONDITIONS["CL"],), epochs=1, steps_per_epoch=1))
+def test_two_networks_and_a_condition_of_ones_own(open_study, study_config, run):
+    _viewer, widget = open_study(settings=study_config(conditions=(CONDITIONS["CL"],), epochs=1, steps_per_epoch=1))
     widget.settings.networks["unet"].setChecked(True)
     widget.conditions.free.expand(animate=False)
     widget.conditions.form.fill(Dilate(n=3))
@@ -93,33 +87,11 @@ def test_two_networks_and_a_condition_of_ones_own(open_study, config, run):
     assert widget.table.item(3, 0).text() == "thick · unet"
 
 
-def test_conditions_need_a_name_of_their_own(open_study, said):
-    _viewer, widget = open_study()
-    _ = widget.conditions.form
-    widget.conditions.add_button.click()
-    assert "no name" in said()[-1]
-    widget.conditions.name.setText("CL")
-    widget.conditions.add_button.click()
-    assert "'CL' already" in said()[-1]
-
-
-@pytest.mark.parametrize("name", list(STUDIES))
-def test_figures_of_the_paper_tick_their_conditions(open_study, name):
-    _viewer, widget = open_study(images=0)
-    box = widget.conditions.preset
-    box.setCurrentIndex(box.findData(name))
-    box.activated.emit(box.currentIndex())
-    assert [c.name for c in widget.conditions.conditions()] == list(STUDIES[name])
-    assert box.currentData() == name
-    widget.conditions.choose([CONDITIONS["RL 0.1"]])
-    assert box.currentText() == "own choice"
-
-
 # ---- stop, pause, go on ---------------------------------------------------------------------------------------
 
 
-def test_a_stopped_study_goes_on_where_it_was(open_study, config, conditions, run, qtbot, tmp_path):
-    _viewer, widget = open_study(settings=config(conditions=conditions[:2], repeats=2))
+def test_a_stopped_study_goes_on_where_it_was(open_study, study_config, three_conditions, run, qtbot, tmp_path):
+    _viewer, widget = open_study(settings=study_config(conditions=three_conditions[:2], repeats=2))
     widget.folder.set(tmp_path / "study")
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
@@ -140,9 +112,9 @@ def test_a_stopped_study_goes_on_where_it_was(open_study, config, conditions, ru
     assert files.read(tmp_path / "study")[-1].test == pytest.approx(widget.results[-1].test)
 
 
-def test_settings_come_back_from_the_folder(open_study, config, run, tmp_path, said):
+def test_settings_come_back_from_the_folder(open_study, study_config, run, tmp_path, said):
     thick = Condition(name="thick", recipe=Dilate(n=3))
-    settings = config(conditions=(CONDITIONS["CL"], thick), epochs=1, steps_per_epoch=1, learning_rate=0.005)
+    settings = study_config(conditions=(CONDITIONS["CL"], thick), epochs=1, steps_per_epoch=1, learning_rate=0.005)
     viewer, widget = open_study(settings=settings)
     widget.folder.set(tmp_path)
     run(widget)
@@ -152,7 +124,7 @@ def test_settings_come_back_from_the_folder(open_study, config, run, tmp_path, s
     other.folder.set(tmp_path)
     assert other.load_run_settings()
     assert other.settings.config(other.conditions.conditions()) == settings
-    other.settings.fill(config())
+    other.settings.fill(study_config())
     other.conditions.choose(settings.conditions)
     run(other)
     assert isinstance(other.failure, InputError)
@@ -160,22 +132,22 @@ def test_settings_come_back_from_the_folder(open_study, config, run, tmp_path, s
     other.deleteLater()
 
 
-def test_pause_holds_and_resume_goes_on(open_study, config, qtbot, going):
-    _viewer, widget = open_study(settings=config(**ENDLESS))
+def test_pause_holds_and_resume_goes_on(open_study, study_config, qtbot, going):
+    _viewer, widget = open_study(settings=study_config(**ENDLESS))
     widget.start()
     going(widget, 2)
     widget.pause()
     qtbot.wait(400)
-    held = len(widget._going[1])
+    held = len(widget._current[1])
     qtbot.wait(400)
-    assert len(widget._going[1]) == held
+    assert len(widget._current[1]) == held
     assert widget.buttons.resume.isVisibleTo(widget)
     widget.resume()
     going(widget, held + 1)
 
 
-def test_half_a_run_is_no_result(open_study, config, qtbot, going, tmp_path, said):
-    _viewer, widget = open_study(settings=config(**ENDLESS))
+def test_half_a_run_is_no_result(open_study, study_config, qtbot, going, tmp_path, said):
+    _viewer, widget = open_study(settings=study_config(**ENDLESS))
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         widget.start()
         going(widget)
@@ -190,8 +162,8 @@ def test_half_a_run_is_no_result(open_study, config, qtbot, going, tmp_path, sai
     assert "no results yet" in said()[-1]
 
 
-def test_a_study_stopped_at_once_ends_well(open_study, config, qtbot):
-    _viewer, widget = open_study(settings=config(**ENDLESS))
+def test_a_study_stopped_at_once_ends_well(open_study, study_config, qtbot):
+    _viewer, widget = open_study(settings=study_config(**ENDLESS))
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
         widget.stop()
@@ -212,13 +184,13 @@ def test_what_is_missing_starts_nothing(open_study, said):
     assert not widget.start()
     assert "No network" in said()[-1]
     widget.settings.networks[NET].setChecked(True)
-    widget.data.tabs.setCurrentIndex(1)
+    widget.data.from_folder.setChecked(True)
     assert not widget.start()
     assert "No folder" in said()[-1]
     assert not widget.show_labels(["CL"])
     assert "run first" in said()[-1]
-    widget.data.tabs.setCurrentIndex(0)
-    widget.data.pairs.clear()
+    widget.data.from_layers.setChecked(True)
+    widget.data.table.clear()
     assert not widget.start()
     assert "pair" in said()[-1]
     assert widget.progress.status.text() == said()[-1]
@@ -278,6 +250,8 @@ def test_a_folder_of_files(open_study, discs, run, tmp_path, qtbot):
                 Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{seed}.png")
     viewer, widget = open_study(images=0)
     widget.data.use_folder(tmp_path)
+    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=20_000)
+    assert widget.data.summary.text() == "2 images to train on, 1 to test on."
     run(widget)
     assert widget.failure is None
     assert len(widget.results) == 3
@@ -287,6 +261,18 @@ def test_a_folder_of_files(open_study, discs, run, tmp_path, qtbot):
     assert set(np.unique(viewer.layers["1 RL"].data)) == {0, 1}
     widget.show_labels([])
     assert len(viewer.layers) == 0
+
+
+def test_rows_are_kept_for_testing(open_study):
+    _viewer, widget = open_study()
+    assert widget.data.summary.text() == "3 images to train on, 1 to test on (kept by Test fraction)."
+    table = widget.data.table
+    uses = [table.table.item(row, 2) for row in range(4)]
+    assert sorted(item.text() for item in uses) == ["(test)", "train", "train", "train"]
+    assert "Kept to test on, see Test fraction" in next(i for i in uses if i.text() == "(test)").toolTip()
+    table.swap_use([0])
+    assert table.table.item(0, 2).text() == "test"
+    assert widget.data.summary.text() == "3 images to train on, 1 to test on."
 
 
 def test_an_odd_folder_is_told(open_study, run, tmp_path):
@@ -299,37 +285,8 @@ def test_an_odd_folder_is_told(open_study, run, tmp_path):
 # ---- labels as layers ------------------------------------------------------------------------------------------
 
 
-def test_noisy_labels_lie_over_their_image(open_study, run, qtbot, conditions, discs):
-    viewer, widget = open_study(window=True)
-    before = len(viewer.layers)
-    seen = {}
-    widget.runner.event_received.connect(
-        lambda event: seen.update({event.condition: event}) if hasattr(event, "predicted") else None
-    )
-    run(widget)
-    assert len(viewer.layers) == before
-    name = widget.image.itemText(1)
-    assert widget.show_labels(["CL", "kept"], image=name)
-    qtbot.waitUntil(lambda: len(viewer.layers) == before + 2, timeout=10_000)
-    layer = viewer.layers[f"{name} kept"]
-    assert tuple(layer.scale) == (0.2, 0.1)
-    event = seen["kept"]
-    np.testing.assert_array_equal(layer.data, event.labels[event.names.index(name)])
-    clean = (discs("abcdef".index(name))[1] > 0).astype(np.uint8)
-    np.testing.assert_array_equal(viewer.layers[f"{name} CL"].data, clean)
-    np.testing.assert_array_equal(layer.data, apply(conditions[1].recipe, clean, 0, (0, 1), first=1))
-    assert tuple(layer.get_color(1)) != tuple(layer.get_color(255))
-    widget.image.setCurrentIndex(0)
-    other = widget.image.itemText(0)
-    qtbot.waitUntil(lambda: f"{other} kept" in viewer.layers, timeout=10_000)
-    assert f"{name} kept" not in viewer.layers
-    del viewer.layers[f"{other} kept"]
-    widget.show_labels(["CL"])
-    assert len(viewer.layers) == before + 1
-
-
-def test_painting_on_the_clean_labels_changes_no_later_run(open_study, config, qtbot):
-    viewer, widget = open_study(settings=config(conditions=(CONDITIONS["CL"],), repeats=2))
+def test_painting_on_the_clean_labels_changes_no_later_run(open_study, study_config, qtbot):
+    viewer, widget = open_study(settings=study_config(conditions=(CONDITIONS["CL"],), repeats=2))
     starts = []
     widget.runner.event_received.connect(lambda event: starts.append(event) if hasattr(event, "predicted") else None)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
@@ -342,20 +299,6 @@ def test_painting_on_the_clean_labels_changes_no_later_run(open_study, config, q
 
 
 # ---- what is shown ---------------------------------------------------------------------------------------------
-
-
-def test_rows_hide_and_emphasise_curves(open_study, run):
-    viewer, widget = open_study()
-    run(widget)
-    item = widget.table.item(1, 0)
-    item.setCheckState(item.checkState().__class__(0))
-    shown = [pair[0].mean.isVisible() for pair in widget.curves.curves.values()]
-    assert shown == [True, False, True]
-    widget.table.selectRow(2)
-    assert [pair[0].width for pair in widget.curves.curves.values()] == [2, 2, 4]
-    assert widget.curves.curves[NET, "CL"][0].color == "#ffffff"
-    viewer.theme = "light"
-    assert widget.curves.curves[NET, "CL"][0].color == "#000000"
 
 
 def test_results_are_saved_on_demand(open_study, run, qtbot, tmp_path, said):
@@ -377,11 +320,11 @@ def test_results_are_saved_on_demand(open_study, run, qtbot, tmp_path, said):
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_closing_the_window_ends_the_thread(open_viewer, qtbot, config, going, paused):
-    viewer = open_viewer()
+def test_closing_the_window_ends_the_thread(open_with_masks, qtbot, study_config, going, paused):
+    viewer = open_with_masks()
     widget = StudyWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    widget.settings.fill(config(**ENDLESS))
+    widget.settings.fill(study_config(**ENDLESS))
     assert widget.start()
     going(widget)
     if paused:
@@ -396,11 +339,11 @@ def test_closing_the_window_ends_the_thread(open_viewer, qtbot, config, going, p
     assert ended[0].stopped
 
 
-def test_removing_the_widget_ends_the_study_and_frees_the_viewer(open_viewer, qtbot, discs, config, going):
-    viewer = open_viewer()
+def test_removing_the_widget_ends_the_study_and_frees_the_viewer(open_with_masks, qtbot, discs, study_config, going):
+    viewer = open_with_masks()
     widget = StudyWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    widget.settings.fill(config(**ENDLESS))
+    widget.settings.fill(study_config(**ENDLESS))
     widget.start()
     going(widget)
     control = widget.runner.control
