@@ -3,9 +3,11 @@
 import errno
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from napari_metastructure.errors import InputError, RunFailed
@@ -85,6 +87,16 @@ def test_networks_of_smp(blobs, quick, network, batch):
     config = quick.model_copy(update=change)
     final = list(iterate(blobs[0], config))[-1]
     assert all(np.isfinite(p).all() for p in final.probabilities)
+
+
+def test_a_network_that_drops_channels_gives_the_same_from_the_same_seed(blobs, quick):
+    change = {"network": "deeplabv3plus", "epochs": 1, "steps_per_epoch": 2, "patch_size": 64}
+    ends = []
+    for disturb in (0, 1):
+        torch.manual_seed(disturb)
+        ends.append(list(iterate(blobs[0], quick.model_copy(update=change)))[-1])
+    for a, b in zip(ends[0].probabilities, ends[1].probabilities, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("extraction", ["none", "skeleton", "density"])
@@ -330,6 +342,32 @@ def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch)
     monkeypatch.setitem(run_module.LOSSES, "bce", lambda logits, labels: logits.sum() * float("nan"))
     with pytest.raises(RunFailed, match="learning rate"):
         list(iterate(blobs[0], quick))
+
+
+@pytest.mark.parametrize("where", ["PatchSampler.draw", "probability", "Held"])
+def test_too_little_memory_for_anything_else_is_a_sentence(blobs, quick, monkeypatch, where):
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(f"{run_module.__name__}.{where}", too_large)
+    with pytest.raises(RunFailed, match=r"Out of memory; .* or device cpu\.") as failed:
+        list(iterate(blobs[0], quick))
+    assert failed.value.__suppress_context__
+
+
+def test_a_run_that_fails_holds_nothing_when_it_gives_its_memory_back(blobs, quick, monkeypatch):
+    held, alive = [], []
+
+    def breaks(logits, labels):
+        large = logits.detach().clone()
+        held.append(weakref.ref(large))
+        raise ZeroDivisionError("injected")
+
+    monkeypatch.setitem(run_module.LOSSES, "bce", breaks)
+    monkeypatch.setattr(run_module, "release", lambda device: alive.append(held[0]() is not None))
+    with pytest.raises(ZeroDivisionError, match="injected") as kept:  # the error is still there, as in a widget
+        list(iterate(blobs[0], quick))
+    assert alive == [False] and kept.value.__traceback__ is not None
 
 
 def test_on_real_images_the_default_beats_otsu(real_images):

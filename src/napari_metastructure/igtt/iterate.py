@@ -25,7 +25,7 @@ from napari_metastructure.images.intensity import Polarity, channels_of, check_p
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import place, release, resolve
+from napari_metastructure.networks.device import let_go, place, release, resolve, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, probability
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Warned
@@ -99,17 +99,21 @@ def iterate(
     InputError
         Before anything is trained: an image, option or folder that cannot be used.
     RunFailed
-        Out of memory with a single patch, or a loss that is no number.
+        Out of memory with a single patch or elsewhere, or a loss that is no number.
     """
     control = control or Control()
-    run = Run(images, config, control, names, folder, resume, colour)
-    try:
-        run.check(corrections or {}, start_masks)
-        for index, pixels in (corrections or {}).items():
-            control.correct(index, pixels)
-        yield from run.go(start_masks, list(inputs or []))
-    finally:
-        run.close()
+    with short_of_memory_fails():
+        run = Run(images, config, control, names, folder, resume, colour)
+        try:
+            run.check(corrections or {}, start_masks)
+            for index, pixels in (corrections or {}).items():
+                control.correct(index, pixels)
+            yield from run.go(start_masks, list(inputs or []))
+        except BaseException as error:
+            let_go(error)
+            raise
+        finally:
+            run.close()
 
 
 # ---- When a run is over -----------------------------------------------------------------------------------
@@ -327,7 +331,9 @@ class Run:
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
         if has_statistics(network):
-            refresh_statistics(network, self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES))
+            batches = self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES)
+            with seeded(self.config.seed + self.journal.epoch, self.device):  # some drop channels at random
+                refresh_statistics(network, batches)
         network.eval()
         found = []
         for index, plane in enumerate(self.planes):

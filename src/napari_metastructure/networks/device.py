@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, RunFailed
 
 SHARE = 4
 """Data stay on an accelerator if they take no more than one part in so many of its free memory."""
@@ -171,3 +172,28 @@ def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error of torch means that memory ran out; the CPU and Metal raise no type of their own."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+@contextmanager
+def short_of_memory_fails() -> Iterator[None]:
+    """Turn an out-of-memory error of torch that no smaller batch has mended into a `RunFailed`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise RunFailed(
+            "Out of memory; close other programs, or choose a smaller batch size, patch size or network, or device cpu."
+        ) from None
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the local variables of the calls that an error has come through: they hold tensors as long as it lives."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        if (cause := waiting.pop()) is None or cause in seen:
+            continue
+        traceback.clear_frames(cause.__traceback__)
+        seen.append(cause)
+        waiting += [cause.__cause__, cause.__context__]

@@ -19,7 +19,7 @@ from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import place, release, resolve
+from napari_metastructure.networks.device import let_go, place, release, resolve, short_of_memory_fails
 from napari_metastructure.networks.model import Model
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
@@ -87,15 +87,20 @@ def train(
         Before anything is trained: an image, label, option or folder that cannot be used. Later: a file that can
         no longer be read.
     RunFailed
-        Out of memory with a single patch, or a loss that is no number. The best network so far is saved first.
+        Out of memory with a single patch or elsewhere, or a loss that is no number. The best network so far is saved
+        first.
     """
     try:
-        run = SupervisedRun(pairs, config, control or Control(), validation, folder, resume, watch)
+        with short_of_memory_fails():
+            run = SupervisedRun(pairs, config, control or Control(), validation, folder, resume, watch)
     except Stopped:  # while the labels were read
         yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
         return
     try:
         yield from run.go()
+    except BaseException as error:
+        let_go(error)
+        raise
     finally:
         run.close()
 
@@ -314,9 +319,10 @@ class SupervisedRun:
             yield Saved(self.folder.write_description(c, str(self.device), names, files, sets))
         stopped = False
         try:
-            while self.journal.epoch < c.epochs and not self._out_of_patience():
-                yield from self._epoch()
-                yield from warned(self._save(last=False), NOT_SAVED)
+            with short_of_memory_fails():
+                while self.journal.epoch < c.epochs and not self._out_of_patience():
+                    yield from self._epoch()
+                    yield from warned(self._save(last=False), NOT_SAVED)
         except Stopped:
             stopped = True
         except RunFailed as error:
