@@ -101,6 +101,22 @@ def test_what_does_not_depend_on_the_crop_comes_back_as_it_was(height, width):
     assert max(shape[0] for shape in network.seen) <= 4
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (9, 11), (100, 33), (64, 32), (33, 200)])
+def test_tiles_are_blended_back_to_the_plane(shape):
+    p = np.random.default_rng(0).uniform(0.1, 0.9, (1, *shape)).astype(np.float32)
+    network = Network(identity)
+    np.testing.assert_allclose(probability(network, p, (32, 32), CPU), p[0], atol=1e-5)
+    assert {seen[-2:] for seen in network.seen} == {(32, 32)}
+
+
+def test_a_checkpoint_that_raises_leaves_a_prediction():
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probability(Network(identity), np.zeros((1, 64, 64), np.float32), (32, 32), CPU, stop)
+
+
 @pytest.mark.parametrize("classes", [1, 4])
 def test_a_plane_of_one_tile_is_what_the_network_says_of_it(classes):
     network = build(NetworkSpec(in_channels=3, classes=classes, base_channels=4), 0).eval()

@@ -278,7 +278,7 @@ class Run:
         yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
-        """Epoch 0: the labels before any training, or those of the run that is resumed."""
+        """Make epoch 0: the labels before any training, or those of the run that is resumed."""
         if self.resumed:
             self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
             self._restore(self.resumed)
@@ -370,7 +370,7 @@ class Run:
         )
 
     def _over(self) -> str | None:
-        """Why more rounds would make the masks no better; None while they may."""
+        """Say why more rounds would make the masks no better; None while they may."""
         agreements = [row["agreement"] for row in self.journal.rows[1:]]
         if stable(agreements, self.config.stop_agreement):
             return "The masks no longer change"
@@ -381,7 +381,7 @@ class Run:
     def _collapsed(self) -> bool:
         """Whether this round's masks have become almost empty or almost full, and those before were not.
 
-        Never where the user has painted: who paints everything foreground means it.
+        Never where the user has painted: a mask that is all foreground may be meant.
         """
         if self.labels.corrections:
             return False
@@ -390,7 +390,7 @@ class Run:
         return small <= before <= large and not small <= now <= large
 
     def _use(self) -> Use:
-        """What applying the model to another image takes."""
+        """Describe what applying the model to another image takes."""
         c = self.config
         return Use(
             inputs=c.inputs,
@@ -414,5 +414,5 @@ class Run:
 
 
 def _fingerprint(plane: np.ndarray) -> str:
-    """A checksum of a plane's size and pixels."""
+    """Compute a checksum of a plane's size and pixels."""
     return hashlib.blake2b(repr(plane.shape).encode() + plane.tobytes(), digest_size=16).hexdigest()

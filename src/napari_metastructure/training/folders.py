@@ -120,7 +120,7 @@ def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
 
 
 def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
-    """The images of one split; of each its training ids, or else its label ids."""
+    """Pair the images of one split; take of each its training ids, or else its label ids."""
     images = {p.name.removesuffix("_leftImg8bit.png"): p for p in sorted(folder.glob("*/*_leftImg8bit.png"))}
     truth = folder.parents[1] / "gtFine" / folder.name
     for ids in ("labelTrainIds", "labelIds"):
@@ -218,10 +218,10 @@ def _label_plane(path: Path, index: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _read(path: Path) -> Image:
-    """The planes of a stack are asked for one after the other; it is read once."""
+    """Read a file; the planes of a stack are asked for one after the other, and it is read once."""
     return read_image(path)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of these folders that is there."""
+    """Return the first of these folders that is there."""
     return next((folder / name for name in names if (folder / name).is_dir()), None)

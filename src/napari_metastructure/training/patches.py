@@ -90,7 +90,7 @@ class PatchSampler:
         return [self.draw(rng, batch)[0] for _ in range(count)]
 
     def _place(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[int, int, int]:
-        """A patch as indices into the flat image: that of its first pixel, and a step down and to the right in it."""
+        """Draw a patch as indices into the flat image: its first pixel, a step down, a step to the right."""
         height, width = self.patch
         top = int(rng.integers(shape[0] - height + 1))
         left = int(rng.integers(shape[1] - width + 1))
