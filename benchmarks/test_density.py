@@ -1,4 +1,4 @@
-"""What a density costs, against scipy.ndimage with the same kernel: read the ratios within a group.
+"""Cost of a density, relative to scipy.ndimage with the same kernel: read the ratios within a group.
 
 pytest benchmarks/test_density.py --benchmark-group-by=group --benchmark-columns=min,median,rounds
 pytest benchmarks/test_density.py -s -k "twice or memory"     # prints ratios and memory, and holds them to their bounds
@@ -15,7 +15,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_metastructure.labels.density import KERNELS, densities, density
-from napari_metastructure.labels.structure import structure_left
+from napari_metastructure.labels.structure import structure_retained
 
 BANDWIDTHS = (4, 8, 32)
 AT_MOST = 2.0
@@ -69,10 +69,10 @@ def test_classes(benchmark, classes):
     assert len(benchmark(densities, labels)) == classes
 
 
-@pytest.mark.benchmark(group="structure left, 2048 x 2048")
-def test_structure_left(benchmark, labels):
+@pytest.mark.benchmark(group="structure retained, 2048 x 2048")
+def test_structure_retained(benchmark, labels):
     noisy = np.where(np.random.default_rng(0).random(labels.shape) < 0.3, 1 - labels, labels)
-    assert benchmark(structure_left, labels, noisy) > 0.9
+    assert benchmark(structure_retained, labels, noisy) > 0.9
 
 
 def seconds(work) -> float:

@@ -1,4 +1,4 @@
-"""What label noise costs, against drawing one uniform float32 a pixel: read the ratios within a group.
+"""Cost of label noise, relative to drawing one uniform float32 a pixel: read the ratios within a group.
 
 pytest benchmarks/test_label_noise.py --benchmark-group-by=group --benchmark-columns=min,median,rounds
 pytest benchmarks/test_label_noise.py -s -k "ratios or memory"      # asserts the limits and prints what it measured
@@ -87,8 +87,7 @@ def test_ratios(kind):
 PEAK = """
 import sys
 import numpy as np
-from napari_metastructure.labels.noise import random_labels
-from napari_metastructure.labels.noise import flip, flip_by_matrix, sample
+from napari_metastructure.labels.noise import flip, flip_by_matrix, random_labels, sample
 kind, call = sys.argv[1:]
 rng = np.random.default_rng(0)
 labels = np.zeros((8192, 8192), kind)

@@ -1,4 +1,4 @@
-"""What perturbed clean labels cost, each against the straightforward way: read the ratios within a group.
+"""Cost of perturbed clean labels, each relative to the straightforward way: read the ratios within a group.
 
 pytest benchmarks/test_label_shapes.py --benchmark-group-by=group --benchmark-columns=min,median,rounds
 """

@@ -68,7 +68,7 @@ def show_run(viewer: napari.Viewer, picture: Path, images: list[Path] | None, ep
         if isinstance(event, EpochFinished) and event.epoch == epoch:
             QTimer.singleShot(DELAY_MS, take)
 
-    widget.runner.told.connect(heard)
+    widget.runner.event_received.connect(heard)
     widget.finished.connect(loop.quit)
     if not widget.start():
         sys.exit("The run did not start; the message above says why.")
@@ -105,7 +105,7 @@ def show_compare(viewer: napari.Viewer, picture: Path) -> None:
 
 
 def add_mitochondria(viewer: napari.Viewer) -> Labels:
-    """The sample and its mask; the mask's layer."""
+    """Return the sample and its mask; the mask's layer."""
     (image, attributes, _) = samples.mitochondria()[0]
     layer = viewer.add_image(image, **attributes)
     mask = read_image(Path(attributes["metadata"]["mask"])).data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,23 @@ ROOT = Path(__file__).parents[1]
 # No deadline: a busy machine is no fault of the code. Few examples: the suite is for every commit.
 settings.register_profile("suite", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+MANY = 40_000
+"""Objects the garbage collector may still look at after a test."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Keep what has come to stay, torch and napari themselves, out of the garbage collector's sight.
+
+    napari collects garbage with every layer that is removed, `make_napari_viewer` with every viewer. Each time costs
+    half a second once torch is imported, and more with every window: of each napari keeps some thousand menu entries.
+    """
+    yield
+    if len(gc.get_objects()) > MANY:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import importlib.metadata
 import pkgutil
 import subprocess
@@ -60,6 +62,12 @@ def test_the_block_blocks():
     """The test above could not fail otherwise."""
     with pytest.raises(AssertionError, match="is blocked by this test"):
         python(BLOCK.format(blocked={"napari"}) + "import napari")
+
+
+def test_examples_in_docstrings_give_what_they_say():
+    found = {name: doctest.testmod(importlib.import_module(name)) for name in modules(without="plugin")}
+    assert sum(result.attempted for result in found.values()) > 10
+    assert [name for name, result in found.items() if result.failed] == []
 
 
 def test_the_menu_opens_without_torch(manifest):

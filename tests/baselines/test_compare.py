@@ -2,14 +2,16 @@
 
 import threading
 import time
+from typing import get_args
 
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from napari_metastructure.baselines.compare import PeakMemory, compare
-from napari_metastructure.baselines.config import CompareConfig
+from napari_metastructure.baselines.config import TITLES, CompareConfig, MethodName
 from napari_metastructure.baselines.methods import METHODS, Segmentation, ridge
 from napari_metastructure.baselines.results import (
     CompareFinished,
@@ -18,7 +20,7 @@ from napari_metastructure.baselines.results import (
     MethodProgress,
     MethodStarted,
 )
-from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.errors import InputError, RunFailed, explain
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.training.control import Control
@@ -118,7 +120,10 @@ def test_agreement_is_the_dice_between_masks(discs, invent):
             return found
 
         invent(name, mask)
-    last = finished(compare(images, config("dfc", "ac", repeats=2)))
+    events = list(compare(images, config("dfc", "ac", repeats=2)))
+    so_far = [e.agreement for e in events if isinstance(e, MethodFinished)]
+    assert so_far[0] is None and [a.methods for a in so_far[1:]] == [("dfc", "ac")] * 3
+    last = finished(events)
     assert last.agreement.methods == ("dfc", "ac")
     np.testing.assert_allclose(last.agreement.dice, [[1, 2 * 10 / 50], [2 * 10 / 50, 1]])
     assert finished(compare(images, config("dfc"))).agreement is None
@@ -279,14 +284,21 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(discs, invent, 
 
 
 def test_the_settings_name_methods_once_and_known_ones():
-    with pytest.raises(ValueError, match="no method 'magic'"):
+    with pytest.raises(ValidationError) as caught:
         config("otsu", "magic")
+    sentence = explain(caught.value, CompareConfig)
+    assert sentence.startswith("Methods must be 'otsu', 'agt', ") and sentence.endswith("not 'magic'.")
     with pytest.raises(ValueError, match="otsu is named twice"):
         config("otsu", "otsu")
-    assert list(METHODS) == [
-        *("otsu", "agt", "lc", "ridge", "dfc", "ac", "igtt", "igtt-no-ems", "igtt-paper", "igtt-paper-no-ems"),
-        *("unet", "hrnet", "deeplabv3plus"),
-    ]
+    assert (
+        list(METHODS)
+        == list(TITLES)
+        == list(get_args(MethodName))
+        == [
+            *("otsu", "agt", "lc", "ridge", "dfc", "ac", "igtt", "igtt-no-ems", "igtt-paper", "igtt-paper-no-ems"),
+            *("unet", "hrnet", "deeplabv3plus"),
+        ]
+    )
 
 
 # Peak memory of blocks that take a known amount.

@@ -1,4 +1,4 @@
-"""Supervised baselines: no image is predicted by a network that saw its mask, or that of its frame."""
+"""Methods: no image is predicted by a network that saw its mask, or that of its frame."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,6 @@ from sklearn.metrics import f1_score
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import (
-    FILTERS,
     Task,
     adaptive_gaussian,
     cross_fitted,
@@ -92,11 +91,11 @@ def test_the_comparison_sets_network_seed_and_validation(monkeypatch, task, disc
 
 def test_it_learns_and_tells_how_far_it_is(task, discs):
     images, masks = discs(4)
-    train = TrainConfig(epochs=2, steps_per_epoch=12, batch_size=2, base_channels=4, learning_rate=2e-2)
+    train = TrainConfig(epochs=2, steps_per_epoch=16, batch_size=2, base_channels=4, learning_rate=2e-2)
     seen, found = result(cross_fitted(task(images, masks, train=train), "light-unet"))
     assert np.mean([dice(s.mask, m) for s, m in zip(found, masks, strict=True)]) > 0.8
     np.testing.assert_array_equal(found[0].mask, found[0].score > 0.5)
-    assert len(seen) == 2 * 2 * 12 and seen == sorted(seen) and seen[-1] == 1
+    assert len(seen) == 2 * 2 * 16 and seen == sorted(seen) and seen[-1] == 1
 
 
 def test_a_real_unet(task, discs):
@@ -147,6 +146,9 @@ def test_crops_are_of_the_frame_they_were_cut_from(name, frame):
 
 
 # The training-free baselines, against brute force, other code and the numbers others measured.
+
+
+FILTERS = {"otsu": otsu, "agt": adaptive_gaussian, "lc": local_contrast, "ridge": ridge}
 
 
 def zscored(image):

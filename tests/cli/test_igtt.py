@@ -1,16 +1,19 @@
-"""``metastructure igtt`` as a user calls it."""
+"""``metastructure igtt`` as a user calls it, and the files it writes."""
 
 import csv
 import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from napari_metastructure.cli.igtt import Outputs
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.image import Image
 from napari_metastructure.networks.checkpoint import load_model
 
 FAST = (
@@ -90,14 +93,14 @@ def test_stems_that_clash_ome_and_colour(run, blobs, save, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--epochs", "0"], "--epochs 0: give a whole number from 1 to 10000."),
-        (["--objects", "grey"], "--objects grey: choose 'auto', 'bright' or 'dark'."),
-        (["--preset", "mine"], "--preset mine: choose 'default' or 'paper'."),
-        (["--seed", "-1"], "--seed -1: give a whole number from 0"),
-        (["--set", "keep=7"], "--set keep=7: give a number above 0 and up to 1."),
-        (["--set", "keep=much"], "--set keep=much: give a number above 0 and up to 1."),
-        (["--set", "patch_size=100"], "not a multiple of 32"),
-        (["--set", "wrong=1"], "--set wrong=1: there is no setting of that name"),
+        (["--epochs", "0"], "--epochs must be a whole number from 1 to 10000, not 0."),
+        (["--objects", "grey"], "--objects must be 'auto', 'bright' or 'dark', not 'grey'."),
+        (["--preset", "mine"], "--preset must be 'default' or 'paper', not 'mine'."),
+        (["--seed", "-1"], "--seed must be a whole number from 0 and below 4294967296, not -1."),
+        (["--set", "keep=7"], "--set keep must be a number above 0 and up to 1, not 7."),
+        (["--set", "keep=much"], "--set keep must be a number above 0 and up to 1, not 'much'."),
+        (["--set", "patch_size=100"], "a multiple of 32 from 32 to 4096, not 100; take 96"),
+        (["--set", "wrong=1"], "--set wrong: there is no setting of that name; choose one of preset, "),
         (["--set", "keep"], "write it as NAME=VALUE"),
         (["--set", "epochs=3"], "use the option --epochs"),
         (["--device", "cuda:99"], "cuda:99"),
@@ -215,35 +218,6 @@ def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
     assert not [n for n in names(out) if n.endswith(".tmp")]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
-def test_the_second_ctrl_c_ends_at_once():
-    code = """
-import time
-from napari_metastructure.cli._progress import stopping_on_interrupt
-from napari_metastructure.training.control import Control
-control = Control()
-with stopping_on_interrupt(control):
-    print("ready", flush=True)
-    while not control.stopped:
-        time.sleep(0.01)
-    print("stopped", flush=True)
-    time.sleep(60)
-"""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "stopped\n"
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert time.monotonic() - began < 20
-    assert "KeyboardInterrupt" in err
-
-
 def test_a_run_stopped_before_its_first_mask_writes_none(run, blobs, save, tmp_path, monkeypatch):
     from napari_metastructure.igtt import iterate as module
     from napari_metastructure.training.events import Finished, RunStarted
@@ -256,3 +230,76 @@ def test_a_run_stopped_before_its_first_mask_writes_none(run, blobs, save, tmp_p
     code, out, err = run("igtt", save(tmp_path / "a.png", blobs()), "--out", tmp_path / "out")
     assert (code, err) == (130, "")
     assert "before there was a first mask" in out
+
+
+# Results of a run, image by image.
+
+
+def stack_image(axes="TZYX"):
+    shape = [{"T": 2, "Z": 3, "Y": 9, "X": 11}[a] for a in axes]
+    steps = {"T": (5.0, "second"), "Z": (2.0, "micrometer"), "Y": (0.5, "micrometer"), "X": (0.5, "micrometer")}
+    scale, units = zip(*(steps[a] for a in axes), strict=True)
+    return Image(np.zeros(shape), axes, scale, units, "s", Path("in/s.tif"))
+
+
+def planes_of(image, value):
+    count = int(np.prod(image.data.shape[:-2]))
+    return [np.full((9, 11), (value + i) % 2, np.uint8) for i in range(count)]
+
+
+def test_each_image_gets_its_own_planes_with_its_scale(tmp_path):
+    images = [stack_image(), Image(np.zeros((9, 11)), "YX", (1, 1), ("pixel",) * 2, "p", Path("in/p.png"))]
+    outputs = Outputs(tmp_path, images, epochs=False, ome=False)
+    masks = [*planes_of(images[0], 0), np.ones((9, 11), np.uint8)]
+    outputs.write(masks, [m * 0.5 for m in masks])
+    with tifffile.TiffFile(tmp_path / "s_mask.tif") as tif:
+        assert (tif.series[0].axes, tif.series[0].dtype) == ("TZYX", np.uint8)
+        assert (tif.imagej_metadata["unit"], tif.imagej_metadata["spacing"]) == ("micron", 2)
+        assert tif.imagej_metadata["finterval"] == 5
+        np.testing.assert_array_equal(tif.asarray().reshape(6, 9, 11), np.stack(masks[:6]) * 255)
+    assert (tifffile.imread(tmp_path / "p_mask.tif") == 255).all()
+    probability = tifffile.imread(tmp_path / "p_probability.tif")
+    assert probability.dtype == np.float32
+    assert (probability == 0.5).all()
+
+
+@pytest.mark.parametrize(("axes", "written"), [("YX", "TYX"), ("ZYX", "TZYX"), ("TYX", "TZYX"), ("TZYX", "TZCYX")])
+def test_epochs_are_frames_and_a_resumed_run_adds_to_them(tmp_path, axes, written):
+    image = stack_image(axes)
+    count = int(np.prod(image.data.shape[:-2]))
+    outputs = Outputs(tmp_path, [image], epochs=True, ome=False)
+    rounds = [planes_of(image, v) for v in (0, 1, 1, 0, 1)]
+    outputs.write_epochs(rounds[:3])  # epochs 0, 1, 2
+    outputs.write_epochs(rounds[2:], before=2)  # resumed after 2, whose masks come again
+    with tifffile.TiffFile(tmp_path / "s_epochs.tif") as tif:
+        assert tif.series[0].axes == written
+        back = tif.asarray()
+    if axes == "TZYX":  # own T went to C, behind Z
+        back = back.swapaxes(1, 2)
+    np.testing.assert_array_equal(back.reshape(5, count, 9, 11), np.array(rounds) * 255)
+
+
+def test_one_epoch_alone_can_be_added_to(tmp_path):
+    image = stack_image("YX")
+    outputs = Outputs(tmp_path, [image], epochs=True, ome=False)
+    outputs.write_epochs([planes_of(image, 1)])
+    outputs.write_epochs([planes_of(image, 0), planes_of(image, 1)], before=1)
+    assert tifffile.imread(tmp_path / "s_epochs.tif")[:, 0, 0].tolist() == [255, 0, 255]
+
+
+def test_nothing_is_written_over_unasked_and_inputs_never(tmp_path):
+    image = stack_image("YX")
+    outputs = Outputs(tmp_path, [image], epochs=False, ome=False)
+    outputs.check_free(overwrite=False)
+    (tmp_path / "s_mask.tif").write_text("old")
+    (tmp_path / "last.pt").write_text("old")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"last\.pt is there already.*--resume.*--overwrite"):
+        outputs.check_free(overwrite=False)
+    outputs.check_free(overwrite=True)
+    outputs.clear()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+    mine = Image(np.zeros((9, 9)), "YX", (1, 1), ("pixel",) * 2, "x", tmp_path / "x.tif")
+    trap = Image(np.zeros((9, 9)), "YX", (1, 1), ("pixel",) * 2, "x_mask", tmp_path / "x_mask.tif")
+    with pytest.raises(InputError, match="is an input"):
+        Outputs(tmp_path, [mine, trap], epochs=False, ome=False).check_free(overwrite=True)

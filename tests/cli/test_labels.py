@@ -8,8 +8,12 @@ import PIL.Image
 import pytest
 import tifffile
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
+from napari_metastructure.cli._options import read_dial
+from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import (
     Dilate,
     DisplaceBoundary,
@@ -147,7 +151,7 @@ def test_a_reference_of_one_class_leaves_nothing_to_lose_and_stops_nothing(run, 
         (["--reading", "x"], "--reading x"),
     ],
 )
-def test_an_option_that_does_not_fit_is_named_and_nothing_is_written(run, save, labels, tmp_path, options, words):
+def test_a_density_that_does_not_fit_is_named_and_nothing_is_written(run, save, labels, tmp_path, options, words):
     code, out, err = run("density", save(tmp_path / "a.png", labels), "--out", tmp_path / "out", *options)
     assert (code, out) == (2, "")
     assert words in err
@@ -327,9 +331,9 @@ def test_matrices_from_csv_as_spreadsheets_write_them_and_typed_in(run, save, di
     path = save(tmp_path / "a.png", disc)
     (tmp_path / "m.csv").write_text("0.9,0.1\n0.25,0.75\n")
     (tmp_path / "eu.csv").write_text("\ufeff0,9;0,1\r\n0,25;0,75\r\n", encoding="utf-8")
-    for number, given in enumerate([tmp_path / "m.csv", tmp_path / "eu.csv", "0.9 0.1; 0.25 0.75"]):
+    for number, matrix in enumerate([tmp_path / "m.csv", tmp_path / "eu.csv", "0.9 0.1; 0.25 0.75"]):
         out = tmp_path / str(number)
-        assert run("noise", path, "--kind", "matrix", "--matrix", given, "--out", out)[0] == 0
+        assert run("noise", path, "--kind", "matrix", "--matrix", matrix, "--out", out)[0] == 0
         assert facts(out)["transition"]["closed_form"]["matrix"] == [[0.9, 0.1], [0.25, 0.75]]
     pictures = [tifffile.imread(tmp_path / str(i) / "a.tif") for i in range(3)]
     assert (pictures[0] == pictures[1]).all()
@@ -401,7 +405,7 @@ def test_nothing_is_written_over_unasked_and_clean_labels_never(run, folder, dis
         (["--kind", "flip", "--fraction", "half"], "--fraction"),
     ],
 )
-def test_an_option_that_does_not_fit_is_named_and_nothing_is_written_of_noise(run, folder, tmp_path, options, words):
+def test_a_dial_that_does_not_fit_is_named_and_nothing_is_written(run, folder, tmp_path, options, words):
     code, out, err = run("noise", folder, "--out", tmp_path / "out", *options)
     assert (code, out) == (2, "")
     assert words in err
@@ -590,3 +594,36 @@ def test_a_table_cannot_be_written_where_there_is_no_folder(run, folders, tmp_pa
     code, out, err = run("transition", clean_dir, noisy_dir, "--json", tmp_path / "no" / "t.json")
     assert (code, out) == (2, "")
     assert "the folder does not exist" in err
+
+
+@pytest.mark.parametrize(
+    "text", ["0.9 0.1; 0.2 0.8", "0.9, 0.1; 0.2, 0.8;", "[[0.9, 0.1], [0.2, 0.8]]", "0.9 0.1\n0.2 0.8"]
+)
+def test_ways_to_write_a_matrix(text):
+    assert read_dial("matrix", text) == [[0.9, 0.1], [0.2, 0.8]]
+
+
+@pytest.mark.parametrize("text", ["1=0.5, 0=0.25", "0:0.25,1:0.5", "{0: 0.25, 1: 0.5}"])
+def test_ways_to_write_shares_by_class(text):
+    assert read_dial("per_class", text) == {0: 0.25, 1: 0.5}
+
+
+@given(st.dictionaries(st.integers(0, 254), st.floats(0, 1), min_size=1))
+def test_shares_read_back_what_they_print(shares):
+    assert read_dial("per_class", str(Flip(per_class=shares).per_class)) == dict(sorted(shares.items()))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("per_class", "half", "'half' gives no shares by class; write them like 0=0.1, 1=0.5"),
+        ("matrix", "a b; c d", "'a b; c d' is no matrix; write its rows like 0.9 0.1; 0.2 0.8"),
+    ],
+)
+def test_text_of_another_form_gets_one_sentence(name, text, words):
+    with pytest.raises(InputError, match=words):
+        read_dial(name, text)
+
+
+def test_other_dials_stay_as_they_are():
+    assert [read_dial("n", "3"), read_dial("fraction", 0.5), read_dial("matrix", [[1]])] == ["3", 0.5, [[1]]]

@@ -57,7 +57,7 @@ def test_conditions_by_name_and_free():
     [
         (("--figure", "figure 9"), "'figure 9' is none of"),
         (("--network", "vgg"), "vgg"),
-        (("--repeats", 0), "--repeats 0"),
+        (("--repeats", 0), "--repeats must be a whole number from 1 to 100, not 0."),
         (("--condition", "CL", "--condition", "CL"), "two conditions are called"),
     ],
 )

@@ -84,10 +84,11 @@ def test_it_is_the_mean_of_the_logits_at_three_sizes():
     assert np.abs(found - expected).mean() < 0.01  # sizes are changed by another library
 
 
-@pytest.mark.parametrize("simulator", [simulate.endoplasmic_reticulum, simulate.nuclei])
-def test_an_image_of_more_pixels_than_detail_is_looked_at_in_smaller_sizes(simulator, monkeypatch):
-    image, truth = simulator((192, 192), np.random.default_rng(3))
-    large, wide = resize(image.astype(float), (768, 768)), resize(truth.astype(float), (768, 768)) > 0.5
+@pytest.mark.parametrize(("simulator", "side"), [(simulate.endoplasmic_reticulum, 160), (simulate.nuclei, 128)])
+def test_an_image_of_more_pixels_than_detail_is_looked_at_in_smaller_sizes(simulator, side, monkeypatch):
+    image, truth = simulator((side, side), np.random.default_rng(3))
+    whole = (4 * side, 4 * side)
+    large, wide = resize(image.astype(float), whole), resize(truth.astype(float), whole) > 0.5
     large += np.random.default_rng(0).normal(0, 0.02 * large.std(), large.shape)
     plane, prior = orient(large, "bright"), load_prior()
     (chosen,) = prior_probabilities(prior, [plane], CPU)

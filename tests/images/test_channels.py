@@ -1,15 +1,22 @@
 """The colour channel for a set of photographs: most contrast, as far as other channels show the same."""
 
 import numpy as np
+import PIL.Image
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import tifffile
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.channels import SAMPLE, channel_for, choose_channel, colour_named, has_colours
+from napari_metastructure.images.channels import (
+    SAMPLE,
+    channel_for,
+    choose_channel,
+    colour_named,
+    has_colours,
+    read_set,
+)
 from napari_metastructure.images.files import list_images, read_image
-from napari_metastructure.images.image import Image, channel_planes, planes
+from napari_metastructure.images.image import Image, planes
 
 
 def image(data, axes="YXS"):
@@ -137,49 +144,19 @@ def test_the_colour_a_user_named(fundus, given, colour):
     assert colour_named([image(np.zeros((3, 20, 20)), "CYX")], given) is None
 
 
-# Planes of several channels, for models that were trained on such.
-
-
-SIZES = {"T": 2, "Z": 3, "C": 4, "Y": 5, "X": 6, "S": 3}
-
-
-def image_of_channel_planes(axes, **sizes):
-    shape = [{**SIZES, **sizes}[a] for a in axes]
-    return Image(np.arange(np.prod(shape)).reshape(shape), axes, (1.0,) * len(axes), ("pixel",) * len(axes), "x")
-
-
-@given(st.permutations("TZCYX"), st.sets(st.sampled_from("TZ")), st.sampled_from("CS"))
-def test_channel_k_is_what_planes_gives_for_it(order, left_out, axis):
-    axes = "".join(a for a in order if a not in left_out).replace("C", axis)
-    start = image_of_channel_planes(axes)
-    found = channel_planes(start, SIZES[axis])
-    for k in range(SIZES[axis]):
-        for mine, theirs in zip(found, planes(start, k), strict=True):
-            np.testing.assert_array_equal(mine[k], theirs)
-
-
-def test_one_channel_is_left_to_planes_and_alpha_is_left_over():
-    np.testing.assert_array_equal(
-        channel_planes(image_of_channel_planes("CYX"), 1, 2)[0], image_of_channel_planes("CYX").data[2]
-    )
-    rgba = image_of_channel_planes("YXS", S=4)
-    np.testing.assert_array_equal(channel_planes(rgba, 3)[0], rgba.data[..., :3].transpose(2, 0, 1))
-    assert channel_planes(rgba, 4)[0].shape == (4, 5, 6)
-    assert channel_planes(image_of_channel_planes("CYXS", C=1), 3)[0].shape == (3, 5, 6)
-    assert channel_planes(image_of_channel_planes("CYXS", S=1), 4)[0].shape == (4, 5, 6)
-
-
-@pytest.mark.parametrize(
-    ("axes", "sizes", "wanted", "channel", "words"),
-    [
-        ("CYX", {}, 3, None, "x has 4 channels, but 3 are needed"),
-        ("YX", {}, 2, None, "x has 1 channel, but 2 are needed"),
-        ("YXS", {}, 2, None, "x has 3 channels, but 2 are needed"),
-        ("CYXS", {}, 4, None, "channels and colours at once"),
-        ("CYX", {}, 4, 1, "leave out the option channel"),
-        ("CYX", {}, 1, None, "choose one with the option channel"),
-    ],
-)
-def test_another_number_of_channels_is_refused(axes, sizes, wanted, channel, words):
-    with pytest.raises(InputError, match=words):
-        channel_planes(image_of_channel_planes(axes, **sizes), wanted, channel)
+def test_a_set_of_files_is_read_in_one_colour_and_bad_ones_are_all_named(fundus, tmp_path):
+    PIL.Image.fromarray(fundus().rgb).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "b.tif", np.random.default_rng(0).random((2, 20, 24)).astype(np.float32))
+    found = read_set([tmp_path])
+    assert (found.colour, found.chosen, [i.name for i in found.images]) == ("green", True, ["a.png", "b.tif"])
+    assert found.names == ["a.png", "b.tif (Z=0)", "b.tif (Z=1)"]
+    np.testing.assert_array_equal(found.planes[0], fundus().rgb[..., 1])
+    assert [p.shape for p in found.planes[1:]] == [(20, 24)] * 2
+    assert (read_set([tmp_path / "b.tif"]).colour, read_set([tmp_path / "b.tif"]).chosen) == (None, False)
+    assert read_set([tmp_path / "a.png"], "red")[3:] == ("red", False)
+    (tmp_path / "c.tif").write_bytes(b"II*")
+    PIL.Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "d.png")
+    with pytest.raises(InputError) as caught:
+        read_set([tmp_path])
+    first, second = str(caught.value).splitlines()
+    assert "c.tif" in first and "d.png" in second and "same value" in second

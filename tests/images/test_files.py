@@ -14,9 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, read_image, stem
-from napari_metastructure.images.image import Image
-from napari_metastructure.images.writing import write_mask, write_probability, write_tiff
+from napari_metastructure.images.files import (
+    by_stem,
+    check_free,
+    key_of,
+    list_images,
+    output_stems,
+    pair_by_stem,
+    read_image,
+    stem,
+)
 
 GREY = np.random.default_rng(0).integers(0, 255, (24, 31), dtype=np.uint8)
 
@@ -246,6 +253,65 @@ def test_stem(name, expected):
     assert stem(name) == expected
 
 
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["a/x.png", "a/y.png"], ["x", "y"]),
+        (["a/x.png", "a/x.tif"], ["x_png", "x_tif"]),
+        (["a/x.png", "b/x.png", "b/y.png"], ["a_x", "b_x", "y"]),
+        (["a/x.png", "a/X.png"], ["x", "X_2"]),
+        (["a/x.png", "a/x.tif", "b/x.png"], ["a_x_png", "a_x_tif", "b_x_png"]),
+        (["c/a/x.png", "d/a/x.png"], ["x", "x_2"]),
+        (["a/x.png", "b/x.png", "c/a_x.png"], ["a_x_png", "b_x_png", "a_x"]),
+    ],
+)
+def test_stems_that_clash_are_told_apart(paths, expected):
+    assert output_stems([Path(p) for p in paths]) == expected
+
+
+@given(
+    st.lists(
+        st.builds("{}/{}{}".format, st.sampled_from("ab"), st.sampled_from(["x", "X", "x_2", "a_x"]),
+                  st.sampled_from([".png", ".tif", ".ome.tif"])),
+        unique=True,
+    )
+)  # fmt: skip
+def test_stems_are_always_unique_letter_case_aside(paths):
+    stems = output_stems([Path(p) for p in paths])
+    assert len({s.casefold() for s in stems}) == len(paths)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a_mask.png", "a_label.tif", "a_labels.png", "a_mask.ome.tif"])
+def test_files_that_belong_together_share_a_key(name):
+    assert key_of(name) == "a"
+
+
+def test_pairs_and_what_stays_alone():
+    images = [Path("images") / name for name in ("b.tif", "a.png", "c.png")]
+    labels = [Path("labels") / name for name in ("a_mask.tif", "b.ome.tif", "d_label.png")]
+    found = pair_by_stem(images, labels)
+    assert list(found.pairs.items()) == [("a", (images[1], labels[0])), ("b", (images[0], labels[1]))]
+    assert (found.first_alone, found.second_alone) == ([images[2]], [labels[2]])
+
+
+def test_two_files_of_one_stem_are_named():
+    with pytest.raises(InputError, match=r"a\.png and .*a_mask\.tif share the stem 'a'; keep one"):
+        by_stem([Path("a.png"), Path("a_mask.tif")])
+
+
+def test_inputs_are_never_written_over_and_results_only_if_asked(tmp_path):
+    first, second = tmp_path / "a.tif", tmp_path / "b.tif"
+    check_free([first, second])
+    second.touch()
+    ways = ("choose another --out", "go on with --resume", "replace it with --overwrite")
+    with pytest.raises(InputError, match=r"b\.tif is there already; choose another --out, go on .*, or replace it"):
+        check_free([first, second], ways=ways)
+    check_free([first, second], overwrite=True)
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match=r"b\.tif is an input and would be written over; choose another --out\."):
+        check_free([first, second], [tmp_path / "in" / ".." / "b.tif"], overwrite=True, ways=ways)
+
+
 def test_real_images(real_images):
     for folder in ("er", "mito", "vessels"):
         first = list_images([real_images / folder / "images"])[0]
@@ -253,130 +319,3 @@ def test_real_images(real_images):
         assert image.axes == ("YXS" if folder == "vessels" else "YX")
         assert image.data.dtype in (np.uint8, np.uint16)
         assert image.data.std() > 0
-
-
-# What is written comes back: pixels, axes, voxel size, unit; and Fiji's tags are where Fiji looks.
-
-
-SIZES = {"T": 2, "Z": 3, "C": 2, "Y": 9, "X": 11}
-
-
-steps = st.floats(1e-3, 1e3)
-
-
-@st.composite
-def images(draw, axes=("YX", "ZYX", "TYX", "TZYX", "TZCYX", "CYX", "ZTYX", "YXZ")):
-    """Axes in any order, scale and units such as napari layers carry, dtypes ImageJ knows."""
-    axes = draw(st.sampled_from(axes))
-    length = draw(st.sampled_from(["micrometer", "nanometer", "millimeter", "pixel"]))
-    scale = {a: draw(steps) if a in "ZYX" else 1.0 for a in axes}
-    units = {a: length if a in "ZYX" else "pixel" for a in axes}
-    if "T" in axes and draw(st.booleans()):
-        scale["T"], units["T"] = draw(steps), "second"
-    dtype = draw(st.sampled_from(["uint8", "uint16", "float32"]))
-    shape = [SIZES[a] for a in axes]
-    data = (np.arange(np.prod(shape)).reshape(shape) * 7 % 251).astype(dtype)
-    return Image(data, axes, tuple(scale.values()), tuple(units.values()), "x")
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(image=images(), ome=st.booleans())
-def test_roundtrip_keeps_pixels_axes_scale_and_units(tmp_path, image, ome):
-    write_tiff(tmp_path / "x.tif", image.data, image.axes, image.scale, image.units, ome=ome)
-    back = read_image(tmp_path / "x.tif")
-    order = sorted(range(len(image.axes)), key=lambda i: "TZCYXS".index(image.axes[i]))
-    assert back.axes == "".join(image.axes[i] for i in order)
-    assert back.data.dtype == image.data.dtype
-    np.testing.assert_array_equal(back.data, image.data.transpose(order))
-    np.testing.assert_allclose(back.scale, [image.scale[i] for i in order], rtol=1e-6)
-    assert back.units == tuple(image.units[i] for i in order)
-
-
-def test_fiji_reads_voxel_size_unit_and_frame_interval(tmp_path):
-    like = Image(
-        np.zeros((4, 3, 9, 11)),
-        "TZYX",
-        (2.5, 2.0, 0.5, 0.25),
-        ("second", "micrometer", "micrometer", "micrometer"),
-        "x",
-    )
-    mask = np.arange(like.data.size).reshape(like.data.shape) % 2
-    write_mask(tmp_path / "x.tif", mask, like)
-    with tifffile.TiffFile(tmp_path / "x.tif") as tif:
-        assert tif.is_imagej
-        assert tif.series[0].axes == "TZYX"
-        facts = tif.imagej_metadata
-        assert (facts["unit"], facts["spacing"], facts["finterval"]) == ("micron", 2.0, 2.5)
-        assert (facts["frames"], facts["slices"], facts["hyperstack"]) == (4, 3, True)
-        tags = tif.pages.first.tags
-        assert tags.valueof("XResolution") == (4, 1)  # pixels per micron
-        assert tags.valueof("YResolution") == (2, 1)
-        assert tags.valueof("ResolutionUnit") == 1  # none: the unit is ImageJ's
-        written = tif.asarray()
-    assert written.dtype == np.uint8
-    np.testing.assert_array_equal(written, mask * 255)
-
-
-def test_ome_tiff_says_physical_size(tmp_path):
-    like = Image(np.zeros((3, 9, 11)), "ZYX", (2, 0.5, 0.5), ("micrometer",) * 3, "x")
-    probability = np.random.default_rng(0).random(like.data.shape)
-    write_probability(tmp_path / "x.ome.tif", probability, like, ome=True)
-    with tifffile.TiffFile(tmp_path / "x.ome.tif") as tif:
-        assert tif.is_ome
-        pixels = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]["Pixels"]
-    assert [pixels[f"PhysicalSize{a}"] for a in "ZYX"] == [2.0, 0.5, 0.5]
-    assert pixels["PhysicalSizeXUnit"] == "µm"
-    back = read_image(tmp_path / "x.ome.tif")
-    assert (back.name, back.scale, back.data.dtype) == ("x", (2.0, 0.5, 0.5), np.float32)
-    np.testing.assert_array_equal(back.data, probability.astype(np.float32))
-
-
-def test_mixed_units_are_written_in_that_of_x(tmp_path):
-    write_tiff(
-        tmp_path / "x.tif", np.ones((2, 3, 9, 9), np.uint8), "TZYX", (2, 500, 0.1, 0.1),
-        ("minute", "nanometer", "micrometer", "micrometer"),
-    )  # fmt: skip
-    back = read_image(tmp_path / "x.tif")
-    np.testing.assert_allclose(back.scale, (120, 0.5, 0.1, 0.1), rtol=1e-6)
-    assert back.units == ("second", "micrometer", "micrometer", "micrometer")
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype"),
-    [([0, 1], "uint8"), ([0, 255], "uint8"), ([0, 256], "uint16"), ([0, 65536], "uint32"), ([-1, 3], "int32")],
-)
-def test_labels_take_the_smallest_dtype_that_holds_them(tmp_path, values, dtype):
-    labels = np.resize(np.array(values, dtype=np.int64), (9, 9))
-    write_tiff(tmp_path / "x.tif", labels, "YX", (1, 1), ("pixel", "pixel"))
-    back = tifffile.imread(tmp_path / "x.tif")
-    assert back.dtype == dtype
-    np.testing.assert_array_equal(back, labels)
-    with tifffile.TiffFile(tmp_path / "x.tif") as tif:
-        assert tif.is_imagej == (dtype in ("uint8", "uint16"))
-        assert tif.is_ome == (dtype in ("uint32", "int32"))
-
-
-def test_rgb_roundtrip(tmp_path):
-    rgb = np.random.default_rng(0).integers(0, 255, (9, 11, 3), dtype=np.uint8)
-    for ome in (False, True):
-        write_tiff(tmp_path / "x.tif", rgb, "YXS", (1, 1, 1), ("pixel",) * 3, ome=ome)
-        back = read_image(tmp_path / "x.tif")
-        assert back.axes == "YXS"
-        np.testing.assert_array_equal(back.data, rgb)
-
-
-@pytest.mark.parametrize(
-    ("data", "axes", "scale", "word"),
-    [
-        (np.zeros((9, 9), complex), "YX", (1, 1), "complex"),
-        (np.zeros((9, 9), np.uint8), "YX", (0, 1), "positive"),
-        (np.zeros((9, 9), np.uint8), "YX", (np.nan, 1), "positive"),
-        (np.zeros((0, 9), np.uint8), "YX", (1, 1), "no pixels"),
-        (np.zeros((2, 9, 9), np.uint8), "QYX", (1, 1, 1), "axes"),
-        (np.full((9, 9), 2**40), "YX", (1, 1), "relabel"),
-    ],
-)
-def test_what_tiff_cannot_hold_is_refused_and_leaves_nothing(tmp_path, data, axes, scale, word):
-    with pytest.raises(InputError, match=word):
-        write_tiff(tmp_path / "x.tif", data, axes, scale, ("pixel",) * data.ndim)
-    assert not list(tmp_path.iterdir())

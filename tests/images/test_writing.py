@@ -1,4 +1,4 @@
-"""A file is there whole or as it was before."""
+"""Writing: what is written comes back, Fiji's tags are where Fiji looks, and a file is whole or as it was before."""
 
 import errno
 import os
@@ -6,9 +6,144 @@ import os
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.writing import replacing, write_tiff
+from napari_metastructure.images.files import read_image
+from napari_metastructure.images.image import Image
+from napari_metastructure.images.writing import (
+    make_folder,
+    remove,
+    replacing,
+    tiff_axes,
+    write_mask,
+    write_probability,
+    write_tiff,
+)
+
+SIZES = {"T": 2, "Z": 3, "C": 2, "Y": 9, "X": 11}
+
+
+steps = st.floats(1e-3, 1e3)
+
+
+@st.composite
+def images(draw, axes=("YX", "ZYX", "TYX", "TZYX", "TZCYX", "CYX", "ZTYX", "YXZ")):
+    """Axes in any order, scale and units such as napari layers carry, dtypes ImageJ knows."""
+    axes = draw(st.sampled_from(axes))
+    length = draw(st.sampled_from(["micrometer", "nanometer", "millimeter", "pixel"]))
+    scale = {a: draw(steps) if a in "ZYX" else 1.0 for a in axes}
+    units = {a: length if a in "ZYX" else "pixel" for a in axes}
+    if "T" in axes and draw(st.booleans()):
+        scale["T"], units["T"] = draw(steps), "second"
+    dtype = draw(st.sampled_from(["uint8", "uint16", "float32"]))
+    shape = [SIZES[a] for a in axes]
+    data = (np.arange(np.prod(shape)).reshape(shape) * 7 % 251).astype(dtype)
+    return Image(data, axes, tuple(scale.values()), tuple(units.values()), "x")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(image=images(), ome=st.booleans())
+def test_roundtrip_keeps_pixels_axes_scale_and_units(tmp_path, image, ome):
+    write_tiff(tmp_path / "x.tif", image.data, image.axes, image.scale, image.units, ome=ome)
+    back = read_image(tmp_path / "x.tif")
+    order = sorted(range(len(image.axes)), key=lambda i: "TZCYXS".index(image.axes[i]))
+    assert back.axes == "".join(image.axes[i] for i in order)
+    assert back.data.dtype == image.data.dtype
+    np.testing.assert_array_equal(back.data, image.data.transpose(order))
+    np.testing.assert_allclose(back.scale, [image.scale[i] for i in order], rtol=1e-6)
+    assert back.units == tuple(image.units[i] for i in order)
+
+
+def test_fiji_reads_voxel_size_unit_and_frame_interval(tmp_path):
+    like = Image(
+        np.zeros((4, 3, 9, 11)),
+        "TZYX",
+        (2.5, 2.0, 0.5, 0.25),
+        ("second", "micrometer", "micrometer", "micrometer"),
+        "x",
+    )
+    mask = np.arange(like.data.size).reshape(like.data.shape) % 2
+    write_mask(tmp_path / "x.tif", mask, like)
+    with tifffile.TiffFile(tmp_path / "x.tif") as tif:
+        assert tif.is_imagej
+        assert tif.series[0].axes == "TZYX"
+        facts = tif.imagej_metadata
+        assert (facts["unit"], facts["spacing"], facts["finterval"]) == ("micron", 2.0, 2.5)
+        assert (facts["frames"], facts["slices"], facts["hyperstack"]) == (4, 3, True)
+        tags = tif.pages.first.tags
+        assert tags.valueof("XResolution") == (4, 1)  # pixels per micron
+        assert tags.valueof("YResolution") == (2, 1)
+        assert tags.valueof("ResolutionUnit") == 1  # none: the unit is ImageJ's
+        written = tif.asarray()
+    assert written.dtype == np.uint8
+    np.testing.assert_array_equal(written, mask * 255)
+
+
+def test_ome_tiff_says_physical_size(tmp_path):
+    like = Image(np.zeros((3, 9, 11)), "ZYX", (2, 0.5, 0.5), ("micrometer",) * 3, "x")
+    probability = np.random.default_rng(0).random(like.data.shape)
+    write_probability(tmp_path / "x.ome.tif", probability, like, ome=True)
+    with tifffile.TiffFile(tmp_path / "x.ome.tif") as tif:
+        assert tif.is_ome
+        pixels = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert [pixels[f"PhysicalSize{a}"] for a in "ZYX"] == [2.0, 0.5, 0.5]
+    assert pixels["PhysicalSizeXUnit"] == "µm"
+    back = read_image(tmp_path / "x.ome.tif")
+    assert (back.name, back.scale, back.data.dtype) == ("x", (2.0, 0.5, 0.5), np.float32)
+    np.testing.assert_array_equal(back.data, probability.astype(np.float32))
+
+
+def test_mixed_units_are_written_in_that_of_x(tmp_path):
+    write_tiff(
+        tmp_path / "x.tif", np.ones((2, 3, 9, 9), np.uint8), "TZYX", (2, 500, 0.1, 0.1),
+        ("minute", "nanometer", "micrometer", "micrometer"),
+    )  # fmt: skip
+    back = read_image(tmp_path / "x.tif")
+    np.testing.assert_allclose(back.scale, (120, 0.5, 0.1, 0.1), rtol=1e-6)
+    assert back.units == ("second", "micrometer", "micrometer", "micrometer")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([0, 1], "uint8"), ([0, 255], "uint8"), ([0, 256], "uint16"), ([0, 65536], "uint32"), ([-1, 3], "int32")],
+)
+def test_labels_take_the_smallest_dtype_that_holds_them(tmp_path, values, dtype):
+    labels = np.resize(np.array(values, dtype=np.int64), (9, 9))
+    write_tiff(tmp_path / "x.tif", labels, "YX", (1, 1), ("pixel", "pixel"))
+    back = tifffile.imread(tmp_path / "x.tif")
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, labels)
+    with tifffile.TiffFile(tmp_path / "x.tif") as tif:
+        assert tif.is_imagej == (dtype in ("uint8", "uint16"))
+        assert tif.is_ome == (dtype in ("uint32", "int32"))
+
+
+def test_rgb_roundtrip(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 255, (9, 11, 3), dtype=np.uint8)
+    for ome in (False, True):
+        write_tiff(tmp_path / "x.tif", rgb, "YXS", (1, 1, 1), ("pixel",) * 3, ome=ome)
+        back = read_image(tmp_path / "x.tif")
+        assert back.axes == "YXS"
+        np.testing.assert_array_equal(back.data, rgb)
+
+
+@pytest.mark.parametrize(
+    ("data", "axes", "scale", "word"),
+    [
+        (np.zeros((9, 9), complex), "YX", (1, 1), "complex"),
+        (np.zeros((9, 9), np.uint8), "YX", (0, 1), "positive"),
+        (np.zeros((9, 9), np.uint8), "YX", (np.nan, 1), "positive"),
+        (np.zeros((0, 9), np.uint8), "YX", (1, 1), "no pixels"),
+        (np.zeros((2, 9, 9), np.uint8), "QYX", (1, 1, 1), "axes"),
+        (np.full((9, 9), 2**40), "YX", (1, 1), "relabel"),
+    ],
+)
+def test_what_tiff_cannot_hold_is_refused_and_leaves_nothing(tmp_path, data, axes, scale, word):
+    with pytest.raises(InputError, match=word):
+        write_tiff(tmp_path / "x.tif", data, axes, scale, ("pixel",) * data.ndim)
+    assert not list(tmp_path.iterdir())
 
 
 def write(path, value=1):
@@ -65,3 +200,38 @@ def test_new_files_get_the_users_usual_permissions(tmp_path):
     (tmp_path / "usual").touch()
     write(tmp_path / "x.tif")
     assert (tmp_path / "x.tif").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_folders_are_made_and_files_removed_or_named(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    file = tmp_path / "a" / "file"
+    file.touch()
+    with pytest.raises(InputError, match="file"):
+        make_folder(file / "below")
+    remove([file, tmp_path / "never there"])
+    assert not file.exists()
+    with pytest.raises(InputError, match="Cannot write"):
+        remove([tmp_path / "a"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "units", "axes"),
+    [
+        (("-2", "-1"), ("pixel",) * 2, "YX"),
+        (("-3", "-2", "-1"), ("pixel",) * 3, "ZYX"),
+        (("-3", "-2", "-1"), ("second", "pixel", "pixel"), "TYX"),
+        (("time", "y", "x"), ("pixel",) * 3, "TYX"),
+        (("epoch", "-2", "-1"), ("pixel",) * 3, "TYX"),
+        (("epoch", "z", "y", "x"), ("pixel",) * 4, "TZYX"),
+        (("epoch", "t", "y", "x"), ("pixel",) * 4, "ZTYX"),
+        (("a", "b", "c", "y", "x"), ("pixel",) * 5, "ZTCYX"),
+    ],
+)
+def test_every_axis_gets_a_letter_of_its_own(labels, units, axes):
+    assert tiff_axes(labels, units) == axes
+
+
+def test_too_many_axes_are_refused():
+    with pytest.raises(InputError, match="two to five dimensions; these have 6"):
+        tiff_axes(tuple("abcdyx"), ("pixel",) * 6)

@@ -1,3 +1,5 @@
+"""Densities against scikit-learn and the textbook, seams of tiles, edges, stacks, memory."""
+
 from __future__ import annotations
 
 import tracemalloc
@@ -11,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from sklearn.neighbors import KernelDensity
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.density import KERNELS, densities, density
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.density import KERNELS, densities, densities_of_stack, density, plane_maps
 
 SCIKIT_LEARN = {"box": "tophat", "gaussian": "gaussian", "epanechnikov": "epanechnikov"}
 kernels = pytest.mark.parametrize("kernel", KERNELS)
@@ -231,3 +234,69 @@ def test_bad_input_is_told_in_one_sentence(labels, arguments, told):
         density(labels, **{"label_class": 1, "bandwidth": 2, **arguments})
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def all_of(work):
+    """The progress and the result of a generator."""
+    *progress, result = work
+    assert [(p.done, p.of) for p in progress] == [(k + 1, len(progress)) for k in range(len(progress))]
+    return result
+
+
+@pytest.mark.parametrize("label_class", [1, None])
+def test_a_stack_is_its_planes(label_class):
+    labels = np.zeros((2, 2, 30, 40), np.uint8)
+    labels[0, 0], labels[1, 1] = blobs((30, 40), 1, classes=3), blobs((30, 40), 2)
+    found = all_of(densities_of_stack(LabelStack(labels, "classes"), label_class, "box", 4))
+    assert sorted(found) == ([1] if label_class else [1, 2])
+    for c, values in found.items():
+        assert values.dtype == np.float32
+        for place in np.ndindex(2, 2):
+            here = density(labels[place], c, "box", 4) if (labels[place] == c).any() else np.zeros((30, 40))
+            np.testing.assert_array_equal(values[place], here)
+
+
+def test_planes_of_a_stack_are_read_as_the_stack_says():
+    labels = np.zeros((2, 20, 20), np.uint8)
+    labels[0, :9], labels[1, :9] = 255, 7
+    found = all_of(densities_of_stack(LabelStack(labels, "foreground"), 1, "gaussian", 3))
+    assert not found[1][0].any(), "255 is unlabelled, for another plane has a class"
+    np.testing.assert_array_equal(found[1][1], density(labels[1], 7, "gaussian", 3))
+
+
+@pytest.mark.parametrize(
+    ("labels", "label_class", "bandwidth", "told"),
+    [
+        (np.zeros((2, 9, 9), int), 1, 2, "Layer 'a' has no pixel of class 1 on any slice"),
+        (np.zeros((2, 9, 9), int), None, 2, "Layer 'a' has no class above 0 on any slice"),
+        (np.ones((2, 9, 9), int), 1, 10, "Layer 'a': the bandwidth 10 is larger than the image"),
+        (np.arange(162).reshape(2, 9, 9), 1, 2, "Layer 'a': 80 different labels"),
+    ],
+)
+def test_stacks_without_a_density_are_told(labels, label_class, bandwidth, told):
+    with pytest.raises(InputError, match=told):
+        list(densities_of_stack(LabelStack(labels, "foreground", name="Layer 'a'"), label_class, "box", bandwidth))
+
+
+def test_too_large_a_stack_is_told_with_its_size(monkeypatch):
+    zeros = np.zeros
+
+    def too_large(shape, *args, **more):
+        if shape == (1, 900, 900):
+            raise MemoryError
+        return zeros(shape, *args, **more)
+
+    monkeypatch.setattr(np, "zeros", too_large)
+    with pytest.raises(InputError, match=r"^Cells: its densities need 0\.0 GiB"):
+        list(densities_of_stack(LabelStack(np.ones((1, 900, 900), int), "classes", name="Cells"), 1, "box", 2))
+
+
+def test_maps_of_a_plane_that_lacks_a_class():
+    plane = blobs((30, 40), classes=3)
+    classes = tuple(np.unique(plane[plane != 255]).tolist())
+    assert sorted(plane_maps(plane, classes, None, "box", (3, 3), False)) == [1, 2]
+    for absent, wanted in (
+        (plane_maps(plane, classes, 7, "box", (3, 3), False), 7),
+        (plane_maps(plane * 0, (0,), None, "box", (3, 3), False), 1),
+    ):
+        assert list(absent) == [wanted] and not absent[wanted].any()

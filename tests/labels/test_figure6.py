@@ -1,3 +1,5 @@
+"""Figure 6: ranks, humps and ratios that the paper states."""
+
 from __future__ import annotations
 
 import numpy as np

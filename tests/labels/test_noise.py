@@ -1,4 +1,4 @@
-""""""
+"""RCL and RL: what is drawn agrees with its probabilities, exact fractions are exact, and the rest stays."""
 
 from collections import Counter
 from itertools import combinations
@@ -8,21 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.stats import chisquare, hypergeom
+from scipy.stats import chisquare
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import noise as module
 from napari_metastructure.labels.noise import (
-    choose,
-    count,
-    draw,
-    draw_table,
+    DrawTable,
+    choose_exactly,
     flip,
     flip_by_matrix,
     random_labels,
     random_words,
     sample,
-    share_out,
 )
 
 
@@ -43,37 +40,37 @@ def test_a_word_gives_the_outcome_in_whose_share_it_lies(width, rows, sparse, se
         probability[~probability.any(axis=1), 0] = 1
         probability /= probability.sum(axis=1, keepdims=True)
     codes = np.array([rng.permutation(width) for _ in range(rows)])
-    table = draw_table(probability, codes)
+    table = DrawTable(probability, codes)
 
     ends = np.rint(np.cumsum(probability, axis=1) * 2**32).astype(np.int64).ravel()
     words = np.concatenate([rng.integers(0, 2**32, 200), ends - 2, ends + 1, [0, 2**32 - 1]]).clip(0, 2**32 - 1)
     row = rng.integers(0, rows, words.size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "random_words", lambda n, _: words.astype(np.uint32))
-        drawn = draw(table, table.row_starts()[row], words.size, rng)
+        drawn = table.draw(table.starts[row], words.size, rng)
     expected = [by_hand(probability[r], codes[r], w) for r, w in zip(row.tolist(), words.tolist(), strict=True)]
     assert drawn.tolist() == expected
 
 
 def test_never_and_always():
-    table = draw_table(np.array([[0, 1, 0], [0.5, 0.5, 0]]), np.tile(np.arange(3), (2, 1)))
-    starts = table.row_starts()
+    table = DrawTable(np.array([[0, 1, 0], [0.5, 0.5, 0]]), np.tile(np.arange(3), (2, 1)))
+    starts = table.starts
     rng = np.random.default_rng(0)
-    assert set(draw(table, int(starts[0]), 100_000, rng).tolist()) == {1}
-    assert set(draw(table, int(starts[1]), 100_000, rng).tolist()) == {0, 1}
-    assert set(draw(table, int(starts[2]), 100_000, rng).tolist()) == {255}, "the last row is unlabelled"
+    assert set(table.draw(int(starts[0]), 100_000, rng).tolist()) == {1}
+    assert set(table.draw(int(starts[1]), 100_000, rng).tolist()) == {0, 1}
+    assert set(table.draw(int(starts[2]), 100_000, rng).tolist()) == {255}, "the last row is unlabelled"
 
 
 def test_rounding_leaves_nothing_to_an_outcome_of_probability_0():
     row = np.full(11, 0.1)
     row[-1] = 0  # ten times 0.1 adds up to a little less than 1
-    table = draw_table(row[None], np.arange(11)[None])
+    table = DrawTable(row[None], np.arange(11)[None])
     assert 10 not in table.cells and table.edges[9] == 2**32
 
 
 def test_all_254_classes_can_be_drawn():
-    table = draw_table(np.full((1, 254), 1 / 254), np.arange(254)[None])
-    found = np.bincount(draw(table, 0, 508_000, np.random.default_rng(1)), minlength=256)
+    table = DrawTable(np.full((1, 254), 1 / 254), np.arange(254)[None])
+    found = np.bincount(table.draw(0, 508_000, np.random.default_rng(1)), minlength=256)
     assert not found[254:].any()
     assert chisquare(found[:254]).pvalue > 1e-3
 
@@ -86,42 +83,29 @@ def test_words_are_the_halves_of_the_generators_own(n):
     assert words.dtype == np.uint32 and words.tolist() == halves[:n].tolist()
 
 
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=20), st.floats(0, 1), st.integers(0, 99))
-def test_shares_of_blocks_add_up(counts, fraction, seed):
-    counts = np.array(counts)
-    n = round(fraction * int(counts.sum()))
-    shares = share_out(counts, n, np.random.default_rng(seed))
-    assert shares.sum() == n and (shares >= 0).all() and (shares <= counts).all()
-
-
-def test_shares_of_more_pixels_than_numpy_shares_out():
-    counts = np.full(20_000, 1 << 17)
-    shares = share_out(counts, counts.sum() // 3, np.random.default_rng(0))
-    assert shares.sum() == counts.sum() // 3
-    assert abs(shares / (1 << 17) - 1 / 3).max() < 6 * np.sqrt(2 / 9 / (1 << 17))
-
-
-def test_shares_are_hypergeometric():
-    rng = np.random.default_rng(0)
-    first = [share_out(np.array([5, 7, 3]), 6, rng)[0] for _ in range(4000)]
-    observed = np.bincount(first, minlength=6)
-    assert chisquare(observed, hypergeom(15, 5, 6).pmf(np.arange(6)) * 4000).pvalue > 1e-3
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.booleans())
+@given(st.integers(0, 2**32 - 1), st.integers(2, 20), st.booleans())
 def test_of_each_group_exactly_so_many_are_chosen(seed, classes, together):
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, classes, 300).astype(np.uint8)
     codes[rng.random(300) < 0.2] = 255
-    counts = count(codes, 1 if together else classes)
-    expected = [(codes != 255).sum()] if together else [(codes == c).sum() for c in range(classes)]
-    assert counts.tolist() == expected
-    numbers = rng.integers(0, counts + 1)
-    places = choose(codes, counts, numbers, rng)
-    assert len(set(places.tolist())) == len(places) == numbers.sum()
-    assert (codes[places] != 255).all()
-    if not together:
-        assert np.bincount(codes[places], minlength=classes).tolist() == numbers.tolist()
+    shares = rng.random(1 if together else classes)
+    chosen = choose_exactly(codes, shares, rng)
+    assert not chosen[codes == 255].any()
+    groups = [codes != 255] if together else [codes == c for c in range(classes)]
+    for group, share in zip(groups, shares, strict=True):
+        assert chosen[group].sum() == round(share * int(group.sum()))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_of_a_rare_class_exactly_so_many_are_chosen(share):
+    """Places picked at random would hardly ever be of it."""
+    rng = np.random.default_rng(0)
+    codes = np.zeros(300_000, np.uint8)
+    codes[rng.choice(codes.size, 250, replace=False)] = 1
+    for _ in range(20):
+        chosen = choose_exactly(codes, np.array([0.4, share]), rng)
+        assert chosen[codes == 1].sum() == round(share * 250)
+        assert chosen[codes == 0].sum() == round(0.4 * (codes == 0).sum())
 
 
 @pytest.mark.parametrize("block", [2, 4, 1024])
@@ -151,7 +135,7 @@ def test_binary_labels(shape, probability, kind, seed):
 
 
 @pytest.mark.parametrize("probability", [0, 1])
-def test_never_and_always_of_random(probability):
+def test_random_labels_of_probability_0_and_1(probability):
     assert (random_labels((300, 300), probability, np.random.default_rng(0)) == probability).all()
 
 
@@ -185,7 +169,7 @@ def test_turning_the_dial_only_adds():
         (lambda r: random_labels((4, 4), 0.5, r, dtype=float), "float64 cannot hold"),
     ],
 )
-def test_bad_input_gets_one_sentence(call, words):
+def test_bad_shapes_and_probabilities_get_one_sentence(call, words):
     with pytest.raises(InputError, match=words) as caught:
         call(np.random.default_rng(0))
     assert "\n" not in str(caught.value)
@@ -340,7 +324,7 @@ def test_neighbours_are_independent():
 
 
 @pytest.mark.parametrize("draw", [sample, flip])
-def test_turning_the_dial_only_adds_of_randomized(draw):
+def test_a_pixel_changed_stays_changed_as_the_share_grows(draw):
     labels = np.random.default_rng(9).integers(0, 4, (200, 200))
     changed = [draw(labels, share, np.random.default_rng(10)) != labels for share in (0.2, 0.3, 0.7)]
     if draw is sample:
@@ -421,7 +405,7 @@ BINARY = np.array([[0, 1], [1, 255]])
         ),
     ],
 )
-def test_bad_input_gets_one_sentence_of_randomized(call, words):
+def test_bad_labels_and_shares_get_one_sentence(call, words):
     with pytest.raises(InputError, match=words) as caught:
         call(np.random.default_rng(0))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-""""""
+"""Distance of densities, structure retained, histograms by class: against numpy, by the book, on real masks."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +17,18 @@ from napari_metastructure.labels.density import KERNELS, density
 from napari_metastructure.labels.figure6 import circle
 from napari_metastructure.labels.noise import flip, flip_by_matrix, random_labels, sample
 from napari_metastructure.labels.shapes import dilate, erode, skeleton
-from napari_metastructure.labels.structure import distance, products, sampling_error, structure_left
-from napari_metastructure.labels.transition import TransitionMatrix
+from napari_metastructure.labels.structure import (
+    _gram_matrix,
+    _sampling_error,
+    class_histogram,
+    compare_labels,
+    density_step,
+    distance,
+    judge_noise,
+    structure_retained,
+)
+from napari_metastructure.labels.transition import TransitionMatrix, estimate_transition_matrix, flipping_matrix
+from napari_metastructure.labels.verdict import verdict
 
 STEPS = range(1, 6)
 
@@ -126,10 +136,10 @@ def test_distance_of_densities_grows_with_every_step_on_real_masks(real_images, 
         assert is_rising([0, *apart]), (name, apart)
 
 
-# ---- how much is left
+# ---- structure retained
 
 
-def left_by_the_book(clean, noisy, radius):
+def retained_by_the_book(clean, noisy, radius):
     """H / (H + X) of two classes with a box, pixel by pixel, without what is forgiven as sampling error."""
     span = np.arange(-radius, radius + 1)
     box = (span[:, None] ** 2 + span**2 < radius**2).astype(float)
@@ -146,11 +156,11 @@ def left_by_the_book(clean, noisy, radius):
 
 @pytest.mark.parametrize("radius", [3, 7])
 @pytest.mark.parametrize("perturb", [dilate, erode])
-def test_structure_left_is_what_its_formula_says(perturb, radius):
+def test_structure_retained_is_what_its_formula_says(perturb, radius):
     clean = tubes()
     noisy = perturb(clean, 3)
-    assert structure_left(clean, noisy, "box", radius) == pytest.approx(
-        left_by_the_book(clean, noisy, radius), abs=1e-3
+    assert structure_retained(clean, noisy, "box", radius) == pytest.approx(
+        retained_by_the_book(clean, noisy, radius), abs=1e-3
     )
 
 
@@ -159,7 +169,7 @@ def test_sampling_error_has_the_mean_and_the_spread_of_drawn_labels():
     matrix = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.2], [0.1, 0.1, 0.3]])  # the rest is unlabelled
     counts = np.rint(np.column_stack([matrix, 1 - matrix.sum(axis=1)]) * np.bincount(clean.ravel())[:, None])
     known = TransitionMatrix((0, 1, 2), matrix, counts.astype(np.int64))
-    expected, deviation = sampling_error(known, "box", (1.5, 1.5))
+    expected, deviation = _sampling_error(known, "box", (1.5, 1.5))
     rng = np.random.default_rng(0)
     steps = np.column_stack([np.zeros(3), matrix.cumsum(axis=1)])
     found, pairs = [], []
@@ -167,7 +177,7 @@ def test_sampling_error_has_the_mean_and_the_spread_of_drawn_labels():
         chance = rng.random(clean.shape)[..., None]
         drawn = (steps[clean, :-1] <= chance) & (chance < steps[clean, 1:])
         noisy = np.where(drawn.any(axis=-1), drawn.argmax(axis=-1), 255)
-        gram = products(clean, noisy, (0, 1, 2), "box", (1.5, 1.5))
+        gram = _gram_matrix(clean, noisy, (0, 1, 2), "box", (1.5, 1.5))
         of_clean, between, of_noisy = gram[:3, :3], gram[:3, 3:], gram[3:, 3:]
         found.append(of_noisy - between.T @ matrix - matrix.T @ between + matrix.T @ of_clean @ matrix)
         # What a pixel has in common with itself is no chance: the estimated matrix knows it.
@@ -177,12 +187,12 @@ def test_sampling_error_has_the_mean_and_the_spread_of_drawn_labels():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_all_is_left_of_clean_and_swapped_labels_and_nothing_of_random_ones(kernel):
+def test_clean_and_swapped_labels_retain_all_and_random_ones_nothing(kernel):
     clean, rng = tubes(), np.random.default_rng(0)
-    assert structure_left(clean, clean, kernel, 5) == pytest.approx(1, abs=1e-6)
-    assert structure_left(clean, 1 - clean, kernel, 5) == pytest.approx(1, abs=1e-6)
-    assert structure_left(clean, random_labels(clean.shape, 0.5, rng), kernel, 5) == 0
-    assert structure_left(clean, np.ones_like(clean), kernel, 5) == 0
+    assert structure_retained(clean, clean, kernel, 5) == pytest.approx(1, abs=1e-6)
+    assert structure_retained(clean, 1 - clean, kernel, 5) == pytest.approx(1, abs=1e-6)
+    assert structure_retained(clean, random_labels(clean.shape, 0.5, rng), kernel, 5) == 0
+    assert structure_retained(clean, np.ones_like(clean), kernel, 5) == 0
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -190,14 +200,14 @@ def test_all_is_left_of_clean_and_swapped_labels_and_nothing_of_random_ones(kern
 def test_sampling_error_is_no_loss(kernel, classes):
     clean, rng = tubes((200, 200), classes=classes), np.random.default_rng(0)
     for noisy in (flip(clean, 0.3, rng), sample(clean, 0.1, rng), sample(flip(clean, 0.3, rng), 0.5, rng)):
-        assert structure_left(clean, noisy, kernel, 5) > 0.97
+        assert structure_retained(clean, noisy, kernel, 5) > 0.97
 
 
 def test_rcl_of_the_circle_and_of_simulated_samples_keeps_nearly_all(root):
     rng = np.random.default_rng(0)
     for clean in (circle(), *samples(root)[:4]):
-        assert structure_left(clean, flip(clean, 0.45, rng)) > 0.9
-        assert structure_left(clean, sample(clean, 0.1, rng)) > 0.9
+        assert structure_retained(clean, flip(clean, 0.45, rng)) > 0.9
+        assert structure_retained(clean, sample(clean, 0.1, rng)) > 0.9
 
 
 def test_fused_classes_lose_what_told_them_apart():
@@ -208,14 +218,14 @@ def test_fused_classes_lose_what_told_them_apart():
     box = (span[:, None] ** 2 + span**2 < 25).astype(float)
     smoothed = [ndi.convolve(np.pad((clean == c) * 1.0, 10), box, mode="constant").ravel() for c in range(3)]
     outline = np.sum(smoothed, axis=0)
-    told = np.column_stack([outline, smoothed[0]])  # class 0 against the other two is all that the rank of 2 keeps
+    kept = np.column_stack([outline, smoothed[0]])  # class 0 against the other two is all that the rank of 2 keeps
     shares = []
     for one in smoothed:
-        rest = one - told @ np.linalg.lstsq(told, one)[0]
+        rest = one - kept @ np.linalg.lstsq(kept, one)[0]
         alone = one - outline * np.linalg.lstsq(outline[:, None], one)[0]
         shares.append(1 - rest @ rest / (alone @ alone))
-    assert structure_left(clean, noisy, "box", 5) == pytest.approx(np.mean(shares), abs=0.02)
-    assert structure_left(clean, fused, "box", 5) == pytest.approx(np.mean(shares), abs=0.02)
+    assert structure_retained(clean, noisy, "box", 5) == pytest.approx(np.mean(shares), abs=0.02)
+    assert structure_retained(clean, fused, "box", 5) == pytest.approx(np.mean(shares), abs=0.02)
     assert np.mean(shares) < 0.8
 
 
@@ -224,18 +234,18 @@ def test_unlabelled_clean_pixels_do_not_count():
     noisy = dilate(clean, 2)
     hidden, scrambled = clean.copy(), noisy.copy()
     hidden[:60] = 255
-    expected = structure_left(clean[60:], noisy[60:], "box", 5)
-    assert structure_left(hidden, noisy, "box", 5) == pytest.approx(expected, abs=1e-6)
+    expected = structure_retained(clean[60:], noisy[60:], "box", 5)
+    assert structure_retained(hidden, noisy, "box", 5) == pytest.approx(expected, abs=1e-6)
     scrambled[:60] = np.random.default_rng(0).integers(0, 2, (60, 170))
-    assert structure_left(hidden, scrambled, "box", 5) == pytest.approx(expected, abs=1e-6)
+    assert structure_retained(hidden, scrambled, "box", 5) == pytest.approx(expected, abs=1e-6)
 
 
 def test_planes_of_a_stack_add_up_and_do_not_mix():
     clean = np.stack([tubes(seed=1), tubes(seed=2), np.zeros((150, 170), np.uint8)])
     noisy = np.stack([dilate(plane, 2) for plane in clean])
-    apart = [structure_left(c, n, "box", 5) for c, n in zip(clean[:2], noisy[:2], strict=True)]
-    assert min(apart) < structure_left(clean[:2], noisy[:2], "box", 5) < max(apart)
-    assert 0 < structure_left(clean, noisy, "box", 5) < 1
+    apart = [structure_retained(c, n, "box", 5) for c, n in zip(clean[:2], noisy[:2], strict=True)]
+    assert min(apart) < structure_retained(clean[:2], noisy[:2], "box", 5) < max(apart)
+    assert 0 < structure_retained(clean, noisy, "box", 5) < 1
 
 
 def is_falling(values):
@@ -243,26 +253,26 @@ def is_falling(values):
 
 
 @pytest.mark.parametrize("perturb", [dilate, erode])
-def test_less_is_left_with_every_step(root, perturb):
+def test_less_is_retained_with_every_step(root, perturb):
     for mask in samples(root):
-        left = [structure_left(mask, perturb(mask, n)) for n in STEPS]
-        assert is_falling([1, *left]), left
+        retained = [structure_retained(mask, perturb(mask, n)) for n in STEPS]
+        assert is_falling([1, *retained]), retained
 
 
 @pytest.mark.parametrize("bandwidth", [2, 8])
 def test_real_masks_keep_rcl_lose_rl_and_fall_with_every_step(real_images, bandwidth):
     rng, of_random = np.random.default_rng(0), []
     for name, mask in real_masks(real_images, ("er", "mito", "nuclei"), 4).items():
-        assert structure_left(mask, mask, "box", bandwidth) == pytest.approx(1, abs=1e-6), name
-        of_random.append(structure_left(mask, random_labels(mask.shape, 0.5, rng), "box", bandwidth))
+        assert structure_retained(mask, mask, "box", bandwidth) == pytest.approx(1, abs=1e-6), name
+        of_random.append(structure_retained(mask, random_labels(mask.shape, 0.5, rng), "box", bandwidth))
         if name.startswith("er/"):
-            assert structure_left(mask, flip(mask, 0.45, rng), "box", bandwidth) > 0.9, name
-            assert structure_left(mask, sample(mask, 0.1, rng), "box", bandwidth) > 0.9, name
-            assert structure_left(mask, skeleton(mask), "box", bandwidth) < 0.95, name
+            assert structure_retained(mask, flip(mask, 0.45, rng), "box", bandwidth) > 0.9, name
+            assert structure_retained(mask, sample(mask, 0.1, rng), "box", bandwidth) > 0.9, name
+            assert structure_retained(mask, skeleton(mask), "box", bandwidth) < 0.95, name
         for perturb in (dilate, erode):
-            left = [structure_left(mask, perturb(mask, n), "box", bandwidth) for n in STEPS]
+            retained = [structure_retained(mask, perturb(mask, n), "box", bandwidth) for n in STEPS]
             # Eroded to a handful of pixels, a label may be too little to tell from a sample; it is no more then.
-            assert all(b <= a for a, b in pairwise([1, *left])), (name, left)
+            assert all(b <= a for a, b in pairwise([1, *retained])), (name, retained)
     assert np.count_nonzero(of_random) <= 1  # the rank is found too high once in a thousand
 
 
@@ -275,9 +285,9 @@ def test_any_pair_of_labels_has_a_share_and_is_left_as_it_was(clean, noisy, kern
     before = clean.copy(), noisy.copy()
     if len(set(np.unique(clean)) - {255}) < 2 or not ((clean != 255) & (noisy != 255)).any():
         with pytest.raises(InputError):
-            structure_left(clean, noisy, kernel, 2)
+            structure_retained(clean, noisy, kernel, 2)
     else:
-        assert 0 <= structure_left(clean, noisy, kernel, 2) <= 1
+        assert 0 <= structure_retained(clean, noisy, kernel, 2) <= 1
     np.testing.assert_array_equal(clean, before[0])
     np.testing.assert_array_equal(noisy, before[1])
 
@@ -295,4 +305,116 @@ def test_any_pair_of_labels_has_a_share_and_is_left_as_it_was(clean, noisy, kern
 )
 def test_bad_labels_are_told(clean, noisy, arguments, told):
     with pytest.raises(InputError, match=told):
-        structure_left(clean, noisy, **arguments)
+        structure_retained(clean, noisy, **arguments)
+
+
+# ---- comparisons
+
+
+def test_a_comparison_is_its_parts():
+    clean = tubes(classes=3)
+    noisy = dilate(clean, 2)
+    maps = [{c: density(labels, c, "gaussian", 4) for c in (1, 2)} for labels in (clean, noisy)]
+    found = compare_labels(clean, noisy, "gaussian", 4, maps=(maps[0], maps[1]))
+    expected = estimate_transition_matrix(clean, noisy)
+    np.testing.assert_array_equal(found.transition.counts, expected.counts)
+    assert found.verdict == verdict(expected)
+    assert found.retained == structure_retained(clean, noisy, "gaussian", 4)
+    assert found.distance == max(distance(maps[0][c], maps[1][c]) for c in (1, 2))
+    assert found.bandwidth == (4, 4)
+    assert compare_labels(clean, noisy, maps=(maps[0], {})).distance is None
+    known = flipping_matrix((0, 1, 2), 0.3)
+    assert compare_labels(clean, noisy, transition=known).transition is known
+
+
+def test_the_noise_of_a_plane_is_judged_by_its_closed_form_or_counts():
+    clean, rng = tubes(), np.random.default_rng(0)
+    known = flipping_matrix((0, 1), 0.2)
+    found = judge_noise(clean, flip(clean, 0.2, rng), (0, 1), known)
+    assert (found.transition, found.verdict, found.bandwidth) == (known, verdict(known), (8, 8))
+    assert found.retained > 0.95
+    counted = judge_noise(clean, dilate(clean), (0, 1))
+    np.testing.assert_array_equal(counted.transition.counts, estimate_transition_matrix(clean, dilate(clean)).counts)
+    assert judge_noise(clean[:12, :20], clean[:12, :20], (0, 1)).bandwidth == (3, 3)
+
+
+def test_noise_that_leaves_nothing_to_measure_is_no_error():
+    clean = tubes()
+    gone = np.full_like(clean, 255)
+    found = judge_noise(clean, gone, (0, 1))
+    assert (found.transition, found.verdict, found.retained) == (None, None, None)
+    known = flipping_matrix((0, 1), 0.2)
+    found = judge_noise(gone, gone, (0, 1), known)
+    assert (found.transition, found.verdict, found.retained) == (known, verdict(known), None)
+    assert judge_noise(clean * 0, clean * 0, (0, 1)).retained is None, "a single class has no structure"
+
+
+# ---- histograms
+
+
+@given(
+    hnp.arrays(np.float32, (9, 11), elements=st.integers(0, 1000).map(lambda n: n / 1024)),
+    hnp.arrays(np.uint8, (9, 11), elements=st.sampled_from([0, 1, 3, 255])),
+)
+def test_counts_are_those_of_numpy(density, truth):
+    found = class_histogram("a", density, truth, (0, 1, 3), bins=16)
+    relative = density.astype(np.float64) * density.size
+    assert found.classes == tuple(c for c in (0, 1, 3) if (truth == c).any())
+    for label, counts, mean in zip(found.classes, found.counts, found.means, strict=True):
+        values = relative[truth == label]
+        assert counts.sum() == len(values)
+        np.testing.assert_allclose(mean, values.mean(), rtol=1e-5, atol=1e-9)
+        expected, _ = np.histogram(np.clip(values, found.edges[0], found.edges[-1]), bins=found.edges)
+        # A value within rounding of an edge may fall on its other side.
+        near = np.abs(values[:, None] - found.edges).min(axis=1) < 1e-3 * (found.edges[1] - found.edges[0])
+        assert np.abs(np.cumsum(counts) - np.cumsum(expected)).max() <= near.sum()
+
+
+def test_values_off_the_edges_are_counted_exactly():
+    rng = np.random.default_rng(0)
+    density = rng.random((300, 400)).astype(np.float32)
+    truth = (rng.random(density.shape) < 0.3).astype(np.uint8)
+    found = class_histogram("a", density, truth, (0, 1), bins=50)
+    relative = density.astype(np.float64) * density.size
+    for label in (0, 1):
+        expected, _ = np.histogram(relative[truth == label], bins=found.edges)
+        assert np.abs(found.counts[label] - expected).max() <= 1
+    np.testing.assert_allclose(found.shares.sum(axis=1), 1)
+
+
+def test_a_map_of_one_value_is_one_bin():
+    found = class_histogram("a", np.full((8, 8), 1 / 64, np.float32), np.eye(8, dtype=np.uint8), (0, 1))
+    assert [np.count_nonzero(counts) for counts in found.counts] == [1, 1]
+    np.testing.assert_allclose(found.means, 1)
+
+
+@pytest.mark.parametrize("levels", [2, 7, 64, 65, 200])
+def test_bins_hold_equally_many_of_the_steps_of_a_box(levels):
+    """Else a histogram of whole numbers has teeth."""
+    step = 0.01
+    values = (np.arange(levels)[:, None] * np.ones(10) * step / (levels * 10)).astype(np.float32)
+    found = class_histogram("a", values, np.ones(values.shape, np.uint8), (1,), bins=64, step=step)
+    counts = found.counts[0]
+    assert len(counts) <= 64
+    assert counts.sum() == levels * 10
+    assert len(set(counts[:-1].tolist())) <= 1  # the last may hold fewer
+
+
+def test_classes_above_those_of_the_image_are_left_out():
+    assert class_histogram("a", np.eye(4, dtype=np.float32), np.eye(4, dtype=np.int64), (0, 1, 7)).classes == (0, 1)
+
+
+@pytest.mark.parametrize("edges", [False, True])
+def test_box_densities_are_steps_apart(edges):
+    labels = tubes((60, 70))
+    values = np.unique(density(labels, 1, "box", 4, edges=edges)[8:-8, 8:-8].astype(float)) * labels.size
+    step = density_step(labels, 1, "box", (4, 4), edges=edges)
+    gaps = np.diff(values)
+    # With edges corrected, the map is scaled to a sum of 1 besides.
+    np.testing.assert_allclose(gaps[gaps > step / 2], step, rtol=0.1 if edges else 1e-2)
+
+
+def test_other_densities_may_differ_by_anything():
+    labels = tubes((60, 70))
+    assert density_step(labels, 1, "gaussian", (4, 4)) == 0
+    assert density_step(np.ones((200, 200), np.uint8), 1, "box", (80, 80)) == 0, "a bin holds many steps"

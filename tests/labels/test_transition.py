@@ -22,7 +22,6 @@ from napari_metastructure.labels.transition import (
     homogeneity,
     random_matrix,
     rank_of_counts,
-    rank_of_matrix,
     sampling_matrix,
     surplus,
 )
@@ -286,7 +285,7 @@ def test_rank_1_is_tested_as_pearson_does(shape):
     ],
 )
 def test_the_rank_is_right_and_hardly_ever_too_high(rank, matrix, pixels):
-    assert rank_of_matrix(np.array(matrix, float)) == rank
+    assert TransitionMatrix(tuple(range(len(matrix))), np.array(matrix, float)).rank == rank
     found = [rank_of_counts(table)[0] for table in tables(matrix, pixels, 600)]
     assert max(found) <= rank + 1
     # 0.6 are expected at the level; more than 5 have a probability of 4e-5 (1e-3 at twice the level).

@@ -7,9 +7,8 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from npe2 import PluginManager
 
-from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import read_image
-from napari_metastructure.plugin.writer import tiff_axes, write_labels, write_labels_ome
+from napari_metastructure.plugin.writer import write_labels, write_labels_ome
 
 
 def attributes(layer):
@@ -58,28 +57,6 @@ def test_multiscale_labels_are_written_in_full(tmp_path):
     data = np.eye(64, dtype=np.uint8)
     write_labels(str(tmp_path / "m.tif"), [data, data[::2, ::2]], {})
     assert read_image(tmp_path / "m.tif").data.shape == (64, 64)
-
-
-@pytest.mark.parametrize(
-    ("labels", "units", "axes"),
-    [
-        (("-2", "-1"), ("pixel",) * 2, "YX"),
-        (("-3", "-2", "-1"), ("pixel",) * 3, "ZYX"),
-        (("-3", "-2", "-1"), ("second", "pixel", "pixel"), "TYX"),
-        (("time", "y", "x"), ("pixel",) * 3, "TYX"),
-        (("epoch", "-2", "-1"), ("pixel",) * 3, "TYX"),
-        (("epoch", "z", "y", "x"), ("pixel",) * 4, "TZYX"),
-        (("epoch", "t", "y", "x"), ("pixel",) * 4, "ZTYX"),
-        (("a", "b", "c", "y", "x"), ("pixel",) * 5, "ZTCYX"),
-    ],
-)
-def test_every_axis_gets_a_letter_of_its_own(labels, units, axes):
-    assert tiff_axes(labels, units) == axes
-
-
-def test_too_many_axes_are_refused():
-    with pytest.raises(InputError, match="two to five dimensions; these have 6"):
-        tiff_axes(tuple("abcdyx"), ("pixel",) * 6)
 
 
 @pytest.mark.parametrize(("name", "ome"), [("m.tif", False), ("m.ome.tif", True)])

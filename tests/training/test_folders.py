@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.training.folders import find_pairs, pair_files, set_of_folder
+from napari_metastructure.training.folders import find_pairs, pair_files
 
 
 def write(path, pixels, **more):
@@ -107,25 +107,3 @@ def test_files_given_one_by_one(tmp_path, pixels):
     both(tmp_path, "a", pixels)
     (pair,) = pair_files([tmp_path / "images" / "a.tif"], [tmp_path / "labels" / "a.png"])
     assert pair.name == "a"
-
-
-@pytest.mark.parametrize("channel", ["luminance", "red", "all"])
-def test_the_set_of_a_folder_has_its_splits_and_channel(tmp_path, channel):
-    rgb = np.random.default_rng(0).integers(0, 200, (20, 30, 3)).astype(np.uint8)
-    for split, count in (("train", 2), ("val", 1), ("test", 3)):
-        for number in range(count):
-            write(tmp_path / split / "images" / f"{number}.png", rgb)
-            write(tmp_path / split / "masks" / f"{number}.png", (rgb[..., 0] > 100).astype(np.uint8))
-    found = set_of_folder(tmp_path, channel)
-    assert (len(found.training), len(found.validation), found.test) == (2, 1, 3)
-    image = found.training[0].read_image()
-    assert image.shape == ((3, 20, 30) if channel == "all" else (20, 30))
-    if channel == "red":
-        np.testing.assert_array_equal(image, rgb[..., 0])
-
-
-def test_without_a_split_the_settings_say_what_is_validated_on(tmp_path, pixels):
-    for name in "ab":
-        both(tmp_path, name, pixels)
-    found = set_of_folder(tmp_path)
-    assert (len(found.training), found.validation, found.test) == (2, None, 0)

@@ -22,7 +22,7 @@ labels = arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 255]))
 masks = arrays(bool, SHAPE)
 
 
-scores = arrays(np.float32, SHAPE, elements=st.integers(0, 6).map(lambda i: i / 6))  # many ties
+scores = arrays(np.float32, SHAPE, elements=st.integers(0, 6).map(lambda i: np.float32(i / 6)))  # many ties
 
 
 @settings(deadline=None)

@@ -1,7 +1,4 @@
-"""Images and labels belong together, a set is split between images, and its labels are read as they are meant."""
-
-from dataclasses import dataclass, replace
-from pathlib import Path
+"""Images and labels belong together, and a set is split between images."""
 
 import numpy as np
 import pytest
@@ -54,102 +51,55 @@ def test_one_image_cannot_be_split_and_nothing_is_kept_where_nothing_is_asked():
     assert split(two, 0.0, 0) == (two, [])
 
 
-# ---- Sets
+# ---- sets, and what the numbers in their labels mean -----------------------------------------------------
 
 
-CONFIG = TrainConfig(validation_fraction=0.25)
-
-
-def labelled(*labels, validation=None, files=()):
-    """A set of images with these labels, each value in a part of an image."""
-
-    def pairs(some, name):
-        masks = [np.repeat(np.array(values), 128).reshape(-1, 16) for values in some]
-        images = [np.random.default_rng(0).random(mask.shape) for mask in masks]
-        made = pairs_of(images, masks, [f"{name}{i}" for i in range(len(masks))])
-        return [replace(pair, files=tuple(Path(f) for f in files)) for pair in made]
-
-    return TrainingSet(pairs(labels, "t"), None if validation is None else pairs(validation, "v"))
-
-
-def values(given):
-    return [np.unique(pair.read_labels()).tolist() for pair in given.pairs]
+def labelled(*labels):
+    """A set of images that vary, with these labels of 2 rows."""
+    labels = [np.array([row, row]) for row in labels]
+    return TrainingSet(pairs_of([np.arange(label.size, dtype=float).reshape(label.shape) for label in labels], labels))
 
 
 @pytest.mark.parametrize(
-    ("labels", "reading", "expected"),
+    ("reading", "given", "read"),
     [
-        ([[0, 1], [0, 2]], "classes", [[0, 1], [0, 2]]),
-        ([[0, 255], [255, 0]], "classes", [[0, 255], [0, 255]]),  # masks: what comes later knows them
-        ([[0, 255]], "objects", [[0, 255]]),
-        ([[0, 7], [7, 255]], "foreground", [[0, 1], [1, 255]]),
-        ([[0, 7, 900], [0, 255]], "objects", [[0, 1], [0, 1]]),
-        ([list(range(40))], "objects", [[0, 1]]),
+        ("foreground", [0, 7, 255], [0, 1, 255]),
+        ("objects", [0, 7, 300], [0, 1, 1]),
+        ("objects", [0, 255, 3], [0, 1, 1]),
+        ("classes", [0, 7, 255], [0, 7, 255]),
+        ("foreground", [0, 255, 0], [0, 255, 0]),  # a mask, which training takes as it is
     ],
 )
-def test_labels_are_read_as_they_are_meant(labels, reading, expected):
-    assert values(labelled(*labels).read_as(reading)) == expected
+def test_labels_are_read_as_they_are_meant(reading, given, read):
+    (pair,) = labelled(given).read_as(reading).training
+    assert pair.read_labels()[0].tolist() == read
 
 
 @pytest.mark.parametrize(
-    ("labels", "reading", "sentence"),
+    ("reading", "given", "why"),
     [
-        ([[0, 1], [0, 300]], "classes", "t1: the label 300 looks like an instance number"),
-        ([list(range(22))], "classes", "hold 21 different numbers besides 0"),
-        ([[0, 1], [0, 2]], "foreground", "t1: 2 different labels besides 0 are not foreground"),
+        ("classes", [0, 300, 1], "image 1: the label 300 looks like an instance number"),
+        ("classes", list(range(30)), "29 different numbers"),
+        ("foreground", [0, 1, 2], "image 1: 2 different labels"),
     ],
 )
-def test_labels_that_are_meant_otherwise_are_named(labels, reading, sentence):
-    with pytest.raises(InputError, match=sentence):
-        labelled(*labels).read_as(reading)
+def test_numbers_that_do_not_fit_the_reading_are_named(reading, given, why):
+    with pytest.raises(InputError, match=why):
+        labelled(given).read_as(reading)
 
 
-def test_many_classes_are_classes_once_the_user_lists_them():
-    given = labelled(list(range(22)))
-    assert given.read_as("classes", classes=range(22)) is given
+def test_many_classes_are_read_if_they_are_listed():
+    given = labelled(list(range(30)))
+    assert given.read_as("classes", range(30)) is given
 
 
-@pytest.mark.parametrize(("labels", "kept"), [([0, 1, 255], True), ([0, 7], False)])
-def test_a_set_whose_labels_change_can_no_longer_be_repeated_from_its_files(labels, kept):
-    given = labelled(labels, files=["a.tif", "b.tif"]).read_as("foreground")
-    assert [bool(pair.files) for pair in given.pairs] == [kept]
-
-
-def test_a_set_says_what_is_kept_to_validate_on():
-    four = labelled(*[[0, 1]] * 4)
-    training, validation = four.held(CONFIG)
-    assert (len(training), len(validation)) == (3, 1)
-    assert four.in_words(CONFIG) == "3 images to train on, 1 to validate on (kept by Validation fraction)."
-    given = labelled([0, 1], validation=[[0, 1]] * 2)
-    assert given.in_words(CONFIG) == "1 image to train on, 2 to validate on."
-    assert replace(labelled([0, 1]), test=3).in_words(CONFIG) == (
-        "1 image to train on, none to validate on; 3 of a test split stay out."
-    )
-
-
-def test_a_set_is_checked_whole():
-    labelled([0, 1], [0, 1], validation=[[0, 255]]).check(CONFIG)
-    with pytest.raises(InputError, match="v0: the label 2 is none of the classes 0 and 1"):
-        labelled([0, 1], validation=[[0, 2]]).check(CONFIG)
-    bad = labelled([0, 1])
-    bad = bad.mapped(lambda pair: replace(pair, read_image=lambda: np.full(pair.shape, np.nan)))
-    with pytest.raises(InputError, match=r"t0: .* NaN"):
-        bad.check(CONFIG)
-
-
-def test_a_set_of_another_kind_stays_one():
-    @dataclass(frozen=True)
-    class Layers(TrainingSet):
-        rows: tuple = ()
-
-    given = Layers(labelled([0, 5]).training, rows=(1, 2))
-    assert given.read_as("objects").rows == (1, 2)
-
-
-def test_a_set_can_be_left_while_it_is_read():
-    def stop():
-        raise KeyboardInterrupt
-
-    for leave in (lambda s: s.read_as("classes", checkpoint=stop), lambda s: s.check(CONFIG, stop)):
-        with pytest.raises(KeyboardInterrupt):
-            leave(labelled([0, 1]))
+def test_a_set_says_what_a_run_would_use_and_checks_it():
+    given = labelled(*([0, 1, 1, 0] for _ in range(4)))
+    kept = TrainConfig(validation_fraction=0.25)
+    assert given.in_words(kept) == "3 images to train on, 1 to validate on (kept by Validation fraction)."
+    assert given.in_words(TrainConfig(validation_fraction=0)) == "4 images to train on, none to validate on."
+    own = TrainingSet(given.training[:1], given.training[1:3], test=5)
+    assert own.in_words(kept) == "1 image to train on, 2 to validate on; 5 of a test split stay out."
+    assert own.held(kept) == (given.training[:1], given.training[1:3])
+    with pytest.raises(InputError, match="nothing to tell apart"):
+        labelled([1, 1, 1]).check(kept)

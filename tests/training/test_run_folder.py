@@ -49,7 +49,7 @@ def test_what_is_no_description_is_one_sentence(tmp_path, text, why):
 
 def test_settings_of_another_version_are_one_sentence(tmp_path):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({"config": {"epochs": 0}}))
-    with pytest.raises(InputError, match=r"run\.yaml: epochs: .*greater than or equal to 1"):
+    with pytest.raises(InputError, match=r"run\.yaml: epochs must be a whole number from 1, not 0"):
         read_config(tmp_path, Settings)
 
 

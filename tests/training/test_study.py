@@ -104,7 +104,8 @@ def test_files_hold_the_numbers_and_the_figure(done):
     assert "<svg" in (folder / "study.svg").read_text()[:1000]
 
 
-def test_a_stopped_study_goes_on_where_it_was(discs, config, done, tmp_path):
+def test_a_stopped_study_goes_on_where_it_was(discs, config, done, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_metastructure.training.study.write_figure", lambda folder, found: ())  # drawn above
     control, pairs = Control(), pairs_of(*discs(8))
     for event in study(pairs, config, control, folder=tmp_path):
         if isinstance(event, BatchFinished) and event.epoch == 2:

@@ -1,10 +1,10 @@
-"""AC: clusters that a pixel gets alike, whichever part of its surround a network sees."""
+"""AC, autoregressive clustering: a network of masked convolutions that clusters pixels by mutual information."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import zscore
+from napari_metastructure.networks.build import refresh_statistics
+from napari_metastructure.networks.device import out_of_memory, resolve
+from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.control import Control
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
+from napari_metastructure.training.patches import Held, PatchSampler
 
 Joint = Literal["patch", "batch"]
 
@@ -45,7 +45,7 @@ class ACConfig(BaseModel):
     )
     joint: Joint = Field(
         "patch",
-        description="Classes are told apart within each patch, or over the batch (the paper), where the few frames of "
+        description="Classes are separated within each patch, or over the batch (the paper), where the few frames of "
         "a small set differ more than what is in them.",
     )
     steps: int = Field(300, ge=1, le=1_000_000, description="Optimiser steps.")
@@ -57,7 +57,7 @@ class ACConfig(BaseModel):
 def autoregressive(
     planes: Sequence[np.ndarray], config: ACConfig, seed: int, device: str, control: Control
 ) -> Generator[float, None, list[np.ndarray]]:
-    """Autoregressive clustering of a set of planes, trained on all of them together.
+    """Cluster a set of planes by a network trained on all of them together.
 
     Each step shows a network of masked convolutions the same patches in two of the eight raster-scan orderings, so
     that each output depends on another part of the surround, and raises the `mutual_information` of the two outputs.
@@ -66,7 +66,7 @@ def autoregressive(
     What differs from the paper:
 
     - No attention between the blocks: it takes memory that grows with the square of the pixels.
-    - No strides, see `masked_conv.AutoregressiveNetwork`.
+    - No strides, see `AutoregressiveNetwork`.
     - The information is that within each patch (``joint``). Taken over a batch, classes become frames where the
       frames of a small set differ in their noise: each is of one class throughout, and nothing is segmented.
     - Sets of a few grey images, in minutes on a CPU: fewer channels and steps, a greater step size.
@@ -110,13 +110,6 @@ def autoregressive(
     Ouali, Hudelot, Tami, "Autoregressive Unsupervised Image Segmentation", ECCV 2020; the loss is that of Ji,
     Henriques, Vedaldi, "Invariant Information Clustering", ICCV 2019.
     """
-    import torch
-
-    from napari_metastructure.networks.build import refresh_statistics
-    from napari_metastructure.networks.device import resolve
-    from napari_metastructure.networks.predict import class_probabilities
-    from napari_metastructure.training.patches import Held, PatchSampler
-
     where = resolve(device)
     inputs = [zscore(plane)[None] for plane in planes]
     patch = tuple(min(config.patch_size, max(x.shape[axis] for x in inputs)) for axis in (1, 2))
@@ -143,7 +136,7 @@ def autoregressive(
 
 
 def mutual_information(first: Tensor, second: Tensor, displacement: int = 0, joint: Joint = "batch") -> Tensor:
-    """Mutual information of the classes two outputs give to the same pixels, in nats.
+    """Compute the mutual information of the classes two outputs give to the same pixels, in nats.
 
     For a displacement d, ``P_d = sum_u p(u) q(u + d)^T``, scaled to sum to one and made symmetric, is the joint
     distribution of two neighbours' classes::
@@ -183,8 +176,6 @@ def mutual_information(first: Tensor, second: Tensor, displacement: int = 0, joi
 
 
 def _network(config: ACConfig, seed: int) -> AutoregressiveNetwork:
-    import torch
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoregressiveNetwork(config.channels, config.blocks, config.clusters)
@@ -198,10 +189,6 @@ def _step(
     config: ACConfig,
 ) -> None:
     """Raise the mutual information of two orderings of the same images."""
-    import torch
-
-    from napari_metastructure.networks.device import out_of_memory
-
     optimizer.zero_grad(set_to_none=True)
     try:
         first, second = (network(images, ordering).softmax(1) for ordering in orderings)
@@ -219,8 +206,7 @@ def _step(
     optimizer.step()
 
 
-# Convolutions that see only what comes before a pixel in some order of reading, and the network made of them.
-
+# Convolutions that see only pixels before their own in some order of reading, and the network made of them.
 
 ORDERINGS = tuple(product(("rows", "columns"), (1, -1), (1, -1)))
 """The eight raster scans: what is read line by line, the direction from line to line, and that along a line."""
@@ -257,7 +243,7 @@ class MaskedConv(nn.Conv2d):
         self.register_buffer("masks", torch.stack(masks), persistent=False)
 
     def forward(self, x: Tensor, ordering: int | None = None) -> Tensor:
-        """Responses (N, outputs, Y, X) to maps (N, inputs, Y, X), the window placed as ``ORDERINGS[ordering]`` asks."""
+        """Convolve (N, inputs, Y, X) maps to (N, outputs, Y, X), the window placed as ``ORDERINGS[ordering]`` asks."""
         if ordering is None:
             return F.conv2d(x, self.weight, padding=self.dilation, dilation=self.dilation)
         padded = F.pad(x, self._paddings[ordering])
@@ -300,7 +286,7 @@ class AutoregressiveNetwork(nn.Module):
         self.head = nn.Conv2d(channels, classes, 1)
 
     def forward(self, x: Tensor, ordering: int | None = None) -> Tensor:
-        """Logits (N, classes, Y, X) of images (N, 1, Y, X); see `MaskedConv.forward`."""
+        """Compute logits (N, classes, Y, X) of images (N, 1, Y, X); see `MaskedConv.forward`."""
         x = F.relu(self.norm(self.stem(x, ordering)))
         for block in self.blocks:
             x = block(x, ordering)

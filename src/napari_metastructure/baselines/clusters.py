@@ -1,4 +1,4 @@
-"""From clusters, which have no meaning, to foreground: by their brightness, and at best."""
+"""Foreground from clusters: by their brightness, and at best with the ground truth."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def foreground(clusters: np.ndarray, plane: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def oracle(clusters: np.ndarray, mask: np.ndarray) -> float:
-    """The best Dice that any choice of clusters as foreground reaches: what only the ground truth can tell.
+    """Find the best Dice that any choice of clusters as foreground reaches; only the ground truth can tell it.
 
     Dice is ``2 TP / (chosen pixels + foreground pixels)``, 1 where nothing is foreground and nothing chosen.
 
@@ -82,7 +82,7 @@ def oracle(clusters: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _tally(clusters: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels of each cluster, their mean value, and which of the clusters each pixel (flat) is in."""
+    """Count the pixels of each cluster, average their values, and number the cluster of each pixel (flat)."""
     if clusters.shape != values.shape:
         raise InputError(f"Clusters of shape {clusters.shape} do not fit an image of {values.shape}; give equal sizes.")
     _, places, sizes = np.unique(clusters, return_inverse=True, return_counts=True)

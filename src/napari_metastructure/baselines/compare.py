@@ -1,12 +1,11 @@
-"""Compare methods of segmentation on the same images: by ground truth where there is one, else by their agreement."""
+"""Comparison of segmentation methods on the same images, by ground truth or by their agreement."""
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,18 +31,18 @@ from napari_metastructure.baselines.results import (
     write_markdown,
 )
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.intensity import Polarity, check_plane, orient
+from napari_metastructure.images.intensity import Polarity, check_plane, orient, settle
+from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
-from napari_metastructure.training.metrics import auc, count, dice
+from napari_metastructure.training.metrics import as_truth, auc, count, dice
 from napari_metastructure.training.pairs import check_same_size
-
-# -------- Masks against the ground truth, and against each other.
+from napari_metastructure.training.run_folder import RunFolder, warned
 
 
 def image_scores(found: Segmentation, truth: np.ndarray, name: str) -> ImageScores:
-    """How well a segmentation agrees with the ground truth (bool, or uint8 with 255 unlabelled)."""
+    """Score a segmentation by the ground truth (bool, or uint8 with 255 unlabelled)."""
     counts, best = count(found.mask, truth), None
     if found.clusters is not None:
         known = truth != UNLABELLED if truth.dtype != bool else np.ones(truth.shape, bool)
@@ -51,32 +50,70 @@ def image_scores(found: Segmentation, truth: np.ndarray, name: str) -> ImageScor
     return ImageScores(name, counts.dice, auc(found.score, truth), counts.accuracy, best)
 
 
-def agreement(masks: Mapping[str, Sequence[np.ndarray]]) -> Agreement | None:
-    """Mean Dice between the masks of each two methods; None for fewer than two.
+class MaskAgreement:
+    """Dice between the masks of methods, mean over the images; methods are added as they are done."""
+
+    def __init__(self) -> None:
+        self.masks: dict[str, tuple[np.ndarray, ...]] = {}
+        """Of each method those of all images, (Y, X), nonzero = foreground."""
+        self._dice: dict[tuple[str, str], float] = {}
+
+    def add(self, method: str, masks: Sequence[np.ndarray]) -> None:
+        """Add a method, and compare it with those that are there."""
+        for other, theirs in self.masks.items():
+            value = float(np.mean([dice(a, b != 0) for a, b in zip(masks, theirs, strict=True)]))
+            self._dice[other, method] = self._dice[method, other] = value
+        self.masks[method] = tuple(masks)
+
+    def table(self) -> Agreement | None:
+        """Make the table of all methods so far; None for fewer than two."""
+        if len(self.masks) < 2:
+            return None
+        methods = tuple(self.masks)
+        return Agreement(methods, np.array([[self._dice.get((a, b), 1.0) for b in methods] for a in methods]))
+
+
+def write_results(
+    folder: Path,
+    results: Sequence[MethodResult],
+    planes: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray] | None,
+    masks: Mapping[str, Sequence[np.ndarray]],
+    names: Sequence[str],
+) -> list[Path]:
+    """Write tables and figure of a comparison that was made in memory; drawing takes seconds.
 
     Parameters
     ----------
-    masks : mapping of str to sequence of (Y, X) arrays
-        Of each method the masks of all images, nonzero = foreground.
+    folder : Path
+        Made if it is not there.
+    results : sequence of MethodResult
+    planes, truths, masks, names
+        As `figure.draw` takes them.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made or written to.
     """
-    if len(masks) < 2:
-        return None
-    table = np.ones((len(masks), len(masks)))
-    for i, ours in enumerate(masks.values()):
-        for j, theirs in enumerate(list(masks.values())[:i]):
-            pairs = zip(ours, theirs, strict=True)
-            table[i, j] = table[j, i] = np.mean([dice(a, b != 0) for a, b in pairs])
-    return Agreement(tuple(masks), table)
+    make_folder(folder)
+    alike = MaskAgreement()
+    for method, found in masks.items():
+        alike.add(method, found)
+    table = alike.table()
+    return [
+        *write_csv(folder, results, table),
+        *write_markdown(folder, results, table),
+        write_figure(folder, planes, truths, masks, names),
+    ]
 
 
-# -------- What came of the runs of a comparison, in memory and in its folder.
+NOT_SAVED = "The comparison goes on; its folder is not up to date."
+"""Appended to the warning where the folder cannot be written to."""
 
 
-AFTER_ALL = "The comparison goes on; its folder is not up to date."
-
-
-class Book:
-    """Scores the runs, and keeps the masks of the first repeats.
+class ComparisonResults:
+    """Scores of the runs so far and the masks of the first repeats, in memory and in the comparison's folder.
 
     Parameters
     ----------
@@ -95,24 +132,23 @@ class Book:
     def __init__(self, task: Task, objects: Polarity, folder: Path | None) -> None:
         self.task, self.objects, self.folder = task, objects, folder
         self.results: list[MethodResult] = []
-        self.masks: dict[str, tuple[np.ndarray, ...]] = {}
-        """Of the first repeats, (Y, X) uint8 arrays of 0 and 1."""
+        self.agreement = MaskAgreement()
+        """Of the first repeats; their masks are (Y, X) uint8 arrays of 0 and 1."""
         if folder is not None:
-            from napari_metastructure.training.run_folder import RunFolder  # it needs torch
-
-            self._run_folder = RunFolder(folder)
+            make_folder(folder)
 
     def describe(self, inputs: Sequence[Path]) -> Iterator[Saved]:
         """Write ``run.yaml``."""
         if self.folder is not None:
             task = self.task
             facts = {"images": list(task.names), "groups": list(task.groups), "objects": self.objects}
-            yield Saved(self._run_folder.write_description(task.config, task.device, task.names, inputs, facts))
+            run = RunFolder(self.folder)
+            yield Saved(run.write_description(task.config, task.device, task.names, inputs, facts))
 
     def add(
         self, method: str, repeat: int, found: Sequence[Segmentation], seconds: float, memory: int
-    ) -> tuple[MethodResult, tuple[np.ndarray, ...]]:
-        """Score a run; its result and its masks.
+    ) -> MethodFinished:
+        """Score a run.
 
         Parameters
         ----------
@@ -124,52 +160,42 @@ class Book:
             scores = tuple(map(image_scores, found, task.masks, task.names))
         masks = tuple(s.mask.astype(np.uint8) for s in found)
         if repeat == 0:
-            self.masks[method] = masks
+            self.agreement.add(method, masks)
         self.results.append(MethodResult(method, repeat, seconds / len(task.planes), memory, scores))
-        return self.results[-1], masks
-
-    def agreement(self) -> Agreement | None:
-        """Between the methods, in the order they were asked for."""
-        return agreement(self.masks)
+        return MethodFinished(self.results[-1], masks, self.agreement.table())
 
     def write(self) -> Iterator[Saved | Warned]:
-        """Write the tables; what cannot be written is told."""
-        yield from self._told(write_csv, write_markdown)
+        """Write the tables, or warn where they cannot be written."""
+        yield from self._saved(write_csv, write_markdown)
 
     def draw(self) -> Iterator[Saved | Warned]:
-        """Write the figure; what cannot be written is told."""
-        yield from self._told(self._figure)
+        """Write the figure, or warn where it cannot be written."""
+        yield from self._saved(self._figure)
 
-    def _told(
+    def _saved(
         self, *writers: Callable[[Path, Sequence[MethodResult], Agreement | None], list[Path]]
     ) -> Iterator[Saved | Warned]:
-        from napari_metastructure.training.run_folder import warned
-
         def writing(folder: Path) -> Iterator[Saved]:
             for write in writers:
-                yield from map(Saved, write(folder, self.results, self.agreement()))
+                yield from map(Saved, write(folder, self.results, self.agreement.table()))
 
         if self.folder is not None and self.results:
-            yield from warned(writing(self.folder), AFTER_ALL)
+            yield from warned(writing(self.folder), NOT_SAVED)
 
     def _figure(self, folder: Path, *_: Any) -> list[Path]:
         planes = [-p if self.objects == "dark" else p for p in self.task.planes]  # as the user knows them
-        return [write_figure(folder, planes, self.task.masks, self.masks, self.task.names)]
+        return [write_figure(folder, planes, self.task.masks, self.agreement.masks, self.task.names)]
 
 
-# -------- How much memory a block of code takes, main memory and CUDA's.
-
-
-STEP = 0.005
+LOOK_EVERY = 0.005
 """Seconds between two looks at the process's memory: what comes and goes within is missed."""
 
 
 class PeakMemory:
-    """Within the block, the peak of this process's memory over what it held when the block began.
+    """Peak of this process's memory within a block, over what it held when the block began.
 
     Main memory is resident memory, looked at from a thread of its own; on CUDA the peak that torch allocated there is
-    added. Memory freed before the block is given back to the system first, as far as the C library can, so that the
-    block does not hide in it.
+    added. Memory that was freed before the block but is still the process's hides some of it.
 
     Parameters
     ----------
@@ -191,7 +217,6 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._watch, name="peak memory", daemon=True)
 
     def __enter__(self) -> Self:
-        _give_back()
         self._before = self._process.memory_info().rss
         if self.cuda:
             import torch
@@ -213,23 +238,11 @@ class PeakMemory:
             self.bytes += torch.cuda.max_memory_allocated(self.cuda) - self._before_cuda
 
     def _watch(self) -> None:
-        while not self._end.wait(STEP):
+        while not self._end.wait(LOOK_EVERY):
             self._look()
 
     def _look(self) -> None:
         self.bytes = max(self.bytes, self._process.memory_info().rss - self._before)
-
-
-def _give_back() -> None:
-    """Hand memory that is free inside this process back to the system; only glibc can be asked to.
-
-    No garbage is collected: that takes a good part of a second, in which a window would stand still.
-    """
-    with suppress(AttributeError, OSError, TypeError):  # another C library; Windows has no CDLL(None)
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-# -------- What is compared, checked before anything is run.
 
 
 def prepare(
@@ -240,9 +253,7 @@ def prepare(
     names: Sequence[str] | None,
     groups: Sequence[str] | None,
 ) -> tuple[Task, Polarity]:
-    """The task of the first repeat, and the polarity in force; parameters and errors as `compare.compare`."""
-    from napari_metastructure.images.intensity import settle
-
+    """Check what is to be compared; return the task of the first repeat and the polarity in force, as `compare`."""
     if not len(images):
         raise InputError("There is no image to compare methods on; give at least one.")
     names = tuple(names) if names is not None else tuple(f"image {i + 1}" for i in range(len(images)))
@@ -267,8 +278,6 @@ def warm_up(task: Task) -> None:
     InputError
         If a library does not load, or the supervised networks cannot be built.
     """
-    from napari_metastructure.baselines import methods as thresholds  # noqa: F401 - skimage and scipy
-
     if not _needs_torch(task.config):
         return
     import torch
@@ -285,7 +294,7 @@ def warm_up(task: Task) -> None:
 
 
 def _truths(masks: Sequence[np.ndarray], planes: Sequence[np.ndarray], names: Sequence[str]) -> tuple[np.ndarray, ...]:
-    """Ground truth as bool, or as uint8 of 0, 1 and 255 where some pixels are unlabelled."""
+    """Check ground truth and read it as `training.metrics.as_truth` does."""
     if len(masks) != len(planes):
         raise InputError(f"There are {len(planes)} images and {len(masks)} masks; give one for each.")
     masks = [np.asarray(mask) for mask in masks]
@@ -293,10 +302,7 @@ def _truths(masks: Sequence[np.ndarray], planes: Sequence[np.ndarray], names: Se
         check_same_size(name, plane.shape, mask.shape)
         if mask.dtype.kind not in "bui":
             raise InputError(f"The mask of {name} holds numbers of type {mask.dtype}; give integers or booleans.")
-    values = set().union(*(np.unique(mask).tolist() for mask in masks if mask.dtype != bool))
-    if {1, UNLABELLED} <= values <= {0, 1, UNLABELLED}:
-        return tuple(mask if mask.dtype == bool else mask.astype(np.uint8) for mask in masks)
-    return tuple(mask > 0 for mask in masks)
+    return tuple(as_truth(masks))
 
 
 def _needs_torch(config: CompareConfig) -> bool:
@@ -304,12 +310,22 @@ def _needs_torch(config: CompareConfig) -> bool:
 
 
 def _device(config: CompareConfig) -> str:
-    """The device in force; torch is not asked where no method needs it."""
+    """Resolve the device; torch is not asked where no method needs it."""
     if not _needs_torch(config):
         return "cpu"
     from napari_metastructure.networks.device import resolve
 
     return str(resolve(config.device))
+
+
+def runs_of(config: CompareConfig) -> list[tuple[str, int]]:
+    """List method and repeat of every run: all methods of a repeat before the next repeat."""
+    return [
+        (name, repeat)
+        for repeat in range(config.repeats)
+        for name in config.methods
+        if repeat == 0 or METHODS[name].random
+    ]
 
 
 def compare(
@@ -323,7 +339,7 @@ def compare(
     folder: Path | None = None,
     inputs: Sequence[Path] | None = None,
 ) -> Iterator[CompareEvent | Saved | Warned]:
-    """Segment planes by several methods; tell how it goes.
+    """Segment planes by several methods and report progress.
 
     Methods that depend on a seed run ``config.repeats`` times, repeat r with ``config.seed + r``; the others once.
 
@@ -341,10 +357,10 @@ def compare(
     names : sequence of str, optional
         What messages and tables call the images.
     groups : sequence of str, optional
-        Images of one group (a frame, a stack) go to one side of a split; by default `supervised.frame_of` each name.
+        Images of one group (a frame, a stack) go to one side of a split; by default `methods.frame_of` each name.
     folder : Path, optional
-        ``run.yaml``, ``results.csv``, ``table.csv``, ``table.md``, ``agreement.csv``, written anew after each
-        run, and ``compare.png``, drawn at the end.
+        ``run.yaml``, ``results.csv``, ``table.csv``, ``table.md``, ``agreement.csv``, rewritten after each run,
+        and ``compare.png``, drawn at the end.
     inputs : sequence of Path, optional
         The files the images came from, for the checksums in ``run.yaml``.
 
@@ -363,10 +379,10 @@ def compare(
     control = control or Control()
     task, objects = prepare(images, config, control, masks, names, groups)
     warm_up(task)
-    book, runs, stopped = Book(task, objects, folder), config.runs(), False
+    results, runs, stopped = ComparisonResults(task, objects, folder), runs_of(config), False
     labelled = task.masks is not None
     yield CompareStarted(config.methods, config.repeats, len(runs), len(task.planes), objects, labelled)
-    yield from book.describe(inputs or [])
+    yield from results.describe(inputs or [])
     for number, (method, repeat) in enumerate(runs, 1):
         yield MethodStarted(number, len(runs), method, repeat)
         title, seed = METHODS[method].title, config.seed + repeat
@@ -381,21 +397,20 @@ def compare(
         except MemoryError:
             yield Warned(f"{title} is left out: there is not enough memory; give fewer or smaller images.")
             continue
-        result, masks_found = book.add(method, repeat, found, seconds, memory)
-        yield from book.write()
-        yield MethodFinished(result, masks_found)
-    yield from book.draw()
-    yield CompareFinished(
-        stopped, _reason(stopped, len(book.results), len(runs)), tuple(book.results), book.agreement()
-    )
+        finished = results.add(method, repeat, found, seconds, memory)
+        yield from results.write()
+        yield finished
+    yield from results.draw()
+    done = tuple(results.results)
+    yield CompareFinished(stopped, _reason(stopped, len(done), len(runs)), done, results.agreement.table())
 
 
 def _run(
     task: Task, method: str, repeat: int
 ) -> Generator[MethodProgress | Warned, None, tuple[list[Segmentation], float, int]]:
-    """Run a method once; gives its masks, seconds and peak of memory in bytes.
+    """Run a method once; return its masks, seconds and peak of memory in bytes.
 
-    The time its listeners take counts for nothing, nor that spent paused.
+    Neither the time its listeners take counts, nor that spent paused.
     """
     seconds, control = 0.0, task.control
     control.checkpoint()
@@ -418,7 +433,7 @@ def _run(
 
 
 def _reason(stopped: bool, done: int, runs: int) -> str:
-    """Why it ended, in a sentence."""
+    """Say in a sentence why it ended."""
     share = f"{done} of {runs} {'run is' if runs == 1 else 'runs are'} done"
     if stopped:
         return f"Stopped by the user; {share}."

@@ -1,4 +1,4 @@
-"""Every choice of a comparison, in one validated model: widget tooltips, YAML and CLI options come from here."""
+"""Settings of a comparison of methods, and the names of the methods; forms, YAML and options are made from them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,32 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.training.config import TrainConfig
 
+MethodName = Literal[
+    "otsu", "agt", "lc", "ridge", "dfc", "ac", "igtt", "igtt-no-ems", "igtt-paper", "igtt-paper-no-ems",
+    "unet", "hrnet", "deeplabv3plus",
+]  # fmt: skip
+
+TITLES: dict[str, str] = {
+    "otsu": "Otsu",
+    "agt": "Adaptive Gaussian",
+    "lc": "Local contrast",
+    "ridge": "Ridge filter",
+    "dfc": "DFC",
+    "ac": "AC",
+    "igtt": "iGTT",
+    "igtt-no-ems": "iGTT without EMS",
+    "igtt-paper": "iGTT, paper",
+    "igtt-paper-no-ems": "iGTT, paper, without EMS",
+    "unet": "U-Net (supervised)",
+    "hrnet": "HRNet (supervised)",
+    "deeplabv3plus": "DeepLabv3+ (supervised)",
+}
+"""Names in tables and widgets, in their order; what each does is in `methods.METHODS`."""
+
 ALL = "all"
+"""Stands for all methods."""
 
 
 class CompareConfig(BaseModel):
@@ -17,10 +39,10 @@ class CompareConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = Field(
+    methods: tuple[MethodName, ...] = Field(
         ("otsu", "agt", "lc", "ridge", "igtt"),
         min_length=1,
-        description=f"What is compared: {', '.join(METHODS)}; {ALL} stands for all of them.",
+        description=f"What is compared: {', '.join(TITLES)}; {ALL} stands for all of them.",
     )
     repeats: int = Field(
         3, ge=1, le=100, description="Runs of each method that depends on a seed; the others run once."
@@ -51,26 +73,15 @@ class CompareConfig(BaseModel):
     @field_validator("methods", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        """Names apart by commas, or "all"."""
+        """Take names apart by commas, and "all"."""
         if not isinstance(value, str):
             return value
         names = tuple(name.strip() for name in value.split(","))
-        return tuple(METHODS) if ALL in names else names
+        return tuple(TITLES) if ALL in names else names
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [name for name in value if name not in METHODS]:
-            raise ValueError(f"there is no method {unknown[0]!r}; choose from {', '.join(METHODS)}")
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if twice := [name for name in value if value.count(name) > 1]:
             raise ValueError(f"{twice[0]} is named twice; name each method once")
         return value
-
-    def runs(self) -> list[tuple[str, int]]:
-        """Method and repeat of every run: all methods of a repeat before the next repeat."""
-        return [
-            (name, repeat)
-            for repeat in range(self.repeats)
-            for name in self.methods
-            if repeat == 0 or METHODS[name].random
-        ]

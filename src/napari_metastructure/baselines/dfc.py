@@ -1,4 +1,4 @@
-"""DFC: each image clusters its own pixels by a small convolutional network trained on that image alone."""
+"""DFC, differentiable feature clustering: a small network per image clusters that image's pixels."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DFCConfig(BaseModel):
 def dfc(
     plane: np.ndarray, config: DFCConfig, seed: int, device: str, control: Control
 ) -> Generator[float, None, np.ndarray]:
-    """Differentiable feature clustering of one plane.
+    """Cluster one plane by differentiable feature clustering.
 
     A network of a few 3x3 convolutions (ReLU, batch normalisation) and a 1x1 convolution whose responses are
     normalised gives each pixel the cluster of its strongest response. Each step makes the responses more like the
@@ -118,7 +118,7 @@ def dfc(
 
 
 def _image(plane: np.ndarray, max_pixels: int) -> Tensor:
-    """The network's input (1, 1, Y, X), at reduced size if the plane is too large."""
+    """Make the network's input (1, 1, Y, X), at reduced size if the plane is too large."""
     import torch
 
     image = torch.from_numpy(percentile(plane))[None, None]
@@ -143,7 +143,7 @@ def _network(config: DFCConfig, seed: int) -> nn.Module:
 
 
 def _step(network: nn.Module, image: Tensor, optimizer: Optimizer, config: DFCConfig) -> Tensor:
-    """One step of the network; the responses (1, q, Y, X) before it."""
+    """Train one step; return the responses (1, q, Y, X) before it."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -169,7 +169,7 @@ def _step(network: nn.Module, image: Tensor, optimizer: Optimizer, config: DFCCo
 
 
 def _clusters(responses: Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    """The strongest of the responses (1, q, y, x) at each pixel of the full size."""
+    """Take the strongest of the responses (1, q, y, x) at each pixel of the full size."""
     import torch
     from torch.nn.functional import interpolate
 

@@ -1,4 +1,4 @@
-"""The picture of a comparison: a few images, their ground truth, and what each method made of them."""
+"""Figure of a comparison: some images, their ground truth, and the errors of each method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_metastructure.baselines.methods import METHODS
+from napari_metastructure.baselines.config import TITLES
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.metrics import dice
@@ -76,7 +76,7 @@ def draw(
     from matplotlib.patches import Patch
 
     picks = np.unique(np.linspace(0, len(planes) - 1, min(ROWS, len(planes))).round().astype(int))
-    heads = ["image", *(["ground truth"] if truths is not None else []), *(METHODS[m].title for m in masks)]
+    heads = ["image", *(["ground truth"] if truths is not None else []), *(TITLES[m] for m in masks)]
     figure = Figure(figsize=(2.1 * len(heads) + 0.4, 2.3 * len(picks) + 0.6), layout="constrained")
     grid = figure.subplots(len(picks), len(heads), squeeze=False)
     for row, index in zip(grid, picks, strict=True):
@@ -98,7 +98,7 @@ def draw(
 
 
 def errors(mask: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
-    """A (Y, X, 3) float picture of a mask in `COLORS`; white and black without ground truth."""
+    """Colour a mask by `COLORS`, as (Y, X, 3) floats; white and black without ground truth."""
     right, extra, missed, unknown = COLORS.values()
     picture = np.zeros((*mask.shape, 3))
     if truth is None:
@@ -112,8 +112,8 @@ def errors(mask: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
 
 
 def _grey(plane: np.ndarray) -> np.ndarray:
-    """A plane from black to white between its percentiles 1 and 99.8, as (Y, X, 3)."""
-    from napari_metastructure.images.intensity import percentile
+    """Show a plane from black to white between its percentiles 1 and 99.8, as (Y, X, 3)."""
+    from napari_metastructure.images.intensity import percentile  # SciPy
 
     return np.repeat(percentile(plane).clip(0, 1)[..., None], 3, axis=2)
 

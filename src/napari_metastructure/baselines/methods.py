@@ -1,4 +1,4 @@
-"""The methods that can be compared, by name; what each is given and what it says."""
+"""Segmentation methods to compare: thresholds, clustering, iGTT, and cross-fitted supervised networks."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage as ndi
+from skimage.filters import sato, threshold_local, threshold_otsu
 
+from napari_metastructure.baselines.clusters import foreground
+from napari_metastructure.baselines.config import TITLES, CompareConfig, MethodName
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.intensity import contrast_and_log
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import BatchFinished, TrainFinished, Warned
+from napari_metastructure.training.events import BatchFinished, Finished, RunStarted, TrainFinished, Warned
 
 if TYPE_CHECKING:
-    from napari_metastructure.baselines.config import CompareConfig
     from napari_metastructure.training.pairs import Pair
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a method says of one plane.
+    """A method's segmentation of one plane.
 
     Attributes
     ----------
     mask : (Y, X) bool array
     score : (Y, X) float32 array
-        Higher is more foreground; of it the AUC is taken.
+        Higher where foreground is likelier; the AUC is that of this map.
     clusters : (Y, X) integer array, optional
-        As they were found, before they were called foreground or background.
+        As they were found, before each was called foreground or background.
     """
 
     mask: np.ndarray = field(repr=False)
@@ -39,7 +43,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Task:
-    """What every method is given.
+    """Planes to segment, as every method is given them.
 
     Attributes
     ----------
@@ -55,7 +59,7 @@ class Task:
     device : str
     control : Control
     config : CompareConfig
-        For the settings of networks.
+        Settings of the networks.
     """
 
     planes: tuple[np.ndarray, ...] = field(repr=False)
@@ -100,18 +104,87 @@ class Method:
     torch: bool = True
 
 
-def _threshold(name: str, task: Task) -> Steps:
+# Training-free baselines: a filter and a threshold each.
 
+BLUR = 1.0
+"""Standard deviation in pixels of the Gaussian before Otsu's threshold."""
+
+WINDOW = 101
+"""Side in pixels of the window of adaptive thresholding; smaller images take the largest odd one that fits."""
+
+SURROUND = 4.0
+"""Scale in pixels of local contrast."""
+
+TUBES = (1.0, 2.0, 3.0)
+"""Scales in pixels of the ridge filter."""
+
+
+def otsu(plane: np.ndarray) -> Segmentation:
+    """Cut the plane at Otsu's threshold after a slight Gaussian blur.
+
+    Parameters
+    ----------
+    plane : (Y, X) float32 array
+        Oriented: objects bright. So for all functions here.
+
+    Returns
+    -------
+    Segmentation
+        Its score is what was cut. So for all functions here.
+
+    References
+    ----------
+    N. Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9, 62-66, 1979.
+    """
+    return _above_otsu(ndi.gaussian_filter(plane, BLUR))
+
+
+def adaptive_gaussian(plane: np.ndarray) -> Segmentation:
+    """Take what is brighter than the Gaussian-weighted mean of its surround.
+
+    References
+    ----------
+    R. C. Gonzalez and R. E. Woods, *Digital Image Processing*, section "Variable thresholding".
+    """
+    side = min(WINDOW, *plane.shape)
+    above = plane - threshold_local(plane, side - (side % 2 == 0), method="gaussian")
+    return Segmentation(above > 0, above.astype(np.float32))
+
+
+def local_contrast(plane: np.ndarray) -> Segmentation:
+    """Cut the local contrast, with a share of the log intensity, at Otsu's threshold: iGTT's plain start."""
+    return _above_otsu(contrast_and_log(plane, SURROUND))
+
+
+def ridge(plane: np.ndarray) -> Segmentation:
+    """Cut a ridge filter of several scales at Otsu's threshold.
+
+    References
+    ----------
+    Y. Sato et al., "Three-dimensional multi-scale line filter for segmentation and visualization of curvilinear
+    structures in medical images", Medical Image Analysis 2, 143-168, 1998.
+    """
+    return _above_otsu(sato(plane, sigmas=TUBES, black_ridges=False))
+
+
+def _above_otsu(values: np.ndarray) -> Segmentation:
+    """Cut a map at Otsu's threshold; nothing is above it where all values are alike."""
+    values = values.astype(np.float32)
+    flat = values.min() == values.max()
+    mask = np.zeros(values.shape, bool) if flat else values > threshold_otsu(values)
+    return Segmentation(mask, values)
+
+
+def _threshold(segment: Callable[[np.ndarray], Segmentation], task: Task) -> Steps:
     found = []
     for plane in task.planes:
         task.control.checkpoint()
-        found.append(FILTERS[name](plane))
+        found.append(segment(plane))
         yield len(found) / len(task.planes)
     return found
 
 
 def _dfc(task: Task) -> Steps:
-    from napari_metastructure.baselines.clusters import foreground
     from napari_metastructure.baselines.dfc import DFCConfig, dfc
 
     config, found = DFCConfig(iterations=task.config.dfc_iterations), list[Segmentation]()
@@ -124,7 +197,6 @@ def _dfc(task: Task) -> Steps:
 
 def _ac(task: Task) -> Steps:
     from napari_metastructure.baselines.autoregressive import ACConfig, autoregressive
-    from napari_metastructure.baselines.clusters import foreground
 
     config, found = ACConfig(steps=task.config.ac_steps), []
     probabilities = yield from autoregressive(task.planes, config, task.seed, task.device, task.control)
@@ -140,8 +212,6 @@ def _ac(task: Task) -> Steps:
 def _igtt(preset: str, changes: dict[str, Any], task: Task) -> Steps:
     from napari_metastructure.igtt.config import IGTTConfig
     from napari_metastructure.igtt.iterate import iterate
-    from napari_metastructure.training.control import Stopped
-    from napari_metastructure.training.events import BatchFinished, Finished, RunStarted
 
     more = changes if task.config.rounds is None else {**changes, "epochs": task.config.rounds}
     config = IGTTConfig.from_preset(preset, seed=task.seed, device=task.device, objects="bright", **more)
@@ -161,13 +231,8 @@ def _igtt(preset: str, changes: dict[str, Any], task: Task) -> Steps:
     return [Segmentation(m != 0, p) for m, p in zip(last.masks, last.probabilities, strict=True)]
 
 
-def _supervised(network: str, task: Task) -> Steps:
-
-    return (yield from cross_fitted(task, network))
-
-
 def _scaled(steps: Generator[float, None, Any], begin: float, share: float) -> Generator[float, None, Any]:
-    """Progress of a part as progress of the whole; returns what the part returns."""
+    """Report progress of a part as progress of the whole; return what the part returns."""
     while True:
         try:
             done = next(steps)
@@ -176,114 +241,7 @@ def _scaled(steps: Generator[float, None, Any], begin: float, share: float) -> G
         yield begin + share * done
 
 
-_ALL = (
-    Method("otsu", "Otsu", partial(_threshold, "otsu"), random=False, torch=False),
-    Method("agt", "Adaptive Gaussian", partial(_threshold, "agt"), random=False, torch=False),
-    Method("lc", "Local contrast", partial(_threshold, "lc"), random=False, torch=False),
-    Method("ridge", "Ridge filter", partial(_threshold, "ridge"), random=False, torch=False),
-    Method("dfc", "DFC", _dfc),
-    Method("ac", "AC", _ac),
-    Method("igtt", "iGTT", partial(_igtt, "default", {})),
-    Method("igtt-no-ems", "iGTT without EMS", partial(_igtt, "default", {"extraction": "none"})),
-    Method("igtt-paper", "iGTT, paper", partial(_igtt, "paper", {})),
-    Method("igtt-paper-no-ems", "iGTT, paper, without EMS", partial(_igtt, "paper", {"extraction": "none"})),
-    Method("unet", "U-Net (supervised)", partial(_supervised, "unet"), needs_masks=True),
-    Method("hrnet", "HRNet (supervised)", partial(_supervised, "hrnet"), needs_masks=True),
-    Method("deeplabv3plus", "DeepLabv3+ (supervised)", partial(_supervised, "deeplabv3plus"), needs_masks=True),
-)
-
-METHODS: dict[str, Method] = {method.name: method for method in _ALL}
-"""By name, in the order tables and widgets list them."""
-
-
-# -------- The training-free baselines: a filter and a threshold each.
-
-
-BLUR = 1.0
-"""Standard deviation in pixels of the Gaussian before Otsu's threshold."""
-
-WINDOW = 101
-"""Side in pixels of the window of adaptive thresholding; smaller images take the largest odd one that fits."""
-
-SURROUND = 4.0
-"""Scale in pixels of local contrast."""
-
-TUBES = (1.0, 2.0, 3.0)
-"""Scales in pixels of the ridge filter."""
-
-
-def otsu(plane: np.ndarray) -> Segmentation:
-    """Otsu's threshold after a slight Gaussian blur.
-
-    Parameters
-    ----------
-    plane : (Y, X) float32 array
-        Oriented: objects bright. So for all functions here.
-
-    Returns
-    -------
-    Segmentation
-        Its score is what was cut. So for all functions here.
-
-    References
-    ----------
-    N. Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9, 62-66, 1979.
-    """
-    from scipy import ndimage as ndi
-
-    return _above_otsu(ndi.gaussian_filter(plane, BLUR))
-
-
-def adaptive_gaussian(plane: np.ndarray) -> Segmentation:
-    """Brighter than the Gaussian-weighted mean of the surround.
-
-    References
-    ----------
-    R. C. Gonzalez and R. E. Woods, *Digital Image Processing*, section "Variable thresholding".
-    """
-    from skimage.filters import threshold_local
-
-    side = min(WINDOW, *plane.shape)
-    above = plane - threshold_local(plane, side - (side % 2 == 0), method="gaussian")
-    return Segmentation(above > 0, above.astype(np.float32))
-
-
-def local_contrast(plane: np.ndarray) -> Segmentation:
-    """Otsu's threshold of the local contrast, with a share of the log intensity: iGTT's plain start."""
-    from napari_metastructure.images.intensity import contrast_and_log
-
-    return _above_otsu(contrast_and_log(plane, SURROUND))
-
-
-def ridge(plane: np.ndarray) -> Segmentation:
-    """Otsu's threshold of a ridge filter at several scales.
-
-    References
-    ----------
-    Y. Sato et al., "Three-dimensional multi-scale line filter for segmentation and visualization of curvilinear
-    structures in medical images", Medical Image Analysis 2, 143-168, 1998.
-    """
-    from skimage.filters import sato
-
-    return _above_otsu(sato(plane, sigmas=TUBES, black_ridges=False))
-
-
-def _above_otsu(values: np.ndarray) -> Segmentation:
-    """Cut a map at Otsu's threshold; nothing is above it where all values are alike."""
-    from skimage.filters import threshold_otsu
-
-    values = values.astype(np.float32)
-    flat = values.min() == values.max()
-    mask = np.zeros(values.shape, bool) if flat else values > threshold_otsu(values)
-    return Segmentation(mask, values)
-
-
-FILTERS = {"otsu": otsu, "agt": adaptive_gaussian, "lc": local_contrast, "ridge": ridge}
-"""By the names of `methods.METHODS`."""
-
-
-# -------- Supervised networks, cross-fitted: what learns from masks predicts only images whose masks it has not seen.
-
+# Supervised networks, cross-fitted: each image is predicted by a network that has not seen its mask.
 
 CLASSES = (0, 1)
 
@@ -291,12 +249,12 @@ _CROP = re.compile(r"_y\d+(_x\d+)?$")
 
 
 def frame_of(name: str) -> str:
-    """The frame a crop is of: its name without a place at the end, ``_y0048_x0944``; other names are their own."""
+    """Name the frame that a crop is of: without its place, ``_y0048_x0944``; other names are their own."""
     return _CROP.sub("", name)
 
 
 def check_groups(groups: Sequence[str]) -> None:
-    """There have to be two groups at least, one for each half.
+    """Refuse a single group: two are needed, one for each half.
 
     Raises
     ------
@@ -344,7 +302,7 @@ def cross_fitted(task: Task, network: str) -> Steps:
 def _half(
     task: Task, network: str, learned: Sequence[Pair], held: Sequence[Pair], found: dict[int, Segmentation]
 ) -> Iterator[float | Warned]:
-    """Train on one half, and put into ``found`` what the network says of the other."""
+    """Train on one half, and add to ``found`` how the network segments the other."""
     from napari_metastructure.training.train import train
 
     _check_classes(learned)
@@ -369,7 +327,7 @@ def _half(
 
 
 def _pairs(task: Task) -> list[Pair]:
-    """Planes and masks as the training takes them."""
+    """Make pairs of planes and masks for the training."""
     from napari_metastructure.training.pairs import pairs_of
 
     if task.masks is None:
@@ -379,7 +337,7 @@ def _pairs(task: Task) -> list[Pair]:
 
 
 def _check_classes(pairs: Sequence[Pair]) -> None:
-    """Both classes have to be there to be learned.
+    """Refuse pairs that lack one of both classes, which then cannot be learned.
 
     Raises
     ------
@@ -389,3 +347,30 @@ def _check_classes(pairs: Sequence[Pair]) -> None:
     for value, kind in zip(CLASSES, ("background", "foreground"), strict=True):
         if value not in values:
             raise InputError(f"The masks of one half of the images hold no {kind} to learn; give more images.")
+
+
+def _method(name: MethodName, run: Callable[[Task], Steps], **facts: bool) -> Method:
+    return Method(name, TITLES[name], run, **facts)
+
+
+_NO_EMS = {"extraction": "none"}
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        _method("otsu", partial(_threshold, otsu), random=False, torch=False),
+        _method("agt", partial(_threshold, adaptive_gaussian), random=False, torch=False),
+        _method("lc", partial(_threshold, local_contrast), random=False, torch=False),
+        _method("ridge", partial(_threshold, ridge), random=False, torch=False),
+        _method("dfc", _dfc),
+        _method("ac", _ac),
+        _method("igtt", partial(_igtt, "default", {})),
+        _method("igtt-no-ems", partial(_igtt, "default", _NO_EMS)),
+        _method("igtt-paper", partial(_igtt, "paper", {})),
+        _method("igtt-paper-no-ems", partial(_igtt, "paper", _NO_EMS)),
+        _method("unet", partial(cross_fitted, network="unet"), needs_masks=True),
+        _method("hrnet", partial(cross_fitted, network="hrnet"), needs_masks=True),
+        _method("deeplabv3plus", partial(cross_fitted, network="deeplabv3plus"), needs_masks=True),
+    )
+}
+"""By name, in the order of `config.TITLES`."""

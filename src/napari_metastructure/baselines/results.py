@@ -1,8 +1,7 @@
-"""What a comparison tells: small frozen events, besides `Saved` and `Warned` of `training.events`."""
+"""Results and events of a comparison, and its tables as CSV and Markdown."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_metastructure.baselines.methods import METHODS
+from napari_metastructure.baselines.config import TITLES
 from napari_metastructure.images.writing import replacing
+from napari_metastructure.training.run_folder import write_rows
 
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
-    """How well one mask agrees with the ground truth.
+    """Agreement of one mask with the ground truth.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class ImageScores:
         As `training.metrics` defines them; the AUC is nan where the truth is all foreground or all background.
     oracle : float or None
         For methods that give clusters: Dice of the best assignment of clusters to foreground, found with the ground
-        truth. No method can reach it by itself; None for the others.
+        truth. It bounds the method and is no result of it; None for the others.
     """
 
     name: str
@@ -44,7 +44,7 @@ class MethodResult:
     Attributes
     ----------
     method : str
-        Its name in `methods.METHODS`.
+        Its name, one of `config.TITLES`.
     repeat : int
         From 0; its seed is that of the comparison plus this.
     seconds : float
@@ -64,12 +64,12 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How alike the masks of the methods are; this needs no ground truth.
+    """Dice between the masks of each two methods; this needs no ground truth.
 
     Attributes
     ----------
     methods : tuple of str
-        The M methods that came to an end, in the order they were asked for.
+        The M methods that are done, in the order they were asked for.
     dice : (M, M) float64 array
         Mean over the images of the Dice between the masks of two methods, of the first repeats.
     """
@@ -122,10 +122,20 @@ class MethodProgress:
 
 @dataclass(frozen=True, slots=True)
 class MethodFinished:
-    """A run is done; ``masks`` are (Y, X) uint8 arrays of 0 and 1, one per image."""
+    """A run is done.
+
+    Attributes
+    ----------
+    result : MethodResult
+    masks : tuple of (Y, X) uint8 arrays
+        0 and 1, one per image.
+    agreement : Agreement or None
+        Between the first repeats of all methods that are done; None with fewer than two.
+    """
 
     result: MethodResult
     masks: tuple[np.ndarray, ...] = field(repr=False)
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +163,17 @@ class CompareFinished:
 CompareEvent = CompareStarted | MethodStarted | MethodProgress | MethodFinished | CompareFinished
 
 
-# The numbers of a comparison: a line per method, a line per image and run, and the agreement between methods.
-
+# Tables: a line per method, a line per image and run, and the agreement between methods.
 
 RESULTS, TABLE, AGREEMENT, MARKDOWN = "results.csv", "table.csv", "agreement.csv", "table.md"
 
 ORACLE = "oracle Dice (best assignment, uses the ground truth)"
-"""Whoever reads the column shall not take it for what a method reaches."""
+"""Head of the column, which must not be taken for a score the method reaches."""
 
 MEASURES = {
     "dice": "Dice", "auc": "AUC", "accuracy": "accuracy", "oracle": ORACLE, "seconds": "s/image", "memory": "MB",
 }  # fmt: skip
-"""What is summarised, and its head in tables for people."""
+"""Numbers that are summarised, with their heads in tables for people."""
 
 DIGITS = {"seconds": 3, "memory": 0}
 
@@ -174,7 +183,7 @@ MEGABYTE = 1e6
 
 
 def summary(results: Sequence[MethodResult]) -> list[dict[str, Any]]:
-    """A line per method, in the order they first came.
+    """Summarise results, a line per method in the order they first came.
 
     Returns
     -------
@@ -186,7 +195,7 @@ def summary(results: Sequence[MethodResult]) -> list[dict[str, Any]]:
     lines = []
     for method in dict.fromkeys(r.method for r in results):
         runs = [_means(r) for r in results if r.method == method]
-        line: dict[str, Any] = {"method": method, "title": METHODS[method].title, "repeats": len(runs)}
+        line: dict[str, Any] = {"method": method, "title": TITLES[method], "repeats": len(runs)}
         for name in MEASURES:
             values = _defined([run[name] for run in runs])
             line[f"{name}_mean"] = float(np.mean(values)) if values else math.nan
@@ -196,7 +205,7 @@ def summary(results: Sequence[MethodResult]) -> list[dict[str, Any]]:
 
 
 def shown(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """The summary as people read it: heads, and rows of texts such as ``0.712 ± 0.004``.
+    """Format a summary for people: heads, and rows of texts such as ``0.712 ± 0.004``.
 
     Columns that hold nothing for any method (scores without ground truth) are left out.
     """
@@ -206,8 +215,8 @@ def shown(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 
 
 def agreement_rows(found: Agreement) -> tuple[list[str], list[list[str]]]:
-    """The agreement as people read it: heads, and a row of Dice per method."""
-    titles = [METHODS[name].title for name in found.methods]
+    """Format an agreement for people: heads, and a row of Dice per method."""
+    titles = [TITLES[name] for name in found.methods]
     return ["Dice between masks", *titles], [
         [title, *(f"{v:.3f}" for v in row)] for title, row in zip(titles, found.dice, strict=True)
     ]
@@ -224,13 +233,13 @@ def write_csv(folder: Path, results: Sequence[MethodResult], found: Agreement | 
     if not results:
         return []
     rows = [row for result in results for row in _rows(result)]
-    written = [_write(folder / RESULTS, rows), _write(folder / TABLE, summary(results))]
+    written = [write_rows(folder / RESULTS, rows), write_rows(folder / TABLE, summary(results))]
     if found is not None:
         lines = [
             {"method": name, **dict(zip(found.methods, map(float, row), strict=True))}
             for name, row in zip(found.methods, found.dice, strict=True)
         ]
-        written.append(_write(folder / AGREEMENT, lines))
+        written.append(write_rows(folder / AGREEMENT, lines))
     return written
 
 
@@ -254,7 +263,7 @@ def write_markdown(folder: Path, results: Sequence[MethodResult], found: Agreeme
 
 
 def _means(result: MethodResult) -> dict[str, float]:
-    """Of one run, the mean over the images that have the number."""
+    """Average each number of a run over the images that have it."""
     found = {"seconds": result.seconds, "memory": result.memory / MEGABYTE}
     for name in ("dice", "auc", "accuracy", "oracle"):
         values = _defined([getattr(s, name) for s in result.scores or ()])
@@ -274,7 +283,7 @@ def _cell(line: dict[str, Any], name: str) -> str:
 
 
 def _rows(result: MethodResult) -> list[dict[str, Any]]:
-    """A line per image; a single one without an image where there are no scores."""
+    """List a run by image; in a single line where there are no scores."""
     facts = {"method": result.method, "repeat": result.repeat}
     costs = {"seconds_per_image": result.seconds, "memory_bytes": result.memory}
     if result.scores is None:
@@ -288,11 +297,3 @@ def _rows(result: MethodResult) -> list[dict[str, Any]]:
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-
-
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    return path

@@ -1,4 +1,4 @@
-"""Settings from options: over those of a preset, or over those of an earlier run."""
+"""Options of commands: help from settings, settings and label noise from options, warnings as lines."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, explain
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
+CHANNEL = typer.Option(
+    help="Channel of a multi-channel image: a number from 0; of colour images also red, green, blue, alpha or "
+    "luminance, or auto: the colour of most local contrast that the others confirm.",
+    metavar="NAME|N",
+)
+
+
 def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], field: str, **more: Any) -> Any:
-    """An option whose help and default are those of a setting."""
+    """Make an option whose help and default are those of a setting."""
     info = model.model_fields[field]
     paper = f"; paper: {presets['paper'][field]}" if field in presets["paper"] else ""
     return typer.Option(help=f"{info.description} [default: {info.default}{paper}]", show_default=False, **more)
@@ -28,7 +35,7 @@ def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], fie
 def settings(
     model: type[Settings], given: Mapping[str, Any], texts: Sequence[str], earlier: Mapping[str, Any] | None = None
 ) -> Settings:
-    """The settings the user asked for, over those of a preset, or of an earlier run.
+    """Build the settings the user asked for, over those of a preset, or of an earlier run.
 
     Parameters
     ----------
@@ -39,7 +46,7 @@ def settings(
     texts : sequence of str
         What ``--set`` was given, ``NAME=VALUE`` each.
     earlier : mapping, optional
-        The settings of an earlier run, see `earlier_run`.
+        The settings of an earlier run, the ``config`` of its ``run.yaml``.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def settings(
 
 
 def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts as a mapping; ``none`` is None.
+    """Read ``NAME=VALUE`` texts as a mapping; ``none`` is None.
 
     Raises
     ------
@@ -65,37 +72,14 @@ def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
         if not equals:
             raise InputError(f"--set {text}: write it as NAME=VALUE, for example --set batch_size=4.")
         if name in typed:
-            raise InputError(f"--set {text}: use the option --{name.replace('_', '-')} for this.")
+            raise InputError(f"--set {text}: use the option {option_name(name)} for this.")
         found[name] = None if value.lower() in ("none", "null") else value
     return found
 
 
-def earlier_run(path: Path) -> dict[str, Any]:
-    """What the ``run.yaml`` of an earlier run (or its folder) says: ``config`` and more.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or is none.
-    """
-    import yaml
-
-    file = path / "run.yaml" if path.is_dir() else path
-    try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--config {path} cannot be read ({type(error).__name__}); name a run.yaml.") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
-        raise InputError(f"--config {path} holds no settings of a run; name the run.yaml of a run folder.")
-    return facts
-
-
-# -------- What the user did not mean, told in one line each: warnings about files, settings that do not validate.
-
-
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Within the block warnings about files are kept, and printed to stderr as a line each when it ends."""
+    """Keep warnings about files within the block, and print them to stderr as a line each when it ends."""
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -107,7 +91,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:
-    """``build(**options)``, or an `InputError` that names the option and its range.
+    """Return ``build(**options)``, or raise an `InputError` that names the option and its range.
 
     Parameters
     ----------
@@ -128,48 +112,23 @@ def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed
     try:
         return build(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        value = options.get(name, first.get("input"))
-        shown = f"--{name.replace('_', '-')} {value}" if name in set(typed) else f"--set {name}={value}"
-        raise InputError(f"{shown}: {_wish(model, name, first)}.") from error
+        own = set(typed)
+        called = explain(error, model, lambda name: option_name(name) if name in own else f"--set {name}")
+        raise InputError(called) from error
 
 
-def _wish(model: type[BaseModel], name: str, error: Any) -> str:
-    """What the value should have been."""
-    if error["type"] == "extra_forbidden":
-        return f"there is no setting of that name; choose one of {', '.join(model.model_fields)}"
-    context = error.get("ctx", {})
-    if error["type"] == "literal_error":
-        return f"choose {context['expected']}"
-    if error["type"] == "value_error":
-        return str(context["error"])
-    bounds = _bounds(model, name)
-    if error["type"].startswith(("int_", "float_")) or bounds:
-        kind = "a whole number" if model.model_fields[name].annotation is int else "a number"
-        return f"give {kind}{bounds}"
-    return str(error["msg"]).lower()
+def option_name(field: str) -> str:
+    """Spell a field as an option: ``--batch-size``."""
+    return f"--{field.replace('_', '-')}"
 
 
-def _bounds(model: type[BaseModel], name: str) -> str:
-    """The range of a field in words: " from 1 to 10000"."""
-    if name not in model.model_fields:
-        return ""
-    words = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
-    rules = model.model_fields[name].metadata
-    parts = [f"{words[k]} {getattr(r, k)}" for k in words for r in rules if getattr(r, k, None) is not None]
-    text = " " + " and ".join(parts) if parts else ""
-    return text.replace(" and up to ", " to ") if "from" in text else text
-
-
-# -------- Recipes of label noise from the command line: one option for each dial that any of them has.
-
+# Recipes of label noise: one option for each dial that any of them has.
 
 KINDS = "|".join(RECIPES)
 
 
 def dial(name: str, **more: Any) -> Any:
-    """An option whose help and defaults are those of the dial of this name, in all recipes that have it."""
+    """Make an option whose help and defaults are those of the dial of this name, in all recipes that have it."""
     kinds: dict[str, list[str]] = {}
     for kind, model in RECIPES.items():
         if name in model.model_fields:
@@ -177,11 +136,11 @@ def dial(name: str, **more: Any) -> Any:
             default = "" if field.default is None or isinstance(field.default, (bool, tuple)) else field.default
             kinds.setdefault(f"{field.description}{f' [default: {default}]' if default != '' else ''}", []).append(kind)
     help_text = " ".join(f"{', '.join(names)}: {text}" for text, names in kinds.items())
-    return typer.Option(f"--{name.replace('_', '-')}", help=help_text, show_default=False, **more)
+    return typer.Option(option_name(name), help=help_text, show_default=False, **more)
 
 
 def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
-    """The recipe that was asked for.
+    """Build the recipe that was asked for.
 
     Parameters
     ----------
@@ -199,22 +158,43 @@ def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
     given = {name: value for name, value in dials.items() if value is not None}
     known = [name for name in RECIPES[kind].model_fields if name != "kind"]
     if strangers := [name for name in given if name not in known]:
-        *most, last = map(_option, known) if known else ["none"]
+        *most, last = map(option_name, known) if known else ["none"]
         has = f"it has {', '.join(most)}{' and ' if most else ''}{last}"
-        raise InputError(f"{_option(strangers[0])}: --kind {kind} has no such option; {has}.")
+        raise InputError(f"{option_name(strangers[0])}: --kind {kind} has no such option; {has}.")
     if "matrix" in given:
         given["matrix"] = _matrix(given["matrix"])
     elif kind == "matrix":
         raise InputError("--kind matrix needs --matrix, a CSV file or rows like '0.9 0.1; 0.2 0.8'.")
-    return make_recipe(kind, **given)
+    return make_recipe(kind, **{name: read_dial(name, value) for name, value in given.items()})
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def read_dial(name: str, value: Any) -> Any:
+    """Read the text of a dial: ``0=0.1, 1=0.5`` as shares by class, ``0.9 0.1; 0.2 0.8`` as the rows of a matrix.
+
+    Raises
+    ------
+    InputError
+        For text of another form.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        if name == "per_class":
+            pairs = [re.split(r"[=:]", part) for part in value.strip(" {}").split(",") if part.strip()]
+            return {int(label): float(share) for label, share in pairs}
+        if name == "matrix":
+            rows = [re.split(r"[,\s]+", row.strip(" ,[(")) for row in re.split(r"[;\n\])]", value) if row.strip(" ,[(")]
+            return [[float(entry) for entry in row] for row in rows]
+    except ValueError:
+        form = "gives no shares by class; write them like 0=0.1, 1=0.5"
+        if name == "matrix":
+            form = "is no matrix; write its rows like 0.9 0.1; 0.2 0.8"
+        raise InputError(f"{value!r} {form}.") from None
+    return value
 
 
 def _matrix(text: str) -> Any:
-    """A matrix typed in, or the rows of a CSV file."""
+    """Read a matrix typed in, or the rows of a CSV file."""
     if re.fullmatch(r"[\d\s.,;eE+()\[\]-]+", text) and not Path(text).is_file():
         return text
     try:
@@ -230,7 +210,7 @@ def _matrix(text: str) -> Any:
 
 
 def _row(line: str, where: str) -> list[float]:
-    """The numbers of a line; where semicolons part them, commas are decimal points, as some spreadsheets write."""
+    """Read the numbers of a line; where semicolons part them, commas are decimal points, as some spreadsheets write."""
     parts = line.replace(",", ".").split(";") if ";" in line else re.split(r"[,\s]+", line.strip())
     try:
         return [float(part) for part in parts if part.strip()]

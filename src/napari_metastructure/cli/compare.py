@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.baselines.config import ALL, CompareConfig
-from napari_metastructure.baselines.methods import METHODS
-from napari_metastructure.cli._files import AUTO, CHANNEL
-from napari_metastructure.cli._options import option
+from napari_metastructure.baselines.config import ALL, TITLES, CompareConfig
+from napari_metastructure.baselines.figure import FIGURE
+from napari_metastructure.baselines.results import (
+    AGREEMENT,
+    MARKDOWN,
+    RESULTS,
+    TABLE,
+    CompareFinished,
+    CompareStarted,
+    MethodFinished,
+    shown,
+    summary,
+)
+from napari_metastructure.cli._files import WAYS, partners_of, read_images, tell_colour
+from napari_metastructure.cli._options import CHANNEL, option, validated
+from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.images.files import check_free, read_mask, result_path, stem
+from napari_metastructure.images.image import plane_count, planes, stacks
+from napari_metastructure.images.writing import make_folder, remove, write_mask
 from napari_metastructure.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.console import Console
-
-    from napari_metastructure.cli._files import CompareFiles
+    from rich.table import Table
 
 _TYPED = ("methods", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
@@ -44,7 +57,7 @@ def compare(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(METHODS)}, or {ALL}; apart by commas, or the option repeated. "
+            help=f"{', '.join(TITLES)}, or {ALL}; apart by commas, or the option repeated. "
             f"[default: {','.join(CompareConfig().methods)}]",
             metavar="NAME,...",
             show_default=False,
@@ -52,7 +65,7 @@ def compare(
     ] = None,
     repeats: Annotated[int | None, _option("repeats", metavar="R")] = None,
     objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
-    channel: Annotated[str, CHANNEL] = AUTO,
+    channel: Annotated[str, CHANNEL] = "auto",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -78,21 +91,17 @@ def compare(
     masks/METHOD/<stem>_mask.tif (uint8, 0 and 255). Supervised methods are trained on one half of the images and
     predict the other. Ctrl-C keeps what is done and exits with 130.
     """
-    from napari_metastructure.cli._files import CompareFiles
-
     config = _config(methods, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
     files = CompareFiles(images, masks, channel, out)
-    if config.methods == tuple(METHODS):
+    if config.methods == tuple(TITLES):
         config = config.model_copy(update={"methods": _usable(files)})
     files.check_free(config.methods, overwrite)
-    files.read.tell_colour()
+    tell_colour(files.read)
     _run(files, config)
 
 
 def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:
-    """The settings that were asked for."""
-    from napari_metastructure.cli._options import validated
-
+    """Build the settings that were asked for."""
     *own, epochs = rest
     options = {name: value for name, value in zip(_TYPED[1:], own, strict=True) if value is not None}
     if methods:
@@ -103,7 +112,9 @@ def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:
 
 
 def _usable(files: CompareFiles) -> tuple[str, ...]:
-    """All methods, without the supervised ones where there is nothing to train them on."""
+    """List all methods, without the supervised ones where there is nothing to train them on."""
+    from napari_metastructure.baselines.methods import METHODS
+
     if files.masks is not None and len(set(files.groups)) > 1:
         return tuple(METHODS)
     wish = "need masks" if files.masks is None else "need images of two files or frames at least"
@@ -113,50 +124,161 @@ def _usable(files: CompareFiles) -> tuple[str, ...]:
 
 
 def _run(files: CompareFiles, config: CompareConfig) -> None:
-    """Run, show, and write what came of it."""
-    from rich.console import Console
-
+    """Run, show progress, and write the results."""
     from napari_metastructure.baselines.compare import compare as job
-    from napari_metastructure.baselines.results import CompareFinished, CompareStarted, MethodFinished
-    from napari_metastructure.cli._progress import INTERRUPTED, followed_comparison, stopping_on_interrupt, tables
-    from napari_metastructure.training.control import Control
 
-    console, errors, control = Console(highlight=False), Console(stderr=True, highlight=False), Control()
     last = None
-    with stopping_on_interrupt(control):
+    with running() as terminal:
         events = job(
-            files.planes,
+            files.read.planes,
             config,
-            control,
+            terminal.control,
             masks=files.masks,
-            names=files.names,
+            names=files.read.names,
             groups=files.groups,
             folder=files.out,
             inputs=files.paths,
         )
-        for event in followed_comparison(events, console, errors):
+        for event in terminal.follow(events):
             match event:
                 case CompareStarted():  # all is well so far
                     files.clear()
                 case MethodFinished() if event.result.repeat == 0:
-                    _write(files, event.result.method, event.masks, errors)
+                    try:
+                        files.write(event.result.method, event.masks)
+                    except InputError as error:
+                        terminal.warn(f"{error} The comparison goes on.")
                 case CompareFinished():
                     last = event
         if last is None:
             raise RuntimeError("the comparison ended without a result")
-        for table in tables(last):
-            console.print(table)
         if last.results:
-            console.print(last.reason, f"Tables, figure and masks are in {files.out}.", soft_wrap=True, markup=False)
+            terminal.console.print(*_tables(last))
+            terminal.say(f"{last.reason} Tables, figure and masks are in {files.out}.")
     if last.stopped:
         raise typer.Exit(INTERRUPTED)
     if not last.results:
         raise RunFailed("No method came to an end; the warnings above say why.")
 
 
-def _write(files: CompareFiles, method: str, masks: Sequence[np.ndarray], errors: Console) -> None:
-    """Write the masks of a method; the comparison is worth going on without them."""
-    try:
-        files.write(method, masks)
-    except InputError as error:
-        errors.print(f"Warning: {error} The comparison goes on.", markup=False, soft_wrap=True)
+def _tables(last: CompareFinished) -> Iterator[Table]:
+    """Make the tables of ``table.md``; the agreement heads methods by number, for a terminal is narrow."""
+    yield table(*shown(summary(last.results)), whole_names=True)
+    if last.agreement is not None:
+        numbers = range(1, len(last.agreement.methods) + 1)
+        rows = [
+            [f"{number} {TITLES[name]}", *(f"{value:.2f}" for value in line)]
+            for number, name, line in zip(numbers, last.agreement.methods, last.agreement.dice, strict=True)
+        ]
+        yield table(["Dice between masks", *map(str, numbers)], rows, whole_names=True)
+
+
+class CompareFiles:
+    """Images, ground truth and results of a comparison, paired by stem.
+
+    Parameters
+    ----------
+    images : Path
+        A folder, or one file.
+    masks : Path or None
+        The same.
+    channel : str
+        As `napari_metastructure.images.channels.read_set` takes it.
+    out : Path
+        The folder of the results.
+
+    Attributes
+    ----------
+    read : ImageSet
+        The images, their planes and the channel that was taken.
+    paths : list of Path
+        The image files.
+    groups : list of str
+        The frame or stack that each plane is of.
+    masks : list of (Y, X) arrays, or None
+        Ground truth of each plane.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be used, two images of one stem, an image without a mask, or a mask that does not fit.
+    """
+
+    def __init__(self, images: Path, masks: Path | None, channel: str, out: Path) -> None:
+        from napari_metastructure.baselines.methods import frame_of
+
+        self.out, self.read = out, read_images([images], channel)
+        self.paths = [image.source or Path(image.name) for image in self.read.images]
+        self._check_stems()
+        self.groups = [
+            frame_of(stem(path))
+            for path, image in zip(self.paths, self.read.images, strict=True)
+            for _ in range(plane_count(image))
+        ]
+        self.masks: list[np.ndarray] | None = None
+        self._inputs = self.paths
+        if masks is not None:
+            partners = partners_of(self.paths, masks)
+            self._inputs = [*self.paths, *partners]
+            self.masks = [
+                plane
+                for image, path, partner in zip(self.read.images, self.paths, partners, strict=True)
+                for plane in _truth(path, partner, plane_count(image))
+            ]
+
+    def check_free(self, methods: Sequence[str], overwrite: bool) -> None:
+        """Refuse to write over an input in any case, and over an earlier comparison unless asked to.
+
+        Raises
+        ------
+        InputError
+            Naming the file in the way.
+        """
+        check_free(self._files(list(TITLES)), self._inputs, overwrite=True, ways=WAYS)
+        check_free(self._files(methods), overwrite=overwrite, ways=WAYS)
+
+    def clear(self) -> None:
+        """Remove what an earlier comparison has written, also masks of methods that are not run now.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be removed.
+        """
+        remove(self._files(list(TITLES)))
+
+    def write(self, method: str, masks: Sequence[np.ndarray]) -> None:
+        """Write ``masks/METHOD/<stem>_mask.tif`` with axes and voxel size of the images.
+
+        Raises
+        ------
+        InputError
+            If one cannot be written.
+        """
+        make_folder(self.out / "masks" / method)
+        for path, image in zip(self._masks_of(method), stacks(masks, like=self.read.images), strict=True):
+            write_mask(path, image.data, image)
+
+    def _files(self, methods: Sequence[str]) -> list[Path]:
+        tables = ("run.yaml", RESULTS, TABLE, AGREEMENT, MARKDOWN, FIGURE)
+        return [self.out / name for name in tables] + [path for name in methods for path in self._masks_of(name)]
+
+    def _masks_of(self, method: str) -> list[Path]:
+        return [result_path(self.out / "masks" / method, stem(path), "mask") for path in self.paths]
+
+    def _check_stems(self) -> None:
+        """Refuse two images of one stem, by which tables and masks name them."""
+        seen: dict[str, Path] = {}
+        for path in self.paths:
+            key = stem(path).casefold()
+            if key in seen:
+                raise InputError(f"{seen[key]} and {path} share the stem {stem(path)!r}; keep one of them.")
+            seen[key] = path
+
+
+def _truth(path: Path, partner: Path, count: int) -> list[np.ndarray]:
+    """Read the planes of a mask, one for each of its image."""
+    found = planes(read_mask(partner))
+    if len(found) != count:
+        raise InputError(f"{path} has {count} planes, its mask {partner} {len(found)}; give a mask of every plane.")
+    return found

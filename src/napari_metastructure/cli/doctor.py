@@ -42,7 +42,7 @@ def _facts() -> Iterator[tuple[str, str]]:
 
 
 def _missing_cuda(build: str) -> str:
-    """Why a machine with an NVIDIA driver may show no CUDA device."""
+    """Say why a machine with an NVIDIA driver may show no CUDA device."""
     if build == "CPU only":
         why = "this torch was built without CUDA; install one that has it"
     else:
@@ -58,7 +58,7 @@ def _version(name: str) -> str:
 
 
 def _qt() -> str:
-    """The binding qtpy takes, and its versions; all that are installed where it takes none."""
+    """Name the binding qtpy takes, and its versions; all that are installed where it takes none."""
     try:
         import qtpy
         from qtpy.QtCore import qVersion

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
-from napari_metastructure.cli._files import AUTO, CHANNEL, ReadPlanes, read_planes
-from napari_metastructure.cli._options import option
+from napari_metastructure.cli._files import RUN_WAYS, read_images, tell_colour
+from napari_metastructure.cli._options import CHANNEL, option
 from napari_metastructure.cli._options import settings as chosen_settings
+from napari_metastructure.cli._progress import INTERRUPTED, counted, running
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
+from napari_metastructure.images.files import check_free, output_stems, read_image, result_path
+from napari_metastructure.images.image import Image, stacks
+from napari_metastructure.images.writing import remove, write_mask, write_probability
+from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
+from napari_metastructure.training.run_folder import FILES
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from napari_metastructure.cli._files import Outputs
+    from napari_metastructure.images.channels import ImageSet
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
-
-
 _option = partial(option, IGTTConfig, PRESETS)
 
 
@@ -43,7 +47,7 @@ def igtt(
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
-    channel: Annotated[str, CHANNEL] = AUTO,
+    channel: Annotated[str, CHANNEL] = "auto",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
@@ -61,34 +65,24 @@ def igtt(
     """
     given = (preset, objects, network, encoder, epochs, seed, device)
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
-    read = read_planes(images, channel)
-
-    from napari_metastructure.cli._files import Outputs
-
-    outputs = Outputs(out, read.images, [len(p) for p in read.planes], keep_epochs, ome)
+    read = read_images(images, channel)
+    outputs = Outputs(out, read.images, keep_epochs, ome)
     outputs.check_free(overwrite or resume)
-    read.tell_colour()
+    tell_colour(read)
     _run(outputs, read, config, resume)
 
 
-def _run(outputs: Outputs, read: ReadPlanes, config: IGTTConfig, resume: bool) -> None:
-    """Run, show, and write what came of it."""
-    from rich.console import Console
-
-    from napari_metastructure.cli._progress import INTERRUPTED, followed, stopping_on_interrupt
+def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> None:
+    """Run, show progress, and write the results."""
     from napari_metastructure.igtt.iterate import iterate
-    from napari_metastructure.training.control import Control
-    from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
 
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
-    control, inputs = Control(), [image.source for image in outputs.images]
+    inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
     resumed, last = 0, None
-    with stopping_on_interrupt(control):
-        planes = [plane for own in read.planes for plane in own]
+    with running() as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
-        events = iterate(planes, config, control, names=read.names, **more)
-        for event in followed(events, console, errors):
+        events = iterate(read.planes, config, terminal.control, names=read.names, **more)
+        for event in terminal.follow(events):
             match event:
                 case RunStarted():
                     resumed = event.resumed_epoch
@@ -104,10 +98,105 @@ def _run(outputs: Outputs, read: ReadPlanes, config: IGTTConfig, resume: bool) -
             written = outputs.write(last.masks, last.probabilities)
             if history:
                 written += outputs.write_epochs(history, before=resumed)
-            count = len(outputs.images)
-            images = "1 image" if count == 1 else f"{count} images"
-            console.print(
-                f"{len(written)} files for {images} written to", str(outputs.folder), markup=False, soft_wrap=True
+            terminal.say(
+                f"{len(written)} files for {counted(len(outputs.images), 'image')} written to {outputs.folder}"
             )
     if last.stopped:
         raise typer.Exit(INTERRUPTED)
+
+
+class Outputs:
+    """Results of each image of a run: masks, probabilities and, if asked for, the masks of every epoch.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    images : sequence of Image
+        The inputs, each from a file.
+    epochs : bool
+        Whether ``<stem>_epochs.tif`` is written too.
+    ome : bool
+        OME-TIFF, named ``.ome.tif``, in place of ImageJ TIFF.
+    """
+
+    def __init__(self, folder: Path, images: Sequence[Image], epochs: bool, ome: bool) -> None:
+        self.folder, self.images, self.ome = folder, list(images), ome
+        self.stems = output_stems([i.source or Path(i.name) for i in images])
+        self.kinds = ("mask", "probability", "epochs") if epochs else ("mask", "probability")
+
+    def path(self, index: int, kind: str) -> Path:
+        """Give the file of one image: ``kind`` is mask, probability or epochs."""
+        return result_path(self.folder, self.stems[index], kind, self.ome)
+
+    @property
+    def files(self) -> list[Path]:
+        """All that the run writes."""
+        own = [self.path(i, kind) for i in range(len(self.images)) for kind in self.kinds]
+        return [*(self.folder / name for name in FILES), *own]
+
+    def check_free(self, overwrite: bool) -> None:
+        """Refuse to write over an earlier run, unless asked to, and over an input in any case.
+
+        Raises
+        ------
+        InputError
+            Naming the file in the way.
+        """
+        check_free(self.files, [i.source for i in self.images if i.source], overwrite=overwrite, ways=RUN_WAYS)
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, so that no file of the folder is of another run than the rest.
+
+        Raises
+        ------
+        InputError
+            If one cannot be removed.
+        """
+        remove(self.files)
+
+    def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
+        """Write ``<stem>_mask.tif`` (uint8, 0 and 255) and ``<stem>_probability.tif`` (float32)."""
+        written = []
+        for index, found in enumerate(zip(*(stacks(p, like=self.images) for p in (masks, probabilities)), strict=True)):
+            for kind, write, image in zip(self.kinds[:2], (write_mask, write_probability), found, strict=True):
+                write(self.path(index, kind), image.data, image, self.ome)
+                written.append(self.path(index, kind))
+        return written
+
+    def write_epochs(self, epochs: Sequence[Sequence[np.ndarray]], before: int = 0) -> list[Path]:
+        """Write ``<stem>_epochs.tif``: the masks of every epoch along T.
+
+        Parameters
+        ----------
+        epochs : sequence, one per epoch, of the masks of all planes
+        before : int
+            How many epochs a resumed run had already; they are taken from the file of that run where it is.
+        """
+        written = []
+        for index, frames in enumerate(zip(*(stacks(masks, like=self.images) for masks in epochs), strict=True)):
+            target, first = self.path(index, "epochs"), frames[0]
+            axes, data = _with_epochs(first.axes), np.stack([f.data != 0 for f in frames])
+            if before and target.exists():
+                earlier = _read_epochs(target, axes)
+                if earlier.shape[1:] == data.shape[1:] and len(earlier) >= before:
+                    data = np.concatenate([earlier[:before] != 0, data])
+            like = replace(first, data=data, axes=axes, scale=(1.0, *first.scale), units=("pixel", *first.units))
+            write_mask(target, data, like, self.ome)
+            written.append(target)
+        return written
+
+
+def _with_epochs(axes: str) -> str:
+    """Put the epochs in front of the axes as T; an image's own T moves to Z, or to C where Z is taken."""
+    return "T" + axes.replace("T", "C" if "Z" in axes else "Z")
+
+
+def _read_epochs(path: Path, axes: str) -> np.ndarray:
+    """Read the masks of an earlier run, axes in the order asked for; a single epoch has lost its axis."""
+    image = read_image(path)
+    data, found = image.data, image.axes
+    for axis in axes:
+        if axis not in found:
+            data, found = data[None], axis + found
+    return data.transpose([found.index(a) for a in axes])

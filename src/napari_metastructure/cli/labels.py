@@ -1,10 +1,10 @@
-"""``metastructure noise``: noisy labels from clean ones."""
+"""``metastructure noise``, ``density`` and ``transition``: label noise made, mapped and measured."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,30 +17,26 @@ import yaml
 from napari_metastructure import __version__
 from napari_metastructure.cli._files import (
     NOISE_FILE,
+    WAYS,
     LabelSet,
     ReadingOption,
-    bandwidths,
-    check_free,
     check_same_sizes,
-    described,
-    in_words,
-    listed_labels,
+    list_labels,
     made_in,
-    make_folder,
-    pair_files,
-    pair_with,
-    targets,
+    pair_paths,
+    partners_of,
+    result_paths,
 )
 from napari_metastructure.cli._options import KINDS, dial, recipe_of, warnings_as_lines
-from napari_metastructure.cli._progress import ABSENT, number, print_table
-from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import Image, stack
-from napari_metastructure.images.writing import cannot_write, replacing, write_tiff
+from napari_metastructure.cli._progress import ABSENT, counted, number, print_table
+from napari_metastructure.errors import InputError, listed
+from napari_metastructure.images.files import check_free, fingerprint
+from napari_metastructure.images.image import PIXEL, Image, convert, parse_length, stack
+from napari_metastructure.images.writing import make_folder, remove, replacing, write_tiff
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import listed
-from napari_metastructure.labels.density import KERNELS, Kernel, check_kernel, densities
+from napari_metastructure.labels.density import KERNELS, Kernel, check_bandwidth, check_kernel, densities
 from napari_metastructure.labels.recipes import Recipe, apply
-from napari_metastructure.labels.structure import distance, structure_left
+from napari_metastructure.labels.structure import distance, structure_retained
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
 
@@ -77,8 +73,8 @@ def noise(
         "matrix": matrix, "n": n, "amplitude": amplitude, "correlation": correlation,
     }  # fmt: skip
     recipe = recipe_of(kind, dials)
-    paths = listed_labels(labels)
-    results = targets(out, paths, ".tif")
+    paths = list_labels(labels)
+    results = result_paths(out, paths, ".tif")
     _check_out(out, results, paths, overwrite)
     with warnings_as_lines():
         clean = LabelSet(paths, reading)
@@ -98,28 +94,24 @@ def noise(
 
 def _check_out(out: Path, results: Sequence[Path], paths: Sequence[Path], overwrite: bool) -> None:
     """Refuse a folder that holds an input, and one with earlier results unless they may be replaced."""
-    check_free(results, paths, overwrite=True)
+    check_free(results, paths, overwrite=True, ways=WAYS)
     if out.resolve() in {path.resolve().parent for path in paths}:
         raise InputError(f"{out} holds the clean labels, and noisy ones of the same names; choose another --out.")
-    check_free([out / NOISE_FILE, *results], paths, overwrite)
+    check_free([out / NOISE_FILE, *results], paths, overwrite=overwrite, ways=WAYS)
 
 
 def _clear(out: Path) -> set[str]:
-    """Make the folder, and take away what is true no longer; the names of an earlier call's files."""
+    """Make the folder, and remove the noise.yaml of an earlier call; return the names it lists."""
     make_folder(out)
-    path = out / NOISE_FILE
     earlier = made_in(out)
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    remove([out / NOISE_FILE])
     return earlier
 
 
 def _draw(
     clean: LabelSet, recipe: Recipe, seed: int, results: Sequence[Path]
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Write the noisy labels, a line for each file; what is to be said of the files, and the counted pixels."""
+    """Write the noisy labels, a line for each file; return facts about the files, and the counted pixels."""
     total = np.zeros((len(clean.classes), len(clean.classes) + 1), np.int64)
     files: list[dict[str, Any]] = []
     first = 0
@@ -130,7 +122,7 @@ def _draw(
         write_tiff(target, image.data, image.axes, image.scale, image.units)
         counts = count_pairs(pixels, noisy, clean.classes)
         total += counts
-        source = described(clean.paths[index])
+        source = fingerprint(clean.paths[index])
         files.append({"name": target.name, "input": source, "first_plane": first, "planes": len(pixels)})
         first += len(pixels)
         typer.echo(f"{target}: {_changes(pixels, noisy, counts)}")
@@ -138,11 +130,11 @@ def _draw(
 
 
 def _changes(clean: np.ndarray, noisy: np.ndarray, counts: np.ndarray) -> str:
-    """What became of the labels of a file, in a few words."""
+    """Say in a few words how the labels of a file were changed."""
     labelled = max(1, int(counts.sum()))
     changed = int(counts[:, :-1].sum() - np.trace(counts[:, :-1]))
-    planes = "1 plane" if len(clean) == 1 else f"{len(clean)} planes"
     unlabelled = int(np.count_nonzero(noisy == UNLABELLED))
+    planes = counted(len(clean), "plane")
     return f"{planes}, {changed / labelled:.1%} of the labels changed, {unlabelled / noisy.size:.1%} unlabelled"
 
 
@@ -166,7 +158,7 @@ def _describe(
 
 
 def _verdicts(recipe: Recipe, closed: TransitionMatrix | None, counted: TransitionMatrix | None) -> Iterator[str]:
-    """The verdict on the recipe, and on the pixels that were drawn where they say less or are all there is."""
+    """Word the verdict on the recipe, and on the pixels drawn where they say less or are all there is."""
     if closed is not None:
         yield verdict(closed).sentence
     if counted is None:
@@ -181,8 +173,7 @@ def _verdicts(recipe: Recipe, closed: TransitionMatrix | None, counted: Transiti
         yield f"These files hold too few pixels to show it: {verdict(counted).sentence}"
 
 
-# -------- ``metastructure density``: the meta-structure of labels as density maps.
-
+# ---- density
 
 Maps = dict[int, np.ndarray]
 
@@ -226,15 +217,15 @@ def density(
     1 = nothing in common).
     """
     shape = check_kernel(kernel)
-    paths = listed_labels(labels)
-    results = targets(out, paths, "_density.tif")
-    partners = pair_with(paths, reference) if reference else []
-    check_free(results, [*paths, *partners], overwrite)
+    paths = list_labels(labels)
+    results = result_paths(out, paths, "_density.tif")
+    partners = partners_of(paths, reference) if reference else []
+    check_free(results, [*paths, *partners], overwrite=overwrite, ways=WAYS)
     rows: list[list[str]] = []
     with warnings_as_lines():
         found = LabelSet(paths, reading)
         chosen = _chosen(classes, found)
-        widths = bandwidths(bandwidth, found)
+        widths = _bandwidths(bandwidth, found)
         clean = LabelSet(partners, reading) if partners else None
         if clean is not None:
             check_same_sizes(found, clean)
@@ -244,7 +235,7 @@ def density(
             maps = _maps(pixels, chosen, shape, width, edges)
             _write(target, maps, like)
             whose = f"class{'es' if len(chosen) > 1 else ''} {listed(chosen)}"
-            typer.echo(f"{target}: {whose}, {kernel} of {in_words(width)}")
+            typer.echo(f"{target}: {whose}, {kernel} of {_in_words(width)}")
             if clean is not None:
                 left = _left(clean, index, pixels, shape, width)
                 true = _maps(clean.read(index)[0], chosen, shape, width, edges)
@@ -256,17 +247,46 @@ def density(
 
 
 def _chosen(classes: Sequence[int] | None, labels: LabelSet) -> tuple[int, ...]:
-    """Whose density is asked for."""
+    """Choose the classes whose density is asked for."""
     chosen = tuple(dict.fromkeys(classes or labels.classes))
     if absent := [c for c in chosen if c not in labels.classes]:
         raise InputError(f"--class {absent[0]}: there is no such pixel; the classes are {listed(labels.classes)}.")
     return chosen
 
 
+def _bandwidths(text: str, labels: LabelSet) -> list[tuple[float, float]]:
+    """Turn a bandwidth as users write it into pixels along Y and X of each file."""
+    try:
+        size, unit = parse_length(text)
+    except InputError as error:
+        raise InputError(f"--bandwidth {text}: {error}") from None
+    found, bad = [], []
+    for path, shape, pixel in zip(labels.paths, labels.shapes, labels.pixels, strict=True):
+        lengths = [convert(size, unit, to) if unit != PIXEL else size for _, to in pixel]
+        if None in lengths:
+            bad.append(f"{path} has no voxel size to turn {text} into pixels; give --bandwidth in pixels.")
+            continue
+        steps = [1.0 if unit == PIXEL else step for step, _ in pixel]
+        pair = [length / step for length, step in zip(lengths, steps, strict=True) if length is not None]
+        try:
+            found.append(check_bandwidth(pair, shape, str(path)))
+        except InputError as error:
+            bad.append(str(error))
+    if bad:
+        raise InputError("\n".join(bad))
+    return found
+
+
+def _in_words(bandwidth: tuple[float, float]) -> str:
+    """Write ``8 pixels``, or ``5 x 10 pixels`` where they are not square."""
+    by, bx = (f"{b:.4g}" for b in bandwidth)
+    return f"{by} pixels" if by == bx else f"{by} x {bx} pixels"
+
+
 def _maps(
     pixels: np.ndarray, classes: Sequence[int], kernel: Kernel, bandwidth: tuple[float, float], edges: bool
 ) -> Maps:
-    """The density of each class; 0 throughout where a file lacks it, so that all files have the same channels."""
+    """Map each class; 0 throughout where a file lacks it, so that all files have the same channels."""
     present = [c for c in classes if (pixels == c).any()]
     maps = densities(pixels, kernel, bandwidth, edges=edges, classes=present)
     return {c: maps[c] if c in maps else np.zeros(pixels.shape, np.float32) for c in classes}
@@ -288,15 +308,15 @@ def _write(target: Path, maps: Maps, like: Image) -> None:
 
 
 def _left(clean: LabelSet, index: int, noisy: np.ndarray, kernel: Kernel, bandwidth: tuple[float, float]) -> float:
-    """The share of the meta-structure that is left; nan with a warning where there was none to lose."""
+    """Measure the share of the meta-structure that is left; nan with a warning where there was none to lose."""
     try:
-        return structure_left(clean.read(index)[0], noisy, kernel, bandwidth)
+        return structure_retained(clean.read(index)[0], noisy, kernel, bandwidth)
     except InputError as error:
         warn(f"{clean.paths[index]}: {error}", stacklevel=2)
         return math.nan
 
 
-# ``metastructure transition``: the noise transition matrix of labels against clean ones, its rank and verdict.
+# ---- transition
 
 
 def transition(
@@ -315,10 +335,10 @@ def transition(
     sampling error, and the verdict of Lemma 2 and Theorem 2; for several files a row for each. Pixels that are
     unlabelled (255) in the clean labels are left out.
     """
-    pairs = pair_files(clean, noisy)
+    pairs = pair_paths(clean, noisy)
     with warnings_as_lines():
-        truth = LabelSet([path for _, path, _ in pairs], reading)
-        found = LabelSet([path for _, _, path in pairs], reading)
+        truth = LabelSet([path for path, _ in pairs.values()], reading)
+        found = LabelSet([path for _, path in pairs.values()], reading)
     check_same_sizes(found, truth)
     classes = tuple(sorted({*truth.classes, *found.classes}))
     counts = [count_pairs(truth.read(i)[0], found.read(i)[0], classes) for i in range(len(pairs))]
@@ -328,13 +348,13 @@ def transition(
     if json_file:
         _write_json(json_file, pairs, each, pooled)
     if len(pairs) > 1:
-        _print_files([name for name, *_ in pairs], each, pooled)
+        _print_files(list(pairs), each, pooled)
     _print_matrix(pooled)
     typer.echo(verdict(pooled).sentence)
 
 
 def _print_files(names: Sequence[str], each: Sequence[TransitionMatrix | None], pooled: TransitionMatrix) -> None:
-    """A row for each pair of files, and one for all of them together."""
+    """Print a row for each pair of files, and one for all of them together."""
     heads = ["image", "pixels", "changed", "unlabelled", "rank"]
     rows = [[name, *_numbers(matrix)] for name, matrix in zip(names, each, strict=True)]
     print_table(heads, rows, [f"all {len(names)}", *_numbers(pooled)])
@@ -351,7 +371,7 @@ def _numbers(matrix: TransitionMatrix | None) -> list[str]:
 
 
 def _print_matrix(matrix: TransitionMatrix) -> None:
-    """The matrix, a row for each clean class."""
+    """Print the matrix, a row for each clean class."""
     assert matrix.counts is not None
     heads = ["clean \\ noisy", *map(str, matrix.classes), "unlabelled", "pixels"]
     shares = np.column_stack([matrix.matrix, matrix.unlabelled])
@@ -363,14 +383,14 @@ def _print_matrix(matrix: TransitionMatrix) -> None:
 
 def _write_json(
     path: Path,
-    pairs: Sequence[tuple[str, Path, Path]],
+    pairs: Mapping[str, tuple[Path, Path]],
     each: Sequence[TransitionMatrix | None],
     pooled: TransitionMatrix,
 ) -> None:
     """Write matrices and verdicts, those of each pair and of all together."""
     images = [
         {"name": name, "clean": str(clean), "noisy": str(noisy), **_facts(matrix)}
-        for (name, clean, noisy), matrix in zip(pairs, each, strict=True)
+        for (name, (clean, noisy)), matrix in zip(pairs.items(), each, strict=True)
     ]
     text = json.dumps({"images": images, "pooled": _facts(pooled)}, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(path) as beside:

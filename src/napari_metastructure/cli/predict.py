@@ -1,4 +1,4 @@
-"""``metastructure predict``: labels for images by a model that was trained before."""
+"""``metastructure predict`` and ``export``: a trained model on images, and for other programs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._progress import INTERRUPTED, stopping_on_interrupt
+from napari_metastructure.cli._files import WAYS
+from napari_metastructure.cli._options import warnings_as_lines
+from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
 from napari_metastructure.errors import InputError
-from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.images.files import check_free, list_images, output_stems
+from napari_metastructure.training.control import Stopped
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from napari_metastructure.networks.batch import PredictionEvent
 
 
@@ -49,36 +50,28 @@ def predict(
     by plane. A file that cannot be used is named, the others go on, and the exit code is 2. Ctrl-C leaves whole files
     only and exits with 130.
     """
-    from rich.console import Console
-
-    from napari_metastructure.cli._options import warnings_as_lines
     from napari_metastructure.igtt.apply import load_model
-    from napari_metastructure.images.files import list_images, output_stems
     from napari_metastructure.networks.batch import predict_files, targets_of
     from napari_metastructure.networks.device import resolve
 
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
         paths = list_images(images)
-    stems = output_stems(paths)
-    targets = targets_of(paths, stems, out, ome=ome, probability=not no_probability, overwrite=overwrite)
-    control = Control()
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
-    with stopping_on_interrupt(control):
+    targets = targets_of(paths, output_stems(paths), out, ome=ome, probability=not no_probability, overwrite=overwrite)
+    with running() as terminal:
         try:
             refused = _follow(
-                predict_files(loaded, paths, targets, where, control.checkpoint, channel), console, errors
+                predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel), terminal
             )
         except Stopped:
-            console.print("Stopped by the user; every file that was written is whole.")
+            terminal.say("Stopped by the user; every file that was written is whole.")
             raise typer.Exit(INTERRUPTED) from None
     if refused:
         raise typer.Exit(BAD_FILES)
 
 
-def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console) -> int:
-    """Show a prediction as it goes; the number of files that could not be used."""
-    from napari_metastructure.cli._progress import bar
+def _follow(events: Iterable[PredictionEvent], terminal: Terminal) -> int:
+    """Show a prediction as it goes; return the number of files that could not be used."""
     from napari_metastructure.networks.batch import (
         FileRefused,
         FileWritten,
@@ -88,30 +81,25 @@ def _follow(events: Iterable[PredictionEvent], console: Console, errors: Console
     )
 
     refused = 0
-    with bar(console) as progress:
-        task = progress.add_task("", total=None)
+    with bars(terminal.console) as progress:
+        task = progress.add_task("", total=None, left="left")
         for event in events:
             match event:
                 case PredictionStarted():
                     progress.update(task, total=event.images)
-                    console.print(f"{event.model}; on {event.device}", markup=False, soft_wrap=True)
+                    terminal.say(f"{event.model}; on {event.device}")
                 case PredictionProgress():
                     progress.update(task, completed=event.done, description=event.name)
                 case FileWritten():
                     for note in event.notes:
-                        errors.print(f"Warning: {note}", markup=False, soft_wrap=True)
-                    names = ", ".join(path.name for path in event.written)
-                    console.print(f"{event.path} -> {names}", markup=False, soft_wrap=True)
+                        terminal.warn(note)
+                    terminal.say(f"{event.path} -> {', '.join(path.name for path in event.written)}")
                 case FileRefused():
                     refused += 1
-                    errors.print(f"Error: {event.why}", markup=False, soft_wrap=True)
+                    terminal.warn(event.why, "Error")
                 case PredictionFinished():
-                    images = "1 image" if event.images == 1 else f"{event.images} images"
-                    console.print(f"{images} predicted in {event.seconds:.1f} s")
+                    terminal.say(f"{counted(event.images, 'image')} predicted in {event.seconds:.1f} s")
     return refused
-
-
-# -------- ``metastructure export``: a trained model for other programs.
 
 
 _ENDINGS = {"onnx": ".onnx", "bioimageio": ".zip"}
@@ -139,8 +127,7 @@ def export(
         raise InputError(f"--to {to}: choose onnx or bioimageio.")
     if out.suffix.lower() != ending:
         raise InputError(f"--out {out}: the name of a file for {to} ends in {ending}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} is there already; choose another --out, or replace it with --overwrite.")
+    check_free([out], overwrite=overwrite, ways=WAYS)
 
     from napari_metastructure.igtt.apply import load_model
     from napari_metastructure.networks.export import export as write

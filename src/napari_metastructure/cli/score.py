@@ -9,9 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._files import by_stem, masks_of, partners, read_grey, same_size, truth
+from napari_metastructure.cli._files import check_same_size, list_folder, only_masks, pair_folders
+from napari_metastructure.cli._options import warnings_as_lines
+from napari_metastructure.cli._progress import number, print_table
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.files import read_mask, stem
+from napari_metastructure.images.writing import replacing
 
+_ENDING = "_probability"
 _MEASURES = ("dice", "iou", "accuracy", "auc")
 
 
@@ -27,33 +32,33 @@ def score(
     Files are paired by stem; <stem>_probability.tif beside a mask gives its AUC. Anything above 0 is foreground;
     in a truth of exactly 0, 1 and 255, 255 is unlabelled and left out. The last row is the mean over the images.
     """
-    from napari_metastructure.cli._options import warnings_as_lines
-
-    predicted, truths = by_stem(predicted_dir), by_stem(truth_dir)
-    probabilities = {k[: -len("_probability")]: p for k, p in predicted.items() if k.endswith("_probability")}
-    masks = masks_of(predicted)
-    pairs = partners(masks, truths, (predicted_dir, truth_dir))
+    predicted = list_folder(predicted_dir)
+    probabilities = {key.removesuffix(_ENDING): path for path in predicted if (key := stem(path)).endswith(_ENDING)}
+    pairs = pair_folders(only_masks(predicted), list_folder(truth_dir), (predicted_dir, truth_dir))
     with warnings_as_lines():
-        rows: list[dict[str, Any]] = [{"name": k, **_compare(masks[k], truths[k], probabilities.get(k))} for k in pairs]
+        rows: list[dict[str, Any]] = [
+            {"name": key, **_compare(mask, true, probabilities.get(key))} for key, (mask, true) in pairs.items()
+        ]
     mean = {m: _mean([r[m] for r in rows]) for m in _MEASURES}
     if json_file:
         _write_json(json_file, rows, mean)
-    _print(rows, mean)
+    heads = ["image", "Dice", "IoU", "accuracy", "AUC"]
+    print_table(heads, [[row["name"], *_cells(row)] for row in rows], [f"mean of {len(rows)}", *_cells(mean)])
 
 
 def _compare(mask: Path, true: Path, probability: Path | None) -> dict[str, float]:
-    """All measures of one image."""
-    from napari_metastructure.training.metrics import auc, count
+    """Measure one image in every way."""
+    from napari_metastructure.training.metrics import as_truth, auc, count
 
-    prediction, known = read_grey(mask), truth(read_grey(true).data)
+    prediction, (known,) = read_mask(mask), as_truth([read_mask(true).data])
     if prediction.data.dtype.kind == "f":
         raise InputError(f"{mask} holds floats; a mask of integers or booleans is needed.")
-    same_size(mask, prediction.data, true, known)
+    check_same_size(mask, prediction.data.shape, true, known.shape)
     counts = count(prediction.data > 0, known)
     ranks = math.nan
     if probability is not None:
-        scores = read_grey(probability).data
-        same_size(probability, scores, true, known)
+        scores = read_mask(probability).data
+        check_same_size(probability, scores.shape, true, known.shape)
         try:
             ranks = auc(scores, known)
         except InputError as error:
@@ -62,14 +67,12 @@ def _compare(mask: Path, true: Path, probability: Path | None) -> dict[str, floa
 
 
 def _mean(values: list[float]) -> float:
-    """Mean over those that are defined; nan if none is."""
+    """Average those that are defined; nan if none is."""
     defined = [v for v in values if not math.isnan(v)]
     return sum(defined) / len(defined) if defined else math.nan
 
 
 def _write_json(path: Path, rows: list[dict[str, Any]], mean: dict[str, float]) -> None:
-    from napari_metastructure.images.writing import replacing
-
     def plain(row: dict[str, Any]) -> dict[str, Any]:
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
@@ -78,20 +81,5 @@ def _write_json(path: Path, rows: list[dict[str, Any]], mean: dict[str, float]) 
         beside.write_text(text + "\n", encoding="utf-8")
 
 
-def _print(rows: list[dict[str, Any]], mean: dict[str, float]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("image", box=box.SIMPLE)
-    for name in ("Dice", "IoU", "accuracy", "AUC"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(row["name"], *_cells(row))
-    table.add_section()
-    table.add_row(f"mean of {len(rows)}", *_cells(mean))
-    Console().print(table)
-
-
 def _cells(row: dict[str, Any]) -> list[str]:
-    return ["-" if math.isnan(row[m]) else f"{row[m]:.4f}" for m in _MEASURES]
+    return [number(row[measure]) for measure in _MEASURES]

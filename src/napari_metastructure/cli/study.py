@@ -9,16 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._options import earlier_run, option, parse
+from napari_metastructure.cli._options import option, parse, read_dial, validated
+from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.cli.train import Channel, Data, find_sets
 from napari_metastructure.errors import InputError
+from napari_metastructure.labels.recipes import make_recipe
 from napari_metastructure.training.config import PRESETS, TrainConfig
+from napari_metastructure.training.run_folder import read_description
+from napari_metastructure.training.study_results import (
+    CONDITIONS,
+    STUDIES,
+    Condition,
+    ConditionFinished,
+    ConditionStarted,
+    RunResult,
+    StudyConfig,
+    StudyFinished,
+)
+from napari_metastructure.training.study_results import table as study_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from napari_metastructure.training.folders import Splits
-    from napari_metastructure.training.study_results import Condition, RunResult, StudyConfig
 
 _TYPED = ("preset", "epochs", "seed", "device", "classes")
 _option = partial(option, TrainConfig, PRESETS)
@@ -79,7 +92,7 @@ def study(
     set, or a quarter of its images) keep their labels. Writes curves.csv, table.csv, study.png and study.svg, and
     prints the table with what the noise transition matrix predicts. A study in --out goes on where it was.
     """
-    earlier = earlier_run(config_file)["config"] if config_file else None
+    earlier = read_description(config_file)["config"] if config_file else None
     typed = dict(zip(_TYPED, (preset, epochs, seed, device, None), strict=True))
     training = {k: v for k, v in typed.items() if v is not None} | parse(settings or [], typed)
     config = _config(earlier, figure, condition, network, repeats, training)
@@ -95,10 +108,7 @@ def _config(
     repeats: int | None,
     training: dict[str, Any],
 ) -> StudyConfig:
-    """The settings, each level over the one before: defaults, an earlier study, what was typed."""
-    from napari_metastructure.cli._options import validated
-    from napari_metastructure.training.study_results import STUDIES, StudyConfig
-
+    """Build the settings, each level over the one before: defaults, an earlier study, what was typed."""
     if figure not in STUDIES:
         raise InputError(f"--figure {figure!r} is none of {', '.join(STUDIES)}; choose one of these.")
     own = StudyConfig(**earlier) if earlier else StudyConfig.preset(figure)
@@ -111,15 +121,12 @@ def _config(
 
 
 def condition_of(text: str) -> Condition:
-    """A condition by its name, or a free one: ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``.
+    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``.
 
     Raises
     ------
     InputError
     """
-    from napari_metastructure.labels.recipes import make_recipe
-    from napari_metastructure.training.study_results import CONDITIONS, Condition
-
     if text in CONDITIONS:
         return CONDITIONS[text]
     name, _, rest = text.partition(":")
@@ -129,56 +136,51 @@ def condition_of(text: str) -> Condition:
             f"--condition {text!r} is none of {', '.join(CONDITIONS)}; choose one, or write NAME:KIND:DIAL=VALUE, "
             "for example thick:dilate:n=3."
         )
-    values = [dial.partition("=") for dial in dials.split(",") if dial]
-    return Condition(name=name, recipe=make_recipe(kind, **{dial.strip(): value for dial, _, value in values}))
+    values = [(dial.strip(), value) for dial, _, value in (part.partition("=") for part in dials.split(",") if part)]
+    return Condition(name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values}))
 
 
 def _run(sets: Splits, config: StudyConfig, out: Path) -> None:
-    from rich.console import Console
-
-    from napari_metastructure.cli._progress import INTERRUPTED, followed, stopping_on_interrupt
-    from napari_metastructure.training.control import Control
+    """Run the trainings, show progress, and print the tables."""
     from napari_metastructure.training.study import study as job
-    from napari_metastructure.training.study_results import ConditionFinished, ConditionStarted, StudyFinished
 
-    console, errors, control = Console(highlight=False), Console(stderr=True, highlight=False), Control()
     last = None
-    with stopping_on_interrupt(control):
-        events = job(sets.train, config, control, test=sets.test or sets.validation or None, folder=out)
-        for event in followed(events, console, errors):
+    with running() as terminal:
+        events = job(sets.train, config, terminal.control, test=sets.test or sets.validation or None, folder=out)
+        for event in terminal.follow(events):
             match event:
                 case ConditionStarted():
-                    title = f"run {event.number}/{event.runs}: {event.condition}, {event.network}, seed {event.seed}"
-                    console.print(title, style="bold", soft_wrap=True, markup=False)
+                    run = f"run {event.number}/{event.runs}: {event.condition}, {event.network}, seed {event.seed}"
+                    terminal.say(run, style="bold")
                 case ConditionFinished():
-                    console.print(f"test {event.result.final:.4f}", soft_wrap=True)
+                    terminal.say(f"test {event.result.final:.4f}")
                 case StudyFinished():
                     last = event
         if last is None:
             raise RuntimeError("the study ended without a result")
         if last.results:
-            console.print(*_tables(last.results))
-        console.print(last.reason, f"Tables and figure are in {out}.", soft_wrap=True, markup=False)
+            terminal.console.print(*_tables(last.results))
+        terminal.say(f"{last.reason} Tables and figure are in {out}.")
     if last.stopped:
         raise typer.Exit(INTERRUPTED)
 
 
 def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:
-    """The lines of ``table.csv`` by network: scores of the last epoch and, with hindsight, of the best."""
-    from rich import box
-    from rich.table import Table
-
-    from napari_metastructure.training.study_results import table
-
-    lines = table(results)
+    """Make a table of ``table.csv`` for each network: scores of the last epoch and, with hindsight, of the best."""
+    lines = study_table(results)
+    score = "Dice" if results[0].classes == 2 else "mIoU"
     for network in dict.fromkeys(line["network"] for line in lines):
-        shown = Table(title=network, box=box.SIMPLE)
-        shown.add_column("condition", no_wrap=True)
-        for name in ("Dice" if results[0].classes == 2 else "mIoU", "std", "best", "loss", "rank", "left", "runs"):
-            shown.add_column(name, justify="right", no_wrap=True)
-        for line in (line for line in lines if line["network"] == network):
-            numbers = (line[key] for key in ("test_mean", "test_std", "test_best", "loss_mean"))
-            rank = f"{line['rank']} of {line['classes']}"
-            cells = [f"{n:.3f}" for n in numbers] + [rank, f"{line['left']:.2f}", str(line["repeats"])]
-            shown.add_row(line["condition"], *cells)
-        yield shown
+        rows = [
+            [
+                line["condition"],
+                *(f"{line[key]:.3f}" for key in ("test_mean", "test_std", "test_best", "loss_mean")),
+                f"{line['rank']} of {line['classes']}",
+                f"{line['left']:.2f}",
+                str(line["repeats"]),
+            ]
+            for line in lines
+            if line["network"] == network
+        ]
+        yield table(
+            ["condition", score, "std", "best", "loss", "rank", "left", "runs"], rows, title=network, whole_names=True
+        )

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._options import earlier_run, option
+from napari_metastructure.cli._files import RUN_WAYS
+from napari_metastructure.cli._options import option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
+from napari_metastructure.cli._progress import INTERRUPTED, running
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.files import check_free
 from napari_metastructure.training.config import PRESETS, TrainConfig
+from napari_metastructure.training.events import TrainFinished
+from napari_metastructure.training.run_folder import FILES, read_description
 
 if TYPE_CHECKING:
     from napari_metastructure.training.folders import Splits
@@ -20,8 +25,6 @@ if TYPE_CHECKING:
 
 _TYPED = ("preset", "network", "encoder", "loss", "epochs", "validation_fraction", "seed", "device", "classes")
 _option = partial(option, TrainConfig, PRESETS)
-
-RUN_FILES = ("run.yaml", "last.pt", "metrics.csv", "model.safetensors")
 
 Data = Annotated[
     Path | None,
@@ -86,24 +89,23 @@ def train(
     """
     numbers = None if classes is None else _numbers(classes)
     given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, numbers)
-    earlier = earlier_run(config_file) if config_file else None
+    earlier = read_description(config_file) if config_file else None
     config = chosen_settings(
         TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier and earlier["config"]
     )
     sets = find_sets(data, validation, channel, earlier)
-    check_free(out, RUN_FILES, overwrite or resume)
+    check_free([out / name for name in FILES], overwrite=overwrite or resume, ways=RUN_WAYS)
     _run(sets, config, out, resume)
 
 
 def find_sets(data: Path | None, validation: Path | None, channel: str | None, earlier: Any) -> Splits:
-    """The pairs to train, validate and test on, from folders or from the files of an earlier run.
+    """Find the pairs to train, validate and test on, from folders or from the files of an earlier run.
 
     Raises
     ------
     InputError
         If there is nothing to train on, or a folder or file cannot be used.
     """
-    from napari_metastructure.cli._options import warnings_as_lines
     from napari_metastructure.training.folders import Splits, find_pairs
 
     with warnings_as_lines():
@@ -127,55 +129,37 @@ def _files(couples: Sequence[Sequence[str]], channel: str | None) -> list[Pair]:
     return [pair for image, labels in couples for pair in file_pairs(Path(image), Path(labels), channel)]
 
 
-def check_free(out: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Refuse to write over an earlier run unless asked to.
-
-    Raises
-    ------
-    InputError
-    """
-    there = [out / name for name in names if (out / name).exists()]
-    if there and not overwrite:
-        raise InputError(
-            f"{there[0]} is there already; choose another --out, go on with --resume, or replace it with --overwrite."
-        )
-
-
 def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
-    from rich.console import Console
-
-    from napari_metastructure.cli._progress import INTERRUPTED, followed, stopping_on_interrupt
-    from napari_metastructure.training.control import Control
-    from napari_metastructure.training.events import TrainFinished
+    """Train, show progress, and score the model where there are test images."""
     from napari_metastructure.training.train import train as job
 
-    console, errors, control = Console(highlight=False), Console(stderr=True, highlight=False), Control()
     last = None
-    with stopping_on_interrupt(control):
-        events = job(sets.train, config, control, validation=sets.validation or None, folder=out, resume=resume)
-        for event in followed(events, console, errors):
+    with running() as terminal:
+        events = job(
+            sets.train, config, terminal.control, validation=sets.validation or None, folder=out, resume=resume
+        )
+        for event in terminal.follow(events):
             if isinstance(event, TrainFinished):
                 last = event
         if last is None:
             raise RuntimeError("the run ended without a result")
         if sets.test and last.model is not None and not last.stopped:
-            _test(sets.test, last.model, config, console)
+            terminal.say(_tested(sets.test, last.model, config))
     if last.stopped:
         raise typer.Exit(INTERRUPTED)
 
 
-def _test(pairs: Sequence[Pair], model: Any, config: TrainConfig, console: Any) -> None:
-    """Score the model on the test split and say so."""
+def _tested(pairs: Sequence[Pair], model: Any, config: TrainConfig) -> str:
+    """Score the model on the test split, and put the scores on a line."""
     from napari_metastructure.training.train import score
 
     scores = score(model, pairs, config.device)
     many = len(model.use.classes) > 2
     auc = "" if many else f"  AUC {scores.auc:.4f}"
     ious = "  IoU by class " + " ".join(f"{v:.3f}" for v in scores.class_iou) if many else ""
-    console.print(
+    return (
         f"test, {len(pairs)} images: Dice {scores.dice:.4f}  {'mIoU' if many else 'IoU'} {scores.iou:.4f}  accuracy "
-        f"{scores.accuracy:.4f}{auc}{ious}",
-        soft_wrap=True,
+        f"{scores.accuracy:.4f}{auc}{ious}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -106,10 +106,10 @@ class IGTTConfig(BaseModel):
     keep: float = Field(0.5, gt=0, le=1, description="Fraction of pixels that EMS leaves a label.")
     radius: int = Field(1, ge=0, le=20, description="Greatest random shift of EMS, in pixels.")
     memory: float = Field(
-        0.7, ge=0, lt=1, description="Weight of all earlier rounds against the newest when new labels are made."
+        0.7, ge=0, lt=1, description="Weight of all earlier rounds against the newest when labels are made again."
     )
     anchor: float = Field(
-        0.5, ge=0, le=1, description="Weight of the start against what the network says when new labels are made."
+        0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made again."
     )
     balance: Literal["edges", "fixed"] = Field(
         "edges",
@@ -126,7 +126,9 @@ class IGTTConfig(BaseModel):
         description="Optimiser steps a round; with too few the network has not learned its labels.",
     )
     batch_size: int = Field(2, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
-    patch_size: int = Field(256, ge=32, le=4096, description="Side of patches and tiles in pixels, a multiple of 32.")
+    patch_size: int = Field(
+        256, ge=32, le=4096, multiple_of=32, description="Side of patches and tiles in pixels, a multiple of 32."
+    )
     stop_agreement: float = Field(
         0.99,
         gt=0,
@@ -134,13 +136,6 @@ class IGTTConfig(BaseModel):
         description="Stop once two rounds in a row changed the masks no more than this Dice, or each more than the "
         "round before; 1 never stops.",
     )
-
-    @field_validator("patch_size")
-    @classmethod
-    def _fits_every_stride(cls, value: int) -> int:
-        if value % 32:
-            raise ValueError(f"{value} is not a multiple of 32; take {max(32, round(value / 32) * 32)}")
-        return value
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:

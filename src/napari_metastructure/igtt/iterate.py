@@ -390,7 +390,7 @@ class Run:
         return small <= before <= large and not small <= now <= large
 
     def _use(self) -> Use:
-        """Describe what applying the model to another image takes."""
+        """Return what applying the model to another image takes."""
         c = self.config
         return Use(
             inputs=c.inputs,
@@ -414,5 +414,5 @@ class Run:
 
 
 def _fingerprint(plane: np.ndarray) -> str:
-    """Compute a checksum of a plane's size and pixels."""
+    """Return a checksum of a plane's size and pixels."""
     return hashlib.blake2b(repr(plane.shape).encode() + plane.tobytes(), digest_size=16).hexdigest()

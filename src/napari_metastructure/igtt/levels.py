@@ -149,7 +149,7 @@ def _blurred(plane: np.ndarray, scale: float, device: torch.device | None) -> np
 
 
 def _curve(above: np.ndarray, scores: np.ndarray, best: int, k: int) -> ScoreCurve:
-    """Pick the scores at ``k`` levels that part the pixels evenly."""
+    """Return the scores at ``k`` levels that part the pixels evenly."""
     below = 1 - above / above[0]
     shown = np.unique(np.searchsorted(below, np.linspace(0, 1, k)).clip(max=LEVELS - 1))
     return ScoreCurve(below[shown], scores[shown], float(below[best]))

@@ -166,7 +166,7 @@ class PseudoLabels:
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
     def _anchor(self) -> float:
-        """Weigh the start in the evidence of this round."""
+        """Return the weight of the start in the evidence of this round."""
         anchor = self.config.anchor
         if self.config.balance == "fixed" or anchor in (0, 1):
             return anchor
@@ -185,7 +185,7 @@ class PseudoLabels:
         return float(np.mean(found))
 
     def _search(self, p: np.ndarray, index: int) -> tuple[np.ndarray, ScoreCurve]:
-        """Find the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
+        """Return the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
         c = self.config
         if c.criterion == "level":
             if index not in self._levels:

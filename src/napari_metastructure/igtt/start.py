@@ -206,7 +206,7 @@ def _sureness(probabilities: Iterable[np.ndarray]) -> float:
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Resize a (Y, X) array without aliasing."""
+    """Return a (Y, X) array at another size, without aliasing."""
     if plane.shape == shape:
         return plane
     tensor = torch.from_numpy(np.asarray(plane, np.float32))[None, None]

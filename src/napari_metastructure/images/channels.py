@@ -1,17 +1,25 @@
-"""Which colour channel of photographs to segment: the one with the most local contrast that the others confirm."""
+"""Colour channel to segment, chosen for a set of images by local contrast, and sets of image files read with it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_metastructure.images.image import Image, planes
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.files import list_images, read_image
+from napari_metastructure.images.image import Image, plane_count, plane_names, planes
+from napari_metastructure.images.intensity import check_plane
 
 Colour = Literal["red", "green", "blue"]
 COLOURS: tuple[Colour, ...] = ("red", "green", "blue")
+
+AUTO = "auto"
+"""In place of a channel: the colour that `choose_channel` finds."""
 
 SAMPLE = 16
 """Planes, evenly spread over the set, that the choice is made from."""
@@ -40,18 +48,18 @@ ALONE = 0.1
 
 
 def has_colours(image: Image) -> bool:
-    """Whether an image is RGB or RGBA, without any other channels."""
+    """Test whether an image is RGB or RGBA, without any other channels."""
     sizes = dict(zip(image.axes, image.data.shape, strict=True))
     return sizes.get("S", 1) in (3, 4) and sizes.get("C", 1) == 1
 
 
 def channel_for(image: Image, colour: Colour | None) -> Colour | None:
-    """The colour chosen for a whole set, as `images.axes.planes` takes it of one image: None if it has no colours."""
+    """Give the colour chosen for a set as `image.planes` takes it for one image: None if that has no colours."""
     return colour if has_colours(image) else None
 
 
 def colour_named(images: Sequence[Image], channel: int | str) -> Colour | None:
-    """The colour that a user named, or gave by its number; None if it is another channel, or no image has colours."""
+    """Find the colour a user named, or gave by its number; None for another channel, or if no image has colours."""
     named = str(channel).strip().lower()
     if named.isdecimal() and int(named) < len(COLOURS):
         named = COLOURS[int(named)]
@@ -59,7 +67,7 @@ def colour_named(images: Sequence[Image], channel: int | str) -> Colour | None:
 
 
 def choose_channel(images: Sequence[Image]) -> Colour | None:
-    """The colour channel in which all images of a set are best segmented.
+    """Choose the colour channel in which all images of a set are best segmented.
 
     Objects show in several channels, and noise in one. So of each channel the contrast at the scale of objects, the
     median absolute value M of a band of `FINE` to `COARSE` pixels, counts as far as the bands of the other channels
@@ -86,24 +94,19 @@ def choose_channel(images: Sequence[Image]) -> Colour | None:
 
 
 def _some(images: Sequence[Image]) -> Iterator[np.ndarray]:
-    """(3, Y, X) float32 arrays: evenly spread over the planes of all images in colour, large ones reduced."""
-    every = [(image, index) for image in images if has_colours(image) for index in range(_count(image))]
+    """Sample (3, Y, X) float32 arrays evenly from the planes of all images in colour, large ones reduced."""
+    every = [(image, index) for image in images if has_colours(image) for index in range(plane_count(image))]
     for chosen in np.unique(np.linspace(0, len(every) - 1, SAMPLE).astype(int)) if every else ():
         image, index = every[chosen]
         if image.data.dtype.kind not in "buif" or not image.data.size:
             continue
         plane = np.stack([_reduced(planes(image, colour)[index]) for colour in COLOURS])
-        if np.isfinite(plane).all():  # what cannot be used is told by who reads it
+        if np.isfinite(plane).all():  # `check_plane` refuses the others
             yield plane
 
 
-def _count(image: Image) -> int:
-    """Number of planes."""
-    return int(np.prod([n for axis, n in zip(image.axes, image.data.shape, strict=True) if axis in "TZ"], dtype=int))
-
-
 def _reduced(plane: np.ndarray) -> np.ndarray:
-    """The means of blocks of pixels, of a side so long that `SIDE` holds them."""
+    """Average blocks of pixels, so large that `SIDE` blocks hold the plane."""
     step = min(-(-max(plane.shape) // SIDE), *plane.shape)
     height, width = (side // step for side in plane.shape)
     blocks = plane[: height * step, : width * step].reshape(height, step, width, step)
@@ -111,7 +114,7 @@ def _reduced(plane: np.ndarray) -> np.ndarray:
 
 
 def _scores(plane: np.ndarray) -> np.ndarray:
-    """The (3,) scores of a (3, Y, X) plane, summing to one; zeros if its channels are alike."""
+    """Score the channels of a (3, Y, X) plane: (3,), summing to one; zeros if they are alike."""
     if all(np.array_equal(plane[0], other) for other in plane[1:]):
         return np.zeros(len(plane))
     smooth = np.stack([ndi.gaussian_filter(channel, COARSE) for channel in plane])
@@ -132,7 +135,7 @@ def _scores(plane: np.ndarray) -> np.ndarray:
 
 
 def _lit(luminance: np.ndarray) -> np.ndarray:
-    """Where a blurred plane is bright, without the edges of such places; everywhere if nothing is left."""
+    """Find where a blurred plane is bright, without the edges of such places; everywhere if nothing is left."""
     above = luminance - luminance.min()
     lit = above > LIT * np.percentile(above, 95)
     for margin in MARGINS:
@@ -140,3 +143,56 @@ def _lit(luminance: np.ndarray) -> np.ndarray:
         if middle.mean() > ENOUGH:
             return middle
     return np.ones_like(lit)
+
+
+class ImageSet(NamedTuple):
+    """Image files read to be segmented, see `read_set`."""
+
+    images: list[Image]
+    planes: list[np.ndarray]
+    """(Y, X) float32 arrays of all images, one after the other."""
+    names: list[str]
+    """Of the planes, for messages."""
+    colour: Colour | None
+    """The channel that was taken of images in colour; None if there are none, or it is no single colour."""
+    chosen: bool
+    """Whether that was chosen for the user."""
+
+
+def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
+    """Read all images of files and folders, and check their planes.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    channel : str
+        As `image.planes` takes it, or ``auto``: one colour for all images that have any.
+
+    Raises
+    ------
+    InputError
+        One line for each bad file.
+    """
+    files = list_images(paths)
+    images: dict[Path, Image] = {}
+    bad: dict[Path, str] = {}
+    for path in files:
+        try:
+            images[path] = replace(read_image(path), name=str(path))  # so that messages tell a/x.png from b/x.png
+        except InputError as error:
+            bad[path] = str(error)
+    found = list(images.values())
+    auto = channel.strip().lower() == AUTO
+    colour = (None if bad else choose_channel(found)) if auto else colour_named(found, channel)
+    cut: list[np.ndarray] = []
+    for path, image in images.items():
+        try:
+            own = planes(image, channel_for(image, colour) if auto else channel)
+            cut += [check_plane(plane, name) for plane, name in zip(own, plane_names(image), strict=True)]
+        except InputError as error:
+            bad[path] = str(error)
+    if bad:
+        raise InputError("\n".join(bad[path] for path in files if path in bad))
+    found = [replace(image, name=path.name) for path, image in images.items()]
+    names = [name for image in found for name in plane_names(image)]
+    return ImageSet(found, cut, names, colour, auto and colour is not None)

@@ -1,63 +1,28 @@
-"""Image files in and out: one door for TIFF, PNG, JPEG and the like; writing is in `writing`."""
+"""Image and label files: reading of TIFF, PNG, JPEG and the like, listing, pairing, names of results."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from warnings import catch_warnings, simplefilter, warn
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, Image, pint_name
+from napari_metastructure.images.image import PIXEL, Image, pint_name, planes, stack
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PictureFile
     from tifffile import TiffFile, TiffPageSeries
 
 
-# -------- The files of a run that carry an image's name: masks, probabilities, epochs.
-
-
-def output_stems(paths: Sequence[Path]) -> list[str]:
-    """What the outputs of each input are called: its stem, and more of its path where stems clash.
-
-    Inputs whose stems clash (letter case aside) get their ending (``x_png``, ``x_tif``), or else their folder
-    (``a_x``, ``b_x``), or else both, whichever tells them apart first, or else a number (``x_2``).
-    """
-    spellings = (
-        stem,
-        lambda p: f"{stem(p)}_{p.suffix[1:]}",
-        lambda p: f"{p.parent.name}_{stem(p)}",
-        lambda p: f"{p.parent.name}_{stem(p)}_{p.suffix[1:]}",
-    )
-    names = [stem(p) for p in paths]
-    for spelling in spellings[1:]:
-        count = Counter(n.casefold() for n in names)
-        trial = [spelling(p) if count[n.casefold()] > 1 else n for p, n in zip(paths, names, strict=True)]
-        clashes = Counter(n.casefold() for n in trial)
-        groups = {n.casefold() for n in names if count[n.casefold()] > 1}
-        for group in groups:
-            members = [i for i, n in enumerate(names) if n.casefold() == group]
-            if all(clashes[trial[i].casefold()] == 1 for i in members):
-                for i in members:
-                    names[i] = trial[i]
-    taken: set[str] = set()
-    for i, name in enumerate(names):
-        number = 1
-        while names[i].casefold() in taken:
-            number += 1
-            names[i] = f"{name}_{number}"
-        taken.add(names[i].casefold())
-    return names
-
-
-# What each format's files are called; the content decides, a name that says otherwise is mentioned.
+# Endings by format; the content decides, a name that says otherwise is mentioned.
 _SUFFIXES = {
     "TIFF": (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk"),
     "PNG": (".png", ".apng"),
@@ -92,6 +57,19 @@ def read_image(path: str | Path) -> Image:
     ------
     InputError
         For a file that is missing, empty, cut short, damaged, no image, or not readable.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np, tifffile
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "cells.tif"
+    ...     pixels = np.zeros((3, 8, 9), np.uint16)
+    ...     tifffile.imwrite(path, pixels, imagej=True, resolution=(10, 10), metadata={"axes": "ZYX", "unit": "um"})
+    ...     image = read_image(path)
+    >>> image.axes, image.data.shape, image.scale[1:], image.units[1:]
+    ('ZYX', (3, 8, 9), (0.1, 0.1), ('micrometer', 'micrometer'))
     """
     path = Path(path)
     kind = _kind(path)
@@ -118,21 +96,57 @@ def read_image(path: str | Path) -> Image:
     return Image(data, axes, tuple(s for s, _ in found), tuple(u for _, u in found), stem(path), path)
 
 
+def read_mask(path: str | Path) -> Image:
+    """Read a mask or probability without C and S; of one saved in colour, what is not black is 1.
+
+    Raises
+    ------
+    InputError
+        As `read_image`; for several channels.
+    """
+    image = _read_one_channel(path, "a mask or probability has one")
+    if not set("CS") & set(image.axes):
+        return image
+    cut = planes(image)
+    return stack([plane > 0 for plane in cut] if "S" in image.axes else cut, like=image)
+
+
+def read_labels(path: str | Path) -> Image:
+    """Read a label image without C and S.
+
+    Raises
+    ------
+    InputError
+        As `read_image`; for colours or several channels.
+    """
+    image = _read_one_channel(path, "labels have one")
+    if "S" in image.axes:
+        raise InputError(f"{path} is a colour image; labels are one number a pixel: save them as grey values.")
+    return stack(planes(image), like=image) if "C" in image.axes else image
+
+
+def _read_one_channel(path: str | Path, wish: str) -> Image:
+    image = read_image(path)
+    if "C" in image.axes and image.data.shape[image.axes.index("C")] > 1:
+        raise InputError(f"{path} has several channels; {wish}.")
+    return image
+
+
 def stem(path: str | Path) -> str:
-    """The name of a file without its ending, both of them for ``.ome.tif``."""
+    """Name a file without its ending, both of them for ``.ome.tif``."""
     name = Path(path).stem
     return name[:-4] if name.lower().endswith(".ome") and len(name) > 4 else name
 
 
 def list_images(paths: Iterable[str | Path]) -> list[Path]:
-    """The image files that files and folders name, sorted, each once.
+    """List the image files that files and folders name, sorted, each once.
 
     Parameters
     ----------
     paths : iterable of str or Path
         Files, taken as they are, and folders, looked through without their subfolders. In a folder hidden
         files are passed over, and other files that hold no image are skipped with a warning; a file that
-        claims to be an image by its ending stays listed, so that `read_image` tells what is wrong with it.
+        claims to be an image by its ending stays listed, so that `read_image` says what is wrong with it.
 
     Raises
     ------
@@ -168,7 +182,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _kind(path: Path) -> str | None:
-    """Which format a file holds by its first bytes; None for no image."""
+    """Find the format of a file by its first bytes; None for no image."""
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -208,7 +222,7 @@ _PICTURE_MAGIC = {
 
 
 def _read_picture(path: Path) -> tuple[np.ndarray, str]:
-    """Pixels and axes of a PNG, JPEG and the like; several frames become T."""
+    """Read pixels and axes of a PNG, JPEG and the like; several frames become T."""
     import PIL.Image
 
     with PIL.Image.open(path, formats=_PICTURES) as picture:
@@ -230,7 +244,7 @@ def _read_picture(path: Path) -> tuple[np.ndarray, str]:
 
 
 def _pixels(picture: PictureFile) -> np.ndarray:
-    """A picture as array: grey or boolean (Y, X), or colours (Y, X, S)."""
+    """Turn a picture into an array: grey or boolean (Y, X), or colours (Y, X, S)."""
     if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
         return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
     if picture.mode == "LA":
@@ -238,15 +252,14 @@ def _pixels(picture: PictureFile) -> np.ndarray:
     return np.asarray(picture)
 
 
-# -------- TIFF files to images: axes, voxel size and unit from ImageJ, OME or tifffile's own metadata.
-
+# TIFF: axes, voxel size and unit from ImageJ's, OME's or tifffile's own metadata.
 
 Step = tuple[float, str]
 """Size of one step along an axis, and its unit."""
 
 
 def read_tiff(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:
-    """Pixels, axes, and the steps along the axes that the file gives (the others are one pixel).
+    """Read pixels, axes, and the steps along the axes that the file gives (the others are one pixel).
 
     Page axes without a name are taken for Z, T, C, in this order, as Fiji takes a plain stack for slices.
     The dots per inch of a plain TIFF say how to print it, not how large a pixel is, and are left aside.
@@ -319,7 +332,7 @@ def _steps(tif: TiffFile) -> dict[str, Step]:
 
 
 def _imagej_steps(tif: TiffFile) -> dict[str, Step]:
-    """From the resolution tags (pixels per unit) and the lines of ImageJ's description."""
+    """Find steps in the resolution tags (pixels per unit) and the lines of ImageJ's description."""
     facts = tif.imagej_metadata or {}
     page = tif.pages.first
     unit = pint_name(facts.get("unit"))
@@ -339,7 +352,7 @@ def _imagej_steps(tif: TiffFile) -> dict[str, Step]:
 
 
 def _ome_steps(tif: TiffFile) -> dict[str, Step]:
-    """From the attributes of the first image's Pixels element."""
+    """Find steps in the attributes of the first image's Pixels element."""
     import tifffile
 
     image = tifffile.xml2dict(tif.ome_metadata or "").get("OME", {}).get("Image", {})
@@ -356,7 +369,7 @@ def _ome_steps(tif: TiffFile) -> dict[str, Step]:
 
 
 def _number(value: Any) -> float:
-    """A number from metadata; 0 for what is none."""
+    """Read a number from metadata; 0 for what is none."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -382,3 +395,141 @@ def _complaints() -> Iterator[list[str]]:
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
+
+
+# Names: files that belong together, and results that may be written.
+
+LABEL_ENDINGS = ("_mask", "_labels", "_label")
+"""Endings that names of label files may add to those of their images."""
+
+OTHER_FOLDER = ("choose another folder for the results", "ask to overwrite")
+"""The ways out that a widget offers; see `check_free`."""
+
+
+def key_of(path: str | Path) -> str:
+    """Give what two files that belong together share: the stem without `LABEL_ENDINGS`."""
+    key = stem(path)
+    for ending in LABEL_ENDINGS:
+        key = key.removesuffix(ending)
+    return key
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Index files by `key_of`.
+
+    Raises
+    ------
+    InputError
+        If two of them share it.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        key = key_of(path)
+        if key in found:
+            raise InputError(f"{found[key]} and {path} share the stem {key!r}; keep one of them.")
+        found[key] = path
+    return found
+
+
+class Paired(NamedTuple):
+    """Files of two kinds that belong together, as `pair_by_stem` finds them."""
+
+    pairs: dict[str, tuple[Path, Path]]
+    """By `key_of`, sorted."""
+    first_alone: list[Path]
+    second_alone: list[Path]
+
+
+def pair_by_stem(first: Iterable[Path], second: Iterable[Path]) -> Paired:
+    """Pair files by `key_of`: images and labels, masks and their truth, clean and noisy labels.
+
+    Raises
+    ------
+    InputError
+        If two files of one kind share a stem.
+    """
+    ours, theirs = by_stem(first), by_stem(second)
+    return Paired(
+        {key: (ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())},
+        [ours[key] for key in sorted(ours.keys() - theirs.keys())],
+        [theirs[key] for key in sorted(theirs.keys() - ours.keys())],
+    )
+
+
+def check_free(
+    results: Iterable[Path],
+    inputs: Iterable[Path] = (),
+    *,
+    overwrite: bool = False,
+    ways: Sequence[str] = OTHER_FOLDER,
+) -> None:
+    """Refuse to write over an input in any case, and over an earlier result unless asked to.
+
+    Parameters
+    ----------
+    results : iterable of Path
+        The files to be written.
+    inputs : iterable of Path
+        The files that were read.
+    overwrite : bool
+        Results that are there may be replaced.
+    ways : sequence of str
+        What the user can do, another place first.
+
+    Raises
+    ------
+    InputError
+        Naming the file in the way.
+    """
+    results, originals = list(results), {path.resolve() for path in inputs}
+    for path in results:
+        if path.resolve() in originals:
+            raise InputError(f"{path} is an input and would be written over; {ways[0]}.")
+    if not overwrite and (there := next((path for path in results if path.exists()), None)) is not None:
+        raise InputError(f"{there} is there already; {', '.join(ways[:-1])}, or {ways[-1]}.")
+
+
+def output_stems(paths: Sequence[Path]) -> list[str]:
+    """Name the outputs of each input: by its stem, and by more of its path where stems clash.
+
+    Inputs whose stems clash (letter case aside) get their ending (``x_png``, ``x_tif``), or else their folder
+    (``a_x``, ``b_x``), or else both, whichever makes them differ first, or else a number (``x_2``).
+    """
+    spellings = (
+        stem,
+        lambda p: f"{stem(p)}_{p.suffix[1:]}",
+        lambda p: f"{p.parent.name}_{stem(p)}",
+        lambda p: f"{p.parent.name}_{stem(p)}_{p.suffix[1:]}",
+    )
+    names = [stem(p) for p in paths]
+    for spelling in spellings[1:]:
+        count = Counter(n.casefold() for n in names)
+        trial = [spelling(p) if count[n.casefold()] > 1 else n for p, n in zip(paths, names, strict=True)]
+        clashes = Counter(n.casefold() for n in trial)
+        groups = {n.casefold() for n in names if count[n.casefold()] > 1}
+        for group in groups:
+            members = [i for i, n in enumerate(names) if n.casefold() == group]
+            if all(clashes[trial[i].casefold()] == 1 for i in members):
+                for i in members:
+                    names[i] = trial[i]
+    taken: set[str] = set()
+    for i, name in enumerate(names):
+        number = 1
+        while names[i].casefold() in taken:
+            number += 1
+            names[i] = f"{name}_{number}"
+        taken.add(names[i].casefold())
+    return names
+
+
+def result_path(folder: Path, name: str, kind: str, ome: bool = False) -> Path:
+    """Give the file of a result: ``<folder>/<name>_<kind>.tif``, or ``.ome.tif``."""
+    return folder / f"{name}_{kind}{'.ome.tif' if ome else '.tif'}"
+
+
+def fingerprint(path: str | Path) -> dict[str, Any]:
+    """Describe a file so that it can be recognised: its place, size and SHA-256."""
+    path = Path(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}

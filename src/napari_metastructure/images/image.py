@@ -1,7 +1,9 @@
-"""An image as every floor hands it on: pixels, axes, voxel size, unit, name."""
+"""Images with named axes, voxel size and unit; their 2D planes, and units as files and pint spell them."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +28,7 @@ class Image:
     units : tuple of str
         Unit of each axis as pint spells it: ``"micrometer"``, ``"second"``, ``"pixel"`` if unknown.
     name : str
-        What messages and output files call it (a file's stem, a layer's name).
+        Its name in messages and output files (a file's stem, a layer's name).
     source : Path, optional
         The file it came from.
     """
@@ -46,8 +48,7 @@ class Image:
             raise InputError(f"{self.name}: axes {self.axes!r} lack Y or X; an image needs both.")
 
 
-# -------- From an image of many axes to the 2D planes a network sees, and back.
-
+# Planes: from an image of many axes to what a network sees, and back.
 
 # Rec. 709 luminance of linear RGB, as scikit-image's rgb2gray weighs it.
 _LUMINANCE = np.array([0.2125, 0.7154, 0.0721], dtype=np.float32)
@@ -56,7 +57,7 @@ _COLOURS = ("red", "green", "blue", "alpha")
 
 
 def planes(image: Image, channel: int | str | None = None) -> list[np.ndarray]:
-    """The 2D planes of an image, slices of Z running fastest and frames of T slowest.
+    """Cut an image into its 2D planes, slices of Z running fastest and frames of T slowest.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def planes(image: Image, channel: int | str | None = None) -> list[np.ndarray]:
 
 
 def channel_planes(image: Image, channels: int, channel: int | str | None = None) -> list[np.ndarray]:
-    """The planes of an image for something that takes a given number of channels, in the order of `planes`.
+    """Cut an image into planes of a given number of channels, in the order of `planes`.
 
     Parameters
     ----------
@@ -122,8 +123,13 @@ def channel_planes(image: Image, channels: int, channel: int | str | None = None
     return list(data.reshape(-1, *data.shape[-3:])[:, :channels])
 
 
+def plane_count(image: Image) -> int:
+    """Count the planes of an image."""
+    return int(np.prod([n for axis, n in zip(image.axes, image.data.shape, strict=True) if axis in "TZ"], dtype=int))
+
+
 def plane_names(image: Image) -> list[str]:
-    """What messages call each plane: ``"cells"``, or ``"cells (T=0, Z=3)"``."""
+    """Name each plane for messages: ``"cells"``, or ``"cells (T=0, Z=3)"``."""
     leading = [(a, image.data.shape[image.axes.index(a)]) for a in "TZ" if a in image.axes]
     names = []
     for index in np.ndindex(*(size for _, size in leading)):
@@ -133,7 +139,7 @@ def plane_names(image: Image) -> list[str]:
 
 
 def stack(planes: Sequence[np.ndarray], like: Image) -> Image:
-    """The image that planes made from `planes` belong to: the same T and Z, scale, unit and name.
+    """Put planes back together, the inverse of `planes`: the same T and Z, scale, unit and name.
 
     Parameters
     ----------
@@ -171,8 +177,14 @@ def stack(planes: Sequence[np.ndarray], like: Image) -> Image:
     )
 
 
+def stacks(planes: Sequence[np.ndarray], like: Sequence[Image]) -> list[Image]:
+    """Put the planes of several images back together; `stack` for each of them in turn."""
+    ends = np.cumsum([plane_count(image) for image in like])
+    return [stack(planes[end - plane_count(image) : end], like=image) for image, end in zip(like, ends, strict=True)]
+
+
 def _one_channel(image: Image, channel: int | str | None) -> tuple[np.ndarray, str]:
-    """Pixels and axes without C and S."""
+    """Take one channel: pixels and axes without C and S."""
     data, axes = image.data, image.axes
     for axis in "CS":
         if axis in axes and data.shape[axes.index(axis)] == 1:
@@ -200,7 +212,7 @@ def _one_channel(image: Image, channel: int | str | None) -> tuple[np.ndarray, s
 
 
 def _number(channel: int | str | None) -> int | str | None:
-    """A channel given as text, by number where it is one."""
+    """Read a channel given as text, as a number where it is one."""
     if isinstance(channel, str):
         channel = channel.strip().lower()
         return int(channel) if channel.lstrip("-").isdecimal() else channel
@@ -208,7 +220,7 @@ def _number(channel: int | str | None) -> int | str | None:
 
 
 def _index(image: Image, channel: int | str | None, count: int, names: tuple[str, ...]) -> int:
-    """The channel's place, from its number or its name."""
+    """Find the channel's place by its number or its name."""
     if channel in names:
         return names.index(str(channel))
     if isinstance(channel, int) and 0 <= channel < count:
@@ -217,11 +229,9 @@ def _index(image: Image, channel: int | str | None, count: int, names: tuple[str
     raise InputError(f"{image.name} has no channel {channel!r}; choose 0 to {count - 1}{known}.")
 
 
-# -------- Spellings of length and time units: as files write them, as pint names them, as Fiji and OME read them.
-
+# Units of length and time: as files write them, as pint names them, as Fiji and OME read them.
 
 PIXEL = "pixel"
-
 
 # pint's name: (metres or seconds, what ImageJ writes, what OME-XML writes, further spellings found in files)
 _TABLE: dict[str, tuple[float, str, str, tuple[str, ...]]] = {
@@ -247,12 +257,12 @@ _SPELLINGS = {word.casefold(): name for name, (_, *main, more) in _TABLE.items()
 
 
 def pint_name(unit: str | None) -> str:
-    """The unit as pint names it (``"µm"``, ``"micron"``, ``"um"`` -> ``"micrometer"``); ``"pixel"`` if unknown."""
+    """Spell a unit as pint does (``"µm"``, ``"micron"``, ``"um"`` -> ``"micrometer"``); ``"pixel"`` if unknown."""
     return _SPELLINGS.get(str(unit).strip().casefold(), PIXEL)
 
 
 def convert(value: float, unit: str, to: str) -> float | None:
-    """``value`` in another unit of the same kind; None where there is no way between the two."""
+    """Convert a value to another unit of the same kind; None where there is no way between the two."""
     if unit == to:
         return value
     if unit not in _TABLE or to not in _TABLE or (unit in _TIMES) != (to in _TIMES):
@@ -260,16 +270,41 @@ def convert(value: float, unit: str, to: str) -> float | None:
     return value * _TABLE[unit][0] / _TABLE[to][0]
 
 
+def parse_length(text: str) -> tuple[float, str]:
+    """Read a length as users write it: ``"1.5 um"``, ``"1.5 µm"``, or ``"8"`` and ``"8 px"`` for pixels.
+
+    Returns
+    -------
+    (float, str)
+        The number, and its unit as pint names it.
+
+    Raises
+    ------
+    InputError
+        If it is no number, not above 0, or has a unit that is none of length.
+    """
+    match = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*)?", text)
+    if match is None:
+        raise InputError("give a number of pixels, or one with a unit, as '1.5 um'.")
+    size, name = float(match[1]), (match[2] or "").strip()
+    if not (math.isfinite(size) and size > 0):
+        raise InputError("give a number above 0.")
+    unit = pint_name(name)
+    if (unit == PIXEL and name.casefold() not in ("", "px", "pixel", "pixels")) or is_time(unit):
+        raise InputError(f"{name} is no unit of length; write um, nm or mm, or none for pixels.")
+    return size, unit
+
+
 def is_time(unit: str) -> bool:
-    """Whether a pint name is a unit of time."""
+    """Test whether a pint name is a unit of time."""
     return unit in _TIMES
 
 
 def imagej_name(unit: str) -> str:
-    """The unit as Fiji reads it from an ImageJ TIFF (ASCII: ``"micron"`` shows as µm)."""
+    """Spell a unit as Fiji reads it from an ImageJ TIFF (ASCII: ``"micron"`` shows as µm)."""
     return _TABLE[unit][1] if unit in _TABLE else PIXEL
 
 
 def ome_name(unit: str) -> str:
-    """The unit's symbol in OME-XML."""
+    """Give a unit's symbol in OME-XML."""
     return _TABLE[unit][2] if unit in _TABLE else PIXEL

@@ -1,4 +1,4 @@
-"""Intensity, made comparable: polarity, local contrast, and the channels a network sees."""
+"""Normalised intensity: z-score, local contrast, network inputs, checks of planes, bright or dark objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTRAST_SCALES = (4.0, 16.0)
 
 
 def zscore(plane: np.ndarray) -> np.ndarray:
-    """Zero mean, unit standard deviation; a constant plane becomes zeros.
+    """Scale a plane to zero mean and unit standard deviation; a constant one becomes zeros.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def zscore(plane: np.ndarray) -> np.ndarray:
 
 
 def orient(plane: np.ndarray, objects: Polarity) -> np.ndarray:
-    """The z-scored plane with its objects bright: dark ones are turned around."""
+    """Z-score a plane and turn dark objects bright."""
     z = zscore(plane)
     return -z if objects == "dark" else z
 
 
 def log_intensity(plane: np.ndarray) -> np.ndarray:
-    """Logarithm of the intensity above its minimum, z-scored: faint tubules beside saturated cell bodies show.
+    """Take the logarithm of the intensity above its minimum, z-scored: faint tubules beside saturated bodies show.
 
     A tenth of the range up to the 99th percentile is added first, so that the noise of the darkest pixels
     is not blown up.
@@ -53,7 +53,7 @@ def log_intensity(plane: np.ndarray) -> np.ndarray:
 
 
 def local_contrast(plane: np.ndarray, scale: float, fine: float = 1.5) -> np.ndarray:
-    """Difference of Gaussians over the local standard deviation.
+    """Divide a difference of Gaussians by the local standard deviation.
 
     ``(g(x, fine) - g(x, scale)) / (std_scale(x) + std(x))``, with ``g(x, s)`` a Gaussian blur of s pixels and
     ``std_scale`` the standard deviation under the same window: how far a pixel stands out of its surround,
@@ -72,12 +72,12 @@ def local_contrast(plane: np.ndarray, scale: float, fine: float = 1.5) -> np.nda
 
 
 def contrast_and_log(plane: np.ndarray, scale: float) -> np.ndarray:
-    """LC: local contrast plus 0.3 of the smoothed log intensity, the training-free start."""
+    """Add 0.3 of the smoothed log intensity to the local contrast (LC), the training-free start of iGTT."""
     return local_contrast(plane, scale) + 0.3 * zscore(ndi.gaussian_filter(log_intensity(plane), 4))
 
 
 def percentile(plane: np.ndarray, low: float = 1.0, high: float = 99.8) -> np.ndarray:
-    """The plane with its low percentile at 0 and its high one at 1, not cut off; constant planes become zeros."""
+    """Scale a plane so that two percentiles are 0 and 1, not cut off; constant planes become zeros."""
     plane = plane.astype(np.float32)
     bottom, top = np.percentile(plane, (low, high))
     if top <= bottom:  # all but a few pixels are alike
@@ -87,7 +87,7 @@ def percentile(plane: np.ndarray, low: float = 1.0, high: float = 99.8) -> np.nd
 
 
 def network_inputs(image: np.ndarray, kind: Inputs, objects: Polarity) -> np.ndarray:
-    """What the network sees of an image.
+    """Make the channels a network sees of an image.
 
     Parameters
     ----------
@@ -117,26 +117,25 @@ def network_inputs(image: np.ndarray, kind: Inputs, objects: Polarity) -> np.nda
 
 
 def channels_of(kind: Inputs, channels: int = 1) -> int:
-    """Number of channels `network_inputs` returns for an image of so many."""
+    """Count the channels that `network_inputs` makes of an image."""
     return channels * (2 + len(CONTRAST_SCALES) if kind == "multiscale" else 1)
 
 
-# -------- Whether pixels can be worked on at all: asked by the command line and the plugin before anything starts.
-
+# Checks: whether pixels can be worked on at all.
 
 SMALLEST_SIDE = 8
 """Fewer pixels along a side leave a network nothing to look at; anything larger is padded to its stride."""
 
 
 def check_plane(array: np.ndarray, name: str) -> np.ndarray:
-    """One image plane as float32, or one sentence that says why it cannot be used.
+    """Convert an image plane to float32, or say in one sentence why it cannot be used.
 
     Parameters
     ----------
     array : (Y, X) array
         Booleans, integers of any width or floats; negative values are fine.
     name : str
-        The file or layer, as messages call it.
+        Name of the file or layer in messages.
 
     Returns
     -------
@@ -177,11 +176,11 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
     return plane
 
 
-# -------- Bright or dark objects: settled from the images alone, never from ground truth.
+# Polarity: bright or dark objects, settled from the images alone.
 
 
 def asymmetry(plane: np.ndarray, fine: float = 1.0, scale: float = 16.0) -> float:
-    """Skewness of the plane after a band pass of ``fine`` to ``scale`` pixels.
+    """Compute the skewness of a plane after a band pass of ``fine`` to ``scale`` pixels.
 
     Objects that fill less than half of the image are its long tail: positive for bright, negative for dark.
     The band pass takes out noise and uneven illumination, and dividing by the local contrast keeps one strong
@@ -195,5 +194,5 @@ def asymmetry(plane: np.ndarray, fine: float = 1.0, scale: float = 16.0) -> floa
 
 
 def settle(planes: Sequence[np.ndarray]) -> Polarity:
-    """The polarity of a set of planes: the sign of their median `asymmetry`."""
+    """Find the polarity of a set of planes by the sign of their median `asymmetry`."""
     return "bright" if np.median([asymmetry(p) for p in planes]) >= 0 else "dark"

@@ -1,6 +1,6 @@
-"""What lies outside a field of view: the black round a fundus photograph, the corners of a turned image.
+"""Surround of a field of view: the black round a fundus photograph, the corners of a turned image.
 
-It is flat, it touches the border of the image, and it is as extreme as objects are, so that it would be taken for one.
+It is flat, touches the border of the image, and is as extreme as objects are, so that it would be taken for one.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ PIXELS = 2**22
 """Pixels up to which `fill` works at full resolution."""
 
 _ROWS = 256
-_HULL = 512  # pixels along a side that the hull is told from
+_HULL = 512  # pixels along a side that the hull is found from
 
 
 def surround(plane: np.ndarray, objects: Polarity) -> np.ndarray | None:
-    """What lies outside the field of view and could be taken for an object.
+    """Find what lies outside the field of view and could be taken for an object.
 
     Parameters
     ----------
     plane : (Y, X) array
         Real numbers, finite.
     objects : {"bright", "dark"}
-        What objects are in it: for dark objects the surround is dark, too.
+        Polarity of the objects: for dark ones the surround is dark, too.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def surround(plane: np.ndarray, objects: Polarity) -> np.ndarray | None:
 
 
 def fill(plane: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """The plane with its surround replaced by a smooth continuation of what is inside.
+    """Replace the surround by a smooth continuation of what is inside.
 
     Each pixel outside takes the nearest inside value of a Gaussian blur that looks at the inside only. Planes of more
     than `PIXELS` are continued by blocks of pixels, which keeps memory small.
@@ -111,13 +111,13 @@ def fill(plane: np.ndarray, outside: np.ndarray) -> np.ndarray:
 
 
 def _sample(plane: np.ndarray) -> np.ndarray:
-    """Pixels enough to know percentiles by."""
+    """Thin a plane out to pixels enough for percentiles."""
     step = int(np.ceil(np.sqrt(plane.size / PIXELS)))
     return plane[::step, ::step]
 
 
 def _flat(plane: np.ndarray, most: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """Where windows hold no greater difference than ``most``, some rows at a time."""
+    """Find where windows hold no greater difference than ``most``, some rows at a time."""
     halo = WINDOW // 2
     for first in range(0, len(plane), _ROWS):
         top = max(0, first - halo)
@@ -128,7 +128,7 @@ def _flat(plane: np.ndarray, most: float) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def _at_border(mask: np.ndarray) -> np.ndarray:
-    """The parts of a mask that touch the border of the image."""
+    """Keep the parts of a mask that touch the border of the image."""
     parts, count = ndi.label(mask)
     kept = np.zeros(count + 1, bool)
     for edge in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
@@ -138,12 +138,12 @@ def _at_border(mask: np.ndarray) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """A mask grown by so many pixels in each direction."""
+    """Grow a mask by so many pixels in each direction."""
     return ndi.maximum_filter(mask, size=2 * pixels + 1)
 
 
 def _large(mask: np.ndarray, least: float) -> np.ndarray:
-    """The parts of a mask of so many pixels at least: a date or dust in a surround is none."""
+    """Keep the parts of a mask of so many pixels at least: a date or dust in a surround is smaller."""
     parts, count = ndi.label(mask)
     sizes = np.zeros(count + 1, np.int64)
     for first in range(0, len(parts), _ROWS):  # counting takes a copy of 8 bytes a pixel
@@ -153,7 +153,7 @@ def _large(mask: np.ndarray, least: float) -> np.ndarray:
 
 
 def _is_around(seeds: np.ndarray, inside: np.ndarray) -> bool:
-    """Whether a mask lies around the inside, so beyond its convex hull; told from some of the pixels."""
+    """Test on some of the pixels whether a mask lies around the inside, so beyond its convex hull."""
     from skimage.morphology import convex_hull_image
 
     step = -(-max(seeds.shape) // _HULL)
@@ -165,7 +165,7 @@ def _is_around(seeds: np.ndarray, inside: np.ndarray) -> bool:
 
 
 def _blocks(plane: np.ndarray, inside: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the inside and number of its pixels in each block of ``step`` by ``step``: float32 arrays."""
+    """Sum the inside and count its pixels in each block of ``step`` by ``step``: float32 arrays."""
     shape = tuple(-(-side // step) for side in plane.shape)
     total, count = np.empty(shape, np.float32), np.empty(shape, np.float32)
     lefts = np.arange(0, plane.shape[1], step)

@@ -1,11 +1,11 @@
-"""Masks, probabilities and labels to TIFF: axes, voxel size and unit as Fiji and OME readers expect them."""
+"""Writing of masks, probabilities and labels as ImageJ or OME TIFF, and of whole files or none."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, Image, convert, imagej_name, is_time, ome_name
-
-# -------- Whole files or none: write beside the target, then rename.
-
+from napari_metastructure.images.image import PIXEL, Image, convert, imagej_name, is_time, ome_name, pint_name
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -34,9 +31,38 @@ _ADVICE = {
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
-    """One sentence for an `OSError` met while writing ``path``."""
+    """Put an `OSError` met while writing ``path`` into one sentence."""
     advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
     return InputError(f"Cannot write {path}: {advice}.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, those of an earlier run for example; what is not there is passed over.
+
+    Raises
+    ------
+    InputError
+        If one cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 @contextmanager
@@ -101,6 +127,20 @@ def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = Fal
     ------
     InputError
         As `write_tiff`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from napari_metastructure.images.files import read_image
+    >>> from napari_metastructure.images.image import Image
+    >>> cells = Image(np.eye(8), "YX", (0.1, 0.1), ("micrometer", "micrometer"), "cells")
+    >>> with TemporaryDirectory() as folder:
+    ...     write_mask(Path(folder) / "cells_mask.tif", cells.data > 0.5, like=cells)
+    ...     mask = read_image(Path(folder) / "cells_mask.tif")
+    >>> mask.data.dtype, mask.data.max(), mask.scale, mask.units[0]
+    (dtype('uint8'), np.uint8(255), (0.1, 0.1), 'micrometer')
     """
     data = (np.asarray(masks) != 0).astype(np.uint8) * np.uint8(255)
     write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
@@ -174,8 +214,38 @@ def write_tiff(
         tifffile.imwrite(beside, pixels, **options)
 
 
+def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
+    """Give each axis a letter of TZCYX: Y and X last, the rest by label, else by unit, else what is free.
+
+    Parameters
+    ----------
+    axis_labels, units : sequence of str
+        As napari has them; unnamed axes are called "-3", "-2", ...
+
+    Raises
+    ------
+    InputError
+        For fewer than two or more than five axes.
+    """
+    leading = len(axis_labels) - 2
+    if not 0 <= leading <= 3:
+        raise InputError(f"TIFF takes labels of two to five dimensions; these have {leading + 2}.")
+    free, letters = list("ZTC"), [""] * leading
+    wishes = [(label[:1].upper(), unit) for label, unit in zip(axis_labels, units, strict=True)][:leading]
+    for wish in (
+        [letter for letter, _ in wishes],
+        ["T" if is_time(pint_name(unit)) else "" for _, unit in wishes],
+        ["T" if letter == "E" else "" for letter, _ in wishes],  # epochs play as a film
+    ):
+        for at, letter in enumerate(wish):
+            if not letters[at] and letter in free:
+                letters[at] = letter
+                free.remove(letter)
+    return "".join(letter or free.pop(0) for letter in letters) + "YX"
+
+
 def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """The pixels in a dtype that TIFF readers know, without changing a value that matters."""
+    """Convert pixels to a dtype that TIFF readers know, without changing a value that matters."""
     kind = pixels.dtype.kind
     if kind == "b":
         return pixels.astype(np.uint8)
@@ -193,14 +263,14 @@ def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _length(steps: dict[str, tuple[float, str]], axis: str) -> float:
-    """Step along an axis in the unit of X, or as it is where there is no way to convert."""
+    """Give the step along an axis in the unit of X, or as it is where there is no way to convert."""
     value, unit = steps[axis]
     converted = convert(value, unit, steps["X"][1])
     return value if converted is None else converted
 
 
 def _imagej_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str, Any]:
-    """Tags of an ImageJ hyperstack: resolution = pixels per unit, spacing, unit, frame interval."""
+    """Make the tags of an ImageJ hyperstack: resolution = pixels per unit, spacing, unit, frame interval."""
     metadata: dict[str, Any] = {"axes": axes, "unit": imagej_name(steps["X"][1])}
     if "Z" in axes:
         metadata["spacing"] = _length(steps, "Z")
@@ -214,7 +284,7 @@ def _imagej_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str,
 
 
 def _ome_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str, Any]:
-    """Attributes of OME-XML: PhysicalSize with unit, time increment."""
+    """Make the attributes of OME-XML: PhysicalSize with unit, time increment."""
     metadata: dict[str, Any] = {"axes": axes}
     for axis in "XYZ":
         if axis in axes:

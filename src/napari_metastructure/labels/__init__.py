@@ -1,3 +1,3 @@
-"""Label images: 0 = background, 1 to M = classes, `UNLABELLED` = nobody says; left out of losses and scores."""
+"""Label images: 0 = background, 1 to M = classes, 255 = unlabelled, ignored by losses and scores."""
 
 UNLABELLED = 255

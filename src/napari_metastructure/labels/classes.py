@@ -1,8 +1,9 @@
-"""What the numbers of a label image mean: which are classes, which pixels carry none."""
+"""Classes of a label image or stack: data types, readings (foreground, objects, classes), and what 255 means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,32 +13,27 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
 
 Reading = Literal["foreground", "objects", "classes"]
-"""How a label image is meant: 0 and one other value; instance numbers, all of them foreground; classes."""
+"""How label numbers are meant: 0 and one other value; instance numbers, all of them foreground; classes."""
 
 MOST_CLASSES = 254
-"""Class codes are uint8 with 255 for unlabelled."""
+"""Class codes are uint8, and 255 is taken."""
 
-_BLOCK = 1 << 20
+BLOCK = 1 << 16
+"""Pixels looked up at a time: the temporaries stay in a processor's cache."""
+
+_LARGEST_TABLE = 1 << 16
+
+
+# ---- Checks ------------------------------------------------------------------------------------------------
 
 
 def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
-    """A label image as an array, if it is one.
-
-    Parameters
-    ----------
-    labels : (..., Y, X) array of integers or booleans
-    name : str
-        What the message calls it.
-
-    Returns
-    -------
-    (..., Y, X) array
-        The same pixels; booleans as uint8.
+    """Check that an array holds labels, (..., Y, X) integers or booleans; booleans are returned as uint8.
 
     Raises
     ------
     InputError
-        For floats, fewer than two axes, no pixel, or negative numbers.
+        For floats, fewer than two axes, no pixel, or negative numbers; it begins with ``name``.
     """
     array = np.asarray(labels)
     if array.dtype == bool:
@@ -53,115 +49,29 @@ def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
     return array
 
 
-def values_in(labels: np.ndarray) -> tuple[int, ...]:
-    """The values of a label image, ascending, each once.
-
-    Parameters
-    ----------
-    labels : array of integers, none of them negative
-        Marked off in a table; only values from 2**24 on are sorted.
-    """
-    if labels.dtype.itemsize == 1:
-        return _byte_values(labels.view(np.uint8))
-    top = int(labels.max())
-    if top >= 1 << 24:
-        return tuple(np.unique(np.concatenate([np.unique(block) for block in blocks(labels)])).tolist())
-    found = np.zeros(top + 1, dtype=bool)
-    for block in blocks(labels, size=1 << 16):
-        found[block.astype(np.intp, copy=False)] = True
-    return tuple(np.flatnonzero(found).tolist())
-
-
-def _byte_values(labels: np.ndarray) -> tuple[int, ...]:
-    """Values of a uint8 array, by counting its pixels; of large ones in pairs, half as many."""
-    if labels.size < 1 << 18:  # the 65536 pairs would take longer
-        return tuple(np.flatnonzero(np.bincount(labels.reshape(-1))).tolist())
-    pairs = np.zeros(1 << 16, dtype=np.int64)
-    for block in blocks(labels):
-        if block.size % 2:
-            block = np.append(block, block[-1])
-        pairs += np.bincount(np.ascontiguousarray(block).view(np.uint16), minlength=pairs.size)
-    table = pairs.reshape(256, 256) > 0
-    return tuple(np.flatnonzero(table.any(axis=0) | table.any(axis=1)).tolist())
-
-
-def classes_in(labels: np.ndarray, name: str = "The labels") -> tuple[int, ...]:
-    """The classes of a label image: its values without 255, ascending.
+def check_class_list(classes: Sequence[int]) -> tuple[int, ...]:
+    """Check that numbers are a list of classes, and return them as a tuple.
 
     Raises
     ------
     InputError
-        As `check_labels`; if every pixel is unlabelled; if there are more than `MOST_CLASSES` classes.
+        If it is empty, unsorted, too long, or holds 255, a negative number or one twice.
     """
-    classes = tuple(value for value in values_in(check_labels(labels, name)) if value != UNLABELLED)
-    if not classes:
-        raise InputError(f"{name}: every pixel is {UNLABELLED}, unlabelled; choose labels that say something.")
-    if len(classes) > MOST_CLASSES:
-        raise InputError(
-            f"{name}: {len(classes)} different labels look like instance numbers, not classes; "
-            "read them as objects, or relabel them by class."
-        )
-    return classes
-
-
-def as_classes(labels: Any, reading: Reading, name: str = "The labels") -> np.ndarray:
-    """A label image as classes.
-
-    A mask of 0 and 255 alone is taken as background and foreground: with 255 as unlabelled it would say nothing.
-
-    Parameters
-    ----------
-    labels : (..., Y, X) array of integers or booleans
-        Not changed.
-    reading : {"foreground", "objects", "classes"}
-        ``foreground``: 0 and one other value, which becomes 1 (255 beside it stays unlabelled).
-        ``objects``: every number but 0 becomes 1. ``classes``: as they are.
-    name : str
-        What the message calls them.
-
-    Returns
-    -------
-    (..., Y, X) array
-        uint8 of 0, 1 and 255; for ``classes`` the input's dtype and values.
-
-    Raises
-    ------
-    InputError
-        As `check_labels`; for instance numbers where foreground and background are meant.
-    """
-    array = check_labels(labels, name)
-    if reading == "objects":
-        return (array != 0).astype(np.uint8)
-    values = values_in(array)
-    if set(values) <= {0, UNLABELLED}:
-        return (array != 0).astype(np.uint8)
-    if reading == "classes":
-        return array
-    foreground = [value for value in values if value not in (0, UNLABELLED)]
-    if len(foreground) > 1:
-        raise InputError(
-            f"{name}: {len(foreground)} different labels besides 0 are not foreground and background; read them as "
-            "objects (every number is foreground) or as classes."
-        )
-    result = (array == foreground[0]).astype(np.uint8)
-    if UNLABELLED in values and foreground[0] != UNLABELLED:
-        result[array == UNLABELLED] = UNLABELLED
-    return result
+    chosen = tuple(int(c) for c in classes)
+    if not chosen or list(chosen) != sorted(set(chosen)) or UNLABELLED in chosen or chosen[0] < 0:
+        raise InputError(f"The classes {chosen} must be ascending numbers from 0, each once, without {UNLABELLED}.")
+    if len(chosen) > MOST_CLASSES:
+        raise InputError(f"{len(chosen)} classes are too many; {MOST_CLASSES} at most are possible.")
+    return chosen
 
 
 def check_classes(
     labels: np.ndarray, classes: Sequence[int] | None, name: str = "The labels", *, may_be_empty: bool = False
 ) -> tuple[int, ...]:
-    """The classes given, or those present; every label has to be one of them.
+    """Return the classes given, or those present; refuse labels of any other class.
 
-    Parameters
-    ----------
-    labels : (..., Y, X) array of integers
-    classes : sequence of int, optional
-    name : str
-        What messages call the labels.
-    may_be_empty : bool
-        Let a plane that is unlabelled throughout pass if the classes are given: its stack may say more.
+    With ``may_be_empty`` a plane that is unlabelled throughout passes if the classes are given: other planes of its
+    stack have labels.
 
     Raises
     ------
@@ -177,24 +87,8 @@ def check_classes(
     return chosen
 
 
-def check_class_list(classes: Sequence[int]) -> tuple[int, ...]:
-    """Classes as a tuple of ints, if they are a list of classes.
-
-    Raises
-    ------
-    InputError
-        If it is empty, unsorted, too long, or holds 255, a negative number or one twice.
-    """
-    chosen = tuple(int(c) for c in classes)
-    if not chosen or list(chosen) != sorted(set(chosen)) or UNLABELLED in chosen or chosen[0] < 0:
-        raise InputError(f"The classes {chosen} must be ascending numbers from 0, each once, without {UNLABELLED}.")
-    if len(chosen) > MOST_CLASSES:
-        raise InputError(f"{len(chosen)} classes are too many; {MOST_CLASSES} at most can be told apart.")
-    return chosen
-
-
 def check_share(value: float, what: str) -> float:
-    """A probability or fraction, if it is one: 0 to 1, not NaN."""
+    """Check that a number is a probability or fraction: 0 to 1, not NaN."""
     number = float(value)
     if not 0 <= number <= 1:
         raise InputError(f"{what} must lie between 0 and 1, not {number:g}.")
@@ -202,19 +96,7 @@ def check_share(value: float, what: str) -> float:
 
 
 def by_class(value: float | Mapping[int, float], classes: Sequence[int], what: str) -> np.ndarray:
-    """One share per class.
-
-    Parameters
-    ----------
-    value : float or mapping of class to float
-        One for all, or each class's own.
-    classes : sequence of int
-    what : str
-        What messages call it, "The fraction kept".
-
-    Returns
-    -------
-    (M,) float64 array
+    """Return one share per class, (M,) float64, from one number for all or a mapping of class to number.
 
     Raises
     ------
@@ -231,33 +113,18 @@ def by_class(value: float | Mapping[int, float], classes: Sequence[int], what: s
 
 
 def listed(classes: Sequence[int]) -> str:
-    """Classes in words: ``0, 1 and 2``."""
+    """Write classes as words: ``0, 1 and 2``."""
     names = [str(c) for c in classes]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def result_dtype(labels: np.ndarray) -> np.dtype:
-    """The labels' own dtype where it can hold 255, else uint8."""
-    return labels.dtype if np.iinfo(labels.dtype).max >= UNLABELLED else np.dtype(np.uint8)
+# ---- Values and codes --------------------------------------------------------------------------------------
 
 
-def code_table(classes: Sequence[int], top: int) -> np.ndarray:
-    """A look-up table from label values 0 to ``top`` to class codes 0 to M - 1, 255 for all others.
+def blocks(*arrays: np.ndarray, size: int = 1 << 20) -> Iterator[Any]:
+    """Iterate over flat pieces of arrays of one shape, so that temporaries stay small and in the cache.
 
-    For small values; `napari_metastructure.labels.classes.encode` copes with any.
-    """
-    table = np.full(top + 1, UNLABELLED, np.uint8)
-    table[list(classes)] = np.arange(len(classes))
-    return table
-
-
-def blocks(*arrays: np.ndarray, size: int = _BLOCK) -> Iterator[Any]:
-    """Flat pieces of arrays of one shape, together: temporaries stay small and in the cache.
-
-    Yields
-    ------
-    array, or tuple of arrays
-        Views of contiguous arrays, so results can be written into them; of others copies.
+    Pieces of contiguous arrays are views, so results can be written into them; of others they are copies.
     """
     flat = [a.reshape(-1) for a in arrays]
     for start in range(0, flat[0].size, size):
@@ -265,15 +132,46 @@ def blocks(*arrays: np.ndarray, size: int = _BLOCK) -> Iterator[Any]:
         yield pieces if len(pieces) > 1 else pieces[0]
 
 
-# From label values to something known of their class: by a table where values are small, by search where not.
+def values_in(labels: np.ndarray) -> tuple[int, ...]:
+    """Find the values of an array of integers, none of them negative; ascending, each once."""
+    top = int(labels.max())
+    if top >= 1 << 24:
+        return tuple(np.unique(np.concatenate([np.unique(block) for block in blocks(labels)])).tolist())
+    found = np.zeros(top + 1, dtype=bool)
+    for block in blocks(labels, size=BLOCK):
+        found[block.astype(np.intp, copy=False)] = True
+    return tuple(np.flatnonzero(found).tolist())
 
 
-LARGEST_TABLE = 1 << 16
-"""A table of this many entries still stays in the cache."""
+def classes_in(labels: np.ndarray, name: str = "The labels") -> tuple[int, ...]:
+    """Find the classes of a label image: its values without 255, ascending.
+
+    Raises
+    ------
+    InputError
+        As `check_labels`; if every pixel is unlabelled; if there are more than `MOST_CLASSES` classes.
+    """
+    return _check_count(tuple(v for v in values_in(check_labels(labels, name)) if v != UNLABELLED), name)
+
+
+def _check_count(classes: tuple[int, ...], name: str) -> tuple[int, ...]:
+    if not classes:
+        raise InputError(f"{name}: every pixel is {UNLABELLED}, unlabelled; choose labels with at least one class.")
+    if len(classes) > MOST_CLASSES:
+        raise InputError(
+            f"{name}: {len(classes)} different labels look like instance numbers, not classes; "
+            "read them as objects, or relabel them by class."
+        )
+    return classes
+
+
+def result_dtype(labels: np.ndarray) -> np.dtype:
+    """Return the labels' own dtype where it can hold 255, else uint8."""
+    return labels.dtype if np.iinfo(labels.dtype).max >= UNLABELLED else np.dtype(np.uint8)
 
 
 def lookup(labels: np.ndarray, classes: Sequence[int], values: Any, missing: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that gives each pixel the value of its class.
+    """Make a function that gives each pixel the value of its class.
 
     Parameters
     ----------
@@ -294,11 +192,11 @@ def lookup(labels: np.ndarray, classes: Sequence[int], values: Any, missing: int
     top = int(labels.max())
     fitting = [c for c in classes if c <= top]
     known = np.append(np.asarray(values)[: len(fitting)], np.asarray(values).dtype.type(missing))
-    if top < LARGEST_TABLE:
+    if top < _LARGEST_TABLE:
         table = np.full(top + 1, missing, known.dtype)
         table[fitting] = known[:-1]
         return lambda block: table.take(block.astype(np.intp, copy=False))
-    # One past the last class, so that every label has a place; whatever is there is no hit, or a repeated one.
+    # One step past the last class, so that every label has a place; a label that is not the step itself is no class.
     steps = np.array([*fitting, top], labels.dtype)
 
     def search(block: np.ndarray) -> np.ndarray:
@@ -309,61 +207,316 @@ def lookup(labels: np.ndarray, classes: Sequence[int], values: Any, missing: int
     return search
 
 
-def encoder(labels: np.ndarray, classes: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that gives blocks of these labels as class codes: 0 to M - 1, and 255 for what is no class.
-
-    Labels that are codes already come back as they are, not copied; they have to have passed `check_classes`.
-    """
-    if labels.dtype == np.uint8 and tuple(classes) == tuple(range(len(classes))):
-        return lambda block: block
-    return lookup(labels, classes, np.arange(len(classes), dtype=np.uint8), UNLABELLED)
-
-
 def encode(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
-    """Labels as class codes, whatever their values.
-
-    Parameters
-    ----------
-    labels : (..., Y, X) array of integers, none of them negative
-    classes : sequence of int
-        M, ascending.
-
-    Returns
-    -------
-    (..., Y, X) uint8 array
-        0 to M - 1, and 255 where a pixel is of no class.
-    """
+    """Turn labels into uint8 class codes: 0 to M - 1, and 255 where a pixel is of no class."""
     codes = np.empty(labels.shape, np.uint8)
     code_of = lookup(labels, classes, np.arange(len(classes), dtype=np.uint8), UNLABELLED)
-    for block, code in blocks(labels, codes, size=1 << 16):
+    for block, code in blocks(labels, codes, size=BLOCK):
         code[:] = code_of(block)
     return codes
 
 
-# -------- Label planes as classes: what their numbers mean is settled by the whole layer, not by one slice of it.
+# ---- Readings ----------------------------------------------------------------------------------------------
 
 
-KEPT = 4
-"""Planes remembered: while a dial is turned they are not read anew."""
+@dataclass(frozen=True)
+class Meaning:
+    """What the numbers of labels stand for, from `meaning_of`.
+
+    Attributes
+    ----------
+    classes : tuple of int
+        Ascending.
+    foreground : int or None
+        The number that is read as class 1, all others but 255 being background; None where numbers are kept.
+    """
+
+    classes: tuple[int, ...]
+    foreground: int | None = None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest unsigned data type that holds all classes and 255."""
+        return np.min_scalar_type(max((UNLABELLED, *self.classes)))
+
+    def read(self, labels: np.ndarray, ours: bool = False) -> np.ndarray:
+        """Read labels as classes and 255, a copy of `dtype`.
+
+        They hold no other values than those the meaning was found from. In labels that are ``ours`` 255 is
+        unlabelled, even where it is the foreground of other labels.
+        """
+        if self.foreground is None or (ours and self.foreground == UNLABELLED):
+            return labels.astype(self.dtype)
+        result = (labels == self.foreground).view(np.uint8)
+        if self.foreground != UNLABELLED:
+            result[labels == UNLABELLED] = UNLABELLED
+        return result
+
+
+def meaning_of(
+    values: Iterable[int], reading: Reading, name: str = "The labels", *, may_be_empty: bool = False
+) -> Meaning:
+    """Decide what label numbers stand for.
+
+    255 is unlabelled, but a mask of 0 and 255 alone is read as background and foreground: with 255 as unlabelled it
+    would hold no class. Of labels in which 255 is known to be unlabelled, leave it out of the values; of objects give
+    0 and 1. With ``may_be_empty`` there need not be a class.
+
+    Raises
+    ------
+    InputError
+        For instance numbers where foreground and background are meant; no class, or too many.
+    """
+    present = set(values)
+    others = sorted(present - {0, UNLABELLED})
+    if reading == "foreground" and len(others) > 1:
+        raise InputError(
+            f"{name}: {len(others)} different labels besides 0 are not foreground and background; read them as "
+            "objects (every number is foreground) or as classes."
+        )
+    foreground = None
+    if not others and UNLABELLED in present:
+        foreground = UNLABELLED
+    elif reading == "foreground" and others != [1]:
+        foreground = others[0] if others else None
+    numbers = present - {UNLABELLED} if foreground is None else (present & {0}) | {1}
+    classes = tuple(sorted(numbers))
+    return Meaning(classes if may_be_empty and not classes else _check_count(classes, name), foreground)
+
+
+def as_classes(labels: Any, reading: Reading, name: str = "The labels") -> np.ndarray:
+    """Read a label image as classes.
+
+    Parameters
+    ----------
+    labels : (..., Y, X) array of integers or booleans
+        Not changed.
+    reading : {"foreground", "objects", "classes"}
+        ``foreground``: 0 and one other value, which becomes 1 (255 beside it stays unlabelled).
+        ``objects``: every number but 0 becomes 1. ``classes``: as they are. A mask of 0 and 255 alone is background
+        and foreground.
+    name : str
+        How the message names the labels.
+
+    Returns
+    -------
+    (..., Y, X) array
+        Classes and 255, in the smallest unsigned data type that holds them.
+
+    Raises
+    ------
+    InputError
+        As `check_labels`; for instance numbers where foreground and background are meant, or classes.
+
+    Examples
+    --------
+    >>> as_classes(np.array([[0, 7, 255]]), "foreground")
+    array([[  0,   1, 255]], dtype=uint8)
+    """
+    array = check_labels(labels, name)
+    if reading == "objects":
+        return (array != 0).view(np.uint8)
+    return meaning_of(values_in(array), reading, name).read(array)
+
+
+# ---- Stacks ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlaneDone:
+    """Progress of work on a stack: ``done`` planes ``of`` all of them."""
+
+    done: int
+    of: int
+
+
+class ArrayPlanes(Sequence[np.ndarray]):
+    """The (Y, X) planes of a (..., Y, X) array in the order of memory; a lazy array is read plane by plane."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape = tuple(int(n) for n in array.shape)
+
+    def __len__(self) -> int:
+        return int(np.prod(self.shape[:-2], dtype=np.int64))
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return np.asarray(self.array[tuple(int(i) for i in np.unravel_index(index, self.shape[:-2]))])
+
+
+class LabelStack:
+    """Label planes read as classes, each when it is needed.
+
+    What a number means is decided by all planes together: 255 is the foreground where no plane holds more than 0 and
+    255, else unlabelled. The values of a plane are looked for once, and again after `forget`. Any thread may call any
+    method.
+
+    Parameters
+    ----------
+    planes : (..., Y, X) array, or sequence of (..., Y, X) arrays
+        Of integers or booleans. An array may be lazy; a sequence may read a file when one of its items is asked for,
+        and its items, each of which counts as a plane here, may differ in size.
+    reading : {"foreground", "objects", "classes"}
+        See `as_classes`.
+    ours : bool or sequence of bool
+        Whether this package made the labels, or each plane: then 255 is always unlabelled in them.
+    name : str
+        How messages name the stack.
+    names : sequence of str, optional
+        How they name each plane; as the stack if left out.
+
+    Examples
+    --------
+    >>> stack = LabelStack(np.array([[[0, 255]], [[0, 1]]]), "foreground")
+    >>> stack.meaning().classes, stack.read(0)
+    ((0, 1), array([[  0, 255]], dtype=uint8))
+    """
+
+    def __init__(
+        self,
+        planes: Any,
+        reading: Reading,
+        ours: bool | Sequence[bool] = False,
+        name: str = "The labels",
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.planes: Any = ArrayPlanes(planes) if hasattr(planes, "shape") else planes
+        self.reading, self.ours, self.name, self.names = reading, ours, name, names
+        self._lock = threading.Lock()
+        self._changes = 0
+        self._values: dict[int, tuple[int, ...]] = {}
+        self._last: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.planes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(..., Y, X) of an array of planes."""
+        return tuple(self.planes.shape)
+
+    @property
+    def changes(self) -> int:
+        """How often `forget` was called: equal numbers, equal pixels."""
+        return self._changes
+
+    def forget(self, indices: Iterable[int] | None = None, planes: Any = None, ours: bool | None = None) -> None:
+        """Forget what is known of these planes, or of all, because their pixels may have changed.
+
+        ``planes``, an array, and ``ours`` take the place of those given before.
+        """
+        with self._lock:
+            self._changes += 1
+            self._last = None
+            if planes is not None:
+                self.planes = ArrayPlanes(planes)
+            if ours is not None:
+                self.ours = ours
+            if indices is None or planes is not None or ours is not None:
+                self._values.clear()
+            else:
+                for index in indices:
+                    self._values.pop(index, None)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """Return the pixels of a plane as they are, checked to be labels; the last ones read are kept."""
+        known = self._last
+        if known is None or known[0] != index:
+            changes = self._changes
+            known = index, check_labels(self.planes[index], self._name(index))
+            with self._lock:
+                if changes == self._changes:
+                    self._last = known
+        return known[1]
+
+    def values_of(self, index: int) -> tuple[int, ...]:
+        """Find the values of a plane, ascending: of objects 0 and 1, of labels of this package without 255.
+
+        Raises
+        ------
+        InputError
+            For pixels that are no labels.
+        """
+        found = self._values.get(index)
+        if found is None:
+            changes = self._changes
+            found = values_in(self._numbers(index))
+            if self._is_ours(index):
+                found = tuple(v for v in found if v != UNLABELLED)
+            with self._lock:
+                if changes == self._changes:
+                    self._values[index] = found
+        return found
+
+    def survey(self) -> Iterator[PlaneDone]:
+        """Look for the values of all planes, one after the other; what was found stays if iteration is stopped."""
+        for index in range(len(self)):
+            self.values_of(index)
+            yield PlaneDone(index + 1, len(self))
+
+    def meaning(self) -> Meaning:
+        """Decide by the values of all planes what numbers mean; looks at those that `survey` has not seen.
+
+        Raises
+        ------
+        InputError
+            If they cannot be read this way, or no pixel is labelled.
+        """
+        return meaning_of(set().union(*map(self.values_of, range(len(self)))), self.reading, self.name)
+
+    def read(self, index: int, meaning: Meaning | None = None) -> np.ndarray:
+        """Read a plane as classes and 255, a copy, by the `meaning` of the stack, which may be at hand."""
+        meaning = self.meaning() if meaning is None else meaning
+        return meaning.read(self._numbers(index), self._is_ours(index))
+
+    def read_alone(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Read a plane as classes without the others, which may be many and lazy.
+
+        Only where the plane holds 255 and no class do the others decide what 255 means, if they are in memory.
+
+        Returns
+        -------
+        plane : (..., Y, X) array
+            Classes and 255; a copy.
+        classes : tuple of int
+            Those on the plane, ascending; empty where it is unlabelled throughout.
+        """
+        values = self.values_of(index)
+        unclear = UNLABELLED in values and set(values) <= {0, UNLABELLED} and self._in_memory
+        if unclear and any(not set(self.values_of(i)) <= {0, UNLABELLED} for i in range(len(self))):
+            values = tuple(v for v in values if v != UNLABELLED)
+        meaning = meaning_of(values, self.reading, self._name(index), may_be_empty=True)
+        return meaning.read(self._numbers(index)), meaning.classes
+
+    @property
+    def _in_memory(self) -> bool:
+        return isinstance(getattr(self.planes, "array", None), np.ndarray)
+
+    def _numbers(self, index: int) -> np.ndarray:
+        """Return the pixels of a plane; objects as 0 and 1, for there may be as many numbers as objects."""
+        pixels = self.pixels(index)
+        if self.reading != "objects":
+            return pixels
+        objects = (pixels != 0).view(np.uint8)
+        if self._is_ours(index):
+            objects[pixels == UNLABELLED] = UNLABELLED
+        return objects
+
+    def _is_ours(self, index: int) -> bool:
+        return self.ours if isinstance(self.ours, bool) else self.ours[index]
+
+    def _name(self, index: int) -> str:
+        return self.name if self.names is None else self.names[index]
+
+
+# ---- Superseded by LabelStack: the density widget still reads by these -------------------------------------
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The labels of one plane, not read yet.
-
-    Attributes
-    ----------
-    name : str
-        Of the layer.
-    data : array
-        Of the layer, (..., Y, X); may be lazy.
-    at : tuple of int
-        Which plane of it.
-    ours : bool
-        Made by this plugin, so that 255 is unlabelled in it and never a foreground.
-    stamp, whole : hashable
-        Equal only for equal pixels of the plane, and of the layer.
-    """
+    """The labels of one plane of a layer, not read yet; equal stamps mean equal pixels of the plane and the layer."""
 
     name: str
     data: Any
@@ -374,71 +527,36 @@ class Pixels:
 
 
 class Reader:
-    """Reads planes as classes; remembers the last ones, and of which layers 255 is unlabelled."""
+    """Reads planes as classes; remembers the last four, and of which layers 255 is unlabelled."""
 
     def __init__(self) -> None:
         self._planes: dict[Hashable, tuple[np.ndarray, tuple[int, ...]]] = {}
         self._unlabelled: dict[Hashable, bool] = {}
 
     def read(self, pixels: Pixels, reading: Reading) -> tuple[np.ndarray, tuple[int, ...]]:
-        """The (Y, X) pixels of a plane as classes, and which classes there are, ascending.
-
-        Raises
-        ------
-        InputError
-            If they are no labels, or not of this reading.
-        """
+        """Read the (Y, X) pixels of a plane as classes, and say which classes there are, ascending."""
         key = (pixels.stamp, reading, pixels.ours)
         if key not in self._planes:
-            plane = self._read(pixels, reading)
-            classes = tuple(value for value in values_in(plane) if value != UNLABELLED)
-            while len(self._planes) >= KEPT:
+            name = f"Layer {pixels.name!r}"
+            plane = check_labels(np.asarray(pixels.data[pixels.at]), name)
+            unlabelled = pixels.ours
+            values = set(values_in(plane)) if pixels.at and not unlabelled and reading != "objects" else set()
+            if UNLABELLED in values and values <= {0, UNLABELLED}:
+                if pixels.whole not in self._unlabelled:
+                    self._unlabelled[pixels.whole] = has_unlabelled(pixels.data)
+                unlabelled = self._unlabelled[pixels.whole]
+            plane = read_classes(plane, reading, name, unlabelled)
+            while len(self._planes) >= 4:
                 del self._planes[next(iter(self._planes))]
-            self._planes[key] = plane, classes
+            self._planes[key] = plane, tuple(value for value in values_in(plane) if value != UNLABELLED)
         return self._planes[key]
-
-    def _read(self, pixels: Pixels, reading: Reading) -> np.ndarray:
-        name = f"Layer {pixels.name!r}"
-        plane = check_labels(np.asarray(pixels.data[pixels.at]), name)
-        unlabelled = pixels.ours
-        if not unlabelled and reading != "objects" and pixels.at and holds_only_ends(plane):
-            if pixels.whole not in self._unlabelled:
-                self._unlabelled[pixels.whole] = has_unlabelled(pixels.data)
-            unlabelled = self._unlabelled[pixels.whole]
-        return read_classes(plane, reading, name, unlabelled)
-
-
-def holds_only_ends(plane: np.ndarray) -> bool:
-    """Whether a plane holds 255 beside nothing but 0: then it cannot say which of both meanings 255 has."""
-    return UNLABELLED in (values := values_in(plane)) and set(values) <= {0, UNLABELLED}
 
 
 def has_unlabelled(data: Any) -> bool:
-    """Whether 255 is unlabelled in a stack: it is where some plane has classes beside 0 and 255.
-
-    A stack that is not in memory is not read for this: each of its planes is taken by itself.
-    """
-    if not isinstance(data, np.ndarray):
-        return False
-    planes = (
-        data.reshape(-1, *data.shape[-2:])
-        if data.flags.c_contiguous
-        else (data[i] for i in np.ndindex(data.shape[:-2]))
-    )
-    return any(not set(values_in(plane)) <= {0, UNLABELLED} for plane in planes)
+    """Say whether 255 is unlabelled in a stack in memory, because some plane has classes beside 0 and 255."""
+    return isinstance(data, np.ndarray) and any(not set(values_in(p)) <= {0, UNLABELLED} for p in ArrayPlanes(data))
 
 
 def read_classes(plane: np.ndarray, reading: Reading, name: str, unlabelled: bool) -> np.ndarray:
-    """Labels as classes, as `as_classes`; if ``unlabelled``, 255 beside 0 is unlabelled and not a foreground.
-
-    Raises
-    ------
-    InputError
-        As `as_classes`.
-    """
-    if not unlabelled:
-        return as_classes(plane, reading, name)
-    labels = check_labels(plane, name)
-    gaps = labels == UNLABELLED
-    classes = as_classes(np.where(gaps, labels.dtype.type(0), labels), reading, name)
-    return np.where(gaps, classes.dtype.type(UNLABELLED), classes) if gaps.any() else classes
+    """Read labels as `as_classes`; if ``unlabelled``, 255 beside 0 is unlabelled and no foreground."""
+    return LabelStack([plane], reading, unlabelled, name).read_alone(0)[0]

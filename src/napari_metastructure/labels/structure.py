@@ -1,4 +1,4 @@
-"""How far apart two densities are, and how much of a label's meta-structure its noise has left."""
+"""Meta-structure of noisy labels against clean ones: distance of densities, share retained, histograms by class."""
 
 from __future__ import annotations
 
@@ -11,90 +11,30 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import blocks, code_table
-from napari_metastructure.labels.density import Bandwidth, Kernel, check_bandwidth, check_kernel, smooth, weights
+from napari_metastructure.labels.classes import blocks, lookup
+from napari_metastructure.labels.density import (
+    Bandwidth,
+    Kernel,
+    Maps,
+    check_bandwidth,
+    check_kernel,
+    height,
+    smooth,
+    weights,
+)
 from napari_metastructure.labels.transition import TransitionMatrix, estimate_transition_matrix
+from napari_metastructure.labels.verdict import Verdict, verdict
 
-# -------- What eq. (7) leaves of noisy densities: how large it is, and how large sampling error makes it.
+BINS = 64
 
+_DEVIATIONS, _FORGIVEN = 3.0, 0.5
+"""Excess over sampling error that counts nothing: in its standard deviations, and as a share of the signal."""
 
 _PIXELS = 1 << 17
 
 
-def products(
-    clean: np.ndarray, noisy: np.ndarray, classes: tuple[int, ...], kernel: Kernel, bandwidth: tuple[float, float]
-) -> np.ndarray:
-    """Inner products of the smoothed clean and noisy classes, summed over all planes.
-
-    Each plane is given a margin of the kernel's radius first: no weight is cut off at the border, so all pixels weigh
-    alike and `sampling_error` is exact. Where the clean label is unlabelled the noisy one does not count either.
-
-    Parameters
-    ----------
-    clean, noisy : (..., Y, X) arrays of integers
-    classes : tuple of int
-        The M classes.
-    kernel, bandwidth
-        As in `napari_metastructure.labels.density.smooth`.
-
-    Returns
-    -------
-    (2 M, 2 M) float64 array
-        First the clean classes, then the noisy ones.
-    """
-    margin = [(n // 2, n // 2) for n in weights(kernel, bandwidth).shape]
-    total = np.zeros((2 * len(classes), 2 * len(classes)))
-    for before, after in zip(*(a.reshape(-1, *a.shape[-2:]) for a in (clean, noisy)), strict=True):
-        known = before != UNLABELLED
-        masks = [before == c for c in classes] + [(after == c) & known for c in classes]
-        maps = np.stack([smooth(np.pad(mask, margin), kernel, bandwidth).ravel() for mask in masks])
-        for start in range(0, maps.shape[1], _PIXELS):
-            part = maps[:, start : start + _PIXELS].astype(np.float64)  # in float32 the remainder would be lost
-            total += part @ part.T
-    return total
-
-
-def sampling_error(
-    transition: TransitionMatrix, kernel: Kernel, bandwidth: tuple[float, float]
-) -> tuple[np.ndarray, float]:
-    """The remainder that pixels drawn independently leave on average, and how much its trace varies.
-
-    With V_i = diag(q_i) - q_i q_i' the covariance of pixel i's indicators and C the kernel convolved with itself, the
-    expectation is C(0) sum_i V_i, and the variance of the trace is 2 sum_i sum_j tr(V_i V_j) C(i - j)^2 over i != j,
-    at most 2 sum_i tr(V_i^2) sum_d C(d)^2, and hardly less.
-
-    Parameters
-    ----------
-    transition : TransitionMatrix
-        With counts.
-    kernel, bandwidth
-        As in `napari_metastructure.labels.density.smooth`.
-
-    Returns
-    -------
-    expected : (M, M) float64 array
-    deviation : float
-        Standard deviation of the trace of what exceeds it.
-    """
-    assert transition.counts is not None
-    pixels = transition.counts.sum(axis=1)
-    rows = np.nan_to_num(transition.matrix)
-    covariance = np.array([np.diag(q) - np.outer(q, q) for q in rows])
-    shape = weights(kernel, bandwidth)
-    own = float(np.sum(shape**2))
-    power = np.abs(np.fft.fft2(shape, [2 * n for n in shape.shape])) ** 2
-    others = float(np.mean(power**2)) - own**2  # Parseval: the sum of C^2 over all shifts but none
-    expected = own * np.tensordot(pixels, covariance, axes=1)
-    return expected, float(np.sqrt(2 * others * np.sum(pixels * np.sum(covariance**2, axis=(1, 2)))))
-
-
-_DEVIATIONS = 3.0
-
-_FORGIVEN = 0.5
-
-
 def distance(f: Any, g: Any) -> float:
-    """What two density maps do not share up to scale and offset: sqrt(1 - r^2), r their Pearson correlation.
+    """Measure what two density maps do not share up to scale and offset: sqrt(1 - r^2), r their Pearson correlation.
 
     By eq. (7) flipping labels at random takes a density into a multiple of itself plus a constant, plus sampling error.
     So 0 is all that such noise does in expectation, and 1 is nothing in common. The sine of the angle between two
@@ -116,6 +56,12 @@ def distance(f: Any, g: Any) -> float:
     ------
     InputError
         If the shapes differ, or a map is empty, holds no real numbers, or holds NaN or infinity.
+
+    Examples
+    --------
+    >>> f = np.array([[0.0, 1.0, 2.0]])
+    >>> distance(f, 3 * f + 5), distance(f, [[1.0, 0.0, 1.0]])
+    (0.0, 1.0)
     """
     first, second = _check_map(f), _check_map(g)
     if first.shape != second.shape:
@@ -133,34 +79,19 @@ def distance(f: Any, g: Any) -> float:
     return min(1.0, float(np.sqrt(minus * plus)) / 2)
 
 
-def structure_left(
+def structure_retained(
     clean: Any,
     noisy: Any,
     kernel: Kernel = "box",
     bandwidth: Bandwidth = 8.0,
     classes: Sequence[int] | None = None,
 ) -> float:
-    """How much of the meta-structure a noisy label has left: 1 for clean and RCL, 0 for RL, less the worse the PCL.
+    """Measure the meta-structure a noisy label retains: 1 for clean and RCL, 0 for RL, less the worse the PCL.
 
-    The share of the clean densities' variance that the noisy densities would tell if there were no sampling error.
-    With C_j the clean class j smoothed by the kernel and N_m the noisy class m, eq. (7) says
-    N_m = sum_j P(y* = m | y = j) C_j + error. So N is regressed on C by least squares, N = C B + E, and there are
-
-    - the signal H = B' G B, with G the inner products of C after regression on sum_j C_j, the smoothed outline of
-      what is labelled. Of its M - 1 dimensions as many are kept as the estimated transition matrix has ranks above 1
-      (Lemma 2): fused classes lose what told them apart, and rank 1 gives 0.
-    - the remainder E'E. For pixels drawn independently (RCL, RL) its expectation is known,
-      D = sum_d K(d)^2 * sum_i (diag(q_i) - q_i q_i'), where q_i is the row of the transition matrix for pixel i. Errors
-      that lie together, as those of a displaced boundary, add up under the kernel to more: X = E'E - D.
-    - left = mean over j of [G B (H + X)^-1 B' G]_jj / G_jj. For two classes this is H / (H + X), the squared
-      correlation of clean and noisy density (see `distance`) corrected for attenuation by sampling error.
-
-    X has a sampling error too. With x = tr X, s its standard deviation under independence and h = tr H, X is
-    multiplied by max(0, 1 - (a / x)^2), a = min(3 s, h / 2): an excess below three standard deviations counts nothing,
-    one far above in full; and the bound h / 2 keeps a handful of pixels from passing for structure.
-
-    Displacements far smaller than the bandwidth cost little. And 1 may mean that there are too few pixels to tell
-    noise from a random sample: under a wide kernel the skeleton of a few small objects looks like one.
+    The share of the clean densities' variance that the noisy densities would explain without sampling error; see
+    docs/labels.md for the derivation. Displacements far smaller than the bandwidth cost little. And 1 may mean that
+    there are too few pixels to tell noise from a random sample: under a wide kernel the skeleton of a few small objects
+    looks like one.
 
     Parameters
     ----------
@@ -183,6 +114,13 @@ def structure_left(
     InputError
         As `napari_metastructure.labels.transition.estimate_transition_matrix` and
         `napari_metastructure.labels.density.density`; if the clean labels have fewer than two classes.
+
+    Examples
+    --------
+    >>> clean = np.zeros((64, 64), np.uint8)
+    >>> clean[16:48, 16:48] = 1
+    >>> round(structure_retained(clean, 1 - clean), 3), structure_retained(clean, np.ones_like(clean))
+    (1.0, 0.0)
     """
     transition = estimate_transition_matrix(clean, noisy, classes)
     clean, noisy = np.asarray(clean), np.asarray(noisy)
@@ -192,68 +130,129 @@ def structure_left(
     if transition.rank < 2:
         return 0.0
 
-    gram = products(clean, noisy, transition.classes, kernel, pair)
-    return _told(gram, transition.rank, *sampling_error(transition, kernel, pair))
+    gram = _gram_matrix(clean, noisy, transition.classes, kernel, pair)
+    return _explained(gram, transition.rank, *_sampling_error(transition, kernel, pair))
 
 
-def _told(gram: np.ndarray, rank: int, expected: np.ndarray, deviation: float) -> float:
-    """The share of the clean classes' variance that the noisy ones tell, from the inner products of both."""
-    m = len(gram) // 2
-    of_clean, between, of_noisy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
-    slopes = np.linalg.pinv(of_clean, hermitian=True) @ between
-    excess = of_noisy - between.T @ slopes - expected
+def density_step(
+    labels: np.ndarray, label_class: int, kernel: Kernel, bandwidth: tuple[float, float], *, edges: bool = False
+) -> float:
+    """Return the smallest possible difference between two densities, relative to even ones: the box counts pixels.
 
-    outline = of_clean.sum(axis=1)
-    inner = of_clean - np.outer(outline, outline) / outline.sum()
-    signal, directions = np.linalg.eigh(slopes.T @ inner @ slopes)
-    kept = directions[:, m - (rank - 1) :]
-    shared = inner @ slopes @ kept
-    structured = kept.T @ _beyond_chance(excess, deviation, float(signal.sum())) @ kept
-    whole = np.diag(signal[m - (rank - 1) :]) + structured
-    told = np.einsum("jk,kl,jl->j", shared, np.linalg.pinv(whole, hermitian=True), shared)
-    varies = np.diag(inner) > 1e-9 * np.diag(of_clean)
-    return float(np.mean(np.clip(told[varies] / np.diag(inner)[varies], 0, 1)))
+    0 where densities may differ by anything, or where a bin of a histogram holds so many steps that it does not matter.
+    """
+    if kernel != "box" or bandwidth[0] * bandwidth[1] > BINS**2:
+        return 0.0
+    points, labelled = np.count_nonzero(labels == label_class), np.count_nonzero(labels != UNLABELLED)
+    if not edges:
+        return height(kernel, bandwidth) / points * labels.size
+    # Away from edges and gaps the share of points among the pixels of the kernel, over their share of all.
+    return labelled / points / float(weights(kernel, bandwidth).sum())
 
 
-def _beyond_chance(excess: np.ndarray, deviation: float, signal: float) -> np.ndarray:
-    """The part of an excess that stands out from its own sampling error, without negative variances."""
-    size = float(np.trace(excess))
-    if size <= (chance := min(_DEVIATIONS * deviation, _FORGIVEN * signal)):
-        return np.zeros_like(excess)
-    values, vectors = np.linalg.eigh(excess)
-    return (vectors * np.clip(values, 0, None)) @ vectors.T * (1 - (chance / size) ** 2)
+# ---- Noisy labels against clean ones -----------------------------------------------------------------------
 
 
-def _check_map(values: Any) -> np.ndarray:
-    """A density map, if it is one."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"A density map holds real numbers, not {array.dtype}; compare the maps of density().")
-    if not array.size:
-        raise InputError("A density map without pixels cannot be compared; choose maps that are not empty.")
-    if not np.isfinite(array).all():
-        raise InputError("A density map holds NaN or infinity; compare maps of numbers only.")
-    return array
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What noisy labels retain of clean ones.
+
+    Attributes
+    ----------
+    transition : TransitionMatrix or None
+        In closed form if it was given, else counted; None where no pixel is labelled in both.
+    verdict : Verdict or None
+        On that matrix.
+    retained : float or None
+        Share of the meta-structure, 0 to 1; None where it is not defined.
+    distance : float or None
+        Of the density maps, the largest of several classes; None if none were given.
+    bandwidth : (float, float)
+        At which structure was compared, pixels.
+    """
+
+    transition: TransitionMatrix | None
+    verdict: Verdict | None
+    retained: float | None
+    distance: float | None
+    bandwidth: tuple[float, float]
 
 
-def _centred(*maps: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Maps less their means, over their spans, as float64 in pieces: they may be large, and their numbers tiny."""
-    means = [a.mean(dtype=np.float64) for a in maps]
-    spans = [float(a.max()) - float(a.min()) for a in maps]
-    for pieces in blocks(*maps):
-        yield [(p.astype(np.float64) - m) / s for p, m, s in zip(pieces, means, spans, strict=True)]
+def compare_labels(
+    clean: np.ndarray,
+    noisy: np.ndarray,
+    kernel: Kernel = "box",
+    bandwidth: Bandwidth = 8.0,
+    classes: Sequence[int] | None = None,
+    transition: TransitionMatrix | None = None,
+    maps: tuple[Maps, Maps] | None = None,
+) -> Comparison:
+    """Measure what noisy labels retain of clean ones: transition matrix, verdict, structure, distance of densities.
+
+    Parameters
+    ----------
+    clean, noisy : (..., Y, X) arrays of integers, of one shape
+    kernel, bandwidth
+        As in `structure_retained`.
+    classes : sequence of int, optional
+        Ascending; those present in either if left out.
+    transition : TransitionMatrix, optional
+        In closed form, where it is known.
+    maps : (dict, dict) of int to array, optional
+        Densities of the clean and the noisy labels by class.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        As `structure_retained` and `distance`.
+
+    Examples
+    --------
+    >>> clean = np.zeros((64, 64), np.uint8)
+    >>> clean[16:48, 16:48] = 1
+    >>> compare_labels(clean, clean).verdict.distinguishable
+    2
+    """
+    pair = check_bandwidth(bandwidth, clean.shape)
+    if transition is None:
+        transition = estimate_transition_matrix(clean, noisy, classes)
+    retained = structure_retained(clean, noisy, kernel, pair)
+    apart = None
+    if maps is not None and (both := maps[0].keys() & maps[1].keys()):
+        apart = max(distance(maps[0][c], maps[1][c]) for c in both)
+    return Comparison(transition, verdict(transition), retained, apart, pair)
 
 
-# Histograms of a density map by true class: two humps where classes can be told apart, one where they are
-# fused.
+def judge_noise(
+    clean: np.ndarray, noisy: np.ndarray, classes: Sequence[int], transition: TransitionMatrix | None = None
+) -> Comparison:
+    """Compare a (Y, X) plane with its noise as far as that is possible, by a box of 8 pixels or a quarter of the plane.
+
+    Where a plane has no labelled pixel, or a class is gone, there is nothing to measure, and that is no error: what is
+    not defined is None.
+    """
+    width = min(8.0, max(1.0, min(clean.shape) / 4))
+    judged, retained = None, None
+    try:
+        if transition is None:
+            transition = estimate_transition_matrix(clean, noisy, classes)
+        judged = verdict(transition)
+        retained = structure_retained(clean, noisy, "box", width)
+    except InputError:
+        pass
+    return Comparison(transition, judged, retained, None, (width, width))
 
 
-BINS = 64
+# ---- Histograms by class ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Humps:
-    """How often each density occurs among the pixels of each true class.
+class ClassHistogram:
+    """Histogram of a density map by true class: two humps where classes are distinguishable, one where they are fused.
 
     Densities are given relative to pixels spread evenly: the map times the number of its pixels, so 1 is even.
 
@@ -279,13 +278,13 @@ class Humps:
 
     @property
     def shares(self) -> np.ndarray:
-        """(M, B) each class's pixels by bin, adding up to 1."""
+        """Share of each class's pixels by bin, (M, B), adding up to 1."""
         return np.asarray(self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1))
 
 
-def humps(
+def class_histogram(
     name: str, density: np.ndarray, truth: np.ndarray, classes: Sequence[int], bins: int = BINS, step: float = 0.0
-) -> Humps:
+) -> ClassHistogram:
     """Count densities by true class.
 
     Parameters
@@ -300,18 +299,29 @@ def humps(
     bins : int
         At most.
     step : float
-        Least difference of two densities, relative to even ones; 0 if they differ by anything.
+        Least difference of two densities, relative to even ones, from `density_step`; 0 if they differ by anything.
+
+    Returns
+    -------
+    ClassHistogram
+
+    Examples
+    --------
+    >>> truth = np.array([[0, 0, 1, 1]])
+    >>> found = class_histogram("map", np.array([[0.1, 0.1, 0.4, 0.4]], np.float32), truth, (0, 1), bins=2)
+    >>> found.counts.tolist()
+    [[2, 0], [0, 2]]
     """
     even = density.size
     low, high, bins = _span(float(density.min()) * even, float(density.max()) * even, bins, step)
     # float32 as the map is: half the memory traffic of this, the slowest step beside the map itself
     factor, shift = np.float32(even * bins / (high - low)), np.float32(low * bins / (high - low))
     fitting = [c for c in classes if c <= int(truth.max())]
-    table = np.minimum(code_table(fitting, int(truth.max())), len(fitting)).astype(np.intp)
+    code_of = lookup(truth, fitting, np.arange(len(fitting)), len(fitting))
     counts = np.zeros((len(fitting) + 1) * bins, np.int64)
     sums = np.zeros(len(fitting) + 1)
     for values, labels in blocks(density, truth):
-        code = table[labels]
+        code = code_of(labels)
         place = (values * factor - shift).astype(np.intp)
         np.clip(place, 0, bins - 1, out=place)
         counts += np.bincount(code * bins + place, minlength=counts.size)
@@ -319,7 +329,7 @@ def humps(
     by_class = counts.reshape(-1, bins)[:-1]
     there = np.asarray(by_class.any(axis=1))
     total = by_class[there].sum(axis=1)
-    return Humps(
+    return ClassHistogram(
         name,
         tuple(c for c, is_there in zip(fitting, there.tolist(), strict=True) if is_there),
         np.linspace(low, high, bins + 1),
@@ -328,9 +338,102 @@ def humps(
     )
 
 
+# ---- Sums behind them ---------------------------------------------------------------------------------------
+
+
+def _gram_matrix(
+    clean: np.ndarray, noisy: np.ndarray, classes: tuple[int, ...], kernel: Kernel, bandwidth: tuple[float, float]
+) -> np.ndarray:
+    """Compute inner products of the smoothed clean and noisy classes, summed over all planes.
+
+    (2 M, 2 M) float64, first the clean classes, then the noisy ones. Each plane is given a margin of the kernel's
+    radius first: no weight is cut off at the border, so all pixels weigh alike and `_sampling_error` is exact. Where
+    the clean label is unlabelled the noisy one does not count either.
+    """
+    margin = [(n // 2, n // 2) for n in weights(kernel, bandwidth).shape]
+    total = np.zeros((2 * len(classes), 2 * len(classes)))
+    for before, after in zip(*(a.reshape(-1, *a.shape[-2:]) for a in (clean, noisy)), strict=True):
+        known = before != UNLABELLED
+        masks = [before == c for c in classes] + [(after == c) & known for c in classes]
+        maps = np.stack([smooth(np.pad(mask, margin), kernel, bandwidth).ravel() for mask in masks])
+        for start in range(0, maps.shape[1], _PIXELS):
+            part = maps[:, start : start + _PIXELS].astype(np.float64)  # in float32 the remainder would be lost
+            total += part @ part.T
+    return total
+
+
+def _sampling_error(
+    transition: TransitionMatrix, kernel: Kernel, bandwidth: tuple[float, float]
+) -> tuple[np.ndarray, float]:
+    """Compute the remainder that pixels drawn independently leave on average, and how much its trace varies.
+
+    With V_i = diag(q_i) - q_i q_i' the covariance of pixel i's indicators and C the kernel convolved with itself, the
+    expectation is C(0) sum_i V_i, and the variance of the trace is 2 sum_i sum_j tr(V_i V_j) C(i - j)^2 over i != j,
+    at most 2 sum_i tr(V_i^2) sum_d C(d)^2, and hardly less.
+    """
+    assert transition.counts is not None
+    pixels = transition.counts.sum(axis=1)
+    rows = np.nan_to_num(transition.matrix)
+    covariance = np.array([np.diag(q) - np.outer(q, q) for q in rows])
+    shape = weights(kernel, bandwidth)
+    own = float(np.sum(shape**2))
+    power = np.abs(np.fft.fft2(shape, [2 * n for n in shape.shape])) ** 2
+    others = float(np.mean(power**2)) - own**2  # Parseval: the sum of C^2 over all shifts but none
+    expected = own * np.tensordot(pixels, covariance, axes=1)
+    return expected, float(np.sqrt(2 * others * np.sum(pixels * np.sum(covariance**2, axis=(1, 2)))))
+
+
+def _explained(gram: np.ndarray, rank: int, expected: np.ndarray, deviation: float) -> float:
+    """Compute the share of the clean classes' variance that the noisy ones explain, from inner products of both."""
+    m = len(gram) // 2
+    of_clean, between, of_noisy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
+    slopes = np.linalg.pinv(of_clean, hermitian=True) @ between
+    excess = of_noisy - between.T @ slopes - expected
+
+    outline = of_clean.sum(axis=1)
+    inner = of_clean - np.outer(outline, outline) / outline.sum()
+    signal, directions = np.linalg.eigh(slopes.T @ inner @ slopes)
+    kept = directions[:, m - (rank - 1) :]
+    shared = inner @ slopes @ kept
+    structured = kept.T @ _beyond_chance(excess, deviation, float(signal.sum())) @ kept
+    whole = np.diag(signal[m - (rank - 1) :]) + structured
+    explained = np.einsum("jk,kl,jl->j", shared, np.linalg.pinv(whole, hermitian=True), shared)
+    varies = np.diag(inner) > 1e-9 * np.diag(of_clean)
+    return float(np.mean(np.clip(explained[varies] / np.diag(inner)[varies], 0, 1)))
+
+
+def _beyond_chance(excess: np.ndarray, deviation: float, signal: float) -> np.ndarray:
+    """Reduce an excess to what stands out from its own sampling error, without negative variances."""
+    size = float(np.trace(excess))
+    if size <= (chance := min(_DEVIATIONS * deviation, _FORGIVEN * signal)):
+        return np.zeros_like(excess)
+    values, vectors = np.linalg.eigh(excess)
+    return (vectors * np.clip(values, 0, None)) @ vectors.T * (1 - (chance / size) ** 2)
+
+
+def _check_map(values: Any) -> np.ndarray:
+    """Check that an array is a density map."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"A density map holds real numbers, not {array.dtype}; compare the maps of density().")
+    if not array.size:
+        raise InputError("A density map without pixels cannot be compared; choose maps that are not empty.")
+    if not np.isfinite(array).all():
+        raise InputError("A density map holds NaN or infinity; compare maps of numbers only.")
+    return array
+
+
+def _centred(*maps: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Centre maps and divide them by their spans, as float64 in pieces: they may be large, their numbers tiny."""
+    means = [a.mean(dtype=np.float64) for a in maps]
+    spans = [float(a.max()) - float(a.min()) for a in maps]
+    for pieces in blocks(*maps):
+        yield [(p.astype(np.float64) - m) / s for p, m, s in zip(pieces, means, spans, strict=True)]
+
+
 def _span(low: float, high: float, bins: int, step: float) -> tuple[float, float, int]:
-    """From where to where how many bins go: each holds the same number of steps, with its steps in its middle."""
-    # A map with one value has one bin in the middle; rounding must not make humps of it.
+    """Choose the range and the number of bins: each holds the same number of steps, in its middle."""
+    # A map with one value has one bin in the middle; rounding must not spread it over several.
     if high - low <= 1e-6 * max(abs(high), 1e-30):
         return low - 0.5, low + 0.5, bins
     if step <= 0:

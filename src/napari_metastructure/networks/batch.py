@@ -15,9 +15,9 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
-from napari_metastructure.images.files import list_images, output_stems, read_image
+from napari_metastructure.images.files import check_free, list_images, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
-from napari_metastructure.images.writing import cannot_write, write_mask, write_probability, write_tiff
+from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
 from napari_metastructure.networks.model import is_blank
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Target:
         return (self.mask, self._file("probability")) if self.probability else (self.mask,)
 
     def _file(self, kind: str) -> Path:
-        return self.folder / f"{self.stem}_{kind}{'.ome.tif' if self.ome else '.tif'}"
+        return result_path(self.folder, self.stem, kind, self.ome)
 
 
 def targets_of(
@@ -219,14 +219,7 @@ def targets_of(
         Naming the file that is in the way.
     """
     targets = [Target(folder, stem, ome, probability) for stem in stems]
-    files = [file for target in targets for file in target.files]
-    inputs = {path.resolve() for path in paths}
-    for file in files:
-        if file.resolve() in inputs:
-            raise InputError(f"{file} is an input and would be written over; choose another folder for the results.")
-    there = [file for file in files if file.exists()]
-    if there and not overwrite:
-        raise InputError(f"{there[0]} is there already; choose another folder for the results, or ask to overwrite.")
+    check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
     return targets
 
 
@@ -387,10 +380,7 @@ def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, l
 
 def _write(target: Target, found: Sequence[PlanePredicted], image: Image, classes: Sequence[int]) -> None:
     """Write the labels, and the probability if it is wanted, with axes and scale of the image."""
-    try:
-        target.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(target.folder, error) from error
+    make_folder(target.folder)
     labels = stack([event.labels for event in found], like=image)
     if len(classes) == 2:
         write_mask(target.mask, labels.data == classes[1], labels, target.ome)

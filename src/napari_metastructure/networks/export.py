@@ -74,7 +74,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
     """
     path, tile = Path(path), example(model)
     takes = f"normalised channels ({model.use.inputs})"
-    with replacing(path) as beside:  # first: what cannot be written should not be waited for
+    with replacing(path) as beside:  # first: where nothing can be written, there is no need to wait for it
         ours = class_probabilities(model.network.cpu(), model.inputs_of(tile), model.use.patch, CPU)
         content = to_onnx(model)
         difference = _compare(run_onnx(content, model.inputs_of(tile)), ours)
@@ -93,7 +93,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
 
 
 def example(model: Model) -> np.ndarray:
-    """Make an image of one tile, (Y, X) or (C, Y, X) float32: blobs on noise, the same each time."""
+    """Return an image of one tile, (Y, X) or (C, Y, X) float32: blobs on noise, the same each time."""
     use, rng = model.use, np.random.default_rng(0)
     shape = use.patch if use.channels == 1 else (use.channels, *use.patch)
     smooth = ndi.gaussian_filter(rng.standard_normal(shape), (0,) * (len(shape) - 2) + (4, 4))
@@ -101,7 +101,7 @@ def example(model: Model) -> np.ndarray:
 
 
 def to_onnx(model: Model) -> bytes:
-    """Write the network with its sigmoid or softmax as ONNX, for any number of tiles of the trained size."""
+    """Return the network with its sigmoid or softmax as an ONNX file; any number of tiles, each of the trained size."""
     for name in ("onnxscript", "onnxruntime"):
         needed(name, "ONNX", "onnx")
     onnx: Any = needed("onnx", "ONNX", "onnx")
@@ -169,7 +169,7 @@ def _compare(theirs: np.ndarray, ours: np.ndarray) -> float:
     return float(np.abs(theirs - ours).max()) if theirs.shape == ours.shape else float("inf")
 
 
-# ---- bioimage.io packages: ONNX weights, how to normalise, and an example with its result -------------------
+# ---- bioimage.io package: ONNX weights, normalisation, and an example with its result -------------------------
 
 
 _EPS = 1e-12  # bioimage.io adds it to each denominator; ours add nothing
@@ -248,7 +248,7 @@ def _normalisation(model: Model) -> list[Any] | None:
 def _description(
     model: Model, folder: Path, onnx: bytes, given: np.ndarray, probabilities: np.ndarray, steps: list[Any] | None
 ) -> Any:
-    """Write the package's parts into a folder, and describe them."""
+    """Return the package's parts, as files in a folder and as their description."""
     v = needed("bioimageio.spec.model.v0_5", "bioimage.io", "bioimageio")
     (folder / "weights.onnx").write_bytes(onnx)
     (folder / "README.md").write_text(_readme(model, steps is not None), encoding="utf-8")

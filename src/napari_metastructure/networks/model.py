@@ -272,7 +272,7 @@ class Model:
         return checked
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
-        """Normalise an image that `check` has passed, for the network: a (C', Y, X) float32 array."""
+        """Return what the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
         from napari_metastructure.images.intensity import network_inputs
 
         return network_inputs(image, self.use.inputs, self.use.objects)

@@ -1,4 +1,4 @@
-"""A row per method: what came out, as soon as there is any."""
+"""Progress and results of a comparison: time left, a table of scores by method, masks as layers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QTableWidgetItem, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_metastructure import __version__
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS
-from napari_metastructure.baselines.results import ORACLE, MethodResult, summary
+from napari_metastructure.baselines.results import (
+    ORACLE,
+    CompareStarted,
+    MethodFinished,
+    MethodProgress,
+    MethodResult,
+    MethodStarted,
+    summary,
+)
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._job_widget import ProgressPanel, duration, left_in_words
 from napari_metastructure.plugin._layers import ORIGIN, class_color, colormap, placement
-from napari_metastructure.plugin._tables import ResultTable, patch
+from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 
 if TYPE_CHECKING:
     import napari
@@ -25,6 +34,69 @@ if TYPE_CHECKING:
     from napari_metastructure.plugin._source import Source
 
 
+# ---- progress ------------------------------------------------------------------------------------------------
+
+
+class CompareProgress(ProgressPanel):
+    """Progress of a comparison: the upper bar counts runs, the lower one shows the current run.
+
+    Methods differ in time by a factor of a thousand. So the time left is that of the current method, and of all runs
+    only once each method that is still to come has been timed.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Runs done: each method once, and again for each repeat if it needs a seed.",
+            "Progress of the current method.",
+            parent=parent,
+        )
+        self.eta.setToolTip(
+            tooltip("Time left, from the pace so far; of all runs once each method has been timed in its first repeat.")
+        )
+        self._runs: list[str] = []
+        self._seconds: dict[str, float] = {}
+        self._images = 1
+
+    def begin_comparison(self, event: CompareStarted, runs: Sequence[tuple[str, int]]) -> None:
+        """Begin once the images are read and checked; ``runs`` are method and repeat of all that is to come."""
+        self._runs, self._seconds, self._images = [method for method, _ in runs], {}, event.images
+        self.begin(0, event.runs, f"0 of {event.runs} runs")
+        images = "1 image" if event.images == 1 else f"{event.images} images"
+        truth = "with" if event.labelled else "without"
+        self.say(f"{images} {truth} ground truth, {event.polarity} objects.")
+
+    def begin_run(self, event: MethodStarted) -> None:
+        """Show the run that begins."""
+        self._runs = self._runs[-(event.runs - event.number + 1) :]  # this one first
+        self.begin(event.number - 1, event.runs, f"{event.number - 1} of {event.runs} runs")
+        self.show_inner(0.0, 1, METHODS[event.method].title)
+
+    def show_share(self, event: MethodProgress) -> None:
+        """Show how far a run has got."""
+        self.show_inner(float(event.done), 1, METHODS[event.method].title)
+
+    def end_run(self, event: MethodFinished) -> None:
+        """Show a run as done."""
+        self._seconds[event.result.method] = event.result.seconds * self._images
+        runs, done = self.outer.maximum(), self.outer.value() + 1
+        self.show_inner(1.0, 1, METHODS[event.result.method].title)
+        self.show_outer(done, runs, f"{done} of {runs} runs")
+
+    def time_left(self) -> str:
+        """Estimate the time left of the current method, or of all runs."""
+        left = self.clock.left(self._within)
+        if left is None or not self._runs:
+            return ""
+        ahead = self._runs[1:]
+        unknown = {method for method in ahead if method not in self._seconds}
+        if not unknown:
+            return left_in_words(left + sum(self._seconds[method] for method in ahead))
+        more = "1 method" if len(unknown) == 1 else f"{len(unknown)} methods"
+        return f"{METHODS[self._runs[0]].title}: {duration(left)} left, then {more} not timed yet"
+
+
+# ---- the table ---------------------------------------------------------------------------------------------
+
 METHOD, DICE, AUC, ACCURACY, SECONDS, MEMORY = range(6)
 
 MEASURES = {DICE: "dice", AUC: "auc", ACCURACY: "accuracy", SECONDS: "seconds", MEMORY: "memory"}
@@ -32,15 +104,15 @@ MEASURES = {DICE: "dice", AUC: "auc", ACCURACY: "accuracy", SECONDS: "seconds", 
 OVER = "mean over the images, ± standard deviation over the repeats"
 
 HEADS = {
-    "Method": "Click a row to see the masks of its method, and of no other.",
+    "Method": "Click a row to show the masks of its method and hide the others.",
     "Dice": f"Overlap with the ground truth, 0 to 1: {OVER}.",
     "AUC": f"Area under the ROC curve of what was thresholded, 0 to 1: {OVER}.",
     "Accuracy": f"Share of pixels that are right: {OVER}.",
     "s/image": "Seconds per image, training included: mean over the repeats.",
-    "MB": "Peak of memory over what was taken before, in 10<sup>6</sup> bytes: mean over the repeats.",
+    "MB": "Peak of memory above what was in use before, in 10<sup>6</sup> bytes: mean over the repeats.",
 }
 
-NOTHING, FAILED = "–", "failed"
+FAILED = "failed"
 
 
 class MethodTable(ResultTable):
@@ -55,79 +127,40 @@ class MethodTable(ResultTable):
     picked = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(HEADS, METHOD, parent)
-        self._methods: tuple[str, ...] = ()
+        super().__init__(HEADS, parent)
         self.itemSelectionChanged.connect(self._on_selected)
         self.cellClicked.connect(lambda *_: self._on_selected())  # also on the row that is selected already
 
     def begin(self, methods: Sequence[str], colors: Mapping[str, str], labelled: bool) -> None:
-        """A row for each method, without numbers; without ground truth there are no scores to have."""
-        self._methods = tuple(methods)
-        self.clearSelection()
-        self.clearContents()
-        self.setRowCount(len(methods))
-        for row, method in enumerate(methods):
-            for column in range(len(HEADS)):
-                item = QTableWidgetItem(NOTHING if column else METHODS[method].title)
-                item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-                if column:
-                    item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
-                self.setItem(row, column, item)
-            self.item(row, METHOD).setIcon(patch(colors[method]))
-            self.item(row, METHOD).setToolTip(tooltip(METHODS[method].title))
+        """Show a row for each method, without numbers; without ground truth there are no scores."""
+        self.show_rows({method: METHODS[method].title for method in methods})
+        for method in methods:
+            self.cell(method, METHOD).setIcon(patch(colors[method]))
+            self.cell(method, METHOD).setToolTip(tooltip(METHODS[method].title))
         for column in (DICE, AUC, ACCURACY):
             self.setColumnHidden(column, not labelled)
-        self._fit()
 
     def show_results(self, results: Sequence[MethodResult]) -> None:
-        """Fill in what came out."""
+        """Show the numbers of finished runs."""
         for line in summary(results):
             for column, measure in MEASURES.items():
-                item = self._item(line["method"], column)
-                item.setText(_cell(line, measure))
-                item.setToolTip(tooltip(_detail(line, measure)))
-        self._fit()
-
-    def show_going(self, method: str | None) -> None:
-        """Mark the method at work."""
-        for name in self._methods:
-            item = self._item(name, METHOD)
-            font = item.font()
-            font.setBold(name == method)
-            item.setFont(font)
+                self.write(line["method"], column, _cell(line, measure), _detail(line, measure))
+        fit_rows(self)
 
     def show_failed(self, method: str, why: str) -> None:
-        """Say that a run gave nothing; what earlier repeats gave stays."""
+        """Say that a run gave nothing; the numbers of earlier repeats stay."""
         for column in range(len(HEADS)):
-            self._item(method, column).setToolTip(tooltip(why))
+            self.cell(method, column).setToolTip(tooltip(why))
         if self.text(method, SECONDS) == NOTHING:
-            self._item(method, SECONDS).setText(FAILED)
-
-    def text(self, method: str, column: int) -> str:
-        """What stands in a cell."""
-        return str(self._item(method, column).text())
+            self.write(method, SECONDS, FAILED)
 
     def select(self, method: str) -> None:
         """Select the row of a method."""
-        self.selectRow(self._methods.index(method))
-
-    def selected(self) -> str | None:
-        """The method of the selected row, or None."""
-        rows = self.selectionModel().selectedRows()
-        return self._methods[rows[0].row()] if rows else None
-
-    def _item(self, method: str, column: int) -> QTableWidgetItem:
-        return self.item(self._methods.index(method), column)
+        self.selectRow(self.keys.index(method))
 
     def _on_selected(self) -> None:
         if (method := self.selected()) is not None:
             self.picked.emit(method)
-
-    def _fit(self) -> None:
-        """As high as its rows, so that the panel scrolls and not the table."""
-        self.resizeRowsToContents()
-        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
-        self.setFixedHeight(rows + self.horizontalHeader().sizeHint().height() + 4)
 
 
 def _cell(line: Mapping[str, Any], measure: str) -> str:
@@ -140,7 +173,7 @@ def _cell(line: Mapping[str, Any], measure: str) -> str:
 
 
 def _detail(line: Mapping[str, Any], measure: str) -> str:
-    """What the cell has no room for."""
+    """Say what the cell has no room for."""
     runs = "1 run" if line["repeats"] == 1 else f"{line['repeats']} runs"
     spread = "" if math.isnan(line[f"{measure}_std"]) else f" ± {line[f'{measure}_std']:.3g}"
     detail = f"{runs}: {line[f'{measure}_mean']:.4g}{spread}"
@@ -149,11 +182,11 @@ def _detail(line: Mapping[str, Any], measure: str) -> str:
     return f"{detail}."
 
 
-# -------- A Labels layer for each method and image, of which those of one method are in sight.
+# ---- masks as layers ---------------------------------------------------------------------------------------
 
 
 class MethodLayers:
-    """The layers of one comparison; `shown` is the method in sight."""
+    """A Labels layer for each method and image of a comparison; only those of the method `shown` are visible."""
 
     def __init__(self, viewer: napari.Viewer, sources: Sequence[Source], config: CompareConfig) -> None:
         self.viewer = viewer
@@ -164,7 +197,7 @@ class MethodLayers:
         self._colors = method_colors(config.methods)
 
     def put(self, method: str, repeat: int, masks: Sequence[np.ndarray], polarity: str) -> Iterator[None]:
-        """Lay the masks of a run over their images, a layer at a time, so that the window is drawn in between.
+        """Lay the masks of a run over their images, a layer at a step, so that the window is drawn in between.
 
         Later repeats are drawn into the layers of the first; those the user took out of the viewer stay out.
 
@@ -195,24 +228,20 @@ class MethodLayers:
         layers = self.layers.get(method)
         if not layers:
             return
-        before, self.shown = self._in_sight(), method
+        # masks stay in view even where the user hid their image
+        before = {number for number, layer in enumerate(self.layers.get(self.shown or "", ())) if layer.visible}
+        self.shown = method
         for number, layer in enumerate(layers):
             if layer not in self.viewer.layers:  # the user took it out, and asks for it now
                 self.viewer.add_layer(layer)
             _set_visible(layer, self.sources[number].layer.visible or number in before)
-        for other, theirs in self.layers.items():
-            for layer in theirs if other != method else ():
-                _set_visible(layer, False)
+        self.hide(but=method)
 
-    def hide(self) -> None:
-        """Put all of them out of sight: a new comparison draws its own."""
-        for layers in self.layers.values():
-            for layer in layers:
+    def hide(self, but: str = "") -> None:
+        """Hide the layers of all methods, or of all but one."""
+        for method, layers in self.layers.items():
+            for layer in layers if method != but else ():
                 _set_visible(layer, False)
-
-    def _in_sight(self) -> set[int]:
-        """The images whose mask can be seen now, be the image itself hidden."""
-        return {number for number, layer in enumerate(self.layers.get(self.shown or "", ())) if layer.visible}
 
     def _add(self, source: Source, method: str, pixels: np.ndarray, origin: dict[str, Any]) -> Labels:
         active = self.viewer.layers.selection.active
@@ -232,7 +261,7 @@ class MethodLayers:
         return layer
 
     def _origin(self, source: Source, method: str, repeat: int, polarity: str) -> dict[str, Any]:
-        """How the masks were made."""
+        """Return how the masks were made, for a layer's metadata."""
         return {
             "version": __version__,
             "source": source.name,
@@ -250,5 +279,5 @@ def _set_visible(layer: Labels, visible: bool) -> None:
 
 
 def method_colors(methods: Sequence[str]) -> dict[str, str]:
-    """A colour for each method, in turn."""
+    """Return a colour for each method, in turn."""
     return {method: class_color(1 + number) for number, method in enumerate(methods)}

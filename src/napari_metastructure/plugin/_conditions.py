@@ -1,4 +1,4 @@
-"""The conditions of a study: those of the paper by figure, and free ones."""
+"""Choice of the conditions of a noise study: those of the paper by figure, and free ones."""
 
 from __future__ import annotations
 
@@ -6,19 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QLineEdit, QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import collapsed, tooltip
+from napari_metastructure.plugin._inputs import column, row
 from napari_metastructure.plugin._study_results import condition_colors, on_dark
 from napari_metastructure.plugin._tables import patch
 from napari_metastructure.training.study_results import CONDITIONS, STUDIES, Condition
@@ -29,23 +21,27 @@ if TYPE_CHECKING:
     from napari_metastructure.labels.recipes import Recipe
     from napari_metastructure.plugin._recipe_form import RecipeForm
 
-
 ROLE = Qt.ItemDataRole.UserRole
 
-ROWS = 7
+CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
+
+MOST_ROWS = 7
+"""The list shows this many conditions and scrolls beyond."""
 
 OWN = "own choice"
 
 FIRST = "figure 1"
+"""Whose conditions are ticked at first."""
 
 TIP = (
     "The kinds of training labels to compare. <b>CL</b>: the clean labels. <b>RCL</b>: pixels lose or change their "
-    "label wherever they lie. <b>PCL</b>: objects grow, shrink or thin. <b>RL</b>: drawn without a look at the labels."
+    "label at random, wherever they lie. <b>PCL</b>: objects grow, shrink or thin. <b>RL</b>: random labels, drawn "
+    "without regard to the clean ones."
 )
 
 
 class ConditionsPanel(QWidget):
-    """Tick conditions, or take those of a figure of the paper; add free ones.
+    """A list of conditions to tick, by hand or by a figure of the paper; free ones are added below it.
 
     Signals
     -------
@@ -67,19 +63,16 @@ class ConditionsPanel(QWidget):
         self.list.setToolTip(tooltip(TIP))
         self.name = QLineEdit()
         self.name.setPlaceholderText("name")
-        self.name.setToolTip(tooltip("What curves, table and layers call the condition."))
+        self.name.setToolTip(tooltip("The name of the condition in curves, table and layers."))
         self.add_button = QPushButton("Add")
-        self.add_button.setToolTip(tooltip("Put the noise below into the list, under this name."))
+        self.add_button.setToolTip(tooltip("Add the noise below to the list, under this name."))
         self.remove_button = QPushButton("Remove")
-        self.remove_button.setToolTip(tooltip("Take the selected condition out of the list, if it is one of yours."))
+        self.remove_button.setToolTip(tooltip("Remove the selected condition from the list, if it is one of yours."))
         self._form: RecipeForm | None = None
-        self.free = collapsed("A condition of your own", self._free())
+        self._own = column(row(self.name, self.add_button, self.remove_button))
+        self.free = collapsed("A condition of your own", self._own)
         self.free.toggled.connect(lambda on: on and self.form)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for part in (self.preset, self.list, self.free):
-            layout.addWidget(part)
+        column(self.preset, self.list, self.free, into=self)
         for condition in CONDITIONS.values():
             self._append(condition, False)
         self.preset.activated.connect(lambda _: self._on_preset())
@@ -91,22 +84,22 @@ class ConditionsPanel(QWidget):
         self.choose(CONDITIONS[name] for name in STUDIES[FIRST])
         self.use_theme()
         self._offer_to_remove()
-        self.list.setFixedHeight(ROWS * max(self.list.sizeHintForRow(0), 18) + 6)
+        self.list.setFixedHeight(MOST_ROWS * max(self.list.sizeHintForRow(0), 18) + 6)
 
     @property
     def form(self) -> RecipeForm:
-        """The dials of a free condition; made when they are first needed."""
+        """Dials of a free condition; made when they are first needed."""
         if self._form is None:
             from napari_metastructure.plugin._recipe_form import RecipeForm
 
             self._form = RecipeForm()
             self._form.offer((0, 1))
-            self._under_name.addWidget(self._form)
+            self._own.layout().addWidget(self._form)
         return self._form
 
     def conditions(self) -> tuple[Condition, ...]:
-        """The ticked conditions, in the order of the list."""
-        return tuple(i.data(ROLE) for i in self._items() if i.checkState() == Qt.CheckState.Checked)
+        """Return the ticked conditions, in the order of the list."""
+        return tuple(item.data(ROLE) for item in self._items() if item.checkState() == CHECKED)
 
     def choose(self, conditions: Iterable[Condition]) -> None:
         """Tick these and no others; free ones are put into the list, in place of others of their names."""
@@ -116,7 +109,7 @@ class ConditionsPanel(QWidget):
                 condition = wanted.pop(item.data(ROLE).name, None)
                 if condition is not None:
                     item.setData(ROLE, condition)
-                item.setCheckState(Qt.CheckState.Unchecked if condition is None else Qt.CheckState.Checked)
+                item.setCheckState(UNCHECKED if condition is None else CHECKED)
         for condition in wanted.values():
             self._append(condition, True)
         self._show_preset()
@@ -140,23 +133,11 @@ class ConditionsPanel(QWidget):
         return condition
 
     def use_theme(self) -> None:
-        """Show every condition in its colour on the viewer's ground."""
+        """Show every condition in its colour, which depends on the viewer's background."""
         colors = condition_colors([item.data(ROLE) for item in self._items()], on_dark(self.viewer))
         with QSignalBlocker(self.list):
             for item in self._items():
                 item.setIcon(patch(colors[item.data(ROLE).name]))
-
-    def _free(self) -> QWidget:
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        for part in (self.name, self.add_button, self.remove_button):
-            row.addWidget(part)
-        box = QWidget()
-        self._under_name = QVBoxLayout(box)
-        self._under_name.setContentsMargins(0, 0, 0, 0)
-        self._under_name.setSpacing(4)
-        self._under_name.addLayout(row)
-        return box
 
     def _items(self) -> Sequence[QListWidgetItem]:
         return [self.list.item(row) for row in range(self.list.count())]
@@ -166,7 +147,7 @@ class ConditionsPanel(QWidget):
             item = QListWidgetItem(condition.name, self.list)
             item.setData(ROLE, condition)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+            item.setCheckState(CHECKED if on else UNCHECKED)
             item.setToolTip(tooltip(describe(condition)))
         self.use_theme()
 
@@ -175,7 +156,7 @@ class ConditionsPanel(QWidget):
             self.choose(CONDITIONS[condition] for condition in STUDIES[name])
 
     def _show_preset(self) -> None:
-        """The figure whose conditions are ticked, if it is one."""
+        """Show whose conditions are ticked: a figure's, or the user's own choice."""
         ticked = list(self.conditions())
         names = (name for name, own in STUDIES.items() if [CONDITIONS[c] for c in own] == ticked)
         self.preset.setCurrentIndex(self.preset.findData(next(names, OWN)))
@@ -202,7 +183,7 @@ class ConditionsPanel(QWidget):
 
 
 def describe(condition: Condition) -> str:
-    """What is done to the labels, in a few words."""
+    """Say in a few words what is done to the labels."""
     if condition.recipe is None:
         return "the clean labels"
     dials = condition.recipe.model_dump(exclude={"kind"}, exclude_none=True)

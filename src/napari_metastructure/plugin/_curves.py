@@ -1,4 +1,4 @@
-"""Live curves: loss and agreement by epoch, and the threshold search of the image on screen."""
+"""Live curves of a run: loss, agreement and candidate score of iGTT; loss and Dice of supervised training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,41 @@ if TYPE_CHECKING:
     import napari
 
 
+LOSS, AGREEMENT, SCORE = "#ff8c42", "#2fb6d6", "#b07cff"
+
+TRAINING, VALIDATION = LOSS, AGREEMENT
+
 AGREEMENT_FROM = 0.5
 """Least agreement on the axis, as long as none is lower."""
 
-LOSS, AGREEMENT, SCORE = "#ff8c42", "#2fb6d6", "#b07cff"
+TRAIN_HEIGHT = 150
+
+NO_VALIDATION = "no validation"
 
 
-class Curves(QWidget):
-    """Three small plots in the colours of napari's theme."""
+class StepCurve(pg.PlotDataItem):
+    """The thin curve of the loss of training steps; an epoch's last step falls on its number."""
+
+    def __init__(self, plot: pg.PlotWidget) -> None:
+        super().__init__(pen=pg.mkPen(faint(LOSS), width=1))
+        plot.addItem(self)
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty the curve."""
+        self._epochs: list[float] = []
+        self._losses: list[float] = []
+        self.setData([], [])
+
+    def add(self, batches: Sequence[BatchFinished]) -> None:
+        """Append training steps."""
+        self._epochs += [b.epoch - 1 + b.batch / max(b.batches, 1) for b in batches]
+        self._losses += [b.loss for b in batches]
+        self.setData(*thin_out(self._epochs, self._losses))
+
+
+class IGTTCurves(QWidget):
+    """Three small plots of a run of iGTT, in the colours of napari's theme."""
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,8 +68,7 @@ class Curves(QWidget):
             "pixels near the objects that lie below a level of the image. The line marks the one taken.",
         )
         self.score.setXRange(0, 1)
-        thin = pg.mkPen(faint(LOSS), width=1)
-        self._steps = self.loss.plot(pen=thin)
+        self._steps = StepCurve(self.loss)
         self._loss = self.loss.plot(pen=pg.mkPen(LOSS, width=2), **dots(LOSS))
         self._agreement = self.agreement.plot(pen=pg.mkPen(AGREEMENT, width=2), **dots(AGREEMENT))
         self._score = self.score.plot(pen=pg.mkPen(SCORE, width=2))
@@ -61,10 +87,10 @@ class Curves(QWidget):
 
     def clear(self) -> None:
         """Forget a run."""
-        self._step_x: list[float] = []
-        self._step_y: list[float] = []
+        self._steps.forget()
         self._rounds: list[tuple[int, float, float]] = []
-        for curve in (self._steps, self._loss, self._agreement, self._score):
+        self._shown: ScoreCurve | None = None
+        for curve in (self._loss, self._agreement, self._score):
             curve.setData([], [])
         self._show_agreement_from(AGREEMENT_FROM)
         self._chosen.setVisible(False)
@@ -80,10 +106,8 @@ class Curves(QWidget):
         self._draw_rounds()
 
     def add_batches(self, batches: Sequence[BatchFinished]) -> None:
-        """Append training steps; an epoch's last step falls on its number."""
-        self._step_x += [b.epoch - 1 + b.batch / max(b.batches, 1) for b in batches]
-        self._step_y += [b.loss for b in batches]
-        self._steps.setData(*thin_out(self._step_x, self._step_y))
+        """Append training steps."""
+        self._steps.add(batches)
 
     def add_epoch(self, event: EpochFinished) -> None:
         """Append a round; epoch 0, the start, has neither loss nor agreement."""
@@ -109,7 +133,10 @@ class Curves(QWidget):
         self.agreement.getAxis("left").setTicks([[(tick, f"{tick:.2g}") for tick in ticks]])
 
     def show_score(self, curve: ScoreCurve) -> None:
-        """Draw the search of one image."""
+        """Draw the search of one image; napari says twice that its slider was moved."""
+        if curve is self._shown:
+            return
+        self._shown = curve
         self._score.setData(curve.thresholds, curve.scores)
         self._chosen.setPos(curve.chosen)
         self._chosen.setVisible(True)
@@ -123,18 +150,8 @@ class Curves(QWidget):
         use_theme(self.viewer, (self.loss, self.agreement, self.score))
 
 
-# -------- Live curves of a training run: loss and score of training and validation, with the best epoch marked.
-
-
-TRAINING, VALIDATION = "#ff8c42", "#2fb6d6"
-
-HEIGHT = 150
-
-NO_VALIDATION = "no validation"
-
-
 class TrainCurves(QWidget):
-    """Two small plots in the colours of napari's theme.
+    """Loss and score of training and validation by epoch, with the best epoch marked.
 
     Of a run without validation nothing is drawn for it: the plots say so instead.
     """
@@ -143,16 +160,18 @@ class TrainCurves(QWidget):
         super().__init__(parent)
         self.viewer = viewer
         self.loss = make_plot(
-            "Loss", "Loss of each training step (thin), its mean of each epoch, and of the validation images.", HEIGHT
+            "Loss",
+            "Loss of each training step (thin), its mean of each epoch, and of the validation images.",
+            TRAIN_HEIGHT,
         )
         self.score = make_plot(
             "Dice",
             "Agreement with the labels: on the patches trained on, while learning, and on whole validation images. "
             "Dice of the foreground; of more than two classes the mean IoU. The line marks the epoch that is kept.",
-            HEIGHT,
+            TRAIN_HEIGHT,
         )
         self.plots = (self.loss, self.score)
-        self._steps = self.loss.plot(pen=pg.mkPen(faint(TRAINING), width=1))
+        self._steps = StepCurve(self.loss)
         self.curves = {
             (plot, who): plot.plot(pen=pg.mkPen(color, width=2), **dots(color))
             for plot in self.plots
@@ -174,11 +193,10 @@ class TrainCurves(QWidget):
 
     def clear(self) -> None:
         """Forget a run."""
-        self._step_x: list[float] = []
-        self._step_y: list[float] = []
+        self._steps.forget()
         self._rows: list[dict[str, float]] = []
         self._measure = "dice"
-        for curve in (self._steps, *self.curves.values()):
+        for curve in self.curves.values():
             curve.setData([], [])
         for item in (*self.best, *self.notes):
             item.setVisible(False)
@@ -196,10 +214,8 @@ class TrainCurves(QWidget):
         self._draw()
 
     def add_batches(self, batches: Sequence[BatchFinished]) -> None:
-        """Append training steps; an epoch's last step falls on its number."""
-        self._step_x += [b.epoch - 1 + b.batch / max(b.batches, 1) for b in batches]
-        self._step_y += [b.loss for b in batches]
-        self._steps.setData(*thin_out(self._step_x, self._step_y))
+        """Append training steps."""
+        self._steps.add(batches)
 
     def add_epoch(self, event: TrainEpoch) -> None:
         """Append an epoch."""

@@ -1,66 +1,53 @@
-"""The density layers in the viewer: one per label layer and class, laid over their source or beside it."""
+"""Density layers in the viewer: one for each label layer and class, over its source or beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_metastructure import __version__
-from napari_metastructure.plugin._layers import ORIGIN, origin_of
+from napari_metastructure.plugin._density_model import map_name
+from napari_metastructure.plugin._layers import ORIGIN, full, origin_of
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-    from napari_metastructure.plugin._layers import VisiblePlane
-
-
-# -------- Where maps lie that are shown side by side with their labels.
+    from napari_metastructure.plugin._density_model import DensityResult
 
 
 GAP = 0.06
 """Space between neighbours, as a share of their size."""
 
 
-def offsets(planes: Sequence[VisiblePlane]) -> list[np.ndarray]:
-    """How far each map is moved from its labels along Y and X, in world units.
+def offsets(layers: Sequence[Layer]) -> list[np.ndarray]:
+    """Compute how far maps beside their labels are moved from them along Y and X, in world units.
 
     Where all labels lie over each other, their maps stand in a row to the right of them, a row per class; where
     labels lie apart, each one's maps hang below it.
 
     Parameters
     ----------
-    planes : sequence of VisiblePlane
-        One per map; several maps of one layer follow each other.
+    layers : sequence of napari.layers.Labels
+        The labels of each map; several maps of one layer follow each other.
 
     Returns
     -------
     list of (2,) array
     """
-    layers = [plane.layer for plane in planes]
     sources = list(dict.fromkeys(layers))
-    steps = {layer: (1 + GAP) * _size(plane) for layer, plane in zip(layers, planes, strict=True)}
+    steps = {layer: (1 + GAP) * np.asarray(full(layer).shape[-2:]) * np.abs(layer.scale[-2:]) for layer in sources}
     corners = [np.asarray(layer.translate[-2:]) for layer in sources]
     apart = any(not np.allclose(corner, corners[0]) for corner in corners[1:])
     largest = np.max([*steps.values(), np.zeros(2)], axis=0)
     result = []
     for number, layer in enumerate(layers):
-        row = number - layers.index(layer)
-        cell = (row + 1, 0) if apart else (row, sources.index(layer) + 1)
+        index = number - layers.index(layer)
+        cell = (index + 1, 0) if apart else (index, sources.index(layer) + 1)
         result.append(np.array(cell) * (steps[layer] if apart else largest))
     return result
-
-
-def _size(plane: VisiblePlane) -> np.ndarray:
-    from napari_metastructure.plugin._layers import full
-
-    return np.asarray(full(plane.layer).shape[-2:]) * np.abs(plane.layer.scale[-2:])
-
-
-# -------- One density map: what is to be drawn, and the layer in which it was.
 
 
 COLORMAP = "magma"
@@ -69,51 +56,12 @@ MADE = "density"
 """What the metadata of a map says it is."""
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """One map to draw: of which plane and class, its pixels, and how it was made."""
-
-    plane: VisiblePlane
-    label_class: int
-    several: bool
-    values: np.ndarray
-    settings: dict[str, Any]
-    bandwidth: tuple[float, float]
-
-    @property
-    def key(self) -> tuple[Layer, int]:
-        """What tells maps apart."""
-        return self.plane.layer, self.label_class
-
-    @property
-    def name(self) -> str:
-        """What the layer is called."""
-        return map_name(self.plane.layer.name, self.label_class, self.several)
-
-    def origin(self) -> dict[str, Any]:
-        """What the layer's metadata says."""
-        return {
-            "version": __version__,
-            "made": MADE,
-            "source": self.plane.layer.name,
-            "class": self.label_class,
-            "plane": list(self.plane.at),
-            "settings": self.settings,
-            "bandwidth in pixels": list(self.bandwidth),
-        }
-
-
-def map_name(source: str, label_class: int, several: bool) -> str:
-    """What a density layer is called: class 1 alone needs no number."""
-    return f"{source} density {label_class}" if several or label_class != 1 else f"{source} density"
-
-
-class Shown:
+class DensityMap:
     """A map in the viewer, and what was last set on it: setting costs a redraw each, and users may rename."""
 
-    def __init__(self, image: Image, drawing: Drawing) -> None:
+    def __init__(self, image: Image, name: str) -> None:
         self.image = image
-        self.title = (drawing.name, image.name)
+        self.title = (name, image.name)
         self.where: dict[str, Any] = {}
 
     def clear(self) -> None:
@@ -121,80 +69,73 @@ class Shown:
         if np.any(self.image.data):
             self.image.data = np.zeros(self.image.data.shape, np.float32)
 
-    def update(self, drawing: Drawing, where: dict[str, Any], limits: tuple[float, float]) -> None:
+    def update(
+        self, name: str, values: np.ndarray, origin: dict[str, Any], where: dict[str, Any], limits: tuple[float, float]
+    ) -> None:
         """Show other pixels."""
         image = self.image
-        image.data = drawing.values
+        image.data = values
         image.contrast_limits_range = limits
         image.contrast_limits = limits
-        for name, value in where.items():
-            if name not in self.where or not np.array_equal(self.where[name], value):
-                setattr(image, name, value)
+        for attribute, value in where.items():
+            if attribute not in self.where or not np.array_equal(self.where[attribute], value):
+                setattr(image, attribute, value)
         self.where = where
         kept = {key: value for key, value in origin_of(image).items() if key in ("offset", "group")}
-        image.metadata = {**image.metadata, ORIGIN: {**drawing.origin(), **kept}}
+        image.metadata = {**image.metadata, ORIGIN: {**origin, **kept}}
         asked, given = self.title
-        if drawing.name != asked and image.name == given:
-            image.name = drawing.name
-            self.title = drawing.name, image.name
-
-
-Key = tuple["Layer", int]
+        if name != asked and image.name == given:
+            image.name = name
+            self.title = name, image.name
 
 
 class MapLayers:
-    """All density layers of a viewer, in step with drawings."""
+    """All density layers of a viewer, in step with results."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self.viewer = viewer
-        self.shown: dict[Key, Shown] = {}
+        self.shown: dict[tuple[Layer, int], DensityMap] = {}
         self._one_scale = True
         self._busy = False
 
     def draw(
-        self,
-        drawings: Sequence[Drawing],
-        top: float,
-        one_scale: bool = True,
-        side_by_side: bool = False,
-        stays: Callable[[Layer, int], bool] = lambda layer, label_class: False,
+        self, results: Sequence[DensityResult], keep_empty: Callable[[Layer, int], bool] = lambda layer, label: False
     ) -> None:
-        """Show these maps and no others.
+        """Show the maps of these results and no others.
 
         Parameters
         ----------
-        drawings : sequence of Drawing
-        top : float
-            The upper end of the one contrast scale.
-        one_scale : bool
-            Else each map has its own, from its lowest to its highest value.
-        side_by_side : bool
-            Beside their labels instead of over them.
-        stays : callable
-            Whether a map that is not drawn, of these labels and class, is emptied instead of taken away.
+        results : sequence of DensityResult
+            Those without maps show none.
+        keep_empty : callable
+            Whether a map without a result, of these labels and class, is emptied instead of removed.
         """
         active = self.viewer.layers.selection.active
-        self._busy, self._one_scale = True, one_scale
+        maps = [(result, label) for result in results for label in result.maps]
+        how = results[0].request.settings if results else None
+        top = max((result.tops[label] for result, label in maps), default=0.0)
+        self._busy, self._one_scale = True, how is None or how.one_scale
         try:
-            wanted = {drawing.key for drawing in drawings}
+            wanted = {(result.request.layer, label) for result, label in maps}
             for key in [key for key in self.shown if key not in wanted]:
-                if stays(*key):
+                if keep_empty(*key):
                     self.shown[key].clear()
                 else:
                     self._remove(self.shown.pop(key).image)
-            shifts = offsets([drawing.plane for drawing in drawings]) if side_by_side else [np.zeros(2)] * len(drawings)
-            for drawing, shift in zip(drawings, shifts, strict=True):
-                values = drawing.values
-                low, high = (0.0, top) if one_scale else (float(values.min()), float(values.max()))
-                self._draw(drawing, shift, (low, high if high > low else low + 1e-9))
+            shifts = offsets([result.request.layer for result, _ in maps])
+            for (result, label), shift in zip(maps, shifts, strict=True):
+                values = result.maps[label]
+                low, high = (0.0, top) if self._one_scale else (float(values.min()), float(values.max()))
+                beside = how is not None and how.side_by_side
+                self._draw(result, label, shift if beside else 0 * shift, (low, high if high > low else low + 1e-9))
         finally:
             self._busy = False
-        # Adding a layer takes it in hand; who paints wants to go on painting.
+        # Adding a layer selects it; who paints wants to go on painting.
         if active is not None and active in self.viewer.layers and self.viewer.layers.selection.active is not active:
             self.viewer.layers.selection.active = active
 
     def taken_out(self, layer: Layer) -> Layer | None:
-        """The source of a map that somebody else took out of the viewer; None if it was none, or done here."""
+        """Let go of a removed layer; return its source if it was a map that was removed by the user, else None."""
         if self._busy:
             return None
         key = next((key for key, shown in self.shown.items() if shown.image is layer), None)
@@ -209,28 +150,29 @@ class MapLayers:
             self._leave(shown.image)
         self.shown = {}
 
-    def _draw(self, drawing: Drawing, shift: np.ndarray, limits: tuple[float, float]) -> None:
-        shown = self.shown.get(drawing.key)
+    def _draw(self, result: DensityResult, label: int, shift: np.ndarray, limits: tuple[float, float]) -> None:
+        request, values = result.request, result.maps[label]
+        source, plane = request.layer, request.plane
+        assert plane is not None
+        name = map_name(source.name, label, request.settings.several)
+        where = plane.placement()
+        shown = self.shown.get((source, label))
         if shown is None:
-            image = self._left_over(drawing) or self.viewer.add_image(
-                drawing.values,
-                name=drawing.name,
-                colormap=COLORMAP,
-                contrast_limits=limits,
-                **drawing.plane.placement(),
+            image = self._left_over(source, label) or self.viewer.add_image(
+                values, name=name, colormap=COLORMAP, contrast_limits=limits, **where
             )
-            shown = self.shown[drawing.key] = Shown(image, drawing)
+            shown = self.shown[source, label] = DensityMap(image, name)
             image.events.contrast_limits.connect(self._share_contrast)
-        where = drawing.plane.placement()
         own = origin_of(shown.image).get("offset")  # a cell of Figure 6 stays in its place
         where["translate"] = np.asarray(where["translate"]) + (shift if own is None else own)
-        shown.update(drawing, where, limits)
+        origin = {"version": __version__, "made": MADE, "plane": list(plane.at), **request.origin(label)}
+        shown.update(name, values, origin, where, limits)
 
-    def _left_over(self, drawing: Drawing) -> Image | None:
-        """A map of this source and class that an earlier widget or the Figure 6 sample has left."""
+    def _left_over(self, source: Layer, label: int) -> Image | None:
+        """Find a map of this source and class that an earlier widget or the Figure 6 sample has left."""
         from napari.layers import Image
 
-        source = origin_of(drawing.plane.layer)
+        about = origin_of(source)
         mine = [shown.image for shown in self.shown.values()]
         for layer in self.viewer.layers:
             origin = origin_of(layer)
@@ -238,9 +180,9 @@ class MapLayers:
                 isinstance(layer, Image)
                 and layer.ndim == 2
                 and origin.get("made") == MADE
-                and origin.get("class") == drawing.label_class
-                and origin.get("group") == source.get("group")
-                and origin.get("source") in (drawing.plane.layer.name, source.get("cell"))
+                and origin.get("class") == label
+                and origin.get("group") == about.get("group")
+                and origin.get("source") in (source.name, about.get("cell"))
                 and not any(layer is other for other in mine)
             ):
                 return layer
@@ -255,7 +197,7 @@ class MapLayers:
         image.events.contrast_limits.disconnect(self._share_contrast)
 
     def _share_contrast(self, event: Any) -> None:
-        """The user moved the contrast of one map: on one scale, that is the contrast of all."""
+        """Give all maps the contrast that the user gave one, if they are on one scale."""
         if self._busy or not self._one_scale:
             return
         self._busy = True

@@ -1,8 +1,7 @@
-"""Histograms of densities by true class, and densities along a line."""
+"""Density plots: histograms by true class, the table of retained meta-structure, profiles along a drawn line."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._layers import ORIGIN, class_color
 from napari_metastructure.plugin._plots import make_plot, use_theme
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer, Shapes
 
-    from napari_metastructure.labels.structure import Humps
-    from napari_metastructure.plugin._density_model import Numbers
+    from napari_metastructure.labels.structure import ClassHistogram
+    from napari_metastructure.plugin._density_model import DensityResult
     from napari_metastructure.plugin._layers import VisiblePlane
 
 
@@ -50,28 +50,25 @@ class HistogramPlots(QWidget):
         self.legend.setWordWrap(True)
         self.legend.setToolTip(tooltip(TIP))
         self.plots: list[pg.PlotWidget] = []
-        self.shown: tuple[Humps, ...] = ()
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(4)
-        self._column.addWidget(self.legend)
-        self.show_humps(())
+        self.shown: tuple[ClassHistogram, ...] = ()
+        column(self.legend, into=self)
+        self.show_histograms(())
 
-    def show_humps(self, humps: Sequence[Humps]) -> None:
+    def show_histograms(self, histograms: Sequence[ClassHistogram]) -> None:
         """Draw these histograms."""
-        self.shown = tuple(humps)
+        self.shown = tuple(histograms)
         drawn = self.shown[:MOST]
         while len(self.plots) < len(drawn):
             plot = make_plot("", TIP, height=84)
             self.plots.append(plot)
-            self._column.addWidget(plot)
+            self.layout().addWidget(plot)
             plot.hideAxis("left")
             use_theme(self.viewer, [plot])
         for number, plot in enumerate(self.plots):
             plot.setVisible(number < len(drawn))
             if number < len(drawn):
-                _draw_humps(plot, drawn[number])
-        classes = sorted({c for hump in drawn for c in hump.classes})
+                _draw_histogram(plot, drawn[number])
+        classes = sorted({c for found in drawn for c in found.classes})
         legend = "&nbsp; ".join(f'<span style="color:{class_color(c)}">■</span> class {c}' for c in classes)
         more = f" &nbsp;(and {len(self.shown) - MOST} more maps)" if len(self.shown) > MOST else ""
         self.legend.setText(f"True classes: {legend}{more}" if classes else "No map to count yet.")
@@ -96,11 +93,7 @@ class ProfilePlot(QWidget):
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.legend.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.legend)
-        column.addWidget(self.plot)
+        column(self.legend, self.plot, into=self, spacing=2)
         self.show_profiles((), "")
         self.use_theme()
 
@@ -123,44 +116,51 @@ class ProfilePlot(QWidget):
         use_theme(self.viewer, [self.plot])
 
 
-def _draw_humps(plot: pg.PlotWidget, humps: Humps) -> None:
+def _draw_histogram(plot: pg.PlotWidget, histogram: ClassHistogram) -> None:
     plot.clear()
-    plot.setTitle(humps.name, size="8pt")
-    for label, shares, mean in zip(humps.classes, humps.shares, humps.means, strict=True):
+    plot.setTitle(histogram.name, size="8pt")
+    for label, shares, mean in zip(histogram.classes, histogram.shares, histogram.means, strict=True):
         color = pg.mkColor(class_color(label))
         fill = pg.mkColor(color)
         fill.setAlpha(90)
         plot.plot(
-            humps.edges, shares / shares.max(), stepMode="center", pen=pg.mkPen(color, width=2), fillLevel=0, brush=fill
+            histogram.edges,
+            shares / shares.max(),
+            stepMode="center",
+            pen=pg.mkPen(color, width=2),
+            fillLevel=0,
+            brush=fill,
         )
         plot.addItem(pg.InfiniteLine(mean, angle=90, pen=pg.mkPen(color, style=Qt.PenStyle.DashLine)))
 
 
-# The numbers of each layer against the true classes, as a small table with the verdict in words below each row.
-
-
 TABLE_TIP = (
-    "On the visible slice, against the true classes. Left: the meta-structure that is left, 0 to 1. Distance: of the "
-    "density map from that of the truth, 0 (equal up to a factor and a constant) to 1. Rank: of the noise transition "
-    "matrix, as far as the pixel counts prove it, of so many classes; as many classes can still be told apart."
+    "On the visible slice, against the true classes. Retained: the share of the meta-structure, 0 to 1. Distance: of "
+    "the density map from that of the true classes, 0 (equal up to a factor and a constant) to 1. Rank: of the noise "
+    "transition matrix, as far as the pixel counts prove it, of so many classes; as many classes can still be told "
+    "apart."
 )
 
+HEAD = (("Layer", "left", 36), ("Retained", "right", 23), ("Distance", "right", 23), ("Rank", "right", 18))
 
-class NumbersTable(QLabel):
-    """Rich text that can be selected and copied; it wraps to any width."""
+NO_REFERENCE = "No reference: choose 'True classes from' above to compare."
+
+
+class ComparisonTable(QLabel):
+    """Each layer against the true classes, with the verdict in words below; rich text that can be copied."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.shown: tuple[Numbers, ...] = ()
+        self.shown: tuple[DensityResult, ...] = ()
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setToolTip(tooltip(TABLE_TIP))
-        self.show_numbers(())
+        self.show_results(())
 
-    def show_numbers(self, numbers: Sequence[Numbers]) -> None:
-        """Show these rows."""
-        self.shown = tuple(numbers)
+    def show_results(self, results: Sequence[DensityResult]) -> None:
+        """Show a row for each result with labels."""
+        self.shown = tuple(result for result in results if result.labels is not None)
         if not self.shown:
             self.setText("No labels to compare yet.")
             return
@@ -169,33 +169,23 @@ class NumbersTable(QLabel):
         self.setText(f"<table width='100%' cellspacing='0' cellpadding='2'><tr>{head}</tr>{rows}</table>")
 
 
-HEAD = (("Layer", "left", 46), ("Left", "right", 16), ("Distance", "right", 20), ("Rank", "right", 18))
+def _row(result: DensityResult) -> str:
+    found = result.comparison
+    texts = [escape(result.name), "–", "–", "–"]
+    if found is not None and found.transition is not None:
+        rank = f"{found.transition.rank} of {len(found.transition.classes)}"
+        texts[1:] = _number(found.retained), _number(found.distance), rank
+    cells = "".join(f"<td align='{side}'>{text}</td>" for text, (_, side, _) in zip(texts, HEAD, strict=True))
+    sentence = found.verdict.sentence if found is not None and found.verdict is not None else ""
+    below = result.problem or sentence or NO_REFERENCE
+    return f"<tr>{cells}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
 
 
-def _row(numbers: Numbers) -> str:
-    cells = [
-        (escape(numbers.name), "left"),
-        (_number(numbers.left), "right"),
-        (_number(numbers.distance), "right"),
-        (_rank(numbers), "right"),
-    ]
-    row = "".join(f"<td align='{side}'>{text}</td>" for text, side in cells)
-    below = numbers.problem or numbers.verdict
-    if not below:
-        below = "Its own truth; choose true classes above to compare with."
-    return f"<tr>{row}</tr><tr><td colspan='4'><small>{escape(below)}</small></td></tr>"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"
-
-
-def _rank(numbers: Numbers) -> str:
-    transition = numbers.transition
-    return "–" if transition is None else f"{transition.rank} of {len(transition.classes)}"
-
-
-# -------- A line drawn in a Shapes layer, and what maps hold along it.
+# ---- profiles along a line drawn in a Shapes layer ----------------------------------------------------------
 
 
 COLOR = "#00e5ff"
@@ -221,7 +211,7 @@ class Profile:
 
 
 def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
-    """A Shapes layer over a plane, ready to draw a line in."""
+    """Add a Shapes layer over a plane, ready to draw a line in."""
     where: dict[str, Any] = {} if plane is None else plane.placement()
     side = 256 if plane is None else max(plane.layer.level_shapes[0][-2:])
     layer = viewer.add_shapes(
@@ -232,7 +222,7 @@ def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
 
 
 def last_line(layer: Shapes) -> np.ndarray | None:
-    """The vertices of the line or path drawn last, (V, 2) world coordinates; None if there is none."""
+    """Return the vertices of the line or path drawn last, (V, 2) world coordinates; None if there is none."""
     lines = [
         data
         for data, kind in zip(layer.data, layer.shape_type, strict=False)
@@ -244,7 +234,7 @@ def last_line(layer: Shapes) -> np.ndarray | None:
 
 
 def profile(name: str, density: np.ndarray, vertices: np.ndarray, pixel: tuple[float, float]) -> Profile:
-    """A map along a path, by linear interpolation about once a pixel.
+    """Sample a map along a path, by linear interpolation about once a pixel.
 
     Parameters
     ----------
@@ -270,7 +260,7 @@ def profile(name: str, density: np.ndarray, vertices: np.ndarray, pixel: tuple[f
 
 
 def on_map(vertices: np.ndarray, source: Layer, image: Layer, home: Layer | None) -> np.ndarray:
-    """A line on a map, in the map's pixels.
+    """Convert a line to pixels of a map.
 
     A line drawn over the map, or over its labels, lies where it was drawn; one drawn elsewhere (side by side, in
     Figure 6) lies at the same place counted from the corner as in the layer it was drawn over.
@@ -294,14 +284,14 @@ def on_map(vertices: np.ndarray, source: Layer, image: Layer, home: Layer | None
 
 
 def holds(layer: Layer, vertices: np.ndarray) -> bool:
-    """Whether the middle of a line lies on a layer."""
+    """Say whether the middle of a line lies on a layer."""
     middle = to_pixels(vertices.mean(axis=0, keepdims=True), layer)[0]
     shape = np.array(layer.level_shapes[0][-2:])
     return bool(np.all(middle >= -0.5) and np.all(middle <= shape - 0.5))
 
 
 def to_pixels(vertices: np.ndarray, layer: Layer) -> np.ndarray:
-    """World coordinates along Y and X as pixels of a layer; along other axes, wherever the layer is."""
+    """Convert world coordinates along Y and X to pixels of a layer; along other axes, wherever the layer is."""
     world = np.tile(np.asarray(layer.data_to_world(np.zeros(layer.ndim))), (len(vertices), 1))
     world[:, -2:] = vertices
     return np.array([np.asarray(layer.world_to_data(point))[-2:] for point in world])

@@ -1,4 +1,4 @@
-"""A Qt form drawn from a pydantic model: one definition gives the editor, its bounds and its tooltip."""
+"""Settings forms: magicgui editors for the fields of a pydantic model, in rows and collapsible groups, with presets."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from magicgui.widgets import ComboBox, create_widget
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
-from superqt import QCollapsible, QLabeledDoubleSlider, QLargeIntSpinBox
+from qtpy.QtCore import QLocale, QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QValidator
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from superqt import QCollapsible, QLabeledDoubleSlider
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, explain, title_of
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
+
+DECIMALS = 6
+"""Of real numbers: learning rates need them."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Editor:
 
 
 class ModelForm(QWidget):
-    """Editors for some fields of a model, one row each; ``changed`` tells which field was edited."""
+    """Editors for some fields of a model, one row each; ``changed`` names the field that was edited."""
 
     changed = Signal(str)
 
@@ -49,41 +54,57 @@ class ModelForm(QWidget):
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for name in names:
             field = model.model_fields[name]
-            editor = self.editors[name] = (special or {}).get(name) or make_editor(name, field)
-            label = QLabel(title(name, field))
+            editor = self.editors[name] = (special or {}).get(name) or make_editor(field)
+            label = QLabel(title_of(name, field))
             for part in (label, editor.widget):
                 part.setToolTip(tooltip(field.description))
             layout.addRow(label, editor.widget)
             editor.changed.connect(lambda *_, name=name: self.changed.emit(name))
 
     def values(self) -> dict[str, Any]:
-        """Every field's value as the editors show it."""
+        """Return every field's value as the editors show it; what was typed as text is for the model to read."""
         return {name: editor.get() for name, editor in self.editors.items()}
 
-    def fill(self, values: dict[str, Any]) -> None:
+    def fill(self, values: Mapping[str, Any]) -> None:
         """Show these values; names that are not in the form are passed over."""
         for name, editor in self.editors.items():
             if name in values:
                 editor.set(values[name])
 
 
-def make_editor(name: str, field: FieldInfo) -> Editor:
-    """The editor that fits a field's type and bounds; anything without one of its own is edited as text."""
+class _Choices(ComboBox):
+    """A combo box in which no choice reads "none"."""
+
+    null_string = "none"
+
+
+def make_editor(field: FieldInfo) -> Editor:
+    """Make the editor that fits a field's type and bounds.
+
+    magicgui makes those of choices, flags and whole numbers. What may be left empty, and what holds several values, is
+    edited as text: magicgui's spin boxes cannot be empty, and its tuples have a fixed number of items.
+    """
     kind, optional = _without_none(field.annotation)
     if get_origin(kind) is Literal:
-        return choice_editor([*([None] if optional else []), *get_args(kind)])
-    if not optional and kind is bool:
-        box = QCheckBox()
-        return Editor(box, box.isChecked, lambda v: box.setChecked(bool(v)), box.toggled)
-    if not optional and kind in (int, float):
-        return _number_editor(kind, *bounds(field))
-    return _text_editor(name, field)
+        choices: Any = _Choices(choices=get_args(kind), nullable=optional)
+        narrow(choices.native)
+        return Editor(choices.native, choices.get_value, lambda v: setattr(choices, "value", v), choices.changed)
+    if optional or kind not in (bool, int, float):
+        return _text_editor(field)
+    if kind is bool:
+        flag: Any = create_widget(annotation=bool)
+        return Editor(flag.native, flag.get_value, lambda v: setattr(flag, "value", bool(v)), flag.changed)
+    low, high = bounds(field)
+    if kind is float:
+        return rounding_editor(RealSpinBox(-1e9 if low is None else low, 1e9 if high is None else high), DECIMALS)
+    step = next((rule.multiple_of for rule in field.metadata if hasattr(rule, "multiple_of")), 1)
+    return _whole_editor(int(-(2**31) if low is None else low), int(2**31 if high is None else high), step)
 
 
 def choice_editor(options: Iterable[Any]) -> Editor:
-    """A combo box of given values; None reads "none"."""
+    """Make a combo box of given values; None reads "none"."""
     box = QComboBox()
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    narrow(box)
     for option in options:
         box.addItem("none" if option is None else str(option), option)
 
@@ -94,7 +115,7 @@ def choice_editor(options: Iterable[Any]) -> Editor:
 
 
 def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
-    """A slider with its number beside it."""
+    """Make a slider with its number beside it."""
     slider: Any = QLabeledDoubleSlider(Qt.Orientation.Horizontal)  # its types say int
     slider.setRange(low, high)
     slider.setDecimals(decimals)
@@ -104,7 +125,7 @@ def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
 
 
 def rounding_editor(widget: Any, decimals: int) -> Editor:
-    """An editor that shows few digits: a value that was set comes back as it is, whatever the widget makes of it."""
+    """Make an editor that shows few digits: a value that was set comes back as it is, however the widget rounds it."""
     given = [float(widget.value())] * 2  # what was set, and where that put the widget
 
     def get() -> float:
@@ -112,40 +133,63 @@ def rounding_editor(widget: Any, decimals: int) -> Editor:
 
     def put(value: Any) -> None:
         widget.setValue(float(value))
-        given[:] = float(value), float(widget.value())
+        shown = float(widget.value())
+        given[:] = float(value) if abs(value - shown) < 10**-decimals else shown, shown  # else it is out of bounds
 
     return Editor(widget, get, put, widget.valueChanged)
 
 
-def _number_editor(kind: type, low: float | None, high: float | None) -> Editor:
-    if kind is int:
-        box = QLargeIntSpinBox()  # seeds go to 2**32, beyond Qt's own spin box
-        box.setRange(int(low if low is not None else -(2**31)), int(high if high is not None else 2**31))
-        return Editor(box, lambda: int(box.value()), lambda v: box.setValue(int(v)), box.valueChanged)
-    real = QDoubleSpinBox()
-    real.textFromValue = lambda v: f"{v:.6g}"  # type: ignore[method-assign]  # first: what follows writes the text
-    real.setDecimals(6)  # learning rates
-    real.setRange(low if low is not None else -1e9, high if high is not None else 1e9)
-    real.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-    return Editor(real, real.value, lambda v: real.setValue(float(v)), real.valueChanged)
+class RealSpinBox(QDoubleSpinBox):
+    """A box for a real number that is shown without zeros at its end; a comma is read as a point.
+
+    magicgui's own shows all decimals, and what it shows cannot be changed once it is made.
+    """
+
+    def __init__(self, low: float, high: float, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setLocale(QLocale.c())  # text and value agree, whatever the system's decimal point is
+        self.setDecimals(DECIMALS)
+        self.setRange(low, high)
+        self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.setCorrectionMode(QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
+        """Write 0.5, not 0.500000."""
+        return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+
+    def validate(self, text: str, at: int) -> tuple[QValidator.State, str, int]:
+        """Check what was typed so far."""
+        checked: tuple[QValidator.State, str, int] = super().validate(text.replace(",", "."), at)
+        return checked
 
 
-def _text_editor(name: str, field: FieldInfo) -> Editor:
-    """A line of text, read by pydantic itself: numbers apart by commas make a tuple, nothing makes None."""
+def _whole_editor(low: int, high: int, step: int) -> Editor:
+    """Make a box for a whole number.
+
+    Not magicgui's box for integers, which moves a number into its bounds at each key: 64 became 324 where 32 is the
+    least. That for real numbers waits until typing ends, and is exact up to 2**53.
+    """
+    options = {"min": low, "max": high, "step": step}
+    widget: Any = create_widget(annotation=int, widget_type="FloatSpinBox", options=options)
+    box = widget.native
+    box.setDecimals(0)
+    box.setLocale(QLocale.c())
+    box.setCorrectionMode(QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
+    return Editor(box, lambda: int(box.value()), lambda v: box.setValue(int(v)), widget.changed)
+
+
+def _text_editor(field: FieldInfo) -> Editor:
+    """Make a line of text, which the model reads: values apart by commas make a tuple, an empty line can mean None."""
     line = QLineEdit()
-    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or str)
-    plural = _is_plural(field.annotation)
+    kind, optional = _without_none(field.annotation)
+    plural = get_origin(kind) in (tuple, list)
+    line.setPlaceholderText("automatic" if optional else "")
 
-    def read() -> Any:
+    def read() -> str | tuple[str, ...] | None:
         text = line.text().strip()
-        value: Any = [part.strip() for part in text.split(",") if part.strip()] if plural else text
-        if not text and _without_none(field.annotation)[1]:
-            value = None
-        try:
-            return adapter.validate_python(value)
-        except ValidationError as error:
-            why = error.errors()[0]["msg"]
-            raise InputError(f"{title(name, field)}: {text!r} cannot be used ({why}).") from None
+        if not text and optional:
+            return None
+        return tuple(part.strip() for part in text.split(",") if part.strip()) if plural else text
 
     def write(value: Any) -> None:
         parts = value if isinstance(value, (tuple, list)) else [] if value is None else [value]
@@ -154,18 +198,13 @@ def _text_editor(name: str, field: FieldInfo) -> Editor:
     return Editor(line, read, write, line.editingFinished)
 
 
-def title(name: str, field: FieldInfo) -> str:
-    """What a row is called: the field's title, or its name in words."""
-    return field.title or name.replace("_", " ").capitalize()
-
-
 def tooltip(text: str | None) -> str:
-    """Rich text, so that Qt wraps it."""
+    """Return rich text, which Qt wraps."""
     return f"<qt>{text}</qt>" if text else ""
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
-    """Lowest and highest value allowed; of open bounds the next whole number (or just inside) counts."""
+    """Return the lowest and highest value allowed; of open bounds the next whole number, or a value just inside."""
     low = high = None
     whole = _without_none(field.annotation)[0] is int
     inside = 1 if whole else 1e-6
@@ -180,7 +219,7 @@ def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
-    """``X | None`` as (X, True), anything else as it is."""
+    """Return ``X | None`` as (X, True), anything else as it is."""
     if get_origin(annotation) in (Union, types.UnionType):
         kinds = [a for a in get_args(annotation) if a is not type(None)]
         if len(kinds) == 1:
@@ -188,26 +227,23 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def _is_plural(annotation: Any) -> bool:
-    kind, _ = _without_none(annotation)
-    return get_origin(kind) in (tuple, list)
-
-
-# -------- The settings of a run as a form: the few everyone needs in sight, the rest in collapsed groups.
+def narrow(box: QComboBox) -> None:
+    """Let a combo box be narrower than its longest entry."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
 
 C = TypeVar("C", bound=BaseModel)
 
 
 class ConfigPanel(QWidget, Generic[C]):
-    """Everything in a model of settings, as a form; choosing a preset fills the form with its values.
+    """All settings of a model: the main ones in view, the others in groups; a preset fills the form with its values.
 
     Parameters
     ----------
     model : type
         With a field ``device`` and a class method ``from_preset``.
     main : sequence of str
-        The fields in sight.
+        The fields that are always in view.
     groups : mapping of str to sequence of str
         The others, by the title of their collapsed group; those in none come under More.
     without : iterable of str
@@ -244,7 +280,7 @@ class ConfigPanel(QWidget, Generic[C]):
         self.main.changed.connect(self._on_changed)
 
     def config(self, **overrides: Any) -> C:
-        """The settings as shown, with some of them replaced.
+        """Return the settings as shown, with some of them replaced.
 
         Raises
         ------
@@ -255,11 +291,7 @@ class ConfigPanel(QWidget, Generic[C]):
         try:
             return self.model(**{**values, **overrides})
         except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            field = self.model.model_fields.get(name)
-            where = title(name, field) if field else "Settings"
-            raise InputError(f"{where}: {first['msg']}.") from None
+            raise InputError(explain(error, self.model)) from None
 
     def fill(self, config: C) -> None:
         """Show these settings."""
@@ -280,7 +312,7 @@ class ConfigPanel(QWidget, Generic[C]):
         self._choose_device(chosen)
 
     def of_preset(self, preset: str) -> C:
-        """What choosing a preset fills in."""
+        """Return what choosing a preset fills in."""
         model: Any = self.model
         config: C = model.from_preset(preset, device=self.device.get())
         return config
@@ -297,7 +329,7 @@ class ConfigPanel(QWidget, Generic[C]):
 
 
 def collapsed(name: str, content: QWidget) -> QCollapsible:
-    """Something under a title that opens it."""
+    """Put a widget under a title that opens it."""
     group = QCollapsible(name, expandedIcon="▾", collapsedIcon="▸")
     group.setDuration(0)
     group.layout().setContentsMargins(0, 0, 0, 0)
@@ -310,7 +342,7 @@ def collapsed(name: str, content: QWidget) -> QCollapsible:
 def _complete(
     model: type[BaseModel], elsewhere: set[str], groups: Mapping[str, Sequence[str]]
 ) -> dict[str, Sequence[str]]:
-    """Every field that is not shown elsewhere, by group; one that no group knows comes under More."""
+    """Return every field that is not shown elsewhere by group; one that no group knows comes under More."""
     left = [name for name in model.model_fields if name not in elsewhere]
     result: dict[str, Sequence[str]] = {
         group: [name for name in names if name in left] for group, names in groups.items()

@@ -1,4 +1,4 @@
-"""Draw a run's events as layers, in step with its epochs."""
+"""Layers of an iGTT run: masks with an epoch axis, probability and pseudo-labels, in step with its epochs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_metastructure import __version__
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin._layers import ORIGIN, EpochPages, colormap, placement
+from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, colormap, placement
 from napari_metastructure.plugin.writer import write_labels, write_labels_ome
 from napari_metastructure.training.events import EpochFinished
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from napari_metastructure.igtt.config import IGTTConfig
     from napari_metastructure.plugin._source import Source
-
-
-# -------- The layers made for one source of a run: masks with an epoch axis, probability, pseudo-labels.
 
 
 FOREGROUND = "#00d0ff"
@@ -55,9 +52,9 @@ class SourceLayers:
     def _buffer(self) -> np.ndarray:
         return self._pages.array
 
-    def open(self) -> None:
+    def open(self) -> Labels:
         """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
-        self.masks = self.viewer.add_labels(
+        masks: Labels = self.viewer.add_labels(
             self._buffer[: max(self._given, default=0) + 1],
             name=f"{self.source.name} iGTT masks",
             colormap=colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
@@ -66,15 +63,20 @@ class SourceLayers:
             visible=self.source.layer.visible,  # of images that lie over each other, one shows
             **placement(self.source.layer, "epoch"),
         )
-        self.masks.selected_label = 1
-        self.masks.events.paint.connect(self._on_paint)
+        masks.selected_label = 1
+        masks.events.paint.connect(self._on_paint)
+        self.masks = masks
+        return masks
 
-    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
-        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the epoch axis."""
+    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> np.ndarray:
+        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the pages; those up to it."""
         self._given[epoch] = self.source.join(masks)
-        pages = self._pages.put(epoch, self._given[epoch])
+        return self._pages.put(epoch, self._given[epoch])
+
+    def draw(self, epoch: int, pages: np.ndarray, slider: EpochSlider) -> None:
+        """Show the pages in the layer, if it is still there."""
         if self.masks is not None and self.masks in self.viewer.layers:
-            self.masks.data = pages
+            slider.set_data(self.masks, pages, epoch)
             self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
@@ -101,7 +103,7 @@ class SourceLayers:
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
         active = self.viewer.layers.selection.active
-        where = placement(self.source.layer)
+        where = {"metadata": {ORIGIN: self._origin}, **placement(self.source.layer)}
         layer: Image | Labels
         if kind == "probability":
             name = f"{self.source.name} probability"
@@ -117,11 +119,11 @@ class SourceLayers:
         return layer
 
     def planes(self, epoch: int) -> list[np.ndarray]:
-        """The masks of one epoch, edits included: (Y, X) uint8 arrays of 0 and 1."""
+        """Return the masks of one epoch, edits included: (Y, X) uint8 arrays of 0 and 1."""
         return list((self._buffer[epoch] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """What the user painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
+        """Return what the user painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
         size = self.source.shape[-2:]
         result: dict[int, np.ndarray] = {}
         for epoch in sorted(self._painted):
@@ -160,27 +162,38 @@ class RunLayers:
     def __init__(self, viewer: napari.Viewer, sources: Sequence[Source], config: IGTTConfig) -> None:
         self.viewer = viewer
         self.parts = [SourceLayers(viewer, source, config) for source in sources]
-        self.epochs: list[int] = []
+        self.slider = EpochSlider(viewer)
+        self.epochs = self.slider.epochs
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
         self._last: EpochFinished | None = None
 
-    def add(self, event: EpochFinished) -> None:
-        """Draw a finished epoch; the slider follows if it stood at the newest."""
-        following = not self.epochs or self.epoch == self.epochs[-1]
-        self.epochs.append(event.epoch)
+    def add(self, event: EpochFinished) -> Iterator[None]:
+        """Keep a finished epoch, and draw it in steps of one layer; the slider follows if it stands at the newest."""
         self._last = event
-        for part, masks in zip(self.parts, self._split(event.masks), strict=True):
-            part.grow(event.epoch, masks)
-        for kind, shown in self.shown.items():
-            if shown:
-                self.show(kind, True)
-        if following and (axis := self._axis) is not None:
-            self.viewer.dims.set_point(axis, event.epoch)
+        split = zip(self.parts, self._split(event.masks), strict=True)
+        pages = [part.grow(event.epoch, masks) for part, masks in split]
+        return self.slider.follow(event.epoch, self._draw(event, pages))
+
+    def _draw(self, event: EpochFinished, pages: Sequence[np.ndarray]) -> Iterator[None]:
+        for part, array in zip(self.parts, pages, strict=True):
+            part.draw(event.epoch, array, self.slider)
+            yield
+        for kind in self.shown:
+            for part, planes in self._pixels(kind):
+                if self.shown[kind]:  # it may be hidden meanwhile
+                    part.show(kind, planes, event.epoch)
+                    yield
+
+    def _pixels(self, kind: Extra) -> list[tuple[SourceLayers, Sequence[np.ndarray] | None]]:
+        """Return each source with the newest probabilities or pseudo-labels; None before the first epoch."""
+        last = self._last
+        pixels = None if last is None else last.probabilities if kind == "probability" else last.labels
+        return list(zip(self.parts, [None] * len(self.parts) if pixels is None else self._split(pixels), strict=True))
 
     def open(self) -> Iterator[None]:
         """Add the layers, empty, one at a time, so that the window is drawn in between; `add` fills them."""
         for part in self.parts:
-            part.open()
+            self.slider.layers.append(part.open())
             yield
         for kind, shown in self.shown.items():
             for part in self.parts if shown else ():
@@ -199,11 +212,8 @@ class RunLayers:
         """Show or hide the probability or the pseudo-labels; hidden ones cost nothing."""
         self.shown[kind] = shown
         if shown:
-            last, epoch = self._last, self._last.epoch if self._last else None
-            pixels = None if last is None else last.probabilities if kind == "probability" else last.labels
-            split = [None] * len(self.parts) if pixels is None else self._split(pixels)
-            for part, planes in zip(self.parts, split, strict=True):
-                part.show(kind, planes, epoch)
+            for part, planes in self._pixels(kind):
+                part.show(kind, planes, self._last.epoch if self._last else None)
         for part in self.parts:
             layer = part.extras.get(kind)
             if layer is not None and layer.visible != shown:  # napari redraws even if nothing changed
@@ -212,11 +222,7 @@ class RunLayers:
     @property
     def epoch(self) -> int:
         """The epoch on screen: where the slider stands, or the nearest there is (the newest if the masks are gone)."""
-        if not self.epochs:
-            return 0
-        first, last = self.epochs[0], self.epochs[-1]
-        axis = self._axis
-        return last if axis is None else int(np.clip(round(self.viewer.dims.point[axis]), first, last))
+        return self.slider.epoch
 
     @property
     def plane(self) -> int:
@@ -230,7 +236,7 @@ class RunLayers:
         return self._slice(self.parts[0].source)
 
     def _slice(self, source: Source) -> int:
-        """Which plane of a source is on screen."""
+        """Return which plane of a source is on screen."""
         if not source.leading:
             return 0
         point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
@@ -238,11 +244,11 @@ class RunLayers:
         return int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))
 
     def masks(self, epoch: int) -> list[np.ndarray]:
-        """Every image's mask of one epoch, with the user's edits."""
+        """Return every image's mask of one epoch, with the user's edits."""
         return [plane for part in self.parts for plane in part.planes(epoch)]
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """What the user painted, by the engine's image index."""
+        """Return what the user painted, by the engine's image index."""
         result, offset = {}, 0
         for part in self.parts:
             result.update({offset + index: pixels for index, pixels in part.corrections().items()})
@@ -281,33 +287,19 @@ class RunLayers:
             paths += map(Path, write(str(target), data, placement(part.source.layer)))
         return paths
 
-    def go_to(self, epoch: int) -> None:
-        """Move the slider to an epoch, if it stands at the newest."""
-        axis = self._axis
-        if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
-            self.viewer.dims.set_point(axis, epoch)
-
     def hide(self) -> None:
-        """Put this run's layers out of sight (a new run draws its own)."""
+        """Hide this run's layers (a new run draws its own)."""
         for part in self.parts:
             for layer in (part.masks, *part.extras.values()):
                 if layer is not None:
                     layer.visible = False
 
     def needs(self, layer: Layer) -> bool:
-        """Whether the run is pointless without this layer: a source, or its masks."""
+        """Tell whether the run is pointless without this layer: a source, or its masks."""
         return any(layer is part.source.layer or layer is part.masks for part in self.parts)
 
-    @property
-    def _axis(self) -> int | None:
-        """The viewer's axis number of the epochs."""
-        for part in self.parts:
-            if part.masks is not None and part.masks in self.viewer.layers:
-                return self.viewer.dims.ndim - part.masks.ndim
-        return None
-
     def _split(self, planes: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
-        """The engine's flat list of images, by source."""
+        """Split the engine's flat list of images by source."""
         result, start = [], 0
         for part in self.parts:
             result.append(planes[start : start + part.source.count])
@@ -316,5 +308,5 @@ class RunLayers:
 
 
 def _plain(name: str) -> str:
-    """A layer's name as part of a file name."""
+    """Make a layer's name a part of a file name."""
     return re.sub(r"[^\w-]+", "_", name).strip("_") or "layer"

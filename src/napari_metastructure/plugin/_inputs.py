@@ -1,4 +1,4 @@
-"""A box with the viewer's layers of one kind, of which one is chosen, in step with the viewer."""
+"""Inputs of the widgets: boxes and lists of the viewer's layers, lines for paths, and how parts are laid out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
+from magicgui.widgets import ComboBox
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QFrame,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLayout,
@@ -29,9 +30,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._layers import ORIGIN, full
+from napari_metastructure.plugin._form import narrow, tooltip
+from napari_metastructure.plugin._layers import ORIGIN, full, unwrapped
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
@@ -39,30 +39,36 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
-# What a run folder holds from an earlier run, read without torch: the settings it was made with, how far it
-# came.
+def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callable[[], None]:
+    """Call a method when layers come, go, move or are renamed; return what ends that.
+
+    napari does so for a docked widget that has ``reset_choices``. Ours need it in a window of their own as well, and in
+    a docked widget that holds them. The method's widget is not kept alive, and it ends with the widget. Not by the
+    widget's ``destroyed``: Python may have cleared a function that only a dying widget knows, and Qt would call it.
+    """
+    method: WeakMethod[Any] = WeakMethod(refresh)
+
+    def on_layers(event: Any = None) -> None:
+        call: Any = method()
+        if call is None or not isalive(call.__self__):
+            release()
+        else:
+            call()
+
+    events = viewer.layers.events
+    emitters = (events.inserted, events.removed, events.reordered, events.renamed)
+    for emitter in emitters:
+        emitter.connect(on_layers)
+
+    def release() -> None:
+        for emitter in emitters:
+            emitter.disconnect(on_layers)
+
+    return release
 
 
-class EarlierRun(FoundRun[IGTTConfig]):
-    """A run of iGTT."""
-
-    model = IGTTConfig
-    columns = ("loss", "agreement")
-
-
-def beside(folder: Path) -> Path:
-    """The folder itself if no run is in it, else the first name that is free: run-2, run-3, ..."""
-    if EarlierRun.find(folder) is None:
-        return folder
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
-
-
-class LayerBox(QComboBox):
-    """Choose one layer; ``picked`` tells that it is another one now.
+class LayerBox(QWidget):
+    """Choose one of the viewer's layers; ``picked`` says that it is another one now, ``activated`` that a user chose.
 
     Parameters
     ----------
@@ -86,76 +92,54 @@ class LayerBox(QComboBox):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.viewer = viewer
-        self.setToolTip(tooltip(tip))
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._offered = offered
-        self._none = none
-        self._named: list[Layer] = []
-        for event in self._events():
-            event.connect(self._refresh)
-        self._refresh()
-        self._before = self.chosen()
-        self.currentIndexChanged.connect(lambda _: self._tell())
+        viewer = unwrapped(viewer)
+        self.combo = ComboBox(
+            choices=lambda _: [(layer.name, layer) for layer in viewer.layers if offered(layer)],
+            nullable=none is not None,
+        )
+        self.combo.null_string = none or ""
+        narrow(self.combo.native)
+        self.combo.native.setToolTip(tooltip(tip))
+        row(self.combo.native, into=self)
+        self.activated = self.combo.native.activated
+        self._before: Any = None
+        self.reset_choices()
+        self.combo.native.currentIndexChanged.connect(lambda _: self._say())
+        self.release = follow_layers(viewer, self.reset_choices)
 
     def chosen(self) -> Any:
-        """The chosen layer, or None."""
-        return self.currentData()
+        """Return the chosen layer, or None."""
+        return self.combo.value
 
     def choose(self, layer: Layer | None) -> bool:
-        """Choose a layer, or none; False if it is not in the list."""
-        for row in range(self.count()):
-            if self.itemData(row) is layer:
-                self.setCurrentIndex(row)
-                return True
-        return False
+        """Choose a layer, or none; return False if it is not in the list."""
+        if known := layer in self.combo.choices:
+            self.combo.value = layer
+        return known
 
-    def release(self) -> None:
-        """Let go of the viewer (its events would call a deleted widget)."""
-        for event in self._events():
-            event.disconnect(self._refresh)
-        for layer in self._named:
-            layer.events.name.disconnect(self._refresh)
-        self._named = []
-
-    def _events(self) -> tuple[Any, ...]:
-        events = self.viewer.layers.events
-        return events.inserted, events.removed, events.reordered
-
-    def _refresh(self, event: Any = None) -> None:
+    def reset_choices(self) -> None:
+        """List the layers there are, in the viewer's order; the chosen one stays chosen, under whatever name."""
         chosen = self.chosen()
-        for layer in self._named:
-            layer.events.name.disconnect(self._refresh)
-        self._named = [layer for layer in self.viewer.layers if self._offered(layer)]
-        with QSignalBlocker(self):
-            self.clear()
-            if self._none is not None:
-                self.addItem(self._none, None)
-            for layer in self._named:
-                self.addItem(layer.name, layer)
-                layer.events.name.connect(self._refresh)
+        with QSignalBlocker(self.combo.native):
+            self.combo.choices = ()  # magicgui leaves known names where they are, and drops a renamed layer
+            self.combo.reset_choices()
             self.choose(chosen)
-        if hasattr(self, "_before"):
-            self._tell()
+        self._say()
 
-    def _tell(self) -> None:
-        now = self.chosen()
-        if now is not self._before:
+    def _say(self) -> None:
+        if (now := self.chosen()) is not self._before:
             self._before = now
             self.picked.emit()
-
-
-# -------- A list of the viewer's layers of one kind with check boxes, in step with the viewer.
 
 
 ROLE = Qt.ItemDataRole.UserRole
 
 MOST_ROWS = 4
-"""The list grows to this many rows and scrolls beyond."""
+"""The list of layers grows to this many rows and scrolls beyond."""
 
 
 class LayerPicker(QListWidget):
-    """Tick one or many layers; ``picked`` tells that the choice changed.
+    """Tick one or many of the viewer's layers; ``picked`` says that the choice changed.
 
     Parameters
     ----------
@@ -176,18 +160,15 @@ class LayerPicker(QListWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.viewer = viewer
+        self.viewer = viewer = unwrapped(viewer)
         self.setToolTip(tooltip(tip))
         self._offered = offered or _is_source
-        self._named: list[Layer] = []
-        events = viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.connect(self._refresh)
-        self._refresh()
+        self.reset_choices()
         self.itemChanged.connect(lambda _: self.picked.emit())
+        self.release = follow_layers(viewer, self.reset_choices)
 
     def chosen(self) -> list[Any]:
-        """The ticked layers, in the order of the viewer."""
+        """Return the ticked layers, in the order of the viewer."""
         return [item.data(ROLE) for item in self._items() if item.checkState() == Qt.CheckState.Checked]
 
     def choose(self, layers: Sequence[Layer]) -> None:
@@ -202,47 +183,32 @@ class LayerPicker(QListWidget):
             if not self._offered(layer):
                 raise InputError(f"Layer {layer.name!r} is a {type(layer).__name__} layer that cannot be chosen here.")
         for item in self._items():
-            on = any(item.data(ROLE) is layer for layer in layers)
-            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+            item.setCheckState(_state(item.data(ROLE) in layers))
 
-    def release(self) -> None:
-        """Let go of the viewer (its events would call a deleted widget)."""
-        events = self.viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.disconnect(self._refresh)
-        for layer in self._named:
-            layer.events.name.disconnect(self._refresh)
-        self._named = []
-
-    def _items(self) -> list[QListWidgetItem]:
-        return [self.item(row) for row in range(self.count())]
-
-    def _refresh(self, event: Any = None) -> None:
+    def reset_choices(self) -> None:
+        """List the layers there are. Ticks stay; where none is left, the selected layer is ticked, else the first."""
         before = self.chosen()
         layers = [layer for layer in self.viewer.layers if self._offered(layer)]
-        chosen = [layer for layer in before if any(layer is other for other in layers)]
+        chosen = [layer for layer in before if layer in layers]
         unticked = self.count() > 0 and not before  # by the user, who does not want one
-        if not chosen and layers and not unticked:  # the one at hand, else the first
+        if not chosen and layers and not unticked:
             active = self.viewer.layers.selection.active
-            chosen = [active if any(active is layer for layer in layers) else layers[0]]
-        for layer in self._named:
-            layer.events.name.disconnect(self._refresh)
-        self._named = layers
+            chosen = [active if active in layers else layers[0]]
         with QSignalBlocker(self):
             self.clear()
             for layer in layers:
                 item = QListWidgetItem(f"{layer.name}  ({_size(layer)})", self)
                 item.setData(ROLE, layer)
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-                on = any(layer is other for other in chosen)
-                item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
-                layer.events.name.connect(self._refresh)
+                item.setCheckState(_state(layer in chosen))
         rows = min(max(len(layers), 1), MOST_ROWS)
         height = max(self.sizeHintForRow(0), self.fontMetrics().height() + 2)
         self.setFixedHeight(rows * height + 2 * self.frameWidth() + 6)
-        now = self.chosen()
-        if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
+        if self.chosen() != before:
             self.picked.emit()
+
+    def _items(self) -> list[QListWidgetItem]:
+        return [self.item(row) for row in range(self.count())]
 
 
 def _is_source(layer: Layer) -> bool:
@@ -256,7 +222,59 @@ def _size(layer: Layer) -> str:
     return f"{text} RGB" if rgb else text
 
 
-# An optional run folder: a line of text, a file dialog, and what can be done with a run that is in it already.
+def _state(on: bool) -> Qt.CheckState:
+    return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
+
+
+class PathEdit(QWidget):
+    """Name a folder, or a file: a line of text and file dialogs; ``changed`` says that it is another one.
+
+    Not magicgui's FileEdit: its dialog belongs to no window and may open behind napari, and "~" is not understood.
+
+    Parameters
+    ----------
+    hint : str
+        What stands in the empty line, and above the dialog.
+    tip : str
+    files : str, optional
+        Which files can be chosen too, as Qt's dialogs have it: "Models (*.safetensors)". By default only folders.
+    """
+
+    changed = Signal()
+
+    def __init__(self, hint: str, tip: str, parent: QWidget | None = None, files: str = "") -> None:
+        super().__init__(parent)
+        self.line = QLineEdit()
+        self.line.setPlaceholderText(hint)
+        self.line.setClearButtonEnabled(True)
+        self.folder_button, self.file_button = QPushButton("Folder…" if files else "Browse…"), QPushButton("File…")
+        parts = (self.line, self.folder_button, *([self.file_button] if files else []))
+        for part in parts:
+            part.setToolTip(tooltip(tip))
+        row(*parts, into=self)
+        self.files = files
+        self.folder_button.clicked.connect(self._ask_folder)
+        self.file_button.clicked.connect(self._ask_file)
+        self.line.textChanged.connect(lambda _: self.changed.emit())
+
+    def get(self) -> Path | None:
+        """Return the path, or None."""
+        text = self.line.text().strip()
+        return Path(os.path.expanduser(text)) if text else None  # pathlib's own raises at a "~" it does not know
+
+    def set(self, path: Path | str | None) -> None:
+        """Show this path."""
+        self.line.setText("" if path is None else str(path))
+
+    def _ask_folder(self) -> None:
+        self._take(QFileDialog.getExistingDirectory(self, self.line.placeholderText(), self.line.text()))
+
+    def _ask_file(self) -> None:
+        self._take(QFileDialog.getOpenFileName(self, self.line.placeholderText(), self.line.text(), self.files)[0])
+
+    def _take(self, path: str) -> None:
+        if path:
+            self.set(path)
 
 
 class FolderRow(QWidget):
@@ -275,21 +293,16 @@ class FolderRow(QWidget):
 
     def __init__(
         self,
-        kind: type[FoundRun[Any]] = EarlierRun,
-        resumed: str = "the ticked layers. Its settings are loaded first, unless they are shown already; of those, "
-        "Epochs, Device and Stop agreement may be changed.",
+        kind: type[FoundRun[Any]],
+        resumed: str,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.kind = kind
-        self.line = QLineEdit()
-        self.line.setPlaceholderText("run folder (optional)")
-        self.line.setClearButtonEnabled(True)
-        browse = QPushButton("Browse…")
-        for part in (self.line, browse):
-            part.setToolTip(
-                tooltip("Where the run keeps its settings, curves and network. Leave empty to keep nothing.")
-            )
+        self.path = PathEdit(
+            "run folder (optional)",
+            "Where the run keeps its settings, curves and network. Leave empty to keep nothing.",
+        )
         self.found = QLabel()
         self.found.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the buttons come first
         self.found.setToolTip(tooltip("The last epoch that the run in this folder finished."))
@@ -301,29 +314,19 @@ class FolderRow(QWidget):
         self.resume_button.setToolTip(
             tooltip(f"Go on with the run in this folder from the last epoch it saved, on {resumed}")
         )
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.setColumnStretch(0, 1)
-        layout.addWidget(self.line, 0, 0, 1, 2)
-        layout.addWidget(browse, 0, 2)
-        layout.addWidget(self.found, 1, 0)
-        layout.addWidget(self.load_button, 1, 1)
-        layout.addWidget(self.resume_button, 1, 2)
-        browse.clicked.connect(self._browse)
+        column(self.path, row(self.found, self.load_button, self.resume_button), into=self)
         self.load_button.clicked.connect(self.load_settings)
         self.resume_button.clicked.connect(self.resume_run)
-        self.line.textChanged.connect(self.look)
+        self.path.changed.connect(self.look)
         self.look()
 
     def get(self) -> Path | None:
-        """The folder, or None."""
-        text = self.line.text().strip()
-        return Path(os.path.expanduser(text)) if text else None  # pathlib's own raises at a "~" it does not know
+        """Return the folder, or None."""
+        return self.path.get()
 
     def set(self, folder: Path | str | None) -> None:
         """Show this folder."""
-        self.line.setText("" if folder is None else str(folder))
+        self.path.set(folder)
 
     def look(self) -> None:
         """See whether the folder holds a run, and offer what can be done with it."""
@@ -334,105 +337,66 @@ class FolderRow(QWidget):
             self.found.setText(f"Run at epoch {run.epoch}" if run.can_go_on else "Holds a run")
             self.resume_button.setEnabled(run.can_go_on)
 
-    def _browse(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Run folder", self.line.text())
-        if folder:
-            self.set(folder)
+
+def row(*parts: QWidget | QLayout, into: QWidget | None = None, spacing: int = 4, margin: int = 0) -> QWidget:
+    """Put parts beside each other, into a widget or a new one."""
+    return _fill(QHBoxLayout(), parts, into, spacing, margin)
 
 
-# -------- A folder: a line of text and a file dialog.
+def column(*parts: QWidget | QLayout, into: QWidget | None = None, spacing: int = 4, margin: int = 0) -> QWidget:
+    """Put parts below each other, into a widget or a new one."""
+    return _fill(QVBoxLayout(), parts, into, spacing, margin)
 
 
-class FolderLine(QWidget):
-    """Name a folder; ``changed`` tells that it is another one.
-
-    Parameters
-    ----------
-    hint : str
-        What stands in the empty line.
-    tip : str
-    """
-
-    changed = Signal()
-
-    def __init__(self, hint: str, tip: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.line = QLineEdit()
-        self.line.setPlaceholderText(hint)
-        self.line.setClearButtonEnabled(True)
-        self.browse = QPushButton("Browse…")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        for part in (self.line, self.browse):
-            part.setToolTip(tooltip(tip))
-            row.addWidget(part)
-        self.browse.clicked.connect(self._ask)
-        self.line.textChanged.connect(lambda _: self.changed.emit())
-
-    def get(self) -> Path | None:
-        """The folder, or None."""
-        text = self.line.text().strip()
-        return Path(os.path.expanduser(text)) if text else None  # pathlib's own raises at a "~" it does not know
-
-    def set(self, folder: Path | str | None) -> None:
-        """Show this folder."""
-        self.line.setText("" if folder is None else str(folder))
-
-    def _ask(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, self.line.placeholderText(), self.line.text())
-        if folder:
-            self.set(folder)
-
-
-# -------- A widget's parts below each other, in a scroll area where a screen is too low.
+def _fill(
+    layout: QHBoxLayout | QVBoxLayout,
+    parts: Iterable[QWidget | QLayout],
+    into: QWidget | None,
+    spacing: int,
+    margin: int,
+) -> QWidget:
+    layout.setContentsMargins(margin, margin, margin, margin)
+    layout.setSpacing(spacing)
+    for part in parts:
+        layout.addWidget(part) if isinstance(part, QWidget) else layout.addLayout(part)
+    widget = QWidget() if into is None else into
+    widget.setLayout(layout)
+    return widget
 
 
 def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout]) -> QScrollArea:
-    """Put parts, widgets or rows of them, into a widget, top to bottom; what scrolls them."""
-    content = QWidget()
-    column = QVBoxLayout(content)
-    column.setContentsMargins(6, 6, 6, 6)
-    column.setSpacing(6)
-    for part in parts:
-        column.addWidget(part) if isinstance(part, QWidget) else column.addLayout(part)
-    column.addStretch(1)
+    """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen."""
+    content = column(*parts, spacing=6, margin=6)
+    content.layout().addStretch(1)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(content)
-    outer = QVBoxLayout(widget)
-    outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(scroll)
+    column(scroll, into=widget)
     widget.setMinimumWidth(340)
     return scroll
 
 
 def pages_above(widget: QWidget, pages: Mapping[str, Iterable[QWidget]], below: Iterable[QWidget]) -> QTabWidget:
-    """Put pages of parts, by their titles, into a widget, and below them what all pages need; the tabs."""
+    """Put pages of parts, by their titles, into a widget, and below them what all pages need; return the tabs."""
     tabs = QTabWidget()
     tabs.setDocumentMode(True)
     for title, parts in pages.items():
         page = QWidget()
         lay_out(page, parts)
         tabs.addTab(page, title)
-    column = QVBoxLayout()
-    column.setContentsMargins(6, 0, 6, 6)
-    column.setSpacing(6)
-    for part in below:
-        column.addWidget(part)
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(0, 6, 0, 0)  # napari's title would cut the tabs
-    layout.setSpacing(6)
-    layout.addWidget(tabs, 1)
-    layout.addLayout(column)
+    bottom = column(*below, spacing=6)
+    bottom.layout().setContentsMargins(6, 0, 6, 6)
+    column(tabs, bottom, into=widget, spacing=6)
+    widget.layout().setContentsMargins(0, 6, 0, 0)  # napari's title would cut the tabs
+    widget.layout().setStretch(0, 1)
     widget.setMinimumWidth(360)
     return tabs
 
 
 def heading(text: str) -> QLabel:
-    """The title of what stands below it."""
+    """Make the title of what stands below it."""
     label = QLabel(f"<b>{text}</b>")
     label.setTextFormat(Qt.TextFormat.RichText)
     return label

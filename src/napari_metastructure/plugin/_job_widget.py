@@ -1,31 +1,63 @@
-"""What every widget with one run at a time does alike: its buttons steer the run, its folder may hold another."""
+"""Frame of the widgets that run one job at a time: form, buttons, progress, notifications.
+
+How a widget is built on it:
+
+1. Subclass `JobWidget`, say its ``title`` ("The iGTT run"), and call ``super().__init__(viewer, buttons, progress)``.
+2. Make the parts, then set ``self.form`` to those that a job is made of: they are disabled while it runs.
+3. Put the parts into the widget with `lay_out` or `pages_above`, ``self.buttons`` and ``self.progress`` among them.
+4. Write `prepare`: check what is shown (raise `InputError`), make room for the new results, and return the job: a
+   function of a `Control` that yields events. `start` calls it; other beginnings call ``self.begin(other_prepare)``.
+5. Write `on_event` (``match event: ...``) and, where steps are drawn, `on_batches`. They run in the main thread.
+6. Write `summary`, the sentence at the end, and `on_end` for what else happens then; see ``self.failure``.
+7. Feed the bars with ``self.progress.begin(...)``, ``.show_outer(done, total, text)`` and ``.show_inner(...)``.
+8. Listen to the viewer by ``self.listen(emitter, method)``; give ``release`` methods of parts to ``self.release_with``.
+9. For a run folder own a `RunInFolder`; hand devices on in `show_devices`; write files by `save_in_background`.
+10. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from napari.utils.notifications import show_error, show_warning
 from pydantic import BaseModel
-from qtpy.QtCore import QCoreApplication, QEvent, Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_metastructure.errors import InputError
-from napari_metastructure.labels.classes import listed
+from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import FolderRow
-from napari_metastructure.plugin._worker import Runner, warm_up_in_background
-from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
+from napari_metastructure.plugin._layers import unwrapped
+from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
+from napari_metastructure.training.control import Control
 from napari_metastructure.training.run_folder import FoundRun
 
-# -------- Two progress bars, the time left, and a line that says what is going on.
+if TYPE_CHECKING:
+    import napari
+
+    from napari_metastructure.networks.device import Device
+    from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
+
+Job = Callable[[Control], Iterable[Any]]
+"""What a thread does: a function that yields events and heeds its control."""
+
+C = TypeVar("C", bound=BaseModel)
+
+
+# ---- progress ------------------------------------------------------------------------------------------------
 
 
 LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequest)
 """A number in PyQt5, a member of an enumeration in PyQt6."""
+
+FINE = 1000
+"""Parts of a bar's step, where less than a step is shown."""
 
 
 class Clock:
@@ -36,23 +68,23 @@ class Clock:
         self._paused: float | None = None
 
     def start(self) -> None:
-        """The first step begins now."""
+        """Begin with the first step."""
         self._begin = time.monotonic()
         self._paused = None
 
     def pause(self) -> None:
-        """Time stands still until `resume`."""
+        """Let time stand still until `resume`."""
         if self._paused is None:
             self._paused = time.monotonic()
 
     def resume(self) -> None:
-        """Time goes on."""
+        """Let time go on."""
         if self._paused is not None and self._begin is not None:
             self._begin += time.monotonic() - self._paused
         self._paused = None
 
     def left(self, done: float) -> float | None:
-        """Seconds left when ``done`` (0 to 1) of the work is done; None while nothing can be said."""
+        """Return the seconds left when ``done`` (0 to 1) of the work is done; None while nothing can be said."""
         if self._begin is None or done <= 0:
             return None
         spent = (self._paused or time.monotonic()) - self._begin
@@ -60,13 +92,20 @@ class Clock:
 
 
 class ProgressPanel(QWidget):
-    """Shows how a run starts, its steps and its epochs; a plain text line says the rest."""
+    """Bars for the whole job and for the part at work, the time left, and a line that says the rest.
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    outer, inner : str
+        Tooltips of the two bars; without ``inner`` there is one bar.
+    """
+
+    def __init__(self, outer: str, inner: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.epochs, self.batches = QProgressBar(), QProgressBar()
-        self.epochs.setToolTip(tooltip("Rounds of training and relabelling; it may end before the last."))
-        self.batches.setToolTip(tooltip("Optimiser steps done in this round."))
+        self.outer, self.inner = QProgressBar(), QProgressBar()
+        self.outer.setToolTip(tooltip(outer))
+        self.inner.setToolTip(tooltip(inner))
+        self.inner.setVisible(bool(inner))
         self.eta, self.status = QLabel(), QLabel()
         self.eta.setToolTip(tooltip("Time left at most, from the pace so far, and when that would be."))
         self.status.setWordWrap(True)
@@ -74,15 +113,16 @@ class ProgressPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for part in (self.epochs, self.batches, self.eta, self.status):
+        for part in (self.outer, self.inner, self.eta, self.status):
             layout.addWidget(part)
         self.clock = Clock()
-        self._first = 0
+        self._first = self._done = self._within = 0.0
+        self._total = 1.0
         self.reset("Ready.")
 
     def reset(self, text: str) -> None:
-        """Empty bars, and a text."""
-        for bar in (self.epochs, self.batches):
+        """Empty the bars, and show a text."""
+        for bar in (self.outer, self.inner):
             set_bar(bar, 0, 1, "")
         self.eta.setText("")
         self.say(text)
@@ -94,54 +134,70 @@ class ProgressPanel(QWidget):
         two_lines = 2 * self.status.fontMetrics().lineSpacing()  # always: the plots below shall seldom move
         self.status.setMinimumHeight(max(two_lines, self.status.heightForWidth(self.status.width())))
         part: QWidget | None = self
-        while part is not None:  # from the inside out: each tells what is around it
+        while part is not None:  # from the inside out: each passes it on to what is around it
             QCoreApplication.sendPostedEvents(part, LAYOUT)
             part = part.parentWidget()
 
-    def begin(self, event: RunStarted | TrainStarted) -> None:
-        """A run has started."""
-        set_bar(self.epochs, event.resumed_epoch, max(event.epochs, event.resumed_epoch), "%v of %m epochs")
-        set_bar(self.batches, 0, event.batches, "batch %v of %m")
-        self._first = event.resumed_epoch
+    def begin(self, done: float, total: float, text: str) -> None:
+        """Start the clock at the first step; ``done`` of the ``total`` were done in an earlier run."""
+        self._first = done
         self.clock.start()
-        self.say(_what_runs(event))
+        self.show_outer(done, total, text)
 
-    def batch(self, event: BatchFinished) -> None:
-        """A step is done."""
-        set_bar(self.batches, event.batch, event.batches)
-        self._show_left(event.epoch - 1 + event.batch / max(event.batches, 1))
+    def show_outer(self, done: float, total: float, text: str) -> None:
+        """Show how many steps of the whole job are done (floats: also parts of a step); the next part begins."""
+        self._done, self._total, self._within = done, total, 0.0
+        self._show(self.outer, done, total, text)
 
-    def epoch(self, event: EpochFinished | TrainEpoch) -> None:
-        """A round is done."""
-        set_bar(self.epochs, event.epoch)
-        self._show_left(event.epoch)
+    def show_inner(self, done: float, total: float, text: str) -> None:
+        """Show how much is done of the part at work, one step of the whole."""
+        self._within = done / max(total, 1)
+        self._show(self.inner, done, total, text)
 
     def end(self, text: str) -> None:
-        """The run is over; the bars stay where they are."""
+        """Leave the bars where they are, and say how the job ended."""
         self.eta.setText("")
         self.say(text)
 
-    def _show_left(self, epochs_done: float) -> None:
-        ahead = self.epochs.maximum() - self._first
-        left = self.clock.left((epochs_done - self._first) / max(ahead, 1))
-        if left is not None:
-            at = datetime.now() + timedelta(seconds=left)
-            self.eta.setText(f"{duration(left)} left, done by {at:%H:%M:%S}")
+    def time_left(self) -> str:
+        """Estimate the time left, in words; empty while nothing can be said."""
+        done = (self._done + self._within - self._first) / max(self._total - self._first, 1)
+        left = self.clock.left(done)
+        return "" if left is None or done >= 1 else left_in_words(left)
+
+    def _show(self, bar: QProgressBar, done: float, total: float, text: str) -> None:
+        parts = 1 if isinstance(done, int) else FINE
+        set_bar(bar, round(done * parts), round(total * parts), text)
+        self.eta.setText(self.time_left())
 
 
-def _what_runs(event: RunStarted | TrainStarted) -> str:
-    if isinstance(event, RunStarted):
-        return f"{_images(event.images)} on {event.device}, {event.objects} objects."
-    held = f"{event.validation} to validate on" if event.validation else "none to validate on"
-    return f"{_images(event.training)} to train on, {held}; classes {listed(event.classes)}."
+class EpochProgress(ProgressPanel):
+    """Progress of a training: epochs above, the batches of the one at work below."""
+
+    def begin_epochs(self, event: RunStarted | TrainStarted) -> None:
+        """Start the clock; a resumed run has done some epochs."""
+        epochs = max(event.epochs, event.resumed_epoch)
+        self.begin(event.resumed_epoch, epochs, f"{event.resumed_epoch} of {epochs} epochs")
+        self.show_inner(0, event.batches, f"batch 0 of {event.batches}")
+
+    def show_batch(self, event: BatchFinished) -> None:
+        """Show a step."""
+        self.show_inner(event.batch, event.batches, f"batch {event.batch} of {event.batches}")
+
+    def show_epoch(self, event: EpochFinished | TrainEpoch) -> None:
+        """Show a whole epoch."""
+        epochs = self.outer.maximum()
+        self.show_outer(event.epoch, epochs, f"{event.epoch} of {epochs} epochs")
 
 
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+def left_in_words(seconds: float) -> str:
+    """Say how long it takes, and until when."""
+    at = datetime.now() + timedelta(seconds=seconds)
+    return f"{duration(seconds)} left, done by {at:%H:%M:%S}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: "4 s", "3 min 20 s", "2 h 5 min"."""
+    """Put seconds into words: "4 s", "3 min 20 s", "2 h 5 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -161,18 +217,30 @@ def set_bar(bar: QProgressBar, value: int, most: int | None = None, text: str | 
     bar.setUpdatesEnabled(True)
 
 
-# -------- Run, Pause/Resume and Stop.
+# ---- buttons ---------------------------------------------------------------------------------------------------
 
 
 State = Literal["idle", "running", "paused", "stopping"]
 
 
 class RunButtons(QWidget):
-    """Four buttons of which only the sensible ones can be pressed; ``tip`` says what Run does."""
+    """Run, Pause or Resume, and Stop, of which only the sensible ones can be pressed.
+
+    Parameters
+    ----------
+    tip : str
+        What Run does.
+    run, stop : str
+        What the first and last button are called.
+    stop_tip : str
+    """
 
     def __init__(
         self,
-        tip: str = "Segment the ticked layers without labels, in the background.",
+        tip: str,
+        run: str = "Run",
+        stop: str = "Stop",
+        stop_tip: str = "End the run at its next batch and keep what it has.",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -180,14 +248,14 @@ class RunButtons(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         tips = {
-            "Run": tip,
+            run: tip,
             "Pause": "Hold the run at its next batch; the device keeps its memory.",
             "Resume": "Let the paused run go on.",
-            "Stop": "End the run at its next batch and keep what it has.",
+            stop: stop_tip,
         }
         self.run, self.pause, self.resume, self.stop = (QPushButton(name) for name in tips)
-        for button, tip in zip((self.run, self.pause, self.resume, self.stop), tips.values(), strict=True):
-            button.setToolTip(tooltip(tip))
+        for button, text in zip((self.run, self.pause, self.resume, self.stop), tips.values(), strict=True):
+            button.setToolTip(tooltip(text))
             layout.addWidget(button)
         self.show_state("idle")
 
@@ -200,122 +268,313 @@ class RunButtons(QWidget):
         self.stop.setEnabled(state in ("running", "paused"))
 
 
-class OneRun:
-    """Mixed into a widget that has these parts."""
+# ---- a run folder ------------------------------------------------------------------------------------------------
 
-    settings: Any  # with `set_devices`
-    buttons: RunButtons
-    progress: ProgressPanel
-    runner: Runner
-    _asked_devices = False
+
+class RunInFolder(Generic[C]):
+    """The run folder in step with the form: a run that is in it is shown and resumed, never written over.
+
+    Parameters
+    ----------
+    kind : type
+        How a run in the folder is read.
+    form : ConfigPanel
+    may_change : sequence of str
+        Settings that a resumed run takes as they are shown.
+    resumed : str
+        What a run goes on with, as the tooltip of the button says.
+
+    Attributes
+    ----------
+    row : FolderRow
+        What the user sees of it.
+    """
+
+    def __init__(self, kind: type[FoundRun[C]], form: ConfigPanel[C], may_change: Sequence[str], resumed: str) -> None:
+        self.kind, self.form, self.may_change = kind, form, may_change
+        self.row = FolderRow(kind, resumed)
+        self._shown: Path | None = None  # the folder whose run's settings the form shows
+
+    def free(self) -> Path | None:
+        """Return the folder for a new run, or None.
+
+        Raises
+        ------
+        InputError
+            If it holds a run.
+        """
+        folder = self.row.get()
+        if (run := self.kind.find(folder)) is None:
+            return folder
+        raise InputError(
+            "The folder already holds a run; press Resume run to go on with it, or choose another folder."
+            if run.can_go_on
+            else "The folder already holds a run that saved no state; choose another folder."
+        )
+
+    def free_beside(self) -> Path | None:
+        """Return the folder if no run is in it, else the first name that is free: run-2, run-3, ...; None without."""
+        folder = self.row.get()
+        if folder is None or self.kind.find(folder) is None:
+            return folder
+        number, free = 1, folder
+        while free.exists():
+            number += 1
+            free = folder.with_name(f"{folder.name}-{number}")
+        return free
+
+    def load_settings(self) -> None:
+        """Show the settings that the run in the folder was made with.
+
+        Raises
+        ------
+        InputError
+            If there is none, or they cannot be read.
+        """
+        run = self.kind.find(self.row.get())
+        if run is None:
+            raise InputError("The run folder holds no run whose settings could be loaded; choose one that does.")
+        self.form.fill(run.config())
+        self._shown = run.folder
+
+    def resumed(self) -> tuple[FoundRun[C], C]:
+        """Return the run in the folder and the settings to go on with, which are shown then.
+
+        Its settings are loaded first, unless they are shown already: then those that may change are taken as shown.
+
+        Raises
+        ------
+        InputError
+            If there is no run to go on with, or its settings cannot be read.
+        """
+        run = self.kind.find(self.row.get())
+        if run is None or not run.can_go_on:
+            raise InputError("There is no run to go on with; choose a run folder that holds one (last.pt).")
+        config = run.config()
+        if self._shown == run.folder:
+            shown = self.form.config()
+            config = config.model_copy(update={name: getattr(shown, name) for name in self.may_change})
+        config = config.model_copy(update={"epochs": max(getattr(config, "epochs"), run.epoch)})  # noqa: B009
+        self.form.fill(config)
+        self._shown = run.folder
+        return run, config
+
+    def use(self, folder: Path | None) -> None:
+        """Show the folder of the run that begins; the form shows its settings."""
+        if folder is not None:
+            self.row.set(folder)
+            self._shown = folder
+
+
+# ---- the frame -----------------------------------------------------------------------------------------------------
+
+
+class JobWidget(QWidget):
+    """A form, a Run button, and a job in a thread whose events are shown as they come.
+
+    Signals
+    -------
+    finished
+        Emitted in the main thread once for each job that began, however it ended.
+    saved : list of Path
+        What `save_in_background` wrote; empty if it could not.
+
+    Attributes
+    ----------
+    failure : MetastructureError or None
+        Why the last job failed.
+    form : sequence of QWidget
+        What a job is made of; it cannot be changed while one runs.
+    why_stopped : str
+        Why the widget stopped the job by itself; empty if it did not.
+    """
+
+    finished = Signal()
+    saved = Signal(list)
+
+    title: ClassVar[str] = "The run"
+    preparing: ClassVar[str] = "Preparing…"
+    stopping: ClassVar[str] = "Stopping after this batch…"
+    size: ClassVar[tuple[int, int]] = (380, 780)
+
+    def __init__(
+        self, viewer: napari.Viewer, buttons: RunButtons, progress: ProgressPanel, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.viewer, self.buttons, self.progress = unwrapped(viewer), buttons, progress
+        self.failure: MetastructureError | None = None
+        self.form: Sequence[QWidget] = ()
+        self.why_stopped = ""
+        self.runner = Runner(self)
+        self.runner.batches.connect(self.on_batches)
+        self.runner.event_received.connect(self.on_event)
+        self.runner.finished.connect(self._on_finished)
+        self._saving = LatestOnly(self)
+        self._saving.done.connect(self._on_saved)
+        self._saving.failed.connect(self._on_not_saved)
+        self._asked_devices = False
+        # by name, so that scripts may replace the methods
+        buttons.run.clicked.connect(lambda: self.start())
+        buttons.pause.clicked.connect(lambda: self.pause())
+        buttons.resume.clicked.connect(lambda: self.resume())
+        buttons.stop.clicked.connect(lambda: self.stop())
+        releases: list[Callable[[], object]] = []
+        self._releases = releases
+        self.destroyed.connect(lambda: [release() for release in releases])
+
+    # ---- what a widget says ------------------------------------------------------------------------------
+
+    def prepare(self) -> Job:
+        """Check what is asked for, make room for its results, and return the job.
+
+        Raises
+        ------
+        InputError
+            If something is wrong; then nothing has changed.
+        """
+        raise NotImplementedError
+
+    def on_batches(self, batches: list[BatchFinished]) -> None:
+        """Show steps of training, oldest first."""
+
+    def on_event(self, event: object) -> None:
+        """Show any other event."""
+
+    def on_end(self) -> None:
+        """Tidy up after a job, however it ended."""
+
+    def summary(self) -> str:
+        """Say how a job ended that did not fail."""
+        return ""
+
+    def show_devices(self, devices: list[Device]) -> None:
+        """Offer these devices in the form."""
+
+    # ---- what buttons and scripts do ---------------------------------------------------------------------
 
     @property
     def running(self) -> bool:
-        """True from a successful `start` or `resume_run` until `finished`."""
+        """True from a successful start until `finished`."""
         return self.runner.running
 
-    def pause(self) -> None:
-        """Hold the run at its next batch."""
-        if self.running and self.runner.control is not None:
-            self.runner.control.pause()
-            self.progress.clock.pause()
-            self.buttons.show_state("paused")
+    def start(self) -> bool:
+        """Check what is asked for and run it in the background; False if something is wrong."""
+        return self.begin(self.prepare)
 
-    def resume(self) -> None:
-        """Let a paused run go on."""
-        if self.running and self.runner.control is not None:
-            self.runner.control.resume()
-            self.progress.clock.resume()
-            self.buttons.show_state("running")
-
-    def stop(self) -> None:
-        """End the run at its next batch and keep what it has."""
+    def begin(self, prepare: Callable[[], Job]) -> bool:
+        """Run the job that ``prepare`` returns; False, and a sentence that says why, if it raises or one is running."""
         if self.running:
-            self.runner.stop()
-            self.buttons.show_state("stopping")
-            self.progress.say("Stopping after this batch…")
+            show_warning(f"{self.title} is going on; stop it first.")
+            return False
+        try:
+            job = prepare()
+        except InputError as error:
+            return self.refuse(str(error))
+        self.failure, self.why_stopped = None, ""
+        self.progress.reset(self.preparing)
+        self.buttons.show_state("running")
+        self._set_form_enabled(False)
+        control = Control()
+        self.runner.start(partial(job, control), control, self.title)
+        return True
+
+    def pause(self) -> bool:
+        """Hold the job at its next batch; False if none is running."""
+        if (control := self._control) is None:
+            return False
+        control.pause()
+        self.progress.clock.pause()
+        self.buttons.show_state("paused")
+        return True
+
+    def resume(self) -> bool:
+        """Let a paused job go on; False if none is running."""
+        if (control := self._control) is None:
+            return False
+        control.resume()
+        self.progress.clock.resume()
+        self.buttons.show_state("running")
+        return True
+
+    def stop(self, why: str = "") -> bool:
+        """End the job at its next batch and keep what it has; False if none is running."""
+        if not self.running:
+            return False
+        self.why_stopped = self.why_stopped or why
+        self.runner.stop()
+        self.buttons.show_state("stopping")
+        self.say(self.stopping)
+        return True
+
+    # ---- what a widget may use ---------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the status line."""
+        self.progress.say(text)
+
+    def warn(self, text: str) -> None:
+        """Show a sentence in the status line and as a notification."""
+        show_warning(text)
+        self.say(text)
+
+    def refuse(self, why: str) -> bool:
+        """Say what is wrong; False, for the caller to return."""
+        show_error(why)
+        if not self.running:
+            self.say(why)
+        return False
+
+    def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
+        """Connect to an event of the viewer, which may outlive the widget and must not call it then."""
+        emitter.connect(callback)
+        self.release_with(partial(emitter.disconnect, callback))
+
+    def release_with(self, *releases: Callable[[], object]) -> None:
+        """Call these when the widget is destroyed."""
+        self._releases += releases
+
+    def save_in_background(self, write: Callable[[], list[Path]]) -> None:
+        """Call ``write`` in a thread; `saved` is emitted at the end."""
+        self._saving.ask(write)
+
+    # ---- how it works ----------------------------------------------------------------------------------------
+
+    @property
+    def _control(self) -> Control | None:
+        """The control of the job that is running and was not stopped."""
+        control = self.runner.control
+        return control if control is not None and self.running and not control.stopped else None
+
+    def _set_form_enabled(self, enabled: bool) -> None:
+        for part in self.form:
+            part.setEnabled(enabled)
+
+    def _on_finished(self, failure: MetastructureError | None) -> None:
+        self.failure = failure
+        self.buttons.show_state("idle")
+        self._set_form_enabled(True)
+        self.on_end()
+        if failure is not None:
+            show_error(str(failure))
+        self.progress.end(self.summary() if failure is None else str(failure))
+        self.finished.emit()
+
+    def _on_saved(self, paths: list[Path]) -> None:
+        if not self.running:
+            self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+        self.saved.emit(paths)
+
+    def _on_not_saved(self, error: Exception) -> None:
+        show_error(str(error) if isinstance(error, MetastructureError) else f"The results could not be saved: {error}")
+        self.saved.emit([])
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
         """Look for devices once, in the background: that imports torch, which takes seconds."""
-        super().showEvent(event)  # type: ignore[misc] # of the widget it is mixed into
+        super().showEvent(event)
         if not self._asked_devices:
             self._asked_devices = True
-            warm_up_in_background(self.settings.set_devices)
+            warm_up_in_background(self.show_devices)
 
-    def _connect_buttons(self) -> None:
-        """Buttons call the methods by name, so that scripts may replace those."""
-        self.buttons.pause.clicked.connect(lambda: self.pause())
-        self.buttons.resume.clicked.connect(lambda: self.resume())
-        self.buttons.stop.clicked.connect(lambda: self.stop())
-
-    def _is_busy(self) -> bool:
-        """Whether a run goes on; then that is said."""
-        if self.running:
-            show_warning("A run is going on; stop it first.")
-        return self.running
-
-    def _refuse(self, why: str) -> bool:
-        show_error(why)
-        if not self.running:
-            self.progress.say(why)
-        return False
-
-
-class Steering(OneRun):
-    """Mixed into a widget that also has a folder, for its run."""
-
-    settings: ConfigPanel[Any]
-    folder: FolderRow
-    _loaded: Path | None = None  # the folder whose run's settings the form shows
-
-    def load_run_settings(self) -> bool:
-        """Show the settings that the run in the folder was made with; False if they cannot be read."""
-        run = self.folder.kind.find(self.folder.get())
-        if run is None:
-            return self._refuse("The run folder holds no run whose settings could be loaded; choose one that does.")
-        try:
-            self.settings.fill(run.config())
-        except InputError as error:
-            return self._refuse(str(error))
-        self._loaded = run.folder
-        self.progress.say("The settings are those of the run in the folder.")
-        return True
-
-    def _connect_buttons(self) -> None:
-        super()._connect_buttons()
-        self.folder.load_settings.connect(lambda: self.load_run_settings())
-
-    def _is_taken(self, folder: Path | None) -> bool:
-        """Whether a new run would write over one that is in the folder; then that is said."""
-        run = None if self.running else self.folder.kind.find(folder)
-        if run is not None:
-            self._refuse(
-                "The folder already holds a run; press Resume run to go on with it, or choose another folder."
-                if run.can_go_on
-                else "The folder already holds a run that saved no state; choose another folder."
-            )
-        return run is not None
-
-    def _to_go_on(self, may_change: tuple[str, ...]) -> tuple[FoundRun[Any], Any] | None:
-        """The run in the folder and the settings to go on with, which are shown then; None (and why) without.
-
-        Its settings are loaded first, unless they are shown already: then those that may change are taken as shown.
-        """
-        run = self.folder.kind.find(self.folder.get())
-        if run is None or not run.can_go_on:
-            self._refuse("There is no run to go on with; choose a run folder that holds one (last.pt).")
-            return None
-        config: BaseModel
-        try:
-            config = run.config()
-            if self._loaded == run.folder:
-                shown = self.settings.config()
-                config = config.model_copy(update={name: getattr(shown, name) for name in may_change})
-        except InputError as error:
-            self._refuse(str(error))
-            return None
-        if not self.running:
-            config = config.model_copy(update={"epochs": max(getattr(config, "epochs"), run.epoch)})  # noqa: B009
-            self.settings.fill(config)
-            self._loaded = run.folder
-        return run, config
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Take as much height as there is, within a small laptop's screen."""
+        return QSize(*self.size)

@@ -1,10 +1,10 @@
-"""Where a layer lies: its scale, position, units and axis names, handed on to what is made from it."""
+"""Helpers for napari's layers: place, visible slice, colours, epochs, changes and sources."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels.classes import LabelStack, Reading
 
 if TYPE_CHECKING:
     import napari
@@ -50,14 +51,14 @@ def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
 
 
 def _lower_right(matrix: np.ndarray, more: int) -> np.ndarray:
-    """The matrix with ``more`` axes put before its own, left as they are."""
+    """Put ``more`` axes before a matrix's own and leave them as they are."""
     result = np.eye(len(matrix) + more)
     result[more:, more:] = matrix
     return result
 
 
 def _shear_matrix(layer: Layer) -> np.ndarray:
-    """A layer's shear as a matrix; napari gives upper triangular ones as a flat list."""
+    """Return a layer's shear as a matrix; napari gives upper triangular ones as a flat list."""
     shear = np.asarray(layer.shear)
     if shear.ndim == 2:
         return shear
@@ -66,7 +67,7 @@ def _shear_matrix(layer: Layer) -> np.ndarray:
     return matrix
 
 
-# -------- The slice of a layer that is on screen.
+# ---- the slice on screen -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class VisiblePlane:
     at: tuple[int, ...]
 
     def pixels(self) -> np.ndarray:
-        """The (Y, X) pixels, those on screen; reads them from a lazy layer."""
+        """Read the (Y, X) pixels, those on screen, also of a lazy layer."""
         return np.asarray(full(self.layer)[self.at])
 
     def placement(self) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class VisiblePlane:
 
 
 def visible_plane(viewer: napari.Viewer, layer: Layer) -> VisiblePlane | None:
-    """The plane of a layer where the viewer's sliders stand.
+    """Return the plane of a layer where the viewer's sliders stand.
 
     Parameters
     ----------
@@ -121,12 +122,20 @@ def visible_plane(viewer: napari.Viewer, layer: Layer) -> VisiblePlane | None:
     return VisiblePlane(layer, int(np.ravel_multi_index(at, shape[:-2])) if at else 0, at)
 
 
+def unwrapped(viewer: napari.Viewer) -> napari.Viewer:
+    """Return the viewer behind the proxy that napari hands to widgets opened from its menus.
+
+    The proxy makes a new proxy of a layer each time, so that no layer it returns *is* one of the viewer's.
+    """
+    return getattr(viewer, "__wrapped__", viewer)
+
+
 def full(layer: Layer) -> Any:
-    """A layer's pixels, at full resolution."""
+    """Return a layer's pixels, at full resolution."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
-# -------- Colours of label layers: a fixed one per class, and one of its own for unlabelled pixels.
+# ---- colours of label layers: a fixed one per class, and one of its own for unlabelled pixels ---------------
 
 
 # Okabe and Ito's palette: told apart by colour-blind eyes as well.
@@ -136,25 +145,25 @@ UNLABELLED_COLOR = (0.5, 0.5, 0.5, 0.45)
 
 
 def class_color(label: int) -> str:
-    """The colour of a class: that of classes above 0 in turn, grey for the background."""
+    """Return the colour of a class: those of the palette in turn for classes above 0, grey for the background."""
     return CLASS_COLORS[(label - 1) % len(CLASS_COLORS)] if label > 0 else "#9a9a9a"
 
 
 def class_colormap(classes: Sequence[int]) -> Any:
-    """A napari colormap in which 0 is transparent, every class has its colour and 255 is grey."""
+    """Make a napari colormap in which 0 is transparent, every class has its colour and 255 is grey."""
     colors = {label: class_color(label) for label in classes if label > 0}
     return colormap({0: "transparent", **colors, UNLABELLED: UNLABELLED_COLOR}, others="transparent")
 
 
 def colormap(colors: Mapping[int, Any], others: Any) -> Any:
-    """A napari colormap with these colours by label, and one for all other labels."""
+    """Make a napari colormap with these colours by label, and one for all other labels."""
     from napari.utils.colormaps import DirectLabelColormap
 
     by_label: dict[Any, Any] = {**colors, None: others}
     return DirectLabelColormap(color_dict=by_label)
 
 
-# -------- An array with a page for every epoch, that grows without copying.
+# ---- epochs ------------------------------------------------------------------------------------------------
 
 
 class EpochPages:
@@ -197,85 +206,181 @@ class EpochPages:
         return self.array[: epoch + 1]
 
 
-# -------- Hear of everything that changes what a label layer shows.
+class EpochSlider:
+    """The viewer's slider of epochs, which follows a run as long as it stands at the newest.
 
-
-PIXELS = ("data", "set_data", "labels_update", "paint")
-"""Other data; a redraw (undo, or ``refresh`` after a write in place); each brush stroke while it is drawn; its end."""
-
-WHOLE = ("data", "paint")
-"""Those after which other slices than the one on screen may be others."""
-
-SHAPES = ("data", "set_data")
-"""Of a Shapes layer: set_data comes while a line is moved, data once it was."""
-
-PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "name")
-
-
-class Watch:
-    """Calls back on events of the watched layers, and numbers the states of their pixels.
-
-    A plain object: a Qt one could be deleted while its layers live on and call it.
+    Attributes
+    ----------
+    layers : list of Layer
+        Those with the epoch axis; the slider is gone when all of them are.
+    epochs : list of int
+        Those that were drawn so far.
     """
 
-    def __init__(self, changed: Callable[[], None], pixels: Sequence[str] = PIXELS) -> None:
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.viewer = viewer
+        self.layers: list[Layer] = []
+        self.epochs: list[int] = []
+
+    @property
+    def axis(self) -> int | None:
+        """The viewer's number of the axis; None without a layer."""
+        there = (layer for layer in self.layers if layer in self.viewer.layers)
+        return next((int(self.viewer.dims.ndim - layer.ndim) for layer in there), None)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch on screen: where the slider stands, or the nearest there is (the newest without a slider)."""
+        if not self.epochs:
+            return 0
+        axis = self.axis
+        if axis is None:
+            return self.epochs[-1]
+        return int(np.clip(round(self.viewer.dims.point[axis]), self.epochs[0], self.epochs[-1]))
+
+    def shows(self, epoch: int) -> bool:
+        """Whether the slider stands at an epoch, or all epochs are on screen at once."""
+        axis, dims = self.axis, self.viewer.dims
+        return axis is not None and (axis in dims.displayed or round(dims.point[axis]) == epoch)
+
+    def follow(self, epoch: int, draw: Iterable[None]) -> Iterator[None]:
+        """Take the steps that draw a new epoch, and go there in the last if the slider stands at the newest before."""
+        newest = self.epochs[-1] if self.epochs else None
+        self.epochs.append(epoch)
+        yield from draw
+        if newest in (None, self.epoch) and (axis := self.axis) is not None:
+            self.viewer.dims.set_point(axis, epoch)
+
+    def set_data(self, layer: Layer, pages: np.ndarray, epoch: int) -> None:
+        """Give a layer the pages up to a new epoch.
+
+        napari draws a layer again when it gets data. That is needed only if this epoch is on screen already: else the
+        slider stays at another one, or `follow` moves it to this one, which draws it.
+        """
+        with nullcontext() if self.shows(epoch) else layer.events.set_data.blocker():
+            layer.data = pages
+
+    def go_to(self, epoch: int) -> None:
+        """Move to an epoch, if the slider stands at the newest."""
+        axis = self.axis
+        if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
+            self.viewer.dims.set_point(axis, epoch)
+
+
+# ---- following layers ---------------------------------------------------------------------------------------
+
+PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "name")
+
+
+class LayerWatch:
+    """Follows layers: reports whatever changes them, and keeps their labels as stacks that forget what has changed.
+
+    A plain object: it can let go of the layers when the widget that has it is deleted already.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    changed : callable
+        Called after every change: other pixels, a stroke while it is drawn, undo, a redraw, another place or name.
+    """
+
+    def __init__(self, viewer: napari.Viewer, changed: Callable[[], None]) -> None:
+        self.viewer = viewer
         self._changed = changed
-        self._pixels = pixels
-        self._numbers = count()
-        self._stamps: dict[Layer, int] = {}
-        self._wholes: dict[Layer, int] = {}
         self._listening: dict[Layer, list[tuple[Any, Callable[[Any], None]]]] = {}
+        self._stacks: dict[Layer, LabelStack] = {}
+        self._seen: dict[Layer, tuple[tuple[int, int], int | None]] = {}
 
     def follow(self, layers: Iterable[Layer]) -> None:
-        """Watch these layers and no others."""
-        wanted = set(layers)
-        for layer in set(self._listening) - wanted:
-            self._leave(layer)
-        for layer in wanted - set(self._listening):
-            self._stamps[layer] = self._wholes[layer] = next(self._numbers)
-            pairs = [(getattr(layer.events, name), self._on_pixels(layer)) for name in self._pixels]
-            pairs += [(getattr(layer.events, name), self._on_place) for name in PLACE]
+        """Follow these layers and no others."""
+        wanted = list(dict.fromkeys(layers))
+        for layer in [layer for layer in self._listening if layer not in wanted]:
+            for emitter, callback in self._listening.pop(layer):
+                emitter.disconnect(callback)
+            self._stacks.pop(layer, None)
+        for layer in [layer for layer in wanted if layer not in self._listening]:
+            events = layer.events
+            pairs: list[tuple[Any, Callable[[Any], None]]] = [(getattr(events, n), self._on_moved) for n in PLACE]
+            pairs += [(events.data, self._on_data), (events.set_data, self._on_drawn)]
+            if hasattr(events, "paint"):  # Labels
+                pairs += [(events.paint, self._on_paint), (events.labels_update, self._on_drawn)]
             for emitter, callback in pairs:
                 emitter.connect(callback)
             self._listening[layer] = pairs
+            self._seen[layer] = _history(layer), self._shown(layer)
 
-    def stamp(self, layer: Layer) -> int:
-        """A number that is another one whenever the pixels may be others."""
-        return self._stamps[layer]
-
-    def whole(self, layer: Layer) -> int:
-        """As `stamp`, but not another one while the sliders or a brush are moved."""
-        return self._wholes[layer]
+    def stack(self, layer: Layer, reading: Reading) -> LabelStack:
+        """Return the labels of a layer that is followed; the same stack until its data are replaced."""
+        stack, ours = self._stacks.get(layer), is_ours(layer)
+        if stack is None or stack.reading != reading or stack.ours != ours:
+            stack = self._stacks[layer] = LabelStack(full(layer), reading, ours)
+        stack.name = f"Layer {layer.name!r}"
+        return stack
 
     def forget(self) -> None:
-        """Take all pixels for changed: a write in place that was not followed by ``refresh`` tells nobody."""
-        for layer in self._stamps:
-            self._stamps[layer] = self._wholes[layer] = next(self._numbers)
+        """Take all pixels for changed, after a write in place that napari was not told of."""
+        self._stacks.clear()
 
     def release(self) -> None:
         """Let go of all layers."""
-        for layer in list(self._listening):
-            self._leave(layer)
+        self.follow(())
 
-    def _on_pixels(self, layer: Layer) -> Callable[[Any], None]:
-        def on_pixels(event: Any) -> None:
-            self._stamps[layer] = next(self._numbers)
-            if event.type in WHOLE:
-                self._wholes[layer] = self._stamps[layer]
-            self._changed()
-
-        return on_pixels
-
-    def _on_place(self, event: Any) -> None:
+    def _on_moved(self, event: Any) -> None:
         self._changed()
 
-    def _leave(self, layer: Layer) -> None:
-        for emitter, callback in self._listening.pop(layer):
-            emitter.disconnect(callback)
-        del self._stamps[layer], self._wholes[layer]
+    def _on_data(self, event: Any) -> None:
+        """Other pixels altogether: a new stack, because a job may be reading the one there was."""
+        self._stacks.pop(event.source, None)
+        self._seen[event.source] = _history(event.source), self._shown(event.source)
+        self._changed()
+
+    def _on_paint(self, event: Any) -> None:
+        """Forget the planes that a brush, or a script that edits as it does, has changed."""
+        layer = event.source
+        if stack := self._stacks.get(layer):
+            for atom in event.value:
+                stack.forget(_planes(atom[0], stack.shape[:-2]))
+        self._seen[layer] = _history(layer), self._seen[layer][1]
+        self._changed()
+
+    def _on_drawn(self, event: Any) -> None:
+        """Find out why a layer is redrawn: a brush on its way, an undo (wherever it was), a refresh or the slider."""
+        layer = event.source
+        before, history, shown = self._seen[layer], _history(layer), self._shown(layer)
+        if stack := self._stacks.get(layer):
+            if history != before[0]:
+                stack.forget()
+            elif shown is not None and shown == before[1]:
+                stack.forget([shown])
+        self._seen[layer] = history, shown
+        self._changed()
+
+    def _shown(self, layer: Layer) -> int | None:
+        """Return the number of the plane on screen."""
+        plane = visible_plane(self.viewer, layer) if hasattr(layer.events, "paint") else None
+        return None if plane is None else plane.index
 
 
-# -------- Where the true classes of a label layer are: in the layer it was made from, if this plugin made it.
+def _history(layer: Any) -> tuple[int, int]:
+    """Lengths of a layer's undo and redo lists: napari sends no event for an undo, but it moves one item."""
+    return len(getattr(layer, "_undo_history", ())), len(getattr(layer, "_redo_history", ()))
+
+
+def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
+    """Find the planes that a place in a layer (slices, or arrays of indices, one for each axis) touches."""
+    if not leading:
+        return [0]
+    axes = place[: len(leading)]
+    if any(isinstance(axis, slice) for axis in axes):
+        ranges = [range(n)[a] if isinstance(a, slice) else np.unique(a) for a, n in zip(axes, leading, strict=True)]
+        grid = np.meshgrid(*(np.asarray(r) for r in ranges), indexing="ij")
+        return [int(i) for i in np.ravel_multi_index(grid, leading, mode="clip").ravel()]
+    return [
+        int(i) for i in np.unique(np.ravel_multi_index(tuple(np.atleast_1d(a) for a in axes), leading, mode="clip"))
+    ]
+
+
+# ---- true classes: those of the layer that labels were made from, if this plugin made them ------------------
 
 
 class Truths:
@@ -286,7 +391,7 @@ class Truths:
         self._found: WeakKeyDictionary[Layer, tuple[Any, Layer]] = WeakKeyDictionary()
 
     def of(self, layer: Layer) -> Layer:
-        """The labels that a layer was made from, or the layer itself."""
+        """Return the labels that a layer was made from, or the layer itself."""
         origin = origin_of(layer)
         name = origin.get("source")
         known = self._found.get(layer)
@@ -300,7 +405,7 @@ class Truths:
 
 
 def origin_of(layer: Layer) -> dict[str, Any]:
-    """How this plugin made a layer; empty if it did not."""
+    """Return how this plugin made a layer; empty if it did not."""
     origin = layer.metadata.get(ORIGIN)
     return origin if isinstance(origin, dict) else {}
 
@@ -311,7 +416,7 @@ def is_ours(layer: Layer) -> bool:
 
 
 def find_source(viewer: napari.Viewer, layer: Layer) -> Layer | None:
-    """The label layer that a layer's metadata names as its source, of those opened together the one with that name."""
+    """Find the label layer that a layer's metadata names as its source, first among those opened together."""
     from napari.layers import Labels
 
     origin = origin_of(layer)

@@ -1,8 +1,7 @@
-"""The table of pairs: image layer, labels layer, what they are used for; in step with the viewer."""
+"""Pairs of image and labels layers to train on: those that names or shapes suggest, and the table that shows them."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -18,14 +17,9 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QFileDialog,
-    QFormLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
-    QLineEdit,
     QPushButton,
-    QRadioButton,
     QStyledItemDelegate,
     QTableWidget,
     QTableWidgetItem,
@@ -35,30 +29,23 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image as PixelImage
-from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin._form import choice_editor, tooltip
+from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
-from napari_metastructure.plugin._worker import Latest
-from napari_metastructure.training.pairs import Pair, split
+from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Layer
 
-    from napari_metastructure.labels.classes import Reading
-    from napari_metastructure.training.config import TrainConfig
     from napari_metastructure.training.pairs import Pair
 
 
-# -------- What the background thread of a training run does, from layers or a folder to events.
+LUMINANCE = "luminance"
+"""Of colour images what they are reduced to, and of all others what they are."""
 
 
-FIRST = ""
-"""Watch the first image there is to validate on."""
-
-
-# -------- Which image layer goes with which labels layer, as chosen or as names and shapes suggest.
+# ---- which image layer goes with which labels layer, as chosen or as names and shapes suggest ----------------
 
 
 Use = Literal["train", "validation"]
@@ -66,7 +53,7 @@ Use = Literal["train", "validation"]
 COMMON = frozenset(
     ("image", "images", "img", "raw", "mask", "masks", "label", "labels", "gt", "truth", "seg", "segmentation")
 )
-"""Words that tell an image's name from that of its labels, and not one image from another."""
+"""Words that distinguish an image's name from that of its labels, but not one image from another."""
 
 
 @dataclass
@@ -105,23 +92,23 @@ class Row:
 
 
 def is_image(layer: Layer) -> bool:
-    """Whether a layer can be trained on: an image that this plugin did not make."""
+    """Tell whether a layer can be trained on: an image that this plugin did not make."""
     return isinstance(layer, Image) and ORIGIN not in layer.metadata
 
 
 def is_labels(layer: Layer) -> bool:
-    """Whether a layer holds labels, clean or made noisy here."""
+    """Tell whether a layer holds labels, clean or made noisy here."""
     return isinstance(layer, Labels)
 
 
 def shape_of(layer: Layer) -> tuple[int, ...]:
-    """The shape at full resolution, without RGB samples."""
+    """Return the shape at full resolution, without RGB samples."""
     shape = tuple(int(n) for n in full(layer).shape)
     return shape[:-1] if getattr(layer, "rgb", False) else shape
 
 
 def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
-    """Pairs among layers that are in no row yet: same name but for words like "mask", else the only ones of a shape.
+    """Pair layers that are in no row yet: of one name but for words like "mask", else the only ones of a shape.
 
     Parameters
     ----------
@@ -150,7 +137,7 @@ def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
 def _alone(
     images: Sequence[Image], labels: Sequence[Labels], key: Callable[[Any], Hashable]
 ) -> list[tuple[Image, Labels]]:
-    """The image and the labels of each key that belongs to one of both."""
+    """Pair the image and the labels of each key that belongs to exactly one of both."""
     groups: dict[Hashable, tuple[list[Image], list[Labels]]] = defaultdict(lambda: ([], []))
     for image in images:
         groups[key(image)][0].append(image)
@@ -160,7 +147,7 @@ def _alone(
 
 
 def _by_name(layer: Layer) -> Hashable:
-    """The words of a name that tell, and the shape; napari's number of a second layer of that name does not tell."""
+    """Return the words of a name that matter, and the shape; napari's number for a second layer of a name does not."""
     name = re.sub(r" \[\d+\]$", "", layer.name).lower()
     words = tuple(word for word in re.split(r"[\W_]+", name) if word and word not in COMMON)
     return (words, shape_of(layer)) if words else id(layer)
@@ -168,7 +155,11 @@ def _by_name(layer: Layer) -> Hashable:
 
 HEADS = ("image", "labels", "used to")
 
-USES: dict[Use, str] = {"train": "train", "validation": "validate"}
+SETTINGS: dict[Purpose, str] = {
+    "validation": "Validation fraction under Data",
+    "test": "Test fraction under Test and prediction",
+}
+"""Where the share of the images that is kept is set."""
 
 MOST_ROWS = 6
 """The table grows to this many rows and scrolls beyond."""
@@ -177,23 +168,24 @@ PROBLEM = "#e5534b"
 
 NOTHING = "choose…"
 
-KEPT = "(validate)"
-"""Shown for rows that are kept for validation without being set to it."""
-
 
 class PairsTable(QWidget):
-    """Pairs of layers; those that names or shapes suggest come by themselves. ``changed`` tells of any change.
+    """Pairs of layers; those that names or shapes suggest are added automatically. ``changed`` reports any change.
 
     Parameters
     ----------
     viewer : napari.Viewer
+    purpose : {"validation", "test"}
+        What rows are used for that are not trained on.
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = viewer
+        self.viewer, self.purpose = viewer, purpose
+        self.uses: dict[Use, str] = {"train": "train", "validation": VERBS[purpose]}
+        self.kept_text = f"({VERBS[purpose]})"  # of rows that are kept without being set to it
         self.rows: list[Row] = []
         self._kept: frozenset[str] = frozenset()
         self._unwanted: set[int] = set()  # images whose row the user took out
@@ -204,7 +196,7 @@ class PairsTable(QWidget):
         self.add_button.setToolTip(tooltip("Add a row; choose its layers by a double click."))
         self.remove_button = QPushButton("Remove")
         self.remove_button.setToolTip(tooltip("Take the selected rows out of the table; the layers stay."))
-        self.use_button = QPushButton("Train ⇄ validate")
+        self.use_button = QPushButton(f"Train ⇄ {VERBS[purpose]}")
         self.use_button.setToolTip(tooltip("Use the selected rows for the other purpose."))
         buttons = QHBoxLayout()
         layout = QVBoxLayout(self)
@@ -228,7 +220,7 @@ class PairsTable(QWidget):
     def add(self, image: Image | None = None, labels: Labels | None = None, use: Use = "train") -> None:
         """Add a row."""
         self.rows.append(Row(image, labels, use))
-        self._tell()
+        self._report()
 
     def remove(self, numbers: list[int]) -> None:
         """Take rows out, by number from 0."""
@@ -236,21 +228,21 @@ class PairsTable(QWidget):
             row = self.rows.pop(number)
             if row.image is not None:
                 self._unwanted.add(id(row.image))
-        self._tell()
+        self._report()
 
     def swap_use(self, numbers: list[int]) -> None:
         """Use rows for the other purpose."""
         for number in numbers:
             row = self.rows[number]
             row.use, row.by = "validation" if row.use == "train" else "train", "user"
-        self._tell()
+        self._report()
 
     def clear(self) -> None:
         """Take all rows out."""
         self.remove(list(range(len(self.rows))))
 
     def selected(self) -> list[int]:
-        """The numbers of the selected rows."""
+        """Return the numbers of the selected rows."""
         return sorted({index.row() for index in self.table.selectionModel().selectedIndexes()})
 
     def show_kept(self, images: Iterable[str]) -> None:
@@ -272,11 +264,11 @@ class PairsTable(QWidget):
     # ---- in step with the viewer -----------------------------------------------------------------------------
 
     def _on_inserted(self, event: Any = None) -> None:
-        """Suggest anew what nobody has chosen and no name says."""
+        """Suggest again the pairs that neither the user chose nor a name gave."""
         kept = [row for row in self.rows if row.by != "shape"]
         layers = [layer for layer in self.viewer.layers if id(layer) not in self._unwanted]
         self.rows = kept + suggest(layers, kept)
-        self._tell()
+        self._report()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
@@ -287,9 +279,9 @@ class PairsTable(QWidget):
                 row.labels = None if row.labels is layer else row.labels
                 if row.by != "user" or (row.image is None and row.labels is None):
                     self.rows.remove(row)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._show()
         self.changed.emit()
 
@@ -300,7 +292,8 @@ class PairsTable(QWidget):
         self.table.setToolTip(
             tooltip(
                 "Images and their labels. Double-click a cell to choose another layer, or what the pair is used for. "
-                "Where no row is used to validate, the share of the images set under Data is kept for it."
+                f"Where no row is used to {VERBS[self.purpose]}, a share of the images is kept for it, see "
+                f"{SETTINGS[self.purpose]}."
             )
         )
         header = self.table.horizontalHeader()
@@ -324,10 +317,14 @@ class PairsTable(QWidget):
             for number, row in enumerate(self.rows):
                 kept = row.use == "train" and row.image is not None and row.image.name in self._kept
                 names = [NOTHING if layer is None else layer.name for layer in (row.image, row.labels)]
-                texts = (*names, KEPT if kept else USES[row.use])
+                texts = (*names, self.kept_text if kept else self.uses[row.use])
                 for column, text in enumerate(texts):
                     item = QTableWidgetItem(text)
-                    why = "Kept for validation, see Validation fraction under Data." if text == KEPT else text
+                    why = (
+                        f"Kept to {VERBS[self.purpose]} on, see {SETTINGS[self.purpose]}."
+                        if column == 2 and kept
+                        else text
+                    )
                     item.setToolTip(tooltip(f"This pair {row.problem}." if row.problem else why))
                     if row.problem:
                         item.setForeground(QColor(PROBLEM))
@@ -340,9 +337,9 @@ class PairsTable(QWidget):
     # ---- choosing ------------------------------------------------------------------------------------------------
 
     def _options(self, column: int) -> list[tuple[str, Any]]:
-        """What can be chosen in a column: texts and values."""
+        """List what can be chosen in a column: texts and values."""
         if column == 2:
-            return [(text, use) for use, text in USES.items()]
+            return [(text, use) for use, text in self.uses.items()]
         fits = is_labels if column else is_image
         return [(layer.name, layer) for layer in self.viewer.layers if fits(layer)]
 
@@ -354,7 +351,7 @@ class PairsTable(QWidget):
             return
         setattr(row, name, value)
         row.by = "user"
-        self._tell()
+        self._report()
 
 
 class _Chooser(QStyledItemDelegate):
@@ -378,74 +375,53 @@ class _Chooser(QStyledItemDelegate):
         return box
 
     def setEditorData(self, editor: Any, index: Any) -> None:  # noqa: N802 - Qt's name
-        editor.setCurrentIndex(editor.findText(USES["train"] if index.data() == KEPT else index.data()))
+        at = editor.findText(index.data())
+        editor.setCurrentIndex(0 if at < 0 and index.column() == 2 else at)  # a row that is kept is set to train
 
     def setModelData(self, editor: Any, model: Any, index: Any) -> None:  # noqa: N802 - Qt's name
         self._choose(index.row(), index.column(), editor.currentData())
 
 
-# -------- What is trained and validated on: pairs made from rows of layers, or found in a folder.
-
-
-LUMINANCE = "luminance"
-"""Of colour images what they are reduced to, and of all others what they are."""
-
-MANY = 20
-"""Labels with more numbers than this are taken for classes only if the user lists them."""
+# ---- the set that rows of layers make -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """Pairs to train on, and to validate on.
+class LayerSet(TrainingSet):
+    """A training set of layers.
 
     Attributes
     ----------
-    training : list of Pair
-    validation : list of Pair or None
-        None: the share that the settings say is kept.
     layers : dict of str to Source
-        The image layer of each group of pairs, if they come from layers.
+        The image layer of each group of pairs.
     rows : tuple of Row
         The rows they come from.
-    test : int
-        Images of a split that training leaves alone.
     """
 
-    training: list[Pair]
-    validation: list[Pair] | None = None
     layers: dict[str, Source] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
-    test: int = 0
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """All of them."""
-        return [*self.training, *(self.validation or [])]
 
     @property
     def eager(self) -> bool:
         """Whether reading all pixels takes no noticeable time."""
-        datas = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
-        small = sum(data.nbytes for data in datas if isinstance(data, np.ndarray)) <= EAGER_BYTES
-        return bool(datas) and small and all(isinstance(data, np.ndarray) for data in datas)
+        arrays = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
+        small = sum(data.nbytes for data in arrays if isinstance(data, np.ndarray)) <= EAGER_BYTES
+        return bool(arrays) and small and all(isinstance(data, np.ndarray) for data in arrays)
 
-    def held(self, config: TrainConfig) -> tuple[list[Pair], list[Pair]]:
-        """What a run with these settings trains on and validates on."""
-        if self.validation is not None:
-            return self.training, self.validation
-        return split(self.training, config.validation_fraction, config.seed)
+    def with_files(self) -> LayerSet:
+        """Return the same set with the files its layers are in, so that ``run.yaml`` can repeat the run.
 
-    def in_words(self, config: TrainConfig) -> str:
-        """``36 images to train on, 12 to validate on.``"""
-        training, validation = self.held(config)
-        why = "" if self.validation is not None or not validation else " (kept by Validation fraction)"
-        test = f"; {self.test} of a test split stay out" if self.test else ""
-        held = f"{len(validation)} to validate on{why}" if validation else "none to validate on"
-        return f"{len(training)} image{'s' * (len(training) != 1)} to train on, {held}{test}."
+        Only if every layer is in a file and still as it is there: a part of the set would repeat another run.
+        """
+        files: dict[str, tuple[Path, ...]] = {}
+        for row in self.rows:
+            if row.image is None or row.labels is None or not (same_as_file(row.image) and same_as_file(row.labels)):
+                return self
+            files[row.image.name] = (Path(row.image.source.path), Path(row.labels.source.path))
+        return self.mapped(lambda pair: replace(pair, files=files.get(pair.group, pair.files)))
 
 
-def set_of_rows(rows: Sequence[Row], channel: str) -> TrainingSet:
-    """The set that rows of layers make; no pixel is read yet.
+def set_of_rows(rows: Sequence[Row], channel: str) -> LayerSet:
+    """Make the set of rows of layers; no pixel is read yet.
 
     Parameters
     ----------
@@ -472,91 +448,12 @@ def set_of_rows(rows: Sequence[Row], channel: str) -> TrainingSet:
         sets[row.use] += _pairs(source, row.labels, channel)
     if not sets["train"]:
         raise InputError("All rows are used to validate; set at least one to train.")
-    return TrainingSet(sets["train"], sets["validation"] or None, layers, tuple(replace(row) for row in rows))
-
-
-def set_of_folder(folder: Path, channel: str) -> TrainingSet:
-    """The set in a folder; see `training.folders.find_pairs`."""
-    from napari_metastructure.training.folders import find_pairs
-
-    found = find_pairs(folder, channel=None if channel == LUMINANCE else channel)
-    return TrainingSet(found.train, found.validation or None, test=len(found.test))
-
-
-def read_as(given: TrainingSet, reading: Reading, classes: Sequence[int] | None = None) -> TrainingSet:
-    """The same set with its labels as they are meant; reads them all to see which values there are.
-
-    Parameters
-    ----------
-    given : TrainingSet
-    reading : {"classes", "foreground", "objects"}
-    classes : sequence of int, optional
-        Those that the user listed: then there may be many.
-
-    Raises
-    ------
-    InputError
-        For instance numbers where classes are meant, or several labels where one foreground is; it names the image.
-    """
-    from napari_metastructure.training.pairs import is_mask, label_values
-
-    values = label_values(given.pairs, lambda: None)
-    numbers = [value for value in values if value not in (0, UNLABELLED)]
-    if reading == "classes" or is_mask(values):
-        if numbers and numbers[-1] > UNLABELLED:
-            raise InputError(
-                f"{values[numbers[-1]]}: the label {numbers[-1]} looks like an instance number; read the labels as "
-                "objects (any number is foreground), or relabel them by class."
-            )
-        if classes is None and len(numbers) > MANY:
-            raise InputError(
-                f"The labels hold {len(numbers)} different numbers besides 0: if they count objects, read the labels "
-                "as objects; if each is a class, list them under Classes."
-            )
-        return given
-    if reading == "foreground" and len(numbers) > 1:
-        raise InputError(
-            f"{values[numbers[-1]]}: {len(numbers)} different labels besides 0 are not foreground and background; "
-            "read the labels as objects (any number is foreground) or as classes."
-        )
-    unlabelled = UNLABELLED if reading == "foreground" else None
-    plain = set(values) <= {0, 1} or (set(values) <= {0, 1, UNLABELLED} and unlabelled is not None)
-    return _mapped(given, lambda pair: _as_foreground(pair, unlabelled, keep_files=plain))
-
-
-def check(given: TrainingSet, config: TrainConfig) -> None:
-    """Read all pixels and see whether they can be trained on.
-
-    Raises
-    ------
-    InputError
-        It names the image.
-    """
-    from napari_metastructure.training.pairs import check_values, label_values, read_image
-
-    training, validation = given.held(config)
-    classes = check_values(label_values(training, lambda: None), config.classes)
-    if validation:
-        check_values(label_values(validation, lambda: None), classes)
-    for pair in given.pairs:
-        read_image(pair)
-
-
-def with_files(given: TrainingSet) -> TrainingSet:
-    """The same set with the files its layers are in, so that ``run.yaml`` can repeat the run.
-
-    Only if every layer is in a file and still as it is there: a part of the set would repeat another run.
-    """
-    files: dict[str, tuple[Path, ...]] = {}
-    for row in given.rows:
-        if row.image is None or row.labels is None or not (same_as_file(row.image) and same_as_file(row.labels)):
-            return given
-        files[row.image.name] = (Path(row.image.source.path), Path(row.labels.source.path))
-    return _mapped(given, lambda pair: replace(pair, files=files.get(pair.group, pair.files)))
+    copies = tuple(replace(row) for row in rows)
+    return LayerSet(sets["train"], sets["validation"] or None, layers=layers, rows=copies)
 
 
 def same_as_file(layer: Layer) -> bool:
-    """Whether a layer's pixels are those of the one file it came from."""
+    """Tell whether a layer's pixels are those of the one file it came from."""
     from napari_metastructure.images.files import read_image
 
     path = layer.source.path
@@ -570,13 +467,8 @@ def same_as_file(layer: Layer) -> bool:
     return in_order and np.array_equal(image.data, np.squeeze(np.asarray(full(layer))))
 
 
-def _mapped(given: TrainingSet, change: Any) -> TrainingSet:
-    validation = None if given.validation is None else [change(pair) for pair in given.validation]
-    return replace(given, training=[change(pair) for pair in given.training], validation=validation)
-
-
 def _pairs(source: Source, labels: Layer, channel: str) -> Iterator[Pair]:
-    """A pair for each plane of two layers."""
+    """Make a pair for each plane of two layers."""
     data, shape = full(labels), source.shape
     for at, name in zip(np.ndindex(source.leading), source.names(), strict=True):
         image = partial(_image_plane, source, full(source.layer), at, channel)
@@ -598,262 +490,3 @@ def _image_plane(source: Source, data: Any, at: tuple[int, ...], channel: str) -
     if channel == "all":
         return axes.channel_planes(image, 3)[0]
     return axes.planes(image, channel)[0]
-
-
-def _as_foreground(pair: Pair, unlabelled: int | None, keep_files: bool) -> Pair:
-    read = partial(_foreground, pair.read_labels, pair.name, unlabelled)
-    return replace(pair, read_labels=read, files=pair.files if keep_files else ())
-
-
-def _foreground(read: Any, name: str, unlabelled: int | None) -> np.ndarray:
-    """Labels of 0 and 1; 255 stays where it means unlabelled."""
-    from napari_metastructure.labels.classes import check_labels
-
-    labels = check_labels(read(), name)
-    result = (labels != 0).astype(np.uint8)
-    if unlabelled is not None:
-        result[labels == unlabelled] = unlabelled
-    return result
-
-
-# -------- A folder with a training set: typed or browsed for, looked through in the background.
-
-
-PATIENCE_MS = 300
-"""Time after a key before the folder is looked through."""
-
-
-class FolderChoice(QWidget):
-    """A line and a dialog; ``changed`` tells that `found` or `problem` did.
-
-    Attributes
-    ----------
-    found : TrainingSet or None
-        What is in the folder, once that is known.
-    problem : str
-        Why the folder cannot be used.
-    """
-
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.found: TrainingSet | None = None
-        self.problem = ""
-        self._channel = LUMINANCE
-        self.line = QLineEdit()
-        self.line.setPlaceholderText("folder with images and labels")
-        self.line.setClearButtonEnabled(True)
-        browse = QPushButton("Browse…")
-        for part in (self.line, browse):
-            part.setToolTip(
-                tooltip(
-                    "A folder with images/ and labels/ (or masks/), files paired by name; or with train/ and val/ "
-                    "(and test/) with those two in each; or a Cityscapes tree (leftImg8bit/, gtFine/)."
-                )
-            )
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.line, 1)
-        layout.addWidget(browse)
-        self._latest = Latest(self)
-        self._latest.done.connect(self._on_found)
-        self._latest.failed.connect(self._on_failed)
-        self._wait = QTimer(self)
-        self._wait.setSingleShot(True)
-        self._wait.setInterval(PATIENCE_MS)
-        self._wait.timeout.connect(self._look)
-        browse.clicked.connect(self._browse)
-        self.line.textChanged.connect(lambda _: self.look())
-
-    def get(self) -> Path | None:
-        """The folder, or None."""
-        text = self.line.text().strip()
-        return Path(os.path.expanduser(text)) if text else None
-
-    def set(self, folder: Path | str | None) -> None:
-        """Show this folder and look through it."""
-        self.line.setText("" if folder is None else str(folder))
-
-    def read_channel(self, channel: str) -> None:
-        """Which channel of colour images to take."""
-        if channel != self._channel:
-            self._channel = channel
-            self.look()
-
-    @property
-    def looking(self) -> bool:
-        """Whether what is in the folder is not known yet."""
-        return self._wait.isActive() or self._latest.busy
-
-    def look(self) -> None:
-        """Look through the folder, a moment after the last key."""
-        self.found, self.problem = None, ""
-        self._latest.drop()
-        if self.get() is None:
-            self._wait.stop()
-        else:
-            self._wait.start()
-        self.changed.emit()
-
-    def _look(self) -> None:
-        if (folder := self.get()) is not None:
-            self._latest.ask(partial(set_of_folder, folder, self._channel))
-
-    def _on_found(self, found: TrainingSet) -> None:
-        self.found = found
-        self.changed.emit()
-
-    def _on_failed(self, error: Exception) -> None:
-        why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        self.problem = why
-        self.changed.emit()
-
-    def _browse(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder with images and labels", self.line.text())
-        if folder:
-            self.set(folder)
-
-
-# -------- What to train on: pairs of layers or a folder, how labels and colours are read, and which image to watch.
-
-
-READINGS: dict[Reading, str] = {
-    "classes": "classes: each number is one",
-    "foreground": "foreground and background",
-    "objects": "objects: any number is foreground",
-}
-
-CHANNELS = {
-    LUMINANCE: "luminance",
-    "all": "all, each an input of the network",
-    "red": "red",
-    "green": "green",
-    "blue": "blue",
-}
-
-
-class DataPanel(QWidget):
-    """Layers or a folder; ``changed`` tells that the set may be another one.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    """
-
-    changed = Signal()
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.from_layers, self.from_folder = QRadioButton("Layers"), QRadioButton("Folder of files")
-        self.from_layers.setChecked(True)
-        self.from_layers.setToolTip(tooltip("Train on images and labels as they stand in the viewer."))
-        self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
-        self.table, self.folder = PairsTable(viewer), FolderChoice()
-        self.reading, self.channel, self.watch = (choice_editor([]) for _ in range(3))
-        for editor, texts in ((self.reading, READINGS), (self.channel, CHANNELS)):
-            for value, text in texts.items():
-                editor.widget.addItem(text, value)
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
-        self.summary.setToolTip(tooltip("What Run would train on and validate on."))
-        self._lay_out()
-        self._show_watched([])
-        self._switch()
-        self.from_layers.toggled.connect(lambda _: self._switch())
-        self.channel.changed.connect(lambda _: self.folder.read_channel(self.channel.get()))
-        for signal in (self.table.changed, self.folder.changed, self.channel.changed):
-            signal.connect(lambda *_: self.changed.emit())
-
-    def given(self) -> TrainingSet | None:
-        """The set chosen; None for a folder that is still being looked through.
-
-        Raises
-        ------
-        InputError
-            If it cannot be used.
-        """
-        if self.from_layers.isChecked():
-            return set_of_rows(self.table.rows, self.channel.get())
-        if self.folder.get() is None:
-            raise InputError("No folder is chosen; name one with images and labels.")
-        if self.folder.problem:
-            raise InputError(self.folder.problem)
-        return self.folder.found
-
-    def show_set(self, config: TrainConfig | None) -> None:
-        """Say what a run with these settings would train on, and offer its validation images to be watched."""
-        held: list[Pair] = []
-        given = None
-        try:
-            given = self.given()
-            if given is None:
-                text = "Looking through the folder…"
-            elif config is None:
-                text = ""
-            else:
-                text, held = given.in_words(config), given.held(config)[1]
-        except InputError as error:
-            text = str(error)
-        self.summary.setText(text)
-        groups = list(dict.fromkeys(pair.group for pair in held))
-        self._show_watched(groups)
-        self.table.show_kept(groups if given is not None and given.rows else ())
-        rgb = any(row.image is not None and row.image.rgb for row in self.table.rows)
-        for part in (self.channel_label, self.channel.widget):
-            part.setVisible(rgb or self.from_folder.isChecked())
-
-    def release(self) -> None:
-        """Let go of the viewer."""
-        self.table.release()
-
-    def _show_watched(self, groups: list[str]) -> None:
-        box, chosen = self.watch.widget, self.watch.get()
-        with QSignalBlocker(box):
-            empty = not box.count()
-            box.clear()
-            box.addItem("first image to validate on", FIRST)
-            box.addItem("none", None)
-            for group in groups:
-                box.addItem(group, group)
-            # None is found nowhere by findData, and stands second.
-            box.setCurrentIndex(0 if empty else 1 if chosen is None else max(0, box.findData(chosen)))
-
-    def _switch(self) -> None:
-        layers = self.from_layers.isChecked()
-        self.table.setVisible(layers)
-        self.folder.setVisible(not layers)
-        self.changed.emit()
-
-    def _lay_out(self) -> None:
-        kinds, form, column = QHBoxLayout(), QFormLayout(), QVBoxLayout(self)
-        for layout in (kinds, form, column):
-            layout.setContentsMargins(0, 0, 0, 0)
-            layout.setSpacing(4)
-        kinds.addWidget(self.from_layers)
-        kinds.addWidget(self.from_folder)
-        kinds.addStretch(1)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for name, editor, tip in (
-            (
-                "Labels are",
-                self.reading,
-                "What the numbers mean. <b>Classes</b>: 0, 1, 2, … each a class, 255 unlabelled; a mask of 0 and 255 "
-                "is background and foreground. <b>Foreground and background</b>: 0 and one other number. "
-                "<b>Objects</b>: numbered objects, all of them foreground.",
-            ),
-            ("Colours", self.channel, "What is taken of images in colour; of others there is nothing to choose."),
-            ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
-        ):
-            label = QLabel(name)
-            for part in (label, editor.widget):
-                part.setToolTip(tooltip(tip))
-            form.addRow(label, editor.widget)
-            if editor is self.channel:
-                self.channel_label = label
-        for part in (self.table, self.folder):
-            column.addWidget(part)
-        column.insertLayout(0, kinds)
-        column.addWidget(self.summary)
-        column.addLayout(form)

@@ -18,7 +18,7 @@ HEIGHT = 108
 
 
 def make_plot(title: str, tip: str, height: int = HEIGHT) -> pg.PlotWidget:
-    """An empty plot of fixed height without a menu; its title stands in a line of its own."""
+    """Make an empty plot of fixed height without a menu; its title stands in a line of its own."""
     plot = pg.PlotWidget(title=title)
     plot.setFixedHeight(height)
     plot.setMinimumWidth(60)
@@ -54,7 +54,7 @@ def dots(color: str) -> dict[str, Any]:
 
 
 def faint(color: str) -> tuple[int, int, int, int]:
-    """The colour for what stands behind."""
+    """Return the colour for what stands behind."""
     return (*pg.mkColor(color).getRgb()[:3], 90)
 
 

@@ -1,4 +1,4 @@
-"""Choose a recipe of label noise and turn its dials."""
+"""Form for a recipe of label noise: the recipe and its dials, with numbers by class that follow the source."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QPushButton, QWidget
 
+from napari_metastructure.errors import title_of
 from napari_metastructure.labels.recipes import RECIPES, RecipeBase, make_recipe
 from napari_metastructure.plugin._form import (
     Editor,
@@ -17,13 +18,10 @@ from napari_metastructure.plugin._form import (
     make_editor,
     rounding_editor,
     slider_editor,
-    title,
     tooltip,
 )
+from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._tables import ClassTable
-
-# -------- Which editor suits which dial of a recipe, and what numbers by class become when the classes change.
-
 
 NAMES = {"n": "Steps", "keep": "Kept (P_sample)", "fraction": "Swapped (P_flip)", "probability": "P_generate"}
 """What dials are called: as the paper calls them."""
@@ -31,17 +29,17 @@ NAMES = {"n": "Steps", "keep": "Kept (P_sample)", "fraction": "Swapped (P_flip)"
 PIXEL_DECIMALS = 2
 
 STAYS = 0.6
-"""Share of each class that keeps its label, in a noise transition matrix nobody has changed yet."""
+"""Share of each class that keeps its label, in a noise transition matrix that has not been edited yet."""
 
 
 def is_share(field: FieldInfo) -> bool:
-    """Whether a field is a probability or a fraction."""
+    """Say whether a field is a probability or a fraction."""
     low, high = bounds(field)
     return field.annotation is float and low is not None and high is not None and 0 <= low < high <= 1
 
 
 def refitted(before: tuple[int, ...], matrix: Any, classes: tuple[int, ...]) -> np.ndarray:
-    """A noise transition matrix for other classes: what went to a class that is gone stays where it was.
+    """Fit a noise transition matrix to other classes: what went to a class that is gone stays where it was.
 
     Parameters
     ----------
@@ -67,7 +65,7 @@ def refitted(before: tuple[int, ...], matrix: Any, classes: tuple[int, ...]) -> 
 
 
 def dial_editor(name: str, field: FieldInfo) -> Editor:
-    """A slider for a share, a number with its unit for pixels, else what suits the type."""
+    """Make a slider for a share, a number with its unit for pixels, else what suits the type."""
     low, high = bounds(field)
     if is_share(field) and low is not None and high is not None:
         return slider_editor(low, high)
@@ -78,19 +76,16 @@ def dial_editor(name: str, field: FieldInfo) -> Editor:
         box.setSingleStep(0.5)
         box.setSuffix(" px")
         return rounding_editor(box, PIXEL_DECIMALS)
-    return make_editor(name, field)
-
-
-# -------- The dials of one recipe, drawn from the fields of its model.
+    return make_editor(field)
 
 
 BY_CLASS, MATRIX = "per_class", "matrix"
 
 
 class Dials(QWidget):
-    """Editors for one kind of recipe; ``changed`` tells that one was turned.
+    """Editors for one kind of recipe; ``changed`` says that one was turned.
 
-    Numbers by class follow the classes of the source (`offer`) as long as nobody set them by `fill`.
+    Numbers by class follow the classes of the source (`offer`) unless they were set by `fill`.
     """
 
     changed = Signal()
@@ -110,24 +105,21 @@ class Dials(QWidget):
         for name, text in NAMES.items():
             if name in self.form.editors:
                 self.form.layout().labelForField(self.form.editors[name].widget).setText(text)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.form)
         self.form.setVisible(bool(plain))
+        column(self.form, into=self)
         self.fit = QPushButton("Fit to the classes")
         self.fit.setToolTip(tooltip("Give the table a row for each class of the source, and no other."))
         self.fit.setVisible(False)
         for name in (BY_CLASS, MATRIX):
             if name in fields:
-                self._add_table(name, layout)
+                self._add_table(name)
         self.form.changed.connect(lambda _: self.changed.emit())
         self.fit.clicked.connect(lambda: self._refit())
         self.fill(make_recipe(self.kind))
         self._given = self._touched = False
 
     def recipe(self) -> RecipeBase:
-        """What the dials say.
+        """Return the recipe that the dials show.
 
         Raises
         ------
@@ -158,7 +150,7 @@ class Dials(QWidget):
             self._offer_to_fit()
 
     def offer(self, classes: tuple[int, ...]) -> bool:
-        """Say which classes the source has; True if that changed the recipe."""
+        """Take over which classes the source has; return whether that changed the recipe."""
         self._classes = classes
         table = self.table
         if table is None:
@@ -169,26 +161,24 @@ class Dials(QWidget):
         if stays:
             self._offer_to_fit()
             return False
-        self._refit(tell=False)
+        self._refit(by_user=False)
         return True
 
     def let_go(self) -> None:
-        """Numbers that were set by `fill` may be changed to suit the classes of another source."""
+        """Allow numbers that were set by `fill` to change with the classes of another source."""
         self._given = False
 
-    def _add_table(self, name: str, layout: QVBoxLayout) -> None:
+    def _add_table(self, name: str) -> None:
         field = self.model.model_fields[name]
         self.table = ClassTable(field.description or "", square=name == MATRIX)
         if name == BY_CLASS:
-            self.by_class = QCheckBox(title(name, field))
+            self.by_class = QCheckBox(title_of(name, field))
             self.by_class.setToolTip(tooltip(field.description))
             self.by_class.toggled.connect(self._on_by_class)
             self.table.setVisible(False)
-            layout.addWidget(self.by_class)
-        layout.addWidget(self.table)
-        row = QHBoxLayout()
-        row.addWidget(self.fit)
-        layout.addLayout(row)
+            self.layout().addWidget(self.by_class)
+        self.layout().addWidget(self.table)
+        self.layout().addWidget(self.fit)
         self.table.changed.connect(self._on_table)
 
     def _on_table(self) -> None:
@@ -201,11 +191,11 @@ class Dials(QWidget):
         if self._share is not None:
             self.form.editors[self._share].widget.setEnabled(not on)
         if on and not self.signalsBlocked():
-            self._refit(tell=False)
+            self._refit(by_user=False)
         self._offer_to_fit()
         self.changed.emit()
 
-    def _refit(self, tell: bool = True) -> None:
+    def _refit(self, by_user: bool = True) -> None:
         """Give the table a row per class; what is known of a class stays."""
         assert self.table is not None
         self._given = False
@@ -218,11 +208,11 @@ class Dials(QWidget):
                 known = {}  # they have to add up to 1
             self.table.show_values({c: known.get(c, self._usual(c)) for c in self._classes})
         self._offer_to_fit()
-        if tell:
+        if by_user:
             self.changed.emit()
 
     def _usual(self, label: int) -> float:
-        """What a class gets that had no number yet: the dial for all, or, where they add up to 1, an equal part."""
+        """Return the number of a class that had none: the dial for all, or, where they add up to 1, an equal part."""
         share = float(self.form.editors[self._share].get()) if self._share else 0.5
         if self.kind != "random":
             return share
@@ -240,9 +230,9 @@ FIRST = "flip"
 """The recipe shown first: the paper's main example."""
 
 FAMILIES = {
-    "RCL": "randomized clean labels: pixels lose or change their label wherever they lie; the structure stays",
+    "RCL": "randomized clean labels: pixels lose or change their label regardless of their place; the structure stays",
     "PCL": "perturbed clean labels: outlines move, objects grow, shrink or thin; the structure changes",
-    "RL": "random labels: drawn without a look at the source; no structure",
+    "RL": "random labels: drawn independently of the source; no structure",
 }
 
 WITHOUT_SEED = ("dilate", "erode", "skeleton", "open", "close")
@@ -250,7 +240,7 @@ WITHOUT_SEED = ("dilate", "erode", "skeleton", "open", "close")
 
 
 class RecipeForm(QWidget):
-    """A box of recipes, and the dials of the chosen one; ``changed`` tells of any change by hand."""
+    """A box of recipes, and the dials of the chosen one; ``changed`` reports any change by hand."""
 
     changed = Signal()
 
@@ -259,10 +249,7 @@ class RecipeForm(QWidget):
         self.box = QComboBox()
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setToolTip(tooltip("<br>".join(f"<b>{name}</b>, {what}." for name, what in FAMILIES.items())))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.box)
+        column(self.box, into=self)
         self.dials: dict[str, Dials] = {}
         family = ""
         for kind, model in RECIPES.items():
@@ -273,7 +260,7 @@ class RecipeForm(QWidget):
             dials = self.dials[kind] = Dials(model)
             dials.setVisible(False)
             dials.changed.connect(self.changed)
-            layout.addWidget(dials)
+            self.layout().addWidget(dials)
         self.box.currentIndexChanged.connect(lambda _: self._on_kind())
         with QSignalBlocker(self):
             self.box.setCurrentIndex(self.box.findData(FIRST))
@@ -290,7 +277,7 @@ class RecipeForm(QWidget):
         return self.kind not in WITHOUT_SEED
 
     def recipe(self) -> RecipeBase:
-        """The recipe as shown.
+        """Return the recipe as shown.
 
         Raises
         ------
@@ -307,12 +294,12 @@ class RecipeForm(QWidget):
             self.box.setCurrentIndex(self.box.findData(kind))
 
     def offer(self, classes: tuple[int, ...]) -> bool:
-        """Say which classes the source has; True if that changed the recipe in sight."""
+        """Take over which classes the source has; return whether that changed the chosen recipe."""
         altered = {kind: dials.offer(classes) for kind, dials in self.dials.items()}
         return altered[self.kind]
 
     def let_go(self) -> None:
-        """Numbers by class that were set by `fill` may be changed to suit another source."""
+        """Allow numbers by class that were set by `fill` to change with another source."""
         for dials in self.dials.values():
             dials.let_go()
 

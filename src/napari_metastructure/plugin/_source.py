@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from napari_metastructure.networks.batch import Plane
 
 
-# -------- What the background thread of a run does: torch beside a window, and iGTT from layers to events.
-
-
 def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:
     """`read_planes`, or None where that would take long: much to read, or a colour to choose."""
     quick = all(source.eager and not source.layer.rgb for source in sources)
@@ -98,7 +95,7 @@ class Source:
         return isinstance(data, np.ndarray) and data.nbytes <= EAGER_BYTES
 
     def names(self) -> list[str]:
-        """A name for each plane, as messages and files of a run give it."""
+        """Name each plane, as messages and files of a run do."""
         if self.count == 1:
             return [self.name]
         return [f"{self.name} [{', '.join(map(str, at))}]" for at in np.ndindex(self.leading)]
@@ -117,7 +114,7 @@ class Source:
             yield check_plane(self.plane(at, colour), f"Layer {name!r}")
 
     def plane(self, at: tuple[int, ...], colour: Colour | None = None) -> np.ndarray:
-        """The (Y, X) pixels at a place along the leading axes, unchecked; of RGB that colour, or the luminance."""
+        """Read the (Y, X) pixels at a place along the leading axes, unchecked; of RGB that colour, or the luminance."""
         if not self.layer.rgb:
             return np.asarray(full(self.layer)[at])
         from napari_metastructure.images import image as axes
@@ -126,7 +123,7 @@ class Source:
         return pixels
 
     def coloured(self, at: tuple[int, ...]) -> PixelImage:
-        """The (Y, X, samples) pixels of an RGB layer at a place along the leading axes."""
+        """Read the (Y, X, samples) pixels of an RGB layer at a place along the leading axes."""
         from napari_metastructure.images.image import Image as PixelImage
 
         return PixelImage(np.asarray(full(self.layer)[at]), "YXS", (1, 1, 1), ("pixel",) * 3, self.name)
@@ -143,14 +140,14 @@ class ColourTaken:
     colour: Colour
 
     def __str__(self) -> str:
-        """What the user is told."""
+        """Say it to the user."""
         return f"RGB images: the {self.colour} channel is used. To use another, split the RGB layer and tick that one."
 
 
 def colour_of(sources: Sequence[Source]) -> Colour | None:
-    """The channel in which the RGB layers among these are best segmented; None if there are none, or all are grey.
+    """Choose the channel in which the RGB layers are best segmented; None if there are none, or all are grey.
 
-    Takes up to some seconds.
+    This may take a few seconds.
     """
     from napari_metastructure.images.channels import SAMPLE, choose_channel
 
@@ -178,7 +175,7 @@ def sources_of(layers: Sequence[Layer]) -> list[Source]:
     return sources
 
 
-# -------- An image layer as a model takes it: planes of as many channels, and where the result lies.
+# ---- an image layer as a model takes it --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -251,7 +248,7 @@ class Layered:
         return tuple(shape)
 
     def planes(self) -> list[Plane]:
-        """What messages call each plane, and what reads it, in C order of `leading`."""
+        """List what messages call each plane, and what reads it, in C order of `leading`."""
         made: list[Plane] = []
         for at in np.ndindex(self.leading):
             name = f"Layer {self.source.name!r}" + (f" [{', '.join(map(str, at))}]" if at else "")
@@ -280,7 +277,7 @@ class Layered:
         return self._plane(np.asarray(full(self.source.layer)[at]), name)
 
     def _plane(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """What the model takes of a (Y, X) or (Y, X, samples) plane."""
+        """Take what the model needs of a (Y, X) or (Y, X, samples) plane."""
         axes = "YXS" if self.source.layer.rgb else "YX"
         image = PixelImage(pixels, axes, (1.0,) * len(axes), ("pixel",) * len(axes), f"Layer {self.source.name!r}")
         return channel_planes(image, self.channels, self.channel)[0]

@@ -1,28 +1,36 @@
-"""Test score and training loss by epoch, a colour per condition, growing while the study goes on."""
+"""Results of a noise study: curves and a table by condition, and noisy labels as layers."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_metastructure import __version__
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
 from napari_metastructure.plugin._plots import make_plot, use_theme
-from napari_metastructure.plugin._tables import ResultTable, patch
+from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
+from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.study_results import Condition, Predicted, RunResult, table
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
-    from napari_metastructure.training.study_results import RunResult
+    from napari_metastructure.training.pairs import Pair
 
+log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 """Network and condition."""
@@ -30,15 +38,17 @@ Key = tuple[str, str]
 STYLES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine)
 """One per network."""
 
+# ---- curves ----------------------------------------------------------------------------------------------
+
 HOW = (
     "A colour per condition: <b>CL</b> black or white, <b>RCL</b> blue, <b>PCL</b> orange, <b>RL</b> green, as in the "
     "table below; of several networks each has its own dashes. Thick: the mean over the repeats that are done, the "
-    "band one standard deviation; thin: the run at work."
+    "band one standard deviation; thin: the current run."
 )
 
 
 class StudyCurves(QWidget):
-    """Two plots in the colours of napari's theme; each condition of each network is a `_Curve` in both."""
+    """Test score and training loss by epoch, growing while the study runs: a `_Curve` in each plot per condition."""
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,11 +65,11 @@ class StudyCurves(QWidget):
         self.use_theme()
 
     def begin(self, networks: Sequence[str], conditions: Sequence[str], epochs: int) -> None:
-        """Make room for a study; its colours come by `use_colors`."""
+        """Clear the plots for a new study; `use_colors` sets its colours."""
         for plot in (self.score, self.loss):
             plot.clear()
             plot.setXRange(1, max(epochs, 2))
-        self.score.setYRange(0, 1)
+            plot.setYRange(0, 1)
         self._hidden = set()
         self.curves = {
             (network, condition): (
@@ -77,13 +87,13 @@ class StudyCurves(QWidget):
                 curve.use_color(colors[condition])
 
     def name_score(self, classes: int) -> None:
-        """Say what the score is."""
+        """Name the score: Dice of two classes, mIoU of more."""
         self.score.setTitle("Test Dice" if classes == 2 else "Test mIoU", size="8pt")
         use_theme(self.viewer, [self.score])
 
     def show_runs(self, key: Key, done: Sequence[RunResult], going: tuple[Sequence[float], Sequence[float]]) -> None:
-        """Draw a condition: the runs that are done, and scores and losses of the one at work so far."""
-        if key not in self.curves:  # of an earlier study in the folder, not asked for now
+        """Draw a condition: the finished runs, and the scores and losses so far of the one that is running."""
+        if key not in self.curves:  # of an earlier study in the folder, not part of this one
             return
         score, loss = self.curves[key]
         score.show([run.test for run in done], going[0])
@@ -99,23 +109,23 @@ class StudyCurves(QWidget):
         self._fit()
 
     def emphasise(self, key: Key | None) -> None:
-        """Draw one condition thicker than the others, or none."""
+        """Draw one condition thicker than the others, or all alike."""
         for other, pair in self.curves.items():
             for curve in pair:
                 curve.emphasise(other == key)
 
     def use_theme(self) -> None:
-        """Take on the colours of the viewer's theme."""
+        """Use the colours of the viewer's theme."""
         use_theme(self.viewer, (self.score, self.loss))
 
     def _fit(self) -> None:
-        """From 0 to the highest loss in sight; scores keep 0 to 1."""
+        """Show losses from 0 to the highest one that is drawn; scores keep 0 to 1."""
         tops = [loss.top for key, (_, loss) in self.curves.items() if key not in self._hidden]
         self.loss.setYRange(0, max([top for top in tops if np.isfinite(top)], default=1.0) or 1.0)
 
 
 class _Curve:
-    """The runs of one condition in one plot: mean, band of one standard deviation, and the run at work."""
+    """The runs of one condition in one plot: mean, band of one standard deviation, and the current run."""
 
     def __init__(self, plot: pg.PlotWidget, style: Any) -> None:
         self.style = style
@@ -132,7 +142,7 @@ class _Curve:
             plot.addItem(item)
 
     def show(self, done: Sequence[Sequence[float]], going: Sequence[float]) -> None:
-        """Draw runs that are done, and one at work; a run that is the first is drawn as thick as a mean."""
+        """Draw the finished runs and the current one, which is drawn as thick as a mean if it is the first."""
         first = not done
         values = _common([going] if first and len(going) else done)
         mean = values.mean(0)
@@ -159,7 +169,7 @@ class _Curve:
         self._pen()
 
     def emphasise(self, on: bool) -> None:
-        """Thicker, or as the others."""
+        """Draw it thicker, or like the others."""
         self.width = 4 if on else 2
         self._pen()
 
@@ -174,18 +184,17 @@ class _Curve:
 
 
 def _common(runs: Sequence[Sequence[float]]) -> np.ndarray:
-    """(runs, epochs) values, as far as all of them go."""
+    """Return (runs, epochs) values, of the epochs that all runs have."""
     epochs = min((len(run) for run in runs), default=0)
     return np.array([run[:epochs] for run in runs], float).reshape(max(len(runs), 1), epochs)
 
 
 def _mark(on: bool, color: str) -> dict[str, Any]:
-    """A single epoch is no line yet: a dot."""
+    """Draw a single epoch as a dot: it makes no line."""
     return {"symbol": "o" if on else None, "symbolSize": 5, "symbolBrush": color, "symbolPen": None}
 
 
-# -------- A colour for each condition: shades of its family's, as in the study's figure.
-
+# ---- colours: shades of the condition's family, as in the study's figure ------------------------------------
 
 DARK = {"CL": ("#ffffff", "#ffffff"), "RCL": ("#b3d4f0", "#3d8fe0"), "PCL": ("#fdc99b", "#f5701a")}
 
@@ -198,7 +207,7 @@ LIGHT |= {"RL": ("#84cc82", "#005a2b")}
 
 
 def condition_colors(conditions: Iterable[Condition], dark: bool) -> dict[str, str]:
-    """A colour by the name of a condition; the last of each family is its strongest."""
+    """Return a colour by the name of a condition; the last of each family is its strongest."""
     families: dict[str, list[str]] = {}
     for condition in conditions:
         families.setdefault(condition.family, []).append(condition.name)
@@ -210,7 +219,7 @@ def condition_colors(conditions: Iterable[Condition], dark: bool) -> dict[str, s
 
 
 def on_dark(viewer: napari.Viewer) -> bool:
-    """Whether the viewer's theme is a dark one."""
+    """Return whether the viewer's theme is a dark one."""
     from napari.utils.theme import get_theme
 
     return bool(QColor(get_theme(viewer.theme).background.as_hex()).lightnessF() < 0.5)
@@ -222,27 +231,26 @@ def _between(first: str, last: str, share: float) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-# -------- A row per condition and network: what came out, and beside it what the noise transition matrix predicted.
+# ---- the table -------------------------------------------------------------------------------------------------
 
-
-CONDITION, SCORE, LOSS, RANK, LEFT, SHOWN = range(6)
+CONDITION, SCORE, LOSS, RANK, RETAINED, SHOWN = range(6)
 
 HEADS = {
-    "Condition": "Ticked: its curves are drawn. A selected row's curves are thicker.",
+    "Condition": "Ticked: its curves are drawn. The curves of the selected row are thicker.",
     "Test Dice": "On clean labels of images never trained on, after the last epoch: mean ± standard deviation over the "
-    "repeats. Behind …: the run at work.",
+    "repeats. Behind …: the current run.",
     "Loss": "Training loss of the last epoch, mean over the repeats.",
-    "Rank": "Predicted: rank of the noise transition matrix of so many classes. Full rank: all classes can be learnt "
-    "(Theorem 2); rank 1: none can be told from another.",
-    "Left": "Predicted: how much of the meta-structure is left in the noisy labels, 0 to 100 %.",
-    "Labels": "Ticked: the labels it is trained on, as a layer over the image chosen below.",
+    "Rank": "Predicted: rank of the noise transition matrix / number of classes. Full rank: all classes can be learnt "
+    "(Theorem 2); rank 1: no two classes can be told apart.",
+    "Retained": "Predicted: how much of the meta-structure the noisy labels retain, 0 to 100 %.",
+    "Labels": "Ticked: its training labels are shown as a layer over the image chosen below.",
 }
 
 CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
 class StudyTable(ResultTable):
-    """All conditions of a study, with numbers as soon as there are any.
+    """A row per condition and network: its scores, and what the noise transition matrix predicts.
 
     Signals
     -------
@@ -257,124 +265,93 @@ class StudyTable(ResultTable):
     picked = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(HEADS, CONDITION, parent)
-        self._keys: list[Key] = []
+        super().__init__(HEADS, parent)
         self.itemChanged.connect(self._on_ticked)
         self.itemSelectionChanged.connect(lambda: self.picked.emit(self.selected()))
 
-    # ---- what is shown -----------------------------------------------------------------------------------
-
     def begin(self, networks: Sequence[str], conditions: Sequence[Condition]) -> None:
-        """A row for each condition of each network, without numbers."""
-        self._keys = [(network, condition.name) for network in networks for condition in conditions]
+        """Show a row for each condition of each network, without numbers."""
+        keys = [(network, condition.name) for network in networks for condition in conditions]
+        self.show_rows({key: key[1] if len(networks) == 1 else f"{key[1]} · {key[0]}" for key in keys})
         with QSignalBlocker(self):
-            self.clearContents()
-            self.setRowCount(len(self._keys))
-            for row, (network, condition) in enumerate(self._keys):
-                name = condition if len(networks) == 1 else f"{condition} · {network}"
-                for column, text in enumerate((name, "–", "–", "–", "–", "")):
-                    item = QTableWidgetItem(text)
-                    item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-                    if column in (SCORE, LOSS, RANK, LEFT):
-                        item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
-                    self.setItem(row, column, item)
-                self._make_tickable(row, CONDITION, True)
-                if network == networks[0]:  # the labels of all networks are the same
-                    self._make_tickable(row, SHOWN, False)
-        self.clearSelection()
-        self._fit()
+            for key in keys:
+                self.write(key, SHOWN, "")
+                self._make_tickable(key, CONDITION, CHECKED)
+                if key[0] == networks[0]:  # the labels of all networks are the same
+                    self._make_tickable(key, SHOWN, UNCHECKED)
 
     def use_colors(self, colors: Mapping[str, str]) -> None:
         """Show each condition's colour beside its name."""
         with QSignalBlocker(self):
-            for row, (_, condition) in enumerate(self._keys):
-                self.item(row, CONDITION).setIcon(patch(colors[condition]))
+            for key in self.keys:
+                self.cell(key, CONDITION).setIcon(patch(colors[key[1]]))
 
     def show_results(self, results: Sequence[RunResult]) -> None:
-        """Fill in what came out."""
+        """Show the numbers of finished runs."""
         if results:
             self.horizontalHeaderItem(SCORE).setText("Test Dice" if results[0].classes == 2 else "Test mIoU")
         for line in table(results):
-            key = line["network"], line["condition"]
-            if key in self._keys:
+            if (key := (line["network"], line["condition"])) in self.keys:
                 spread = "" if math.isnan(line["test_std"]) else f" ± {line['test_std']:.3f}"
-                self._write(key, SCORE, f"{line['test_mean']:.3f}{spread}", f"{_runs(line)}; {_best(line)}.")
-                self._write(key, LOSS, f"{line['loss_mean']:.3f}")
-                self._write(key, RANK, f"{line['rank']}/{line['classes']}")
-                self._write(key, LEFT, _share(line["left"]))
-        self._fit()
+                runs = "1 run" if line["repeats"] == 1 else f"{line['repeats']} runs"
+                tip = f"{runs}; best epoch, with hindsight: {line['test_best']:.3f}."
+                self.write(key, SCORE, f"{line['test_mean']:.3f}{spread}", tip)
+                self.write(key, LOSS, f"{line['loss_mean']:.3f}")
+                self._show_theory(key, line["rank"], line["classes"], line["left"])
+        fit_rows(self)
 
-    def show_predicted(self, key: Key, predicted: Predicted) -> None:
-        """Fill in what theory says, before it is known what comes out."""
-        for network, condition in self._keys:
-            if condition == key[1]:
-                self._write((network, condition), RANK, f"{predicted.rank}/{predicted.classes}")
-                self._write((network, condition), LEFT, _share(predicted.left))
+    def show_predicted(self, condition: str, predicted: Predicted) -> None:
+        """Show what theory says of a condition before it is trained."""
+        for key in self.keys:
+            if key[1] == condition:
+                self._show_theory(key, predicted.rank, predicted.classes, predicted.left)
 
     def explain(self, condition: str, sentence: str) -> None:
-        """The verdict in words, as tooltip of the whole row."""
-        for row, (_, name) in enumerate(self._keys):
-            if name == condition:
-                for column in (CONDITION, LOSS, RANK, LEFT):
-                    self.item(row, column).setToolTip(tooltip(escape(sentence)))
+        """Show the verdict in words as the tooltip of a condition's rows."""
+        for key in self.keys:
+            if key[1] == condition:
+                for column in (CONDITION, LOSS, RANK, RETAINED):
+                    self.cell(key, column).setToolTip(tooltip(escape(sentence)))
 
-    def show_going(self, key: Key, score: float | None) -> None:
-        """Mark the run at work, with its newest score."""
-        for row, other in enumerate(self._keys):
-            font = self.item(row, CONDITION).font()
-            font.setBold(other == key and score is not None)
-            with QSignalBlocker(self):
-                self.item(row, CONDITION).setFont(font)
-        text = self.text(key, SCORE)
-        if score is not None and key in self._keys and (text == "–" or text.startswith("…")):
-            self._write(key, SCORE, f"… {score:.3f}")
+    def show_score(self, key: Key, score: float) -> None:
+        """Mark a row as running; its newest score is shown unless there is one of an earlier repeat."""
+        self.show_running(key)
+        if self.text(key, SCORE).startswith((NOTHING, "…")):
+            self.write(key, SCORE, f"… {score:.3f}")
 
-    def forget_going(self, key: Key) -> None:
-        """The run at work was broken off."""
+    def end_run(self, key: Key) -> None:
+        """Unmark a row; the score of an unfinished run goes."""
+        self.show_running(None)
         if self.text(key, SCORE).startswith("…"):
-            self._write(key, SCORE, "–")
-
-    # ---- what is chosen -----------------------------------------------------------------------------------
-
-    def text(self, key: Key, column: int) -> str:
-        """What stands in a cell."""
-        return str(self.item(self._keys.index(key), column).text()) if key in self._keys else ""
+            self.write(key, SCORE, NOTHING)
 
     def hidden(self) -> set[Key]:
-        """Those whose curves are not to be drawn."""
-        return {key for row, key in enumerate(self._keys) if self.item(row, CONDITION).checkState() != CHECKED}
+        """Return the rows whose curves are not drawn."""
+        return {key for key in self.keys if self.cell(key, CONDITION).checkState() != CHECKED}
 
     def labels_shown(self) -> list[str]:
-        """Conditions whose labels are to be shown as layers."""
-        found = [c for row, (_, c) in enumerate(self._keys) if self.item(row, SHOWN).checkState() == CHECKED]
+        """Return the conditions whose labels are shown as layers."""
+        found = [condition for network, condition in self.keys if self._shows_labels((network, condition))]
         return list(dict.fromkeys(found))
 
     def show_labels(self, conditions: Sequence[str]) -> None:
         """Tick the labels of these conditions and of no others."""
-        for row, (_, condition) in enumerate(self._keys):
-            item = self.item(row, SHOWN)
+        for key in self.keys:
+            item = self.cell(key, SHOWN)
             if item.flags() & Qt.ItemFlag.ItemIsUserCheckable:
-                item.setCheckState(CHECKED if condition in conditions else UNCHECKED)
+                item.setCheckState(CHECKED if key[1] in conditions else UNCHECKED)
 
-    def selected(self) -> Key | None:
-        """The selected row, or None."""
-        rows = self.selectionModel().selectedRows()
-        return self._keys[rows[0].row()] if rows else None
+    def _shows_labels(self, key: Key) -> bool:
+        return bool(self.cell(key, SHOWN).checkState() == CHECKED)
 
-    # ---- how -------------------------------------------------------------------------------------------------
+    def _show_theory(self, key: Key, rank: int, classes: int, share: float) -> None:
+        self.write(key, RANK, f"{rank}/{classes}")
+        self.write(key, RETAINED, NOTHING if math.isnan(share) else f"{share:.0%}")
 
-    def _make_tickable(self, row: int, column: int, on: bool) -> None:
-        item = self.item(row, column)
+    def _make_tickable(self, key: Key, column: int, state: Any) -> None:
+        item = self.cell(key, column)
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-        item.setCheckState(CHECKED if on else UNCHECKED)
-
-    def _write(self, key: Key, column: int, text: str, tip: str | None = None) -> None:
-        item = self.item(self._keys.index(key), column)
-        with QSignalBlocker(self):
-            item.setText(text)
-            if tip is not None:
-                item.setToolTip(tooltip(tip))
-        self.viewport().update()  # a blocked model tells nobody
+        item.setCheckState(state)
 
     def _on_ticked(self, item: Any) -> None:
         if item.column() == CONDITION:
@@ -382,20 +359,120 @@ class StudyTable(ResultTable):
         elif item.column() == SHOWN:
             self.labels_changed.emit()
 
-    def _fit(self) -> None:
-        """As high as its rows, so that the panel scrolls and not the table."""
-        self.resizeRowsToContents()
-        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
-        self.setFixedHeight(rows + self.horizontalHeader().sizeHint().height() + 4)
+
+# ---- labels as layers ------------------------------------------------------------------------------------------
 
 
-def _runs(line: Mapping[str, Any]) -> str:
-    return "1 run" if line["repeats"] == 1 else f"{line['repeats']} runs"
+@dataclass(frozen=True)
+class NoisyLabels:
+    """Labels of one training image under some conditions, of the first repeat.
+
+    Attributes
+    ----------
+    pair : Pair
+        The image with its clean labels.
+    number : int
+        Its place among the training images, on which its noise depends.
+    conditions : sequence of Condition
+    seed : int
+    classes : tuple of int
+    place : VisiblePlane or None
+        Where the image lies in the viewer; None for a file, which is then shown itself.
+    """
+
+    pair: Pair
+    number: int
+    conditions: Sequence[Condition]
+    seed: int
+    classes: tuple[int, ...]
+    place: VisiblePlane | None
+
+    def draw(self) -> tuple[NoisyLabels, dict[str, np.ndarray], np.ndarray | None]:
+        """Return this, the labels by condition as the study draws them, and the image if it is in no layer."""
+        clean = np.asarray(self.pair.read_labels())
+        labels = {c.name: c.labels(clean, self.seed, self.classes, self.number) for c in self.conditions}
+        if self.place is not None:
+            return self, labels, None
+        image = np.asarray(self.pair.read_image())
+        return self, labels, image[0] if image.ndim == 3 else image  # of several channels the first
+
+    def origin(self, condition: Condition) -> dict[str, Any]:
+        """Return how the labels were made, for a layer's metadata."""
+        return {
+            "version": __version__,
+            "image": self.pair.name,
+            "condition": condition.name,
+            "recipe": None if condition.recipe is None else condition.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+            "number": self.number,
+            "classes": list(self.classes),
+        }
 
 
-def _best(line: Mapping[str, Any]) -> str:
-    return f"best epoch, with hindsight: {line['test_best']:.3f}"
+class NoisyLayers(QObject):
+    """A Labels layer for each condition whose labels are shown, drawn in the background."""
 
+    def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.layers: dict[str, Layer] = {}
+        self._image: Layer | None = None
+        self._shown: tuple[Pair, int] | None = None
+        self._latest = LatestOnly(self)
+        self._latest.done.connect(lambda drawn: self._on_drawn(*drawn))
+        self._latest.failed.connect(self._on_failed)
 
-def _share(share: float) -> str:
-    return "–" if math.isnan(share) else f"{share:.0%}"
+    def show(self, wanted: NoisyLabels) -> None:
+        """Show these labels and no others."""
+        names = {condition.name for condition in wanted.conditions}
+        same = self._shown == (wanted.pair, wanted.seed)
+        for name in [name for name in self.layers if not same or name not in names]:
+            self._take_out(self.layers.pop(name))
+        if not self.layers and self._image is not None:
+            self._take_out(self._image)
+            self._image = None
+        self._forget_removed()
+        if names <= set(self.layers):
+            self._latest.drop()
+        else:
+            self._latest.ask(wanted.draw)
+
+    def let_go(self) -> None:
+        """Leave the layers to the user: another study begins."""
+        self._latest.drop()
+        self.layers, self._image, self._shown = {}, None, None
+
+    def _on_drawn(self, drawn: NoisyLabels, labels: Mapping[str, np.ndarray], image: np.ndarray | None) -> None:
+        self._shown = drawn.pair, drawn.seed
+        self._forget_removed()
+        active = self.viewer.layers.selection.active
+        if image is not None and self._image is None:
+            origin = {"version": __version__, "source": drawn.pair.name}
+            self._image = self.viewer.add_image(image, name=drawn.pair.name, metadata={ORIGIN: origin})
+        where: dict[str, Any] = drawn.place.placement() if drawn.place else {}
+        for condition in drawn.conditions:
+            if condition.name not in self.layers:
+                self.layers[condition.name] = self.viewer.add_labels(
+                    labels[condition.name].astype(np.uint8, copy=False),
+                    name=f"{drawn.pair.name} {condition.name}",
+                    colormap=class_colormap(drawn.classes),
+                    opacity=0.6,
+                    metadata={ORIGIN: drawn.origin(condition)},
+                    **where,
+                )
+        if active is not None and active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+
+    def _on_failed(self, error: Exception) -> None:
+        log.error("Noisy labels could not be drawn", exc_info=error)
+        show_error(f"The labels could not be shown: {error}")
+
+    def _take_out(self, layer: Layer) -> None:
+        if layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
+
+    def _forget_removed(self) -> None:
+        """Forget layers that the user took out of the viewer."""
+        self.layers = {name: layer for name, layer in self.layers.items() if layer in self.viewer.layers}
+        if self._image is not None and self._image not in self.viewer.layers:
+            self._image = None

@@ -1,4 +1,4 @@
-"""A narrow table of results for a dock widget: rows are picked, nothing is edited."""
+"""Tables of results, of noise transition matrices, of how alike masks are, and of numbers by class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -32,29 +32,60 @@ if TYPE_CHECKING:
     from napari_metastructure.labels.transition import TransitionMatrix
 
 
-# -------- A colour for each condition: shades of its family's, as in the study's figure.
+NOTHING = "–"
+"""In the cell of a number that is not known yet."""
+
+BLUE = QColor("#2a7fb8")
+"""A share of 1 in a matrix; the less, the more the ground of the window shows."""
+
+SMALL = "QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }"
+"""Letters that fit a table with many columns into a dock."""
 
 
 def patch(color: str) -> QIcon:
-    """A small square in a colour."""
+    """Make a small square in a colour."""
     pixmap = QPixmap(12, 12)
     pixmap.fill(QColor(color))
     return QIcon(pixmap)
 
 
+def blue(share: float) -> QColor:
+    """Return the blue of a share from 0 to 1."""
+    shade = QColor(BLUE)
+    shade.setAlphaF(min(max(share, 0.0), 1.0))
+    return shade
+
+
+def short(share: float) -> str:
+    """Write a share in few letters: ``.87``, ``0`` and ``1``."""
+    text = f"{share:.2f}"
+    return text[0] if text in ("0.00", "1.00") else text.removeprefix("0")
+
+
+def fit_rows(table: QTableWidget) -> None:
+    """Make a table as high as its rows: the panel scrolls, not the table."""
+    table.resizeRowsToContents()
+    rows = sum(table.rowHeight(row) for row in range(table.rowCount()))
+    table.setFixedHeight(rows + table.horizontalHeader().sizeHint().height() + 4)
+
+
 class ResultTable(QTableWidget):
-    """Columns with tooltips, one of which takes the room that is left; whole rows are selected, one at a time.
+    """A row of numbers for each key, under headings with tooltips; rows are selected whole, one at a time.
+
+    The first column holds names, and takes the room that is left.
 
     Parameters
     ----------
     heads : mapping of str to str
         Tooltip by heading, in the order of columns.
-    wide : int
-        The column that takes the room that is left.
-    parent : QWidget, optional
+
+    Attributes
+    ----------
+    keys : list
+        What each row is about.
     """
 
-    def __init__(self, heads: Mapping[str, str], wide: int, parent: QWidget | None = None) -> None:
+    def __init__(self, heads: Mapping[str, str], parent: QWidget | None = None) -> None:
         super().__init__(0, len(heads), parent)
         self.setHorizontalHeaderLabels(list(heads))
         for column, tip in enumerate(heads.values()):
@@ -68,11 +99,58 @@ class ResultTable(QTableWidget):
         header = self.horizontalHeader()
         header.setMinimumSectionSize(24)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(wide, QHeaderView.ResizeMode.Stretch)
-        self.setStyleSheet("QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }")
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setStyleSheet(SMALL)
+        self.keys: list[Any] = []
+
+    def show_rows(self, names: Mapping[Any, str]) -> None:
+        """Show a row for each of these keys, by its name, without numbers."""
+        self.keys = list(names)
+        with QSignalBlocker(self):
+            self.clearContents()
+            self.setRowCount(len(names))
+            for row, name in enumerate(names.values()):
+                for column in range(self.columnCount()):
+                    item = QTableWidgetItem(NOTHING if column else name)
+                    item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+                    if column:
+                        item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+                    self.setItem(row, column, item)
+        self.clearSelection()
+        fit_rows(self)
+
+    def cell(self, key: Any, column: int) -> QTableWidgetItem:
+        """Return the cell in the row of a key."""
+        return self.item(self.keys.index(key), column)
+
+    def text(self, key: Any, column: int) -> str:
+        """Return what a cell shows; nothing for an unknown key."""
+        return str(self.cell(key, column).text()) if key in self.keys else ""
+
+    def write(self, key: Any, column: int, text: str, tip: str = "") -> None:
+        """Show a text in a cell, and a tooltip if one is given."""
+        item = self.cell(key, column)
+        item.setText(text)
+        if tip:
+            item.setToolTip(tooltip(tip))
+
+    def show_running(self, running: Any) -> None:
+        """Print the name of one key in bold, or of none."""
+        with QSignalBlocker(self):
+            for key in self.keys:
+                item = self.cell(key, 0)
+                font = item.font()
+                font.setBold(key == running)
+                item.setFont(font)
+        self.viewport().update()  # blocked signals do not redraw it
+
+    def selected(self) -> Any:
+        """Return the key of the selected row, or None."""
+        rows = self.selectionModel().selectedRows()
+        return self.keys[rows[0].row()] if rows else None
 
 
-# A noise transition matrix as a picture: rows are true classes, columns noisy ones, the darkness a probability.
+# ---- a noise transition matrix -----------------------------------------------------------------------------------
 
 
 TALLEST, WIDEST = 26, 56
@@ -87,12 +165,15 @@ HEIGHT = 200
 MOST_CELLS = 24
 """With more classes cells are painted as one image."""
 
-DEEP = QColor("#2a7fb8")
-"""A probability of 1; 0 is the ground of the window."""
+GROUND = 0.06
+"""Of the blue, where a probability is 0: the cell shows."""
 
 
 class MatrixView(QWidget):
-    """Paints a `TransitionMatrix`; the mouse tells each cell's number."""
+    """Picture of a `TransitionMatrix`, rows true classes and columns noisy ones; the mouse says each cell's number.
+
+    Painted, not a table: a table's rows and columns are a pixel at least, and 254 classes have to be seen at once.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -102,7 +183,7 @@ class MatrixView(QWidget):
         self.show_matrix(None)
 
     def show_matrix(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
-        """Paint another matrix, or none and the reason."""
+        """Show another matrix, or none and the reason."""
         self.transition, self.why_not = transition, why_not
         self.shares = np.zeros((0, 0))
         if transition is not None:
@@ -112,13 +193,13 @@ class MatrixView(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As high as the cells need."""
+        """Take as much height as the cells need."""
         if self.transition is None:
             return QSize(240, self.fontMetrics().height() + 4)
         return QSize(240, min(self._top() + len(self.shares) * TALLEST, HEIGHT))
 
     def cell(self, row: int, column: int) -> QRect:
-        """Where a cell is painted; row or column -1 is that of the classes' marks."""
+        """Return where a cell is painted; row or column -1 is that of the classes' marks."""
         rows, columns = self.shares.shape
         left, top = self._left(), self._top()
         # Cells end where the next begin: together they fill the picture, whatever their number.
@@ -151,7 +232,7 @@ class MatrixView(QWidget):
                 self._paint_cell(painter, self.cell(row, column), self.shares[row, column], text)
 
     def event(self, event: QEvent) -> bool:
-        """Tell the number under the mouse."""
+        """Say the number under the mouse."""
         if isinstance(event, QHelpEvent) and event.type() == event.Type.ToolTip:
             said = self.say(event.pos())
             QToolTip.showText(event.globalPos(), said, self) if said else QToolTip.hideText()
@@ -159,7 +240,7 @@ class MatrixView(QWidget):
         return bool(super().event(event))
 
     def say(self, at: QPoint) -> str:
-        """What the cell at a place means, in words."""
+        """Say what the cell at a place means, in words."""
         if self.transition is None:
             return ""
         rows, columns = self.shares.shape
@@ -185,7 +266,7 @@ class MatrixView(QWidget):
         painter.drawText(rows, where | Qt.TextFlag.TextWordWrap, "true class")
 
     def _paint_mark(self, painter: QPainter, place: QRect, color: QColor, name: str, across: bool) -> None:
-        """A patch of a class's colour, with its name beside it where there is room."""
+        """Paint a patch of a class's colour, with its name beside it where there is room."""
         room = place.width() if across else place.height()
         patch = QRect(0, 0, min(MARK, max(room - 2, 1)), MARK) if across else QRect(0, 0, MARK, min(MARK, room))
         wide = self.fontMetrics().horizontalAdvance(name)
@@ -210,11 +291,9 @@ class MatrixView(QWidget):
         if np.isnan(share):
             painter.fillRect(place, QColor(128, 128, 128, 40))
             return
-        shade = QColor(DEEP)
-        shade.setAlphaF(0.06 + 0.94 * float(share))
         gap = 1 if min(place.width(), place.height()) > 6 else 0
-        painter.fillRect(place.adjusted(0, 0, -gap, -gap), shade)
-        number = f"{share:.2f}".removeprefix("0") if 0 < share < 1 else f"{share:.0f}"
+        painter.fillRect(place.adjusted(0, 0, -gap, -gap), blue(GROUND + (1 - GROUND) * float(share)))
+        number = short(share)
         metrics = self.fontMetrics()
         if place.width() > metrics.horizontalAdvance(number) + 3 and place.height() > metrics.height() - 3:
             painter.setPen(QColor("white") if share > 0.5 else text)
@@ -225,8 +304,8 @@ class MatrixView(QWidget):
         """Cells too small for numbers and gaps, as one image: a hundred classes have ten thousand."""
         rows, columns = self.shares.shape
         pixels = np.zeros((rows, columns, 4), np.uint8)
-        pixels[..., :3] = DEEP.red(), DEEP.green(), DEEP.blue()
-        pixels[..., 3] = np.rint(255 * (0.06 + 0.94 * np.nan_to_num(self.shares)))
+        pixels[..., :3] = BLUE.red(), BLUE.green(), BLUE.blue()
+        pixels[..., 3] = np.rint(255 * (GROUND + (1 - GROUND) * np.nan_to_num(self.shares)))
         image = QImage(pixels.tobytes(), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
         painter.drawImage(self.cell(0, 0).united(self.cell(rows - 1, columns - 1)), image)
 
@@ -242,16 +321,13 @@ class MatrixView(QWidget):
         return self.fontMetrics().height() + MARK + 8
 
 
-# -------- How alike the masks of the methods are, each with each.
+# ---- how alike the masks of methods are --------------------------------------------------------------------------
 
 
 TIP = (
     "Mean Dice between the masks of two methods in their first repeat, 0 to 1; a column bears the number of its "
     "method. Methods that agree with no other are suspect; methods that agree may err alike."
 )
-
-DEEP_RGB = (42, 127, 184)
-"""The colour of full agreement; none has the ground of the window."""
 
 ROOMY = 8
 """Of more methods the numbers are written as short as they can be."""
@@ -271,11 +347,11 @@ class AgreementTable(QTableWidget):
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.verticalHeader().setVisible(False)
         self.horizontalHeader().setMinimumSectionSize(20)
-        self.setStyleSheet("QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }")
+        self.setStyleSheet(SMALL)
         self.found: Agreement | None = None
 
     def begin(self, methods: Sequence[str]) -> None:
-        """Rows and columns of these methods, without numbers."""
+        """Show rows and columns of these methods, without numbers."""
         self.found = None
         self.clear()
         self.setRowCount(len(methods))
@@ -290,7 +366,7 @@ class AgreementTable(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
         self._methods = tuple(methods)
-        self._fit()
+        fit_rows(self)
 
     def show_agreement(self, found: Agreement) -> None:
         """Fill in the numbers there are."""
@@ -299,21 +375,10 @@ class AgreementTable(QTableWidget):
             for j, second in enumerate(found.methods):
                 share = float(found.dice[i, j])
                 item = self.item(self._methods.index(first), self._methods.index(second) + 1)
-                item.setText("" if i == j else _short(share) if len(self._methods) > ROOMY else f"{share:.2f}")
-                item.setBackground(QColor(*DEEP_RGB, round(255 * max(share, 0.0) ** 2)))
+                item.setText("" if i == j else short(share) if len(self._methods) > ROOMY else f"{share:.2f}")
+                item.setBackground(blue(max(share, 0.0) ** 2))
                 item.setToolTip(f"{METHODS[first].title} and {METHODS[second].title}: {share:.3f}")
-        self._fit()
-
-    def _fit(self) -> None:
-        self.resizeRowsToContents()
-        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
-        self.setFixedHeight(rows + self.horizontalHeader().sizeHint().height() + 4)
-
-
-def _short(share: float) -> str:
-    """As ``.87``, and 1."""
-    text = f"{share:.2f}"
-    return "1" if text == "1.00" else text.removeprefix("0")
+        fit_rows(self)
 
 
 def _item(text: str, alignment: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -> QTableWidgetItem:
@@ -323,7 +388,7 @@ def _item(text: str, alignment: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -
     return item
 
 
-# -------- A small table of probabilities with one row per class: a single column, or a column per class (a matrix).
+# ---- probabilities by class, edited in place ---------------------------------------------------------------------
 
 
 Values = Mapping[int, float]
@@ -339,7 +404,7 @@ DECIMALS = 4
 
 
 class ClassTable(QTableView):
-    """Numbers from 0 to 1 by class, edited in place; ``changed`` tells of edits by hand.
+    """Numbers from 0 to 1 by class, edited in place; ``changed`` reports edits by hand.
 
     Parameters
     ----------
@@ -373,11 +438,11 @@ class ClassTable(QTableView):
         return self.numbers.classes
 
     def values(self) -> dict[int, float]:
-        """The first column, by class."""
+        """Return the first column, by class."""
         return dict(zip(self.classes, self.numbers.array[:, 0].tolist(), strict=True))
 
     def matrix(self) -> Rows:
-        """All rows."""
+        """Return all rows."""
         return tuple(tuple(row) for row in self.numbers.array.tolist())
 
     def show_values(self, values: Values) -> None:
@@ -418,19 +483,19 @@ class _Numbers(QAbstractTableModel):
         self.endResetModel()
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
-        """How many classes there are."""
+        """Return how many classes there are."""
         return int(self.array.shape[0])
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
-        """1, or as many as rows."""
+        """Return 1, or as many as rows."""
         return int(self.array.shape[1])
 
     def flags(self, index: QModelIndex) -> Any:
-        """Every cell can be edited."""
+        """Let every cell be edited."""
         return super().flags(index) | Qt.ItemFlag.ItemIsEditable
 
     def data(self, index: QModelIndex, role: int = Role.DisplayRole) -> Any:
-        """A number, in the middle of its cell; what stays as it is stands on its class's colour."""
+        """Show a number in the middle of its cell; what stays as it is stands on its class's colour."""
         row, column = index.row(), index.column()
         if role == Role.DisplayRole:
             return f"{self.array[row, column]:.3g}"
@@ -445,7 +510,7 @@ class _Numbers(QAbstractTableModel):
         return None
 
     def headerData(self, section: int, side: Qt.Orientation, role: int = Role.DisplayRole) -> Any:  # noqa: N802
-        """The classes, each with a patch of its colour."""
+        """Show the classes, each with a patch of its colour."""
         across = side == Qt.Orientation.Horizontal
         if across and not self.square:
             return "probability" if role == Role.DisplayRole else None
@@ -454,7 +519,7 @@ class _Numbers(QAbstractTableModel):
         label = self.classes[section]
         if role == Role.DisplayRole:
             return f"to {label}" if across else f"class {label}"
-        return color_patch(label) if role == Role.DecorationRole else None
+        return patch(class_color(label)) if role == Role.DecorationRole else None
 
     def setData(self, index: QModelIndex, value: Any, role: int = Role.EditRole) -> bool:  # noqa: N802
         """Take a number over."""
@@ -474,7 +539,7 @@ class _Share(QStyledItemDelegate):
     """Edits a number from 0 to 1 and hands it on at each step, so that the preview follows."""
 
     def createEditor(self, parent: QWidget, option: Any, index: QModelIndex) -> QWidget:  # noqa: N802 - Qt's name
-        """A spin box."""
+        """Make a spin box."""
         box = QDoubleSpinBox(parent)
         box.setRange(0, 1)
         box.setDecimals(DECIMALS)
@@ -495,10 +560,3 @@ class _Share(QStyledItemDelegate):
         """Take the number over, unless the box only rounds it."""
         if round(index.data(Role.EditRole), DECIMALS) != editor.value():
             model.setData(index, round(editor.value(), DECIMALS))
-
-
-def color_patch(label: int) -> QIcon:
-    """A small square in the colour of a class."""
-    pixmap = QPixmap(12, 12)
-    pixmap.fill(QColor(class_color(label)))
-    return QIcon(pixmap)

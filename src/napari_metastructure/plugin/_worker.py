@@ -1,9 +1,9 @@
-"""Carry a job's events from a background thread to the main thread.
+"""Background threads: a steered job whose events reach the main thread, and previews of which the newest counts.
 
 Two traps of generator workers are avoided by construction (both measured):
 
 - a `RuntimeError` in a napari *generator* worker vanishes, and torch's out-of-memory is one. Here a plain
-  function drains the generator, so every exception is caught and told.
+  function drains the generator, so every exception is caught and reported.
 - ``worker.quit()`` abandons a generator half way, with its weights and files. Here ``quit`` pulls the job's
   own stop flag, and the job leaves its loop, saves and ends by itself.
 """
@@ -18,128 +18,88 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker as create_qt_worker
 
 from napari_metastructure.errors import MetastructureError, RunFailed
-from napari_metastructure.training.events import BatchFinished, Event
+from napari_metastructure.training.events import BatchFinished
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
     from napari_metastructure.training.control import Control
-    from napari_metastructure.training.events import Event
-
-
-# -------- What the background thread of a run does: torch beside a window, and iGTT from layers to events.
-
-
-OFTEN_ENOUGH_S = 0.05
-"""Progress comes no more often than this."""
-
-
-def torch_beside_a_window() -> None:
-    """Import torch so that it gets on with napari's canvas, and leave a core to the window."""
-    keep_triton_out()
-    import torch
-
-    # torch's threads wait for one another, and the slowest is the one Qt disturbs.
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
-
-
-def now_and_then(events: Iterable[Any], minor: Callable[[Any], bool]) -> Iterator[Any]:
-    """Leave out minor events that come faster than anyone can see; all others pass."""
-    last = -OFTEN_ENOUGH_S
-    for event in events:
-        if minor(event):
-            now = time.perf_counter()
-            if now - last < OFTEN_ENOUGH_S:
-                continue
-            last = now
-        yield event
-
 
 log = logging.getLogger(__name__)
 
 INTERVAL_MS = 100
 """Time between two deliveries: at most ten updates a second reach Qt, whatever the job's pace."""
 
-BUDGET_S = 0.02
-"""Once a delivery took this long, what is left waits for the next turn of the event loop."""
+BUDGET_S = 0.01
+"""Once a delivery took this long, the rest waits for the next turn of the event loop."""
 
 PAUSE_MS = 5
-"""Time for Qt between deliveries at the end of a run. Not 0: Qt posts those, and does them all before it draws."""
+"""Time for Qt between deliveries while some wait. Not 0: Qt posts those, and does them all before it draws."""
+
+MIN_INTERVAL_S = 0.05
+"""`throttled` lets minor events pass no more often than this."""
 
 
-class Mailbox:
-    """A queue between the two threads; consecutive `BatchFinished` come out as one list."""
-
-    def __init__(self) -> None:
-        self._events: deque[Event] = deque()
-        self._lock = threading.Lock()
-
-    def put(self, event: Event) -> None:
-        """Add an event (any thread)."""
-        with self._lock:
-            self._events.append(event)
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def take(self) -> Event | list[BatchFinished] | None:
-        """The oldest event, or all batches up to the next event of another kind, or None."""
-        with self._lock:
-            if not self._events:
-                return None
-            if not isinstance(self._events[0], BatchFinished):
-                return self._events.popleft()
-            batches: list[BatchFinished] = []
-            while self._events and isinstance(first := self._events[0], BatchFinished):
-                batches.append(first)
-                self._events.popleft()
-            return batches
+# ---- one steered job at a time ---------------------------------------------------------------------------
 
 
-class _Pump:
-    """What the thread does: run the job to its end and post what it says.
+class _Run:
+    """One job in its thread, and the events it has posted for the main thread.
 
     An object and not a closure because napari's task list keeps every worker it has seen: the job, and with
     it images and network, must be let go at the end.
     """
 
-    def __init__(self, job: Callable[[], Iterable[Any]], control: Control, mailbox: Mailbox, what: str) -> None:
+    def __init__(self, job: Callable[[], Iterable[Any]], control: Control, title: str) -> None:
         self.job: Callable[[], Iterable[Any]] | None = job
         self.control = control
-        self.mailbox = mailbox
-        self.what = what
+        self.title = title
         self.failure: MetastructureError | None = None
+        self.events: deque[Any] = deque()  # one thread appends, the other takes: that needs no lock
 
     def __str__(self) -> str:  # napari shows this when it asks before closing
-        return self.what
+        return self.title
 
     def __call__(self) -> None:
+        """Run the job to its end."""
         job, self.job = self.job, None
         try:
             assert job is not None
             for event in job():
-                self.mailbox.put(event)
+                self.post(event)
         except MetastructureError as error:
             self.failure = type(error)(str(error))  # a fresh one: the traceback would keep the network alive
         except BaseException as error:  # whatever it is, the widget has to leave its running state
             # as text: a log handler that kept the traceback would keep the network alive with it
-            log.error("%s broke\n%s", self.what, traceback.format_exc())
-            self.failure = RunFailed(f"{self.what} broke: {type(error).__name__}: {error}")
+            log.error("%s broke\n%s", self.title, traceback.format_exc())
+            self.failure = RunFailed(f"{self.title} broke: {type(error).__name__}: {error}")
+
+    def post(self, event: Any) -> None:
+        """Add an event (in the thread)."""
+        self.events.append(event)
+
+    def take(self) -> Any:
+        """Return the oldest event, or a list of all batches up to the next event of another kind; None without."""
+        batches: list[BatchFinished] = []
+        while self.events and isinstance(self.events[0], BatchFinished):
+            batches.append(self.events.popleft())
+        return batches or (self.events.popleft() if self.events else None)
 
 
-class RunWorker(FunctionWorker):
+class _RunWorker(FunctionWorker):
     """A worker whose ``quit`` (napari calls it when its window closes) stops the job at its next batch."""
 
-    def __init__(self, pump: _Pump) -> None:
-        super().__init__(pump)
-        self._stop = pump.control.stop
+    def __init__(self, run: _Run) -> None:
+        super().__init__(run)
+        self._stop = run.control.stop
 
     def quit(self) -> None:
         """Ask the job to stop, save and end."""
@@ -148,50 +108,58 @@ class RunWorker(FunctionWorker):
 
 
 class Runner(QObject):
-    """Runs one job at a time; its signals are emitted in the main thread.
+    """Runs one job at a time in a thread; its signals are emitted in the main thread.
 
     Signals
     -------
     batches : list of BatchFinished
         All steps since the last delivery, oldest first.
-    told : Event
+    event_received : object
         Every other event, in order, none dropped.
-    ended : MetastructureError or None
+    finished : MetastructureError or None
         Once per run, after the last event and once the thread is through; the failure, if it failed.
     """
 
     batches = Signal(list)
-    told = Signal(object)
-    ended = Signal(object)
+    event_received = Signal(object)
+    finished = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.control: Control | None = None
         self.longest = self.longest_work = 0.0
         """Longest delivery of this run in seconds: by the clock, and the main thread's own work in it."""
-        self._pump: _Pump | None = None
+        self._run: _Run | None = None
+        self._steps: Iterator[None] | None = None
+        self._thread_ended = False
         self._timer = QTimer(self)
-        self._timer.setInterval(INTERVAL_MS)
-        self._timer.timeout.connect(self._deliver)
+        self._timer.timeout.connect(self._on_timer)
 
     @property
     def running(self) -> bool:
-        """True from `start` until `ended` was emitted."""
-        return self._pump is not None
+        """True from `start` until `finished` was emitted."""
+        return self._run is not None
 
-    def start(self, job: Callable[[], Iterable[Any]], control: Control, what: str = "The run") -> None:
+    def start(self, job: Callable[[], Iterable[Any]], control: Control, title: str = "The run") -> None:
         """Run ``job()``, an iterable of events that heeds ``control``, in a background thread."""
         if self.running:
             raise RunFailed("A run is going on already; stop it first.")
         self.control = control
         self.longest = self.longest_work = 0.0
-        self._pump = _Pump(job, control, Mailbox(), what)
+        self._run, self._steps, self._thread_ended = _Run(job, control, title), None, False
         # The owner may be deleted during a run: the thread then has to end, and must not call back.
         self.destroyed.connect(control.stop)
-        worker = create_worker(self._pump, _start_thread=False, _worker_class=RunWorker)
-        worker.finished.connect(self._finish)
+        worker = create_worker(self._run, _start_thread=False, _worker_class=_RunWorker)
+        worker.finished.connect(self._on_thread_ended)
         worker.start()
-        self._timer.start()
+        self._timer.start(INTERVAL_MS)
+
+    def spread(self, steps: Iterator[None]) -> None:
+        """Take these steps one in a turn of Qt's loop, and hand out the next event after them.
+
+        For listeners whose work on an event is long: napari takes 5 to 15 ms to draw a layer, so each is a step.
+        """
+        self._steps = steps if self._steps is None else chain(self._steps, steps)
 
     def stop(self) -> None:
         """End the run at its next batch."""
@@ -199,39 +167,104 @@ class Runner(QObject):
             self.control.stop()
 
     def _deliver(self) -> bool:
-        """Hand out what has arrived, within the time budget; True if nothing is left."""
+        """Take a step, or hand out what has arrived within the time budget; True if nothing is left."""
         begin, work = time.perf_counter(), time.thread_time()
-        spent, left = 0.0, len(self._pump.mailbox) if self._pump else 0  # what comes meanwhile can wait
+        spent, left, empty = 0.0, len(self._run.events) if self._run else 0, False  # what comes meanwhile can wait
         while spent < BUDGET_S:
-            # asked anew each time: a listener may have closed the window
-            item = None if self._pump is None or left <= 0 else self._pump.mailbox.take()
-            if item is None:
-                return True
-            left -= len(item) if isinstance(item, list) else 1
-            (self.batches if isinstance(item, list) else self.told).emit(item)
+            steps = self._steps
+            if steps is not None:
+                if next(steps, "all") == "all" and self._steps is steps:
+                    self._steps = None
+            elif self._run is not None and left > 0:  # looked up each time: a listener may have closed the window
+                item = self._run.take()
+                left -= len(item) if isinstance(item, list) else 1
+                (self.batches if isinstance(item, list) else self.event_received).emit(item)
+            else:
+                empty = True
+                break
             spent = time.perf_counter() - begin
             self.longest = max(self.longest, spent)
             self.longest_work = max(self.longest_work, time.thread_time() - work)
+            if steps is not None or self._steps is not None:
+                break
+        self._timer.setInterval(INTERVAL_MS if empty else PAUSE_MS)
+        return empty
+
+    def _on_thread_ended(self) -> None:
+        self._thread_ended = True
+        self._timer.start(PAUSE_MS)
+
+    def _on_timer(self) -> None:
+        ended = self._thread_ended  # looked up first: what it posted last is delivered then
+        if self._deliver() and ended:
+            self._timer.stop()
+            run, self._run = self._run, None
+            if run is not None:
+                self.destroyed.disconnect(run.control.stop)
+                self.finished.emit(run.failure)
+
+
+E = TypeVar("E")
+
+
+def throttled(events: Iterable[E], is_minor: Callable[[E], bool]) -> Iterator[E]:
+    """Leave out minor events that come faster than anyone can see; all others pass."""
+    last = -MIN_INTERVAL_S
+    for event in events:
+        if is_minor(event):
+            now = time.perf_counter()
+            if now - last < MIN_INTERVAL_S:
+                continue
+            last = now
+        yield event
+
+
+def wait_for(ready: threading.Event, control: Control) -> None:
+    """Wait in a job until the main thread is ready, or the run is stopped: its window may have been closed."""
+    while not (ready.wait(0.05) or control.stopped):
+        pass
+
+
+class TurnByTurn(QObject):
+    """Takes the steps of an iterator one in a turn of Qt's loop: napari needs a tenth of a second for a new layer."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._steps: Iterator[None] = iter(())
+        self._done: Callable[[], None] | None = None
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self.step)
+
+    def start(self, steps: Iterator[None], done: Callable[[], None] | None = None) -> None:
+        """Take these steps; ``done()`` is called after the last."""
+        self._steps, self._done = steps, done
+        self._timer.start(PAUSE_MS)
+
+    def step(self) -> bool:
+        """Take a step now; False if there was none left."""
+        if next(self._steps, "all") != "all":
+            return True
+        self._timer.stop()
+        done, self._done = self._done, None
+        if done is not None:
+            done()
         return False
 
-    def _finish(self) -> None:
-        if not self._deliver():
-            QTimer.singleShot(PAUSE_MS, self._finish)
-            return
-        self._timer.stop()
-        pump, self._pump = self._pump, None
-        if pump is not None:
-            self.destroyed.disconnect(pump.control.stop)
-            self.ended.emit(pump.failure)
+    def finish(self) -> None:
+        """Take all steps that are left at once."""
+        while self.step():
+            pass
+
+    def drop(self) -> None:
+        """Take no further step."""
+        self._steps = iter(())
+        self.finish()
 
 
-# -------- Answer the newest question only: background work for previews that follow a dial.
+# ---- previews: the newest request only -------------------------------------------------------------------
 
 
-Job = Callable[[], Any]
-
-
-class Latest(QObject):
+class LatestOnly(QObject):
     """Runs one job at a time in a background thread; of those that come meanwhile only the newest is kept.
 
     So a dial that is turned fast draws as often as the machine can follow, the window stays free, and what is drawn
@@ -240,7 +273,7 @@ class Latest(QObject):
     Signals
     -------
     done : object
-        What a job returned; in the main thread. Answers to questions that were `drop`-ped are not told.
+        What a job returned; in the main thread. Not emitted for jobs that were `drop`-ped.
     failed : Exception
         What a job raised.
     """
@@ -250,7 +283,7 @@ class Latest(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._next: Job | None = None
+        self._next: Callable[[], Any] | None = None
         self._running = False
         self._dropped = False
 
@@ -259,7 +292,7 @@ class Latest(QObject):
         """True while an answer is on its way."""
         return self._running
 
-    def ask(self, job: Job) -> None:
+    def ask(self, job: Callable[[], Any]) -> None:
         """Run ``job()`` as soon as the one that runs has ended; a job still waiting is forgotten."""
         self._next = job
         if not self._running:
@@ -292,19 +325,28 @@ class Latest(QObject):
             self.failed.emit(error)
 
 
-def _attempt(job: Job) -> tuple[Any, Exception | None]:
-    """What the job returned, or why it could not: an exception in a worker would only be warned about."""
+def _attempt(job: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Return what the job returned, or why it could not: an exception in a worker would only be warned about."""
     try:
         return job(), None
     except Exception as error:
         return None, error
 
 
-# -------- Keep the process alive where Mesa draws napari's canvas and torch would load triton.
+# ---- torch in the process of a window ----------------------------------------------------------------------
 
 
-def keep_triton_out() -> bool:
-    """Tell Python that triton is not installed, if importing it would end the process.
+def torch_beside_a_window() -> None:
+    """Import torch so that it gets on with napari's canvas, and leave a core to the window."""
+    block_triton_beside_mesa()
+    import torch
+
+    # torch's threads wait for one another, and the slowest is the one Qt disturbs.
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
+
+
+def block_triton_beside_mesa() -> bool:
+    """Make Python believe that triton is not installed, if importing it would end the process.
 
     On Linux, OpenGL drivers of Mesa (llvmpipe: remote desktops, containers, virtual machines; some AMD ones) load
     LLVM; triton brings an LLVM of its own, and importing it after the first is a segmentation fault. torch imports it
@@ -322,15 +364,12 @@ def keep_triton_out() -> bool:
 
 
 def _mesa_llvm_is_loaded(maps: Path = Path("/proc/self/maps")) -> bool:
-    """Whether a shared libLLVM, or a driver that holds one, is mapped into this process (Linux only)."""
+    """Tell whether a shared libLLVM, or a driver that holds one, is mapped into this process (Linux only)."""
     try:
         loaded = maps.read_text()
     except OSError:
         return False
     return any(library in loaded for library in ("libLLVM", "swrast_dri", "libgallium"))
-
-
-# -------- Load in the background what a first run would otherwise load while the user waits and watches.
 
 
 def warm_up_in_background(returned: Callable[[list[Device]], None]) -> None:
@@ -345,7 +384,7 @@ def warm_up_in_background(returned: Callable[[list[Device]], None]) -> None:
 
 
 def warm_up() -> list[Device]:
-    """Import the engine and what napari and torch import late; for a background thread.
+    """Import the engine and what napari and torch import late, so that the first Run need not wait; for a thread.
 
     Returns
     -------
@@ -356,7 +395,7 @@ def warm_up() -> list[Device]:
     from napari.layers import Labels
 
     Labels(np.zeros((1, 1, 1), np.uint8))  # pandas and a colormap: a quarter of a second at the first Run
-    keep_triton_out()
+    block_triton_beside_mesa()
     import torch
 
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # torch's compiler, looked for by the first optimiser

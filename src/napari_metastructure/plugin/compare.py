@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QSize, Qt, QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGridLayout, QLabel, QPushButton, QWidget
 
+from napari_metastructure.baselines.compare import runs_of, write_results
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Method, frame_of
 from napari_metastructure.baselines.results import (
-    Agreement,
+    CompareEvent,
     CompareFinished,
     CompareStarted,
     MethodFinished,
@@ -28,140 +27,103 @@ from napari_metastructure.baselines.results import (
     MethodResult,
     MethodStarted,
 )
-from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import check_labels, values_in
-from napari_metastructure.plugin._compare_results import MethodLayers, MethodTable, method_colors
+from napari_metastructure.errors import InputError
+from napari_metastructure.labels.classes import check_labels
+from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
-from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, pages_above
-from napari_metastructure.plugin._job_widget import OneRun, ProgressPanel, RunButtons, duration, set_bar
-from napari_metastructure.plugin._layers import ORIGIN, full
+from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, column, follow_layers, heading, pages_above
+from napari_metastructure.plugin._job_widget import (
+    Job,
+    JobWidget,
+    RunButtons,
+)
+from napari_metastructure.plugin._layers import full, origin_of
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._tables import AgreementTable
-from napari_metastructure.plugin._worker import Latest, Runner, now_and_then, torch_beside_a_window
-from napari_metastructure.plugin.study import GROUPS
-from napari_metastructure.training.config import TrainConfig
+from napari_metastructure.plugin._training_data import TrainingSettings
+from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import Warned
+from napari_metastructure.training.events import Saved, Warned
+from napari_metastructure.training.metrics import as_truth
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
-    from napari_metastructure.baselines.results import CompareEvent
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.training.events import Saved, Warned
 
 
-# -------- What the background thread of a comparison does, from layers to events.
+# ---- the job -----------------------------------------------------------------------------------------------
 
 
-class CompareJob:
-    """The comparison, as `Runner` wants it: call it in the thread.
+@dataclass(frozen=True, slots=True)
+class PlanesRead:
+    """The images that are compared on, as `compare` takes them.
 
     Attributes
     ----------
     planes : list of (Y, X) float32 arrays
-        The images; there before the first event.
     truths : list of (Y, X) arrays, or None
-        Their ground truth, bool or uint8 of 0, 1 and 255.
+        Their ground truth, bool or uint8 of 0, 1 and 255: a copy, so that what is painted later changes nothing.
     names : list of str
-    masks : dict of str to tuple of (Y, X) uint8 arrays
-        Of the first repeat of each method that is done, 0 and 1.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        labels: Sequence[Labels] | None,
-        planes: list[np.ndarray] | None,
-        config: CompareConfig,
-        control: Control,
-    ) -> None:
-        self.sources, self.labels, self.config, self.control = sources, labels, config, control
-        self.planes = planes or []
-        self.names = [name for source in sources for name in source.names()]
-        self.masks: dict[str, tuple[np.ndarray, ...]] = {}
-        self.truths: list[np.ndarray] | None = None
-
-    def __call__(self) -> Iterator[CompareEvent | Agreement | ColourTaken | Saved | Warned]:
-        """Read the layers, then compare."""
-        torch_beside_a_window()
-        from napari_metastructure.baselines.compare import compare
-
-        try:
-            yield from self._read()
-        except Stopped:
-            yield CompareFinished(True, "Stopped by the user before the first run began.", (), None)
-            return
-        groups = [frame_of(source.name) for source in self.sources for _ in range(source.count)]
-        events = compare(
-            self.planes, self.config, self.control, masks=self.truths, names=self.names, groups=groups
-        )  # fmt: skip
-        yield from self._with_agreement(now_and_then(events, _is_progress))
-
-    def _read(self) -> Iterator[ColourTaken]:
-        """Ground truth is copied: what is painted on it later changes nothing."""
-        self.control.checkpoint()
-        colour = colour_of(self.sources)
-        if colour is not None:
-            yield ColourTaken(colour)
-        self.planes = self.planes or read_planes(self.sources, colour)
-        for labels in self.labels or ():
-            self.control.checkpoint()
-            self.truths = [*(self.truths or []), *truth_planes(labels)]
-
-    def _with_agreement(self, events: Iterable[Any]) -> Iterator[Any]:
-        """How alike the masks so far are, after each method: without ground truth there is nothing else to see."""
-        from napari_metastructure.baselines.compare import agreement
-
-        pairs: dict[tuple[str, str], float] = {}
-        for event in events:
-            yield event
-            if not isinstance(event, MethodFinished) or event.result.repeat:
-                continue
-            method = event.result.method
-            for other, masks in self.masks.items():
-                found = agreement({other: masks, method: event.masks})
-                assert found is not None
-                pairs[other, method] = pairs[method, other] = found.dice[0, 1]
-            self.masks[method] = event.masks
-            if len(self.masks) > 1:
-                methods = tuple(self.masks)
-                dice = np.array([[pairs.get((a, b), 1.0) for b in methods] for a in methods])
-                yield Agreement(methods, dice)
+    planes: list[np.ndarray]
+    truths: list[np.ndarray] | None
+    names: list[str]
 
 
-def truth_planes(labels: Labels) -> list[np.ndarray]:
-    """A Labels layer as ground truth of each plane.
+def compare_job(
+    sources: Sequence[Source], labels: Sequence[Labels], planes: list[np.ndarray] | None, config: CompareConfig
+) -> Job:
+    """Make the job of a comparison: it reads the layers, then runs the methods.
 
     Parameters
     ----------
-    labels : napari.layers.Labels
-        ``([T, Z, ...], Y, X)``, integers.
+    sources : sequence of Source
+    labels : sequence of Labels
+        Ground truth of each, or empty.
+    planes : list of (Y, X) arrays, or None
+        Their checked pixels; None: they are read and checked in the thread.
+    config : CompareConfig
+    """
 
-    Returns
-    -------
-    list of (Y, X) arrays
-        In C order of the leading axes: uint8 of 0, 1 and 255 (unlabelled) if the layer holds 1 and 255 and nothing
-        else above 0; else bool, True where it is not 0: masks of 0 and 255, and numbered objects.
+    def job(control: Control) -> Iterator[CompareEvent | ColourTaken | PlanesRead | Saved | Warned]:
+        torch_beside_a_window()
+        from napari_metastructure.baselines.compare import compare
+
+        truths: list[np.ndarray] = []
+        try:
+            control.checkpoint()
+            if (colour := colour_of(sources)) is not None:
+                yield ColourTaken(colour)
+            images = planes or read_planes(sources, colour)
+            for layer in labels:
+                control.checkpoint()
+                truths += truth_planes(layer)
+        except Stopped:
+            yield CompareFinished(True, "Stopped by the user before the first run began.", (), None)
+            return
+        read = PlanesRead(images, truths or None, [name for source in sources for name in source.names()])
+        yield read
+        groups = [frame_of(source.name) for source in sources for _ in range(source.count)]
+        events = compare(images, config, control, masks=read.truths, names=read.names, groups=groups)
+        yield from throttled(events, lambda event: isinstance(event, MethodProgress))
+
+    return job
+
+
+def truth_planes(labels: Labels) -> list[np.ndarray]:
+    """Read a Labels layer, ``([T, Z, ...], Y, X)``, as ground truth of each plane, see `training.metrics.as_truth`.
 
     Raises
     ------
     InputError
         If a label is negative.
     """
-    pixels = check_labels(np.asarray(full(labels)), f"Ground truth {labels.name!r}")
-    partly = set(values_in(pixels)) - {0} == {1, UNLABELLED}
-    truth = pixels.astype(np.uint8) if partly else pixels > 0
+    (truth,) = as_truth([check_labels(np.asarray(full(labels)), f"Ground truth {labels.name!r}")])
     return list(truth.reshape(-1, *truth.shape[-2:]))
 
 
-def _is_progress(event: Any) -> bool:
-    return isinstance(event, MethodProgress)
-
-
-# -------- The methods there are, to be ticked.
+# ---- the form: methods, ground truth, settings --------------------------------------------------------------
 
 
 COLUMNS = 2
@@ -183,7 +145,7 @@ class MethodBoxes(QWidget):
         self.set_labelled(False)
 
     def chosen(self) -> tuple[str, ...]:
-        """The ticked methods, in the order of `METHODS`."""
+        """Return the ticked methods, in the order of `METHODS`."""
         return tuple(name for name, box in self.boxes.items() if box.isChecked())
 
     def choose(self, names: Iterable[str]) -> None:
@@ -194,7 +156,7 @@ class MethodBoxes(QWidget):
             box.setChecked(name in names and box.isEnabled())
 
     def set_labelled(self, labelled: bool) -> None:
-        """Whether there is ground truth to learn from."""
+        """Offer the methods that learn from ground truth, if there is some."""
         for name, box in self.boxes.items():
             method = METHODS[name]
             box.setToolTip(tooltip(_describe(method, labelled)))
@@ -220,78 +182,11 @@ def _describe(method: Method, labelled: bool) -> str:
     )
 
 
-# -------- The bars of a comparison: runs done, and how far the one at work is.
-
-
-FINE = 1000
-"""Steps of the bar of a run."""
-
-
-class CompareProgress(ProgressPanel):
-    """The upper bar counts runs, the lower one shows the run at work.
-
-    Methods differ in time by a factor of a thousand. So the time left is told of the method at work, and of all runs
-    only once every method that is still to come has been timed.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.epochs.setToolTip(tooltip("Runs done: each method once, and again for each repeat if it needs a seed."))
-        self.batches.setToolTip(tooltip("The method at work."))
-        self.eta.setToolTip(
-            tooltip("Time left, from the pace so far; of all runs once each method has been timed in its first repeat.")
-        )
-        self._runs: list[str] = []
-        self._seconds: dict[str, float] = {}
-        self._images = 1
-
-    def start(self, event: CompareStarted, runs: Sequence[tuple[str, int]]) -> None:
-        """The images are read and checked; ``runs`` are method and repeat of all that is to come."""
-        self._runs, self._seconds, self._images = [method for method, _ in runs], {}, event.images
-        set_bar(self.epochs, 0, event.runs, "%v of %m runs")
-        images = "1 image" if event.images == 1 else f"{event.images} images"
-        truth = "with" if event.labelled else "without"
-        self.say(f"{images} {truth} ground truth, {event.polarity} objects.")
-
-    def begin_run(self, event: MethodStarted) -> None:
-        """A run begins."""
-        set_bar(self.epochs, event.number - 1)
-        set_bar(self.batches, 0, FINE, METHODS[event.method].title)
-        self._runs = self._runs[-(event.runs - event.number + 1) :]  # this one first
-        self.eta.setText("")
-        self.clock.start()
-
-    def progress(self, event: MethodProgress) -> None:
-        """A run has got so far."""
-        set_bar(self.batches, round(FINE * event.done))
-        left = self.clock.left(event.done)
-        if left is None:
-            return
-        ahead = self._runs[1:]
-        unknown = {method for method in ahead if method not in self._seconds}
-        if not unknown:
-            left += sum(self._seconds[method] for method in ahead)
-            at = datetime.now() + timedelta(seconds=left)
-            self.eta.setText(f"{duration(left)} left, done by {at:%H:%M:%S}")
-        else:
-            more = "1 method" if len(unknown) == 1 else f"{len(unknown)} methods"
-            self.eta.setText(f"{METHODS[event.method].title}: {duration(left)} left, then {more} not timed yet")
-
-    def end_run(self, event: MethodFinished) -> None:
-        """A run is done."""
-        self._seconds[event.result.method] = event.result.seconds * self._images
-        set_bar(self.epochs, self.epochs.value() + 1)
-        set_bar(self.batches, FINE)
-
-
-# -------- The settings of a comparison but its methods: four in sight, those of networks collapsed.
-
-
 MAIN = ("repeats", "objects", "seed", "device")
 
-GROUPED = {"iGTT": ("rounds",), "DFC and AC": ("dfc_iterations", "ac_steps")}
+GROUPS = {"iGTT": ("rounds",), "DFC and AC": ("dfc_iterations", "ac_steps")}
 
-GIVEN = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels")
+WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels")
 """Of a training, what the comparison sets itself, and what is of another network."""
 
 
@@ -300,16 +195,12 @@ class CompareSettings(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.main = ConfigPanel(CompareConfig, MAIN, GROUPED, ("methods", "train"))
-        self.train = _Training()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.main)
-        layout.addWidget(collapsed("Supervised networks", self.train))
+        self.main = ConfigPanel(CompareConfig, MAIN, GROUPS, ("methods", "train"))
+        self.train = TrainingSettings(("preset", "epochs"), WITHOUT)
+        column(self.main, collapsed("Supervised networks", self.train), into=self)
 
     def config(self, methods: Sequence[str]) -> CompareConfig:
-        """The settings as shown, for these methods.
+        """Return the settings as shown, for these methods.
 
         Raises
         ------
@@ -317,7 +208,7 @@ class CompareSettings(QWidget):
             If there is no method, or a value cannot be used.
         """
         if not methods:
-            raise InputError("No method is ticked; tick one at least.")
+            raise InputError("No method is ticked; tick at least one.")
         return self.main.config(methods=tuple(methods), train=self.train.config())
 
     def fill(self, config: CompareConfig) -> None:
@@ -325,30 +216,12 @@ class CompareSettings(QWidget):
         self.main.fill(config)
         self.train.fill(config.train)
 
-    def set_devices(self, devices: list[Device]) -> None:
-        """Offer these devices."""
-        self.main.set_devices(devices)
-
-
-class _Training(ConfigPanel[TrainConfig]):
-    """The settings of each training."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(TrainConfig, ("preset", "epochs"), GROUPS, GIVEN, parent)
-
-    def of_preset(self, preset: str) -> TrainConfig:
-        """What a preset fills in."""
-        return TrainConfig.from_preset(preset)
-
-
-# -------- Ground truth for each ticked image: a Labels layer, or none.
-
 
 NONE = "none"
 
 TIP = (
-    "Labels of this image that the methods are measured by: 0 is background, anything else foreground; beside 0 and "
-    "1, 255 is unlabelled. Without any, methods are compared with each other."
+    "Labels of this image by which the methods are scored: 0 is background, anything else foreground; beside 0 and "
+    "1, 255 is unlabelled. Without ground truth, methods are compared with each other."
 )
 
 LONGEST = 22
@@ -362,14 +235,16 @@ class _Row:
     label: QLabel
     by_hand: bool = False
 
-    def show_name(self, event: Any = None) -> None:
+    def show_name(self) -> None:
         name = self.image.name
         self.label.setText(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
         self.label.setToolTip(name)
 
 
 class TruthRows(QWidget):
-    """A box per image. Labels with the image's name ("nuclei mask") are chosen by themselves, unless the user did.
+    """A Labels layer, or none, as ground truth of each image.
+
+    Labels with the image's name ("nuclei mask") are chosen by themselves, unless the user chose.
 
     Signals
     -------
@@ -384,37 +259,32 @@ class TruthRows(QWidget):
         self.viewer = viewer
         self._rows: list[_Row] = []
         self._form = QWidget()
-        self._layout = QVBoxLayout(self)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.addWidget(self._form)
-        self._inserted = viewer.layers.events.inserted
-        self._inserted.connect(self._suggest)
+        column(self._form, into=self)
+        self.release = follow_layers(viewer, self.reset_choices)
 
     def show_images(self, images: Sequence[Image]) -> None:
-        """A box for each of these; what was chosen for one stays chosen."""
+        """Show a box for each of these; what was chosen for one stays chosen."""
         before = {id(row.image): row for row in self._rows}
-        rows = [self._row(image, before.get(id(image))) for image in images]
-        self._release_rows()
-        self._rows = rows
-        self._layout.removeWidget(self._form)
-        self._form.deleteLater()
-        self._form = QWidget()
+        old, self._form = self._form, QWidget()
         form = QFormLayout(self._form)
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(4)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for row in rows:
+        self._rows = [self._row(image, before.get(id(image))) for image in images]
+        for row in self._rows:
             form.addRow(row.label, row.box)
-        if not rows:
+        if not images:
             form.addRow(QLabel("No image is ticked."))
-        self._layout.addWidget(self._form)
-        self._inserted.disconnect(self._suggest)
-        self._inserted.connect(self._suggest, position="last")  # the boxes have to hear of a new layer first
-        self._suggest()
+        self.layout().replaceWidget(old, self._form)
+        for row in before.values():
+            row.box.release()
+        old.hide()
+        old.deleteLater()
+        self.reset_choices()
         self.changed.emit()
 
     def choose(self, image: Image, labels: Labels | None) -> bool:
-        """Choose the ground truth of a ticked image, or none; False if that cannot be."""
+        """Choose the ground truth of a ticked image, or none; return False if that cannot be."""
         for row in self._rows:
             if row.image is image:
                 row.by_hand = True
@@ -422,11 +292,11 @@ class TruthRows(QWidget):
         return False
 
     def chosen(self) -> list[Any]:
-        """A Labels layer or None for each ticked image."""
+        """Return a Labels layer or None for each ticked image."""
         return [row.box.chosen() for row in self._rows]
 
-    def truths(self) -> list[Any] | None:
-        """A Labels layer for each ticked image, or None if no image has one.
+    def truths(self) -> list[Any]:
+        """Return a Labels layer for each ticked image; none at all if no image has one.
 
         Raises
         ------
@@ -435,7 +305,7 @@ class TruthRows(QWidget):
         """
         chosen = self.chosen()
         if all(labels is None for labels in chosen):
-            return None
+            return []
         for row, labels in zip(self._rows, chosen, strict=True):
             if labels is None:
                 raise InputError(
@@ -451,31 +321,14 @@ class TruthRows(QWidget):
                 )
         return chosen
 
-    def release(self) -> None:
-        """Let go of the viewer."""
-        self._inserted.disconnect(self._suggest)
-        self._release_rows()
+    def reset_choices(self) -> None:
+        """Offer the layers there are, and choose those that bear the name of an image.
 
-    def _row(self, image: Image, before: _Row | None) -> _Row:
-        row = _Row(image, LayerBox(self.viewer, TIP, _is_truth, NONE), QLabel())
-        if before is not None:
-            row.box.choose(before.box.chosen())
-            row.by_hand = before.by_hand
-        row.label.setTextFormat(Qt.TextFormat.PlainText)
-        row.show_name()
-        image.events.name.connect(row.show_name)
-        row.box.activated.connect(lambda _: setattr(row, "by_hand", True))
-        row.box.picked.connect(self.changed)
-        return row
-
-    def _release_rows(self) -> None:
+        By name alone: labels that merely have the same shape may be of anything.
+        """
         for row in self._rows:
-            row.box.release()
-            row.image.events.name.disconnect(row.show_name)
-        self._rows = []
-
-    def _suggest(self, event: Any = None) -> None:
-        """By name alone: of labels that merely have the same shape nobody knows what they are."""
+            row.box.reset_choices()  # whichever of us hears of a new layer first
+            row.show_name()
         free = [row for row in self._rows if row.box.chosen() is None and not row.by_hand]
         taken = {id(labels) for labels in self.chosen()}
         labels = [layer for layer in self.viewer.layers if _is_truth(layer) and id(layer) not in taken]
@@ -483,224 +336,30 @@ class TruthRows(QWidget):
             if found.by == "name":
                 next(row for row in free if row.image is found.image).box.choose(found.labels)
 
+    def _row(self, image: Image, before: _Row | None) -> _Row:
+        row = _Row(image, LayerBox(self.viewer, TIP, _is_truth, NONE), QLabel())
+        if before is not None:
+            row.box.choose(before.box.chosen())
+            row.by_hand = before.by_hand
+        row.label.setTextFormat(Qt.TextFormat.PlainText)
+        row.box.activated.connect(lambda _: setattr(row, "by_hand", True))
+        row.box.picked.connect(self.changed)
+        return row
+
 
 def _is_truth(layer: Layer) -> bool:
-    """Labels that a comparison did not make."""
-    origin = layer.metadata.get(ORIGIN)
-    return isinstance(layer, Labels) and not (isinstance(origin, dict) and "method" in origin)
+    """Return whether a layer holds labels that no comparison made."""
+    return isinstance(layer, Labels) and "method" not in origin_of(layer)
 
 
-# -------- How the Compare widget looks: what to compare, what came out, and always in sight the buttons and bars.
-
-
-class CompareLayout(QWidget):
-    """Two pages, Methods and Results, above the buttons and bars that both need."""
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = viewer
-        self.picker = LayerPicker(viewer, "Images to compare methods on: 2D, or T/Z stacks, taken slice by slice.")
-        self.truth = TruthRows(viewer)
-        self.methods = MethodBoxes()
-        self.settings = CompareSettings()
-        self.table = MethodTable()
-        self.agreement = AgreementTable()
-        self.save_button = QPushButton("Save results…")
-        self.save_button.setToolTip(
-            tooltip("Write results.csv, table.csv, agreement.csv, table.md and compare.png into a folder.")
-        )
-        self.buttons = RunButtons("Run the ticked methods on the ticked images, one after the other.")
-        self.progress = CompareProgress()
-        choice = (
-            heading("Images"),
-            self.picker,
-            heading("Ground truth (optional)"),
-            self.truth,
-            heading("Methods"),
-            self.methods,
-            heading("Settings"),
-            self.settings,
-        )
-        self.agreement_heading = heading("Agreement between methods")
-        results = (self.table, self.agreement_heading, self.agreement, self.save_button)
-        self.tabs = pages_above(self, {"Methods": choice, "Results": results}, (self.buttons, self.progress))
-        self.save_button.setEnabled(False)
-        for part in (self.table, self.agreement_heading, self.agreement):
-            part.setVisible(False)
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As high as there is room for, within a small laptop's screen; wide enough for the table."""
-        return QSize(540, 780)
-
-
-# Watch and steer the comparison that goes on: its events become layers, rows and bars, its buttons a control.
-
-
-class CompareLive(OneRun, CompareLayout):
-    """The panels in step with one comparison at a time; `CompareWidget` begins comparisons and saves them."""
-
-    settings: Any
-    progress: Any
-    finished = Signal()
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(viewer, parent)
-        self.results: tuple[MethodResult, ...] = ()
-        self.failure: MetastructureError | None = None
-        self.layers: MethodLayers | None = None
-        self.runner = Runner(self)
-        self._config: CompareConfig | None = None
-        self._job: CompareJob | None = None
-        self._going: MethodStarted | None = None
-        self._polarity = "bright"
-        self._newest: str | None = None  # the row that was selected as its method ended
-        self._end = self._why_stopped = self._warning = ""
-        self._opening: Iterator[None] = iter(())
-        self._turns = QTimer(self)
-        self._turns.timeout.connect(self._open_layers)
-        self._connect()
-
-    def _on_event(self, event: Any) -> None:
-        match event:
-            case CompareStarted():
-                self._on_started(event)
-            case MethodStarted():
-                self._tell_failure()
-                self._going, self._warning = event, ""
-                self.progress.begin_run(event)
-                self.table.show_going(event.method)
-            case MethodProgress():
-                if not self._stopping:
-                    self.progress.progress(event)
-            case MethodFinished():
-                self._on_method(event)
-            case Agreement():
-                self.agreement.show_agreement(event)
-            case ColourTaken():
-                show_info(str(event))
-            case Warned(message):
-                self._warning = message
-                show_warning(message)
-                self.progress.say(message)
-            case CompareFinished():
-                if not event.stopped:
-                    self._tell_failure()
-                self._end = event.reason
-                if event.agreement is not None:
-                    self.agreement.show_agreement(event.agreement)
-
-    def _on_started(self, event: CompareStarted) -> None:
-        assert self._config is not None
-        self._polarity = event.polarity
-        self.progress.start(event, self._config.runs())
-        self.table.begin(event.methods, method_colors(event.methods), event.labelled)
-        self.agreement.begin(event.methods)
-        self.table.setVisible(True)
-        for part in (self.agreement_heading, self.agreement):
-            part.setVisible(len(event.methods) > 1)
-
-    def _on_method(self, event: MethodFinished) -> None:
-        """Its masks are laid over the images, and shown if the user still looks at the newest ones."""
-        assert self.layers is not None
-        result = event.result
-        self._going = None
-        self.results = (*self.results, result)
-        self.progress.end_run(event)
-        self.table.show_results(self.results)
-        self.save_button.setEnabled(True)
-        new = result.method not in self.layers.layers
-        self._open_rest()
-        self._opening = self.layers.put(result.method, result.repeat, event.masks, self._polarity)
-        self._open_layers()
-        self._turns.start(0)
-        if new and self.table.selected() in (self._newest, result.method):
-            self._newest = result.method
-            self.table.select(result.method)
-            self.layers.show(result.method)
-
-    def _open_layers(self) -> None:
-        """One layer more, each in a turn of its own of Qt's loop: napari takes a tenth of a second for one."""
-        if next(self._opening, "all") == "all":
-            self._turns.stop()
-
-    def _open_rest(self) -> None:
-        deque(self._opening, maxlen=0)
-
-    def _tell_failure(self) -> None:
-        """A run that began and gave nothing has failed; the last warning says why."""
-        if self._going is not None:
-            self.table.show_failed(self._going.method, self._warning)
-            self._going = None
-
-    def _on_ended(self, failure: MetastructureError | None) -> None:
-        self.failure = failure
-        self._turns.stop()
-        self._open_rest()
-        self._going = None
-        self.table.show_going(None)
-        self.buttons.show_state("idle")
-        self._let_choose(True)
-        if failure is not None:
-            show_error(str(failure))
-            self.progress.end(str(failure))
-        else:
-            self.progress.end(self._why_stopped or self._end)
-        self.finished.emit()
-
-    def _let_choose(self, free: bool) -> None:
-        """What is compared cannot be changed while it goes on."""
-        for part in (self.picker, self.truth, self.methods, self.settings):
-            part.setEnabled(free)
-
-    @property
-    def _stopping(self) -> bool:
-        return self.runner.control is not None and self.runner.control.stopped
-
-    # ---- what happens around it ------------------------------------------------------------------------
-
-    def _connect(self) -> None:
-        self._connect_buttons()
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
-        self.picker.picked.connect(self._show_truth)
-        self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
-        self.table.picked.connect(self._show_method)
-        self._show_truth()
-        removed, on_removed = self.viewer.layers.events.removed, self._on_layer_removed
-        removed.connect(on_removed)
-        picker, truth = self.picker, self.truth
-
-        def release() -> None:
-            """The viewer may outlive the widget and must not call it then."""
-            picker.release()
-            truth.release()
-            removed.disconnect(on_removed)
-
-        self.destroyed.connect(release)
-
-    def _show_truth(self) -> None:
-        self.truth.show_images(self.picker.chosen())
-
-    def _is_labelled(self) -> bool:
-        chosen = self.truth.chosen()
-        return bool(chosen) and all(labels is not None for labels in chosen)
-
-    def _show_method(self, method: str) -> None:
-        if self.layers is not None:
-            self.layers.show(method)
-
-    def _on_layer_removed(self, event: Any) -> None:
-        if not self.running or self._job is None:
-            return
-        if any(event.value is source.layer for source in self._job.sources) and not self._why_stopped:
-            self._why_stopped = f"Stopped because layer {event.value.name!r} was removed; what is done is kept."
-            self.stop()
+# ---- the widget ----------------------------------------------------------------------------------------------
 
 
 RESULTS = 1
+"""Number of the Results page."""
 
 
-class CompareWidget(CompareLive):
+class CompareWidget(JobWidget):
     """Compare methods of segmentation on image layers, with ground truth or without.
 
     The buttons call `start`, `pause`, `resume`, `stop` and `save_results`; scripts may do the same, and
@@ -719,43 +378,191 @@ class CompareWidget(CompareLive):
     saved : Signal(list of Path)
         What `save_results` wrote; empty if it could not.
     results : tuple of MethodResult
-        The runs that are done, of the comparison at work or the last one.
+        The finished runs of the current comparison or the last one.
     failure : MetastructureError or None
         Why the last comparison failed.
     layers : MethodLayers or None
-        The masks of the comparison at work or the last one.
+        The masks of the current comparison or the last one.
     """
 
-    saved = Signal(list)
+    title = "The comparison"
+    preparing = "Reading the images…"
+    size = (540, 780)
+    progress: CompareProgress
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
-        self._saving = Latest(self)
-        self._saving.done.connect(self._on_saved)
-        self._saving.failed.connect(self._on_not_saved)
-        self.buttons.run.clicked.connect(lambda: self.start())
-        self.save_button.clicked.connect(self._ask_where)
+        super().__init__(
+            napari_viewer,
+            RunButtons("Run the ticked methods on the ticked images, one after the other."),
+            CompareProgress(),
+            parent,
+        )
+        self.picker = LayerPicker(napari_viewer, "Images to compare methods on: 2D, or T/Z stacks, slice by slice.")
+        self.truth = TruthRows(napari_viewer)
+        self.methods = MethodBoxes()
+        self.settings = CompareSettings()
+        self.form = (self.picker, self.truth, self.methods, self.settings)
+        self.table = MethodTable()
+        self.agreement = AgreementTable()
+        self.agreement_heading = heading("Agreement between methods")
+        self.save_button = QPushButton("Save results…")
+        self.save_button.setToolTip(
+            tooltip("Write results.csv, table.csv, agreement.csv, table.md and compare.png into a folder.")
+        )
+        self.results: tuple[MethodResult, ...] = ()
+        self.layers: MethodLayers | None = None
+        self._config = CompareConfig()
+        self._sources: Sequence[Source] = ()
+        self._read: PlanesRead | None = None
+        self._masks: dict[str, tuple[np.ndarray, ...]] = {}  # of the first repeat of each finished method, 0 and 1
+        self._current: MethodStarted | None = None
+        self._newest: str | None = None  # the row that was selected as its method ended
+        self._polarity = "bright"
+        self._end = self._warning = ""
+        self._opening = TurnByTurn(self)
+        choice = (
+            *(heading("Images"), self.picker, heading("Ground truth (optional)"), self.truth),
+            *(heading("Methods"), self.methods, heading("Settings"), self.settings),
+        )
+        results = (self.table, self.agreement_heading, self.agreement, self.save_button)
+        self.tabs = pages_above(self, {"Methods": choice, "Results": results}, (self.buttons, self.progress))
+        self._clear_results()
+        self._connect()
 
-    def start(self) -> bool:
-        """Check what was chosen and run the methods in the background; False if something is wrong."""
-        if self._is_busy():
-            return False
-        try:
-            sources = sources_of(self.picker.chosen())
-            labels = self.truth.truths()
-            config = self.settings.config(self.methods.chosen())
-            # Everything is checked before the thread starts, except what would take long to read.
-            planes = read_at_once(sources)
-        except InputError as error:
-            return self._refuse(str(error))
-        control = Control()
-        self._reset(config, MethodLayers(self.viewer, sources, config))
-        self._job = CompareJob(sources, labels, planes, config, control)
-        self.runner.start(self._job, control, "The comparison")
-        return True
+    def _connect(self) -> None:
+        self.save_button.clicked.connect(self._ask_where)
+        self.picker.picked.connect(self._show_truth)
+        self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
+        self.table.picked.connect(self._show_method)
+        self.listen(self.viewer.layers.events.removed, self._on_layer_removed)
+        self.release_with(self.picker.release, self.truth.release)
+        self._show_truth()
+
+    def _show_truth(self) -> None:
+        self.truth.show_images(self.picker.chosen())
+
+    def _is_labelled(self) -> bool:
+        chosen = self.truth.chosen()
+        return bool(chosen) and all(labels is not None for labels in chosen)
+
+    # ---- begin a comparison ----------------------------------------------------------------------------------
+
+    def prepare(self) -> Job:
+        """Check what was chosen, and make room for a new comparison."""
+        sources, labels = sources_of(self.picker.chosen()), self.truth.truths()
+        config = self.settings.config(self.methods.chosen())
+        # Everything is checked before the thread starts, except what would take long to read.
+        planes = read_at_once(sources)
+        if self.layers is not None:
+            self.layers.hide()
+        self._config, self._sources = config, sources
+        self.layers = MethodLayers(self.viewer, sources, config)
+        self._clear_results()
+        self.tabs.setCurrentIndex(RESULTS)
+        return compare_job(sources, labels, planes, config)
+
+    def show_devices(self, devices: list[Device]) -> None:
+        """Offer these devices in the form."""
+        self.settings.main.set_devices(devices)
+
+    def _clear_results(self) -> None:
+        self.results, self._masks, self._read = (), {}, None
+        self._current = self._newest = None
+        self._end = self._warning = ""
+        self.table.begin((), {}, False)
+        self.agreement.begin(())
+        for part in (self.table, self.agreement_heading, self.agreement):
+            part.setVisible(False)
+        self.save_button.setEnabled(False)
+
+    # ---- while it runs ---------------------------------------------------------------------------------------
+
+    def on_event(self, event: object) -> None:
+        """Show masks, rows and bars of what the comparison reports."""
+        match event:
+            case ColourTaken():
+                show_info(str(event))
+            case PlanesRead():
+                self._read = event
+            case CompareStarted():
+                self._on_started(event)
+            case MethodStarted():
+                self._show_failure()
+                self._current, self._warning = event, ""
+                self.progress.begin_run(event)
+                self.table.show_running(event.method)
+            case MethodProgress():
+                self.progress.show_share(event)
+            case MethodFinished():
+                self._on_method(event)
+            case Warned(message):
+                self._warning = message
+                self.warn(message)
+            case CompareFinished():
+                if not event.stopped:
+                    self._show_failure()
+                self._end = event.reason
+
+    def on_end(self) -> None:
+        """Add the layers that are still to come."""
+        self._opening.finish()
+        self._current = None
+        self.table.show_running(None)
+
+    def summary(self) -> str:
+        """Say why the comparison ended."""
+        return self.why_stopped or self._end
+
+    def _on_started(self, event: CompareStarted) -> None:
+        self._polarity = event.polarity
+        self.progress.begin_comparison(event, runs_of(self._config))
+        self.table.begin(event.methods, method_colors(event.methods), event.labelled)
+        self.agreement.begin(event.methods)
+        self.table.setVisible(True)
+        for part in (self.agreement_heading, self.agreement):
+            part.setVisible(len(event.methods) > 1)
+
+    def _on_method(self, event: MethodFinished) -> None:
+        """Lay the masks over the images, in view if the user still looks at the newest ones."""
+        method, repeat = event.result.method, event.result.repeat
+        self._current = None
+        self.results = (*self.results, event.result)
+        self.progress.end_run(event)
+        self.table.show_results(self.results)
+        self.save_button.setEnabled(True)
+        if repeat == 0:
+            self._masks[method] = event.masks
+            if event.agreement is not None:
+                self.agreement.show_agreement(event.agreement)
+        if self.layers is None:
+            return
+        new = method not in self.layers.layers
+        self._opening.finish()
+        self._opening.start(self.layers.put(method, repeat, event.masks, self._polarity))
+        self._opening.step()
+        if new and self.table.selected() in (self._newest, method):
+            self._newest = method
+            self.table.select(method)
+            self.layers.show(method)
+
+    def _show_failure(self) -> None:
+        """Mark a run that began and gave nothing as failed; the last warning says why."""
+        if self._current is not None:
+            self.table.show_failed(self._current.method, self._warning)
+            self._current = None
+
+    def _show_method(self, method: str) -> None:
+        if self.layers is not None:
+            self.layers.show(method)
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if self.running and any(event.value is source.layer for source in self._sources):
+            self.stop(f"Stopped because layer {event.value.name!r} was removed; what is done is kept.")
+
+    # ---- files -----------------------------------------------------------------------------------------------
 
     def save_results(self, folder: str | Path) -> bool:
-        """Write tables and picture of the runs that are done, in the background; `saved` tells the end.
+        """Write tables and picture of the finished runs, in the background; `saved` is emitted at the end.
 
         Parameters
         ----------
@@ -763,65 +570,14 @@ class CompareWidget(CompareLive):
             Made if it is not there. It gets ``results.csv``, ``table.csv``, ``agreement.csv`` (of two methods or
             more), ``table.md`` and ``compare.png``.
         """
-        if not self.results or self._job is None:
-            return self._refuse("There are no results yet; run first.")
-        self._saving.ask(partial(write_results, Path(folder), self.results, self._job))
+        if not self.results or (read := self._read) is None:
+            return self.refuse("There are no results yet; run first.")
+        masks = dict(self._masks)
+        self.save_in_background(
+            partial(write_results, Path(folder), self.results, read.planes, read.truths, masks, read.names)
+        )
         return True
 
     def _ask_where(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Save results into")
-        if folder:
+        if folder := QFileDialog.getExistingDirectory(self, "Save results into"):
             self.save_results(folder)
-
-    def _on_saved(self, paths: list[Path]) -> None:
-        if not self.running:
-            self.progress.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
-        self.saved.emit(paths)
-
-    def _on_not_saved(self, error: Exception) -> None:
-        show_error(str(error) if isinstance(error, MetastructureError) else f"The results could not be saved: {error}")
-        self.saved.emit([])
-
-    def _reset(self, config: CompareConfig, layers: MethodLayers) -> None:
-        """Make room for a new comparison."""
-        if self.layers is not None:
-            self.layers.hide()
-        self._config, self.layers = config, layers
-        self.results, self.failure = (), None
-        self._going, self._newest = None, None
-        self._end = self._why_stopped = self._warning = ""
-        self.table.begin((), {}, False)
-        self.agreement.begin(())
-        for part in (self.table, self.agreement_heading, self.agreement):
-            part.setVisible(False)
-        self.save_button.setEnabled(False)
-        self.progress.reset("Reading the images…")
-        self.buttons.show_state("running")
-        self._let_choose(False)
-        self.tabs.setCurrentIndex(RESULTS)
-
-
-def write_results(folder: Path, results: Sequence[MethodResult], job: CompareJob) -> list[Path]:
-    """Write what `baselines.compare` writes into a folder; draws with matplotlib, which takes seconds.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be made or written to.
-    """
-    from napari_metastructure.baselines.compare import agreement
-    from napari_metastructure.baselines.figure import write_figure
-    from napari_metastructure.baselines.results import write_csv, write_markdown
-    from napari_metastructure.images.writing import cannot_write
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    masks = dict(job.masks)  # the thread may add one meanwhile
-    alike = agreement(masks)
-    return [
-        *write_csv(folder, results, alike),
-        *write_markdown(folder, results, alike),
-        write_figure(folder, job.planes, job.truths, masks, job.names),
-    ]

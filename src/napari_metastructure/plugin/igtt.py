@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +11,18 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QSize, QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
-from napari_metastructure.plugin._curves import Curves
+from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
-from napari_metastructure.plugin._inputs import FolderRow, LayerPicker, beside, heading, lay_out
-from napari_metastructure.plugin._job_widget import ProgressPanel, RunButtons, Steering
+from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out
+from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
-from napari_metastructure.plugin._worker import Runner, torch_beside_a_window
+from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -37,10 +36,7 @@ from napari_metastructure.training.events import (
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
-    from napari_metastructure.training.events import Event
-
-
-# -------- What to see of a run and what to do with its masks: check boxes and buttons.
+    from napari_metastructure.networks.device import Device
 
 
 class ResultPanel(QWidget):
@@ -92,16 +88,13 @@ class ResultPanel(QWidget):
         self.set_available(False)
 
     def shown(self) -> dict[Extra, bool]:
-        """Which of the optional layers are ticked."""
+        """Return which of the optional layers are ticked."""
         return {"probability": self.probability.isChecked(), "labels": self.labels.isChecked()}
 
     def set_available(self, there: bool) -> None:
-        """Whether there are masks to work with."""
+        """Enable the buttons if there are masks to work with."""
         for button in (self.use_button, self.edits_button, self.save_button):
             button.setEnabled(there)
-
-
-# -------- The settings of an iGTT run.
 
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
@@ -126,187 +119,41 @@ class SettingsPanel(ConfigPanel[IGTTConfig]):
         super().__init__(IGTTConfig, MAIN, GROUPS, parent=parent)
 
 
-# -------- How the iGTT widget looks: its panels in a scroll area. What they do is in `igtt_widget`.
+class EarlierRun(FoundRun[IGTTConfig]):
+    """A run of iGTT in a folder."""
+
+    model = IGTTConfig
+    columns = ("loss", "agreement")
 
 
-class IGTTLayout(QWidget):
-    """The panels, top to bottom in the order they are used; it scrolls where a screen is too low."""
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = viewer
-        self.picker = LayerPicker(viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
-        self.settings = SettingsPanel()
-        self.folder = FolderRow()
-        self.buttons = RunButtons()
-        self.progress = ProgressPanel()
-        self.curves = Curves(viewer)
-        self.results = ResultPanel()
-
-        lay_out(
-            self,
-            (
-                heading("Images"),
-                self.picker,
-                heading("Settings"),
-                self.settings,
-                self.folder,
-                self.buttons,
-                self.progress,
-                self.curves,
-                heading("Result"),
-                self.results,
-            ),
-        )
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As high as there is room for, within a small laptop's screen."""
-        return QSize(380, 780)
-
-
-# -------- Watch and steer the run that goes on: its events become layers, curves and progress, its buttons a control.
-
-
-class IGTTLive(Steering, IGTTLayout):
-    """The panels in step with one run at a time; `IGTTRun` begins runs, `IGTTWidget` uses their masks."""
-
-    finished = Signal()
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(viewer, parent)
-        self.result: Finished | None = None
-        self.failure: MetastructureError | None = None
-        self.layers: RunLayers | None = None
-        self.runner = Runner(self)
-        self._earlier: FoundRun[IGTTConfig] | None = None
-        self._locked: dict[int, np.ndarray] = {}
-        self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
-        self._kept: list[Labels] = []
-        self._why_stopped = self._where = ""
-        self._opening: Iterator[None] = iter(())
-        self._ready = threading.Event()
-        self._turns = QTimer(self)
-        self._turns.timeout.connect(self._open_layers)
-        self._connect()
-
-    def _on_batches(self, batches: list[BatchFinished]) -> None:
-        self.progress.batch(batches[-1])
-        self.curves.add_batches(batches)
-
-    def _on_event(self, event: Event | ColourTaken) -> None:
-        assert self.layers is not None
-        match event:
-            case RunStarted():
-                before = self._earlier.rounds if self._earlier is not None else []
-                self.progress.begin(event)
-                self.curves.begin(event.epochs, [row for row in before if row[0] < event.resumed_epoch])
-            case EpochFinished():
-                self._scores[event.epoch] = event.curves
-                self.layers.add(event)
-                self.progress.epoch(event)
-                self.curves.add_epoch(event)
-                self.results.set_available(True)
-                self._show_score()
-            case ColourTaken():
-                show_info(str(event))
-            case Warned(message):
-                show_warning(message)
-                self.progress.say(message)
-            case Finished():
-                self.result = event
-
-    def _open_layers(self) -> None:
-        """One layer more, each in a turn of its own of Qt's loop: napari takes a tenth of a second for one.
-
-        The thread waits for the last of them: beside a busy one they would take twice as long.
-        """
-        assert self.runner.control is not None
-        if self.runner.control.stopped or next(self._opening, "all") == "all":
-            self._turns.stop()
-            self._ready.set()
-
-    def _let_choose(self, free: bool) -> None:
-        """What a run is made of cannot be changed while it goes on."""
-        self.settings.setEnabled(free)
-        self.folder.setEnabled(free)
-        self.folder.look()
-
-    def _on_ended(self, failure: MetastructureError | None) -> None:
-        self.failure = failure
-        self.buttons.show_state("idle")
-        self._let_choose(True)
-        assert self.layers is not None
-        if not self.layers.epochs:
-            self.layers.close()
-        else:  # stopped before all layers were there
-            deque(self._opening, maxlen=0)
-        if failure is not None:
-            show_error(str(failure))
-            self.progress.end(str(failure))
-        elif self.result is not None:
-            self.layers.go_to(self.result.epoch)
-            self.progress.end(f"{self._why_stopped or self.result.reason}{self._how_to_go_on()}{self._where}")
-        self.finished.emit()
-
-    def _how_to_go_on(self) -> str:
-        """A resumed run that had nothing left to do says what would give it some."""
-        assert self.layers is not None
-        assert self.result is not None
-        idle = self._earlier is not None and len(self.layers.epochs) == 1 and not self.result.stopped
-        return " To train on, raise Epochs or Stop agreement and press Resume run." if idle else ""
-
-    # ---- what happens around it ------------------------------------------------------------------------
-
-    def _connect(self) -> None:
-        self._connect_buttons()
-        self.runner.batches.connect(self._on_batches)
-        self.runner.told.connect(self._on_event)
-        self.runner.ended.connect(self._on_ended)
-        layers, moved = self.viewer.layers, self.viewer.dims.events.point
-        removed, selected = layers.events.removed, layers.selection.events.active
-        removed.connect(self._on_layer_removed)
-        moved.connect(self._show_score)
-        selected.connect(self._show_score)
-        on_removed, on_moved = self._on_layer_removed, self._show_score
-        picker, curves = self.picker, self.curves
-
-        def release() -> None:
-            """The viewer may outlive the widget and must not call it then."""
-            picker.release()
-            curves.release()
-            removed.disconnect(on_removed)
-            moved.disconnect(on_moved)
-            selected.disconnect(on_moved)
-
-        self.destroyed.connect(release)
-
-    def _on_layer_removed(self, event: Any) -> None:
-        if self.running and self.layers is not None and self.layers.needs(event.value):
-            self._why_stopped = f"Stopped because layer {event.value.name!r} was removed."
-            self.stop()
-
-    def _show_score(self, event: Any = None) -> None:
-        """Draw the threshold search of the image and epoch on screen."""
-        if self.layers is not None and (curves := self._scores.get(self.layers.epoch)):
-            self.curves.show_score(curves[min(self.layers.plane, len(curves) - 1)])
-
-
-# -------- What the background thread of a run does: torch beside a window, and iGTT from layers to events.
+RESUMED = (
+    "the ticked layers. Its settings are loaded first, unless they are shown already; of those, Epochs, Device and "
+    "Stop agreement may be changed."
+)
 
 
 def igtt_job(
     sources: Sequence[Source],
     planes: list[np.ndarray] | None,
     config: IGTTConfig,
-    control: Control,
-    given: dict[str, Any],
     ready: threading.Event,
-) -> Callable[[], Iterator[Event | ColourTaken]]:
-    """What the thread does, once ``ready`` is set; planes that were not read yet are read (and checked) there."""
+    given: Mapping[str, Any],
+) -> Job:
+    """Make the job of a run, which begins once ``ready`` is set.
 
-    def job() -> Iterator[Event | ColourTaken]:
-        while not (ready.wait(0.05) or control.stopped):  # who could set it may have been closed
-            pass
+    Parameters
+    ----------
+    sources : sequence of Source
+    planes : list of (Y, X) arrays, or None
+        Their checked pixels; None: they are read and checked in the thread.
+    config : IGTTConfig
+    ready : threading.Event
+    given : mapping
+        Further arguments of `iterate`.
+    """
+
+    def job(control: Control) -> Iterator[Event | ColourTaken]:
+        wait_for(ready, control)
         torch_beside_a_window()
         from napari_metastructure.igtt.iterate import iterate
 
@@ -322,83 +169,7 @@ def igtt_job(
     return job
 
 
-# -------- Begin a run: check what was asked for, take over what an earlier run left, and start the thread.
-
-
-class IGTTRun(IGTTLive):
-    """Runs begin here, new or resumed."""
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(viewer, parent)
-        self.buttons.run.clicked.connect(lambda: self.start())
-        self.folder.resume_run.connect(lambda: self.resume_run())
-
-    def start(self) -> bool:
-        """Check the ticked layers and run on them in the background; False if something is wrong."""
-        folder = self.folder.get()
-        if self._is_taken(folder):
-            return False
-        return self._begin(self.picker.chosen(), folder)
-
-    def resume_run(self) -> bool:
-        """Go on with the run in the folder, on the ticked layers; False if something is wrong.
-
-        Its settings are loaded first, unless they are shown already: then epochs, device and stop agreement are
-        taken as they are shown.
-        """
-        if (found := self._to_go_on(MAY_CHANGE)) is None:
-            return False
-        run, config = found
-        return self._begin(self.picker.chosen(), run.folder, run, config)
-
-    def _begin(
-        self,
-        chosen: Sequence[napari.layers.Layer],
-        folder: Path | None,
-        earlier: FoundRun[IGTTConfig] | None = None,
-        config: IGTTConfig | None = None,
-        corrections: dict[int, np.ndarray] | None = None,
-        start_masks: Sequence[np.ndarray] | None = None,
-    ) -> bool:
-        if self._is_busy():
-            return False
-        try:
-            config = config or self.settings.config()
-            sources = sources_of(chosen)
-            # Everything is checked before the thread starts, except what would take long to read.
-            planes = read_at_once(sources)
-            layers = RunLayers(self.viewer, sources, config)
-        except InputError as error:
-            return self._refuse(str(error))
-        control = Control()
-        self._earlier, self._locked = earlier, corrections or {}
-        self._where = f" The run is kept in {folder}." if folder else ""
-        self._reset(layers)
-        if folder is not None:
-            self.folder.set(folder)
-            self._loaded = folder
-        given: dict[str, Any] = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
-        given["resume"] = earlier is not None
-        self._opening, self._ready = layers.open(), threading.Event()
-        self._turns.start(0)
-        self.runner.start(igtt_job(sources, planes, config, control, given, self._ready), control, "The iGTT run")
-        return True
-
-    def _reset(self, layers: RunLayers) -> None:
-        """Make room for a new run."""
-        if self.layers is not None:
-            self.layers.hide()
-        layers.shown = self.results.shown()
-        self.layers, self.result, self.failure = layers, None, None
-        self._scores, self._kept, self._why_stopped = {}, [], ""
-        self.curves.clear()
-        self.progress.reset("Preparing…")
-        self.buttons.show_state("running")
-        self._let_choose(False)
-        self.results.set_available(False)
-
-
-class IGTTWidget(IGTTRun):
+class IGTTWidget(JobWidget):
     """Segment image layers without labels.
 
     The buttons call `start`, `pause`, `resume`, `stop`, `resume_run`, `load_run_settings`, `use_epoch`,
@@ -422,20 +193,68 @@ class IGTTWidget(IGTTRun):
         What the last run drew.
     """
 
+    title = "The iGTT run"
+    progress: EpochProgress
+
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+        super().__init__(
+            napari_viewer,
+            RunButtons("Segment the ticked layers without labels, in the background."),
+            EpochProgress(
+                "Rounds of training and relabelling; it may end before the last.", "Optimiser steps done in this round."
+            ),
+            parent,
+        )
+        self.picker = LayerPicker(napari_viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
+        self.settings = SettingsPanel()
+        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED)
+        self.folder = self.run_folder.row
+        self.curves = IGTTCurves(napari_viewer)
+        self.results = ResultPanel()
+        self.form = (self.settings, self.folder)
+        self.result: Finished | None = None
+        self.layers: RunLayers | None = None
+        self._earlier: FoundRun[IGTTConfig] | None = None
+        self._locked: dict[int, np.ndarray] = {}
+        self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
+        self._kept: list[Labels] = []
+        self._where = ""
+        self._opening, self._ready = TurnByTurn(self), threading.Event()
+        parts = (heading("Images"), self.picker, heading("Settings"), *self.form, self.buttons, self.progress)
+        lay_out(self, (*parts, self.curves, heading("Result"), self.results))
+        self._connect()
+
+    def _connect(self) -> None:
+        self.folder.load_settings.connect(lambda: self.load_run_settings())
+        self.folder.resume_run.connect(lambda: self.resume_run())
         self.results.use_epoch.connect(lambda: self.use_epoch())
         self.results.continue_from_edits.connect(lambda: self.continue_from_edits())
         self.results.save.connect(self._ask_where)
         self.results.show_extra.connect(self._show_extra)
+        layers = self.viewer.layers
+        self.listen(layers.events.removed, self._on_layer_removed)
+        self.listen(layers.selection.events.active, self._show_score)
+        self.listen(self.viewer.dims.events.point, self._show_score)
+        self.release_with(self.picker.release, self.curves.release)
 
-    def use_epoch(self) -> list[Labels]:
-        """Make the epoch on the slider the final mask; the new layers, one per source."""
-        if not self._has_masks():
-            return []
-        assert self.layers is not None
-        self._kept = self.layers.keep(self.layers.epoch)
-        return self._kept
+    # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
+
+    def prepare(self) -> Job:
+        """Check the ticked layers, and make room for a new run on them."""
+        return self._prepare(self.picker.chosen(), self.run_folder.free())
+
+    def resume_run(self) -> bool:
+        """Go on with the run in the folder, on the ticked layers; False if something is wrong.
+
+        Its settings are loaded first, unless they are shown already: then epochs, device and stop agreement are
+        taken as they are shown.
+        """
+
+        def prepare() -> Job:
+            run, config = self.run_folder.resumed()
+            return self._prepare(self.picker.chosen(), run.folder, run, config)
+
+        return self.begin(prepare)
 
     def continue_from_edits(self) -> bool:
         """Lock the pixels painted on the masks and train on; False if nothing was painted.
@@ -443,10 +262,9 @@ class IGTTWidget(IGTTRun):
         A run that goes on takes them up at its next relabelling. Otherwise a new run starts from the epoch on the
         slider, in a folder beside that of the run before.
         """
-        if not self._has_masks():
+        if (layers := self._with_masks()) is None:
             return False
-        assert self.layers is not None
-        painted = self.layers.corrections()
+        painted = layers.corrections()
         if not painted:
             show_warning("Nothing was painted yet; paint or erase on the masks layer, then continue.")
             return False
@@ -454,19 +272,135 @@ class IGTTWidget(IGTTRun):
             for index, pixels in painted.items():
                 self.runner.control.correct(index, pixels)
             self._locked = self.runner.control.take_corrections()
-            self.progress.say(f"{_count(painted)} painted pixels are locked from the next epoch on.")
+            count = sum(int((pixels != 255).sum()) for pixels in painted.values())
+            self.say(f"{count} painted pixels are locked from the next epoch on.")
             return True
         locked = Control()  # earlier corrections stay, later ones win
         for corrections in (self._locked, painted):
             for index, pixels in corrections.items():
                 locked.correct(index, pixels)
-        folder = self.folder.get()
-        return self._begin(
-            [part.source.layer for part in self.layers.parts],
-            None if folder is None else beside(folder),
-            corrections=locked.take_corrections(),
-            start_masks=self.layers.masks(self.layers.epoch),
-        )
+        sources = [part.source.layer for part in layers.parts]
+        start_masks = layers.masks(layers.epoch)
+
+        def prepare() -> Job:
+            folder = self.run_folder.free_beside()
+            return self._prepare(sources, folder, corrections=locked.take_corrections(), start_masks=start_masks)
+
+        return self.begin(prepare)
+
+    def load_run_settings(self) -> bool:
+        """Show the settings that the run in the folder was made with; False if they cannot be read."""
+        try:
+            self.run_folder.load_settings()
+        except InputError as error:
+            return self.refuse(str(error))
+        self.say("The settings are those of the run in the folder.")
+        return True
+
+    def _prepare(
+        self,
+        chosen: Sequence[napari.layers.Layer],
+        folder: Path | None,
+        earlier: FoundRun[IGTTConfig] | None = None,
+        config: IGTTConfig | None = None,
+        corrections: dict[int, np.ndarray] | None = None,
+        start_masks: Sequence[np.ndarray] | None = None,
+    ) -> Job:
+        config = config or self.settings.config()
+        sources = sources_of(chosen)
+        # Everything is checked before the thread starts, except what would take long to read.
+        planes = read_at_once(sources)
+        layers = RunLayers(self.viewer, sources, config)
+        if self.layers is not None:
+            self.layers.hide()
+        layers.shown = self.results.shown()
+        self.layers, self.result = layers, None
+        self._earlier, self._locked = earlier, corrections or {}
+        self._scores, self._kept = {}, []
+        self._where = f" The run is kept in {folder}." if folder else ""
+        self.run_folder.use(folder)
+        self.curves.clear()
+        self.results.set_available(False)
+        self._ready = threading.Event()  # the thread waits for all layers: beside a busy one they take twice as long
+        self._opening.start(layers.open(), self._ready.set)
+        given = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
+        return igtt_job(sources, planes, config, self._ready, {**given, "resume": earlier is not None})
+
+    # ---- while it goes on ------------------------------------------------------------------------------------
+
+    def on_batches(self, batches: list[BatchFinished]) -> None:
+        """Move the lower bar and append to the loss."""
+        self.progress.show_batch(batches[-1])
+        self.curves.add_batches(batches)
+
+    def on_event(self, event: object) -> None:
+        """Draw epochs; pass on what the job says."""
+        match event:
+            case RunStarted():
+                before = self._earlier.rounds if self._earlier is not None else []
+                self.curves.begin(event.epochs, [row for row in before if row[0] < event.resumed_epoch])
+                self.progress.begin_epochs(event)
+                images = "1 image" if event.images == 1 else f"{event.images} images"
+                self.say(f"{images} on {event.device}, {event.objects} objects.")
+            case EpochFinished() if self.layers is not None:
+                self._scores[event.epoch] = event.curves
+                self.progress.show_epoch(event)
+                self.curves.add_epoch(event)
+                self.runner.spread(self._draw(self.layers, event))
+            case ColourTaken():
+                show_info(str(event))
+            case Warned(message):
+                self.warn(message)
+            case Finished():
+                self.result = event
+
+    def on_end(self) -> None:
+        """Take away layers that were never filled, and go to the epoch that was taken."""
+        self.folder.look()
+        if self.layers is None:
+            return
+        if not self.layers.epochs:
+            self._opening.drop()
+            self.layers.close()
+        else:  # stopped before all layers were there
+            self._opening.finish()
+        if self.failure is None and self.result is not None:
+            self.layers.slider.go_to(self.result.epoch)
+
+    def summary(self) -> str:
+        """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""
+        if self.result is None or self.layers is None:
+            return self.why_stopped
+        idle = self._earlier is not None and len(self.layers.epochs) == 1 and not self.result.stopped
+        more = " To train on, raise Epochs or Stop agreement and press Resume run." if idle else ""
+        return f"{self.why_stopped or self.result.reason}{more}{self._where}"
+
+    def show_devices(self, devices: list[Device]) -> None:
+        """Offer these devices in the form."""
+        self.settings.set_devices(devices)
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if self.running and self.layers is not None and self.layers.needs(event.value):
+            self.stop(f"Stopped because layer {event.value.name!r} was removed.")
+
+    def _draw(self, layers: RunLayers, event: EpochFinished) -> Iterator[None]:
+        yield from layers.add(event)
+        self.results.set_available(True)
+        self._show_score()
+
+    def _show_score(self, event: Any = None) -> None:
+        """Draw the threshold search of the image and epoch on screen."""
+        if self.layers is not None and (curves := self._scores.get(self.layers.epoch)):
+            self.curves.show_score(curves[min(self.layers.plane, len(curves) - 1)])
+
+    # ---- masks in the user's hands -------------------------------------------------------------------------
+
+    def use_epoch(self) -> list[Labels]:
+        """Make the epoch on the slider the final mask; the new layers, one per source."""
+        if (layers := self._with_masks()) is None:
+            return []
+        self._kept = layers.keep(layers.epoch)
+        return self._kept
 
     def save_mask(self, path: str | Path, ome: bool = False) -> list[Path]:
         """Write the final mask, else the epoch on the slider, as TIFF of 0 and 255 with the source's scale.
@@ -483,11 +417,10 @@ class IGTTWidget(IGTTRun):
         list of Path
             What was written; empty if something was wrong.
         """
-        if not self._has_masks():
+        if (layers := self._with_masks()) is None:
             return []
-        assert self.layers is not None
         try:
-            return self.layers.save(Path(path), self._kept, ome)
+            return layers.save(Path(path), self._kept, ome)
         except (MetastructureError, OSError) as error:
             show_error(str(error))
             return []
@@ -496,18 +429,15 @@ class IGTTWidget(IGTTRun):
         kind = "OME-TIFF (*.ome.tif *.ome.tiff)" if ome else "TIFF (*.tif *.tiff)"
         name, _ = QFileDialog.getSaveFileName(self, "Save mask", "mask.ome.tif" if ome else "mask.tif", kind)
         if name and (paths := self.save_mask(name, ome)):
-            self.progress.say(f"Saved {', '.join(path.name for path in paths)}.")
+            self.say(f"Saved {', '.join(path.name for path in paths)}.")
 
-    def _show_extra(self, kind: Any, shown: bool) -> None:
+    def _show_extra(self, kind: Extra, shown: bool) -> None:
         if self.layers is not None:
             self.layers.show(kind, shown)
 
-    def _has_masks(self) -> bool:
+    def _with_masks(self) -> RunLayers | None:
+        """Return the layers of a run with masks; None, which is said, without."""
         if self.layers is None or not self.layers.epochs:
             show_warning("There are no masks yet; run first.")
-            return False
-        return True
-
-
-def _count(corrections: Mapping[int, np.ndarray]) -> int:
-    return sum(int((pixels != 255).sum()) for pixels in corrections.values())
+            return None
+        return self.layers

@@ -1,137 +1,486 @@
-"""The label noise widget: turn a dial, see the noisy labels and what they leave to be learned, keep them."""
+"""Label noise widget: noise by recipe, previewed live on the visible slice and applied to whole Labels layers."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QPushButton, QWidget
 from superqt import QLargeIntSpinBox
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import Reading
-from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
-from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
+from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
 from napari_metastructure.plugin._form import choice_editor, tooltip
-from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap, full, placement
-from napari_metastructure.plugin._noise_preview import Drawn, Measured, Order, Preview, Source, Superseded, recipe_name
+from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    LayerWatch,
+    class_colormap,
+    full,
+    is_ours,
+    placement,
+    unwrapped,
+    visible_plane,
+)
+from napari_metastructure.plugin._live import LivePreview, StackRun
+from napari_metastructure.plugin._noise_preview import (
+    NoisePreview,
+    NoiseRequest,
+    PreviewLayer,
+    draw,
+    measure,
+)
 from napari_metastructure.plugin._recipe_form import RecipeForm
 from napari_metastructure.plugin._tables import MatrixView
-from napari_metastructure.plugin._worker import Latest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Layer
 
     from napari_metastructure.labels.transition import TransitionMatrix
 
+log = logging.getLogger(__name__)
 
-# -------- Noise on all planes of a source, in a background thread.
+PROBLEM = "#e5534b"
+
+READINGS = {
+    "foreground": "foreground and background",
+    "objects": "objects: any number is foreground",
+    "classes": "classes: each number is one",
+}
+
+MOST_SEED = 2**32 - 1
+
+MEASURE_AFTER_MS = 150
+"""The retained meta-structure is measured once a dial has stood still for so long."""
+
+NO_SOURCE = "There is no Labels layer to add noise to; open or paint one."
+
+NO_MATRIX = "No matrix: the preview failed, see above."
+
+NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and a slider that stands within the layer."
+
+CANCELLED = "Cancelled; nothing was changed."
 
 
-@dataclass(frozen=True)
-class Stack:
-    """All planes with noise.
+class NoiseWidget(QWidget):
+    """Noise on a Labels layer: previewed on the visible slice, applied to all of them.
+
+    Scripts may call `set_source`, `set_recipe`, `set_seed`, `preview_on`, `apply` and `cancel`. None of them raises:
+    what is wrong is said in one sentence, in the widget and, by `apply`, in a napari notification; then False is
+    returned.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        napari gives it when the widget is opened from its menus.
 
     Attributes
     ----------
-    order : Order
-    labels : array in the shape of the source
-    classes : tuple of int
-    transition : TransitionMatrix or None
-        In closed form, else counted on all planes; None where nothing could be counted.
-    sums : tuple of int
-        Checksum of each plane as it was read.
+    previewed : Signal(NoisePreview)
+        A plane was drawn; its labels are on screen, in the layer ``preview.layer``.
+    applied : Signal(Labels)
+        All planes were drawn; the new layer, or the source if it was changed in place.
+    failed : Signal(str)
+        `apply` came to nothing, and why; also if it was cancelled.
+    preview : PreviewLayer
+        The live layer.
+    live : LivePreview
+        What keeps it in step with source, slider, recipe and seed.
     """
 
-    order: Order
-    labels: np.ndarray
-    classes: tuple[int, ...]
-    transition: TransitionMatrix | None
-    sums: tuple[int, ...]
+    previewed = Signal(object)
+    applied = Signal(object)
+    failed = Signal(str)
+
+    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer = unwrapped(napari_viewer)
+        self.preview = PreviewLayer(viewer, self._on_preview_removed)
+        self._applying: tuple[NoiseRequest, bool] | None = None
+        self._preview_removed = False
+        self._make_parts()
+        self._lay_out()
+        self.live = LivePreview(
+            viewer,
+            self,
+            request=self._request,
+            show=self._show_preview,
+            measure=measure,
+            show_measured=self._show_measured,
+            failed=self._show_failure,
+            measure_after_ms=MEASURE_AFTER_MS,
+        )
+        self.watch = LayerWatch(viewer, self.live.refresh)
+        self.live.hold(self.watch, self.preview)
+        self._connect()
+        self.sources.choose(viewer.layers.selection.active)
+        self._follow()
+
+    def _make_parts(self) -> None:
+        self.sources = LayerBox(self.viewer, "The clean labels. They stay as they are.", self._is_offered)
+        self.reading = choice_editor([])
+        for reading, text in READINGS.items():
+            self.reading.widget.addItem(text, reading)
+        self.reading.widget.setToolTip(
+            tooltip(
+                "What the numbers of the layer mean. <b>Foreground and background</b>: 0 and one other number. "
+                "<b>Objects</b>: numbered objects, all of them foreground. <b>Classes</b>: 0, 1, 2, … each a class. "
+                "255 is unlabelled, except in a mask of 0 and 255."
+            )
+        )
+        self.form = RecipeForm()
+        self.seed = QLargeIntSpinBox()
+        self.seed.setRange(0, MOST_SEED)
+        self.seed_label = QLabel("Seed")
+        for part in (self.seed, self.seed_label):
+            part.setToolTip(tooltip("The same seed draws the same noise again, here and on the command line."))
+        self.new_seed = _button(QPushButton("New seed"), "Draw the noise again, from another seed.")
+        self.problem = _text(f"color: {PROBLEM};")
+        self.previewing = _button(
+            QCheckBox("Preview on the visible slice"),
+            "Show the noise as a layer over the source; it follows every dial, the slider and your brush. "
+            "It is what Apply gives on this slice.",
+        )
+        self.previewing.setChecked(True)
+        self.matrix = MatrixView()
+        self.verdict, self.retained = _text(), _text()
+        self.retained.setToolTip(
+            tooltip(
+                "The share of the clean labels' density that the noisy ones still tell: 100 % for clean labels and "
+                "RCL, 0 % for random ones, in between for PCL."
+            )
+        )
+        self.apply_button = _button(QPushButton(), "Draw the noise on every slice, in the background.")
+        self.in_place = _button(
+            QCheckBox("In place"),
+            "Write into the source layer instead, as classes (0, 1, …, 255 = unlabelled). "
+            "Undo (Ctrl-Z on that layer) brings it back.",
+        )
+        self.run = StackRun("Label noise", "Slices done: each is read for its classes, then drawn.")
+        self.status = _text()
+
+    def _lay_out(self) -> None:
+        labels = QFormLayout()
+        labels.setContentsMargins(0, 0, 0, 0)
+        labels.setSpacing(4)
+        labels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        labels.addRow("Layer", self.sources)
+        labels.addRow("Read as", self.reading.widget)
+        seed, apply = row(self.seed_label, self.seed, self.new_seed), row(self.apply_button, self.in_place)
+        for line, part in ((seed, self.seed), (apply, self.apply_button)):
+            line.layout().setStretchFactor(part, 1)
+        parts = (
+            *(heading("Clean labels"), labels),
+            *(heading("Noise"), self.form, seed, self.problem, self.previewing),
+            *(heading("Noise transition matrix"), self.matrix, self.verdict, self.retained),
+            *(heading("Result"), apply, self.run, self.status),
+        )
+        lay_out(self, parts)
+        for text in (self.problem, self.verdict, self.retained, self.status):
+            _show(text, "")
+        self._name_button()
+
+    def _connect(self) -> None:
+        self.sources.picked.connect(self._follow)
+        self.sources.activated.connect(lambda _: self.form.let_go())
+        self.reading.changed.connect(lambda _: self._follow())
+        self.form.changed.connect(self.live.refresh)
+        self.seed.valueChanged.connect(self.live.refresh)
+        self.new_seed.clicked.connect(lambda: self.seed.setValue(int(np.random.default_rng().integers(1_000_000))))
+        self.previewing.toggled.connect(self._on_previewing)
+        self.in_place.toggled.connect(self._name_button)
+        self.apply_button.clicked.connect(lambda: self.apply())
+        self.run.cancel_button.clicked.connect(lambda: self.cancel())
+        self.run.ended.connect(self._on_ended)
+        self.live.closed.connect(self._on_closed)
+        self.live.reopened.connect(self._follow)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return a size for which there is room on a small laptop's screen."""
+        return QSize(380, 780)
+
+    # ---- for buttons and scripts -----------------------------------------------------------------------
+
+    def set_source(self, layer: Labels, reading: Reading | None = None) -> bool:
+        """Choose the clean labels, and how they are read; False if the layer cannot be chosen."""
+        if reading is not None:
+            if reading not in READINGS:
+                return self._refuse(f"There is no reading {reading!r}; choose one of {', '.join(READINGS)}.")
+            self.reading.set(reading)
+        if not self.sources.choose(layer):
+            return self._refuse(f"{layer!s} is not among the Labels layers of this viewer; choose one that is.")
+        return True
+
+    def recipe(self) -> RecipeBase | None:
+        """Return the recipe as shown; None, and a sentence below the dials, if a value cannot be used."""
+        try:
+            return self.form.recipe()
+        except InputError as error:
+            _show(self.problem, str(error))
+            return None
+
+    def set_recipe(self, recipe: object) -> bool:
+        """Show a recipe and preview it; False if it is none."""
+        if not isinstance(recipe, RecipeBase):
+            return self._refuse(f"{recipe!r} is no recipe; choose one of napari_metastructure.labels.recipes.")
+        self.form.fill(recipe)
+        self.live.refresh()
+        return True
+
+    def set_seed(self, seed: int) -> bool:
+        """Choose the seed; False if it is none."""
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= MOST_SEED:
+            return self._refuse(f"The seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}.")
+        self.seed.setValue(int(seed))
+        return True
+
+    def preview_on(self, on: bool) -> None:
+        """Show the preview, or remove it."""
+        self.previewing.setChecked(on)
 
     @property
-    def name(self) -> str:
-        """Of the noise, as part of a layer's: ``RCL flip 0.45``."""
-        return "noise" if self.order.recipe is None else recipe_name(self.order.recipe)
+    def busy(self) -> bool:
+        """True while a preview, its measurements or `apply` are under way."""
+        return self.live.busy or self.run.running
 
-    def origin(self) -> dict[str, Any]:
-        """For the layer's metadata."""
-        return self.order.origin(self.classes, self.transition)
+    def apply(self, in_place: bool | None = None) -> bool:
+        """Draw the noise on all planes, in the background; False if that cannot begin.
 
-
-class StackJob:
-    """Draws all planes; ``done`` of ``planes`` tells how far it is, ``stop`` ends it at the next plane."""
-
-    def __init__(self, order: Order) -> None:
-        self.order = order
-        self.planes = 2 * order.source.planes  # every plane is read for its classes first
-        self.done = 0
-        self.stop = threading.Event()
-
-    def __call__(self) -> Stack:
-        """Draw.
-
-        Raises
-        ------
-        InputError
-            If recipe and source do not fit.
-        Superseded
-            If it was stopped.
+        Parameters
+        ----------
+        in_place : bool, optional
+            Write into the source layer, undoable, instead of adding a layer; as the box says by default.
         """
-        source, recipe = self.order.source, self.order.recipe
-        assert recipe is not None
-        values = source.values(lambda: not self.stop.is_set(), self._looked)
-        classes = source.classes(values)
-        transition = recipe.transition(classes)
-        counts = np.zeros((len(classes), len(classes) + 1), np.int64)
-        labels = self._room(classes)
-        planes, sums = labels.reshape(-1, *labels.shape[-2:]), []
-        for index in range(len(planes)):
-            if self.stop.is_set():
-                raise Superseded
-            sums.append(checksum(source.pixels(index)))
-            clean = source.plane(index, values)
-            planes[index] = apply_to_plane(recipe, clean, (), self.order.seed, classes, first=index)
-            if transition is None:
-                counts += count_pairs(clean, planes[index], classes)
-            self.done += 1
-        if transition is None and counts[:, :-1].any():
-            transition = from_counts(classes, counts)
-        return Stack(self.order, labels, classes, transition, tuple(sums))
-
-    def _looked(self, planes: int) -> None:
-        self.done = planes
-
-    def _room(self, classes: tuple[int, ...]) -> np.ndarray:
-        source = self.order.source
-        kind = np.uint8 if classes[-1] < UNLABELLED else source.pixels(0).dtype
+        if self.run.running:
+            show_warning("Noise is being applied already; wait for it, or cancel it.")
+            return False
+        in_place = self.in_place.isChecked() if in_place is None else in_place
+        layer = self.sources.chosen()
+        if layer is None:
+            return self._refuse(NO_SOURCE)
         try:
-            return np.empty(source.shape, kind)
-        except MemoryError:
-            size = np.prod(source.shape, dtype=float) * np.dtype(kind).itemsize / 2**30
-            raise InputError(
-                f"{source.name}: its noisy labels need {size:.1f} GiB of memory, more than is free."
-            ) from None
+            recipe = self.form.recipe()
+            if in_place:
+                check_can_write(layer)
+        except InputError as error:
+            return self._refuse(str(error))
+        # Everything is read again: what is applied never rests on what an earlier preview saw.
+        stack = LabelStack(full(layer), self.reading.get(), is_ours(layer), f"Layer {layer.name!r}")
+        request = NoiseRequest(layer, stack, recipe, int(self.seed.value()))
+        self._applying = request, in_place
+        _show(self.status, "")
+        self.run.start(lambda: apply_to_stack(recipe, stack, request.seed))
+        self._let_apply()
+        return True
+
+    def cancel(self) -> None:
+        """Let `apply` end at its next plane, with nothing done."""
+        if self.run.running:
+            self.run.cancel()
+            _show(self.status, "Cancelling…")
+
+    # ---- the preview -----------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Take over another source, or another way to read it."""
+        if self.live.resting:
+            return
+        layer = self.sources.chosen()
+        if self._preview_removed:  # the user did so for the source before
+            self._preview_removed = False
+            self.previewing.setChecked(True)
+        self._let_apply()
+        self.live.drop()
+        self.preview.hide()
+        self.watch.follow([] if layer is None else [layer])
+        if layer is None:
+            self.preview.remove()
+        self._show_matrix(None, NO_SOURCE if layer is None else "")
+        _show(self.problem, "")
+        self.live.refresh()
+
+    def _request(self) -> Callable[[Callable[[], bool]], NoisePreview] | None:
+        """Return the job that draws what is chosen now, or say what is wrong with it."""
+        for part in (self.seed_label, self.seed, self.new_seed):
+            part.setEnabled(self.form.random)
+        if (layer := self.sources.chosen()) is None:
+            return None
+        recipe, problem = None, ""
+        try:
+            recipe = self.form.recipe()
+        except InputError as error:  # the source is read all the same: its classes may show the way out
+            problem = str(error)
+            self._show_problem(problem)
+        plane = visible_plane(self.viewer, layer)
+        if plane is None:
+            self._show_problem(NO_PLANE)
+            return None
+        request = NoiseRequest(
+            layer, self.watch.stack(layer, self.reading.get()), recipe, int(self.seed.value()), plane.index, problem
+        )
+        return lambda wanted: draw(request, wanted)
+
+    def _show_preview(self, preview: NoisePreview) -> bool:
+        if preview.classes and self.form.offer(preview.classes):  # the dials did not fit the classes, now they do
+            self.live.refresh()
+            return False
+        if preview.problem:
+            self._show_problem(preview.problem)
+            return False
+        _show(self.problem, "")
+        if self.previewing.isChecked():
+            self.preview.show(preview)
+        if preview.transition is not None:
+            self._show_matrix(preview.transition)
+        self.previewed.emit(preview)
+        return True
+
+    def _show_measured(self, preview: NoisePreview) -> None:
+        found = preview.comparison
+        assert found is not None
+        self._show_matrix(found.transition)
+        if found.verdict is not None:
+            how = "" if preview.transition is not None else " Counted on this slice: PCL depends on the place."
+            _show(self.verdict, f"{found.verdict.sentence}{how}")
+        if found.retained is not None:
+            share, box = f"{100 * found.retained:.0f} %", f"box of {found.bandwidth[0]:g} px"
+            _show(self.retained, f"Meta-structure retained on this slice: {share} ({box}).")
+
+    def _show_failure(self, error: Exception) -> None:
+        """Report an error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""
+        why = str(error)
+        if not isinstance(error, MetastructureError):
+            log.error("The preview of label noise failed", exc_info=error)
+            why = f"The noise could not be drawn: {type(error).__name__}: {error}"
+        self._show_problem(why)
+
+    def _show_problem(self, why: str) -> None:
+        """Say why there is no preview."""
+        self.live.drop()
+        self.preview.hide()
+        self._show_matrix(None, NO_MATRIX)
+        _show(self.problem, why)
+
+    def _show_matrix(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
+        self.matrix.show_matrix(transition, why_not)
+        if transition is None:
+            _show(self.verdict, "")
+            _show(self.retained, "")
+
+    def _on_previewing(self, on: bool) -> None:
+        self._preview_removed = False
+        if on:
+            self.live.refresh()
+        else:
+            self.preview.remove()
+
+    def _on_preview_removed(self) -> None:
+        self.previewing.setChecked(False)
+        self._preview_removed = True
+
+    def _on_closed(self) -> None:
+        self.run.cancel()
+        self.watch.follow([])
+        self.preview.remove()
+
+    def _is_offered(self, layer: Layer) -> bool:
+        """Whether a layer is offered as clean labels: any with a slice to show, but for this widget's preview."""
+        return isinstance(layer, Labels) and len(full(layer).shape) > 1 and layer is not self.preview.layer
+
+    # ---- applying --------------------------------------------------------------------------------------
+
+    def _on_ended(self, stack: NoisyStack | None, why: str) -> None:
+        self._let_apply()
+        assert self._applying is not None
+        (request, in_place), self._applying = self._applying, None
+        layer = None
+        if stack is not None:
+            try:
+                layer = self._write(request, stack) if in_place else self._add(request, stack)
+            except InputError as error:
+                why = str(error)
+        if layer is None:
+            _show(self.status, why or CANCELLED)
+            if why:
+                show_error(why)
+            self.failed.emit(why or CANCELLED)
+            return
+        _show(self.status, f"{_name(request)}, seed {request.seed}, is in layer {layer.name!r}.")
+        self.applied.emit(layer)
+
+    def _add(self, request: NoiseRequest, stack: NoisyStack) -> Labels:
+        """Add a layer, below the preview, and hide the source: what shows is the result."""
+        source, layers = request.layer, self.viewer.layers
+        layer = Labels(
+            stack.labels,
+            name=f"{source.name} {_name(request)}",
+            colormap=class_colormap(stack.classes),
+            metadata={ORIGIN: request.origin(stack.classes, stack.transition)},
+            **placement(source),
+        )
+        preview = self.preview.layer
+        layers.insert(len(layers) if preview is None else layers.index(preview), layer)
+        source.visible = False
+        return layer
+
+    def _write(self, request: NoiseRequest, stack: NoisyStack) -> Labels:
+        layer = request.layer
+        if layer not in self.viewer.layers:
+            raise InputError(f"Layer {layer.name!r} was removed before its noise was drawn; nothing was changed.")
+        write_in_place(layer, stack.labels, stack.checksums)
+        self.previewing.setChecked(False)  # it would show noise on the noise
+        return layer
+
+    def _let_apply(self) -> None:
+        self.apply_button.setEnabled(not self.run.running and self.sources.chosen() is not None)
+        self.in_place.setEnabled(not self.run.running)
+
+    def _name_button(self) -> None:
+        self.apply_button.setText("Apply to the source" if self.in_place.isChecked() else "Apply to a new layer")
+
+    def _refuse(self, why: str) -> bool:
+        show_error(why)
+        _show(self.status, why)
+        return False
 
 
-def checksum(pixels: np.ndarray) -> int:
-    """A number that tells whether pixels have changed."""
-    return zlib.crc32(np.ascontiguousarray(pixels).data)
+def _name(request: NoiseRequest) -> str:
+    assert request.recipe is not None
+    return recipe_name(request.recipe)
 
 
-# -------- Write noisy labels into their source layer, as one edit that napari can undo.
+def _show(label: QLabel, text: str) -> None:
+    """Show sentences, or no line at all."""
+    label.setText(text)
+    label.setVisible(bool(text))
 
+
+def _text(style: str = "") -> QLabel:
+    """Make a label for sentences: plain text over as many lines as they need."""
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setStyleSheet(style)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def _button(button: Any, tip: str) -> Any:
+    button.setToolTip(tooltip(tip))
+    return button
+
+
+# ---- writing into the source layer, as one edit that napari can undo ---------------------------------------
 
 MOST_CHANGES = 25_000_000
 """Pixels that one edit may change: napari keeps some 30 bytes of each to undo it."""
@@ -207,498 +556,3 @@ def _write(layer: Labels, labels: np.ndarray) -> None:
         if y.size:
             at = (*(np.full(y.size, i) for i in place), y, x)
             layer.data_setitem(at, labels[place][y, x].astype(data.dtype), refresh=False)
-
-
-# -------- How the label noise widget looks: its parts in a scroll area. What they do is in `widget`.
-
-
-PROBLEM = "#e5534b"
-
-READINGS = {
-    "foreground": "foreground and background",
-    "objects": "objects: any number is foreground",
-    "classes": "classes: each number is one",
-}
-
-MOST_SEED = 2**32 - 1
-
-
-class NoiseLayout(QWidget):
-    """The parts, top to bottom in the order they are used; it scrolls where a screen is too low."""
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = viewer
-        self.sources = LayerBox(viewer, "The clean labels. They stay as they are.", self._offered)
-        self.reading = choice_editor([])
-        for reading, text in READINGS.items():
-            self.reading.widget.addItem(text, reading)
-        self.reading.widget.setToolTip(
-            tooltip(
-                "What the numbers of the layer mean. <b>Foreground and background</b>: 0 and one other number. "
-                "<b>Objects</b>: numbered objects, all of them foreground. <b>Classes</b>: 0, 1, 2, … each a class. "
-                "255 is unlabelled, except in a mask of 0 and 255."
-            )
-        )
-        self.form = RecipeForm()
-        self.seed = QLargeIntSpinBox()
-        self.seed.setRange(0, MOST_SEED)
-        self.seed.setToolTip(tooltip("The same seed draws the same noise again, here and on the command line."))
-        self.new_seed = QPushButton("New seed")
-        self.new_seed.setToolTip(tooltip("Draw the noise anew, from another seed."))
-        self.problem = _text(f"color: {PROBLEM};")
-        self.previewing = QCheckBox("Preview on the slice in sight")
-        self.previewing.setChecked(True)
-        self.previewing.setToolTip(
-            tooltip(
-                "Show the noise as a layer over the source; it follows every dial, the slider and your brush. "
-                "It is what Apply gives on this slice."
-            )
-        )
-        self.matrix = MatrixView()
-        self.verdict, self.left = _text(), _text()
-        self.left.setToolTip(
-            tooltip(
-                "The share of the clean labels' density that the noisy ones still tell: 100 % for clean labels and "
-                "RCL, 0 % for random ones, in between for PCL."
-            )
-        )
-        self.apply_button = QPushButton("Apply to a new layer")
-        self.apply_button.setToolTip(tooltip("Draw the noise on every slice, in the background."))
-        self.in_place = QCheckBox("In place")
-        self.in_place.setToolTip(
-            tooltip(
-                "Write into the source layer instead, as classes (0, 1, …, 255 = unlabelled). "
-                "Undo (Ctrl-Z on that layer) brings it back."
-            )
-        )
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip(tooltip("Stop after the slice that is being drawn; nothing is added."))
-        self.bar = QProgressBar()
-        self.bar.setToolTip(tooltip("Slices done: each is read for its classes, then drawn."))
-        self.status = _text()
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        labels = QFormLayout()
-        labels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        labels.addRow("Layer", self.sources)
-        labels.addRow("Read as", self.reading.widget)
-        seed, apply = QHBoxLayout(), QHBoxLayout()
-        self.seed_label = QLabel("Seed")
-        self.seed_label.setToolTip(self.seed.toolTip())
-        seed.addWidget(self.seed_label)
-        seed.addWidget(self.seed, 1)
-        seed.addWidget(self.new_seed)
-        apply.addWidget(self.apply_button, 1)
-        apply.addWidget(self.in_place)
-        progress = QHBoxLayout()
-        progress.addWidget(self.bar, 1)
-        progress.addWidget(self.cancel_button)
-        self.progress = QWidget()
-        self.progress.setLayout(progress)
-        for row in (labels, seed, apply, progress):
-            row.setContentsMargins(0, 0, 0, 0)
-            row.setSpacing(4)
-
-        parts = (
-            *(heading("Clean labels"), labels),
-            *(heading("Noise"), self.form, seed, self.problem, self.previewing),
-            *(heading("Noise transition matrix"), self.matrix, self.verdict, self.left),
-            *(heading("Result"), apply, self.progress, self.status),
-        )
-        lay_out(self, parts)
-        self.show_progress(None)
-        self.show_verdict("", "")
-        self.show_problem("")
-        self.say("")
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As high as there is room for, within a small laptop's screen."""
-        return QSize(380, 780)
-
-    def enable_seed(self, on: bool) -> None:
-        """Whether the seed makes a difference."""
-        for part in (self.seed_label, self.seed, self.new_seed):
-            part.setEnabled(on)
-
-    def say(self, text: str) -> None:
-        """Say how applying went."""
-        _show(self.status, text)
-
-    def show_problem(self, text: str) -> None:
-        """Say what is wrong with the dials or the source; nothing if all is well."""
-        _show(self.problem, text)
-
-    def show_verdict(self, verdict: str, left: str) -> None:
-        """Say what the noise leaves to learn, and how much of the structure."""
-        _show(self.verdict, verdict)
-        _show(self.left, left)
-
-    def show_progress(self, part: float | None) -> None:
-        """How far applying is, 0 to 1; None while nothing is being applied."""
-        self.progress.setVisible(part is not None)
-        self.apply_button.setEnabled(part is None)
-        self.in_place.setEnabled(part is None)
-        self.bar.setRange(0, 1000)
-        self.bar.setValue(int(np.clip(1000 * (part or 0), 0, 1000)))
-
-    def _offered(self, layer: Layer) -> bool:
-        """Labels with a slice to show, but for the preview of this widget."""
-        preview = getattr(self, "preview", None)
-        return (
-            isinstance(layer, Labels) and len(full(layer).shape) > 1 and (preview is None or layer is not preview.layer)
-        )
-
-
-def _show(label: QLabel, text: str) -> None:
-    """Sentences, or no line at all."""
-    label.setText(text)
-    label.setVisible(bool(text))
-
-
-def _text(style: str = "") -> QLabel:
-    """Sentences: plain text over as many lines as they need."""
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setStyleSheet(style)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
-
-
-# -------- Keep the preview and the picture of its matrix in step with the dials; `widget` applies and hears scripts.
-
-
-log = logging.getLogger(__name__)
-
-NO_SOURCE = "There is no Labels layer to add noise to; open or paint one."
-
-NO_MATRIX = "None: nothing was drawn, see above."
-
-
-class NoiseLive(NoiseLayout):
-    """The parts, with a preview that follows them; `NoiseWidget` applies the noise."""
-
-    previewed = Signal(object)
-
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(viewer, parent)
-        self.preview = Preview(viewer, self)
-        self._docked = self._closed = False
-        # All that changes within one turn of Qt's loop is drawn once.
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self._ask)
-        self._connect()
-        self.sources.choose(viewer.layers.selection.active)
-        self._follow()
-
-    def _connect(self) -> None:
-        self.sources.picked.connect(self._follow)
-        self.sources.activated.connect(lambda _: self.form.let_go())
-        self.reading.changed.connect(lambda _: self._follow())
-        self.form.changed.connect(self._soon.start)
-        self.seed.valueChanged.connect(lambda _: self._soon.start())
-        self.new_seed.clicked.connect(lambda: self.seed.setValue(int(np.random.default_rng().integers(1_000_000))))
-        self.previewing.toggled.connect(self._on_previewing)
-        self.preview.stale.connect(self._soon.start)
-        self.preview.drawn.connect(self._on_drawn)
-        self.preview.measured.connect(self._on_measured)
-        self.preview.failed.connect(lambda error: self.show_problem(in_words(error)))
-        self.preview.closed.connect(lambda: self.previewing.setChecked(False))
-        sources, preview = self.sources, self.preview
-
-        def release() -> None:
-            """The viewer may outlive the widget and must not call it then."""
-            sources.release()
-            preview.release()
-
-        self.destroyed.connect(release)
-
-    def _follow(self) -> None:
-        """Another source, or another way to read it."""
-        if self._closed:
-            return
-        layer = self.sources.chosen()
-        source = None if layer is None else Source(layer, self.reading.get())
-        self.preview.follow(source)
-        self._show_strip(None, NO_SOURCE if layer is None else "")
-        self.show_problem("")
-        self._soon.start()
-
-    def _on_previewing(self, on: bool) -> None:
-        self.preview.switch(on)
-        if on:
-            self._soon.start()
-
-    def _ask(self) -> None:
-        """Draw the preview anew."""
-        self.enable_seed(self.form.random)
-        source = self.preview.source
-        if self._closed or source is None:
-            return
-        order = Order(source, None, int(self.seed.value()))
-        try:
-            order = replace(order, recipe=self.form.recipe())
-        except InputError as error:  # the source is looked at all the same: its classes may show the way out
-            order = replace(order, problem=str(error))
-            self._no_preview(str(error))
-        if why := self.preview.ask(order):
-            self._no_preview(why)
-
-    def _no_preview(self, why: str) -> None:
-        self.preview.forget()
-        self._show_strip(None, NO_MATRIX)
-        self.show_problem(why)
-
-    def _on_drawn(self, drawn: Drawn) -> None:
-        if drawn.classes and self.form.offer(drawn.classes):  # the dials did not fit the classes, now they do
-            self._soon.start()
-            return
-        self.show_problem(drawn.problem)
-        if drawn.problem:
-            self._show_strip(None, NO_MATRIX)
-            return
-        if drawn.transition is not None:
-            self._show_strip(drawn.transition)
-        self.previewed.emit(drawn)
-
-    def _on_measured(self, measured: Measured) -> None:
-        self._show_strip(measured.transition)
-        verdict = left = ""
-        if measured.verdict is not None:
-            how = "" if measured.drawn.transition is not None else " Counted on this slice: PCL depends on the place."
-            verdict = f"{measured.verdict.sentence}{how}"
-        if measured.left is not None:
-            share, box = f"{100 * measured.left:.0f} %", f"box of {measured.bandwidth:g} px"
-            left = f"Meta-structure left on this slice: {share} ({box})."
-        self.show_verdict(verdict, left)
-
-    def _show_strip(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
-        self.matrix.show_matrix(transition, why_not)
-        if transition is None:
-            self.show_verdict("", "")
-
-    # ---- closing ---------------------------------------------------------------------------------------
-
-    def event(self, event: QEvent) -> bool:
-        """Notice that the dock closes: napari then takes the widget out of it, and Python may keep it for long."""
-        done = bool(super().event(event))
-        if event.type() == QEvent.Type.ParentChange:
-            self._on_parent()
-        return done
-
-    def _on_parent(self) -> None:
-        if self.parent() is not None:
-            self._docked = True
-            if self._closed:  # docked once more
-                self._closed = False
-                self._follow()
-        elif self._docked:
-            self._closed = True
-            self.preview.follow(None)
-            self._on_closed()
-
-    def _on_closed(self) -> None:
-        """Let go of what else goes on."""
-
-
-def in_words(error: Exception) -> str:
-    """An error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""
-    if isinstance(error, MetastructureError):
-        return str(error)
-    log.error("Label noise broke", exc_info=error)
-    return f"The noise could not be drawn: {type(error).__name__}: {error}"
-
-
-TICK_MS = 100
-"""Time between two looks at how far applying is."""
-
-
-class NoiseWidget(NoiseLive):
-    """Noise on a Labels layer: previewed on the slice in sight, applied to all of them.
-
-    Scripts may call `set_source`, `set_recipe`, `set_seed`, `preview_on`, `apply` and `cancel`. None of them raises:
-    what is wrong is said in one sentence, in the widget and, by `apply`, in a napari notification; then False is
-    returned.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
-
-    Attributes
-    ----------
-    previewed : Signal(Drawn)
-        A plane was drawn; its labels are on screen, in the layer ``preview.layer``.
-    applied : Signal(Labels)
-        All planes were drawn; the new layer, or the source if it was changed in place.
-    failed : Signal(str)
-        `apply` came to nothing, and why; also if it was cancelled.
-    preview : Preview
-        The live layer.
-    """
-
-    applied = Signal(object)
-    failed = Signal(str)
-
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
-        self._job: StackJob | None = None
-        self._in_place = False
-        self._applying = Latest(self)
-        self._applying.done.connect(self._on_applied)
-        self._applying.failed.connect(self._on_not_applied)
-        self._tick = QTimer(self)
-        self._tick.setInterval(TICK_MS)
-        self._tick.timeout.connect(self._show_progress)
-        self.apply_button.clicked.connect(lambda: self.apply())
-        self.in_place.toggled.connect(self._on_in_place)
-        self.cancel_button.clicked.connect(lambda: self.cancel())
-        self.destroyed.connect(lambda: self._on_closed())
-
-    # ---- for buttons and scripts -----------------------------------------------------------------------
-
-    def set_source(self, layer: Labels, reading: Reading | None = None) -> bool:
-        """Choose the clean labels, and how they are read; False if the layer cannot be chosen."""
-        if reading is not None:
-            if reading not in READINGS:
-                return self._refuse(f"There is no reading {reading!r}; choose one of {', '.join(READINGS)}.")
-            self.reading.set(reading)
-        if not self.sources.choose(layer):
-            return self._refuse(f"{layer!s} is not among the Labels layers of this viewer; choose one that is.")
-        return True
-
-    def recipe(self) -> RecipeBase | None:
-        """The recipe as shown; None, and a sentence below the dials, if a value cannot be used."""
-        try:
-            return self.form.recipe()
-        except InputError as error:
-            self.show_problem(str(error))
-            return None
-
-    def set_recipe(self, recipe: object) -> bool:
-        """Show a recipe and preview it; False if it is none."""
-        if not isinstance(recipe, RecipeBase):
-            return self._refuse(f"{recipe!r} is no recipe; choose one of napari_metastructure.labels.recipes.")
-        self.form.fill(recipe)
-        self._soon.start()
-        return True
-
-    def set_seed(self, seed: int) -> bool:
-        """Choose the seed; False if it is none."""
-        if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= MOST_SEED:
-            return self._refuse(f"The seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}.")
-        self.seed.setValue(int(seed))
-        return True
-
-    def preview_on(self, on: bool) -> None:
-        """Show the preview, or take it away."""
-        self.previewing.setChecked(on)
-
-    @property
-    def busy(self) -> bool:
-        """True while a preview, its measures or `apply` are on their way."""
-        return self._soon.isActive() or self.preview.busy or self._applying.busy
-
-    def apply(self, in_place: bool | None = None) -> bool:
-        """Draw the noise on all planes, in the background; False if that cannot begin.
-
-        Parameters
-        ----------
-        in_place : bool, optional
-            Write into the source layer, undoable, instead of adding a layer; as the box says by default.
-        """
-        if self._job is not None:
-            show_warning("Noise is being applied already; wait for it, or cancel it.")
-            return False
-        in_place = self.in_place.isChecked() if in_place is None else in_place
-        source = self.preview.source
-        if source is None:
-            return self._refuse(NO_SOURCE)
-        try:
-            recipe = self.form.recipe()
-            if in_place:
-                check_can_write(source.layer)
-        except InputError as error:
-            return self._refuse(str(error))
-        # Everything is looked at anew: what is applied never rests on what an earlier preview saw.
-        self._job = job = StackJob(Order(Source(source.layer, source.reading), recipe, int(self.seed.value())))
-        self._in_place = in_place
-        self.say("")
-        self.show_progress(0)
-        self._tick.start()
-        self._applying.ask(job)
-        return True
-
-    def cancel(self) -> None:
-        """Let `apply` end at its next plane, with nothing done."""
-        if self._job is not None:
-            self._job.stop.set()
-            self.say("Cancelling…")
-
-    # ---- applying --------------------------------------------------------------------------------------
-
-    def _show_progress(self) -> None:
-        if self._job is not None:
-            self.show_progress(self._job.done / max(self._job.planes, 1))
-
-    def _end(self) -> None:
-        self._tick.stop()
-        self._job = None
-        self.show_progress(None)
-
-    def _on_applied(self, stack: Stack) -> None:
-        self._end()
-        try:
-            layer = self._write(stack) if self._in_place else self._add(stack)
-        except InputError as error:
-            self._on_not_applied(error)
-            return
-        self.say(f"{stack.name}, seed {stack.order.seed}, is in layer {layer.name!r}.")
-        self.applied.emit(layer)
-
-    def _on_not_applied(self, error: Exception) -> None:
-        self._end()
-        why = "Cancelled; nothing was changed." if isinstance(error, Superseded) else in_words(error)
-        self.say(why)
-        if not isinstance(error, Superseded):
-            show_error(why)
-        self.failed.emit(why)
-
-    def _add(self, stack: Stack) -> Labels:
-        """A new layer, below the preview, with the source out of sight: what shows is the result."""
-        source, layers = stack.order.source.layer, self.viewer.layers
-        layer = Labels(
-            stack.labels,
-            name=f"{source.name} {stack.name}",
-            colormap=class_colormap(stack.classes),
-            metadata={ORIGIN: stack.origin()},
-            **placement(source),
-        )
-        preview = self.preview.layer
-        layers.insert(len(layers) if preview is None else layers.index(preview), layer)
-        source.visible = False
-        return layer
-
-    def _write(self, stack: Stack) -> Labels:
-        layer = stack.order.source.layer
-        if layer not in self.viewer.layers:
-            raise InputError(f"Layer {layer.name!r} was removed before its noise was drawn; nothing was changed.")
-        write_in_place(layer, stack.labels, stack.sums)
-        self.previewing.setChecked(False)  # it would show noise on the noise
-        return layer
-
-    def _on_in_place(self, on: bool) -> None:
-        self.apply_button.setText("Apply to the source" if on else "Apply to a new layer")
-
-    def _on_closed(self) -> None:
-        if self._job is not None:
-            self._job.stop.set()
-
-    def _refuse(self, why: str) -> bool:
-        show_error(why)
-        self.say(why)
-        return False

@@ -1,4 +1,4 @@
-"""File > Open Sample: simulated images, without labels, for that is what the plugin is about; and Figure 6."""
+"""Sample data of the File menu: simulated images without labels, and the paper's Figure 6 as layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def sample_folder() -> Path:
-    """Where ``images/`` and ``masks/`` of the samples are: inside an installed package, or atop the sources.
+    """Find ``images/`` and ``masks/`` of the samples: inside an installed package, or atop the sources.
 
     Raises
     ------
@@ -39,23 +39,18 @@ def sample_folder() -> Path:
 
 
 def endoplasmic_reticulum() -> list[LayerDataTuple]:
-    """Four simulated fields of view of the endoplasmic reticulum, (T, Y, X) uint16."""
+    """Open four simulated fields of view of the endoplasmic reticulum, (T, Y, X) uint16."""
     return _open("er", "Endoplasmic reticulum")
 
 
 def mitochondria() -> list[LayerDataTuple]:
-    """Simulated mitochondria, (Y, X) uint16."""
+    """Open simulated mitochondria, (Y, X) uint16."""
     return _open("mitochondria", "Mitochondria")
 
 
 def nuclei() -> list[LayerDataTuple]:
-    """Simulated nuclei, (Y, X) uint16."""
+    """Open simulated nuclei, (Y, X) uint16."""
     return _open("nuclei", "Nuclei")
-
-
-def figure_6() -> list[LayerDataTuple]:
-    """The paper's Figure 6 in a grid: CL, RCL and RL, their noise transition matrices and densities."""
-    return figure_6_layers()
 
 
 def _open(name: str, title: str) -> list[LayerDataTuple]:
@@ -77,7 +72,7 @@ def _open(name: str, title: str) -> list[LayerDataTuple]:
     return [(image.data, attributes, "image")]
 
 
-# -------- The paper's Figure 6 as layers that lie in a grid: labels, noise transition matrices and densities.
+# ---- Figure 6: labels, noise transition matrices and densities in a grid ----------------------------------
 
 
 CELLS = ("CL", "RCL", "RL")
@@ -95,8 +90,8 @@ INK, ON_BLUE = "#9a9a9a", "#ffffff"
 """Grey can be read on napari's dark canvas and on its light one."""
 
 
-def figure_6_layers() -> list[LayerDataTuple]:
-    """Make the figure.
+def figure_6() -> list[LayerDataTuple]:
+    """Make the paper's Figure 6 in a grid: CL, RCL and RL, their noise transition matrices and densities.
 
     Columns are CL, RCL and RL; rows are labels, transition matrices and densities. Each density has a contrast of its
     own, from its lowest to its highest value, as the paper's: on one scale from 0, that of the circle alone would leave
@@ -108,9 +103,9 @@ def figure_6_layers() -> list[LayerDataTuple]:
         Three Labels, three small Images (true classes down, labels across), three Images and a Points layer with the
         captions. Their metadata says what belongs together.
     """
-    from napari_metastructure.labels.figure6 import figure_6
+    from napari_metastructure.labels import figure6
 
-    figure = figure_6(SEED, FLIP, RANDOM)
+    figure = figure6.figure_6(SEED, FLIP, RANDOM)
     group = uuid4().hex
     columns = list(enumerate(figure.panels))
     return [
@@ -122,7 +117,7 @@ def figure_6_layers() -> list[LayerDataTuple]:
 
 
 def find_figure(layers: Iterable[Layer]) -> list[Layer]:
-    """The layers of a figure that is open with all its labels, those first; else an empty list."""
+    """Find the layers of a figure that is open with all its labels, those first; else return an empty list."""
     groups: dict[str, list[Layer]] = {}
     for layer in layers:
         if group := origin_of(layer).get("group"):
@@ -135,7 +130,7 @@ def find_figure(layers: Iterable[Layer]) -> list[Layer]:
 
 
 def settings_of(figure: Iterable[Layer]) -> DensitySettings:
-    """The settings a figure was made with, for the widget that goes on with it."""
+    """Return the settings a figure was made with, for the widget that goes on with it."""
     made = next(origin_of(layer)["settings"] for layer in figure if origin_of(layer).get("cell"))
     return DensitySettings(**made, one_scale=False)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from napari_metastructure.errors import InputError
 
 
 def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
@@ -42,40 +40,8 @@ def write_labels_ome(path: str, data: Any, attributes: Mapping[str, Any]) -> lis
     return [str(_write(path, data, attributes, ome=True))]
 
 
-def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
-    """One letter of TZCYX per axis: Y and X last, the rest by label, else by unit, else what is free.
-
-    Parameters
-    ----------
-    axis_labels, units : sequence of str
-        As napari has them; unnamed axes are called "-3", "-2", ...
-
-    Raises
-    ------
-    InputError
-        For fewer than two or more than five axes.
-    """
-    from napari_metastructure.images import image as known
-
-    leading = len(axis_labels) - 2
-    if not 0 <= leading <= 3:
-        raise InputError(f"TIFF takes labels of two to five dimensions; these have {leading + 2}.")
-    free, letters = list("ZTC"), [""] * leading
-    wishes = [(label[:1].upper(), unit) for label, unit in zip(axis_labels, units, strict=True)][:leading]
-    for wish in (
-        [letter for letter, _ in wishes],
-        ["T" if known.is_time(known.pint_name(unit)) else "" for _, unit in wishes],
-        ["T" if letter == "E" else "" for letter, _ in wishes],  # epochs play as a film
-    ):
-        for at, letter in enumerate(wish):
-            if not letters[at] and letter in free:
-                letters[at] = letter
-                free.remove(letter)
-    return "".join(letter or free.pop(0) for letter in letters) + "YX"
-
-
 def _write(path: str | Path, data: Any, attributes: Mapping[str, Any], ome: bool) -> Path:
-    from napari_metastructure.images.writing import write_tiff
+    from napari_metastructure.images.writing import tiff_axes, write_tiff
 
     if not hasattr(data, "dtype"):  # multiscale: a list of levels
         data = data[0]

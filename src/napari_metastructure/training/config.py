@@ -84,7 +84,9 @@ class TrainConfig(BaseModel):
         0, ge=0, le=100_000, description="Steps an epoch; 0: as many as cover the training images once, at least 20."
     )
     batch_size: int = Field(4, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
-    patch_size: int = Field(256, ge=32, le=4096, description="Side of patches and tiles in pixels, a multiple of 32.")
+    patch_size: int = Field(
+        256, ge=32, le=4096, multiple_of=32, description="Side of patches and tiles in pixels, a multiple of 32."
+    )
     augment: Literal["none", "flips", "full"] = Field(
         "flips",
         description="flips: flips and quarter turns; full: also any turn, scales of 0.8 to 1.25, brightness, blur and "
@@ -93,13 +95,6 @@ class TrainConfig(BaseModel):
     patience: int = Field(
         0, ge=0, le=100_000, description="Stop after so many epochs without a better validation score; 0 never stops."
     )
-
-    @field_validator("patch_size")
-    @classmethod
-    def _fits_every_stride(cls, value: int) -> int:
-        if value % 32:
-            raise ValueError(f"{value} is not a multiple of 32; take {max(32, round(value / 32) * 32)}")
-        return value
 
     @field_validator("classes")
     @classmethod

@@ -1,4 +1,4 @@
-"""Events of long jobs: small, frozen, in the order things happen.
+"""Events of long jobs, small and frozen, for those who listen.
 
 A job is a plain generator of these. It does not know its listeners: the command line prints
 them, the plugin carries them to the main thread and draws them, a notebook plots them.

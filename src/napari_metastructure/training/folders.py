@@ -1,4 +1,4 @@
-"""Training sets in folders: image and label files paired by name, with or without splits."""
+"""Training sets in folders: images and labels paired by name, with or without splits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from typing import Literal
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, read_image, stem
+from napari_metastructure.images.files import by_stem, list_images, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
-from napari_metastructure.training.pairs import Pair, TrainingSet, check_same_size
+from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
-
-LUMINANCE = "luminance"
-"""Of colour images what they are reduced to, and of all others what they are."""
 
 LABEL_FOLDERS = ("labels", "masks")
 SPLITS = {"train": ("train", "training"), "validation": ("val", "validation", "valid"), "test": ("test",)}
@@ -80,36 +77,29 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
 
 
-def set_of_folder(folder: str | Path, channel: str = LUMINANCE) -> TrainingSet:
-    """Find the training set in a folder, to train on and to validate on, as `find_pairs` does.
+def training_set(folder: str | Path, channel: Channel = None, purpose: Purpose = "validation") -> TrainingSet:
+    """Find the training set in a folder, as `find_pairs`.
 
-    Parameters
-    ----------
-    folder : path
-    channel : str
-        Of images in colour: ``"luminance"``, ``"red"``, ``"green"``, ``"blue"``, or ``"all"`` as channels of their own.
-
-    Raises
-    ------
-    InputError
-        As `find_pairs`.
+    Of a test split only the number of images is kept; with the purpose "test" it takes the place of the validation
+    split.
     """
-    found = find_pairs(folder, channel=None if channel == LUMINANCE else channel)
+    found = find_pairs(folder, channel=channel)
+    if purpose == "test":
+        return TrainingSet(found.train, found.test or found.validation or None)
     return TrainingSet(found.train, found.validation or None, len(found.test))
 
 
 def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel = None) -> list[Pair]:
-    """Pair image files with label files of the same stems (``_mask``, ``_label`` and ``_labels`` aside).
+    """Pairs from image files and label files of the same stems (``_mask``, ``_label`` and ``_labels`` aside).
 
     Raises
     ------
     InputError
         As `find_pairs`.
     """
-    by_stem = _by_stem(labels)
-    pictures = _by_stem(images)
-    _all_paired(pictures, by_stem)
-    return [pair for key in sorted(pictures) for pair in file_pairs(pictures[key], by_stem[key], channel)]
+    pictures, truths = by_stem(images), by_stem(labels)
+    _all_paired(pictures, truths)
+    return [pair for key in sorted(pictures) for pair in file_pairs(pictures[key], truths[key], channel)]
 
 
 def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
@@ -120,7 +110,7 @@ def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
 
 
 def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
-    """Pair the images of one split; take of each its training ids, or else its label ids."""
+    """Return the images of one split; of each its training ids, or else its label ids."""
     images = {p.name.removesuffix("_leftImg8bit.png"): p for p in sorted(folder.glob("*/*_leftImg8bit.png"))}
     truth = folder.parents[1] / "gtFine" / folder.name
     for ids in ("labelTrainIds", "labelIds"):
@@ -131,18 +121,6 @@ def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
         return []
     _all_paired(images, labels)
     return [pair for key in images for pair in file_pairs(images[key], labels[key], channel)]
-
-
-def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in files:
-        key = stem(path)
-        for ending in ("_mask", "_labels", "_label"):
-            key = key.removesuffix(ending)
-        if key in found:
-            raise InputError(f"{found[key]} and {path} share the stem {key!r}; keep one of them.")
-        found[key] = path
-    return found
 
 
 def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:
@@ -160,7 +138,7 @@ def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:
 
 
 def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]:
-    """Make a pair of each plane of an image file and its label file, whatever they are called.
+    """Return a pair for each plane of an image file and its label file, whatever they are called.
 
     Raises
     ------
@@ -218,7 +196,7 @@ def _label_plane(path: Path, index: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _read(path: Path) -> Image:
-    """Read a file; the planes of a stack are asked for one after the other, and it is read once."""
+    """Read a stack once, though its planes are asked for one after the other."""
     return read_image(path)
 
 

@@ -203,8 +203,8 @@ def run_epoch(
 ) -> Iterator[Event]:
     """Train for ``steps`` steps, and yield an event for each; fill ``log`` on the way.
 
-    The event of a step comes once its loss is there: on CUDA when the next one has been given to the device, which so
-    never waits for the host. A stop or pause acts before the next step in any case.
+    A step is reported once its loss is there: on CUDA when the next one has been given to the device, which so never
+    waits for the host. A stop or pause acts before the next step in any case.
 
     Parameters
     ----------

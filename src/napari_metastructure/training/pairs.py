@@ -1,4 +1,4 @@
-"""Images paired with their labels: sets to train on, how labels are read, and what cannot be trained on."""
+"""Images and their labels, read when they are needed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import check_plane
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import MOST_CLASSES, Reading, check_labels, listed, values_in
+from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, listed, values_in
 
 if TYPE_CHECKING:
+    from napari_metastructure.labels.classes import Reading
     from napari_metastructure.training.config import TrainConfig
 
+
 Read = Callable[[], Any]
-
-Checkpoint = Callable[[], None]
-
-MANY = 20
-"""Labels with more numbers than this are taken for classes only if the user lists them."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Pair:
 def pairs_of(
     images: Sequence[np.ndarray], labels: Sequence[np.ndarray], names: Sequence[str] | None = None
 ) -> list[Pair]:
-    """Make pairs from arrays in memory.
+    """Pairs from arrays in memory.
 
     Parameters
     ----------
@@ -91,7 +88,7 @@ def reader_of(array: np.ndarray) -> Read:
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
-    """Refuse an image and labels that do not lie on each other.
+    """Check that an image and its labels lie on each other.
 
     Raises
     ------
@@ -102,34 +99,13 @@ def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> N
         raise InputError(f"{name}: the image has {sizes[0]} pixels, its labels {sizes[1]}; give labels of that image.")
 
 
-def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Keep a fraction of the pairs for validation, whole groups at a time.
+Purpose = Literal["validation", "test"]
+"""What the images of a set that are not trained on are for."""
 
-    Parameters
-    ----------
-    fraction : float
-        Share of the pairs at least, 0 to 1; 0 keeps none.
-    seed : int
-        The same groups are kept for the same seed and names, in whatever order they come.
+VERBS: dict[Purpose, str] = {"validation": "validate", "test": "test"}
 
-    Returns
-    -------
-    training, validation : list of Pair
-        Validation is empty where all pairs are of one group: that cannot be split.
-    """
-    groups = sorted({pair.group for pair in pairs})
-    if fraction <= 0 or len(groups) < 2:
-        return list(pairs), []
-    np.random.default_rng([seed, len(groups)]).shuffle(groups)
-    kept: set[str] = set()
-    for group in groups[:-1]:  # one is left to train on
-        if sum(pair.group in kept for pair in pairs) >= fraction * len(pairs):
-            break
-        kept.add(group)
-    return [p for p in pairs if p.group not in kept], [p for p in pairs if p.group in kept]
-
-
-# ---- Sets -----------------------------------------------------------------------------------------------
+MANY = 20
+"""Labels with more numbers than this are taken for classes only if the user lists them."""
 
 
 @dataclass(frozen=True)
@@ -160,31 +136,46 @@ class TrainingSet:
             return self.training, self.validation
         return split(self.training, config.validation_fraction, config.seed)
 
-    def in_words(self, config: TrainConfig) -> str:
-        """Say it in a sentence: ``36 images to train on, 12 to validate on.``"""
-        training, validation = self.held(config)
-        why = "" if self.validation is not None or not validation else " (kept by Validation fraction)"
+    def in_words(self, config: TrainConfig, purpose: Purpose = "validation") -> str:
+        """Say what a run would use: ``36 images to train on, 12 to validate on.``"""
+        training, kept = self.held(config)
+        why = "" if self.validation is not None or not kept else f" (kept by {purpose.capitalize()} fraction)"
         test = f"; {self.test} of a test split stay out" if self.test else ""
-        held = f"{len(validation)} to validate on{why}" if validation else "none to validate on"
+        held = f"{len(kept) or 'none'} to {VERBS[purpose]} on{why}"
         return f"{len(training)} image{'s' * (len(training) != 1)} to train on, {held}{test}."
 
     def mapped(self, change: Callable[[Pair], Pair]) -> Self:
-        """Return the same set, of the same kind, with every pair changed."""
+        """Return the same set with each pair changed."""
         validation = None if self.validation is None else [change(pair) for pair in self.validation]
         return replace(self, training=[change(pair) for pair in self.training], validation=validation)
 
-    def read_as(
-        self, reading: Reading, classes: Sequence[int] | None = None, checkpoint: Checkpoint = lambda: None
-    ) -> Self:
-        """Return the same set with its labels as they are meant; read them all to see which values there are.
+    def with_classes(self, checkpoint: Callable[[], None], copied: bool) -> Self:
+        """Return the same set with labels as class values: of masks of 0 and 255, 0 and 1.
+
+        Parameters
+        ----------
+        checkpoint : callable
+            Called between images; may raise.
+        copied : bool
+            Read all labels now and keep them in memory: what is painted on them later changes nothing.
+        """
+        masks = is_mask(label_values(self.pairs, checkpoint))
+
+        def as_classes(pair: Pair) -> Pair:
+            checkpoint()
+            read = partial(clean_labels, pair, masks)
+            return replace(pair, read_labels=reader_of(np.array(read())) if copied else read)
+
+        return self.mapped(as_classes)
+
+    def read_as(self, reading: Reading, classes: Sequence[int] | None = None) -> Self:
+        """Return the same set with its labels as they are meant; reads them all to see which values there are.
 
         Parameters
         ----------
         reading : {"classes", "foreground", "objects"}
         classes : sequence of int, optional
             Those that the user listed: then there may be many.
-        checkpoint : callable, optional
-            Called between labels; may raise to leave.
 
         Raises
         ------
@@ -192,13 +183,13 @@ class TrainingSet:
             For instance numbers where classes are meant, or several labels where one foreground is; it names the
             image.
         """
-        values = label_values(self.pairs, checkpoint)
+        values = label_values(self.pairs, lambda: None)
         numbers = [value for value in values if value not in (0, UNLABELLED)]
         if reading == "classes" or is_mask(values):
             if numbers and numbers[-1] > UNLABELLED:
                 raise InputError(
-                    f"{values[numbers[-1]]}: the label {numbers[-1]} looks like an instance number; read the labels as "
-                    "objects (any number is foreground), or relabel them by class."
+                    f"{values[numbers[-1]]}: the label {numbers[-1]} looks like an instance number; read the labels "
+                    "as objects (any number is foreground), or relabel them by class."
                 )
             if classes is None and len(numbers) > MANY:
                 raise InputError(
@@ -220,7 +211,7 @@ class TrainingSet:
 
         return self.mapped(as_foreground)
 
-    def check(self, config: TrainConfig, checkpoint: Checkpoint = lambda: None) -> None:
+    def check(self, config: TrainConfig) -> None:
         """Read all pixels and see whether they can be trained on.
 
         Raises
@@ -229,16 +220,15 @@ class TrainingSet:
             It names the image.
         """
         training, validation = self.held(config)
-        classes = check_values(label_values(training, checkpoint), config.classes)
+        classes = check_values(label_values(training, lambda: None), config.classes)
         if validation:
-            check_values(label_values(validation, checkpoint), classes)
+            check_values(label_values(validation, lambda: None), classes)
         for pair in self.pairs:
-            checkpoint()
             read_image(pair)
 
 
 def _foreground(read: Read, name: str, unlabelled: int | None) -> np.ndarray:
-    """Labels of 0 and 1; 255 stays where it means unlabelled."""
+    """Read labels as 0 and 1; 255 stays where it means unlabelled."""
     labels = check_labels(read(), name)
     result = (labels != 0).astype(np.uint8)
     if unlabelled is not None:
@@ -246,11 +236,38 @@ def _foreground(read: Read, name: str, unlabelled: int | None) -> np.ndarray:
     return result
 
 
+def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Keep a fraction of the pairs for validation, whole groups at a time.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the pairs at least, 0 to 1; 0 keeps none.
+    seed : int
+        The same groups are kept for the same seed and names, in whatever order they come.
+
+    Returns
+    -------
+    training, validation : list of Pair
+        Validation is empty where all pairs are of one group: that cannot be split.
+    """
+    groups = sorted({pair.group for pair in pairs})
+    if fraction <= 0 or len(groups) < 2:
+        return list(pairs), []
+    np.random.default_rng([seed, len(groups)]).shuffle(groups)
+    kept: set[str] = set()
+    for group in groups[:-1]:  # one is left to train on
+        if sum(pair.group in kept for pair in pairs) >= fraction * len(pairs):
+            break
+        kept.add(group)
+    return [p for p in pairs if p.group not in kept], [p for p in pairs if p.group in kept]
+
+
 # ---- What is read of a pair -----------------------------------------------------------------------------
 
 
 def label_values(pairs: Sequence[Pair], checkpoint: Callable[[], None]) -> dict[int, str]:
-    """Read all labels of a set; return every value, and the first label image that has it.
+    """Every value in the labels of a set, and the first label image that has it; reads them all.
 
     Raises
     ------
@@ -271,7 +288,7 @@ def is_mask(values: Collection[int]) -> bool:
 
 
 def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the classes given, or those there are; every label has to be one, and there must be a choice.
+    """Return the classes given, or those there are; every label has to be one of them, and there must be a choice.
 
     Parameters
     ----------
@@ -309,7 +326,7 @@ def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tu
 
 
 def read_image(pair: Pair) -> np.ndarray:
-    """Read the image of a pair and check it: (Y, X) or (C, Y, X) float32.
+    """Return the checked image of a pair, (Y, X) or (C, Y, X) float32.
 
     Raises
     ------
@@ -324,7 +341,7 @@ def read_image(pair: Pair) -> np.ndarray:
 
 
 def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
-    """Read the labels of a pair as (Y, X) uint8 class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
+    """Return the (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
     labels = clean_labels(pair, masks)
     codes = np.full(labels.shape, UNLABELLED, np.uint8)
     for code, value in enumerate(classes):
@@ -333,7 +350,7 @@ def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
 
 
 def clean_labels(pair: Pair, masks: bool) -> np.ndarray:
-    """Read the (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
+    """Return the (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
     labels = _raw_labels(pair)
     return (labels != 0).astype(np.uint8) if masks else labels
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import platform
@@ -18,8 +17,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from napari_metastructure import __version__
-from napari_metastructure.errors import InputError
-from napari_metastructure.images.writing import cannot_write, replacing
+from napari_metastructure.errors import InputError, explain
+from napari_metastructure.images.files import fingerprint
+from napari_metastructure.images.writing import make_folder, replacing
 from napari_metastructure.training.events import Saved, Warned
 
 FORMAT = "napari-metastructure-run/1"
@@ -53,10 +53,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+        make_folder(self.path)
 
     @property
     def model(self) -> Path:
@@ -81,7 +78,9 @@ class RunFolder:
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
             "device": device,
-            "inputs": [{"name": n} for n in names] if not files else [_described(f) for f in files],
+            "inputs": [{"name": n} for n in names]
+            if not files
+            else [{"name": Path(f).name, **fingerprint(f)} for f in files],
             "versions": {"napari-metastructure": __version__, "python": platform.python_version(), **_versions()},
             **(more or {}),
         }
@@ -149,13 +148,6 @@ def warned(writing: Iterable[Saved], consequence: str) -> Iterator[Saved | Warne
         yield from writing
     except InputError as error:
         yield Warned(f"{error} {consequence}")
-
-
-def _described(path: Path) -> dict[str, Any]:
-    path = Path(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
 
 
 def _versions() -> dict[str, str]:
@@ -263,7 +255,7 @@ C = TypeVar("C", bound=BaseModel)
 
 @dataclass(frozen=True)
 class FoundRun(Generic[C]):
-    """A run in a folder; each kind of run says which settings it has and which columns of ``metrics.csv`` are shown.
+    """A run in a folder; each kind of run says which settings it has and which columns of its metrics are shown.
 
     Attributes
     ----------
@@ -353,8 +345,7 @@ def read_config(folder: Path, model: type[C]) -> C:
     try:
         return model(**facts["config"])
     except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        why = explain(error, model, lambda name: name).removesuffix(".")
     raise InputError(
         f"The settings of a run cannot be read from {folder / DESCRIPTION}: {why}; name the folder of another run."
     )

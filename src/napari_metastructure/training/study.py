@@ -8,10 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.recipes import apply
+from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished
@@ -52,7 +50,7 @@ def study(
     test: Sequence[Pair] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Event | StudyEvent]:
-    """Run a noise study, and tell how it goes.
+    """Run a noise study and report progress.
 
     Every run has its own noise and first weights, both by its seed, and the same images; the test images keep their
     clean labels and are never trained on. There is no early stop: the score that counts is that of the last epoch.
@@ -67,7 +65,7 @@ def study(
     test : sequence of Pair, optional
         Images to test on; without them ``config.test_fraction`` of ``pairs``, whole images.
     folder : Path, optional
-        ``run.yaml``, ``curves.csv``, ``table.csv``, ``study.png``, ``study.svg``, written again after each run. Runs
+        ``run.yaml``, ``curves.csv``, ``table.csv``, ``study.png``, ``study.svg``, rewritten after each run. Runs
         that ``curves.csv`` holds already are not run again, if they were made with the same settings.
 
     Yields
@@ -116,7 +114,7 @@ def study(
     for number, (network, condition, seed) in enumerate(runs, 1):
         if (network, condition.name, seed) in done:
             continue
-        noisy = _noisy(condition, clean, classes, seed)
+        noisy = [condition.labels(y, seed, classes, k) for k, y in enumerate(clean)]
         predicted = predict(condition.recipe, clean, noisy, classes, config.bandwidth)
         yield ConditionStarted(
             *(number, len(runs), network, condition.name, seed, predicted),
@@ -162,13 +160,6 @@ class _Curves:
         )
 
 
-def _noisy(condition: Condition, clean: Sequence[np.ndarray], classes: Sequence[int], seed: int) -> list[np.ndarray]:
-    """Draw the training labels of a run: image k is drawn as plane k of a stack would be."""
-    if condition.recipe is None:
-        return list(clean)
-    return [apply(condition.recipe, y, seed, classes, first=k) for k, y in enumerate(clean)]
-
-
 def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) -> list[RunResult]:
     """Read the runs that a study in this folder has finished.
 
@@ -199,16 +190,23 @@ def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) ->
 
 
 def write_results(folder: Path, results: Sequence[RunResult]) -> list[Path]:
-    """Write the tables and the figure of a study; return their paths.
+    """Write tables and figure of a study; drawing with matplotlib takes seconds.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there. It gets ``curves.csv``, ``table.csv``, ``study.png`` and ``study.svg``.
+    results : sequence of RunResult
 
     Raises
     ------
     InputError
-        If the folder cannot be written to; what was there before stays.
+        If the folder cannot be made or written to.
     """
+    make_folder(folder)
     return [*files.write(folder, results), *write_figure(folder, results)]
 
 
 def _saved(folder: Path, results: Sequence[RunResult]) -> Iterator[Saved]:
-    """`write_results` when it is asked for, and tell of it."""
+    """Write the results when this is iterated, so that `warned` sees what fails."""
     yield from map(Saved, write_results(folder, results))

@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton
-from napari_metastructure.labels.structure import structure_left
+from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton, apply
+from napari_metastructure.labels.structure import structure_retained
 from napari_metastructure.labels.transition import count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.run_folder import write_rows
+from napari_metastructure.training.run_folder import FoundRun, write_rows
 
 Network = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
 
@@ -35,6 +35,10 @@ class Condition(BaseModel):
     def family(self) -> str:
         """CL, RCL, PCL or RL."""
         return self.recipe.family if self.recipe else "CL"
+
+    def labels(self, clean: np.ndarray, seed: int, classes: Sequence[int], number: int) -> np.ndarray:
+        """Return the labels to train on: of training image ``number``, drawn as that plane of a stack would be."""
+        return clean if self.recipe is None else apply(self.recipe, clean, seed, classes, first=number)
 
 
 _ALL = (
@@ -120,7 +124,7 @@ class Predicted:
         Rank of the noise transition matrix, in closed form (RCL, RL) or estimated from all labels (PCL), and how
         many classes there are.
     left : float
-        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.structure.structure_left`).
+        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.structure.structure_retained`).
     sentence : str
         The verdict in words.
     """
@@ -152,14 +156,14 @@ def predict(
     if matrix is None:
         counts = sum(count_pairs(y, noise, classes) for y, noise in zip(clean, noisy, strict=True))
         matrix = from_counts(classes, np.asarray(counts))
-    left = [structure_left(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
+    left = [structure_retained(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
     return Predicted(
         matrix.rank, len(classes), float(np.mean(left)) if left else float("nan"), verdict(matrix).sentence
     )
 
 
 def _two(labels: np.ndarray) -> bool:
-    """Whether an image holds two classes at least; else there is no structure to compare."""
+    """Whether an image holds two classes at least: else there is no structure to compare."""
     return len(np.setdiff1d(np.unique(labels), [255])) > 1
 
 
@@ -285,6 +289,25 @@ def read(folder: Path) -> list[RunResult]:
         RunResult(network, condition, seed=seed, **{**run, "loss": tuple(run["loss"]), "test": tuple(run["test"])})
         for (network, condition, seed), run in runs.items()
     ]
+
+
+@dataclass(frozen=True)
+class FoundStudy(FoundRun[StudyConfig]):
+    """A study in a folder, of which a run is done."""
+
+    runs: int = 0
+
+    model = StudyConfig
+    columns = ()
+
+    @classmethod
+    def find(cls, folder: Path | None) -> Self | None:
+        """Return the study in a folder, or None; never raise."""
+        try:
+            found = read(folder) if folder is not None else []
+        except (InputError, OSError):
+            found = []
+        return cls(folder, runs=len(found)) if folder is not None and found else None
 
 
 # ---- Events, besides those of the trainings a study is made of ---------------------------------------------

@@ -393,7 +393,7 @@ class SupervisedRun:
             yield Saved(save_model(self.folder.model, self._best_network(), self.spec, self.use))
 
     def _best_network(self) -> torch.nn.Module:
-        """Copy the network as of the best epoch, on the CPU."""
+        """Return a copy of the network as of the best epoch, on the CPU."""
         network = build(self.spec, 0)
         network.load_state_dict({k: v.cpu() for k, v in self.best.items()})
         return network.eval()
@@ -447,7 +447,7 @@ def _files(pairs: Sequence[Pair]) -> list[list[str]]:
 
 
 def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
-    """Make a line of ``metrics.csv``."""
+    """Return a line of ``metrics.csv``."""
     row: dict[str, Any] = {"epoch": event.epoch, "loss": event.loss, "learning_rate": event.learning_rate}
     row["validation_loss"] = event.validation_loss
     for name, scores in (("training", event.training), ("validation", event.validation)):
@@ -461,7 +461,7 @@ def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
 
 
 def _scores(row: dict[str, Any]) -> Scores:
-    """Read the validation scores of a line of ``metrics.csv``."""
+    """Return the validation scores of a line of ``metrics.csv``."""
     ious = tuple(value for key, value in row.items() if key.startswith("validation_iou_"))
     dice, iou, accuracy, auc = (row[f"validation_{m}"] for m in ("dice", "iou", "accuracy", "auc"))
     return Scores(dice, iou, accuracy, auc, ious)

@@ -1,0 +1,523 @@
+"""The widget in real viewers, with the real engine in a real thread."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.igtt import iterate as engine
+from napari_metastructure.igtt.config import PRESETS, IGTTConfig
+from napari_metastructure.images.files import read_image
+from napari_metastructure.networks.checkpoint import load_model
+from napari_metastructure.networks.device import Device
+from napari_metastructure.plugin.igtt import IGTTWidget, SettingsPanel
+from napari_metastructure.training.events import EpochFinished, Finished, RunStarted, Warned
+
+ENDLESS = {"epochs": 2000}
+SCALE = (0.2, 0.1)
+
+
+def test_two_images_become_masks(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs(0), blobs(1), window=True)
+    run(widget)
+    assert isinstance(widget.result, Finished)
+    assert widget.failure is None
+    assert not widget.result.stopped
+    for name in "ab":
+        masks = viewer.layers[f"{name} iGTT masks"]
+        assert masks.data.shape == (3, 64, 64)
+        assert tuple(masks.scale) == (1, *SCALE)
+        assert 0 < masks.data[-1].mean() < 1
+    shown = widget.layers.masks(widget.result.epoch)
+    for mine, theirs in zip(shown, widget.result.masks, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert widget.progress.outer.value() == 2
+    assert widget.progress.status.text() == widget.result.reason
+    assert len(widget.curves._loss.getData()[0]) == 2
+    assert widget.buttons.run.isEnabled()
+    assert not widget.buttons.stop.isEnabled()
+
+
+def test_what_runs_is_said(open_widget):
+    _viewer, widget = open_widget()
+    widget.on_event(RunStarted(epochs=4, batches=10, images=2, device="cpu", objects="dark"))
+    assert widget.progress.status.text() == "2 images on cpu, dark objects."
+    assert widget.progress.outer.format() == "0 of 4 epochs"
+    assert widget.progress.inner.format() == "batch 0 of 10"
+
+
+def test_a_stack_comes_back_as_a_stack(open_widget, blobs, run):
+    viewer, widget = open_widget(np.stack([blobs(0), blobs(1)]))
+    run(widget)
+    masks = viewer.layers["a iGTT masks"]
+    assert masks.data.shape == (3, 2, 64, 64)
+    np.testing.assert_array_equal(masks.data[widget.result.epoch, 1], widget.result.masks[1])
+
+
+def test_an_rgb_layer_is_segmented_in_its_best_channel(open_widget, fundus, run, said, tmp_path):
+    picture = fundus(96)
+    viewer, widget = open_widget(config={"objects": "auto"})
+    widget.picker.choose([viewer.add_image(picture.rgb, name="eye", rgb=True)])
+    widget.folder.set(tmp_path / "run")
+    run(widget)
+    assert widget.failure is None
+    assert any("the green channel is used" in message for message in said())
+    (mask,) = widget.layers.masks(widget.layers.epoch)
+    assert mask[picture.vessels].mean() > 0.5 and not mask[~picture.field].any()
+    assert load_model(tmp_path / "run" / "model.safetensors")[2].colour == "green"
+
+
+def test_a_bad_rgb_layer_is_told(open_widget, run, said):
+    viewer, widget = open_widget()
+    widget.picker.choose([viewer.add_image(np.full((64, 64, 3), np.nan, np.float32), name="eye", rgb=True)])
+    run(widget)
+    assert "'eye'" in str(widget.failure) and "NaN" in str(widget.failure)
+
+
+def test_probability_and_pseudo_label_are_shown_on_demand(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs(), window=True)
+    widget.results.probability.setChecked(True)
+    run(widget)
+    probability = viewer.layers["a probability"]
+    assert probability.visible
+    assert probability.data.max() > 0
+    widget.results.labels.setChecked(True)
+    labels = viewer.layers["a pseudo-label"]
+    assert {1, 255} <= set(np.unique(labels.data))
+    widget.results.labels.setChecked(False)
+    assert not labels.visible
+
+
+def test_stop_keeps_the_last_result(open_widget, qtbot, blobs):
+    _viewer, widget = open_widget(blobs(), config=ENDLESS)
+    with qtbot.waitSignal(widget.finished, timeout=60_000):
+        assert widget.start()
+        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 3, timeout=30_000)
+        widget.stop()
+    assert widget.result.stopped
+    assert len(widget.layers.epochs) >= 3
+    assert widget.use_epoch()[0].data.max() == 1
+
+
+def test_pause_holds_and_resume_goes_on(open_widget, qtbot, blobs):
+    _viewer, widget = open_widget(blobs(), config=ENDLESS)
+    widget.start()
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
+    widget.pause()
+    qtbot.wait(500)
+    held = len(widget.layers.epochs)
+    assert not widget.buttons.pause.isVisibleTo(widget)
+    assert widget.buttons.resume.isVisibleTo(widget)
+    qtbot.wait(500)
+    assert len(widget.layers.epochs) == held
+    widget.resume()
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) > held, timeout=30_000)
+
+
+def test_a_second_run_keeps_the_first_ones_layers(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs(), window=True)
+    run(widget)
+    run(widget)
+    first, second = viewer.layers["a iGTT masks"], viewer.layers["a iGTT masks [1]"]
+    assert not first.visible
+    assert second.visible
+    np.testing.assert_array_equal(first.data, second.data)
+
+
+# ---- what is wrong is said before anything starts --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (np.full((64, 64), np.nan, np.float32), "NaN"),
+        (np.zeros((64, 64), np.float32), "same value"),
+        (np.eye(4, dtype=np.float32), "too few"),
+    ],
+)
+def test_bad_pixels_start_nothing(open_widget, image, why, said):
+    viewer, widget = open_widget(image)
+    assert not widget.start()
+    assert not widget.running
+    assert len(viewer.layers) == 1
+    assert "'a'" in said()[-1]
+    assert why in said()[-1]
+    assert widget.progress.status.text() == said()[-1]
+
+
+def test_no_layer_starts_nothing(open_widget, said):
+    _viewer, widget = open_widget()
+    assert not widget.start()
+    assert "No image layer is chosen" in said()[-1]
+
+
+def test_buttons_without_a_result_say_so(open_widget, tmp_path, blobs, said):
+    _viewer, widget = open_widget(blobs())
+    assert widget.use_epoch() == []
+    assert not widget.continue_from_edits()
+    assert widget.save_mask(tmp_path / "m.tif") == []
+    assert all("run first" in message for message in said()[-3:])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lazy_layers_are_checked_in_the_thread(open_widget, blobs, run, said):
+    import dask.array as da
+
+    bad = da.from_array(np.stack([blobs().astype(float), np.full((64, 64), np.nan)]), chunks=(1, 64, 64))
+    viewer, widget = open_widget(bad)
+    run(widget)
+    assert "'a [1]'" in str(widget.failure)
+    assert str(widget.failure) in said()
+    assert len(viewer.layers) == 1
+    assert widget.buttons.run.isEnabled()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_run_that_breaks_is_told_and_leaves_the_widget_ready(open_widget, monkeypatch, after, blobs, run, said):
+    """torch's errors are RuntimeErrors, which a generator worker would swallow."""
+    real = engine.iterate
+
+    def breaking(*args, **kwargs):
+        events = real(*args, **kwargs)
+        seen = 0
+        for event in events:
+            yield event
+            seen += isinstance(event, EpochFinished)
+            if seen >= after:
+                raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(engine, "iterate", breaking)
+    viewer, widget = open_widget(blobs())
+    run(widget)
+    assert isinstance(widget.failure, RunFailed)
+    assert any("unspecified launch failure" in message for message in said())
+    assert ("a iGTT masks" in viewer.layers) is bool(after)
+    monkeypatch.undo()
+    run(widget)
+    assert widget.failure is None
+
+
+def test_a_run_folder_that_cannot_be_written_is_told(open_widget, tmp_path, blobs, run):
+    _viewer, widget = open_widget(blobs())
+    (tmp_path / "file").write_text("")
+    widget.folder.set(tmp_path / "file")
+    run(widget)
+    assert widget.failure is not None
+    assert "file" in str(widget.failure)
+
+
+def test_a_run_folder_holds_the_run(open_widget, tmp_path, blobs, run):
+    _viewer, widget = open_widget(blobs())
+    widget.folder.set(tmp_path / "run")
+    run(widget)
+    assert {"run.yaml", "metrics.csv"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert str(tmp_path / "run") in widget.progress.status.text()
+
+
+# ---- ends in the middle ------------------------------------------------------------------------------------
+
+
+def test_a_run_stopped_before_its_first_mask_leaves_nothing(open_widget, blobs, qtbot, said):
+    viewer, widget = open_widget(blobs(), config=ENDLESS)
+    with qtbot.waitSignal(widget.finished, timeout=60_000):
+        assert widget.start()
+        widget.stop()
+    assert widget.failure is None
+    assert widget.result.stopped
+    assert widget.result.masks == ()
+    assert len(viewer.layers) == 1
+    assert "before there was a first mask" in widget.progress.status.text()
+    assert widget.use_epoch() == []
+    assert not widget.results.save_button.isEnabled()
+    assert widget.buttons.run.isEnabled()
+
+
+def test_a_warning_is_told_and_the_run_goes_on(open_widget, blobs, run, said, monkeypatch):
+    """The engine warns when the masks collapse, for one."""
+    real, message = engine.iterate, "The masks hold 97.0 % foreground: the run has collapsed."
+
+    def warning(*args, **kwargs):
+        for event in real(*args, **kwargs):
+            yield event
+            if isinstance(event, EpochFinished) and event.epoch == 1:
+                yield Warned(message)
+
+    monkeypatch.setattr(engine, "iterate", warning)
+    _viewer, widget = open_widget(blobs())
+    shown = []
+    say = widget.progress.say
+    widget.progress.say = lambda text: (shown.append(text), say(text))
+    run(widget)
+    assert said().count(message) == 1
+    assert message in shown
+    assert widget.failure is None
+    assert widget.layers.epochs == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["a", "a iGTT masks"])
+def test_deleting_a_layer_of_the_run_ends_it(open_widget, qtbot, name, blobs):
+    viewer, widget = open_widget(blobs(), config=ENDLESS, window=True)
+    with qtbot.waitSignal(widget.finished, timeout=60_000):
+        assert widget.start()
+        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
+        del viewer.layers[name]
+    assert widget.result.stopped
+    assert f"'{name}' was removed" in widget.progress.status.text()
+
+
+def test_deleting_another_layer_does_not(open_widget, qtbot, blobs):
+    viewer, widget = open_widget(blobs(0), blobs(1), config=ENDLESS)
+    widget.picker.choose([viewer.layers["a"]])
+    widget.start()
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    del viewer.layers["b"]
+    epochs = len(widget.layers.epochs)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) > epochs, timeout=30_000)
+    assert widget.running
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, blobs, tiny):
+    viewer = make_napari_viewer()
+    viewer.add_image(blobs(), name="a")
+    widget = IGTTWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.settings.fill(IGTTConfig(**{**tiny, **ENDLESS}))
+    assert widget.start()
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    if paused:
+        widget.pause()
+    pump, control = widget.runner._run, widget.runner.control
+    ended = []
+    finish = pump.post
+    pump.post = lambda event: (finish(event), isinstance(event, Finished) and ended.append(event))
+    viewer.close()
+    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
+    assert control.stopped
+    assert ended[0].stopped
+
+
+def test_napari_knows_that_a_run_is_going_on(open_widget, qtbot, blobs, end):
+    """It asks before its window is closed."""
+    viewer, widget = open_widget(blobs(), config=ENDLESS, window=True)
+    tasks = viewer.window._task_status_manager
+    widget.start()
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    assert tasks.is_busy()
+    assert any("The iGTT run" in line for line in tasks.get_status())
+    end(widget)
+    qtbot.waitUntil(lambda: not tasks.is_busy(), timeout=5000)
+
+
+def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewer, qtbot, blobs, tiny):
+    viewer = make_napari_viewer()
+    layer = viewer.add_image(blobs(), name="a")
+    widget = IGTTWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.settings.fill(IGTTConfig(**{**tiny, **ENDLESS}))
+    widget.start()
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    control = widget.runner.control
+    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+        viewer.window.remove_dock_widget(widget)
+        widget.deleteLater()
+    assert control.stopped
+    layer.name = "renamed"
+    viewer.add_image(blobs())
+    viewer.theme = "light"
+    viewer.dims.set_point(0, 0)
+
+
+# ---- masks in the user's hands ---------------------------------------------------------------------------
+
+
+def paint(widget, index, rows, value):
+    """As the brush does: an edit that napari can undo."""
+    masks = widget.layers.parts[0].masks
+    at = np.indices((rows, 64)).reshape(2, -1)
+    masks.data_setitem((np.full(at.shape[1], index), *at), value)
+
+
+def test_use_this_epoch_keeps_scale_and_has_no_epoch_axis(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs())
+    run(widget)
+    viewer.dims.set_point(0, 1)
+    (kept,) = widget.use_epoch()
+    assert kept.name == "a mask"
+    np.testing.assert_array_equal(kept.data, viewer.layers["a iGTT masks"].data[1])
+    assert tuple(kept.scale) == SCALE
+    assert [str(unit) for unit in kept.units] == ["micrometer"] * 2
+
+
+def test_nothing_painted_is_said(open_widget, blobs, run, said):
+    _viewer, widget = open_widget(blobs())
+    run(widget)
+    assert not widget.continue_from_edits()
+    assert "Nothing was painted" in said()[-1]
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value, blobs):
+    _viewer, widget = open_widget(blobs(), config=ENDLESS)
+    widget.start()
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
+    paint(widget, 1, 64, value)
+    locked = widget.layers.corrections()[0] == value
+    assert locked.any()
+    assert widget.continue_from_edits()
+    # made before they were locked: what is drawn, what waits to be, and at most the one at work
+    waiting = [event for event in widget.runner._run.events if isinstance(event, EpochFinished)]
+    first = len(widget.layers.epochs) + len(waiting) + 1
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= first + 3 or not widget.running, timeout=60_000)
+    assert widget.failure is None
+    for epoch in range(first, first + 3):
+        assert np.all(widget.layers.masks(epoch)[0][locked] == value)
+
+
+def test_edits_after_a_run_start_a_new_one_from_them(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs(), window=True)
+    run(widget)
+    viewer.dims.set_point(0, 1)
+    paint(widget, 1, 10, 1)
+    expected = widget.layers.masks(1)[0]
+    locked = widget.layers.corrections()[0]
+    run(widget, widget.continue_from_edits)
+    np.testing.assert_array_equal(widget.layers.masks(0)[0], expected)
+    for index in range(len(widget.layers.epochs)):
+        assert np.all(widget.layers.masks(index)[0][locked == 1] == 1)
+    # and they stay locked when the user goes on once more
+    paint(widget, 2, 64, 0)
+    erased = widget.layers.corrections()[0] == 0
+    run(widget, widget.continue_from_edits)
+    assert np.all(widget.layers.masks(2)[0][(locked == 1) & ~erased] == 1)
+    assert np.all(widget.layers.masks(2)[0][erased] == 0)
+
+
+@pytest.mark.parametrize("ome", [False, True])
+def test_the_saved_mask_has_the_sources_scale(open_widget, tmp_path, ome, blobs, run):
+    viewer, widget = open_widget(blobs())
+    run(widget)
+    viewer.dims.set_point(0, 0)
+    (path,) = widget.save_mask(tmp_path / "mask.tif", ome)
+    image = read_image(path)
+    assert image.axes == "YX"
+    assert image.scale == pytest.approx(SCALE)
+    assert image.units == ("micrometer",) * 2
+    np.testing.assert_array_equal(image.data, viewer.layers["a iGTT masks"].data[0] * 255)
+    (kept,) = widget.use_epoch()
+    kept.data[:] = 1
+    widget.save_mask(path, ome)
+    assert read_image(path).data.min() == 255
+
+
+def test_masks_of_several_layers_are_saved_by_name(open_widget, tmp_path, blobs, run):
+    _viewer, widget = open_widget(blobs(0), blobs(1))
+    run(widget)
+    assert [path.name for path in widget.save_mask(tmp_path / "mask.tif")] == ["mask_a.tif", "mask_b.tif"]
+
+
+def test_a_folder_that_is_not_there_is_told(open_widget, tmp_path, blobs, run, said):
+    _viewer, widget = open_widget(blobs())
+    run(widget)
+    assert widget.save_mask(tmp_path / "nowhere" / "mask.tif") == []
+    assert "nowhere" in said()[-1]
+
+
+# ---- smooth, small and quick to open -----------------------------------------------------------------------
+
+
+def test_it_fits_a_small_screen_and_scrolls(open_widget, qtbot, blobs):
+    _viewer, widget = open_widget(blobs(), show=True)
+    assert widget.minimumSizeHint().height() < 300
+    assert widget.sizeHint().height() <= 820
+    for group in widget.settings.groups:
+        group.expand(animate=False)
+    qtbot.wait(50)
+    assert widget.height() < 900 or widget.window().height() < 1000
+    assert widget.minimumSizeHint().height() < 300
+
+
+def test_opening_does_not_import_torch(run):
+    code = """
+        import sys
+        from napari.components import ViewerModel
+        from napari._qt.qt_event_loop import get_qapp
+        app = get_qapp()
+        from napari_metastructure.plugin.igtt import IGTTWidget
+        widget = IGTTWidget(ViewerModel())
+        assert "torch" not in sys.modules, "torch"
+        assert "segmentation_models_pytorch" not in sys.modules
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_devices_arrive_after_it_is_shown(open_widget, qtbot, blobs):
+    _viewer, widget = open_widget(blobs(), show=True)
+    box = widget.settings.device.widget
+    qtbot.waitUntil(lambda: box.findData("cpu") >= 0 and "auto: " in box.itemText(0), timeout=60_000)
+    assert widget.settings.config().device == "cpu"
+
+
+# ---- the settings ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def panel(qtbot):
+    panel = SettingsPanel()
+    qtbot.addWidget(panel)
+    return panel
+
+
+def test_every_setting_has_one_editor_with_a_tooltip(panel):
+    names = [name for form in panel.forms for name in form.editors]
+    assert sorted(names) == sorted(IGTTConfig.model_fields)
+    for form in panel.forms:
+        assert all(editor.widget.toolTip() for editor in form.editors.values())
+
+
+def test_defaults_and_presets_come_back(panel):
+    assert panel.config() == IGTTConfig()
+    for preset in PRESETS:
+        panel.main.editors["preset"].set(preset)
+        assert panel.config() == IGTTConfig.from_preset(preset)
+
+
+def test_changing_the_preset_keeps_the_device(panel):
+    panel.set_devices([Device("cuda:0", "Fast one", 8 * 2**30), Device("cpu", "CPU", None)])
+    panel.device.widget.setCurrentIndex(1)
+    panel.main.editors["preset"].set("paper")
+    assert panel.config().device == "cuda:0"
+
+
+def test_devices_show_name_and_free_memory(panel):
+    panel.set_devices([Device("cuda:0", "Fast one", 3 * 2**29), Device("cpu", "CPU", None)])
+    box = panel.device.widget
+    assert [box.itemText(i) for i in range(box.count())] == [
+        "auto: Fast one",
+        "Fast one (cuda:0, 1.5 GiB free)",
+        "CPU (cpu)",
+    ]
+    assert panel.config().device == "auto"
+
+
+def test_groups_start_collapsed(panel):
+    assert len(panel.groups) >= 3
+    assert not any(group.isExpanded() for group in panel.groups)
+
+
+def test_zero_epochs_cannot_be_chosen_and_are_refused_in_words(panel):
+    panel.main.editors["epochs"].set(0)
+    assert panel.config().epochs == 1
+    with pytest.raises(InputError, match=r"^Epochs must be a whole number from 1 to 10000, not 0\.$"):
+        panel.config(epochs=0)
+
+
+def test_a_value_the_model_refuses_is_named(panel):
+    (form,) = (form for form in panel.forms if "patch_size" in form.editors)
+    form.editors["patch_size"].set(100)
+    with pytest.raises(InputError, match=r"^Patch size: 100 is not a multiple of 32; take 96\.$"):
+        panel.config()
