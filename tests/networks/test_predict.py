@@ -16,6 +16,7 @@ from napari_metastructure.networks import predict as module
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.predict import (
     LazyInputs,
+    all_rows,
     bands,
     class_probabilities,
     inputs_on,
@@ -291,6 +292,13 @@ def test_with_the_blur_of_an_accelerator_the_inputs_are_the_same(kind, monkeypat
     np.testing.assert_array_equal(inputs_on(CPU, image, kind, "dark").numpy(), expected)
     monkeypatch.setattr(module, "gaussian", lambda x, s: module._blurred(module._blurred(x, 0, s), 1, s))
     np.testing.assert_allclose(LazyInputs(image, kind, "dark", device=CPU)[:, :].numpy(), expected, atol=2e-5)
+
+
+def test_rows_are_joined_some_at_a_time(monkeypatch):
+    image = np.random.default_rng(0).gamma(2, 100, (180, 90)).astype(np.float32)
+    monkeypatch.setattr(module, "WHOLE", 4 * 90 * 50)
+    found = all_rows(LazyInputs(image, "multiscale", "bright"))
+    np.testing.assert_allclose(found.numpy(), network_inputs(image, "multiscale", "bright"), atol=2e-5)
 
 
 @given(sides, sides, st.tuples(st.integers(1, 90), st.integers(1, 90)))
