@@ -147,18 +147,20 @@ def test_stopping_before_the_start_is_done_still_finishes(blobs, quick):
     assert isinstance(events[-1], Finished) and events[-1].stopped and events[-1].masks == ()
 
 
-def test_pause_holds_the_run_and_its_clock(blobs, quick):
-    control, seen = Control(), []
-    control.pause()
+def test_pause_holds_the_run_and_its_clock(blobs, quick, hold, monkeypatch):
+    control, seen, now = Control(), [], [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    held = hold(control)
     thread = threading.Thread(target=lambda: seen.extend(iterate(blobs[0], quick, control)))
     thread.start()
-    time.sleep(1.0)
+    assert held.wait(150)
+    now[0] = 100.0
     assert not any(isinstance(e, BatchFinished) for e in seen)
     control.resume()
-    thread.join(60)
+    thread.join(150)
     assert isinstance(seen[-1], Finished)
-    assert control.paused_seconds > 0.5
-    assert epochs(seen)[0].seconds_outside <= epochs(seen)[0].seconds
+    assert control.paused_seconds == 100
+    assert [event.seconds for event in epochs(seen)] == [0] * len(epochs(seen))
 
 
 def test_the_run_folder(blobs, quick, tmp_path):

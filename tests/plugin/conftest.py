@@ -18,6 +18,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
+from pytestqt.qtbot import QtBot
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Segmentation, Task
@@ -25,6 +26,9 @@ from napari_metastructure.baselines.results import MethodProgress
 from napari_metastructure.labels.recipes import Random, Sample
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.study_results import Condition, StudyConfig
+
+# Waiting ends by what is waited for; a busy machine may take long, and only what hangs is given up.
+QtBot.waitUntil.__kwdefaults__["timeout"] = QtBot.waitSignal.__kwdefaults__["timeout"] = 60_000
 
 NEED_A_DISPLAY = {"qapp", "qtbot", "make_napari_viewer", "make_napari_viewer_proxy"}
 
@@ -221,12 +225,25 @@ def run(qtbot) -> Callable[..., None]:
 
 
 @pytest.fixture
+def pause(qtbot, hold) -> Callable[..., None]:
+    """Pauses a widget's run, and waits until its thread stands still and all that it said is shown."""
+
+    def go(widget):
+        held, runner = hold(widget.runner.control), widget.runner
+        widget.pause()
+        qtbot.waitUntil(held.is_set, timeout=60_000)
+        qtbot.waitUntil(lambda: not runner._run.events and runner._steps is None, timeout=60_000)
+
+    return go
+
+
+@pytest.fixture
 def end(qtbot) -> Callable[..., None]:
     """Stops a widget's run, if there is one."""
 
     def stop(widget):
         widget.stop()
-        qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+        qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
     return stop
 
@@ -454,7 +471,7 @@ def settle(qtbot) -> Callable[..., None]:
 
     def wait(*widgets: Any) -> None:
         qtbot.wait(1)
-        qtbot.waitUntil(lambda: not any(widget.busy for widget in widgets), timeout=20_000)
+        qtbot.waitUntil(lambda: not any(widget.busy for widget in widgets), timeout=60_000)
 
     return wait
 

@@ -188,20 +188,19 @@ print(*[name for name in ("torch", "matplotlib", "segmentation_models_pytorch") 
 # ---- stop, pause, go on ---------------------------------------------------------------------------------------
 
 
-def test_pause_holds_and_resume_goes_on(open_compare, stand_in, qtbot, wait_for_progress):
+def test_pause_holds_and_resume_goes_on(open_compare, stand_in, qtbot, wait_for_progress, pause):
     stand_in("dfc", "endless")
     _viewer, widget = open_compare(methods=("dfc",))
     widget.start()
     wait_for_progress(widget)
-    widget.pause()
-    qtbot.wait(300)
+    pause(widget)
     held = widget.progress.inner.value()
-    qtbot.wait(300)
+    qtbot.wait(50)
     assert widget.progress.inner.value() == held
     assert widget.buttons.resume.isVisibleTo(widget)
     assert "left" in widget.progress.eta.text()
     widget.resume()
-    qtbot.waitUntil(lambda: widget.progress.inner.value() > held, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.progress.inner.value() > held, timeout=60_000)
 
 
 def test_a_stopped_comparison_keeps_what_is_done(open_compare, stand_in, qtbot, wait_for_progress, mask_of):
@@ -357,7 +356,7 @@ def test_closing_the_window_ends_the_thread(
     put = pump.post
     pump.post = lambda event: (put(event), type(event).__name__ == "CompareFinished" and ended.append(event))
     viewer.close()
-    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped
     assert ended[0].stopped
 
@@ -375,7 +374,7 @@ def test_removing_the_widget_ends_the_run_and_frees_the_viewer(
     widget.start()
     wait_for_progress(widget)
     control = widget.runner.control
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(widget)
         widget.deleteLater()
     assert control.stopped

@@ -223,7 +223,7 @@ class Counting(JobWidget):
             yield most
             try:
                 for number in range(most):
-                    go.wait(10)
+                    go.wait(60)
                     control.checkpoint()
                     if number == 7:
                         raise RuntimeError("seven")
@@ -261,12 +261,12 @@ def counting(qtbot):
     yield widget
     widget.go.set()
     widget.stop()
-    qtbot.waitUntil(lambda: not widget.running, timeout=5000)
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
 
 def test_a_job_is_shown_from_its_start_to_its_end(counting, qtbot):
     counting.go.clear()
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         counting.buttons.run.click()
         assert counting.running
         assert not counting.line.isEnabled() and not counting.buttons.run.isEnabled()
@@ -293,7 +293,7 @@ def test_pause_resume_and_stop_say_whether_there_was_a_job(counting, qtbot, said
     assert not (counting.pause() or counting.resume() or counting.stop())
     counting.line.setText("5")
     counting.go.clear()
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
         assert not counting.start()
         assert said()[-1] == "The counting is going on; stop it first."
@@ -306,20 +306,20 @@ def test_pause_resume_and_stop_say_whether_there_was_a_job(counting, qtbot, said
         counting.go.set()
     assert "Stopped early." in said()
     assert counting.progress.status.text() == "Stopped because."
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert counting.progress.status.text() == "Counted to 5.", "why the first was stopped is forgotten"
 
 
 def test_a_failure_is_said_and_the_next_job_runs(counting, qtbot, said):
     counting.line.setText("9")
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert isinstance(counting.failure, RunFailed)
     assert counting.progress.status.text() == said()[-1] == "The counting broke: RuntimeError: seven"
     assert counting.ends == [counting.failure]
     counting.line.setText("2")
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert counting.failure is None
 
@@ -329,7 +329,7 @@ def test_files_are_written_in_the_background(counting, qtbot, said, tmp_path):
         raise InputError("The disk is full; free some room.")
 
     for job, paths in ((lambda: [tmp_path / "a.csv"], [tmp_path / "a.csv"]), (write, [])):
-        with qtbot.waitSignal(counting.saved, timeout=10_000) as saved:
+        with qtbot.waitSignal(counting.saved, timeout=60_000) as saved:
             counting.save_in_background(job)
         assert saved.args == [paths]
     assert counting.progress.status.text() == f"Saved a.csv in {tmp_path}."
@@ -345,7 +345,7 @@ def test_a_deleted_widget_ends_its_job_and_lets_go_of_the_viewer(qtbot):
     widget.go.clear()
     assert widget.start()
     control = widget.runner.control
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         widget.deleteLater()
     assert control.stopped
     assert ends == ["released"]

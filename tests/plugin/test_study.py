@@ -132,14 +132,13 @@ def test_settings_come_back_from_the_folder(open_study, study_config, run, tmp_p
     other.deleteLater()
 
 
-def test_pause_holds_and_resume_goes_on(open_study, study_config, qtbot, going):
+def test_pause_holds_and_resume_goes_on(open_study, study_config, qtbot, going, pause):
     _viewer, widget = open_study(settings=study_config(**ENDLESS))
     widget.start()
     going(widget, 2)
-    widget.pause()
-    qtbot.wait(400)
+    pause(widget)
     held = len(widget._current[1])
-    qtbot.wait(400)
+    qtbot.wait(50)
     assert len(widget._current[1]) == held
     assert widget.buttons.resume.isVisibleTo(widget)
     widget.resume()
@@ -250,13 +249,13 @@ def test_a_folder_of_files(open_study, discs, run, tmp_path, qtbot):
                 Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{seed}.png")
     viewer, widget = open_study(images=0)
     widget.data.use_folder(tmp_path)
-    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=20_000)
+    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=60_000)
     assert widget.data.summary.text() == "2 images to train on, 1 to test on."
     run(widget)
     assert widget.failure is None
     assert len(widget.results) == 3
     assert widget.show_labels(["RL"], image="1")
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=60_000)
     np.testing.assert_array_equal(viewer.layers["1"].data, np.clip(discs(1)[0], 0, 255).astype(np.uint8))
     assert set(np.unique(viewer.layers["1 RL"].data)) == {0, 1}
     widget.show_labels([])
@@ -334,7 +333,7 @@ def test_closing_the_window_ends_the_thread(open_with_masks, qtbot, study_config
     put = pump.post
     pump.post = lambda event: (put(event), type(event).__name__ == "StudyFinished" and ended.append(event))
     viewer.close()
-    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped
     assert ended[0].stopped
 
@@ -347,7 +346,7 @@ def test_removing_the_widget_ends_the_study_and_frees_the_viewer(open_with_masks
     widget.start()
     going(widget)
     control = widget.runner.control
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(widget)
         widget.deleteLater()
     assert control.stopped
