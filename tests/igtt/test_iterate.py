@@ -20,6 +20,8 @@ from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import orient
 from napari_metastructure.images.writing import replacing
+from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.networks.checkpoint import load_model as read_model
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved, Warned
 from napari_metastructure.training.metrics import dice
@@ -404,3 +406,58 @@ def test_on_real_images_the_default_beats_otsu(real_images):
 def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wanders):
     assert (stable(agreements, 0.99), wandering(agreements, 0.99)) == (is_stable, wanders)
     assert not stable(agreements, 1.0) and not wandering(agreements, 1.0)
+
+
+# ---- Fields of view: what lies outside is no object in any round
+
+
+@pytest.mark.parametrize("start", ["otsu", "prior"])
+def test_no_round_finds_anything_in_the_surround(green, quick, tmp_path, start):
+    plane, _, outside = green
+    config = quick.model_copy(update={"start": start})
+    events = list(iterate([plane], config, folder=tmp_path, colour="green"))
+    (begun,) = [e for e in events if isinstance(e, RunStarted)]
+    assert begun.objects == "dark"
+    rounds = [e for e in events if isinstance(e, EpochFinished)]
+    assert len(rounds) == 3
+    for event in rounds:
+        assert not event.masks[0][outside].any()
+        assert not event.probabilities[0][outside].any()
+        assert (event.labels[0][outside] == UNLABELLED).all()
+        assert not (event.labels[0][~outside] == UNLABELLED).all()
+    use = read_model(tmp_path / "model.safetensors")[2]
+    assert (use.colour, use.surround) == ("green", True)
+
+
+def test_the_start_finds_vessels_and_not_the_surround(green, quick):
+    plane, vessels, outside = green
+    start = next(e for e in iterate([plane], quick) if isinstance(e, EpochFinished))
+    mask, inside = start.masks[0] > 0, ~outside
+    assert mask.mean() < 0.3  # the surround alone is a third of the image
+    assert 2 * (mask & vessels & inside).sum() / (mask.sum() + (vessels & inside).sum()) > 0.6
+
+
+def test_who_paints_in_the_surround_means_it(green, quick):
+    plane, _, outside = green
+    painted = np.full(plane.shape, UNLABELLED, np.uint8)
+    painted[:5, :5] = 1
+    assert outside[:5, :5].all()
+    finished = list(iterate([plane], quick.model_copy(update={"epochs": 1}), corrections={0: painted}))[-1]
+    assert finished.masks[0][:5, :5].all()
+    assert not finished.masks[0][5:][outside[5:]].any()
+
+
+def test_a_start_of_the_users_own_is_cut_as_well(green, quick):
+    plane, _, outside = green
+    everything = np.ones(plane.shape, np.uint8)
+    start = next(e for e in iterate([plane], quick, start_masks=[everything]) if isinstance(e, EpochFinished))
+    assert not start.masks[0][outside].any()
+
+
+def test_resuming_goes_on_with_the_same_masks(green, quick, tmp_path):
+    plane = green[0]
+    whole = list(iterate([plane], quick, folder=tmp_path / "whole"))[-1]
+    first = quick.model_copy(update={"epochs": 1})
+    list(iterate([plane], first, folder=tmp_path / "parts"))
+    parts = list(iterate([plane], quick, folder=tmp_path / "parts", resume=True))[-1]
+    np.testing.assert_array_equal(parts.masks[0], whole.masks[0])

@@ -1,4 +1,4 @@
-"""Every choice of an iGTT run, in one validated model: widget tooltips, YAML and CLI options come from here."""
+"""Settings of iGTT runs, validated: widget tooltips, YAML and CLI options come from here."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class IGTTConfig(BaseModel):
         description="Are objects brighter or darker than their surround? auto settles it from the images.",
     )
     epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Same seed, same device: the same masks.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Same seed, same device: the same masks (on a GPU but for rounding)."
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
 
     network: Literal["light-unet", "unet", "deeplabv3plus"] = Field(

@@ -25,7 +25,7 @@ from napari_metastructure.images.intensity import Polarity, channels_of, check_p
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import let_go, place, release, resolve, seeded, short_of_memory_fails
+from napari_metastructure.networks.device import home, let_go, place, release, resolve, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, probability
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Warned
@@ -208,7 +208,8 @@ class Run:
     def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path]) -> Iterator[Event]:
         """Run all of Algorithm 1."""
         c = self.config
-        self.held = Held([inputs_on(self.device, p, c.inputs, "bright") for p in self.planes], self.patch, self.device)
+        here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
+        self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
         folder = self.folder.path if self.folder else None
         epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
@@ -278,7 +279,7 @@ class Run:
         yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
-        """Epoch 0: the labels before any training, or those of the run that is resumed."""
+        """Make epoch 0: the labels before any training, or those of the run that is resumed."""
         if self.resumed:
             self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
             self._restore(self.resumed)
@@ -370,7 +371,7 @@ class Run:
         )
 
     def _over(self) -> str | None:
-        """Why more rounds would make the masks no better; None while they may."""
+        """Say why more rounds would make the masks no better; None while they may."""
         agreements = [row["agreement"] for row in self.journal.rows[1:]]
         if stable(agreements, self.config.stop_agreement):
             return "The masks no longer change"
@@ -381,7 +382,7 @@ class Run:
     def _collapsed(self) -> bool:
         """Whether this round's masks have become almost empty or almost full, and those before were not.
 
-        Never where the user has painted: who paints everything foreground means it.
+        Never where the user has painted: a mask that is all foreground may be meant.
         """
         if self.labels.corrections:
             return False

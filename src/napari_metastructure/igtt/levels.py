@@ -92,7 +92,7 @@ class Levels:
         mask : (Y, X) bool array
             Empty if p is nowhere above one half.
         curve : ScoreCurve
-            Dice by level of the image itself. A level is told by the share of the pixels near the foreground that
+            Dice by level of the image itself. A level is named by the share of the pixels near the foreground that
             lie below it, 0 to 1.
         """
         votes = (p > 0.5).astype(np.float32)

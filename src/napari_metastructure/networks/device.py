@@ -118,16 +118,15 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 # ---- What travels ---------------------------------------------------------------------------------------
 
 
-def keeps(device: torch.device, size: int) -> bool:
-    """Whether so many bytes of data may stay on a device during a run, beside the network and its gradients."""
-    if device.type == "cuda":
-        return size <= torch.cuda.mem_get_info(device)[0] // SHARE
-    return device.type == "cpu" or size <= UNKNOWN_BYTES
+def home(device: torch.device, size: int) -> torch.device:
+    """Return where so many bytes of data stay during a run: the device, or the CPU if they are too many for it."""
+    room = torch.cuda.mem_get_info(device)[0] // SHARE if device.type == "cuda" else UNKNOWN_BYTES
+    return device if device.type == "cpu" or size <= room else torch.device("cpu")
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of main memory to a device; to CUDA from pinned memory, without waiting for it."""
-    if device.type != "cuda":
+    """Copy a tensor to a device; from main memory to CUDA through pinned memory, without waiting for it."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

@@ -1,4 +1,4 @@
-"""Models for other programs: ONNX and bioimage.io packages, each run and compared with ours before it is handed out."""
+"""Export to ONNX and bioimage.io packages, each run and compared with our own output before it is handed out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
 
     The file takes tiles of the size the network was trained at, any number at once. Other sizes would run but be wrong:
     group normalisation, and pooling over the whole image in some networks, see the crop they are given. It gives
-    probabilities (after sigmoid or softmax); cutting large images and blending is left to who calls it.
+    probabilities (after sigmoid or softmax); cutting large images and blending is left to the caller.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def to_onnx(model: Model) -> bytes:
 
 
 def run_onnx(content: bytes, inputs: np.ndarray) -> np.ndarray:
-    """(K, Y, X) probabilities of (C, Y, X) inputs of one tile by onnxruntime."""
+    """Predict the (K, Y, X) probabilities of (C, Y, X) inputs of one tile by onnxruntime."""
     runtime: Any = needed("onnxruntime", "ONNX", "onnx")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return np.asarray(session.run([OUTPUT], {INPUT: inputs[None]})[0][0])
@@ -165,7 +165,7 @@ class _WithProbabilities(nn.Module):
 
 
 def _compare(theirs: np.ndarray, ours: np.ndarray) -> float:
-    """Largest absolute difference; infinite if they are not of one shape."""
+    """Return the largest absolute difference; infinite if they are not of one shape."""
     return float(np.abs(theirs - ours).max()) if theirs.shape == ours.shape else float("inf")
 
 
@@ -208,7 +208,7 @@ def write_package(
     """
     core = needed("bioimageio.core", "bioimage.io", "bioimageio")
     spec = needed("bioimageio.spec", "bioimage.io", "bioimageio")
-    needed("loguru", "bioimage.io", "bioimageio").logger.disable("bioimageio")  # it tells of every step
+    needed("loguru", "bioimage.io", "bioimageio").logger.disable("bioimageio")  # it reports every step
     steps = _normalisation(model)
     given = _stacked(tile) if steps is not None else model.inputs_of(tile)
     # bioimageio.spec leaves files open, which some systems then do not let go
@@ -227,12 +227,12 @@ def write_package(
 
 
 def _normalisation(model: Model) -> list[Any] | None:
-    """Our normalisation in the words of bioimage.io; None where it has none for it (local contrasts)."""
+    """Put our normalisation in the words of bioimage.io; None where it has none for it (local contrasts)."""
     v = needed("bioimageio.spec.model.v0_5", "bioimage.io", "bioimageio")
     plane, dark = [v.AxisId("y"), v.AxisId("x")], model.use.objects == "dark"
 
     def turned(offset: float) -> list[Any]:
-        """Dark objects become bright ones."""
+        """Make bright objects of dark ones."""
         return [v.ScaleLinearDescr(kwargs=v.ScaleLinearKwargs(gain=-1.0, offset=offset))] if dark else []
 
     if model.use.inputs == "zscore":
@@ -299,7 +299,7 @@ def _description(
 
 
 def _stacked(tile: np.ndarray) -> np.ndarray:
-    """With an axis for channels."""
+    """Add an axis for channels."""
     return tile[None] if tile.ndim == 2 else tile
 
 

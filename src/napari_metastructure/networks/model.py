@@ -1,4 +1,4 @@
-"""A saved model, ready to be used: from an image to labels and probabilities."""
+"""Saved models, read and applied: from an image to labels and probabilities."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from napari_metastructure.networks.build import NetworkSpec
     from napari_metastructure.networks.checkpoint import Use
-
-
-# ---- checks of model files and of the images they are used on -------------------------------------------------
 
 
 FILE = "model.safetensors"
@@ -51,7 +48,7 @@ def is_blank(image: np.ndarray) -> bool:
 
 
 def check_channel(plane: np.ndarray, name: str) -> np.ndarray:
-    """`images.checks.check_plane`, but for planes of one value: one empty frame shall not stop a stack.
+    """Check a plane as `images.intensity.check_plane` does, but let one value everywhere pass: a stack may have it.
 
     Returns
     -------
@@ -71,7 +68,7 @@ def check_channel(plane: np.ndarray, name: str) -> np.ndarray:
 
 
 def amount(channels: int) -> str:
-    """So many channels, in words."""
+    """Say how many channels, in words."""
     return "one channel" if channels == 1 else f"{channels} channels"
 
 
@@ -180,7 +177,7 @@ class Model:
         want_probability: bool = True,
         name: str = "The image",
     ) -> Prediction:
-        """Labels and probability of one image plane of any size.
+        """Predict labels and probability of one image plane of any size.
 
         Parameters
         ----------
@@ -218,7 +215,7 @@ class Model:
         want_probability: bool = True,
         name: str = "The image",
     ) -> Generator[float, None, Prediction]:
-        """`predict`, telling after each row of tiles which share of the image is done (0 to 1)."""
+        """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1)."""
         from napari_metastructure.images.surround import fill, surround
         from napari_metastructure.networks.predict import bands, prepared
 
@@ -298,6 +295,6 @@ class Model:
         return device
 
     def _labels(self, band: np.ndarray) -> np.ndarray:
-        """Class values of (K, rows, X) probabilities: above one half, or the likeliest."""
+        """Return the class values of (K, rows, X) probabilities: above one half, or the likeliest."""
         classes = np.array(self.use.classes, np.uint8)
         return classes[(band[0] > 0.5).astype(np.intp) if len(band) == 1 else band.argmax(axis=0)]

@@ -69,7 +69,7 @@ class Control:
             self._corrections[index] = pixels
 
     def take_corrections(self) -> dict[int, np.ndarray]:
-        """All corrections given so far, by image; the job asks at each relabelling."""
+        """Return all corrections given so far, by image; the job asks at each relabelling."""
         with self._lock:
             return dict(self._corrections)
 

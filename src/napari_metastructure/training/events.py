@@ -1,6 +1,6 @@
 """Events of long jobs, small and frozen, for those who listen.
 
-A job is a plain generator of these. It does not know who listens: the command line prints
+A job is a plain generator of these. It does not know its listeners: the command line prints
 them, the plugin carries them to the main thread and draws them, a notebook plots them.
 Arrays inside events are never changed by the job after they were sent.
 """

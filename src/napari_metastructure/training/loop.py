@@ -201,7 +201,7 @@ def run_epoch(
     log: EpochLog,
     after: Callable[[], None] | None = None,
 ) -> Iterator[Event]:
-    """Train for ``steps`` steps, telling of each; fill ``log`` on the way.
+    """Train for ``steps`` steps, and yield an event for each; fill ``log`` on the way.
 
     A step is reported once its loss is there: on CUDA when the next one has been given to the device, which so never
     waits for the host. A stop or pause acts before the next step in any case.

@@ -419,7 +419,7 @@ class SupervisedRun:
         return 0 < patience <= self.journal.epoch - self.best_epoch
 
     def _steps(self, shapes: Sequence[tuple[int, int]]) -> int:
-        """As many steps as cover the training images once."""
+        """Count the steps that cover the training images once."""
         height, width = self.use.patch
         pixels = sum(y * x for y, x in shapes)
         return max(LEAST_STEPS, math.ceil(pixels / (height * width * self.config.batch_size)))
@@ -441,7 +441,7 @@ class SupervisedRun:
 
 
 def _files(pairs: Sequence[Pair]) -> list[list[str]]:
-    """Image and label file of each pair, each couple once; with them a run can be repeated from its ``run.yaml``."""
+    """List image and label file of each pair, each couple once: from them ``run.yaml`` can repeat the run."""
     couples = dict.fromkeys(tuple(str(f.resolve()) for f in pair.files) for pair in pairs)
     return [list(couple) for couple in couples if couple]
 
@@ -468,5 +468,5 @@ def _scores(row: dict[str, Any]) -> Scores:
 
 
 def _may_change(config: TrainConfig) -> tuple[str, ...]:
-    """Refuse more epochs for a schedule that looks ahead to the last one."""
+    """List the settings that may differ on a resume: a schedule that looks ahead needs its last epoch."""
     return MAY_CHANGE if config.schedule == "constant" else tuple(n for n in MAY_CHANGE if n != "epochs")
