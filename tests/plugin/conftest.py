@@ -362,25 +362,24 @@ def choose_methods() -> Callable[..., None]:
 
 
 @pytest.fixture
-def open_compare(make_napari_viewer, discs, end, choose_methods) -> Iterator[Callable[..., Any]]:
+def open_compare(make_napari_viewer, place, discs, end, choose_methods) -> Iterator[Callable[..., Any]]:
     """Opens a viewer with images (a, b, ...; pixels of 0.2 x 0.1 um), their masks if asked for, and the widget.
 
-    Without a window a test takes a third of the time: for what has nothing to do with it.
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
     """
     from napari_metastructure.plugin.compare import CompareWidget
 
     made = []
 
-    def make(images=2, truth=True, methods=("otsu", "lc", "agt"), show=False, window=True, **settings):
-        viewer = make_napari_viewer(show=show) if window else ViewerModel()
+    def make(images=2, truth=True, methods=("otsu", "lc", "agt"), show=False, window=False, **settings):
+        viewer = make_napari_viewer(show=show) if window or show else ViewerModel()
         for name, seed in zip("abcdef", range(images), strict=False):
             image, mask = discs(seed)
             viewer.add_image(image, name=name, **WHERE)
             if truth:
                 viewer.add_labels(mask, name=f"{name} mask", **WHERE)
         widget = CompareWidget(viewer)
-        if window:
-            viewer.window.add_dock_widget(widget, name="Compare methods")
+        place(viewer, widget, "Compare methods")
         widget.picker.choose([viewer.layers[name] for name in "abcdef"[:images]])
         choose_methods(widget, methods, **settings)
         made.append(widget)
@@ -389,7 +388,6 @@ def open_compare(make_napari_viewer, discs, end, choose_methods) -> Iterator[Cal
     yield make
     for widget in made:
         end(widget)
-        widget.deleteLater()
 
 
 @pytest.fixture

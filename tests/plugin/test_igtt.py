@@ -1,9 +1,5 @@
 """The widget in real viewers, with the real engine in a real thread."""
 
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 
@@ -437,21 +433,6 @@ def test_it_fits_a_small_screen_and_scrolls(open_widget, qtbot, blobs):
     qtbot.wait(50)
     assert widget.height() < 900 or widget.window().height() < 1000
     assert widget.minimumSizeHint().height() < 300
-
-
-def test_opening_does_not_import_torch(run):
-    code = """
-        import sys
-        from napari.components import ViewerModel
-        from napari._qt.qt_event_loop import get_qapp
-        app = get_qapp()
-        from napari_metastructure.plugin.igtt import IGTTWidget
-        widget = IGTTWidget(ViewerModel())
-        assert "torch" not in sys.modules, "torch"
-        assert "segmentation_models_pytorch" not in sys.modules
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=170)
-    assert done.returncode == 0, done.stderr
 
 
 def test_devices_arrive_after_it_is_shown(open_widget, qtbot, blobs):

@@ -1,5 +1,7 @@
 """The frame of widgets with a job: bars and time left, a run folder, and a job from its start to its end."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -352,3 +354,32 @@ def test_a_deleted_widget_ends_its_job_and_lets_go_of_the_viewer(qtbot):
     widget.go.set()
     viewer.add_points()
     assert widget.layers == 1
+
+
+# ---- opening ---------------------------------------------------------------------------------------------------
+
+
+def test_widgets_open_without_heavy_libraries():
+    """All in one fresh process: importing napari and Qt is what takes the time."""
+    widgets = {
+        "igtt": "IGTTWidget",
+        "train": "TrainWidget",
+        "predict": "PredictWidget",
+        "study": "StudyWidget",
+        "compare": "CompareWidget",
+        "noise": "NoiseWidget",
+        "density": "DensityWidget",
+    }
+    code = f"""
+import importlib, sys
+from napari.components import ViewerModel
+from napari._qt.qt_event_loop import get_qapp
+app, opened = get_qapp(), []
+for module, name in {widgets}.items():
+    opened.append(getattr(importlib.import_module("napari_metastructure.plugin." + module), name)(ViewerModel()))
+    heavy = [name for name in ("torch", "matplotlib", "segmentation_models_pytorch", "timm") if name in sys.modules]
+    print(module, *heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == list(widgets)

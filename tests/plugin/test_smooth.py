@@ -283,7 +283,7 @@ def test_a_study_computes_in_its_thread(open_study, engine_calls, tmp_path):
 
 
 def test_a_comparison_computes_in_its_thread(open_compare, engine_calls):
-    _viewer, widget = open_compare(methods=("otsu", "igtt"), repeats=1, rounds=1, window=False)
+    _viewer, widget = open_compare(methods=("otsu", "igtt"), repeats=1, rounds=1)
     found = engine_calls(widget)
     # means over runs, of a number for each image
     assert {name for name in found if not name.startswith("baselines.results.")} <= {

@@ -1,8 +1,5 @@
 """The study widget in real viewers, with real trainings in a real thread."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -360,18 +357,3 @@ def test_it_fits_a_small_screen(open_study):
     _viewer, widget = open_study(show=True)
     assert widget.minimumSizeHint().height() < 400
     assert widget.sizeHint().height() <= 820
-
-
-def test_opening_imports_neither_torch_nor_matplotlib():
-    code = """
-import sys
-from napari.components import ViewerModel
-from napari._qt.qt_event_loop import get_qapp
-app = get_qapp()
-from napari_metastructure.plugin.study import StudyWidget
-widget = StudyWidget(ViewerModel())
-print(*[name for name in ("torch", "matplotlib", "segmentation_models_pytorch") if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=170)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == []
