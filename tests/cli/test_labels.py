@@ -116,7 +116,7 @@ def test_a_reference_tells_what_is_left(run, save, labels, tmp_path):
         code, out, err = run("density", tmp_path / name, *arguments)
         assert (code, err) == (0, "")
         head, row = (line.split() for line in out.splitlines() if line.lstrip().startswith(("image", "a ")))
-        assert " ".join(head) == "image structure left distance of 1"
+        assert " ".join(head) == "image meta-structure retained distance of 1"
         rows[name] = [float(value) for value in row[1:]]
     assert rows["clean"] == [1, 0]
     assert rows["rcl"][0] > 0.9

@@ -21,7 +21,6 @@ from napari_metastructure.labels.classes import (
     check_share,
     classes_in,
     encode,
-    listed,
     lookup,
     result_dtype,
     values_in,
@@ -139,10 +138,6 @@ def test_shares_by_class():
         by_class({0: 0.1}, (0, 3), "The fraction")
     with pytest.raises(InputError, match="The fraction of class 3 must lie between 0 and 1, not 2"):
         by_class({0: 0.1, 3: 2}, (0, 3), "The fraction")
-
-
-def test_classes_in_words():
-    assert [listed(c) for c in ((4,), (0, 1), (0, 1, 2))] == ["4", "0 and 1", "0, 1 and 2"]
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("u1", "u1"), ("i1", "u1"), ("i2", "i2"), ("u8", "u8")])

@@ -7,6 +7,7 @@ import threading
 import pytest
 import yaml
 from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_metastructure.errors import InputError, RunFailed
@@ -22,7 +23,11 @@ from napari_metastructure.plugin._job_widget import (
     RunInFolder,
     duration,
 )
-from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, SettingsPanel
+from napari_metastructure.plugin.compare import CompareWidget
+from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, IGTTWidget, SettingsPanel
+from napari_metastructure.plugin.predict import PredictWidget
+from napari_metastructure.plugin.study import StudyWidget
+from napari_metastructure.plugin.train import TrainWidget
 from napari_metastructure.training.control import Stopped
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, Warned
 
@@ -383,3 +388,14 @@ for module, name in {widgets}.items():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == list(widgets)
+
+
+@pytest.mark.parametrize("kind", [IGTTWidget, TrainWidget, PredictWidget, StudyWidget, CompareWidget])
+def test_behind_naparis_proxy_every_part_has_the_viewer_itself(kind, qtbot):
+    """napari hands widgets of its menus a proxy of the viewer, which returns proxies of layers."""
+    viewer = ViewerModel()
+    widget = kind(PublicOnlyProxy(viewer))
+    qtbot.addWidget(widget)
+    parts = [part for part in (widget, *widget.findChildren(QWidget)) if hasattr(part, "viewer")]
+    assert all(part.viewer is viewer for part in parts)
+    assert widget.viewer.add_points() is viewer.layers[0]

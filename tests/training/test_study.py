@@ -164,7 +164,7 @@ def test_predictions_of_theory(discs):
     left = []
     for n in (1, 2, 4):
         noisy = [apply(Dilate(n=n), y, 0, (0, 1)) for y in labels]
-        left.append(predict(Dilate(n=n), labels, noisy, (0, 1), 4.0).left)
+        left.append(predict(Dilate(n=n), labels, noisy, (0, 1), 4.0).retained)
     assert 1 > left[0] > left[1] > left[2] > 0
 
 

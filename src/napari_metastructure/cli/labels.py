@@ -202,7 +202,7 @@ def density(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Clean labels, a file or a folder paired by stem: print how much of their meta-structure is left.",
+            help="Clean labels, a file or a folder paired by stem: print how much of their meta-structure is retained.",
             show_default=False,
         ),
     ] = None,
@@ -212,9 +212,9 @@ def density(
     """Estimate how densely the pixels of each class lie, eq. (8): the meta-structure as maps.
 
     Writes <stem>_density.tif (float32, density per pixel of area) with the axes and voxel size of the labels. Classes
-    are channels, ascending or in the order of --class. With --reference it prints how much structure is left (1 =
-    all, 0 = none), and for each class the distance between the densities (0 = equal up to a factor and a constant,
-    1 = nothing in common).
+    are channels, ascending or in the order of --class. With --reference it prints the share of the meta-structure that
+    is retained (1 = all, 0 = none), and for each class the distance between the densities (0 = equal up to a factor and
+    a constant, 1 = nothing in common).
     """
     shape = check_kernel(kernel)
     paths = list_labels(labels)
@@ -237,12 +237,12 @@ def density(
             whose = f"class{'es' if len(chosen) > 1 else ''} {listed(chosen)}"
             typer.echo(f"{target}: {whose}, {kernel} of {_in_words(width)}")
             if clean is not None:
-                left = _left(clean, index, pixels, shape, width)
+                retained = _retained(clean, index, pixels, shape, width)
                 true = _maps(clean.read(index)[0], chosen, shape, width, edges)
                 apart = [distance(true[c], maps[c]) for c in chosen]
-                rows.append([target.stem.removesuffix("_density"), *map(number, [left, *apart])])
+                rows.append([target.stem.removesuffix("_density"), *map(number, [retained, *apart])])
     if rows:
-        heads = ["image", "structure left", *(f"distance of {c}" for c in chosen)]
+        heads = ["image", "meta-structure retained", *(f"distance of {c}" for c in chosen)]
         print_table(heads, rows)
 
 
@@ -307,8 +307,8 @@ def _write(target: Path, maps: Maps, like: Image) -> None:
     write_tiff(target, image.data, image.axes, image.scale, image.units)
 
 
-def _left(clean: LabelSet, index: int, noisy: np.ndarray, kernel: Kernel, bandwidth: tuple[float, float]) -> float:
-    """Measure the share of the meta-structure that is left; nan with a warning where there was none to lose."""
+def _retained(clean: LabelSet, index: int, noisy: np.ndarray, kernel: Kernel, bandwidth: tuple[float, float]) -> float:
+    """Measure the share of the meta-structure that is retained; nan with a warning where there was none to lose."""
     try:
         return structure_retained(clean.read(index)[0], noisy, kernel, bandwidth)
     except InputError as error:

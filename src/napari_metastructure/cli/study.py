@@ -182,5 +182,8 @@ def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:
             if line["network"] == network
         ]
         yield table(
-            ["condition", score, "std", "best", "loss", "rank", "left", "runs"], rows, title=network, whole_names=True
+            ["condition", score, "std", "best", "loss", "rank", "retained", "runs"],
+            rows,
+            title=network,
+            whole_names=True,
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.labels import UNLABELLED
 
 Reading = Literal["foreground", "objects", "classes"]
@@ -110,12 +110,6 @@ def by_class(value: float | Mapping[int, float], classes: Sequence[int], what: s
     if missing := [c for c in classes if c not in value]:
         raise InputError(f"{what} leaves out class {missing[0]}; give a value for each of {listed(classes)}.")
     return np.array([check_share(value[c], f"{what} of class {c}") for c in classes])
-
-
-def listed(classes: Sequence[int]) -> str:
-    """Write classes as words: ``0, 1 and 2``."""
-    names = [str(c) for c in classes]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 # ---- Values and codes --------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, check_labels, classes_in, listed
+from napari_metastructure.labels.classes import LabelStack, PlaneDone, check_labels, classes_in
 
 Kernel = Literal["box", "gaussian", "epanechnikov"]
 """Round kernels. The bandwidth is the radius of ``box`` and ``epanechnikov``, the sigma of ``gaussian``."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import (
     blocks,
@@ -19,7 +19,6 @@ from napari_metastructure.labels.classes import (
     check_classes,
     check_labels,
     encode,
-    listed,
     lookup,
     result_dtype,
 )

@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from napari_metastructure.errors import InputError, explain
+from napari_metastructure.errors import InputError, explain, listed
 from napari_metastructure.labels import UNLABELLED, noise, shapes
 from napari_metastructure.labels.classes import (
     LabelStack,
@@ -33,7 +33,6 @@ from napari_metastructure.labels.classes import (
     check_labels,
     check_share,
     classes_in,
-    listed,
     result_dtype,
 )
 from napari_metastructure.labels.transition import (

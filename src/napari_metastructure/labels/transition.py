@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.labels.classes import (
     BLOCK,
     blocks,
@@ -18,7 +18,6 @@ from napari_metastructure.labels.classes import (
     check_labels,
     check_share,
     classes_in,
-    listed,
     lookup,
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_metastructure.labels.classes import listed
+from napari_metastructure.errors import listed
 from napari_metastructure.labels.transition import ALPHA, TransitionMatrix, homogeneity
 
 _SURE = 3.3

@@ -192,37 +192,6 @@ class Target:
         return result_path(self.folder, self.stem, kind, self.ome)
 
 
-def targets_of(
-    paths: Sequence[Path],
-    stems: Sequence[str],
-    folder: Path,
-    *,
-    ome: bool = False,
-    probability: bool = True,
-    overwrite: bool = False,
-) -> list[Target]:
-    """Say where the results of image files go.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The images; never written over.
-    stems : sequence of str
-        What the results of each are called, no two alike.
-    folder : Path
-    ome, probability, overwrite : bool
-        OME-TIFF in place of ImageJ TIFF; with probabilities; replace results that are there.
-
-    Raises
-    ------
-    InputError
-        Naming the file that is in the way.
-    """
-    targets = [Target(folder, stem, ome, probability) for stem in stems]
-    check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
-    return targets
-
-
 def find_targets(
     images: Sequence[Path],
     folder: Path,
@@ -233,7 +202,13 @@ def find_targets(
 ) -> tuple[list[Path], list[Target], list[str]]:
     """Find the images in files and folders, and say where their results go.
 
-    Parameters are as for `targets_of`, but for ``images``: files, or folders of them.
+    Parameters
+    ----------
+    images : sequence of Path
+        Files, or folders of them; never written over.
+    folder : Path
+    ome, probability, overwrite : bool
+        OME-TIFF in place of ImageJ TIFF; with probabilities; replace results that are there.
 
     Returns
     -------
@@ -249,7 +224,8 @@ def find_targets(
     """
     with _noting() as notes:
         paths = list_images(images)
-    targets = targets_of(paths, output_stems(paths), folder, ome=ome, probability=probability, overwrite=overwrite)
+    targets = [Target(folder, stem, ome, probability) for stem in output_stems(paths)]
+    check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
     return paths, targets, notes
 
 

@@ -31,7 +31,7 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import narrow, tooltip
-from napari_metastructure.plugin._layers import ORIGIN, full, unwrapped
+from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ class LayerBox(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        viewer = unwrapped(viewer)
         self.combo = ComboBox(
             choices=lambda _: [(layer.name, layer) for layer in viewer.layers if offered(layer)],
             nullable=none is not None,
@@ -160,7 +159,7 @@ class LayerPicker(QListWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.viewer = viewer = unwrapped(viewer)
+        self.viewer = viewer
         self.setToolTip(tooltip(tip))
         self._offered = offered or _is_source
         self.reset_choices()

@@ -23,6 +23,20 @@ ORIGIN = "napari-metastructure"
 """Key under which a layer's ``metadata`` says how this plugin made it."""
 
 
+READINGS: dict[Reading, str] = {
+    "classes": "classes: each number is one",
+    "foreground": "foreground and background",
+    "objects": "objects: any number is foreground",
+}
+"""How the numbers of a label layer can be read, as forms offer it."""
+
+READING_TIP = (
+    "What the numbers of the labels mean. <b>Classes</b>: 0, 1, 2, … each a class. <b>Foreground and background</b>: "
+    "0 and one other number. <b>Objects</b>: numbered objects, all of them foreground. 255 is unlabelled, except in a "
+    "mask of 0 and 255, where it is the foreground."
+)
+
+
 def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
     """Keyword arguments that lay a new layer exactly over another.
 

@@ -304,7 +304,7 @@ class StudyTable(ResultTable):
         """Show what theory says of a condition before it is trained."""
         for key in self.keys:
             if key[1] == condition:
-                self._show_theory(key, predicted.rank, predicted.classes, predicted.left)
+                self._show_theory(key, predicted.rank, predicted.classes, predicted.retained)
 
     def explain(self, condition: str, sentence: str) -> None:
         """Show the verdict in words as the tooltip of a condition's rows."""

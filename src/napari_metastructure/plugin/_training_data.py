@@ -14,6 +14,7 @@ from superqt.utils import QSignalDebouncer
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import ConfigPanel, choice_editor, tooltip
 from napari_metastructure.plugin._inputs import PathEdit
+from napari_metastructure.plugin._layers import READING_TIP, READINGS
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.config import PRESETS, TrainConfig
@@ -22,16 +23,9 @@ from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSe
 if TYPE_CHECKING:
     import napari
 
-    from napari_metastructure.labels.classes import Reading
 
 FIRST = ""
 """Watch the first image there is to validate on."""
-
-READINGS: dict[Reading, str] = {
-    "classes": "classes: each number is one",
-    "foreground": "foreground and background",
-    "objects": "objects: any number is foreground",
-}
 
 CHANNELS = {
     LUMINANCE: "luminance",
@@ -256,9 +250,7 @@ class DataPanel(QWidget):
             (
                 "Labels are",
                 self.reading,
-                "What the numbers in the labels mean. <b>Classes</b>: 0, 1, 2, … each a class, 255 unlabelled; a mask "
-                "of 0 and 255 is background and foreground. <b>Foreground and background</b>: 0 and one other number. "
-                "<b>Objects</b>: numbered objects, all of them foreground.",
+                READING_TIP,
             ),
             ("Colours", self.channel, "What is taken of images in colour; of others there is nothing to choose."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),

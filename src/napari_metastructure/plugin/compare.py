@@ -397,8 +397,8 @@ class CompareWidget(JobWidget):
             CompareProgress(),
             parent,
         )
-        self.picker = LayerPicker(napari_viewer, "Images to compare methods on: 2D, or T/Z stacks, slice by slice.")
-        self.truth = TruthRows(napari_viewer)
+        self.picker = LayerPicker(self.viewer, "Images to compare methods on: 2D, or T/Z stacks, slice by slice.")
+        self.truth = TruthRows(self.viewer)
         self.methods = MethodBoxes()
         self.settings = CompareSettings()
         self.form = (self.picker, self.truth, self.methods, self.settings)

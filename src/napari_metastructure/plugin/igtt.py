@@ -205,11 +205,11 @@ class IGTTWidget(JobWidget):
             ),
             parent,
         )
-        self.picker = LayerPicker(napari_viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
+        self.picker = LayerPicker(self.viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
         self.settings = SettingsPanel()
         self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED)
         self.folder = self.run_folder.row
-        self.curves = IGTTCurves(napari_viewer)
+        self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
         self.form = (self.settings, self.folder)
         self.result: Finished | None = None

@@ -22,6 +22,8 @@ from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
     ORIGIN,
+    READING_TIP,
+    READINGS,
     LayerWatch,
     class_colormap,
     full,
@@ -51,12 +53,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROBLEM = "#e5534b"
-
-READINGS = {
-    "foreground": "foreground and background",
-    "objects": "objects: any number is foreground",
-    "classes": "classes: each number is one",
-}
 
 MOST_SEED = 2**32 - 1
 
@@ -131,13 +127,8 @@ class NoiseWidget(QWidget):
         self.reading = choice_editor([])
         for reading, text in READINGS.items():
             self.reading.widget.addItem(text, reading)
-        self.reading.widget.setToolTip(
-            tooltip(
-                "What the numbers of the layer mean. <b>Foreground and background</b>: 0 and one other number. "
-                "<b>Objects</b>: numbered objects, all of them foreground. <b>Classes</b>: 0, 1, 2, … each a class. "
-                "255 is unlabelled, except in a mask of 0 and 255."
-            )
-        )
+        self.reading.widget.setToolTip(tooltip(READING_TIP))
+        self.reading.set("foreground")
         self.form = RecipeForm()
         self.seed = QLargeIntSpinBox()
         self.seed.setRange(0, MOST_SEED)

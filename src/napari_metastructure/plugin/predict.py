@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -72,7 +71,7 @@ class PredictSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LayerPredicted:
-    """One layer is done: arrays of `Layered.shape`."""
+    """One layer is done: arrays of `PlaneAxes.result`."""
 
     layered: Layered
     labels: np.ndarray = field(repr=False)
@@ -88,12 +87,12 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -
         from napari_metastructure.networks.batch import blank_note, predict_planes
 
         chosen = [_layered(layer, model, settings.channel) for layer in layers]
-        total, done, began, blank = sum(c.count for c in chosen), 0, time.perf_counter(), []
+        total, done, began, blank = sum(c.axes.count for c in chosen), 0, time.perf_counter(), []
         yield PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
             labels, probability = _room(layered, settings.probability)
             for event in predict_planes(
-                model, layered.planes(), layered.count, device, control.checkpoint, settings.probability
+                model, layered.planes(), layered.axes.count, device, control.checkpoint, settings.probability
             ):
                 match event:
                     case PlanePredicted():
@@ -102,7 +101,7 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -
                         blank += [event.name] if event.blank else []
                     case PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
-            done += layered.count
+            done += layered.axes.count
             yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
         yield from (Warned(note) for note in blank_note(blank))
         model.release()
@@ -115,15 +114,11 @@ def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -
     """Make the job that predicts the image files of a folder, and writes the results into another."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | Warned]:
-        from napari_metastructure.images.files import list_images, output_stems
-        from napari_metastructure.networks.batch import predict_files, targets_of
+        from napari_metastructure.networks.batch import find_targets, predict_files
 
-        with warnings.catch_warnings(record=True) as skipped:
-            warnings.simplefilter("always", UserWarning)
-            paths = list_images([images])
-        yield from (Warned(str(note.message)) for note in skipped if note.category is UserWarning)
         how = settings.model_dump(include={"ome", "probability", "overwrite"})
-        targets = targets_of(paths, output_stems(paths), out, **how)
+        paths, targets, notes = find_targets([images], out, **how)
+        yield from map(Warned, notes)
         yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel)
 
     return partial(_with_model, path, settings.device, predict)
@@ -171,10 +166,10 @@ def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> Non
 def _room(layered: Layered, want_probability: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Make arrays for the result."""
     try:
-        probability = np.zeros(layered.shape, np.float32) if want_probability else None
-        return np.zeros(layered.shape, np.uint8), probability
+        probability = np.zeros(layered.axes.result, np.float32) if want_probability else None
+        return np.zeros(layered.axes.result, np.uint8), probability
     except MemoryError:
-        size = np.prod(layered.shape, dtype=float) * (5 if want_probability else 1) / 2**30
+        size = np.prod(layered.axes.result, dtype=float) * (5 if want_probability else 1) / 2**30
         raise InputError(
             f"The result of layer {layered.source.name!r} needs {size:.1f} GiB of memory; untick Probability, or "
             "predict its file by the folder."
@@ -304,7 +299,7 @@ class PredictWidget(JobWidget):
         self.written: list[Path] = []
         self.refused: list[str] = []
         self.model = ModelLine()
-        self.picker = LayerPicker(napari_viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
+        self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
         self.images = PathEdit("folder of images", "Every image file in it is labelled, not those in its subfolders.")
         self.out = PathEdit("folder for the results", "Gets <stem>_mask.tif and <stem>_probability.tif of each image.")
         self.where = QTabWidget()

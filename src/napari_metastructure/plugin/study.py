@@ -247,15 +247,15 @@ class StudyWidget(JobWidget):
             ProgressPanel("Runs done, each a training on one kind of labels.", "Epochs of the current run."),
             parent,
         )
-        self.data = DataPanel(napari_viewer, "test")
+        self.data = DataPanel(self.viewer, "test")
         self.data.reading.set("foreground")
-        self.conditions = ConditionsPanel(napari_viewer)
+        self.conditions = ConditionsPanel(self.viewer)
         self.settings = StudySettings()
         self.folder = StudyFolder()
         self.form = (self.data, self.conditions, self.settings, self.folder)
-        self.curves = StudyCurves(napari_viewer)
+        self.curves = StudyCurves(self.viewer)
         self.table = StudyTable()
-        self.labels = NoisyLayers(napari_viewer, self)
+        self.labels = NoisyLayers(self.viewer, self)
         self.image = QComboBox()
         self.image.setToolTip(
             tooltip("The training image whose labels are shown, of the conditions ticked under Labels in the table.")

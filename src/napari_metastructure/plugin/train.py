@@ -16,8 +16,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_metastructure import __version__
-from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.labels.classes import listed
+from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
@@ -320,13 +319,13 @@ class TrainWidget(JobWidget):
             EpochProgress("Epochs done; Patience may end it before the last.", "Optimiser steps done in this epoch."),
             parent,
         )
-        self.data = DataPanel(napari_viewer)
+        self.data = DataPanel(self.viewer)
         self.settings = TrainSettings()
         self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED)
         self.folder = self.run_folder.row
         self.form = (self.data, self.settings, self.folder)
         self.badge = DeviceBadge()
-        self.curves = TrainCurves(napari_viewer)
+        self.curves = TrainCurves(self.viewer)
         self.scores = QLabel()
         self.scores.setWordWrap(True)
         self.scores.setToolTip(tooltip("The newest epoch in numbers."))

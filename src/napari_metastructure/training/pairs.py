@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.intensity import check_plane
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, listed, values_in
+from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, values_in
 
 if TYPE_CHECKING:
     from napari_metastructure.labels.classes import Reading

@@ -154,7 +154,7 @@ class _Curves:
             self.test.append(event.validation.dice if self.classes == 2 else event.validation.iou)
 
     def result(self, network: str, condition: Condition, seed: int, predicted: Predicted) -> RunResult:
-        facts = (predicted.rank, predicted.classes, predicted.left)
+        facts = (predicted.rank, predicted.classes, predicted.retained)
         return RunResult(
             network, condition.name, condition.family, seed, *facts, loss=tuple(self.loss), test=tuple(self.test)
         )

@@ -105,8 +105,8 @@ def _bars(axes: Any, lines: Sequence[dict[str, Any]], colors: dict[str, Any], sc
         height=0.7,
     )
     names = [
-        f"{line['condition']}\nrank {line['rank']} of {line['classes']}, {line['left']:.0%} left" for line in lines
+        f"{line['condition']}\nrank {line['rank']} of {line['classes']}, {line['left']:.0%} retained" for line in lines
     ]
     axes.set_yticks(places, names, fontsize=7)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), title=f"last test {score}; rank of the matrix, meta-structure left")
+    axes.set(xlim=(0, 1), title=f"last test {score}; rank of the matrix, meta-structure retained")

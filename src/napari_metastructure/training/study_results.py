@@ -123,15 +123,15 @@ class Predicted:
     rank, classes : int
         Rank of the noise transition matrix, in closed form (RCL, RL) or estimated from all labels (PCL), and how
         many classes there are.
-    left : float
-        Share of the meta-structure that is left, mean over the images, 0 to 1 (`labels.structure.structure_retained`).
+    retained : float
+        Share of the meta-structure retained, mean over the images, 0 to 1 (`labels.structure.structure_retained`).
     sentence : str
         The verdict in words.
     """
 
     rank: int
     classes: int
-    left: float
+    retained: float
     sentence: str
 
 
@@ -156,9 +156,11 @@ def predict(
     if matrix is None:
         counts = sum(count_pairs(y, noise, classes) for y, noise in zip(clean, noisy, strict=True))
         matrix = from_counts(classes, np.asarray(counts))
-    left = [structure_retained(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)]
+    retained = [
+        structure_retained(y, noise, bandwidth=bandwidth) for y, noise in zip(clean, noisy, strict=True) if _two(y)
+    ]
     return Predicted(
-        matrix.rank, len(classes), float(np.mean(left)) if left else float("nan"), verdict(matrix).sentence
+        matrix.rank, len(classes), float(np.mean(retained)) if retained else float("nan"), verdict(matrix).sentence
     )
 
 
@@ -184,7 +186,7 @@ class RunResult:
     rank, classes : int
         Of the noise transition matrix, see `Predicted`.
     left : float
-        Share of the meta-structure left.
+        Share of the meta-structure retained; its column keeps this name, so that older studies can be read.
     loss, test : tuple of float
         Mean training loss, and Dice (mIoU for more than two classes) on the test images, after each epoch.
     """
