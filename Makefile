@@ -19,13 +19,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 PYTEST := $(BIN)/python -m pytest
 XVFB := xvfb-run -a -s "-screen 0 1440x900x24"
-# The two bindings are tested at once, the second a moment later: xvfb-run would give both one display.
 # Two threads of torch on two cores already slow down a test run; the viewers draw in software.
 CHECK_ENV := OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1
-SMOOTH := tests/plugin/test_smooth.py
-STEPS := lint types unit plugin-pyqt5 plugin-pyqt6 smooth-pyqt5 smooth-pyqt6
+HERE := lint types unit
+BESIDE := plugin-pyqt5 plugin-pyqt6
+STEPS := $(HERE) $(BESIDE)
 
-.PHONY: help demo test $(STEPS) samples manifest wheel-check quality gpu-check clean
+.PHONY: help demo test $(STEPS) samples manifest wheel-check quality smoothness gpu-check clean
 help:
 	@sed -n 's/^# make/make/p; s/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
 
@@ -62,11 +62,10 @@ demo: $(VENV)/.has-demo ## open napari on the ER sample; without a display, run 
 
 test: $(VENV)/.has-test ## every check, each to its end; the exit code says whether all passed
 	@NEEDS_XVFB=1 scripts/system_libraries.sh "$(BIN)/python"
-	@failed=(); for step in lint types unit; do $(MAKE) --no-print-directory $$step || failed+=($$step); done; \
-	$(MAKE) --no-print-directory plugin-pyqt5 >$(VENV)/pyqt5.log 2>&1 & first=$$!; \
-	sleep 5; $(MAKE) --no-print-directory plugin-pyqt6 || failed+=(plugin-pyqt6); \
-	wait $$first || failed+=(plugin-pyqt5); cat $(VENV)/pyqt5.log; \
-	for step in smooth-pyqt5 smooth-pyqt6; do $(MAKE) --no-print-directory $$step || failed+=($$step); done; \
+	@run() { failed=(); for step in "$$@"; do $(MAKE) --no-print-directory $$step || failed+=($$step); done; \
+	  echo "$${failed[*]}" >$(VENV)/failed.$$1; }; \
+	run $(BESIDE) >$(VENV)/beside.log 2>&1 & run $(HERE); wait; cat $(VENV)/beside.log; \
+	failed=($$(cat $(VENV)/failed.$(firstword $(HERE)) $(VENV)/failed.$(firstword $(BESIDE)))); \
 	if (($${#failed[@]})); then echo "make test: FAILED in $${failed[*]}"; exit 1; fi; \
 	echo "make test: all of $(STEPS) passed"
 
@@ -88,11 +87,7 @@ plugin-pyqt5 plugin-pyqt6: plugin-%: $(VENV)/.has-test ## plugin tests in real v
 	@NEEDS_XVFB=1 scripts/system_libraries.sh "$(BIN)/python"
 	@echo "== plugin tests on $*"
 	@# A test that hangs inside Qt can only be ended from another thread.
-	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread tests/plugin --ignore=$(SMOOTH)
-
-smooth-pyqt5 smooth-pyqt6: smooth-%: $(VENV)/.has-test ## how smooth the window stays in a run; by itself, for it takes the time
-	@echo "== smoothness on $*"
-	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread $(SMOOTH)
+	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread tests/plugin
 
 samples: $(VENV)/.has-demo ## make sample_data/ anew
 	$(BIN)/python scripts/make_samples.py
@@ -105,6 +100,10 @@ wheel-check: $(VENV)/.has-test ## build the wheel and try it in a clean environm
 
 quality: $(VENV)/.has-test ## Dice of iGTT on folders of real images with masks (DATA=, FOLDERS=)
 	$(BIN)/python benchmarks/igtt_quality.py $(DATA) $(FOLDERS)
+
+smoothness: $(VENV)/.has-test ## how smooth the window stays in a run: with the widget and without, in one run
+	@NEEDS_XVFB=1 scripts/system_libraries.sh "$(BIN)/python"
+	$(CHECK_ENV) QT_API=pyqt6 $(XVFB) $(BIN)/python benchmarks/smoothness.py
 
 gpu-check: $(VENV)/.has-test ## what the engine does on a GPU, and how fast; without one a short try on the CPU (OUT=, SECONDS=)
 	$(BIN)/python scripts/gpu_check.py --out "$(OUT)" --seconds $(SECONDS)

@@ -1,4 +1,4 @@
-"""What a round costs outside the network, each against the straightforward way: read the ratios within a group.
+"""Cost of a round outside the network, each against the straightforward way: read the ratios within a group.
 
 pytest benchmarks/test_outside_network.py --benchmark-group-by=group --benchmark-columns=min,median,rounds
 """

@@ -1,4 +1,4 @@
-"""What predicting a plane costs, each against the straightforward way: read the ratios within a group.
+"""Cost of predicting a plane, each against the straightforward way: read the ratios within a group.
 
 pytest benchmarks/test_prediction.py --benchmark-group-by=group --benchmark-columns=min,median,rounds
 pytest benchmarks/test_prediction.py -k memory -s          # peak memory of 1024 to 4096 pixels a side

@@ -1,6 +1,6 @@
 """Open napari on the simulated endoplasmic reticulum with the iGTT widget docked and ready.
 
-``--record FOLDER`` needs nobody in front of it: the widget runs for a few epochs, then the mask, the run folder
+``--record FOLDER`` runs by itself: the widget runs for a few epochs, then the mask, the run folder
 and a screenshot are written there.
 """
 
@@ -72,7 +72,7 @@ def _say(event: Event) -> None:
 
 
 def _unused(folder: Path) -> Path:
-    """The folder, or a numbered one beside it, so that no earlier run is written over."""
+    """Return the folder, or a numbered one beside it, so that no earlier run is written over."""
     number, free = 1, folder
     while free.exists():
         number += 1

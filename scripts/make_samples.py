@@ -1,4 +1,4 @@
-"""Make sample_data/ anew, or a training set of several classes. The same pixels each time.
+"""Make sample_data/ again, or a training set of several classes. The same pixels each time.
 
 python scripts/make_samples.py [FOLDER]
 python scripts/make_samples.py --organelles 24 FOLDER      # images/ and labels/: background, ER, mitochondria, nuclei
@@ -31,7 +31,7 @@ SAMPLES: dict[str, tuple[Simulator, tuple[int, ...]]] = {
 
 
 def make(name: str) -> tuple[Image, ...]:
-    """A sample's image (uint16) and its mask (uint8, 0 and 1), with voxel size."""
+    """Return a sample's image (uint16) and its mask (uint8, 0 and 1), with voxel size."""
     simulator, seeds = SAMPLES[name]
     fields = [simulator(SIZE, np.random.default_rng(seed)) for seed in seeds]
     image, mask = (np.stack(planes) for planes in zip(*fields, strict=True))

@@ -105,7 +105,7 @@ def show_compare(viewer: napari.Viewer, picture: Path) -> None:
 
 
 def add_mitochondria(viewer: napari.Viewer) -> Labels:
-    """The sample and its mask; the mask's layer."""
+    """Return the sample and its mask; the mask's layer."""
     (image, attributes, _) = samples.mitochondria()[0]
     layer = viewer.add_image(image, **attributes)
     mask = read_image(Path(attributes["metadata"]["mask"])).data

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from scipy import ndimage as ndi
+
+from napari_metastructure.training.control import Control
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +37,24 @@ def pytest_runtest_teardown() -> Iterator[None]:
     if len(gc.get_objects()) > MANY:
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture
+def hold() -> Callable[[Control], threading.Event]:
+    """Pauses a control; the event it gives is set once the job stands still in it."""
+
+    def pause(control: Control) -> threading.Event:
+        held = threading.Event()
+
+        class Go(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                held.set()
+                return super().wait(timeout)
+
+        control._go = Go()
+        return held
+
+    return pause
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What the steps of a GPU check measure with: synchronised clocks, memory, the share of time the device works."""
+"""Measures of a GPU check: synchronised clocks, memory, the share of time the device works."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Step:
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """A part of a step that may fail alone."""
+        """Do a part of a step that may fail alone."""
         try:
             self.check_time()
             yield
@@ -106,7 +106,7 @@ class Step:
             raise OutOfTime
 
     def timely(self, events: Iterator[T]) -> Iterator[T]:
-        """The events of a run, as long as there is time; the run is closed at the end."""
+        """Pass on the events of a run as long as there is time; the run is closed at the end."""
         try:
             for event in events:
                 self.check_time()
@@ -123,7 +123,7 @@ def close(events: Iterator[Any]) -> None:
 
 
 def describe(device: str) -> tuple[torch.device, str]:
-    """The torch device a choice stands for (auto: the first CUDA device), and its name with the version of torch."""
+    """Return the torch device a choice stands for (auto: the first CUDA device), its name and the version of torch."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     found = resolve(device)
@@ -323,7 +323,7 @@ class Busy:
 
     @contextmanager
     def _trying(self) -> Iterator[None]:
-        """A profiler that does not work costs its number and nothing else."""
+        """Lose no more than a number where the profiler does not work."""
         try:
             yield
         except Exception as error:
@@ -350,7 +350,7 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def until(events: Iterator[Event], kind: type, warnings: list[str] | None = None) -> Any:
-    """The next event of a kind; warnings before it are kept."""
+    """Wait for the next event of a kind; warnings before it are kept."""
     for event in events:
         if isinstance(event, kind):
             return event

@@ -119,7 +119,7 @@ class Report:
         return f"{where}. " + ", ".join(f"{count} {name}" for name, count in counts.items()) + "."
 
     def markdown(self) -> str:
-        """The whole table, one part a step."""
+        """Return the whole table, one part a step."""
         lines = [self.headline]
         for step, rows in self._by_step():
             lines += ["", f"### {step}", "", _line(self.COLUMNS), _line(["---"] * len(self.COLUMNS))]
@@ -132,7 +132,7 @@ class Report:
 
 
 def _shown(value: float | str) -> str:
-    """A number with as many digits as mean something."""
+    """Write a number with as many digits as mean something."""
     if isinstance(value, str):
         return value
     if value == 0 or (isinstance(value, int) and abs(value) < 10**6):
@@ -141,7 +141,7 @@ def _shown(value: float | str) -> str:
 
 
 def _strict(thing: Any) -> Any:
-    """The same without what JSON has no word for."""
+    """Return the same without what JSON has no word for."""
     if isinstance(thing, Mapping):
         return {key: _strict(value) for key, value in thing.items()}
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing

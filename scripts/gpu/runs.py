@@ -48,7 +48,7 @@ def _begin(
     folder: Path | None = None,
     resume: bool = False,
 ) -> Iterator[Event]:
-    """A short run of either kind, always on the same images."""
+    """Start a short run of either kind, always on the same images."""
     sizes = sizes_of(step)
     images, masks = scenes(4, (sizes.side, sizes.side))
     common = {
@@ -67,7 +67,7 @@ def _begin(
 
 
 def _result(step: Step, kind: Kind, events: Iterator[Event]) -> list[np.ndarray]:
-    """The foreground probabilities that a run ends with, of the images it had."""
+    """Return the foreground probabilities that a run ends with, of the images it had."""
     *_, last = step.timely(events)
     if kind == "iGTT":
         assert isinstance(last, Finished)
@@ -104,7 +104,7 @@ class _Injected(RuntimeError):
 
 
 def memory_use(step: Step) -> None:
-    """Runs that end, are stopped or fail give all memory back; one that lacks memory goes on with less at once."""
+    """Check that runs give all memory back, and that one which lacks memory goes on with less at once."""
     ways = (_ended, _failing, _stopped)  # the last of 5 or 20 is one that fails
     for kind in KINDS:
         with step.part(f"{kind}: memory given back"):
@@ -140,7 +140,7 @@ def _stopped(step: Step, kind: Kind) -> None:
 
 
 def _failing(step: Step, kind: Kind) -> None:
-    """A run whose network fails in the middle of a step."""
+    """Start a run whose network fails in the middle of a step."""
     batches = layers = 0
 
     def fail(network: torch.nn.Module, _: Any) -> None:
@@ -159,7 +159,7 @@ def _failing(step: Step, kind: Kind) -> None:
 
 
 def _out_of_memory(step: Step, kind: Kind) -> None:
-    """A run in a card that another allocation holds: it has to go on with fewer patches at once, and say so."""
+    """Run on a card that another allocation holds: the run has to go on with fewer patches at once, and say so."""
     batch = 64 if step.on_gpu else 4
     with Peaks(step.device) as peaks:
         for _ in step.timely(_begin(step, kind, str(step.device), epochs=1, batch=batch)):
@@ -294,7 +294,7 @@ def _run_and_die(device: str, kind: Kind, folder: Path) -> None:
 
 
 def determinism(step: Step) -> None:
-    """The same seed twice: what differs."""
+    """Run the same seed twice, and report what differs."""
     here = str(step.device)
     runs: list[tuple[Kind, str]] = [("iGTT", "light-unet"), *(("training", network) for network in NETWORKS)]
     for kind, network in runs:

@@ -1,4 +1,4 @@
-"""How much a GPU check does, on a GPU and without one, and the simulated images that it does it with."""
+"""Sizes of a GPU check, on a GPU and without one, and its simulated images."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sizes_of(step: Step) -> Sizes:
 
 
 def scenes(count: int, shape: tuple[int, int], first: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Simulated images of endoplasmic reticulum from a seed on, and their masks."""
+    """Simulate images of endoplasmic reticulum from a seed on, and their masks."""
     pairs = [_scene(shape, first + number) for number in range(count)]
     return [image for image, _ in pairs], [mask for _, mask in pairs]
 

@@ -60,7 +60,7 @@ MASKS_AWAY = 0.01
 
 
 def doctor(step: Step) -> None:
-    """What there is: names, memory, driver, versions, and what half precision gives."""
+    """Report names, memory, driver, versions, and what half precision gives."""
     device = step.device
     cuda = device.type == "cuda"
     step.row("python, system", f"{platform.python_version()}, {platform.platform()}")
@@ -97,7 +97,7 @@ def doctor(step: Step) -> None:
 
 
 def _precision(step: Step) -> dict[str, str]:
-    """The number format that networks run in, as a short run shows it."""
+    """Return the number format that networks run in, as a short run shows it."""
     found: dict[str, str] = {}
 
     def look(network: torch.nn.Module, _: Any) -> None:
@@ -114,7 +114,7 @@ def _precision(step: Step) -> dict[str, str]:
 
 
 def _driver() -> str:
-    """The driver's version, from nvidia-smi."""
+    """Return the driver's version, from nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return "unknown: nvidia-smi is not here"
@@ -166,7 +166,7 @@ def igtt(step: Step) -> None:
 def _segment(
     step: Step, images: Sequence[np.ndarray], device: str, rounds: int = 0, steps: int = 0, seed: int = 0
 ) -> tuple[Finished, float, float, float]:
-    """The result, seconds to the first masks and to the last, and the share of them spent outside the network."""
+    """Return the result, seconds to the first masks and to the last, and the share outside the network."""
     sizes = sizes_of(step)
     config = IGTTConfig.from_preset(
         "default", device=device, seed=seed, patch_size=sizes.patch, epochs=rounds or sizes.rounds,
@@ -275,7 +275,7 @@ def _epoch(
 
 
 def prediction(step: Step) -> None:
-    """A large image: seconds, and the memory that it takes at most."""
+    """Predict a large image, and report seconds and the most memory it takes."""
     sizes = sizes_of(step)
     tile = scenes(1, (min(1024, sizes.large // 2),) * 2)[0][0]
     repeats = -(-sizes.large // len(tile))

@@ -83,7 +83,7 @@ class _Worker:
         there.close()  # so that the death of the process ends the messages
 
     def wait_until_ready(self, seconds: float) -> tuple[str, bool]:
-        """What the device is called, and whether it is a GPU."""
+        """Return what the device is called, and whether it is a GPU."""
         kind, *facts = self._next(time.monotonic() + seconds, f"The process did not start within {seconds:.0f} s.")
         if kind != "ready":
             raise _Ended(str(facts[0]))

@@ -206,20 +206,30 @@ def test_a_stop_keeps_what_is_done(discs, invent):
     assert last.reason == "Stopped by the user; 1 of 3 runs are done."
 
 
-def test_neither_pauses_nor_listeners_count_as_time(discs, invent):
-    control = Control()
+def test_neither_pauses_nor_listeners_count_as_time(discs, invent, hold, monkeypatch):
+    control, now = Control(), [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def spend(seconds):
+        now[0] += seconds
+
+    def resume(held):
+        held.wait(60)
+        spend(100)
+        control.resume()
 
     def pause(task, plane):
-        control.pause()
-        threading.Timer(0.3, control.resume).start()
+        spend(7)
+        threading.Thread(target=resume, args=(hold(control),)).start()
         control.checkpoint()
         return plane > 0
 
     invent("dfc", pause)
     for event in compare(discs(1)[0], config("dfc"), control):
         if isinstance(event, MethodProgress):
-            time.sleep(0.3)
-    assert event.results[0].seconds < 0.25
+            spend(1000)
+    assert event.results[0].seconds == 7
+    assert now[0] > 1100  # it was paused, and listened to
 
 
 def test_same_seed_same_results(discs, invent):

@@ -207,7 +207,7 @@ def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
             if line.startswith("epoch 1/"):
                 break
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.communicate(timeout=150)
     finally:
         process.kill()
     assert process.returncode == 130, err

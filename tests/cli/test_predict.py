@@ -191,7 +191,7 @@ def test_ctrl_c_leaves_whole_files_and_exits_130(blobs, save, model, tmp_path):
             if "000_mask.tif" in line:
                 break
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.communicate(timeout=150)
     finally:
         process.kill()
     assert process.returncode == 130, err

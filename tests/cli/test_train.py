@@ -123,11 +123,11 @@ def test_ctrl_c_saves_and_resume_goes_on(pairs, tmp_path, run):
     command = [sys.executable, "-c", code, "train", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     command += [str(a) for a in FAST[:-1]] + ["500"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while not (tmp_path / "out" / "last.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=150)
     assert process.returncode == 130, err
     assert "Stopped by the user" in out
     done = len(list(csv.DictReader((tmp_path / "out" / "metrics.csv").open())))

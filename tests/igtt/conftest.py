@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.images.surround import surround
 
 
 @pytest.fixture
@@ -25,3 +26,11 @@ def blobs() -> tuple[list[np.ndarray], list[np.ndarray]]:
 def quick() -> IGTTConfig:
     """Settings of a run that takes a second."""
     return IGTTConfig(epochs=2, steps_per_epoch=4, base_channels=4, batch_size=2, device="cpu", stop_agreement=1)
+
+
+@pytest.fixture
+def green(fundus):
+    """The green channel of a small photograph, its vessels, and what lies outside."""
+    picture = fundus(128)
+    plane = picture.rgb[..., 1].astype(np.float32)
+    return plane, picture.vessels, surround(plane, "dark")

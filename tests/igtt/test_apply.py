@@ -11,6 +11,7 @@ from napari_metastructure.igtt.candidates import Steepness, search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.igtt.levels import Levels
+from napari_metastructure.images.surround import fill, surround
 
 
 def sample(seed, shape=(150, 110)):
@@ -72,3 +73,21 @@ def test_a_model_that_learned_the_inverse_is_used_as_its_run_used_it(tmp_path, i
     assert 0.02 < end.masks[0].mean() < 0.98  # it says something at all
     np.testing.assert_allclose(probability, end.probabilities[0], atol=2e-3)  # kept as half floats by the run
     assert (labels == end.masks[0]).mean() > 0.9
+
+
+# ---- Fields of view
+
+
+def test_a_model_that_was_saved_leaves_the_surround_out_as_well(green, quick, tmp_path):
+    plane, _, outside = green
+    list(iterate([plane], quick, folder=tmp_path))
+    model = load_model(tmp_path)
+    labels, probability = model.predict(plane, "cpu")
+    assert not labels[outside].any() and not probability[outside].any()
+    filled = fill(plane, outside)
+    assert surround(filled, "dark") is None
+    p = model.predict(filled, "cpu").probability
+    np.testing.assert_array_equal(probability[~outside], p[~outside])
+    mask, _ = Levels(filled, "dark").cut(np.where(outside, 0, p))
+    np.testing.assert_array_equal(labels > 0, mask & ~outside)
+    assert 0.01 < mask.mean() < 0.5

@@ -3,9 +3,11 @@
 import errno
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from napari_metastructure.errors import InputError, RunFailed
@@ -18,6 +20,8 @@ from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import orient
 from napari_metastructure.images.writing import replacing
+from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.networks.checkpoint import load_model as read_model
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved, Warned
 from napari_metastructure.training.metrics import dice
@@ -87,6 +91,16 @@ def test_networks_of_smp(blobs, quick, network, batch):
     assert all(np.isfinite(p).all() for p in final.probabilities)
 
 
+def test_a_network_that_drops_channels_gives_the_same_from_the_same_seed(blobs, quick):
+    change = {"network": "deeplabv3plus", "epochs": 1, "steps_per_epoch": 2, "patch_size": 64}
+    ends = []
+    for disturb in (0, 1):
+        torch.manual_seed(disturb)
+        ends.append(list(iterate(blobs[0], quick.model_copy(update=change)))[-1])
+    for a, b in zip(ends[0].probabilities, ends[1].probabilities, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("extraction", ["none", "skeleton", "density"])
 def test_ems_is_a_choice(blobs, quick, extraction):
     config = quick.model_copy(update={"extraction": extraction, "epochs": 1})
@@ -133,18 +147,20 @@ def test_stopping_before_the_start_is_done_still_finishes(blobs, quick):
     assert isinstance(events[-1], Finished) and events[-1].stopped and events[-1].masks == ()
 
 
-def test_pause_holds_the_run_and_its_clock(blobs, quick):
-    control, seen = Control(), []
-    control.pause()
+def test_pause_holds_the_run_and_its_clock(blobs, quick, hold, monkeypatch):
+    control, seen, now = Control(), [], [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    held = hold(control)
     thread = threading.Thread(target=lambda: seen.extend(iterate(blobs[0], quick, control)))
     thread.start()
-    time.sleep(1.0)
+    assert held.wait(150)
+    now[0] = 100.0
     assert not any(isinstance(e, BatchFinished) for e in seen)
     control.resume()
-    thread.join(60)
+    thread.join(150)
     assert isinstance(seen[-1], Finished)
-    assert control.paused_seconds > 0.5
-    assert epochs(seen)[0].seconds_outside <= epochs(seen)[0].seconds
+    assert control.paused_seconds == 100
+    assert [event.seconds for event in epochs(seen)] == [0] * len(epochs(seen))
 
 
 def test_the_run_folder(blobs, quick, tmp_path):
@@ -332,6 +348,32 @@ def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch)
         list(iterate(blobs[0], quick))
 
 
+@pytest.mark.parametrize("where", ["PatchSampler.draw", "probability", "Held"])
+def test_too_little_memory_for_anything_else_is_a_sentence(blobs, quick, monkeypatch, where):
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(f"{run_module.__name__}.{where}", too_large)
+    with pytest.raises(RunFailed, match=r"Out of memory; .* or device cpu\.") as failed:
+        list(iterate(blobs[0], quick))
+    assert failed.value.__suppress_context__
+
+
+def test_a_run_that_fails_holds_nothing_when_it_gives_its_memory_back(blobs, quick, monkeypatch):
+    held, alive = [], []
+
+    def breaks(logits, labels):
+        large = logits.detach().clone()
+        held.append(weakref.ref(large))
+        raise ZeroDivisionError("injected")
+
+    monkeypatch.setitem(run_module.LOSSES, "bce", breaks)
+    monkeypatch.setattr(run_module, "release", lambda device: alive.append(held[0]() is not None))
+    with pytest.raises(ZeroDivisionError, match="injected") as kept:  # the error is still there, as in a widget
+        list(iterate(blobs[0], quick))
+    assert alive == [False] and kept.value.__traceback__ is not None
+
+
 def test_on_real_images_the_default_beats_otsu(real_images):
     files = list_images([real_images / "er" / "images"])[::6]
     images = [planes(read_image(f))[0] for f in files]
@@ -364,3 +406,58 @@ def test_on_real_images_the_default_beats_otsu(real_images):
 def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wanders):
     assert (stable(agreements, 0.99), wandering(agreements, 0.99)) == (is_stable, wanders)
     assert not stable(agreements, 1.0) and not wandering(agreements, 1.0)
+
+
+# ---- Fields of view: what lies outside is no object in any round
+
+
+@pytest.mark.parametrize("start", ["otsu", "prior"])
+def test_no_round_finds_anything_in_the_surround(green, quick, tmp_path, start):
+    plane, _, outside = green
+    config = quick.model_copy(update={"start": start})
+    events = list(iterate([plane], config, folder=tmp_path, colour="green"))
+    (begun,) = [e for e in events if isinstance(e, RunStarted)]
+    assert begun.objects == "dark"
+    rounds = [e for e in events if isinstance(e, EpochFinished)]
+    assert len(rounds) == 3
+    for event in rounds:
+        assert not event.masks[0][outside].any()
+        assert not event.probabilities[0][outside].any()
+        assert (event.labels[0][outside] == UNLABELLED).all()
+        assert not (event.labels[0][~outside] == UNLABELLED).all()
+    use = read_model(tmp_path / "model.safetensors")[2]
+    assert (use.colour, use.surround) == ("green", True)
+
+
+def test_the_start_finds_vessels_and_not_the_surround(green, quick):
+    plane, vessels, outside = green
+    start = next(e for e in iterate([plane], quick) if isinstance(e, EpochFinished))
+    mask, inside = start.masks[0] > 0, ~outside
+    assert mask.mean() < 0.3  # the surround alone is a third of the image
+    assert 2 * (mask & vessels & inside).sum() / (mask.sum() + (vessels & inside).sum()) > 0.6
+
+
+def test_who_paints_in_the_surround_means_it(green, quick):
+    plane, _, outside = green
+    painted = np.full(plane.shape, UNLABELLED, np.uint8)
+    painted[:5, :5] = 1
+    assert outside[:5, :5].all()
+    finished = list(iterate([plane], quick.model_copy(update={"epochs": 1}), corrections={0: painted}))[-1]
+    assert finished.masks[0][:5, :5].all()
+    assert not finished.masks[0][5:][outside[5:]].any()
+
+
+def test_a_start_of_the_users_own_is_cut_as_well(green, quick):
+    plane, _, outside = green
+    everything = np.ones(plane.shape, np.uint8)
+    start = next(e for e in iterate([plane], quick, start_masks=[everything]) if isinstance(e, EpochFinished))
+    assert not start.masks[0][outside].any()
+
+
+def test_resuming_goes_on_with_the_same_masks(green, quick, tmp_path):
+    plane = green[0]
+    whole = list(iterate([plane], quick, folder=tmp_path / "whole"))[-1]
+    first = quick.model_copy(update={"epochs": 1})
+    list(iterate([plane], first, folder=tmp_path / "parts"))
+    parts = list(iterate([plane], quick, folder=tmp_path / "parts", resume=True))[-1]
+    np.testing.assert_array_equal(parts.masks[0], whole.masks[0])

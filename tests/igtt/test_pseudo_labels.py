@@ -6,6 +6,7 @@ from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
+from napari_metastructure.labels import UNLABELLED
 
 
 def made(blobs, **settings):
@@ -53,3 +54,23 @@ def test_agreement_is_one_when_nothing_changes_and_low_when_all_does(blobs):
     labels = begin(right)
     assert labels.update(right) > 0.99
     assert labels.update(wrong) < 0.8
+
+
+@pytest.mark.parametrize("criterion", ["level", "edge", "dmi"])
+def test_what_is_remembered_of_the_surround_is_nothing(criterion):
+    rng = np.random.default_rng(0)
+    planes = [rng.normal(size=(32, 40)).astype(np.float32)]
+    outside = np.zeros((32, 40), bool)
+    outside[:, :9] = True
+    config = IGTTConfig(criterion=criterion)
+    labels = PseudoLabels([rng.random((32, 40))], config, np.random.default_rng(0), planes, [outside])
+    labels.begin()
+    for _ in range(2):
+        labels.update([np.where(outside, 1, rng.random((32, 40))).astype(np.float32)])
+        assert not labels.masks[0][outside].any() and labels.masks[0].any()
+        assert not labels.evidence[0][outside].any()
+        assert (labels.labels[0][outside] == UNLABELLED).all()
+    again = PseudoLabels([], config, np.random.default_rng(0), planes, [outside])
+    again.restore(labels.state())
+    np.testing.assert_array_equal(again.masks[0], labels.masks[0])
+    np.testing.assert_array_equal(again.labels[0], labels.labels[0])

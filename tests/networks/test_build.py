@@ -1,21 +1,12 @@
-"""Networks, built, saved, loaded and applied."""
+"""Networks by name: sizes, seeds, encoders, normalisation."""
 
-import numpy as np
 import pytest
 import torch
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.build import LightUNet, NetworkSpec, build, has_statistics, refresh_statistics
-from napari_metastructure.networks.checkpoint import Use, load_model, save_model
-from napari_metastructure.networks.predict import probability
-
-CPU = torch.device("cpu")
-
 
 SMALL = {"hrnet": "hrnet_w18_small"}
-
-
-USE = Use(inputs="multiscale", objects="dark", patch=(32, 64), cut="edge")
 
 
 @pytest.mark.parametrize("base, depth", [(4, 1), (6, 3), (16, 2)])
@@ -66,62 +57,6 @@ def test_refreshed_statistics_are_those_of_the_images():
     refresh_statistics(network, images)
     assert network[0].running_mean.item() == pytest.approx(torch.cat(images).mean().item(), rel=1e-4)
     assert network[0].running_var.item() == pytest.approx(torch.cat(images).var().item(), rel=1e-2)
-
-
-@pytest.mark.parametrize("architecture", ["light-unet", "unet", "hrnet"])
-def test_a_saved_model_gives_the_same_output(architecture, tmp_path):
-    spec = NetworkSpec(
-        architecture=architecture, encoder=SMALL.get(architecture, "resnet18"), in_channels=2, base_channels=4
-    )
-    network = build(spec, 0).eval()
-    path = save_model(tmp_path / "model.safetensors", network, spec, USE)
-    loaded, loaded_spec, use = load_model(path)
-    x = torch.randn(1, 2, 32, 32)
-    assert torch.equal(network(x), loaded(x))
-    assert loaded_spec == spec and use == USE
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
-
-
-def test_models_that_are_none_are_refused(tmp_path):
-    from safetensors.torch import save_file
-
-    spec = NetworkSpec(base_channels=4)
-    whole = save_model(tmp_path / "whole.safetensors", build(spec, 0), spec, USE).read_bytes()
-    bad = {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}
-    for name, content in bad.items():
-        (tmp_path / name).write_bytes(content)
-    save_file({"w": torch.zeros(2)}, tmp_path / "other")
-    for name in (*bad, "other", "missing"):
-        with pytest.raises(InputError, match=name):
-            load_model(tmp_path / name)
-
-
-class _Identity(torch.nn.Module):
-    """Logit of the first channel, and the largest batch and every size it saw."""
-
-    def __init__(self):
-        super().__init__()
-        self.sizes = set()
-
-    def forward(self, x):
-        self.sizes.add(tuple(x.shape[-2:]))
-        return torch.logit(x[:, :1])
-
-
-@pytest.mark.parametrize("shape", [(32, 32), (9, 11), (100, 33), (64, 32), (33, 200)])
-def test_tiles_are_blended_back_to_the_plane(shape):
-    p = np.random.default_rng(0).uniform(0.1, 0.9, (1, *shape)).astype(np.float32)
-    network = _Identity()
-    np.testing.assert_allclose(probability(network, p, (32, 32), CPU), p[0], atol=1e-5)
-    assert network.sizes == {(32, 32)}
-
-
-def test_a_checkpoint_that_raises_leaves_a_prediction():
-    def stop():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        probability(_Identity(), np.zeros((1, 64, 64), np.float32), (32, 32), CPU, stop)
 
 
 def test_group_normalisation_leaves_half_precision_as_it_is():

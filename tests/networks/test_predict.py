@@ -16,6 +16,7 @@ from napari_metastructure.networks import predict as module
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.predict import (
     LazyInputs,
+    all_rows,
     bands,
     class_probabilities,
     inputs_on,
@@ -99,6 +100,22 @@ def test_what_does_not_depend_on_the_crop_comes_back_as_it_was(height, width):
     np.testing.assert_allclose(found, p[0], atol=1e-5)
     assert {shape[1:] for shape in network.seen} == {(1, 32, 32)}
     assert max(shape[0] for shape in network.seen) <= 4
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (9, 11), (100, 33), (64, 32), (33, 200)])
+def test_tiles_are_blended_back_to_the_plane(shape):
+    p = np.random.default_rng(0).uniform(0.1, 0.9, (1, *shape)).astype(np.float32)
+    network = Network(identity)
+    np.testing.assert_allclose(probability(network, p, (32, 32), CPU), p[0], atol=1e-5)
+    assert {seen[-2:] for seen in network.seen} == {(32, 32)}
+
+
+def test_a_checkpoint_that_raises_leaves_a_prediction():
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probability(Network(identity), np.zeros((1, 64, 64), np.float32), (32, 32), CPU, stop)
 
 
 @pytest.mark.parametrize("classes", [1, 4])
@@ -275,6 +292,13 @@ def test_with_the_blur_of_an_accelerator_the_inputs_are_the_same(kind, monkeypat
     np.testing.assert_array_equal(inputs_on(CPU, image, kind, "dark").numpy(), expected)
     monkeypatch.setattr(module, "gaussian", lambda x, s: module._blurred(module._blurred(x, 0, s), 1, s))
     np.testing.assert_allclose(LazyInputs(image, kind, "dark", device=CPU)[:, :].numpy(), expected, atol=2e-5)
+
+
+def test_rows_are_joined_some_at_a_time(monkeypatch):
+    image = np.random.default_rng(0).gamma(2, 100, (180, 90)).astype(np.float32)
+    monkeypatch.setattr(module, "WHOLE", 4 * 90 * 50)
+    found = all_rows(LazyInputs(image, "multiscale", "bright"))
+    np.testing.assert_allclose(found.numpy(), network_inputs(image, "multiscale", "bright"), atol=2e-5)
 
 
 @given(sides, sides, st.tuples(st.integers(1, 90), st.integers(1, 90)))

@@ -18,6 +18,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
+from pytestqt.qtbot import QtBot
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Segmentation, Task
@@ -25,6 +26,9 @@ from napari_metastructure.baselines.results import MethodProgress
 from napari_metastructure.labels.recipes import Random, Sample
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.study_results import Condition, StudyConfig
+
+# Waiting ends by what is waited for; a busy machine may take long, and only what hangs is given up.
+QtBot.waitUntil.__kwdefaults__["timeout"] = QtBot.waitSignal.__kwdefaults__["timeout"] = 60_000
 
 NEED_A_DISPLAY = {"qapp", "qtbot", "make_napari_viewer", "make_napari_viewer_proxy"}
 
@@ -221,12 +225,25 @@ def run(qtbot) -> Callable[..., None]:
 
 
 @pytest.fixture
+def pause(qtbot, hold) -> Callable[..., None]:
+    """Pauses a widget's run, and waits until its thread stands still and all that it said is shown."""
+
+    def go(widget):
+        held, runner = hold(widget.runner.control), widget.runner
+        widget.pause()
+        qtbot.waitUntil(held.is_set, timeout=60_000)
+        qtbot.waitUntil(lambda: not runner._run.events and runner._steps is None, timeout=60_000)
+
+    return go
+
+
+@pytest.fixture
 def end(qtbot) -> Callable[..., None]:
     """Stops a widget's run, if there is one."""
 
     def stop(widget):
         widget.stop()
-        qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+        qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
     return stop
 
@@ -345,25 +362,24 @@ def choose_methods() -> Callable[..., None]:
 
 
 @pytest.fixture
-def open_compare(make_napari_viewer, discs, end, choose_methods) -> Iterator[Callable[..., Any]]:
+def open_compare(make_napari_viewer, place, discs, end, choose_methods) -> Iterator[Callable[..., Any]]:
     """Opens a viewer with images (a, b, ...; pixels of 0.2 x 0.1 um), their masks if asked for, and the widget.
 
-    Without a window a test takes a third of the time: for what has nothing to do with it.
+    Without a window, which takes most of a second, unless it is asked for: then the widget is docked in it.
     """
     from napari_metastructure.plugin.compare import CompareWidget
 
     made = []
 
-    def make(images=2, truth=True, methods=("otsu", "lc", "agt"), show=False, window=True, **settings):
-        viewer = make_napari_viewer(show=show) if window else ViewerModel()
+    def make(images=2, truth=True, methods=("otsu", "lc", "agt"), show=False, window=False, **settings):
+        viewer = make_napari_viewer(show=show) if window or show else ViewerModel()
         for name, seed in zip("abcdef", range(images), strict=False):
             image, mask = discs(seed)
             viewer.add_image(image, name=name, **WHERE)
             if truth:
                 viewer.add_labels(mask, name=f"{name} mask", **WHERE)
         widget = CompareWidget(viewer)
-        if window:
-            viewer.window.add_dock_widget(widget, name="Compare methods")
+        place(viewer, widget, "Compare methods")
         widget.picker.choose([viewer.layers[name] for name in "abcdef"[:images]])
         choose_methods(widget, methods, **settings)
         made.append(widget)
@@ -372,7 +388,6 @@ def open_compare(make_napari_viewer, discs, end, choose_methods) -> Iterator[Cal
     yield make
     for widget in made:
         end(widget)
-        widget.deleteLater()
 
 
 @pytest.fixture
@@ -454,7 +469,7 @@ def settle(qtbot) -> Callable[..., None]:
 
     def wait(*widgets: Any) -> None:
         qtbot.wait(1)
-        qtbot.waitUntil(lambda: not any(widget.busy for widget in widgets), timeout=20_000)
+        qtbot.waitUntil(lambda: not any(widget.busy for widget in widgets), timeout=60_000)
 
     return wait
 

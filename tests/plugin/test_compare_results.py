@@ -105,7 +105,7 @@ def test_layers_lie_over_their_images_and_say_how_they_were_made(open_compare, r
 
 
 def test_a_row_shows_its_method_and_hides_the_others(open_compare, run, mask_of):
-    viewer, widget = open_compare(images=1)
+    viewer, widget = open_compare(images=1, window=True)
     run(widget)
 
     def in_sight():
@@ -124,7 +124,7 @@ def test_a_row_shows_its_method_and_hides_the_others(open_compare, run, mask_of)
 
 
 def test_of_images_over_each_other_only_one_gets_masks_in_sight(open_compare, run, mask_of):
-    viewer, widget = open_compare(images=2, window=False)
+    viewer, widget = open_compare(images=2)
     viewer.layers["b"].visible = False
     run(widget)
     widget.table.select("otsu")
@@ -138,7 +138,7 @@ def test_of_images_over_each_other_only_one_gets_masks_in_sight(open_compare, ru
 
 def test_a_row_the_user_chose_stays_chosen(open_compare, qtbot, stand_in, run, mask_of):
     stand_in("dfc", "draw")
-    viewer, widget = open_compare(images=1, methods=("otsu", "agt", "dfc"), window=False)
+    viewer, widget = open_compare(images=1, methods=("otsu", "agt", "dfc"))
     widget.runner.event_received.connect(
         lambda event: (
             widget.table.select("otsu") if isinstance(event, MethodFinished) and event.result.method == "agt" else None
@@ -152,7 +152,7 @@ def test_a_row_the_user_chose_stays_chosen(open_compare, qtbot, stand_in, run, m
 
 def test_a_row_chosen_ahead_is_shown_when_it_is_there(open_compare, stand_in, run):
     stand_in("dfc", "draw")
-    viewer, widget = open_compare(images=1, methods=("otsu", "agt", "dfc"), window=False)
+    viewer, widget = open_compare(images=1, methods=("otsu", "agt", "dfc"))
     widget.runner.event_received.connect(
         lambda event: (
             widget.table.select("dfc") if isinstance(event, MethodFinished) and event.result.method == "otsu" else None
@@ -164,7 +164,7 @@ def test_a_row_chosen_ahead_is_shown_when_it_is_there(open_compare, stand_in, ru
 
 def test_later_repeats_are_drawn_into_the_same_layers(open_compare, stand_in, run, discs, mask_of):
     stand_in("dfc", "draw")
-    viewer, widget = open_compare(methods=("otsu", "dfc"), repeats=3, seed=5)
+    viewer, widget = open_compare(methods=("otsu", "dfc"), repeats=3, seed=5, window=True)
     run(widget)
     assert [(r.method, r.repeat) for r in widget.results] == [("otsu", 0), ("dfc", 0), ("dfc", 1), ("dfc", 2)]
     assert len(viewer.layers) == 4 + 4

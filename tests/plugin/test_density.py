@@ -47,7 +47,7 @@ def test_it_shows_a_map_as_soon_as_it_is_opened(open_density, disc):
 def test_the_slider_moves_the_map(open_density, disc, counted, qtbot):
     _viewer, widget = open_density(disc())
     (image,) = widget.images
-    with qtbot.waitSignal(widget.updated, timeout=10_000):
+    with qtbot.waitSignal(widget.updated, timeout=60_000):
         widget.settings.bandwidth.slider.setValue(150)
     bandwidth = widget.settings.bandwidth.value()
     assert bandwidth != 8
@@ -74,10 +74,10 @@ def test_painting_is_seen_at_once(open_density, disc, counted, qtbot):
     viewer, widget = open_density(disc(), real=True)
     layer = viewer.layers["a"]
     viewer.layers.selection.active = layer
-    with qtbot.waitSignal(widget.updated, timeout=10_000):
+    with qtbot.waitSignal(widget.updated, timeout=60_000):
         layer.paint((5, 5), 1)
     np.testing.assert_allclose(widget.images[0].data, counted(layer.data, 8), atol=1e-7)
-    with qtbot.waitSignal(widget.updated, timeout=10_000):
+    with qtbot.waitSignal(widget.updated, timeout=60_000):
         layer.undo()
     np.testing.assert_allclose(widget.images[0].data, counted(disc(), 8), atol=1e-7)
     assert viewer.layers.selection.active is layer
@@ -87,7 +87,7 @@ def test_replaced_data_is_seen_at_once(open_density, disc, counted, qtbot):
     """As the noise widget's preview does it: one layer, its data replaced."""
     viewer, widget = open_density(disc(), disc())
     other = noisy(disc(), 0.3)
-    with qtbot.waitSignal(widget.updated, timeout=10_000):
+    with qtbot.waitSignal(widget.updated, timeout=60_000):
         viewer.layers["b"].data = other
     np.testing.assert_allclose(widget.images[1].data, counted(other, 8), atol=1e-7)
     top = max(image.data.max() for image in widget.images)
@@ -192,7 +192,7 @@ def test_a_stack_follows_the_slider(open_density, disc, counted, qtbot):
     (image,) = widget.images
     assert image.ndim == 2
     for step in (1, 0):
-        with qtbot.waitSignal(widget.updated, timeout=10_000):
+        with qtbot.waitSignal(widget.updated, timeout=60_000):
             viewer.dims.set_current_step(0, step)
         np.testing.assert_allclose(image.data, counted(stack[step], 8), atol=1e-7)
     viewer.dims.set_current_step(0, 2)
@@ -226,7 +226,7 @@ def test_removed_and_renamed_meanwhile(open_density, disc, monkeypatch, settle, 
 
     def slow(*arguments):
         began.set()
-        go.wait(10)
+        go.wait(60)
         return plain(*arguments)
 
     monkeypatch.setattr(compute, "plane_maps", slow)
@@ -248,7 +248,7 @@ def test_closed_while_it_works(make_napari_viewer, disc, monkeypatch, qtbot):
 
     def slow(*arguments):
         began.set()
-        go.wait(10)
+        go.wait(60)
         try:
             return plain(*arguments)
         finally:
@@ -401,7 +401,7 @@ def test_whole_stacks_become_layers(open_density, disc, counted, qtbot):
     widget.set(bandwidth=0.6, unit="layer")
     seen = []
     widget.run.bar.valueChanged.connect(lambda done: seen.append((done, widget.run.bar.maximum())))
-    with qtbot.waitSignal(widget.stacks_ended, timeout=20_000):
+    with qtbot.waitSignal(widget.stacks_ended, timeout=60_000):
         assert widget.make_stacks()
         assert not widget.make_stacks()  # one after the other
     assert seen == [(n, 4) for n in (1, 2, 3, 4)]
@@ -417,8 +417,8 @@ def test_whole_stacks_become_layers(open_density, disc, counted, qtbot):
 def test_stacks_can_be_stopped(open_density, disc, qtbot, monkeypatch):
     _viewer, widget = open_density(np.stack([disc()] * 3))
     go, plain = threading.Event(), density_module.plane_maps
-    monkeypatch.setattr(density_module, "plane_maps", lambda *rest: go.wait(10) and plain(*rest))
-    with qtbot.waitSignal(widget.stacks_ended, timeout=20_000):
+    monkeypatch.setattr(density_module, "plane_maps", lambda *rest: go.wait(60) and plain(*rest))
+    with qtbot.waitSignal(widget.stacks_ended, timeout=60_000):
         widget.make_stacks()
         widget.stop_stacks()
         go.set()
@@ -480,7 +480,7 @@ def test_a_class_that_is_nowhere(open_density, disc, settle, qtbot, said):
     settle(widget)
     assert "no pixel of class 7" in widget.status.text()
     assert not widget.images[0].data.any()
-    with qtbot.waitSignal(widget.stacks_ended, timeout=10_000):
+    with qtbot.waitSignal(widget.stacks_ended, timeout=60_000):
         widget.make_stacks()
     assert "on any slice" in said()[-1]
 
@@ -589,7 +589,7 @@ def test_the_dial_moves_the_density(both, disc, counted, qtbot, settle):
     image = viewer.layers["a noise preview density"]
     left = []
     for recipe in (Flip(fraction=0.2), Flip(fraction=0.45), Random(probability=0.3)):
-        with qtbot.waitSignal(density.updated, timeout=10_000):
+        with qtbot.waitSignal(density.updated, timeout=60_000):
             noise.set_recipe(recipe)
         settle(noise, density)
         assert noise.preview.layer is preview

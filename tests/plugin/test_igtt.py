@@ -1,9 +1,5 @@
 """The widget in real viewers, with the real engine in a real thread."""
 
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 
@@ -95,26 +91,25 @@ def test_stop_keeps_the_last_result(open_widget, qtbot, blobs):
     _viewer, widget = open_widget(blobs(), config=ENDLESS)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
-        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 3, timeout=30_000)
+        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 3, timeout=60_000)
         widget.stop()
     assert widget.result.stopped
     assert len(widget.layers.epochs) >= 3
     assert widget.use_epoch()[0].data.max() == 1
 
 
-def test_pause_holds_and_resume_goes_on(open_widget, qtbot, blobs):
+def test_pause_holds_and_resume_goes_on(open_widget, qtbot, blobs, pause):
     _viewer, widget = open_widget(blobs(), config=ENDLESS)
     widget.start()
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
-    widget.pause()
-    qtbot.wait(500)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=60_000)
+    pause(widget)
     held = len(widget.layers.epochs)
     assert not widget.buttons.pause.isVisibleTo(widget)
     assert widget.buttons.resume.isVisibleTo(widget)
-    qtbot.wait(500)
+    qtbot.wait(50)
     assert len(widget.layers.epochs) == held
     widget.resume()
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) > held, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) > held, timeout=60_000)
 
 
 def test_a_second_run_keeps_the_first_ones_layers(open_widget, blobs, run):
@@ -262,7 +257,7 @@ def test_deleting_a_layer_of_the_run_ends_it(open_widget, qtbot, name, blobs):
     viewer, widget = open_widget(blobs(), config=ENDLESS, window=True)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
-        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
+        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=60_000)
         del viewer.layers[name]
     assert widget.result.stopped
     assert f"'{name}' was removed" in widget.progress.status.text()
@@ -272,10 +267,10 @@ def test_deleting_another_layer_does_not(open_widget, qtbot, blobs):
     viewer, widget = open_widget(blobs(0), blobs(1), config=ENDLESS)
     widget.picker.choose([viewer.layers["a"]])
     widget.start()
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=60_000)
     del viewer.layers["b"]
     epochs = len(widget.layers.epochs)
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) > epochs, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) > epochs, timeout=60_000)
     assert widget.running
 
 
@@ -287,7 +282,7 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, b
     viewer.window.add_dock_widget(widget)
     widget.settings.fill(IGTTConfig(**{**tiny, **ENDLESS}))
     assert widget.start()
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=60_000)
     if paused:
         widget.pause()
     pump, control = widget.runner._run, widget.runner.control
@@ -295,7 +290,7 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, b
     finish = pump.post
     pump.post = lambda event: (finish(event), isinstance(event, Finished) and ended.append(event))
     viewer.close()
-    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped
     assert ended[0].stopped
 
@@ -305,11 +300,11 @@ def test_napari_knows_that_a_run_is_going_on(open_widget, qtbot, blobs, end):
     viewer, widget = open_widget(blobs(), config=ENDLESS, window=True)
     tasks = viewer.window._task_status_manager
     widget.start()
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=60_000)
     assert tasks.is_busy()
     assert any("The iGTT run" in line for line in tasks.get_status())
     end(widget)
-    qtbot.waitUntil(lambda: not tasks.is_busy(), timeout=5000)
+    qtbot.waitUntil(lambda: not tasks.is_busy(), timeout=60_000)
 
 
 def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewer, qtbot, blobs, tiny):
@@ -319,9 +314,9 @@ def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewe
     viewer.window.add_dock_widget(widget)
     widget.settings.fill(IGTTConfig(**{**tiny, **ENDLESS}))
     widget.start()
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=60_000)
     control = widget.runner.control
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(widget)
         widget.deleteLater()
     assert control.stopped
@@ -363,7 +358,7 @@ def test_nothing_painted_is_said(open_widget, blobs, run, said):
 def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value, blobs):
     _viewer, widget = open_widget(blobs(), config=ENDLESS)
     widget.start()
-    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=60_000)
     paint(widget, 1, 64, value)
     locked = widget.layers.corrections()[0] == value
     assert locked.any()
@@ -438,21 +433,6 @@ def test_it_fits_a_small_screen_and_scrolls(open_widget, qtbot, blobs):
     qtbot.wait(50)
     assert widget.height() < 900 or widget.window().height() < 1000
     assert widget.minimumSizeHint().height() < 300
-
-
-def test_opening_does_not_import_torch(run):
-    code = """
-        import sys
-        from napari.components import ViewerModel
-        from napari._qt.qt_event_loop import get_qapp
-        app = get_qapp()
-        from napari_metastructure.plugin.igtt import IGTTWidget
-        widget = IGTTWidget(ViewerModel())
-        assert "torch" not in sys.modules, "torch"
-        assert "segmentation_models_pytorch" not in sys.modules
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
 
 
 def test_devices_arrive_after_it_is_shown(open_widget, qtbot, blobs):

@@ -111,7 +111,7 @@ def test_a_stopped_run_goes_on_in_the_same_widget(open_widget, blobs, run, qtbot
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
         assert not widget.folder.isEnabled()
-        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=30_000)
+        qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=60_000)
         widget.stop()
     assert widget.folder.isEnabled()
     reached = widget.result.epoch

@@ -1,5 +1,7 @@
 """The frame of widgets with a job: bars and time left, a run folder, and a job from its start to its end."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -228,7 +230,7 @@ class Counting(JobWidget):
             yield most
             try:
                 for number in range(most):
-                    go.wait(10)
+                    go.wait(60)
                     control.checkpoint()
                     if number == 7:
                         raise RuntimeError("seven")
@@ -266,12 +268,12 @@ def counting(qtbot):
     yield widget
     widget.go.set()
     widget.stop()
-    qtbot.waitUntil(lambda: not widget.running, timeout=5000)
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
 
 def test_a_job_is_shown_from_its_start_to_its_end(counting, qtbot):
     counting.go.clear()
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         counting.buttons.run.click()
         assert counting.running
         assert not counting.line.isEnabled() and not counting.buttons.run.isEnabled()
@@ -298,7 +300,7 @@ def test_pause_resume_and_stop_say_whether_there_was_a_job(counting, qtbot, said
     assert not (counting.pause() or counting.resume() or counting.stop())
     counting.line.setText("5")
     counting.go.clear()
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
         assert not counting.start()
         assert said()[-1] == "The counting is going on; stop it first."
@@ -311,20 +313,20 @@ def test_pause_resume_and_stop_say_whether_there_was_a_job(counting, qtbot, said
         counting.go.set()
     assert "Stopped early." in said()
     assert counting.progress.status.text() == "Stopped because."
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert counting.progress.status.text() == "Counted to 5.", "why the first was stopped is forgotten"
 
 
 def test_a_failure_is_said_and_the_next_job_runs(counting, qtbot, said):
     counting.line.setText("9")
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert isinstance(counting.failure, RunFailed)
     assert counting.progress.status.text() == said()[-1] == "The counting broke: RuntimeError: seven"
     assert counting.ends == [counting.failure]
     counting.line.setText("2")
-    with qtbot.waitSignal(counting.finished, timeout=10_000):
+    with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert counting.failure is None
 
@@ -334,7 +336,7 @@ def test_files_are_written_in_the_background(counting, qtbot, said, tmp_path):
         raise InputError("The disk is full; free some room.")
 
     for job, paths in ((lambda: [tmp_path / "a.csv"], [tmp_path / "a.csv"]), (write, [])):
-        with qtbot.waitSignal(counting.saved, timeout=10_000) as saved:
+        with qtbot.waitSignal(counting.saved, timeout=60_000) as saved:
             counting.save_in_background(job)
         assert saved.args == [paths]
     assert counting.progress.status.text() == f"Saved a.csv in {tmp_path}."
@@ -350,13 +352,42 @@ def test_a_deleted_widget_ends_its_job_and_lets_go_of_the_viewer(qtbot):
     widget.go.clear()
     assert widget.start()
     control = widget.runner.control
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         widget.deleteLater()
     assert control.stopped
     assert ends == ["released"]
     widget.go.set()
     viewer.add_points()
     assert widget.layers == 1
+
+
+# ---- opening ---------------------------------------------------------------------------------------------------
+
+
+def test_widgets_open_without_heavy_libraries():
+    """All in one fresh process: importing napari and Qt is what takes the time."""
+    widgets = {
+        "igtt": "IGTTWidget",
+        "train": "TrainWidget",
+        "predict": "PredictWidget",
+        "study": "StudyWidget",
+        "compare": "CompareWidget",
+        "noise": "NoiseWidget",
+        "density": "DensityWidget",
+    }
+    code = f"""
+import importlib, sys
+from napari.components import ViewerModel
+from napari._qt.qt_event_loop import get_qapp
+app, opened = get_qapp(), []
+for module, name in {widgets}.items():
+    opened.append(getattr(importlib.import_module("napari_metastructure.plugin." + module), name)(ViewerModel()))
+    heavy = [name for name in ("torch", "matplotlib", "segmentation_models_pytorch", "timm") if name in sys.modules]
+    print(module, *heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == list(widgets)
 
 
 @pytest.mark.parametrize("kind", [IGTTWidget, TrainWidget, PredictWidget, StudyWidget, CompareWidget])

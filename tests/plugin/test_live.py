@@ -36,7 +36,7 @@ class Numbers(QWidget):
         return None if number is None else lambda wanted: self.compute(number, wanted)
 
     def compute(self, number, wanted):
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if not wanted():
             raise Superseded
         return 2 / 0 if number == "fault" else 2 * number
@@ -56,7 +56,7 @@ def numbers(viewer, qtbot):
 
 @pytest.fixture
 def settle(qtbot):
-    return lambda widget: qtbot.waitUntil(lambda: not widget.live.busy, timeout=10_000)
+    return lambda widget: qtbot.waitUntil(lambda: not widget.live.busy, timeout=60_000)
 
 
 def test_changes_of_one_turn_are_one_request(numbers, settle):
@@ -163,7 +163,7 @@ def test_deleted_it_lets_go_of_the_viewer(viewer, qtbot):
 
     live = widget.live
     live.hold(Part())
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         widget.deleteLater()
     viewer.dims.ndisplay = 3
     assert released == [1]
@@ -181,7 +181,7 @@ def run(qtbot):
 
 
 def ended(run, qtbot, job):
-    with qtbot.waitSignal(run.ended, timeout=10_000) as said:
+    with qtbot.waitSignal(run.ended, timeout=60_000) as said:
         run.start(job)
         assert run.running and run.isVisibleTo(run.parentWidget()) is True
     assert not run.running and run.isHidden()
@@ -211,11 +211,11 @@ def test_a_cancelled_run_ends_after_its_slice(run, qtbot):
     def job():
         for plane in range(3):
             done.append(plane)
-            assert gate.wait(10)
+            assert gate.wait(60)
             yield PlaneDone(plane + 1, 3)
         yield "counted"
 
-    with qtbot.waitSignal(run.ended, timeout=10_000) as said:
+    with qtbot.waitSignal(run.ended, timeout=60_000) as said:
         run.start(job)
         qtbot.waitUntil(lambda: done == [0])
         run.cancel_button.click()

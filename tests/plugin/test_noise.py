@@ -137,7 +137,7 @@ def test_an_error_of_another_kind_leaves_the_widget_alive(open_noise, settle, mo
 
 def test_scripts_are_told_what_was_drawn(open_noise, settle, qtbot, mask):
     _viewer, _layer, widget = open_noise(mask)
-    with qtbot.waitSignal(widget.previewed, timeout=20_000) as told:
+    with qtbot.waitSignal(widget.previewed, timeout=60_000) as told:
         assert widget.set_recipe(Sample(keep=0.2))
     drawn = told.args[0]
     assert drawn.request.recipe == Sample(keep=0.2) == widget.recipe()
@@ -244,7 +244,7 @@ def test_deleting_the_widget_takes_the_preview_along_and_frees_the_viewer(make_n
     viewer.window.add_dock_widget(widget)
     settle(widget)
     assert len(viewer.layers) == 2
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(widget)
         widget.deleteLater()
     assert list(viewer.layers) == [layer]
@@ -257,14 +257,14 @@ def test_deleting_it_undocked_and_at_work(make_napari_viewer, qtbot, monkeypatch
     """Of a widget nobody docked only Qt tells that it is gone; the threads then end by themselves."""
     gate, looks = threading.Event(), []
     draw = recipes.apply_to_plane
-    monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: looks.append(1) or (gate.wait(20) and draw(*a, **k)))
+    monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: looks.append(1) or (gate.wait(60) and draw(*a, **k)))
     viewer = make_napari_viewer()
     layer = viewer.add_labels(stack.copy())
     widget = NoiseWidget(viewer)
-    qtbot.waitUntil(lambda: widget.preview.layer is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.preview.layer is not None, timeout=60_000)
     assert widget.apply()
-    qtbot.waitUntil(lambda: len(looks) == 1, timeout=5000)
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    qtbot.waitUntil(lambda: len(looks) == 1, timeout=60_000)
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         widget.deleteLater()
     gate.set()
     assert list(viewer.layers) == [layer]
@@ -301,7 +301,7 @@ def test_closing_the_viewer(make_napari_viewer, settle, qtbot, monkeypatch, stac
     gate = threading.Event()
     if working:
         draw = recipes.apply_to_plane
-        monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: gate.wait(20) and draw(*a, **k))
+        monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: gate.wait(60) and draw(*a, **k))
         assert widget.apply()
     widget.set_seed(1)
     viewer.close()
@@ -317,7 +317,7 @@ def applied(qtbot):
     """Applies, and waits for what came of it: a layer."""
 
     def go(widget, **how):
-        with qtbot.waitSignal(widget.applied, timeout=20_000) as told:
+        with qtbot.waitSignal(widget.applied, timeout=60_000) as told:
             assert widget.apply(**how)
         return told.args[0]
 
@@ -329,7 +329,7 @@ def refused(qtbot):
     """Applies, and waits for why it came to nothing."""
 
     def go(widget, **how):
-        with qtbot.waitSignal(widget.failed, timeout=20_000) as told:
+        with qtbot.waitSignal(widget.failed, timeout=60_000) as told:
             assert widget.apply(**how)
         return told.args[0]
 
@@ -343,7 +343,7 @@ def gate(monkeypatch):
 
     def slow(*args, **more):
         drawn.append(1)
-        assert len(drawn) < 2 or gate.wait(20)
+        assert len(drawn) < 2 or gate.wait(60)
         return draw(*args, **more)
 
     monkeypatch.setattr(recipes, "apply_to_plane", slow)
@@ -465,13 +465,13 @@ def test_what_is_applied_does_not_rest_on_what_the_preview_saw(open_noise, appli
 
 def test_the_window_stays_free_and_the_bar_moves(open_noise, settle, gate, qtbot, stack):
     viewer, _layer, widget = open_noise(stack, window=True, show=True)
-    with qtbot.waitSignal(widget.applied, timeout=20_000):
+    with qtbot.waitSignal(widget.applied, timeout=60_000):
         assert widget.apply()
         assert widget.run.bar.isVisible() and widget.run.cancel_button.isVisible()
-        qtbot.waitUntil(lambda: len(gate.drawn) == 2 and widget.run.bar.value() == 5, timeout=5000)
+        qtbot.waitUntil(lambda: len(gate.drawn) == 2 and widget.run.bar.value() == 5, timeout=60_000)
         assert widget.run.bar.maximum() == 8
         widget.set_seed(3)  # the preview still follows
-        qtbot.waitUntil(lambda: widget.preview.layer.metadata[ORIGIN]["seed"] == 3, timeout=5000)
+        qtbot.waitUntil(lambda: widget.preview.layer.metadata[ORIGIN]["seed"] == 3, timeout=60_000)
         gate.set()
     assert not widget.run.isVisible()
     assert viewer.layers["cells RCL flip 0.45"].metadata[ORIGIN]["seed"] == 0
@@ -479,7 +479,7 @@ def test_the_window_stays_free_and_the_bar_moves(open_noise, settle, gate, qtbot
 
 def test_a_second_one_has_to_wait(open_noise, gate, qtbot, said, stack):
     viewer, _layer, widget = open_noise(stack)
-    with qtbot.waitSignal(widget.applied, timeout=20_000):
+    with qtbot.waitSignal(widget.applied, timeout=60_000):
         assert widget.apply()
         assert not widget.apply_button.isEnabled()
         assert not widget.apply()
@@ -490,9 +490,9 @@ def test_a_second_one_has_to_wait(open_noise, gate, qtbot, said, stack):
 
 def test_it_can_be_cancelled(open_noise, settle, gate, qtbot, applied, stack):
     viewer, layer, widget = open_noise(stack)
-    with qtbot.waitSignal(widget.failed, timeout=20_000) as told:
+    with qtbot.waitSignal(widget.failed, timeout=60_000) as told:
         assert widget.apply()
-        qtbot.waitUntil(lambda: len(gate.drawn) == 2, timeout=5000)
+        qtbot.waitUntil(lambda: len(gate.drawn) == 2, timeout=60_000)
         widget.run.cancel_button.click()
         gate.set()
     assert told.args[0].startswith("Cancelled")
@@ -503,7 +503,7 @@ def test_it_can_be_cancelled(open_noise, settle, gate, qtbot, applied, stack):
 
 def test_a_source_renamed_or_removed_meanwhile(open_noise, gate, qtbot, stack):
     viewer, layer, widget = open_noise(stack)
-    with qtbot.waitSignal(widget.applied, timeout=20_000) as told:
+    with qtbot.waitSignal(widget.applied, timeout=60_000) as told:
         assert widget.apply()
         layer.name = "renamed"
         viewer.layers.remove(layer)

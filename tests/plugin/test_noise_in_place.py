@@ -13,7 +13,7 @@ from napari_metastructure.plugin import noise as in_place
 @pytest.fixture
 def write(qtbot):
     def go(widget):
-        with qtbot.waitSignal(widget.applied, timeout=20_000) as told:
+        with qtbot.waitSignal(widget.applied, timeout=60_000) as told:
             assert widget.apply(in_place=True)
         return told.args[0]
 
@@ -53,7 +53,7 @@ def test_the_box_says_what_the_button_does(open_noise, qtbot, mask):
     assert widget.apply_button.text() == "Apply to a new layer"
     widget.in_place.setChecked(True)
     assert widget.apply_button.text() == "Apply to the source"
-    with qtbot.waitSignal(widget.applied, timeout=20_000) as told:
+    with qtbot.waitSignal(widget.applied, timeout=60_000) as told:
         widget.apply_button.click()
     assert told.args[0] is layer
 
@@ -100,7 +100,7 @@ def test_a_write_that_fails_half_way_is_taken_back(open_noise, qtbot, monkeypatc
         write(*args, **more)
 
     monkeypatch.setattr(layer, "data_setitem", fail)
-    with qtbot.waitSignal(widget.failed, timeout=20_000) as told:
+    with qtbot.waitSignal(widget.failed, timeout=60_000) as told:
         assert widget.apply(in_place=True)
     assert told.args[0] == "Layer 'cells' could not be written to; apply to a new layer."
     np.testing.assert_array_equal(layer.data, stack)
@@ -145,7 +145,7 @@ def test_files_in_memory_are_not_written_to(open_noise, said, tmp_path, mask):
 def test_more_than_napari_can_undo(open_noise, qtbot, monkeypatch, mask):
     monkeypatch.setattr(in_place, "MOST_CHANGES", 100)
     _viewer, layer, widget = open_noise(mask.copy())
-    with qtbot.waitSignal(widget.failed, timeout=20_000) as told:
+    with qtbot.waitSignal(widget.failed, timeout=60_000) as told:
         assert widget.apply(in_place=True)
     assert "too many for napari to undo" in told.args[0]
     np.testing.assert_array_equal(layer.data, mask)
@@ -162,8 +162,8 @@ def test_more_than_napari_can_undo(open_noise, qtbot, monkeypatch, mask):
 def test_a_layer_changed_meanwhile_is_left_alone(open_noise, qtbot, monkeypatch, said, mask, meddle, why):
     viewer, layer, widget = open_noise(mask.copy())
     gate, draw = threading.Event(), recipes.apply_to_plane
-    monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: gate.wait(20) and draw(*a, **k))
-    with qtbot.waitSignal(widget.failed, timeout=20_000) as told:
+    monkeypatch.setattr(recipes, "apply_to_plane", lambda *a, **k: gate.wait(60) and draw(*a, **k))
+    with qtbot.waitSignal(widget.failed, timeout=60_000) as told:
         assert widget.apply(in_place=True)
         qtbot.wait(50)
         meddle(viewer, layer)

@@ -49,7 +49,7 @@ def open_predict(make_napari_viewer, place, qtbot):
     yield make
     for widget in made:
         widget.cancel()
-        qtbot.waitUntil(lambda widget=widget: not widget.running, timeout=20_000)
+        qtbot.waitUntil(lambda widget=widget: not widget.running, timeout=60_000)
 
 
 @pytest.fixture
@@ -184,12 +184,12 @@ def test_a_folder_of_images_becomes_files(open_predict, saved, predict, tmp_path
 
 def test_a_line_says_what_the_model_is(open_predict, saved, qtbot, tmp_path):
     _viewer, widget = open_predict()
-    with qtbot.waitSignal(widget.model.described, timeout=30_000):
+    with qtbot.waitSignal(widget.model.described, timeout=60_000):
         widget.choose_model(saved(classes=(0, 1, 7), inputs="percentile", patch=(32, 64)) / "model.safetensors")
     assert widget.model.known
     for words in ("light-unet", "0, 1, 7", "percentile", "32 x 64"):
         assert words in widget.model.facts.text()
-    with qtbot.waitSignal(widget.model.described, timeout=30_000):
+    with qtbot.waitSignal(widget.model.described, timeout=60_000):
         widget.choose_model(tmp_path)
     assert not widget.model.known
     assert "holds no model.safetensors" in widget.model.facts.text()
@@ -203,9 +203,9 @@ def test_cancel_keeps_what_is_done(open_predict, saved, qtbot):
     large = viewer.add_image(pixels(400, 200, 200), name="large")
     widget.choose_layers([small, large])
     assert widget.start()
-    qtbot.waitUntil(lambda: len(widget.made) == 2 and widget.progress.outer.value() > 0, timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.made) == 2 and widget.progress.outer.value() > 0, timeout=60_000)
     assert not widget.start()  # one at a time
-    with qtbot.waitSignal(widget.finished, timeout=30_000):
+    with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.cancel()
     assert widget.result.stopped
     assert [layer.name for layer in widget.made] == ["small probability", "small prediction"]
@@ -291,12 +291,12 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, saved):
     widget.set(device="cpu")
     widget.choose_model(saved())
     assert widget.start()
-    qtbot.waitUntil(lambda: widget.progress.outer.value() > 0, timeout=30_000)
+    qtbot.waitUntil(lambda: widget.progress.outer.value() > 0, timeout=60_000)
     pump, control = widget.runner._run, widget.runner.control
     ended, put = [], pump.post
     pump.post = lambda event: (put(event), isinstance(event, PredictionFinished) and ended.append(event))
     viewer.close()
-    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped
     assert ended[0].stopped
 

@@ -95,7 +95,7 @@ def widget(viewer, qtbot):
 def show(widget, qtbot):
     def click():
         widget.figure_button.click()
-        qtbot.waitUntil(lambda: not widget.busy, timeout=20_000)
+        qtbot.waitUntil(lambda: not widget.busy, timeout=60_000)
 
     return click
 
@@ -177,7 +177,7 @@ def test_its_histograms_have_two_humps_two_humps_and_one(widget, show):
 def test_the_slider_moves_the_maps_in_their_cells(widget, show, qtbot):
     show()
     before = [image.data for image in widget.images]
-    with qtbot.waitSignal(widget.updated, timeout=10_000):
+    with qtbot.waitSignal(widget.updated, timeout=60_000):
         widget.settings.bandwidth.slider.setValue(100)
     for image, data in zip(widget.images, before, strict=True):
         assert not np.allclose(image.data, data, rtol=1e-2)

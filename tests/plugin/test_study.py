@@ -1,8 +1,5 @@
 """The study widget in real viewers, with real trainings in a real thread."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -132,14 +129,13 @@ def test_settings_come_back_from_the_folder(open_study, study_config, run, tmp_p
     other.deleteLater()
 
 
-def test_pause_holds_and_resume_goes_on(open_study, study_config, qtbot, going):
+def test_pause_holds_and_resume_goes_on(open_study, study_config, qtbot, going, pause):
     _viewer, widget = open_study(settings=study_config(**ENDLESS))
     widget.start()
     going(widget, 2)
-    widget.pause()
-    qtbot.wait(400)
+    pause(widget)
     held = len(widget._current[1])
-    qtbot.wait(400)
+    qtbot.wait(50)
     assert len(widget._current[1]) == held
     assert widget.buttons.resume.isVisibleTo(widget)
     widget.resume()
@@ -250,13 +246,13 @@ def test_a_folder_of_files(open_study, discs, run, tmp_path, qtbot):
                 Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{seed}.png")
     viewer, widget = open_study(images=0)
     widget.data.use_folder(tmp_path)
-    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=20_000)
+    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=60_000)
     assert widget.data.summary.text() == "2 images to train on, 1 to test on."
     run(widget)
     assert widget.failure is None
     assert len(widget.results) == 3
     assert widget.show_labels(["RL"], image="1")
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=60_000)
     np.testing.assert_array_equal(viewer.layers["1"].data, np.clip(discs(1)[0], 0, 255).astype(np.uint8))
     assert set(np.unique(viewer.layers["1 RL"].data)) == {0, 1}
     widget.show_labels([])
@@ -334,7 +330,7 @@ def test_closing_the_window_ends_the_thread(open_with_masks, qtbot, study_config
     put = pump.post
     pump.post = lambda event: (put(event), type(event).__name__ == "StudyFinished" and ended.append(event))
     viewer.close()
-    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped
     assert ended[0].stopped
 
@@ -347,7 +343,7 @@ def test_removing_the_widget_ends_the_study_and_frees_the_viewer(open_with_masks
     widget.start()
     going(widget)
     control = widget.runner.control
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(widget)
         widget.deleteLater()
     assert control.stopped
@@ -361,18 +357,3 @@ def test_it_fits_a_small_screen(open_study):
     _viewer, widget = open_study(show=True)
     assert widget.minimumSizeHint().height() < 400
     assert widget.sizeHint().height() <= 820
-
-
-def test_opening_imports_neither_torch_nor_matplotlib():
-    code = """
-import sys
-from napari.components import ViewerModel
-from napari._qt.qt_event_loop import get_qapp
-app = get_qapp()
-from napari_metastructure.plugin.study import StudyWidget
-widget = StudyWidget(ViewerModel())
-print(*[name for name in ("torch", "matplotlib", "segmentation_models_pytorch") if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=170)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == []

@@ -27,7 +27,7 @@ def test_noisy_labels_lie_over_their_image(open_study, run, qtbot, three_conditi
     assert len(viewer.layers) == before
     name = widget.image.itemText(1)
     assert widget.show_labels(["CL", "kept"], image=name)
-    qtbot.waitUntil(lambda: len(viewer.layers) == before + 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == before + 2, timeout=60_000)
     layer = viewer.layers[f"{name} kept"]
     assert tuple(layer.scale) == (0.2, 0.1)
     event = seen["kept"]
@@ -38,7 +38,7 @@ def test_noisy_labels_lie_over_their_image(open_study, run, qtbot, three_conditi
     assert tuple(layer.get_color(1)) != tuple(layer.get_color(255))
     widget.image.setCurrentIndex(0)
     other = widget.image.itemText(0)
-    qtbot.waitUntil(lambda: f"{other} kept" in viewer.layers, timeout=10_000)
+    qtbot.waitUntil(lambda: f"{other} kept" in viewer.layers, timeout=60_000)
     assert f"{name} kept" not in viewer.layers
     del viewer.layers[f"{other} kept"]
     widget.show_labels(["CL"])

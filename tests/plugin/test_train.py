@@ -265,18 +265,17 @@ def test_the_model_is_handed_to_the_predict_widget(open_train, labelled, run, sa
 # ---- steered --------------------------------------------------------------------------------------------------
 
 
-def test_pause_resume_and_stop(open_train, labelled, qtbot):
+def test_pause_resume_and_stop(open_train, labelled, qtbot, pause):
     viewer, widget = open_train(*(labelled(i) for i in range(3)), config=ENDLESS)
     with qtbot.waitSignal(widget.finished, timeout=60_000):
         assert widget.start()
         assert not widget.data.isEnabled()
         assert not widget.start()  # said, and the run goes on
         qtbot.waitUntil(lambda: len(widget.epochs) >= 2, timeout=60_000)
-        widget.pause()
-        qtbot.wait(800)
+        pause(widget)
         held = len(widget.epochs)
         assert widget.buttons.resume.isVisibleTo(widget)
-        qtbot.wait(500)
+        qtbot.wait(50)
         assert len(widget.epochs) == held
         widget.resume()
         qtbot.waitUntil(lambda: len(widget.epochs) > held, timeout=60_000)
@@ -355,7 +354,7 @@ def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot,
     ended, put = [], pump.post
     pump.post = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
     viewer.close()
-    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped and ended[0].stopped
     assert (tmp_path / "last.pt").exists()
     assert Model.load(tmp_path).use.classes == (0, 1)
@@ -372,7 +371,7 @@ def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewe
     widget.start()
     qtbot.waitUntil(lambda: len(widget.epochs) >= 1, timeout=60_000)
     control = widget.runner.control
-    with qtbot.waitSignal(widget.destroyed, timeout=5000):
+    with qtbot.waitSignal(widget.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(widget)
         widget.deleteLater()
     assert control.stopped

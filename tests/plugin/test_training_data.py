@@ -27,7 +27,7 @@ def tree(labelled, tmp_path):
 def choose(widget, folder, qtbot):
     widget.data.from_folder.setChecked(True)
     widget.data.folder.set(folder)
-    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=20_000)
+    qtbot.waitUntil(lambda: not widget.data.folder.looking, timeout=60_000)
 
 
 def test_a_folder_says_what_it_holds_and_trains(open_train, labelled, run, qtbot, tree):

@@ -138,9 +138,9 @@ def test_of_a_set_that_does_not_fit_the_newest_stay():
 def test_a_set_too_large_for_a_card_stays_in_main_memory(monkeypatch):
     pairs = pairs_of([np.zeros((64, 64), np.float32)] * 3, [np.zeros((64, 64), np.uint8)] * 3)
     size, card = 3 * 64 * 64 * 5, torch.device("cuda:0")
-    for room, home in ((size, card), (size - 1, CPU)):
+    for room, place in ((size, card), (size - 1, CPU)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=devices.SHARE * room: (free, free))
-        assert Store(pairs, "zscore", 1, (0, 1), False, (32, 32), card)._home == home
+        assert Store(pairs, "zscore", 1, (0, 1), False, (32, 32), card)._home == place
 
 
 def test_augmentation_follows_its_seed_and_leaves_the_global_generator_alone():

@@ -3,6 +3,7 @@
 import csv
 import gc
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -246,6 +247,36 @@ def test_a_loss_that_is_no_number_keeps_the_best_network(discs, small, tmp_path,
     with pytest.raises(RunFailed, match=r"no longer a number.*smaller learning rate.*epoch 1 is kept"):
         list(train(pairs_of(*discs()), small.model_copy(update={"loss": "iou"}), folder=tmp_path))
     assert Model.load(tmp_path).use.classes == (0, 1)
+
+
+def test_too_little_memory_for_a_batch_keeps_the_best_network(discs, small, tmp_path, monkeypatch):
+    real, calls = supervised_run.PatchSampler.draw, []
+
+    def draw(*arguments):
+        calls.append(1)
+        if len(calls) > 18:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return real(*arguments)
+
+    monkeypatch.setattr(supervised_run.PatchSampler, "draw", draw)
+    with pytest.raises(RunFailed, match=r"Out of memory; .* The network of epoch 1 is kept"):
+        list(train(pairs_of(*discs()), small, folder=tmp_path))
+    assert Model.load(tmp_path).use.classes == (0, 1)
+
+
+def test_a_run_that_fails_holds_nothing_when_it_gives_its_memory_back(discs, small, monkeypatch):
+    held, alive = [], []
+
+    def breaks(logits, labels):
+        large = logits.detach().clone()
+        held.append(weakref.ref(large))
+        return logits.mean() * math.nan
+
+    monkeypatch.setitem(supervised_run.LOSSES, "iou", breaks)
+    monkeypatch.setattr(supervised_run, "release", lambda device: alive.append(held[0]() is not None))
+    with pytest.raises(RunFailed, match="no longer a number"):
+        list(train(pairs_of(*discs()), small.model_copy(update={"loss": "iou"})))
+    assert alive == [False]
 
 
 def test_a_folder_that_vanishes_costs_the_folder_and_not_the_run(discs, small, tmp_path):

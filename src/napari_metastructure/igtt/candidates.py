@@ -201,13 +201,13 @@ def scores(
     """
     if criterion == "edge" and steep is None:
         raise ValueError("criterion 'edge' needs the image's steepness")
-    tally, outlines = _Tally(t, entropy=criterion == "bce"), _Outlines(t)
+    tally, outlines = _Tally(t, "correlation" if criterion == "edge" else criterion), _Outlines(t)
     for own, _, _ in blocks(p.shape, checkpoint=checkpoint):
         tally.add(p[own])
         if criterion == "edge" and steep is not None:  # and the row after, for the outlines between
             rows = slice(own.start, own.stop + 1)
             outlines.add(p[rows], steep[rows], own.stop - own.start)
-    found = tally.scores("correlation" if criterion == "edge" else criterion)
+    found = tally.scores()
     if criterion == "edge":
         usable = np.isfinite(found)
         found = np.where(usable, np.where(usable, found, 0) * np.sqrt(outlines.means()), -np.inf)
@@ -217,8 +217,8 @@ def scores(
 class _Tally:
     """Sums over the pixels above each of K thresholds, gathered block by block."""
 
-    def __init__(self, t: np.ndarray, entropy: bool = False) -> None:
-        self.t, self.entropy = t, entropy
+    def __init__(self, t: np.ndarray, criterion: Criterion) -> None:
+        self.t, self.criterion = t, criterion
         self.count, self.mass, self.inside, self.outside = np.zeros((4, len(t) + 1))
         self.total = self.squares = self.total_outside = 0.0
 
@@ -227,20 +227,22 @@ class _Tally:
         p = p.ravel()
         passed, bins = np.searchsorted(self.t, p, side="left"), len(self.count)  # the first so many: t < p
         p = p.astype(np.float64)
-        before, total = self.count.sum(), p.sum()
-        apart = total / p.size - self.total / before if before else 0.0
-        self.squares += p.var() * p.size + apart**2 * p.size * before / (p.size + before)
+        total = p.sum()
+        if self.criterion == "correlation":
+            before = self.count.sum()
+            apart = total / p.size - self.total / before if before else 0.0
+            self.squares += p.var() * p.size + apart**2 * p.size * before / (p.size + before)
         self.total += total
         self.count += np.bincount(passed, minlength=bins)
         self.mass += np.bincount(passed, p, bins)
-        if self.entropy:
+        if self.criterion == "bce":
             q = np.clip(p, _SMALL, 1 - _SMALL)
             inside, outside = np.log(q), np.log1p(-q)
             self.inside += np.bincount(passed, inside, bins)
             self.outside += np.bincount(passed, outside, bins)
             self.total_outside += outside.sum()
 
-    def scores(self, criterion: Criterion) -> np.ndarray:
+    def scores(self) -> np.ndarray:
         """Return `scores` of each threshold, of all criteria but ``edge``."""
         n = self.count.sum()
         count, mass, inside, outside = (
@@ -248,12 +250,12 @@ class _Tally:
         )
         covariance = np.maximum(mass / n - self.total / n * count / n, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            if criterion == "dmi":
+            if self.criterion == "dmi":
                 return np.log(covariance)
-            if criterion == "correlation":
+            if self.criterion == "correlation":
                 share = count / n
                 score = covariance / np.sqrt(share * (1 - share) * (self.squares / n))
-            elif criterion == "iou":
+            elif self.criterion == "iou":
                 score = mass / (self.total + count - mass)
             else:
                 score = (inside + self.total_outside - outside) / n

@@ -1,4 +1,4 @@
-"""Every choice of an iGTT run, in one validated model: widget tooltips, YAML and CLI options come from here."""
+"""Settings of iGTT runs, validated: widget tooltips, YAML and CLI options come from here."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class IGTTConfig(BaseModel):
         description="Are objects brighter or darker than their surround? auto settles it from the images.",
     )
     epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Same seed, same device: the same masks.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Same seed, same device: the same masks (on a GPU but for rounding)."
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
 
     network: Literal["light-unet", "unet", "deeplabv3plus"] = Field(
@@ -104,10 +106,10 @@ class IGTTConfig(BaseModel):
     keep: float = Field(0.5, gt=0, le=1, description="Fraction of pixels that EMS leaves a label.")
     radius: int = Field(1, ge=0, le=20, description="Greatest random shift of EMS, in pixels.")
     memory: float = Field(
-        0.7, ge=0, lt=1, description="Weight of all earlier rounds against the newest when labels are made anew."
+        0.7, ge=0, lt=1, description="Weight of all earlier rounds against the newest when labels are made again."
     )
     anchor: float = Field(
-        0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made anew."
+        0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made again."
     )
     balance: Literal["edges", "fixed"] = Field(
         "edges",
@@ -137,5 +139,5 @@ class IGTTConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:
-        """Settings of a preset, with some of them replaced."""
+        """Return the settings of a preset, with some of them replaced."""
         return cls(**{"preset": preset, **PRESETS.get(preset, {}), **overrides})

@@ -1,4 +1,4 @@
-"""EMS, the extraction of the meta-structure: from a candidate mask to the pseudo-label of the next round.
+"""Extraction of the meta-structure (EMS): from a candidate mask to the pseudo-label of the next round.
 
 The label keeps where objects are dense and drops what a mask gets wrong pixel by pixel. 0 and 1 train the
 network, 255 is left out of the loss.
@@ -49,7 +49,7 @@ def extract(
 
 
 def skeleton(mask: np.ndarray, rng: np.random.Generator, keep: float, radius: int) -> np.ndarray:
-    """EMS as printed: skeleton, each of its pixels shifted within a radius, a random sample of them kept.
+    """Apply EMS as printed: skeleton, each of its pixels shifted within a radius, a random sample of them kept.
 
     All other pixels become background, so width is lost at each round (see `density`).
     """
@@ -62,7 +62,7 @@ def skeleton(mask: np.ndarray, rng: np.random.Generator, keep: float, radius: in
 
 
 def density(mask: np.ndarray, rng: np.random.Generator, keep: float, radius: int) -> np.ndarray:
-    """EMS that keeps width: labels drawn from the mask's local density, both classes sampled alike.
+    """Apply EMS that keeps width: labels drawn from the mask's local density, both classes sampled alike.
 
     A sampled pixel takes the label of a pixel drawn from the disc around it, so it is foreground with the
     probability that eq. (8) estimates with a round box kernel of bandwidth ``radius``. Outlines lose their pixels
@@ -86,13 +86,13 @@ def density(mask: np.ndarray, rng: np.random.Generator, keep: float, radius: int
 def _shift(
     y: np.ndarray, x: np.ndarray, radius: int, rng: np.random.Generator, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points moved to a place drawn uniformly from the disc around them, held inside the image."""
+    """Move points to a place drawn uniformly from the disc around them, held inside the image."""
     dy, dx = _disc(radius, rng, y.size)
     return np.clip(y + dy, 0, shape[0] - 1), np.clip(x + dx, 0, shape[1] - 1)
 
 
 def _disc(radius: int, rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets in rows and columns, drawn uniformly from a disc and rounded."""
+    """Draw offsets in rows and columns uniformly from a disc and rounded."""
     angle = rng.random(number) * (2 * np.pi)
     length = radius * np.sqrt(rng.random(number))
     return np.rint(length * np.sin(angle)).astype(int), np.rint(length * np.cos(angle)).astype(int)

@@ -25,7 +25,7 @@ from napari_metastructure.images.intensity import Polarity, channels_of, check_p
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import place, release, resolve
+from napari_metastructure.networks.device import home, let_go, place, release, resolve, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, probability
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Warned
@@ -99,17 +99,21 @@ def iterate(
     InputError
         Before anything is trained: an image, option or folder that cannot be used.
     RunFailed
-        Out of memory with a single patch, or a loss that is no number.
+        Out of memory with a single patch or elsewhere, or a loss that is no number.
     """
     control = control or Control()
-    run = Run(images, config, control, names, folder, resume, colour)
-    try:
-        run.check(corrections or {}, start_masks)
-        for index, pixels in (corrections or {}).items():
-            control.correct(index, pixels)
-        yield from run.go(start_masks, list(inputs or []))
-    finally:
-        run.close()
+    with short_of_memory_fails():
+        run = Run(images, config, control, names, folder, resume, colour)
+        try:
+            run.check(corrections or {}, start_masks)
+            for index, pixels in (corrections or {}).items():
+                control.correct(index, pixels)
+            yield from run.go(start_masks, list(inputs or []))
+        except BaseException as error:
+            let_go(error)
+            raise
+        finally:
+            run.close()
 
 
 # ---- When a run is over -----------------------------------------------------------------------------------
@@ -204,7 +208,8 @@ class Run:
     def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path]) -> Iterator[Event]:
         """Run all of Algorithm 1."""
         c = self.config
-        self.held = Held([inputs_on(self.device, p, c.inputs, "bright") for p in self.planes], self.patch, self.device)
+        here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
+        self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
         folder = self.folder.path if self.folder else None
         epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
@@ -274,7 +279,7 @@ class Run:
         yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
-        """Epoch 0: the labels before any training, or those of the run that is resumed."""
+        """Make epoch 0: the labels before any training, or those of the run that is resumed."""
         if self.resumed:
             self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
             self._restore(self.resumed)
@@ -327,7 +332,9 @@ class Run:
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
         if has_statistics(network):
-            refresh_statistics(network, self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES))
+            batches = self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES)
+            with seeded(self.config.seed + self.journal.epoch, self.device):  # some drop channels at random
+                refresh_statistics(network, batches)
         network.eval()
         found = []
         for index, plane in enumerate(self.planes):
@@ -364,7 +371,7 @@ class Run:
         )
 
     def _over(self) -> str | None:
-        """Why more rounds would make the masks no better; None while they may."""
+        """Say why more rounds would make the masks no better; None while they may."""
         agreements = [row["agreement"] for row in self.journal.rows[1:]]
         if stable(agreements, self.config.stop_agreement):
             return "The masks no longer change"
@@ -375,7 +382,7 @@ class Run:
     def _collapsed(self) -> bool:
         """Whether this round's masks have become almost empty or almost full, and those before were not.
 
-        Never where the user has painted: who paints everything foreground means it.
+        Never where the user has painted: a mask that is all foreground may be meant.
         """
         if self.labels.corrections:
             return False
@@ -384,7 +391,7 @@ class Run:
         return small <= before <= large and not small <= now <= large
 
     def _use(self) -> Use:
-        """What applying the model to another image takes."""
+        """Return what applying the model to another image takes."""
         c = self.config
         return Use(
             inputs=c.inputs,
@@ -408,5 +415,5 @@ class Run:
 
 
 def _fingerprint(plane: np.ndarray) -> str:
-    """A checksum of a plane's size and pixels."""
+    """Return a checksum of a plane's size and pixels."""
     return hashlib.blake2b(repr(plane.shape).encode() + plane.tobytes(), digest_size=16).hexdigest()

@@ -92,7 +92,7 @@ class Levels:
         mask : (Y, X) bool array
             Empty if p is nowhere above one half.
         curve : ScoreCurve
-            Dice by level of the image itself. A level is told by the share of the pixels near the foreground that
+            Dice by level of the image itself. A level is named by the share of the pixels near the foreground that
             lie below it, 0 to 1.
         """
         votes = (p > 0.5).astype(np.float32)
@@ -149,7 +149,7 @@ def _blurred(plane: np.ndarray, scale: float, device: torch.device | None) -> np
 
 
 def _curve(above: np.ndarray, scores: np.ndarray, best: int, k: int) -> ScoreCurve:
-    """The scores at ``k`` levels that part the pixels evenly."""
+    """Return the scores at ``k`` levels that part the pixels evenly."""
     below = 1 - above / above[0]
     shown = np.unique(np.searchsorted(below, np.linspace(0, 1, k)).clip(max=LEVELS - 1))
     return ScoreCurve(below[shown], scores[shown], float(below[best]))

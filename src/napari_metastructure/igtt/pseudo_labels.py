@@ -166,7 +166,7 @@ class PseudoLabels:
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
     def _anchor(self) -> float:
-        """The weight of the start in the evidence of this round."""
+        """Return the weight of the start in the evidence of this round."""
         anchor = self.config.anchor
         if self.config.balance == "fixed" or anchor in (0, 1):
             return anchor
@@ -177,7 +177,7 @@ class PseudoLabels:
         return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
 
     def _confirmed(self, probabilities: Sequence[np.ndarray]) -> float:
-        """How well the edges of the images confirm the masks of these probabilities: mean score, 0 to 1."""
+        """Score how well the edges of the images confirm the masks of these probabilities: the mean, 0 to 1."""
         found = []
         for index in np.unique(np.linspace(0, len(probabilities) - 1, SAMPLE).astype(int)):
             mask, _ = self._search(probabilities[index].astype(np.float32), int(index))
@@ -185,7 +185,7 @@ class PseudoLabels:
         return float(np.mean(found))
 
     def _search(self, p: np.ndarray, index: int) -> tuple[np.ndarray, ScoreCurve]:
-        """The candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
+        """Return the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
         c = self.config
         if c.criterion == "level":
             if index not in self._levels:
@@ -209,6 +209,6 @@ class PseudoLabels:
         self._lock()
 
     def _within(self, index: int, values: np.ndarray, beyond: int = 0) -> np.ndarray:
-        """Values of a plane, with another one outside the field of view."""
+        """Put another value outside the field of view of a plane."""
         outside = self.outside[index]
         return values if outside is None else np.where(outside, values.dtype.type(beyond), values)

@@ -200,13 +200,13 @@ def _averaged(looks: Sequence[np.ndarray], first: int, shape: tuple[int, ...]) -
 
 
 def _sureness(probabilities: Iterable[np.ndarray]) -> float:
-    """How far from one half they are, 0 to 1, where there is foreground and nearby: the mean over a set."""
+    """Average over a set how far from one half they are, 0 to 1, where there is foreground and nearby."""
     near = ((p, dilated(p > 0.5, NEAR)) for p in probabilities)
     return float(np.mean([np.abs(2 * p[close] - 1).mean() for p, close in near if close.any()] or [0.0]))
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A (Y, X) array at another size, without aliasing."""
+    """Return a (Y, X) array at another size, without aliasing."""
     if plane.shape == shape:
         return plane
     tensor = torch.from_numpy(np.asarray(plane, np.float32))[None, None]

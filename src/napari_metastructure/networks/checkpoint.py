@@ -81,5 +81,5 @@ def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} cannot be read as a model ({error}); it may be incomplete: save it anew.") from error
+        raise InputError(f"{path} cannot be read as a model ({error}); it may be incomplete: save it again.") from error
     return network.eval(), spec, use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, RunFailed
 
 SHARE = 4
 """Data stay on an accelerator if they take no more than one part in so many of its free memory."""
@@ -117,16 +118,15 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 # ---- What travels ---------------------------------------------------------------------------------------
 
 
-def keeps(device: torch.device, size: int) -> bool:
-    """Whether so many bytes of data may stay on a device during a run, beside the network and its gradients."""
-    if device.type == "cuda":
-        return size <= torch.cuda.mem_get_info(device)[0] // SHARE
-    return device.type == "cpu" or size <= UNKNOWN_BYTES
+def home(device: torch.device, size: int) -> torch.device:
+    """Return where so many bytes of data stay during a run: the device, or the CPU if they are too many for it."""
+    room = torch.cuda.mem_get_info(device)[0] // SHARE if device.type == "cuda" else UNKNOWN_BYTES
+    return device if device.type == "cpu" or size <= room else torch.device("cpu")
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of main memory to a device; to CUDA from pinned memory, without waiting for it."""
-    if device.type != "cuda":
+    """Copy a tensor to a device; from main memory to CUDA through pinned memory, without waiting for it."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
@@ -171,3 +171,28 @@ def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error of torch means that memory ran out; the CPU and Metal raise no type of their own."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+@contextmanager
+def short_of_memory_fails() -> Iterator[None]:
+    """Turn an out-of-memory error of torch that no smaller batch has mended into a `RunFailed`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise RunFailed(
+            "Out of memory; close other programs, or choose a smaller batch size, patch size or network, or device cpu."
+        ) from None
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the local variables of the calls that an error has come through: they hold tensors as long as it lives."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        if (cause := waiting.pop()) is None or cause in seen:
+            continue
+        traceback.clear_frames(cause.__traceback__)
+        seen.append(cause)
+        waiting += [cause.__cause__, cause.__context__]

@@ -1,4 +1,4 @@
-"""Models for other programs: ONNX and bioimage.io packages, each run and compared with ours before it is handed out."""
+"""Export to ONNX and bioimage.io packages, each run and compared with our own output before it is handed out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
 
     The file takes tiles of the size the network was trained at, any number at once. Other sizes would run but be wrong:
     group normalisation, and pooling over the whole image in some networks, see the crop they are given. It gives
-    probabilities (after sigmoid or softmax); cutting large images and blending is left to who calls it.
+    probabilities (after sigmoid or softmax); cutting large images and blending is left to the caller.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
     """
     path, tile = Path(path), example(model)
     takes = f"normalised channels ({model.use.inputs})"
-    with replacing(path) as beside:  # first: where nothing can be written, nobody should wait for it
+    with replacing(path) as beside:  # first: where nothing can be written, there is no need to wait for it
         ours = class_probabilities(model.network.cpu(), model.inputs_of(tile), model.use.patch, CPU)
         content = to_onnx(model)
         difference = _compare(run_onnx(content, model.inputs_of(tile)), ours)
@@ -93,7 +93,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
 
 
 def example(model: Model) -> np.ndarray:
-    """An image of one tile, (Y, X) or (C, Y, X) float32: blobs on noise, the same each time."""
+    """Return an image of one tile, (Y, X) or (C, Y, X) float32: blobs on noise, the same each time."""
     use, rng = model.use, np.random.default_rng(0)
     shape = use.patch if use.channels == 1 else (use.channels, *use.patch)
     smooth = ndi.gaussian_filter(rng.standard_normal(shape), (0,) * (len(shape) - 2) + (4, 4))
@@ -101,7 +101,7 @@ def example(model: Model) -> np.ndarray:
 
 
 def to_onnx(model: Model) -> bytes:
-    """The network with its sigmoid or softmax as an ONNX file; any number of tiles, each of the trained size."""
+    """Return the network with its sigmoid or softmax as an ONNX file; any number of tiles, each of the trained size."""
     for name in ("onnxscript", "onnxruntime"):
         needed(name, "ONNX", "onnx")
     onnx: Any = needed("onnx", "ONNX", "onnx")
@@ -129,14 +129,14 @@ def to_onnx(model: Model) -> bytes:
 
 
 def run_onnx(content: bytes, inputs: np.ndarray) -> np.ndarray:
-    """(K, Y, X) probabilities of (C, Y, X) inputs of one tile by onnxruntime."""
+    """Predict the (K, Y, X) probabilities of (C, Y, X) inputs of one tile by onnxruntime."""
     runtime: Any = needed("onnxruntime", "ONNX", "onnx")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return np.asarray(session.run([OUTPUT], {INPUT: inputs[None]})[0][0])
 
 
 def needed(module: str, what: str, extra: str) -> Any:
-    """A module of an extra.
+    """Import a module of an extra.
 
     Raises
     ------
@@ -165,11 +165,11 @@ class _WithProbabilities(nn.Module):
 
 
 def _compare(theirs: np.ndarray, ours: np.ndarray) -> float:
-    """Largest absolute difference; infinite if they are not of one shape."""
+    """Return the largest absolute difference; infinite if they are not of one shape."""
     return float(np.abs(theirs - ours).max()) if theirs.shape == ours.shape else float("inf")
 
 
-# -------- A model as a bioimage.io package: ONNX weights, how to normalise, and an example with its result.
+# ---- bioimage.io package: ONNX weights, normalisation, and an example with its result -------------------------
 
 
 _EPS = 1e-12  # bioimage.io adds it to each denominator; ours add nothing
@@ -208,7 +208,7 @@ def write_package(
     """
     core = needed("bioimageio.core", "bioimage.io", "bioimageio")
     spec = needed("bioimageio.spec", "bioimage.io", "bioimageio")
-    needed("loguru", "bioimage.io", "bioimageio").logger.disable("bioimageio")  # it tells of every step
+    needed("loguru", "bioimage.io", "bioimageio").logger.disable("bioimageio")  # it reports every step
     steps = _normalisation(model)
     given = _stacked(tile) if steps is not None else model.inputs_of(tile)
     # bioimageio.spec leaves files open, which some systems then do not let go
@@ -227,12 +227,12 @@ def write_package(
 
 
 def _normalisation(model: Model) -> list[Any] | None:
-    """Our normalisation in the words of bioimage.io; None where it has none for it (local contrasts)."""
+    """Put our normalisation in the words of bioimage.io; None where it has none for it (local contrasts)."""
     v = needed("bioimageio.spec.model.v0_5", "bioimage.io", "bioimageio")
     plane, dark = [v.AxisId("y"), v.AxisId("x")], model.use.objects == "dark"
 
     def turned(offset: float) -> list[Any]:
-        """Dark objects become bright ones."""
+        """Make bright objects of dark ones."""
         return [v.ScaleLinearDescr(kwargs=v.ScaleLinearKwargs(gain=-1.0, offset=offset))] if dark else []
 
     if model.use.inputs == "zscore":
@@ -248,7 +248,7 @@ def _normalisation(model: Model) -> list[Any] | None:
 def _description(
     model: Model, folder: Path, onnx: bytes, given: np.ndarray, probabilities: np.ndarray, steps: list[Any] | None
 ) -> Any:
-    """The package's parts, as files in a folder and as their description."""
+    """Return the package's parts, as files in a folder and as their description."""
     v = needed("bioimageio.spec.model.v0_5", "bioimage.io", "bioimageio")
     (folder / "weights.onnx").write_bytes(onnx)
     (folder / "README.md").write_text(_readme(model, steps is not None), encoding="utf-8")
@@ -299,12 +299,12 @@ def _description(
 
 
 def _stacked(tile: np.ndarray) -> np.ndarray:
-    """With an axis for channels."""
+    """Add an axis for channels."""
     return tile[None] if tile.ndim == 2 else tile
 
 
 def _readme(model: Model, takes_image: bool) -> str:
-    """What the package's documentation says."""
+    """Write the package's documentation."""
     use = model.use
     given = (
         "the image itself; the package normalises it" if takes_image else

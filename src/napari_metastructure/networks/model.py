@@ -1,4 +1,4 @@
-"""A saved model, ready to be used: from an image to labels and probabilities."""
+"""Saved models, read and applied: from an image to labels and probabilities."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     from napari_metastructure.networks.checkpoint import Use
 
 
-# -------- Whether a file is a model at all, its description consistent, and an image of a kind it can be used on.
-
-
 FILE = "model.safetensors"
 """What the model of a run folder is called."""
 
 
 def find_model(path: str | Path) -> Path:
-    """The model file that a path names: itself, or that of a run folder.
+    """Return the model file that a path names: itself, or that of a run folder.
 
     Raises
     ------
@@ -51,7 +48,7 @@ def is_blank(image: np.ndarray) -> bool:
 
 
 def check_channel(plane: np.ndarray, name: str) -> np.ndarray:
-    """`images.checks.check_plane`, but for planes of one value: one empty frame shall not stop a stack.
+    """Check a plane as `images.intensity.check_plane` does, but let one value everywhere pass: a stack may have it.
 
     Returns
     -------
@@ -71,7 +68,7 @@ def check_channel(plane: np.ndarray, name: str) -> np.ndarray:
 
 
 def amount(channels: int) -> str:
-    """So many channels, in words."""
+    """Say how many channels, in words."""
     return "one channel" if channels == 1 else f"{channels} channels"
 
 
@@ -101,7 +98,7 @@ def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
     elif use.surround and (use.channels > 1 or not binary):
         why = "a field of view of more than one channel or two classes"
     if why:
-        raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model anew.")
+        raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model again.")
 
 
 Checkpoint = Callable[[], None]
@@ -161,7 +158,7 @@ class Model:
         return cls(*load_model(path), path, cut)
 
     def __str__(self) -> str:
-        """What the model is, on one line."""
+        """Say what the model is, on one line."""
         spec, use = self.spec, self.use
         encoder = f"{spec.base_channels} channels" if spec.architecture == "light-unet" else spec.encoder
         cut = "" if use.cut == "half" else f", cut by iGTT's {use.cut} criterion"
@@ -180,7 +177,7 @@ class Model:
         want_probability: bool = True,
         name: str = "The image",
     ) -> Prediction:
-        """Labels and probability of one image plane of any size.
+        """Predict labels and probability of one image plane of any size.
 
         Parameters
         ----------
@@ -218,7 +215,7 @@ class Model:
         want_probability: bool = True,
         name: str = "The image",
     ) -> Generator[float, None, Prediction]:
-        """`predict`, telling after each row of tiles which share of the image is done (0 to 1)."""
+        """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1)."""
         from napari_metastructure.images.surround import fill, surround
         from napari_metastructure.networks.predict import bands, prepared
 
@@ -254,7 +251,7 @@ class Model:
         return Prediction(labels, probability if want_probability else None)
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
-        """The image as float32, of as many channels as the model takes, (Y, X) if that is one.
+        """Return the image as float32, of as many channels as the model takes, (Y, X) if that is one.
 
         Raises
         ------
@@ -275,7 +272,7 @@ class Model:
         return checked
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
-        """What the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
+        """Return what the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
         from napari_metastructure.images.intensity import network_inputs
 
         return network_inputs(image, self.use.inputs, self.use.objects)
@@ -298,6 +295,6 @@ class Model:
         return device
 
     def _labels(self, band: np.ndarray) -> np.ndarray:
-        """Class values of (K, rows, X) probabilities: above one half, or the likeliest."""
+        """Return the class values of (K, rows, X) probabilities: above one half, or the likeliest."""
         classes = np.array(self.use.classes, np.uint8)
         return classes[(band[0] > 0.5).astype(np.intp) if len(band) == 1 else band.argmax(axis=0)]

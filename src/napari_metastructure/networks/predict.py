@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Inputs, Polarity, channels_of, network_inputs
-from napari_metastructure.networks.device import Download, keeps, mixed_precision, out_of_memory, release, upload
+from napari_metastructure.networks.device import Download, home, mixed_precision, out_of_memory, release, upload
 
 Checkpoint = Callable[[], None]
 
@@ -117,7 +117,7 @@ def _bands(
     above: Tensor | None = None  # what earlier rows of tiles add to rows of this one
     for row, top in enumerate(tops):
         strip = torch.as_tensor(inputs[:, top : top + patch[0]], dtype=torch.float32)
-        strip = pad(strip if strip.device == device else upload(strip, device), patch)
+        strip = pad(upload(strip, device), patch)
         band = rows_of_tiles(strip).mul_(down[row][:, None])
         if above is not None:
             band[:, : above.shape[1]] += above
@@ -261,8 +261,15 @@ def prepared(
 def inputs_on(device: torch.device, image: np.ndarray, kind: Inputs, objects: Polarity) -> Tensor:
     """Normalise a whole image: `network_inputs` as a tensor on a device, computed there if it is CUDA."""
     if device.type == "cuda":
-        return LazyInputs(image, kind, objects, device=device)[:, :]
+        return all_rows(LazyInputs(image, kind, objects, device=device))
     return upload(torch.from_numpy(network_inputs(image, kind, objects)), device)
+
+
+def all_rows(inputs: LazyInputs) -> Tensor:
+    """Join all rows of inputs, some at a time: what comes between takes ten times as much memory."""
+    channels, height, width = inputs.shape
+    rows = max(ROWS, WHOLE // (channels * width))
+    return torch.cat([inputs[:, first : first + rows] for first in range(0, height, rows)], dim=1)
 
 
 class LazyInputs:
@@ -279,7 +286,7 @@ class LazyInputs:
     checkpoint : callable, optional
         Called now and then while the statistics are gathered.
     device : torch.device
-        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.keeps`).
+        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.home`).
 
     Attributes
     ----------
@@ -299,7 +306,7 @@ class LazyInputs:
         self.shape = (channels_of(kind, len(image)), *image.shape[1:])
         sign = -1.0 if objects == "dark" else 1.0
         where = device if device.type == "cuda" else _CPU
-        resident = where != _CPU and keeps(where, 4 * image.size)
+        resident = where != _CPU and home(where, 4 * image.size) == where
         self._maps = [m for plane in image for m in _Plane(plane, sign, where, resident, checkpoint).maps(kind)]
 
     def __getitem__(self, index: tuple[slice, slice]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the widgets need of napari's layers: place, visible slice, colours, epochs, changes and sources."""
+"""Helpers for napari's layers: place, visible slice, colours, epochs, changes and sources."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ class PreviewLayer:
         self.layer = layer  # before it is in the viewer: lists of sources must not offer it
         self._colors, self._hidden = (), False
         self.viewer.add_layer(layer)
-        self.viewer.layers.selection = selected  # whoever paints on the source goes on painting
+        self.viewer.layers.selection = selected  # a user who paints on the source goes on painting
 
     def _move_above(self, source: Labels) -> None:
         layers = self.viewer.layers

@@ -403,9 +403,9 @@ class LayerSet(TrainingSet):
     @property
     def eager(self) -> bool:
         """Whether reading all pixels takes no noticeable time."""
-        datas = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
-        small = sum(data.nbytes for data in datas if isinstance(data, np.ndarray)) <= EAGER_BYTES
-        return bool(datas) and small and all(isinstance(data, np.ndarray) for data in datas)
+        arrays = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
+        small = sum(data.nbytes for data in arrays if isinstance(data, np.ndarray)) <= EAGER_BYTES
+        return bool(arrays) and small and all(isinstance(data, np.ndarray) for data in arrays)
 
     def with_files(self) -> LayerSet:
         """Return the same set with the files its layers are in, so that ``run.yaml`` can repeat the run.

@@ -131,8 +131,9 @@ class Runner(QObject):
         """Longest delivery of this run in seconds: by the clock, and the main thread's own work in it."""
         self._run: _Run | None = None
         self._steps: Iterator[None] | None = None
+        self._thread_ended = False
         self._timer = QTimer(self)
-        self._timer.timeout.connect(self._deliver)
+        self._timer.timeout.connect(self._on_timer)
 
     @property
     def running(self) -> bool:
@@ -145,11 +146,11 @@ class Runner(QObject):
             raise RunFailed("A run is going on already; stop it first.")
         self.control = control
         self.longest = self.longest_work = 0.0
-        self._run, self._steps = _Run(job, control, title), None
+        self._run, self._steps, self._thread_ended = _Run(job, control, title), None, False
         # The owner may be deleted during a run: the thread then has to end, and must not call back.
         self.destroyed.connect(control.stop)
         worker = create_worker(self._run, _start_thread=False, _worker_class=_RunWorker)
-        worker.finished.connect(self._finish)
+        worker.finished.connect(self._on_thread_ended)
         worker.start()
         self._timer.start(INTERVAL_MS)
 
@@ -189,15 +190,18 @@ class Runner(QObject):
         self._timer.setInterval(INTERVAL_MS if empty else PAUSE_MS)
         return empty
 
-    def _finish(self) -> None:
-        self._timer.stop()
-        if not self._deliver():
-            QTimer.singleShot(PAUSE_MS, self._finish)
-            return
-        run, self._run = self._run, None
-        if run is not None:
-            self.destroyed.disconnect(run.control.stop)
-            self.finished.emit(run.failure)
+    def _on_thread_ended(self) -> None:
+        self._thread_ended = True
+        self._timer.start(PAUSE_MS)
+
+    def _on_timer(self) -> None:
+        ended = self._thread_ended  # looked up first: what it posted last is delivered then
+        if self._deliver() and ended:
+            self._timer.stop()
+            run, self._run = self._run, None
+            if run is not None:
+                self.destroyed.disconnect(run.control.stop)
+                self.finished.emit(run.failure)
 
 
 E = TypeVar("E")
@@ -234,7 +238,7 @@ class TurnByTurn(QObject):
     def start(self, steps: Iterator[None], done: Callable[[], None] | None = None) -> None:
         """Take these steps; ``done()`` is called after the last."""
         self._steps, self._done = steps, done
-        self._timer.start(0)
+        self._timer.start(PAUSE_MS)
 
     def step(self) -> bool:
         """Take a step now; False if there was none left."""

@@ -1,4 +1,4 @@
-"""Every choice of supervised training, in one validated model: widget tooltips, YAML and CLI options come from here."""
+"""Settings of supervised training, validated: widget tooltips, YAML and CLI options come from here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAY_CHANGE = ("epochs", "patience", "device")
 
 
 class TrainConfig(BaseModel):
-    """Settings of `supervised.train`; `TrainConfig.from_preset` fills them by name."""
+    """Settings of `train.train`; `TrainConfig.from_preset` fills them by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,7 +47,9 @@ class TrainConfig(BaseModel):
         lt=1,
         description="Share of the images kept for validation where none are given for it; 0 trains without.",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Same seed, same device: the same network.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Same seed, same device: the same network (on a GPU but for rounding)."
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
 
     encoder: str | None = Field(
@@ -103,5 +105,5 @@ class TrainConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: Any) -> Self:
-        """Settings of a preset, with some of them replaced."""
+        """Return the settings of a preset, with some of them replaced."""
         return cls(**{"preset": preset, **PRESETS.get(preset, {}), **overrides})

@@ -1,4 +1,4 @@
-"""How a caller steers a running job from another thread: stop, pause, resume, correct."""
+"""Control of a running job from another thread: stop, pause, resume, correct."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Control:
             self._corrections[index] = pixels
 
     def take_corrections(self) -> dict[int, np.ndarray]:
-        """All corrections given so far, by image; the job asks at each relabelling."""
+        """Return all corrections given so far, by image; the job asks at each relabelling."""
         with self._lock:
             return dict(self._corrections)
 

@@ -1,6 +1,6 @@
-"""What a long job tells its listeners: small frozen events.
+"""Events of long jobs, small and frozen, for those who listen.
 
-A job is a plain generator of these. It does not know who listens: the command line prints
+A job is a plain generator of these. It does not know its listeners: the command line prints
 them, the plugin carries them to the main thread and draws them, a notebook plots them.
 Arrays inside events are never changed by the job after they were sent.
 """
@@ -63,7 +63,7 @@ class BatchFinished:
 
 @dataclass(frozen=True, slots=True)
 class EpochFinished:
-    """One round is done: the network was trained and the pseudo-labels were made anew.
+    """One round is done: the network was trained and the pseudo-labels were made again.
 
     Attributes
     ----------

@@ -110,7 +110,7 @@ def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
 
 
 def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
-    """The images of one split; of each its training ids, or else its label ids."""
+    """Return the images of one split; of each its training ids, or else its label ids."""
     images = {p.name.removesuffix("_leftImg8bit.png"): p for p in sorted(folder.glob("*/*_leftImg8bit.png"))}
     truth = folder.parents[1] / "gtFine" / folder.name
     for ids in ("labelTrainIds", "labelIds"):
@@ -138,7 +138,7 @@ def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:
 
 
 def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]:
-    """A pair for each plane of an image file and its label file, whatever they are called.
+    """Return a pair for each plane of an image file and its label file, whatever they are called.
 
     Raises
     ------
@@ -196,10 +196,10 @@ def _label_plane(path: Path, index: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _read(path: Path) -> Image:
-    """The planes of a stack are asked for one after the other; it is read once."""
+    """Read a stack once, though its planes are asked for one after the other."""
     return read_image(path)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of these folders that is there."""
+    """Return the first of these folders that is there."""
     return next((folder / name for name in names if (folder / name).is_dir()), None)

@@ -201,9 +201,9 @@ def run_epoch(
     log: EpochLog,
     after: Callable[[], None] | None = None,
 ) -> Iterator[Event]:
-    """Train for ``steps`` steps, telling of each; fill ``log`` on the way.
+    """Train for ``steps`` steps, and yield an event for each; fill ``log`` on the way.
 
-    A step is told of once its loss is there: on CUDA when the next one has been given to the device, which so never
+    A step is reported once its loss is there: on CUDA when the next one has been given to the device, which so never
     waits for the host. A stop or pause acts before the next step in any case.
 
     Parameters
@@ -224,7 +224,7 @@ def run_epoch(
     """
     waiting: deque[StepLoss] = deque()
 
-    def told(ahead: int) -> Iterator[BatchFinished]:
+    def finished(ahead: int) -> Iterator[BatchFinished]:
         while len(waiting) > ahead:
             began = time.perf_counter()
             log.losses.append(waiting.popleft().value())
@@ -243,8 +243,8 @@ def run_epoch(
             log.drawing += drawn - began
             log.stepping += time.perf_counter() - drawn
             yield from (Warned(message) for message in trainer.take_warnings())
-            yield from told(trainer.ahead)
+            yield from finished(trainer.ahead)
     except Stopped:
-        yield from told(0)
+        yield from finished(0)
         raise
-    yield from told(0)
+    yield from finished(0)

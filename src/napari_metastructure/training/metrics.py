@@ -1,4 +1,4 @@
-"""How well a mask agrees with the truth: Dice, IoU, accuracy and AUC as scikit-learn and torchmetrics define them."""
+"""Agreement of a mask with the truth: Dice, IoU, accuracy and AUC as scikit-learn and torchmetrics define them."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def auc(probability: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _labelled(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels whose truth is known, flat: their values and whether they are foreground."""
+    """Return the pixels whose truth is known, flat: their values and whether they are foreground."""
     values, truth = np.asarray(values), np.asarray(truth)
     if values.shape != truth.shape:
         raise InputError(f"Shapes differ: {values.shape} against a truth of {truth.shape}; compare equal sizes.")
@@ -151,7 +151,7 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-# -------- How well predictions agree with labels, over a set: a confusion matrix, and what is read from it.
+# ---- confusion matrix of a set, and what is read from it -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class Confusion:
         self.counts += np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
     def scores(self) -> Scores:
-        """What the counts come to; of two classes the foreground's Dice and IoU."""
+        """Return what the counts come to; of two classes the foreground's Dice and IoU."""
         right = np.diag(self.counts).astype(float)
         true, predicted = self.counts.sum(1), self.counts.sum(0)
         with np.errstate(invalid="ignore"):

@@ -88,7 +88,7 @@ def reader_of(array: np.ndarray) -> Read:
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
-    """An image and its labels have to lie on each other.
+    """Check that an image and its labels lie on each other.
 
     Raises
     ------
@@ -288,7 +288,7 @@ def is_mask(values: Collection[int]) -> bool:
 
 
 def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tuple[int, ...]:
-    """The classes given, or those there are; every label has to be one of them, and there must be a choice.
+    """Return the classes given, or those there are; every label has to be one of them, and there must be a choice.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tu
 
 
 def read_image(pair: Pair) -> np.ndarray:
-    """The checked image of a pair, (Y, X) or (C, Y, X) float32.
+    """Return the checked image of a pair, (Y, X) or (C, Y, X) float32.
 
     Raises
     ------
@@ -341,7 +341,7 @@ def read_image(pair: Pair) -> np.ndarray:
 
 
 def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
-    """The (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
+    """Return the (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
     labels = clean_labels(pair, masks)
     codes = np.full(labels.shape, UNLABELLED, np.uint8)
     for code, value in enumerate(classes):
@@ -350,7 +350,7 @@ def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
 
 
 def clean_labels(pair: Pair, masks: bool) -> np.ndarray:
-    """The (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
+    """Return the (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
     labels = _raw_labels(pair)
     return (labels != 0).astype(np.uint8) if masks else labels
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import Inputs
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.networks.device import keeps, seeded, upload
+from napari_metastructure.networks.device import home, seeded, upload
 from napari_metastructure.networks.predict import inputs_on, pad
 from napari_metastructure.training.pairs import Pair, label_codes, read_image
 
@@ -71,13 +71,13 @@ class PatchSampler:
         for index in rng.choice(len(self._chance), batch, p=self._chance):
             images.append(self.fetch(int(index)))
             places.append(self._place(rng, images[-1][1].shape))
-        (height, width), home = self.patch, images[0][0].device
-        start, down, across = upload(torch.tensor(places), home).T[:, :, None, None]
-        rows, columns = torch.arange(height, device=home)[:, None], torch.arange(width, device=home)
+        (height, width), here = self.patch, images[0][0].device
+        start, down, across = upload(torch.tensor(places), here).T[:, :, None, None]
+        rows, columns = torch.arange(height, device=here)[:, None], torch.arange(width, device=here)
         at = (start + down * rows + across * columns).flatten(1)
-        pinned = self.device.type == "cuda" != home.type
-        x = torch.empty(batch, height * width, len(images[0][0]), device=home, pin_memory=pinned)
-        y = torch.empty(batch, height * width, dtype=torch.uint8, device=home, pin_memory=pinned)
+        pinned = self.device.type == "cuda" != here.type
+        x = torch.empty(batch, height * width, len(images[0][0]), device=here, pin_memory=pinned)
+        y = torch.empty(batch, height * width, dtype=torch.uint8, device=here, pin_memory=pinned)
         for number, (pixels, labels) in enumerate(images):
             torch.index_select(pixels.permute(1, 2, 0).flatten(0, 1), 0, at[number], out=x[number])
             torch.index_select(labels.flatten(), 0, at[number], out=y[number])
@@ -90,7 +90,7 @@ class PatchSampler:
         return [self.draw(rng, batch)[0] for _ in range(count)]
 
     def _place(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[int, int, int]:
-        """A patch as indices into the flat image: that of its first pixel, and a step down and to the right in it."""
+        """Draw a patch as indices into the flat image: its first pixel, a step down, a step to the right."""
         height, width = self.patch
         top = int(rng.integers(shape[0] - height + 1))
         left = int(rng.integers(shape[1] - width + 1))
@@ -106,23 +106,24 @@ class PatchSampler:
 
 
 class Held:
-    """Inputs that stay in memory, on the accelerator if they fit, and labels that are exchanged; a `Fetch`.
+    """Inputs that stay in memory, and labels that are exchanged; a `Fetch`.
 
     Parameters
     ----------
-    inputs : sequence of (C, Y, X) float32 arrays or tensors
+    inputs : iterable of (C, Y, X) float32 arrays or tensors
         Planes of any sizes; those smaller than a patch are mirrored, and the mirrored part stays unlabelled.
     patch : (int, int)
     device : torch.device
-        They stay on it if `networks.device.keeps` says so.
+        Where they stay, see `networks.device.home`.
     """
 
-    def __init__(self, inputs: Sequence[np.ndarray | Tensor], patch: tuple[int, int], device: torch.device) -> None:
-        planes = [torch.as_tensor(x) for x in inputs]
-        self._patch = patch
-        self._shapes = [x.shape[1:] for x in planes]
-        self._home = device if keeps(device, sum(x.nbytes for x in planes)) else torch.device("cpu")
-        self._inputs = [pixel_major(pad(_to(x, self._home), patch)) for x in planes]
+    def __init__(self, inputs: Iterable[np.ndarray | Tensor], patch: tuple[int, int], device: torch.device) -> None:
+        self._patch, self._home = patch, device
+        self._shapes: list[tuple[int, ...]] = []
+        self._inputs: list[Tensor] = []
+        for plane in inputs:
+            self._shapes.append(plane.shape[1:])
+            self._inputs.append(pixel_major(pad(upload(torch.as_tensor(plane), device), patch)))
         self._labels: list[Tensor] = []
 
     def set_labels(self, labels: Sequence[np.ndarray]) -> None:
@@ -142,7 +143,7 @@ class Held:
 class Store:
     """Reads pairs when they are drawn, normalises their images and codes their labels; a `Fetch`.
 
-    They stay on the device if all of them fit (`networks.device.keeps`), else in main memory: there the newest stay,
+    They stay on the device if all of them fit (`networks.device.home`), else in main memory: there the newest stay,
     and the others are read again when they are drawn again.
 
     Parameters
@@ -177,7 +178,7 @@ class Store:
         self.pairs, self.inputs, self.classes, self.masks = list(pairs), inputs, list(classes), masks
         self.patch, self.held_bytes = patch, held_bytes
         pixels = sum(max(y, patch[0]) * max(x, patch[1]) for y, x in (pair.shape for pair in self.pairs))
-        self._home = device if keeps(device, pixels * (4 * channels + 1)) else torch.device("cpu")
+        self._home = home(device, pixels * (4 * channels + 1))
         self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
         self._bytes = 0
 
@@ -226,10 +227,6 @@ def padded_labels(labels: np.ndarray, patch: tuple[int, int]) -> Tensor:
     """Return (Y, X) uint8 labels, made as large as a patch at least by unlabelled pixels."""
     missing = [(0, max(0, want - have)) for want, have in zip(patch, labels.shape, strict=True)]
     return torch.from_numpy(np.pad(labels, missing, constant_values=UNLABELLED))
-
-
-def _to(inputs: Tensor, device: torch.device) -> Tensor:
-    return inputs if inputs.device == device else upload(inputs, device)
 
 
 # ---- Augmentation of whole batches: any turn and scale, brightness, blur, noise ---------------------------

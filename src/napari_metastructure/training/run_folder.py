@@ -255,7 +255,7 @@ C = TypeVar("C", bound=BaseModel)
 
 @dataclass(frozen=True)
 class FoundRun(Generic[C]):
-    """A run in a folder; each kind of run says which settings it has and how its epochs are told.
+    """A run in a folder; each kind of run says which settings it has and which columns of its metrics are shown.
 
     Attributes
     ----------

@@ -68,7 +68,7 @@ def draw(results: Sequence[RunResult]) -> Figure:
 
 
 def condition_colors(results: Sequence[RunResult]) -> dict[str, Any]:
-    """A colour for each condition, shades of its family's."""
+    """Return a colour for each condition, shades of its family's."""
     from matplotlib import colormaps
 
     families: dict[str, list[str]] = {}
@@ -95,7 +95,7 @@ def _curve(axes: Any, curves: Sequence[Sequence[float]], color: Any, line: str) 
 
 
 def _bars(axes: Any, lines: Sequence[dict[str, Any]], colors: dict[str, Any], score: str) -> None:
-    """The last scores, with what the noise transition matrix and the density say of the labels."""
+    """Return the last scores, with what the noise transition matrix and the density say of the labels."""
     places = np.arange(len(lines))
     axes.barh(
         places,

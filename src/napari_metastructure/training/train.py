@@ -19,7 +19,7 @@ from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import place, release, resolve
+from napari_metastructure.networks.device import let_go, place, release, resolve, short_of_memory_fails
 from napari_metastructure.networks.model import Model
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
@@ -87,15 +87,20 @@ def train(
         Before anything is trained: an image, label, option or folder that cannot be used. Later: a file that can
         no longer be read.
     RunFailed
-        Out of memory with a single patch, or a loss that is no number. The best network so far is saved first.
+        Out of memory with a single patch or elsewhere, or a loss that is no number. The best network so far is saved
+        first.
     """
     try:
-        run = SupervisedRun(pairs, config, control or Control(), validation, folder, resume, watch)
+        with short_of_memory_fails():
+            run = SupervisedRun(pairs, config, control or Control(), validation, folder, resume, watch)
     except Stopped:  # while the labels were read
         yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
         return
     try:
         yield from run.go()
+    except BaseException as error:
+        let_go(error)
+        raise
     finally:
         run.close()
 
@@ -314,9 +319,10 @@ class SupervisedRun:
             yield Saved(self.folder.write_description(c, str(self.device), names, files, sets))
         stopped = False
         try:
-            while self.journal.epoch < c.epochs and not self._out_of_patience():
-                yield from self._epoch()
-                yield from warned(self._save(last=False), NOT_SAVED)
+            with short_of_memory_fails():
+                while self.journal.epoch < c.epochs and not self._out_of_patience():
+                    yield from self._epoch()
+                    yield from warned(self._save(last=False), NOT_SAVED)
         except Stopped:
             stopped = True
         except RunFailed as error:
@@ -387,7 +393,7 @@ class SupervisedRun:
             yield Saved(save_model(self.folder.model, self._best_network(), self.spec, self.use))
 
     def _best_network(self) -> torch.nn.Module:
-        """A copy of the network as of the best epoch, on the CPU."""
+        """Return a copy of the network as of the best epoch, on the CPU."""
         network = build(self.spec, 0)
         network.load_state_dict({k: v.cpu() for k, v in self.best.items()})
         return network.eval()
@@ -413,7 +419,7 @@ class SupervisedRun:
         return 0 < patience <= self.journal.epoch - self.best_epoch
 
     def _steps(self, shapes: Sequence[tuple[int, int]]) -> int:
-        """As many steps as cover the training images once."""
+        """Count the steps that cover the training images once."""
         height, width = self.use.patch
         pixels = sum(y * x for y, x in shapes)
         return max(LEAST_STEPS, math.ceil(pixels / (height * width * self.config.batch_size)))
@@ -435,13 +441,13 @@ class SupervisedRun:
 
 
 def _files(pairs: Sequence[Pair]) -> list[list[str]]:
-    """Image and label file of each pair, each couple once; with them a run can be repeated from its ``run.yaml``."""
+    """List image and label file of each pair, each couple once: from them ``run.yaml`` can repeat the run."""
     couples = dict.fromkeys(tuple(str(f.resolve()) for f in pair.files) for pair in pairs)
     return [list(couple) for couple in couples if couple]
 
 
 def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
-    """A line of ``metrics.csv``."""
+    """Return a line of ``metrics.csv``."""
     row: dict[str, Any] = {"epoch": event.epoch, "loss": event.loss, "learning_rate": event.learning_rate}
     row["validation_loss"] = event.validation_loss
     for name, scores in (("training", event.training), ("validation", event.validation)):
@@ -455,12 +461,12 @@ def _row(event: TrainEpoch, classes: Sequence[int]) -> dict[str, Any]:
 
 
 def _scores(row: dict[str, Any]) -> Scores:
-    """The validation scores of a line of ``metrics.csv``."""
+    """Return the validation scores of a line of ``metrics.csv``."""
     ious = tuple(value for key, value in row.items() if key.startswith("validation_iou_"))
     dice, iou, accuracy, auc = (row[f"validation_{m}"] for m in ("dice", "iou", "accuracy", "auc"))
     return Scores(dice, iou, accuracy, auc, ious)
 
 
 def _may_change(config: TrainConfig) -> tuple[str, ...]:
-    """A schedule that looks ahead to the last epoch cannot get another one."""
+    """List the settings that may differ on a resume: a schedule that looks ahead needs its last epoch."""
     return MAY_CHANGE if config.schedule == "constant" else tuple(n for n in MAY_CHANGE if n != "epochs")
