@@ -87,9 +87,19 @@ class Step:
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """Do a part of a step that may fail alone."""
+        """Do a part of a step that may fail alone.
+
+        Raises
+        ------
+        OutOfTime
+            The step's time was over before: what is left of the step is skipped.
+        """
         try:
             self.check_time()
+        except OutOfTime as error:
+            self.failed(what, error)
+            raise
+        try:
             yield
         except Exception as error:  # whatever it is, it belongs into the table
             self.failed(what, error, traceback.format_exc())

@@ -126,6 +126,17 @@ def test_a_step_that_fails_hangs_or_dies_is_a_row_and_the_next_one_goes_on(parts
     assert "Traceback" in (tmp_path / "gpu.json").read_text()
 
 
+def test_a_part_that_has_no_time_left_is_skipped_and_ends_the_step(parts):
+    import torch
+    from gpu.measure import OutOfTime, Step
+
+    rows = []
+    step = Step("late", torch.device("cpu"), -1, rows.append)
+    with pytest.raises(OutOfTime), step.part("first"):
+        pytest.fail("It was begun.")
+    assert [(row.what, row.status) for row in rows] == [("first", "skipped")]
+
+
 def test_without_time_or_device_every_step_is_a_row(parts, tmp_path, capsys):
     from gpu.report import Report
     from gpu.worker import Job, run
