@@ -46,7 +46,7 @@ def draw(results: Sequence[RunResult]) -> Figure:
     """Draw the results: per network a row of test score and training loss by epoch, and the last scores.
 
     Lines are means over the repeats, shades one standard deviation; beside each condition stands the rank of its
-    noise transition matrix and how much of the meta-structure is left.
+    noise transition matrix and how much of the meta-structure is retained.
     """
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window
 

@@ -80,7 +80,7 @@ class StudyConfig(BaseModel):
         0.25, gt=0, lt=1, description="Share of the images kept for testing where none are given for it; clean labels."
     )
     bandwidth: float = Field(
-        4.0, gt=0, description="Radius in pixels of the kernel that says how much of the meta-structure is left."
+        4.0, gt=0, description="Radius in pixels of the kernel that says how much of the meta-structure is retained."
     )
     train: TrainConfig = Field(
         TrainConfig(epochs=20, patience=0),
