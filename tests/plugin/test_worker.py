@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QThreadPool, QTimer
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.plugin import _worker
@@ -273,6 +273,30 @@ def test_two_runs_at_once_are_refused(qtbot, runner):
     runner.start(lambda: steps(control, batches=10**6, pause=0.002), control)
     with pytest.raises(RunFailed, match="already"):
         runner.start(lambda: iter(()), Control())
+
+
+@pytest.fixture
+def one_thread():
+    """As many threads in Qt's pool as on a machine with one core."""
+    pool = QThreadPool.globalInstance()
+    before = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    yield pool
+    pool.setMaxThreadCount(before)
+
+
+def test_a_long_job_leaves_the_pool_to_short_ones(qtbot, runner, hold, one_thread):
+    """Previews are drawn and results saved while a run goes on, whatever the number of cores."""
+    control, latest, answers = Control(), LatestOnly(), []
+    latest.done.connect(answers.append)
+    held = hold(control)
+    with qtbot.waitSignal(runner.finished):
+        runner.start(lambda: steps(control), control)
+        qtbot.waitUntil(held.is_set)
+        latest.ask(lambda: "drawn")
+        qtbot.waitUntil(lambda: answers == ["drawn"])
+        runner.stop()
+    qtbot.waitUntil(lambda: one_thread.activeThreadCount() == 0)
 
 
 def test_consecutive_batches_alone_are_joined():

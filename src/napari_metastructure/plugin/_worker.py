@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, create_worker
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 from superqt.utils import create_worker as create_qt_worker
 
 from napari_metastructure.errors import MetastructureError, RunFailed
@@ -71,6 +71,9 @@ class _Run:
     def __call__(self) -> None:
         """Run the job to its end."""
         job, self.job = self.job, None
+        # Qt's pool has a thread for each core: a job of hours must not take one from previews and short tasks.
+        pool = QThreadPool.globalInstance()
+        pool.releaseThread()
         try:
             assert job is not None
             for event in job():
@@ -81,6 +84,8 @@ class _Run:
             # as text: a log handler that kept the traceback would keep the network alive with it
             log.error("%s broke\n%s", self.title, traceback.format_exc())
             self.failure = RunFailed(f"{self.title} broke: {type(error).__name__}: {error}")
+        finally:
+            pool.reserveThread()
 
     def post(self, event: Any) -> None:
         """Add an event (in the thread)."""
