@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -503,54 +503,3 @@ class LabelStack:
 
     def _name(self, index: int) -> str:
         return self.name if self.names is None else self.names[index]
-
-
-# ---- Superseded by LabelStack: the density widget still reads by these -------------------------------------
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """The labels of one plane of a layer, not read yet; equal stamps mean equal pixels of the plane and the layer."""
-
-    name: str
-    data: Any
-    at: tuple[int, ...]
-    ours: bool
-    stamp: Hashable
-    whole: Hashable
-
-
-class Reader:
-    """Reads planes as classes; remembers the last four, and of which layers 255 is unlabelled."""
-
-    def __init__(self) -> None:
-        self._planes: dict[Hashable, tuple[np.ndarray, tuple[int, ...]]] = {}
-        self._unlabelled: dict[Hashable, bool] = {}
-
-    def read(self, pixels: Pixels, reading: Reading) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Read the (Y, X) pixels of a plane as classes, and say which classes there are, ascending."""
-        key = (pixels.stamp, reading, pixels.ours)
-        if key not in self._planes:
-            name = f"Layer {pixels.name!r}"
-            plane = check_labels(np.asarray(pixels.data[pixels.at]), name)
-            unlabelled = pixels.ours
-            values = set(values_in(plane)) if pixels.at and not unlabelled and reading != "objects" else set()
-            if UNLABELLED in values and values <= {0, UNLABELLED}:
-                if pixels.whole not in self._unlabelled:
-                    self._unlabelled[pixels.whole] = has_unlabelled(pixels.data)
-                unlabelled = self._unlabelled[pixels.whole]
-            plane = read_classes(plane, reading, name, unlabelled)
-            while len(self._planes) >= 4:
-                del self._planes[next(iter(self._planes))]
-            self._planes[key] = plane, tuple(value for value in values_in(plane) if value != UNLABELLED)
-        return self._planes[key]
-
-
-def has_unlabelled(data: Any) -> bool:
-    """Say whether 255 is unlabelled in a stack in memory, because some plane has classes beside 0 and 255."""
-    return isinstance(data, np.ndarray) and any(not set(values_in(p)) <= {0, UNLABELLED} for p in ArrayPlanes(data))
-
-
-def read_classes(plane: np.ndarray, reading: Reading, name: str, unlabelled: bool) -> np.ndarray:
-    """Read labels as `as_classes`; if ``unlabelled``, 255 beside 0 is unlabelled and no foreground."""
-    return LabelStack([plane], reading, unlabelled, name).read_alone(0)[0]

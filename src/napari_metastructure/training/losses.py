@@ -7,7 +7,6 @@ Labels are class codes, 0 to M - 1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from torch.nn import functional as F  # noqa: N812 - the name the field uses
 
 from napari_metastructure.labels import UNLABELLED
 
-LossName = Literal["bce", "dmi_iou"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 LOCKED = 2
