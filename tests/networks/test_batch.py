@@ -6,6 +6,7 @@ import tifffile
 import torch
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.files import list_images, noting
 from napari_metastructure.images.writing import write_tiff
 from napari_metastructure.networks.batch import (
     FileRefused,
@@ -15,8 +16,8 @@ from napari_metastructure.networks.batch import (
     PredictionProgress,
     PredictionStarted,
     Target,
-    find_targets,
     predict_files,
+    targets_of,
 )
 from napari_metastructure.networks.model import Model
 
@@ -165,12 +166,14 @@ def test_a_folder_gives_its_images_their_targets_and_what_is_left_out(tmp_path):
     for name in ("a.tif", "b.tif"):
         write(tmp_path / "in" / name, pixels(40, 50), "YX")
     (tmp_path / "in" / "notes.txt").write_text("mine")
-    paths, targets, notes = find_targets([tmp_path / "in"], tmp_path / "out", ome=True, probability=False)
+    with noting() as notes:
+        paths = list_images([tmp_path / "in"])
+    targets = targets_of(paths, tmp_path / "out", ome=True, probability=False)
     assert [p.name for p in paths] == ["a.tif", "b.tif"]
     assert [file.name for target in targets for file in target.files] == ["a_mask.ome.tif", "b_mask.ome.tif"]
     assert len(notes) == 1 and "notes.txt" in notes[0]
     (tmp_path / "out").mkdir()
     targets[0].mask.write_text("there")
     with pytest.raises(InputError, match=r"a_mask\.ome\.tif is there already"):
-        find_targets([tmp_path / "in"], tmp_path / "out", ome=True)
-    find_targets([tmp_path / "in"], tmp_path / "out", ome=True, overwrite=True)
+        targets_of(paths, tmp_path / "out", ome=True)
+    targets_of(paths, tmp_path / "out", ome=True, overwrite=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from napari_metastructure.errors import InputError, explain
+from napari_metastructure.images.files import noting
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -80,14 +80,13 @@ def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Keep warnings about files within the block, and print them to stderr as a line each when it ends."""
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always", UserWarning)
-        try:
+    notes: list[str] = []
+    try:
+        with noting() as notes:
             yield
-        finally:
-            for note in notes:
-                if note.category is UserWarning:  # others are for programmers
-                    typer.echo(f"Warning: {note.message}", err=True)
+    finally:
+        for note in notes:
+            typer.echo(f"Warning: {note}", err=True)
 
 
 def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:

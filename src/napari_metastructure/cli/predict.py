@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_metastructure.cli._files import WAYS
+from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
@@ -50,13 +51,14 @@ def predict(
     only and exits with 130.
     """
     from napari_metastructure.igtt.apply import load_model
-    from napari_metastructure.networks.batch import find_targets, predict_files
+    from napari_metastructure.images.files import list_images
+    from napari_metastructure.networks.batch import predict_files, targets_of
     from napari_metastructure.networks.device import resolve
 
     loaded, where = load_model(model), resolve(device)
-    paths, targets, notes = find_targets(images, out, ome=ome, probability=not no_probability, overwrite=overwrite)
-    for note in notes:
-        typer.echo(f"Warning: {note}", err=True)
+    with warnings_as_lines():
+        paths = list_images(images)
+    targets = targets_of(paths, out, ome=ome, probability=not no_probability, overwrite=overwrite)
     with running() as terminal:
         try:
             refused = _follow(

@@ -165,6 +165,26 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     return sorted(found.values())
 
 
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """Give a list that holds the warnings about files within the block as sentences, once the block has ended.
+
+    Examples
+    --------
+    >>> with noting() as notes:
+    ...     warn("notes.txt is no image and was skipped.", stacklevel=1)
+    >>> notes
+    ['notes.txt is no image and was skipped.']
+    """
+    notes: list[str] = []
+    with catch_warnings(record=True) as caught:
+        simplefilter("always", UserWarning)
+        try:
+            yield notes
+        finally:  # other categories are for programmers
+            notes += [str(note.message) for note in caught if note.category is UserWarning]
+
+
 def _images_in(folder: Path) -> list[Path]:
     try:
         files = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,7 +13,7 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
-from napari_metastructure.images.files import check_free, list_images, output_stems, read_image, result_path
+from napari_metastructure.images.files import check_free, noting, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
 from napari_metastructure.networks.model import is_blank
@@ -192,41 +190,27 @@ class Target:
         return result_path(self.folder, self.stem, kind, self.ome)
 
 
-def find_targets(
-    images: Sequence[Path],
-    folder: Path,
-    *,
-    ome: bool = False,
-    probability: bool = True,
-    overwrite: bool = False,
-) -> tuple[list[Path], list[Target], list[str]]:
-    """Find the images in files and folders, and say where their results go.
+def targets_of(
+    paths: Sequence[Path], folder: Path, *, ome: bool = False, probability: bool = True, overwrite: bool = False
+) -> list[Target]:
+    """Say where the results of image files go.
 
     Parameters
     ----------
-    images : sequence of Path
-        Files, or folders of them; never written over.
+    paths : sequence of Path
+        As `images.files.list_images` finds them; never written over.
     folder : Path
     ome, probability, overwrite : bool
         OME-TIFF in place of ImageJ TIFF; with probabilities; replace results that are there.
 
-    Returns
-    -------
-    paths, targets : lists
-        For `predict_files`.
-    notes : list of str
-        Sentences about files that are left out.
-
     Raises
     ------
     InputError
-        Naming a file that is missing or in the way.
+        Naming a file that is in the way.
     """
-    with _noting() as notes:
-        paths = list_images(images)
     targets = [Target(folder, stem, ome, probability) for stem in output_stems(paths)]
     check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
-    return paths, targets, notes
+    return targets
 
 
 # ---- Prediction -----------------------------------------------------------------------------------------
@@ -335,19 +319,9 @@ def blank_note(names: Sequence[str]) -> list[str]:
     return [f"{names[0]}{more}: all pixels have the same value, so nothing was found there."]
 
 
-@contextmanager
-def _noting() -> Iterator[list[str]]:
-    """Give a list that holds the warnings of the block as sentences once it has ended."""
-    notes: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield notes
-    notes += [str(note.message) for note in caught if note.category is UserWarning]  # others are for programmers
-
-
 def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
     """Read an image file: it, its planes, and what the reader had to say about it."""
-    with _noting() as notes:
+    with noting() as notes:
         image = read_image(path)
     channel = channel_for(image, model.use.colour) if channel is None else channel
     planes = channel_planes(replace(image, name=str(path)), model.use.channels, channel)

@@ -114,11 +114,13 @@ def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -
     """Make the job that predicts the image files of a folder, and writes the results into another."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | Warned]:
-        from napari_metastructure.networks.batch import find_targets, predict_files
+        from napari_metastructure.images.files import list_images, noting
+        from napari_metastructure.networks.batch import predict_files, targets_of
 
-        how = settings.model_dump(include={"ome", "probability", "overwrite"})
-        paths, targets, notes = find_targets([images], out, **how)
+        with noting() as notes:
+            paths = list_images([images])
         yield from map(Warned, notes)
+        targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel)
 
     return partial(_with_model, path, settings.device, predict)
