@@ -33,7 +33,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import FolderRow
-from napari_metastructure.plugin._layers import unwrapped
+from napari_metastructure.plugin._layers import Releases, unwrapped
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.run_folder import FoundRun
@@ -418,9 +418,7 @@ class JobWidget(QWidget):
         buttons.pause.clicked.connect(lambda: self.pause())
         buttons.resume.clicked.connect(lambda: self.resume())
         buttons.stop.clicked.connect(lambda: self.stop())
-        releases: list[Callable[[], object]] = []
-        self._releases = releases
-        self.destroyed.connect(lambda: [release() for release in releases])
+        self._releases = Releases(self)
 
     # ---- what a widget says ------------------------------------------------------------------------------
 
@@ -526,12 +524,11 @@ class JobWidget(QWidget):
 
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
         """Connect to an event of the viewer, which may outlive the widget and must not call it then."""
-        emitter.connect(callback)
-        self.release_with(partial(emitter.disconnect, callback))
+        self._releases.listen(emitter, callback)
 
     def release_with(self, *releases: Callable[[], object]) -> None:
         """Call these when the widget is destroyed."""
-        self._releases += releases
+        self._releases.add(*releases)
 
     def save_in_background(self, write: Callable[[], list[Path]]) -> None:
         """Call ``write`` in a thread; `saved` is emitted at the end."""

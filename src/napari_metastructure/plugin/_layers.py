@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from napari_metastructure.labels.classes import LabelStack, Reading
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
+    from qtpy.QtCore import QObject
 
 
 ORIGIN = "napari-metastructure"
@@ -279,6 +281,32 @@ class EpochSlider:
         axis = self.axis
         if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
             self.viewer.dims.set_point(axis, epoch)
+
+
+# ---- ending with a widget ---------------------------------------------------------------------------------
+
+
+class Releases:
+    """What ends when a widget is destroyed: the viewer and its layers may outlive it, and must not call it then.
+
+    Parameters
+    ----------
+    owner : QObject
+    """
+
+    def __init__(self, owner: QObject) -> None:
+        self._held: list[Callable[[], object]] = []
+        held = self._held  # not the object itself, which Python may have cleared by then
+        owner.destroyed.connect(lambda: [release() for release in held])
+
+    def listen(self, emitter: Any, callback: Callable[..., Any]) -> None:
+        """Connect to an event of napari until the owner is destroyed."""
+        emitter.connect(callback)
+        self.add(partial(emitter.disconnect, callback))
+
+    def add(self, *releases: Callable[[], object]) -> None:
+        """Call these when the owner is destroyed, in the order they were added."""
+        self._held += releases
 
 
 # ---- following layers ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from superqt.utils import QSignalDebouncer
 from napari_metastructure.labels.classes import PlaneDone
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import row
+from napari_metastructure.plugin._layers import Releases
 from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
 
@@ -87,30 +88,20 @@ class LivePreview(QObject):
         self._turn.triggered.connect(self._on_turn)
         self.pause.setTimeout(measure_after_ms)
         self.pause.triggered.connect(self._on_pause)
-        self._held: list[Callable[[], None]] = []
+        self._releases = Releases(self)
+        self._releases.add(self._on_deleted)
         dims = viewer.dims.events
         for emitter in (dims.point, dims.ndisplay, dims.order):
             self.listen(emitter, self.refresh)
-        held = self._held
-
-        def release() -> None:
-            """Let go of viewer and layers, which may outlive the widget and must not call it then."""
-            self._deleted = True
-            self._superseded.set()
-            for let_go in held:
-                let_go()
-
-        self.destroyed.connect(release)
         widget.installEventFilter(self)
 
     def listen(self, emitter: Any, callback: Callable[..., Any]) -> None:
         """Connect a callback to an event of napari until the widget is deleted."""
-        emitter.connect(callback)
-        self._held.append(lambda: emitter.disconnect(callback))
+        self._releases.listen(emitter, callback)
 
     def hold(self, *parts: Any) -> None:
         """Call ``release()`` of these parts when the widget is deleted."""
-        self._held += [part.release for part in parts]
+        self._releases.add(*(part.release for part in parts))
 
     @property
     def busy(self) -> bool:
@@ -145,6 +136,10 @@ class LivePreview(QObject):
                 self.drop()
                 self.closed.emit()
         return False
+
+    def _on_deleted(self) -> None:
+        self._deleted = True
+        self._superseded.set()
 
     def _on_turn(self) -> None:
         self._requested = False
