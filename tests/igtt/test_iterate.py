@@ -368,7 +368,8 @@ def test_a_run_that_fails_holds_nothing_when_it_gives_its_memory_back(blobs, qui
         raise ZeroDivisionError("injected")
 
     monkeypatch.setitem(run_module.LOSSES, "bce", breaks)
-    monkeypatch.setattr(run_module, "release", lambda device: alive.append(held[0]() is not None))
+    release = "napari_metastructure.networks.device.release"
+    monkeypatch.setattr(release, lambda device: alive.append(held[0]() is not None))
     with pytest.raises(ZeroDivisionError, match="injected") as kept:  # the error is still there, as in a widget
         list(iterate(blobs[0], quick))
     assert alive == [False] and kept.value.__traceback__ is not None

@@ -273,7 +273,8 @@ def test_a_run_that_fails_holds_nothing_when_it_gives_its_memory_back(discs, sma
         return logits.mean() * math.nan
 
     monkeypatch.setitem(supervised_run.LOSSES, "iou", breaks)
-    monkeypatch.setattr(supervised_run, "release", lambda device: alive.append(held[0]() is not None))
+    release = "napari_metastructure.networks.device.release"
+    monkeypatch.setattr(release, lambda device: alive.append(held[0]() is not None))
     with pytest.raises(RunFailed, match="no longer a number"):
         list(train(pairs_of(*discs()), small.model_copy(update={"loss": "iou"})))
     assert alive == [False]

@@ -25,7 +25,7 @@ from napari_metastructure.images.intensity import Polarity, channels_of, check_p
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import home, let_go, place, release, resolve, seeded, short_of_memory_fails
+from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, probability
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Warned
@@ -237,10 +237,7 @@ class Run:
 
     def close(self) -> None:
         """Give the memory back."""
-        device = self.__dict__.get("device")
-        self.__dict__.clear()
-        if device is not None:
-            release(device)
+        give_back(self)
 
     def _save(self, last: bool) -> Iterator[Saved]:
         """Write the run folder as of this round; the model only at the end."""

@@ -167,6 +167,14 @@ def release(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+def give_back(holder: object) -> None:
+    """Forget all that an object holds, tensors among it, and `release` the memory of its ``device``."""
+    device = holder.__dict__.get("device")
+    holder.__dict__.clear()
+    if device is not None:
+        release(device)
+
+
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error of torch means that memory ran out; the CPU and Metal raise no type of their own."""
     text = str(error).lower()

@@ -19,7 +19,7 @@ from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import let_go, place, release, resolve, short_of_memory_fails
+from napari_metastructure.networks.device import give_back, let_go, place, resolve, short_of_memory_fails
 from napari_metastructure.networks.model import Model
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
@@ -339,10 +339,7 @@ class SupervisedRun:
 
     def close(self) -> None:
         """Give the memory back."""
-        device = self.__dict__.get("device")
-        self.__dict__.clear()
-        if device is not None:
-            release(device)
+        give_back(self)
 
     def _epoch(self) -> Iterator[Event]:
         """Train, validate, and keep the network if it is the best."""
