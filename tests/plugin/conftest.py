@@ -152,6 +152,19 @@ def open_widget(make_napari_viewer, place, end, tiny) -> Iterator[Callable[..., 
         end(widget)
 
 
+@pytest.fixture
+def posted() -> Callable[[Any, type], list[Any]]:
+    """Collects the events of a kind that a widget's job posts from now on, also once its window is closed."""
+
+    def collect(widget, kind):
+        run, found = widget.runner._run, []
+        put = run.post
+        run.post = lambda event: (put(event), isinstance(event, kind) and found.append(event))
+        return found
+
+    return collect
+
+
 @pytest.fixture(scope="session")
 def labelled() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """Makes an image of bright discs and its labels (of ``classes`` kinds)."""

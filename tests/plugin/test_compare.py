@@ -5,6 +5,7 @@ import pytest
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.results import (
+    CompareFinished,
     CompareStarted,
     MethodFinished,
     MethodProgress,
@@ -321,7 +322,7 @@ def test_a_mask_layer_that_is_taken_out_stays_out(open_compare, stand_in, run):
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_closing_the_window_ends_the_thread(
-    make_napari_viewer, discs, stand_in, qtbot, wait_for_progress, paused, choose_methods
+    make_napari_viewer, discs, stand_in, qtbot, wait_for_progress, paused, choose_methods, posted
 ):
     stand_in("dfc", "endless")
     viewer = make_napari_viewer()
@@ -333,10 +334,7 @@ def test_closing_the_window_ends_the_thread(
     wait_for_progress(widget)
     if paused:
         widget.pause()
-    pump, control = widget.runner._run, widget.runner.control
-    ended = []
-    put = pump.post
-    pump.post = lambda event: (put(event), type(event).__name__ == "CompareFinished" and ended.append(event))
+    control, ended = widget.runner.control, posted(widget, CompareFinished)
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped

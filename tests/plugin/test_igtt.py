@@ -275,7 +275,7 @@ def test_deleting_another_layer_does_not(open_widget, qtbot, blobs):
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, blobs, tiny):
+def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, blobs, tiny, posted):
     viewer = make_napari_viewer()
     viewer.add_image(blobs(), name="a")
     widget = IGTTWidget(viewer)
@@ -285,10 +285,7 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, paused, b
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1, timeout=60_000)
     if paused:
         widget.pause()
-    pump, control = widget.runner._run, widget.runner.control
-    ended = []
-    finish = pump.post
-    pump.post = lambda event: (finish(event), isinstance(event, Finished) and ended.append(event))
+    control, ended = widget.runner.control, posted(widget, Finished)
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped

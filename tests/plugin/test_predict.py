@@ -283,7 +283,7 @@ def test_the_viewer_forgets_a_widget_that_is_closed(open_predict, qtbot):
     viewer.add_image(pixels(40, 50))
 
 
-def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, saved):
+def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, saved, posted):
     viewer = make_napari_viewer()
     viewer.add_image(pixels(2000, 100, 100), name="a")
     widget = PredictWidget(viewer)
@@ -292,9 +292,7 @@ def test_closing_the_window_ends_the_thread(make_napari_viewer, qtbot, saved):
     widget.choose_model(saved())
     assert widget.start()
     qtbot.waitUntil(lambda: widget.progress.outer.value() > 0, timeout=60_000)
-    pump, control = widget.runner._run, widget.runner.control
-    ended, put = [], pump.post
-    pump.post = lambda event: (put(event), isinstance(event, PredictionFinished) and ended.append(event))
+    control, ended = widget.runner.control, posted(widget, PredictionFinished)
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped

@@ -11,7 +11,7 @@ from napari_metastructure.plugin.study import StudyWidget
 from napari_metastructure.training import study as engine
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.events import TrainEpoch
-from napari_metastructure.training.study_results import CONDITIONS, Condition
+from napari_metastructure.training.study_results import CONDITIONS, Condition, StudyFinished
 
 NET = "light-unet"
 ENDLESS = {"epochs": 2000, "steps_per_epoch": 3}
@@ -316,7 +316,7 @@ def test_results_are_saved_on_demand(open_study, run, qtbot, tmp_path, said):
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_closing_the_window_ends_the_thread(open_with_masks, qtbot, study_config, going, paused):
+def test_closing_the_window_ends_the_thread(open_with_masks, qtbot, study_config, going, paused, posted):
     viewer = open_with_masks()
     widget = StudyWidget(viewer)
     viewer.window.add_dock_widget(widget)
@@ -325,10 +325,7 @@ def test_closing_the_window_ends_the_thread(open_with_masks, qtbot, study_config
     going(widget)
     if paused:
         widget.pause()
-    pump, control = widget.runner._run, widget.runner.control
-    ended = []
-    put = pump.post
-    pump.post = lambda event: (put(event), type(event).__name__ == "StudyFinished" and ended.append(event))
+    control, ended = widget.runner.control, posted(widget, StudyFinished)
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped

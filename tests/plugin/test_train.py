@@ -336,7 +336,9 @@ def test_settings_of_a_run_are_loaded(open_train, labelled, run, tmp_path, said)
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot, labelled, small, tmp_path, paused):
+def test_closing_the_window_ends_the_thread_and_saves(
+    make_napari_viewer, qtbot, labelled, small, tmp_path, paused, posted
+):
     viewer = make_napari_viewer()
     for number in range(2):
         image, labels = labelled(number)
@@ -350,9 +352,7 @@ def test_closing_the_window_ends_the_thread_and_saves(make_napari_viewer, qtbot,
     qtbot.waitUntil(lambda: len(widget.epochs) >= 1, timeout=60_000)
     if paused:
         widget.pause()
-    pump, control = widget.runner._run, widget.runner.control
-    ended, put = [], pump.post
-    pump.post = lambda event: (put(event), isinstance(event, TrainFinished) and ended.append(event))
+    control, ended = widget.runner.control, posted(widget, TrainFinished)
     viewer.close()
     qtbot.waitUntil(lambda: bool(ended), timeout=60_000)
     assert control.stopped and ended[0].stopped
