@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_metastructure.networks import Architecture
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
@@ -66,14 +68,21 @@ class IGTTConfig(BaseModel):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
 
-    network: Literal["light-unet", "unet", "deeplabv3plus"] = Field(
-        "light-unet", description="The network; light-unet suits small data and CPUs, the others take any smp encoder."
+    network: Architecture = Field(
+        "fast-unet",
+        description="The network; fast-unet and light-unet suit small data and CPUs, the others have an encoder.",
     )
-    encoder: str = Field("resnet18", description="Encoder of unet and deeplabv3plus, any name smp offers.")
+    encoder: str | None = Field(
+        None,
+        description="Encoder of unet, deeplabv3plus and deeplabv3 (any name smp offers; default resnet18) or a hrnet_ "
+        "of timm (default hrnet_w18_small).",
+    )
     encoder_weights: Literal["imagenet"] | None = Field(
         None, description="Start the encoder from ImageNet weights (downloaded once) or from scratch."
     )
-    base_channels: int = Field(16, ge=4, le=128, description="Channels of light-unet at full resolution.")
+    base_channels: int = Field(
+        16, ge=4, le=128, description="Channels of fast-unet and light-unet before the first halving."
+    )
     inputs: Literal["multiscale", "zscore"] = Field(
         "multiscale",
         description="What the network sees: intensity, its logarithm and local contrast at two scales; or intensity.",
@@ -81,7 +90,7 @@ class IGTTConfig(BaseModel):
 
     weights: Literal["prior", "random"] = Field(
         "prior",
-        description="First weights of light-unet with 16 channels and multiscale inputs: those of a network that was "
+        description="First weights of fast-unet with 16 channels and multiscale inputs: those of a network that was "
         "trained on random scenes, or random. All other networks start at random.",
     )
     start: Literal["prior", "fusion", "contrast", "otsu", "black"] = Field(

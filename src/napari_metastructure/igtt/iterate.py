@@ -23,6 +23,7 @@ from napari_metastructure.igtt.start import load_prior, prior_probabilities, sta
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_plane, orient, settle, zscore
 from napari_metastructure.images.surround import fill, surround
+from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
@@ -180,7 +181,7 @@ class Run:
         self.spec = NetworkSpec(
             architecture=config.network,
             in_channels=channels_of(config.inputs),
-            encoder="none" if config.network == "light-unet" else config.encoder,
+            encoder=config.encoder or SMALL_ENCODERS[config.network],
             base_channels=config.base_channels,
         )
         if config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs):

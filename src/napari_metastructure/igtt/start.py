@@ -116,7 +116,7 @@ SMALLEST = 64
 CERTAIN = 1e-3
 """Probability from 0 or 1 beyond which one size outweighs the others no more."""
 
-SPEC = NetworkSpec(architecture="light-unet", in_channels=4, encoder="none", base_channels=16)
+SPEC = NetworkSpec(architecture="fast-unet", in_channels=4, encoder="none", base_channels=16)
 
 
 def load_prior() -> LightUNet:

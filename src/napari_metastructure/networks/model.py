@@ -160,7 +160,7 @@ class Model:
     def __str__(self) -> str:
         """Say what the model is, on one line."""
         spec, use = self.spec, self.use
-        encoder = f"{spec.base_channels} channels" if spec.architecture == "light-unet" else spec.encoder
+        encoder = f"{spec.base_channels} channels" if spec.encoder == "none" else spec.encoder
         cut = "" if use.cut == "half" else f", cut by iGTT's {use.cut} criterion"
         colour = "" if use.colour is None else f" (of colour images {use.colour})"
         classes = ", ".join(map(str, use.classes))
