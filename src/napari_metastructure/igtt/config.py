@@ -60,7 +60,7 @@ class IGTTConfig(BaseModel):
     preset: Literal["default", "paper"] = Field("default", description="Where the settings below started from.")
     objects: Literal["auto", "bright", "dark"] = Field(
         "auto",
-        description="Are objects brighter or darker than their surround? auto settles it from the images.",
+        description="Are objects brighter or darker than their surround? auto finds it for each image.",
     )
     epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
     seed: int = Field(

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
-from napari_metastructure.igtt.start import load_prior, prior_probabilities, start_probability
+from napari_metastructure.igtt.start import load_prior, prior_polarities, prior_probabilities, start_probability
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_plane, orient, settle, zscore
 from napari_metastructure.images.surround import fill, surround
@@ -172,12 +172,9 @@ class Run:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
         planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
-        self.objects: Polarity = settle(planes) if config.objects == "auto" else config.objects
-        self.outside = [surround(p, self.objects) for p in planes]
-        filled = (p if o is None else fill(p, o) for p, o in zip(planes, self.outside, strict=True))
-        self.planes = [orient(p, self.objects) for p in filled]
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = resolve(config.device)
+        self.planes = planes  # as the user knows them, until `_turn_upright`
         self.spec = NetworkSpec(
             architecture=config.network,
             in_channels=channels_of(config.inputs),
@@ -197,6 +194,43 @@ class Run:
         self.journal = Journal(config, MAY_CHANGE, identity, self.folder)
         self.resumed = self.journal.read() if resume else None
 
+    def _turn_upright(self) -> None:
+        """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
+        self.polarities = self._polarities()
+        self.outside = [surround(p, o) for p, o in zip(self.planes, self.polarities, strict=True)]
+        filled = (p if o is None else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
+        self.planes = [orient(p, o) for p, o in zip(filled, self.polarities, strict=True)]
+
+    def _polarities(self) -> list[Polarity]:
+        """Find whether the objects of each plane are bright or dark; without the prior, of all alike."""
+        if self.resumed and "dark" in self.resumed:
+            return ["dark" if dark else "bright" for dark in self.resumed["dark"]]
+        if self.config.objects != "auto":
+            return [self.config.objects] * len(self.planes)
+        if self.config.start != "prior":
+            return [settle(self.planes)] * len(self.planes)
+        try:
+            prior = place(load_prior(), self.device)
+            return prior_polarities(prior, self.planes, self.device, self.control.checkpoint)
+        except Stopped:  # the next checkpoint ends the run
+            return ["bright"] * len(self.planes)
+
+    @property
+    def objects(self) -> Polarity:
+        """What most planes hold."""
+        return "bright" if 2 * self.polarities.count("bright") >= len(self.planes) else "dark"
+
+    def _mixed(self) -> Iterator[Warned]:
+        """Say so if the images are not all alike."""
+        few: Polarity = "dark" if self.objects == "bright" else "bright"
+        names = [name for name, objects in zip(self.names, self.polarities, strict=True) if objects == few]
+        if names:
+            yield Warned(
+                f"Objects are taken as {few} in {len(names)} of {len(self.planes)} images ({listed(names[:5])}"
+                f"{', ...' if len(names) > 5 else ''}); choose bright or dark objects if that is wrong. The model of "
+                f"this run looks for {self.objects} ones."
+            )
+
     def check(self, corrections: Mapping[int, np.ndarray], start_masks: Sequence[np.ndarray] | None) -> None:
         """Refuse corrections and start masks that do not lie on the planes."""
         given = {**corrections, **dict(enumerate(start_masks or []))}
@@ -209,12 +243,14 @@ class Run:
     def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path]) -> Iterator[Event]:
         """Run all of Algorithm 1."""
         c = self.config
+        self._turn_upright()
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
         self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
         folder = self.folder.path if self.folder else None
         epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
         yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), folder, epoch, self.objects)
+        yield from self._mixed()
         if self.folder:  # on a resume too: the number of epochs may be another
             yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
         stopped = False
@@ -249,6 +285,7 @@ class Run:
     def _state(self) -> dict[str, Any]:
         return {
             "rng": json.dumps(self.rng.bit_generator.state),
+            "dark": [objects == "dark" for objects in self.polarities],
             "trainer": self.trainer.state(),
             "labels": {k: [torch.from_numpy(a) for a in v] for k, v in self.labels.state().items()},
         }

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
-from napari_metastructure.images.intensity import contrast_and_log, log_intensity
+from napari_metastructure.images.intensity import Polarity, contrast_and_log, log_intensity, orient
+from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
 from napari_metastructure.networks.predict import inputs_on, probability
@@ -110,6 +111,9 @@ PRIOR_SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
 TOGETHER = 3
 """Sizes in a row that are averaged: noise and texture look like objects at one size, objects do at several."""
 
+POLARITY_SIDE = 256
+"""Pixels along the shorter side that are enough to tell bright from dark objects."""
+
 SMALLEST = 64
 """Pixels along the shorter side below which a plane is not reduced."""
 
@@ -168,6 +172,35 @@ def prior_probabilities(
     windows = min(map(len, looks), default=1) - TOGETHER + 1
     best = max(range(windows), key=lambda first: _sureness(averaged(first))) if windows > 1 else 0
     return list(averaged(best))
+
+
+def prior_polarities(
+    prior: nn.Module,
+    planes: Sequence[np.ndarray],
+    device: torch.device,
+    checkpoint: Callable[[], None] | None = None,
+) -> list[Polarity]:
+    """Find for each plane whether its objects are bright or dark: the way round of which the prior is surer.
+
+    It looks at each plane both ways, at the size where the shorter side has `POLARITY_SIDE` pixels or more. The mean
+    |2P - 1| over what it calls foreground is compared; the mean difference of all planes is added, for most sets are
+    of one kind.
+
+    Parameters are as for `prior_probabilities`, but that planes are as the user knows them.
+    """
+    surer = []
+    for plane in planes:
+        scale = min(1.0, max(POLARITY_SIDE / min(plane.shape), 0.5))
+        reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
+        found = []
+        for objects in ("bright", "dark"):
+            outside = surround(reduced, objects)
+            upright = orient(reduced if outside is None else fill(reduced, outside), objects)
+            p = probability(prior, inputs_on(device, upright, USE.inputs, "bright"), USE.patch, device, checkpoint)
+            inside = p > 0.5 if outside is None else (p > 0.5) & ~outside
+            found.append(float((2 * p[inside] - 1).mean()) if inside.any() else 0.0)
+        surer.append(found[0] - found[1])
+    return ["bright" if own + np.mean(surer) >= 0 else "dark" for own in surer]
 
 
 def _looks(
