@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.errors import InputError, explain
+from napari_metastructure.errors import InputError, ReadingError, explain
 from napari_metastructure.images.files import noting
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
@@ -85,8 +85,13 @@ def warnings_as_lines() -> Iterator[None]:
         with noting() as notes:
             yield
     finally:
-        for note in notes:
+        for note in dict.fromkeys(notes):
             typer.echo(f"Warning: {note}", err=True)
+
+
+def with_option(error: InputError) -> str:
+    """Return what an error says; where a reading decides, with the option that sets it."""
+    return f"{str(error).removesuffix('.')} (option --reading)." if isinstance(error, ReadingError) else str(error)
 
 
 def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari_metastructure.training.folders import Splits
 
-_TYPED = ("preset", "epochs", "seed", "device", "classes")
+_TYPED = ("preset", "epochs", "seed", "device", "reading")
 _option = partial(option, TrainConfig, PRESETS)
 
 
@@ -74,6 +74,7 @@ def study(
     ] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
+    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
     channel: Channel = None,
     settings: Annotated[
         list[str] | None,
@@ -93,7 +94,7 @@ def study(
     prints the table with what the noise transition matrix predicts. A study in --out goes on where it was.
     """
     earlier = read_description(config_file)["config"] if config_file else None
-    typed = dict(zip(_TYPED, (preset, epochs, seed, device, None), strict=True))
+    typed = dict(zip(_TYPED, (preset, epochs, seed, device, reading), strict=True))
     training = {k: v for k, v in typed.items() if v is not None} | parse(settings or [], typed)
     config = _config(earlier, figure, condition, network, repeats, training)
     sets = find_sets(data, None, channel, None)

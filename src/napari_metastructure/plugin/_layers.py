@@ -13,7 +13,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import Reading
 
 if TYPE_CHECKING:
     import napari

@@ -149,7 +149,8 @@ class DataPanel(QWidget):
         self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.reading, self.channel, self.watch = (choice_editor([]) for _ in range(3))
-        for editor, texts in ((self.reading, READINGS), (self.channel, CHANNELS)):
+        readings = {"auto": "as their numbers suggest", **READINGS}
+        for editor, texts in ((self.reading, readings), (self.channel, CHANNELS)):
             for value, text in texts.items():
                 editor.widget.addItem(text, value)
         self.summary = QLabel()
