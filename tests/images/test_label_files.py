@@ -42,7 +42,7 @@ BLACK = np.zeros_like(WHITE)
         ("a.png", lambda p: png(p, CLASSES, CLASSES, CLASSES, BLACK + 255), CLASSES, ""),
         ("a.png", lambda p: png(p, BLACK, BLACK, BLACK, WHITE), WHITE, "from its alpha channel"),
         ("a.png", lambda p: png(p, WHITE, WHITE, WHITE, 255 - WHITE), WHITE, "alpha channel is left aside"),
-        ("a.png", lambda p: PIL.Image.fromarray(np.dstack([BLACK, WHITE]), "LA").save(p), WHITE, "from its alpha channel"),
+        ("a.png", lambda p: png(p, BLACK, WHITE), WHITE, "from its alpha channel"),
         ("a.png", lambda p: png(p, WHITE, BLACK, BLACK), MASK, "what is #ff0000 is read as foreground"),
         ("a.png", lambda p: PIL.Image.fromarray(MASK.astype(np.uint16) * 65535).save(p), MASK * 65535, ""),
         ("a.png", lambda p: PIL.Image.fromarray(MASK).save(p), MASK, ""),

@@ -86,7 +86,7 @@ def test_labels_are_read_as_they_are_meant(reading, given, read):
         ("classes", list(range(30)), "30 different numbers"),
         ("foreground", [0, 1, 2], "image 1: 2 different labels"),
         ("auto", [0, 1, 2, 3], "image 1: the 3 different labels of this set look like instance numbers"),
-        ("auto", [0, 128, 255], "image 1: 255 stands beside 128, as in grey levels"),
+        ("auto", [0] * 8 + [128] * 8 + [255] * 8, "image 1: 255 stands beside 128, as in grey levels"),
         ("auto", [255, 255, 255], "every pixel is 255, unlabelled"),
     ],
 )
@@ -108,9 +108,7 @@ def test_255_means_the_same_in_all_splits():
     assert notes == ["image 1 (2): 255 is read as unlabelled, for others hold classes beside it."]
     pairs = [*labelled([0, 1, 1]).training, *strip]
     for reading in ("auto", "foreground"):
-        with pytest.raises(
-            InputError, match=r"image 1 \(2\) holds no other number than 0 and 255, image 1 holds 1 but"
-        ):
+        with pytest.raises(InputError, match=r"image 1 \(2\) holds no other number than 0 and 255, image 1 holds"):
             read_pairs(pairs, reading)
     for reading, last in (("objects", 1), ("classes", 255)):
         assert read_pairs(pairs, reading)[0][1].read_labels()[0].tolist() == [0, 0, last]

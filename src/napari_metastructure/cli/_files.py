@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 NOISE_FILE = "noise.yaml"
 """Beside the noisy labels that ``metastructure noise`` has made; it lists them."""
 
+RESULT_ENDINGS = ("_mask", "_probability", "_epochs")
+"""What the names of results add to those of their images."""
+
 WAYS = ("choose another --out", "replace it with --overwrite")
 """Ways out where a result is in the way; see `napari_metastructure.images.files.check_free`."""
 
@@ -36,12 +39,37 @@ RUN_WAYS = (WAYS[0], "go on with --resume", WAYS[1])
 ReadingOption = Annotated[str, typer.Option(help=READING, metavar="auto|foreground|objects|classes")]
 
 
+def check_modes(resume: bool, overwrite: bool) -> None:
+    """Refuse to go on with a run and to replace it at once."""
+    if resume and overwrite:
+        raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
+
+
 def read_images(paths: Sequence[Path], channel: str) -> ImageSet:
     """Read a set of images to segment, see `napari_metastructure.images.channels.read_set`; warnings are lines."""
     from napari_metastructure.images.channels import read_set
 
     with warnings_as_lines():
-        return read_set(paths, channel)
+        return read_set(without_results(paths), channel)
+
+
+def without_results(paths: Sequence[Path]) -> Sequence[Path]:
+    """Return files and folders; where results lie beside their images in a folder, the files without them."""
+    files, named = list_images(paths), set(paths)
+    stems = {path.with_name(stem(path)) for path in files}
+    results = [
+        path
+        for path in files
+        if path not in named
+        and any(
+            stem(path).endswith(end) and path.with_name(stem(path).removesuffix(end)) in stems for end in RESULT_ENDINGS
+        )
+    ]
+    if not results:
+        return paths
+    more = f" and {len(results) - 1} more" if len(results) > 1 else ""
+    warn(f"{results[0]}{more}: passed over, for it is named as a result of the image beside it.", stacklevel=2)
+    return [path for path in files if path not in results]
 
 
 def tell_colour(read: ImageSet) -> None:
@@ -79,7 +107,7 @@ def list_folder(folder: Path) -> list[Path]:
 
 def only_masks(files: Iterable[Path]) -> list[Path]:
     """Leave out the probabilities and epochs of a run."""
-    return [path for path in files if not stem(path).endswith(("_probability", "_epochs"))]
+    return [path for path in files if not stem(path).endswith(RESULT_ENDINGS[1:])]
 
 
 def pair_folders(

@@ -73,6 +73,8 @@ def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
             raise InputError(f"--set {text}: write it as NAME=VALUE, for example --set batch_size=4.")
         if name in typed:
             raise InputError(f"--set {text}: use the option {option_name(name)} for this.")
+        if name in found:
+            raise InputError(f"--set {text}: {name} is set twice; set it once.")
         found[name] = None if value.lower() in ("none", "null") else value
     return found
 
@@ -185,10 +187,15 @@ def read_dial(name: str, value: Any) -> Any:
     try:
         if name == "per_class":
             pairs = [re.split(r"[=:]", part) for part in value.strip(" {}").split(",") if part.strip()]
-            return {int(label): float(share) for label, share in pairs}
+            labels = [int(label) for label, _ in pairs]
+            if twice := [label for label in labels if labels.count(label) > 1]:
+                raise InputError(f"{value!r} names class {twice[0]} twice; give one share for each class.")
+            return {label: float(share) for label, (_, share) in zip(labels, pairs, strict=True)}
         if name == "matrix":
             rows = [re.split(r"[,\s]+", row.strip(" ,[(")) for row in re.split(r"[;\n\])]", value) if row.strip(" ,[(")]
             return [[float(entry) for entry in row] for row in rows]
+    except InputError:
+        raise
     except ValueError:
         form = "gives no shares by class; write them like 0=0.1, 1=0.5"
         if name == "matrix":

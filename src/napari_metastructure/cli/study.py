@@ -138,6 +138,8 @@ def condition_of(text: str) -> Condition:
             "for example thick:dilate:n=3."
         )
     values = [(dial.strip(), value) for dial, _, value in (part.partition("=") for part in dials.split(",") if part)]
+    if twice := [dial for dial, _ in values if [d for d, _ in values].count(dial) > 1]:
+        raise InputError(f"--condition {text!r} sets {twice[0]} twice; set it once.")
     return Condition(name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values}))
 
 

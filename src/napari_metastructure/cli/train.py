@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._files import RUN_WAYS
+from napari_metastructure.cli._files import RUN_WAYS, check_modes
 from napari_metastructure.cli._options import option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import INTERRUPTED, running
@@ -91,6 +91,7 @@ def train(
     run.yaml, metrics.csv, model.safetensors (the best epoch) and last.pt. Where the set has a test split, the model is
     scored on it at the end. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
     """
+    check_modes(resume, overwrite)
     numbers = None if classes is None else _numbers(classes)
     given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, reading, numbers)
     earlier = read_description(config_file) if config_file else None
