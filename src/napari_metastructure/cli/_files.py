@@ -14,7 +14,7 @@ import yaml
 
 from napari_metastructure.cli._options import warnings_as_lines, with_option
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, output_stems, stem
+from napari_metastructure.images.files import list_images, noting, output_stems, stem
 from napari_metastructure.images.image import Image, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
 from napari_metastructure.labels import UNLABELLED
@@ -252,8 +252,8 @@ class LabelSet:
         like : Image
             What `napari_metastructure.images.image.stack` needs to put planes back in their place.
         """
-        labels = self._stack.read(index, self._meaning)
-        return labels, self._files.image(index)
+        with noting():  # warnings about the file were given when its numbers were looked at
+            return self._stack.read(index, self._meaning), self._files.image(index)
 
     def _check_each(self) -> None:
         """Read every file, and name all that cannot be used in one error."""
