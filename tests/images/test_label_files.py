@@ -59,6 +59,7 @@ BLACK = np.zeros_like(WHITE)
         ("a.jpg", lambda p: PIL.Image.fromarray(WHITE).save(p, quality=75), WHITE, "compression has changed"),
         ("a.jpg", lambda p: PIL.Image.fromarray(np.dstack([WHITE] * 3)).save(p, quality=60), WHITE, "compression"),
         ("a.webp", lambda p: PIL.Image.fromarray(WHITE).convert("RGB").save(p, quality=60), WHITE, "compression"),
+        ("a.webp", lambda p: PIL.Image.fromarray(CLASSES).convert("RGB").save(p, lossless=True), CLASSES, ""),
         ("a.jpg", lambda p: PIL.Image.fromarray(BLACK).save(p), BLACK, ""),
     ],
 )  # fmt: skip

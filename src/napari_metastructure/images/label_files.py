@@ -17,7 +17,7 @@ from napari_metastructure.images.files import read_image, stem
 from napari_metastructure.images.image import Image, planes, stack
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
-"""Formats that may change the numbers they are given."""
+"""Formats that may change the numbers they are given (of WebP all but that of the chunk VP8L)."""
 
 UNCLEAR = 0.05
 """Share of a mask's pixels that lossy compression may leave far from background and foreground."""
@@ -73,8 +73,8 @@ class _Stored(NamedTuple):
 def _stored(path: Path) -> _Stored:
     """Look at how a file that can be read was stored."""
     with path.open("rb") as file:
-        is_tiff = file.read(4)[:2] in (b"II", b"MM")
-    if is_tiff:
+        head = file.read(16)
+    if head[:2] in (b"II", b"MM"):
         import tifffile
 
         with tifffile.TiffFile(path) as tif:
@@ -87,7 +87,10 @@ def _stored(path: Path) -> _Stored:
     import PIL.Image
 
     with PIL.Image.open(path) as picture:
-        lossy, deep = picture.format in LOSSY, "16" in str(picture.tile[0][3] if picture.tile else "")
+        lossy, deep = (
+            picture.format in LOSSY and head[12:] != b"VP8L",
+            "16" in str(picture.tile[0][3] if picture.tile else ""),
+        )
         if picture.mode == "LA":
             return _Stored(grey_alpha=np.asarray(picture), lossy=lossy, deep=deep)
         if picture.mode != "P" or getattr(picture, "n_frames", 1) > 1:

@@ -393,7 +393,8 @@ class LabelStack:
                 "greatest number is read as foreground."
             )
         if meaning.objects:
-            notes.append(f"{self.name}: the numbers count objects, so all but 0 are read as foreground.")
+            but = "0 and 255, which is unlabelled," if meaning.unlabelled else "0"
+            notes.append(f"{self.name}: the numbers count objects, so all but {but} are read as foreground.")
         return notes
 
     def read(self, index: int, meaning: Meaning | None = None) -> np.ndarray:

@@ -251,7 +251,7 @@ class DataPanel(QWidget):
             (
                 "Labels are",
                 self.reading,
-                READING_TIP,
+                f"<b>As their numbers suggest</b>: refused where they leave it open. {READING_TIP}",
             ),
             ("Colours", self.channel, "What is taken of images in colour; of others there is nothing to choose."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
