@@ -137,15 +137,16 @@ def blocks(
 
 
 def _blurred(plane: np.ndarray, scale: float, device: torch.device | None) -> np.ndarray:
-    """Blur a plane, on CUDA if that is where a run is."""
-    if device is None or device.type != "cuda":
-        return ndi.gaussian_filter(plane, scale)
+    """Blur a float32 plane, on CUDA if that is where a run is."""
     import torch
 
     from napari_metastructure.networks.device import upload
     from napari_metastructure.networks.predict import gaussian
 
-    return gaussian(upload(torch.from_numpy(plane), device), scale).cpu().numpy()
+    tensor = torch.from_numpy(plane)
+    if device is not None and device.type == "cuda":
+        tensor = upload(tensor, device)
+    return gaussian(tensor, scale).cpu().numpy()
 
 
 def _curve(above: np.ndarray, scores: np.ndarray, best: int, k: int) -> ScoreCurve:
