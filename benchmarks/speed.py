@@ -5,8 +5,8 @@
     python benchmarks/speed.py ../shared/data --against ../before --runs 3 --rows crops image
 
 Each row is a command in a process of its own, loading and saving included; with ``--against`` the two checkouts take
-turns, and of each pair the ratio before / now is taken. Seconds of processor time count on a busy machine; wall time says
-something on a quiet one only. All numbers are medians.
+turns, and of each pair the ratio before / now is taken. Seconds of processor time count on a busy machine; wall time
+says something on a quiet one only. All numbers are medians.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ def run(checkout: Path, arguments: list[str], threads: int | None) -> Cost:
             output.seek(0)
             raise RuntimeError(f"{' '.join(arguments)} in {checkout} failed:\n{output.read()}")
     kilo = 1 if sys.platform == "darwin" else 1024
-    return Cost(
-        usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_maxrss * kilo / 1e6
-    )
+    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_maxrss * kilo / 1e6)
 
 
 def tiled(side: int, field: np.ndarray) -> np.ndarray:
@@ -113,7 +111,11 @@ def main() -> None:
     args = parser.parse_args()
     checkouts = [HERE] if args.against is None else [HERE, args.against.resolve()]
     print(f"{'':42}{'now':^26}" + f"{'before':^26}{'before / now':^18}" * (len(checkouts) - 1))
-    print(f"{'':42}" + f"{'cpu s':>8}{'wall s':>8}{'MB':>8}  " * len(checkouts) + "    cpu    wall")
+    print(
+        f"{'':42}"
+        + f"{'cpu s':>8}{'wall s':>8}{'MB':>8}  " * len(checkouts)
+        + "     cpu    wall" * (len(checkouts) - 1)
+    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         arguments = make_inputs(args.rows, args.data, folder)

@@ -24,6 +24,7 @@ from napari_metastructure.networks.predict import (
     one_behind,
     pad,
     prepared,
+    probabilities,
     probability,
     starts,
     tile_shape,
@@ -140,6 +141,19 @@ def test_a_plane_of_one_tile_is_what_the_network_says_of_it(classes):
         logits = network(torch.from_numpy(inputs)[None]).float()
     untiled = torch.softmax(logits, 1) if classes > 1 else torch.sigmoid(logits)
     np.testing.assert_allclose(class_probabilities(network, inputs, (64, 96), CPU), untiled[0].numpy(), atol=1e-6)
+
+
+def test_small_planes_of_one_size_are_predicted_together():
+    network = build(NetworkSpec(in_channels=2, base_channels=4), 0).eval()
+    planes = [
+        image(2, *shape, seed=seed) for seed, shape in enumerate([(40, 50), (64, 64), (40, 50), (90, 70), (40, 50)])
+    ]
+    alone = [probability(network, plane, (64, 64), CPU) for plane in planes]
+    seen = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    for found, expected in zip(probabilities(network, planes, (64, 64), CPU), alone, strict=True):
+        np.testing.assert_allclose(found, expected, atol=5e-3)  # half precision sums in another order
+    assert seen[:3] == [(3, 2, 40, 56), (1, 2, 64, 64), (2, 2, 64, 64)]
 
 
 def test_where_tiles_disagree_the_blend_has_no_seam():

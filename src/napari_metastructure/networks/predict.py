@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from scipy import ndimage as ndi
 from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
@@ -186,6 +185,40 @@ def probability(
 ) -> np.ndarray:
     """Predict the foreground probability of one plane by a network of one logit: (Y, X) float32; see `bands`."""
     return class_probabilities(network, inputs, patch, device, checkpoint, batch)[0]
+
+
+def probabilities(
+    network: nn.Module,
+    inputs: Sequence[Any],
+    patch: tuple[int, int],
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+) -> list[np.ndarray]:
+    """Predict the foreground probability of planes as `probability` does, small ones of one size together."""
+    found: list[np.ndarray] = [np.empty(0)] * len(inputs)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for index, plane in enumerate(inputs):
+        alike.setdefault(tuple(plane.shape), []).append(index)
+    for (_, height, width), indices in alike.items():
+        tile = tile_shape(network, (height, width), patch)
+        if height > tile[0] or width > tile[1]:
+            for index in indices:
+                found[index] = probability(network, inputs[index], patch, device, checkpoint)
+            continue
+        batch, alone = _at_once(tile), torch.ones(tile[1], device=device)
+        for first in range(0, len(indices), batch):
+            some = indices[first : first + batch]
+            strip = [pad(upload(torch.as_tensor(inputs[i], dtype=torch.float32), device), tile) for i in some]
+            lefts = [number * tile[1] for number in range(len(some))]
+            row = _RowsOfTiles(network, lefts, [alone] * len(some), checkpoint, batch)(torch.cat(strip, dim=2))
+            for index, p in zip(some, row[0].cpu().numpy().reshape(tile[0], len(some), -1).swapaxes(0, 1), strict=True):
+                found[index] = p[:height, :width].copy()
+    return found
+
+
+def _at_once(tile: tuple[int, int]) -> int:
+    """Return how many tiles are predicted together: 4, or as many small ones as hold the pixels of 4 of 256 x 256."""
+    return max(4, 2**18 // (tile[0] * tile[1]))
 
 
 def _shares(side: int, patch: int, device: torch.device) -> tuple[list[int], list[Tensor]]:
