@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Polarity
 from napari_metastructure.training.events import ScoreCurve

@@ -269,10 +269,10 @@ class Model:
         small = image.dtype.kind in "bui" and image.dtype.itemsize <= 2
         names = [name] if wanted == 1 else [f"{name}, channel {index}" for index in range(wanted)]
         checked = planes if small else np.empty(planes.shape, np.float32)
-        for index, (plane, of) in enumerate(zip(planes, names, strict=True)):
-            found = check_channel(plane, of)
+        for index, (plane, called) in enumerate(zip(planes, names, strict=True)):
+            as_float = check_channel(plane, called)
             if not small:
-                checked[index] = found
+                checked[index] = as_float
         return checked[0] if wanted == 1 else checked
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
