@@ -469,30 +469,39 @@ def test_rows_bear_the_names_of_their_images(open_compare):
 @pytest.mark.parametrize(
     ("values", "dtype", "expected"),
     [
-        ([0, 255, 255, 0], np.uint8, [False, True, True, False]),
-        ([0, 1, 1, 0], np.uint8, [False, True, True, False]),
-        ([0, 1, 254, 255], np.uint16, [False, True, True, True]),
+        ([0, 255, 255, 0], np.uint8, [0, 1, 1, 0]),
+        ([0, 1, 1, 0], np.uint8, [0, 1, 1, 0]),
+        ([0, 2, 254, 301], np.uint16, [0, 1, 1, 1]),
         ([0, 1, 255, 1], np.uint16, [0, 1, 255, 1]),
-        ([0, 0, 0, 0], int, [False] * 4),
+        ([0, 0, 0, 0], int, [0] * 4),
     ],
 )
 def test_what_labels_mean_as_truth(values, dtype, expected):
     from napari.layers import Labels
 
     labels = np.array(values, dtype).reshape(2, 1, 2)
-    planes = truth_planes(Labels(labels, name="x"))
+    planes, _ = truth_planes([Labels(labels, name="x")])
     assert [plane.shape for plane in planes] == [(1, 2), (1, 2)]
     assert np.ravel(planes).tolist() == expected
-    assert planes[0].dtype == (np.uint8 if 255 in expected else bool)
     labels[...] = 0
     assert np.ravel(planes).tolist() == expected, "they are copies"
+
+
+def test_layers_are_read_together():
+    from napari.layers import Labels
+
+    layers = [Labels(np.array([[0, v, v, 0]]), name=f"of {v}") for v in (255, 1)]
+    with pytest.raises(InputError, match="'of 255' holds no other number than 0 and 255"):
+        truth_planes(layers)
+    planes, _ = truth_planes(layers, "objects")
+    assert np.ravel(planes).tolist() == [0, 1, 1, 0] * 2
 
 
 def test_negative_labels_are_refused():
     from napari.layers import Labels
 
     with pytest.raises(InputError, match=r"'x': the label -1"):
-        truth_planes(Labels(np.array([[0, -1]]), name="x"))
+        truth_planes([Labels(np.array([[0, -1]]), name="x")])
 
 
 # ---- progress -------------------------------------------------------------------------------------------------

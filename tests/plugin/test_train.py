@@ -154,10 +154,10 @@ def many(image, labels):
 @pytest.mark.parametrize(
     ("change", "reading", "why"),
     [
-        (instances, "classes", "looks like an instance number; read the labels as objects"),
-        (many, "classes", "49 different numbers besides 0: if they count objects"),
+        (instances, "classes", "4095 different labels look like instance numbers, not classes; read them as objects"),
+        (many, "classes", "50 different numbers: if they count objects"),
         (many, "foreground", "49 different labels besides 0 are not foreground and background"),
-        (lambda x, y: (x, np.full_like(y, 255)), "classes", "Every pixel of the labels is 255, unlabelled"),
+        (lambda x, y: (x, np.full_like(y, 255)), "classes", "every pixel is 255, unlabelled"),
         (lambda x, y: (x, 0 * y), "classes", "nothing to tell apart"),
         (lambda x, y: (x, y.astype(int) - 1), "classes", "negative"),
         (lambda x, y: (np.full_like(x, np.nan), y), "classes", "NaN"),

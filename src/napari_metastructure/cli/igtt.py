@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from napari_metastructure.cli._files import RUN_WAYS, read_images, tell_colour
+from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
 from napari_metastructure.cli._options import CHANNEL, option
 from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import INTERRUPTED, counted, running
@@ -64,6 +64,7 @@ def igtt(
     model. Stems that clash get their ending or folder (x_png, a_x). Ctrl-C stops the run, saves, and exits with
     130; --resume goes on.
     """
+    check_modes(resume, overwrite)
     given = (preset, objects, network, encoder, epochs, seed, device)
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     read = read_images(images, channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -27,7 +28,7 @@ from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
-from napari_metastructure.networks.predict import inputs_on, probability
+from napari_metastructure.networks.predict import inputs_on, probabilities
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Warned
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
@@ -35,12 +36,20 @@ from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import Journal, RunFolder, warned
 
-STABLE_ROUNDS = 2
-"""Rounds in a row whose masks must agree with the ones before for the run to be over."""
+STABLE_ROUNDS = 1
+"""Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
+Dice by .002 at most."""
 
 WANDERING_ROUNDS = 2
 """Rounds in a row that changed the masks more than the one before for the run to be over: a network that learns from
 itself has begun to drift."""
+
+VIEWS = 3
+"""Times that a round sees each pixel, on average, where the weights were the prior's: it is right from the start, and a
+few images seen again and again teach it nothing more."""
+
+FEWEST_STEPS = 8
+"""Steps of such a round at least."""
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
@@ -181,7 +190,8 @@ class Run:
             encoder=config.encoder or SMALL_ENCODERS[config.network],
             base_channels=config.base_channels,
         )
-        if config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs):
+        self.trained = config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+        if self.trained:
             network: torch.nn.Module = load_prior()
         else:
             network = build(self.spec, config.seed, config.encoder_weights)
@@ -249,7 +259,8 @@ class Run:
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
         folder = self.folder.path if self.folder else None
         epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
-        yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), folder, epoch, self.objects)
+        steps, _ = self._effort(painted=bool(self.control.take_corrections()))
+        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), folder, epoch, self.objects)
         yield from self._mixed()
         if self.folder:  # on a resume too: the number of epochs may be another
             yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
@@ -354,8 +365,9 @@ class Run:
         empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
         self.trainer.loss = LOSSES["bce" if empty else c.loss]
         log = EpochLog()
-        draw = partial(self.sampler.draw, self.rng, c.batch_size)
-        yield from run_epoch(self.trainer, draw, epoch, c.steps_per_epoch, self.control, log)
+        steps, batch = self._effort(painted=bool(self.labels.corrections))
+        draw = partial(self.sampler.draw, self.rng, batch)
+        yield from run_epoch(self.trainer, draw, epoch, steps, self.control, log)
         resumed = time.perf_counter()
         found = self._predict()
         inside = log.seconds + time.perf_counter() - resumed
@@ -364,6 +376,18 @@ class Run:
         self._note(epoch, log.loss, agreement, inside)
         yield self._event()
 
+    def _effort(self, painted: bool) -> tuple[int, int]:
+        """Return the steps of a round and the patches of a step: fewer of both for few images.
+
+        Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
+        """
+        c = self.config
+        if not self.trained or painted:
+            return c.steps_per_epoch, c.batch_size
+        patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
+        batch = min(c.batch_size, math.ceil(patches))
+        return min(c.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
         if has_statistics(network):
@@ -371,12 +395,12 @@ class Run:
             with seeded(self.config.seed + self.journal.epoch, self.device):  # some drop channels at random
                 refresh_statistics(network, batches)
         network.eval()
-        found = []
-        for index, plane in enumerate(self.planes):
-            p = probability(network, self.held.inputs(index), self.patch, self.device, self.control.checkpoint)
+        inputs = [self.held.inputs(i) for i in range(len(self.planes))]
+        found = probabilities(network, inputs, self.patch, self.device, self.control.checkpoint)
+        if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
-            inverse = self.config.loss == "dmi_iou" and float((zscore(p) * plane).mean()) < 0
-            found.append(1 - p if inverse else p)
+            inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
+            found = [1 - p if turned else p for p, turned in zip(found, inverse, strict=True)]
         return found
 
     def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:

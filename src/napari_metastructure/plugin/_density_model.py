@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_metastructure.errors import InputError, MetastructureError, explain
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
+from napari_metastructure.labels.classes import LabelStack, PlaneDone
 from napari_metastructure.labels.density import Kernel, Maps, check_bandwidth, densities_of_stack, plane_maps
+from napari_metastructure.labels.readings import Reading
 
 if TYPE_CHECKING:
     from napari.layers import Layer

@@ -13,7 +13,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import Reading
 
 if TYPE_CHECKING:
     import napari
@@ -34,8 +35,8 @@ READINGS: dict[Reading, str] = {
 
 READING_TIP = (
     "What the numbers of the labels mean. <b>Classes</b>: 0, 1, 2, … each a class. <b>Foreground and background</b>: "
-    "0 and one other number. <b>Objects</b>: numbered objects, all of them foreground. 255 is unlabelled, except in a "
-    "mask of 0 and 255, where it is the foreground."
+    "0 and one other number. <b>Objects</b>: numbered objects, all of them foreground. 255 is unlabelled, except among "
+    "numbered objects, and in a mask of 0 and 255, where it is the foreground."
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,6 @@ from napari_metastructure.baselines.results import (
     MethodStarted,
 )
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.classes import check_labels
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, column, follow_layers, heading, pages_above
@@ -48,6 +47,7 @@ from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth
 
 if TYPE_CHECKING:
+    from napari_metastructure.labels.readings import Reading
     from napari_metastructure.networks.device import Device
 
 
@@ -90,20 +90,18 @@ def compare_job(
         torch_beside_a_window()
         from napari_metastructure.baselines.compare import compare
 
-        truths: list[np.ndarray] = []
         try:
             control.checkpoint()
             if (colour := colour_of(sources)) is not None:
                 yield ColourTaken(colour)
             images = planes or read_planes(sources, colour)
-            for layer in labels:
-                control.checkpoint()
-                truths += truth_planes(layer)
+            truths, notes = truth_planes(labels, config.reading, control.checkpoint)
         except Stopped:
             yield CompareFinished(True, "Stopped by the user before the first run began.", (), None)
             return
         read = PlanesRead(images, truths or None, [name for source in sources for name in source.names()])
         yield read
+        yield from map(Warned, notes)
         groups = [frame_of(source.name) for source in sources for _ in range(source.count)]
         events = compare(images, config, control, masks=read.truths, names=read.names, groups=groups)
         yield from throttled(events, lambda event: isinstance(event, MethodProgress))
@@ -111,16 +109,24 @@ def compare_job(
     return job
 
 
-def truth_planes(labels: Labels) -> list[np.ndarray]:
-    """Read a Labels layer, ``([T, Z, ...], Y, X)``, as ground truth of each plane, see `training.metrics.as_truth`.
+def truth_planes(
+    layers: Sequence[Labels], reading: Reading = "auto", checkpoint: Callable[[], None] = lambda: None
+) -> tuple[list[np.ndarray], list[str]]:
+    """Read Labels layers, ``([T, Z, ...], Y, X)``, as ground truth of each plane, see `training.metrics.as_truth`.
 
     Raises
     ------
     InputError
-        If a label is negative.
+        As `training.metrics.as_truth`.
     """
-    (truth,) = as_truth([check_labels(np.asarray(full(labels)), f"Ground truth {labels.name!r}")])
-    return list(truth.reshape(-1, *truth.shape[-2:]))
+    planes: list[np.ndarray] = []
+    names: list[str] = []
+    for layer in layers:
+        checkpoint()
+        pixels = np.array(full(layer))  # a copy: what is painted later changes nothing
+        planes += list(pixels.reshape(-1, *pixels.shape[-2:]))
+        names += [f"Ground truth {layer.name!r}"] * (len(planes) - len(names))
+    return as_truth(planes, reading, names) if planes else ([], [])
 
 
 # ---- the form: methods, ground truth, settings --------------------------------------------------------------
@@ -182,11 +188,11 @@ def _describe(method: Method, labelled: bool) -> str:
     )
 
 
-MAIN = ("repeats", "objects", "seed", "device")
+MAIN = ("repeats", "objects", "reading", "seed", "device")
 
 GROUPS = {"iGTT": ("rounds",), "DFC and AC": ("dfc_iterations", "ac_steps")}
 
-WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels")
+WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels", "reading")
 """Of a training, what the comparison sets itself, and what is of another network."""
 
 

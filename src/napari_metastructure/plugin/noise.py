@@ -16,7 +16,8 @@ from superqt import QLargeIntSpinBox
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import Reading
 from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizeP
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
-from napari_metastructure.plugin._form import ConfigPanel, tooltip
+from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
 from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, placement
@@ -41,7 +41,6 @@ from napari_metastructure.training.run_folder import FoundRun
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
-    from napari_metastructure.labels.classes import Reading
     from napari_metastructure.networks.device import Device
     from napari_metastructure.networks.model import Model
     from napari_metastructure.training.pairs import Pair, TrainingSet
@@ -71,7 +70,6 @@ class Watching:
 
 def train_job(
     make: Callable[[], TrainingSet],
-    reading: Reading,
     config: TrainConfig,
     watch: str | None,
     folder: Path | None,
@@ -86,7 +84,6 @@ def train_job(
         given = make()
         if folder is not None and isinstance(given, LayerSet):
             given = given.with_files()
-        given = given.read_as(reading, config.classes)
         names: Sequence[str] = ()
         if watched := watched_pairs(given.held(config)[1], watch):
             names = tuple(pair.name for pair in watched)
@@ -141,10 +138,24 @@ GROUPS = {
 
 
 class TrainSettings(ConfigPanel[TrainConfig]):
-    """Everything in `TrainConfig`, as a form."""
+    """Everything in `TrainConfig`, as a form; how labels are read is chosen elsewhere."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(TrainConfig, MAIN, GROUPS, parent=parent)
+    def __init__(self, reading: Editor, parent: QWidget | None = None) -> None:
+        self._reading = reading
+        super().__init__(TrainConfig, MAIN, GROUPS, ("reading",), parent)
+
+    def config(self, **overrides: Any) -> TrainConfig:
+        """Return the settings as shown, with some of them replaced."""
+        return super().config(**{"reading": self._reading.get(), **overrides})
+
+    def fill(self, config: TrainConfig) -> None:
+        """Show these settings."""
+        super().fill(config)
+        self._reading.set(config.reading)
+
+    def of_preset(self, preset: str) -> TrainConfig:
+        """Return what choosing a preset fills in."""
+        return super().of_preset(preset).model_copy(update={"reading": self._reading.get()})
 
 
 class EarlierTraining(FoundRun[TrainConfig]):
@@ -320,7 +331,7 @@ class TrainWidget(JobWidget):
             parent,
         )
         self.data = DataPanel(self.viewer)
-        self.settings = TrainSettings()
+        self.settings = TrainSettings(self.data.reading)
         self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED)
         self.folder = self.run_folder.row
         self.form = (self.data, self.settings, self.folder)
@@ -405,10 +416,10 @@ class TrainWidget(JobWidget):
 
     def _prepare(self, folder: Path | None, config: TrainConfig | None = None, resume: bool = False) -> Job:
         config = config or self.settings.config()
-        reading, channel, given = self.data.reading.get(), self.data.channel.get(), self.data.given()
+        channel, given = self.data.channel.get(), self.data.given()
         if isinstance(given, LayerSet):
             if given.eager:  # else in the thread: it would take long to read
-                given.read_as(reading, config.classes).check(config)
+                given.check(config)
             if channel == LUMINANCE and any(source.layer.rgb for source in given.layers.values()):
                 show_info("RGB images are reduced to their luminance.")
         if self.watched is not None:
@@ -421,7 +432,7 @@ class TrainWidget(JobWidget):
         self.curves.clear()
         self.scores.setText("")
         self._offer_model(False)
-        return train_job(self.data.reader(given), reading, config, self.data.watch.get(), folder, resume)
+        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resume)
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 
