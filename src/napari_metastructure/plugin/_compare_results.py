@@ -10,7 +10,6 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_metastructure import __version__
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.results import (
@@ -24,7 +23,7 @@ from napari_metastructure.baselines.results import (
 )
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._job_widget import ProgressPanel, duration, left_in_words
-from napari_metastructure.plugin._layers import ORIGIN, class_color, colormap, placement
+from napari_metastructure.plugin._layers import class_color, colormap, made_from, placement
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 
 if TYPE_CHECKING:
@@ -214,7 +213,7 @@ class MethodLayers:
         for number, source in enumerate(self.sources):
             pixels = source.join(masks[start : start + source.count])
             start += source.count
-            origin = {ORIGIN: self._origin(source, method, repeat, polarity)}
+            origin = self._origin(source, method, repeat, polarity)
             if number < len(layers):
                 layers[number].data[...] = pixels  # same shape: neither extent nor sliders need a look
                 layers[number].refresh(extent=False)
@@ -262,15 +261,8 @@ class MethodLayers:
 
     def _origin(self, source: Source, method: str, repeat: int, polarity: str) -> dict[str, Any]:
         """Return how the masks were made, for a layer's metadata."""
-        return {
-            "version": __version__,
-            "source": source.name,
-            "method": method,
-            "repeat": repeat,
-            "seed": self.config.seed + repeat,
-            "objects": polarity,
-            "config": self.config.model_dump(mode="json"),
-        }
+        how = {"method": method, "repeat": repeat, "seed": self.config.seed + repeat, "objects": polarity}
+        return made_from(source.layer, **how, config=self.config.model_dump(mode="json"))
 
 
 def _set_visible(layer: Labels, visible: bool) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack, Reading
@@ -64,6 +66,21 @@ def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
         "units": (*["pixel"] * more, *map(str, layer.units)),
         "axis_labels": (*([leading] if leading else []), *layer.axis_labels),
     }
+
+
+def made_from(layer: Layer, **how: Any) -> dict[str, Any]:
+    """Return the metadata of a layer that this plugin makes from another: its source, its file, and how it was made."""
+    file = file_of(layer)
+    return {ORIGIN: {"version": __version__, "source": layer.name, "file": None if file is None else str(file), **how}}
+
+
+def file_of(layer: Layer) -> Path | None:
+    """Find the file that a layer, or the layer that it was made from, was opened from; None if it is not there."""
+    path: str | None = origin_of(layer).get("file")
+    while path is None and layer is not None:
+        path, parent = layer.source.path, layer.source.parent
+        layer = None if parent is None else parent()
+    return Path(path) if path is not None and Path(path).is_file() else None
 
 
 def _lower_right(matrix: np.ndarray, more: int) -> np.ndarray:

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 
-from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
 from napari_metastructure.labels.transition import TransitionMatrix
 from napari_metastructure.plugin._layers import (
-    ORIGIN,
     UNLABELLED_COLOR,
     VisiblePlane,
     class_color,
     class_colormap,
     colormap,
+    made_from,
 )
 from napari_metastructure.plugin._live import Superseded
 
@@ -56,17 +55,17 @@ class NoiseRequest:
     index: int = 0
     problem: str = ""
 
-    def origin(self, classes: tuple[int, ...], transition: TransitionMatrix | None) -> dict[str, Any]:
-        """Describe how the labels were made, for a layer's metadata."""
-        return {
-            "version": __version__,
-            "source": self.layer.name,
-            "recipe": None if self.recipe is None else self.recipe.model_dump(mode="json"),
-            "seed": self.seed,
-            "reading": self.stack.reading,
-            "classes": list(classes),
-            "transition": None if transition is None else transition.as_dict(),
-        }
+    def origin(self, classes: tuple[int, ...], transition: TransitionMatrix | None, **more: Any) -> dict[str, Any]:
+        """Describe how the labels were made, as a layer's metadata."""
+        return made_from(
+            self.layer,
+            recipe=None if self.recipe is None else self.recipe.model_dump(mode="json"),
+            seed=self.seed,
+            reading=self.stack.reading,
+            classes=list(classes),
+            transition=None if transition is None else transition.as_dict(),
+            **more,
+        )
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class PreviewLayer:
         assert preview.noisy is not None
         request, source = preview.request, preview.request.layer
         name = f"{source.name} noise preview"
-        metadata = {ORIGIN: {**request.origin(preview.classes, None), "preview of plane": request.index}}
+        metadata = request.origin(preview.classes, None, **{"preview of plane": request.index})
         where = VisiblePlane(source, request.index, ()).placement()
         placed = (source, name, repr(where))
         if self.layer is None:

@@ -22,6 +22,7 @@ from superqt.utils import QSignalDebouncer
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.plugin._calibration import pixel_size
 from napari_metastructure.plugin._density_form import DensityForm
 from napari_metastructure.plugin._density_maps import COLORMAP, MADE, MapLayers
 from napari_metastructure.plugin._density_model import (
@@ -33,7 +34,6 @@ from napari_metastructure.plugin._density_model import (
     bandwidth_in_pixels,
     map_name,
     measure,
-    pixel_size,
     stacks_job,
     unit_symbol,
 )

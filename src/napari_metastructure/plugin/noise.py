@@ -21,7 +21,6 @@ from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
-    ORIGIN,
     READING_TIP,
     READINGS,
     LayerWatch,
@@ -416,7 +415,7 @@ class NoiseWidget(QWidget):
             stack.labels,
             name=f"{source.name} {_name(request)}",
             colormap=class_colormap(stack.classes),
-            metadata={ORIGIN: request.origin(stack.classes, stack.transition)},
+            metadata=request.origin(stack.classes, stack.transition),
             **placement(source),
         )
         preview = self.preview.layer

@@ -18,7 +18,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 from superqt.utils import QSignalDebouncer
 
-from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.batch import (
     FileRefused,
@@ -32,7 +31,7 @@ from napari_metastructure.networks.batch import (
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap
+from napari_metastructure.plugin._layers import class_colormap, made_from
 from napari_metastructure.plugin._source import Layered
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
@@ -226,8 +225,8 @@ class ModelLine(PathEdit):
 def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     """Lay the probability (hidden, it would cover the image) and labels over the layer they were predicted from."""
     source, made = event.layered.source, []
-    origin = {"version": __version__, "source": source.name, "model": event.model, "classes": event.classes}
-    more: dict[str, Any] = {"metadata": {ORIGIN: origin}, **event.layered.placement()}
+    origin = made_from(source.layer, model=event.model, classes=event.classes)
+    more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
     if event.probability is not None:
         name = f"{source.name} probability"
         look: dict[str, Any] = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}

@@ -21,7 +21,7 @@ from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
 from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, placement
+from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, made_from, placement
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
@@ -208,17 +208,11 @@ class WatchedImage:
         for layer in self._hidden:
             layer.visible = False
         self.source.visible = True
-        origin = {
-            "version": __version__,
-            "source": self.source.name,
-            "seed": self._config.seed,
-            "config": self._config.model_dump(mode="json"),
-        }
         self.labels = self.viewer.add_labels(
             self._pages.array[:1],
             name=f"{self.source.name} prediction",
             opacity=0.6,
-            metadata={ORIGIN: origin},
+            metadata=made_from(self.source, seed=self._config.seed, config=self._config.model_dump(mode="json")),
             **placement(self.source, "epoch"),
         )
         self.labels.editable = False
