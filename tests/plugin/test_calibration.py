@@ -16,7 +16,7 @@ UM = ("um", "um")
 
 def of(layer):
     shape = layer.data[0].shape if layer.multiscale else layer.data.shape
-    return calibration(shape[:-1] if layer.rgb else shape, placement(layer), file_of(layer))
+    return calibration(shape[:-1] if getattr(layer, "rgb", False) else shape, placement(layer), file_of(layer))
 
 
 def image(shape=(8, 9), **attributes):
@@ -178,6 +178,14 @@ def test_split_channels_and_duplicates_know_their_file(tmp_path):
     for part in (one, again):
         found = of(part)
         assert (found.axes, found.scale) == ("ZYX", pytest.approx((0.5, 0.2, 0.1)))
+
+
+@pytest.mark.parametrize("epochs", [7, SIZES["Z"]])
+def test_an_axis_before_those_of_the_file_does_not_stand_in_the_way(tmp_path, epochs):
+    layer = opened(file(tmp_path, "ZYX"))
+    made = Labels(np.zeros((epochs, *layer.data.shape), int), metadata=made_from(layer), **placement(layer, "epoch"))
+    found = of(made)
+    assert (found.axes, found.scale[1:]) == ("TZYX", pytest.approx((0.5, 0.2, 0.1)))
 
 
 def test_a_lazy_stack_of_files_takes_their_pixel_size(tmp_path):

@@ -231,7 +231,7 @@ def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
     """
     count = len(axis_labels)
     if not 2 <= count <= 5:
-        raise InputError(f"TIFF takes labels of two to five dimensions; these have {count}.")
+        raise InputError(f"TIFF takes labels of two to five dimensions; these have {count}: save them in parts.")
     names = [_WORDS.get(label.strip().lower(), label.strip()[:1].upper()) for label in axis_labels]
     named = names.count("Y") == names.count("X") == 1  # wherever they are
     letters = [name if named and name in "YX" else "" for name in names] if named else [""] * (count - 2) + ["Y", "X"]

@@ -174,10 +174,15 @@ def _fit(shape: tuple[int, ...], grid: Grid) -> list[str] | None:
         return None
     leading = [(axis, n) for axis, n in zip(grid.axes, grid.shape, strict=True) if axis not in "YX" and n > 1]
     long = [n for n in shape[:-2] if n > 1]
-    ways = [way for way in combinations(leading, len(long)) if [n for _, n in way] == long]
-    ways.sort(key=lambda way: sum(axis not in "CS" for axis, _ in set(leading) - set(way)))  # channels are split first
-    letters = iter([axis if axis in "TZC" else "" for axis, _ in ways[0]] if ways else [""] * len(long))
-    return [*(next(letters) if n > 1 else "" for n in shape[:-2]), "Y", "X"]
+    letters: list[str] = []
+    for more in range(len(long)):  # axes that the file does not have, as that of epochs, come before its own
+        ways = [way for way in combinations(leading, len(long) - more) if [n for _, n in way] == long[more:]]
+        if ways:  # channels are split first
+            best = min(ways, key=lambda way: sum(axis not in "CS" for axis, _ in set(leading) - set(way)))
+            letters = [axis if axis in "TZC" else "" for axis, _ in best]
+            break
+    each = iter([""] * (len(long) - len(letters)) + letters)
+    return [*(next(each) if n > 1 else "" for n in shape[:-2]), "Y", "X"]
 
 
 def _agrees(mine: tuple[float, str], theirs: tuple[float, str]) -> bool:
