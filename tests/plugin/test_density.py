@@ -205,7 +205,7 @@ def test_a_stack_follows_the_slider(open_density, disc, counted, qtbot):
 
 def test_untick_takes_the_map_away_and_taking_it_away_unticks(open_density, disc, settle):
     viewer, widget = open_density(disc(), disc(radius=5))
-    widget.picker.item(0).setCheckState(Qt.CheckState.Unchecked)
+    widget.picker.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     settle(widget)
     assert [layer.name for layer in viewer.layers] == ["a", "b", "b density"]
     viewer.layers.remove("b density")

@@ -106,6 +106,19 @@ def _rgba(color):
     return transform_color(color)[0]
 
 
+def test_the_image_in_hand_comes_to_the_front_with_its_result_on_it(open_predict, saved, predict):
+    viewer, widget = open_predict(saved())
+    for name in "ab":
+        viewer.add_image(pixels(40, 50), name=name)
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
+    predict(widget)
+    assert [layer.name for layer in viewer.layers] == ["b", "a", "a probability", "a prediction"]
+    assert viewer.layers["b"].visible
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
+
+
 def test_without_probability_and_a_second_time(open_predict, saved, predict):
     viewer, widget = open_predict(saved())
     viewer.add_image(pixels(40, 50), name="a")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
@@ -24,11 +25,11 @@ from napari_metastructure.baselines.results import (
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._job_widget import ProgressPanel, duration, left_in_words
 from napari_metastructure.plugin._layers import class_color, colormap, made_from, placement
+from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Labels
 
     from napari_metastructure.plugin._source import Source
 
@@ -232,7 +233,7 @@ class MethodLayers:
         self.shown = method
         for number, layer in enumerate(layers):
             if layer not in self.viewer.layers:  # the user took it out, and asks for it now
-                self.viewer.add_layer(layer)
+                add_above(self.viewer, self.sources[number].layer, layer)
             _set_visible(layer, self.sources[number].layer.visible or number in before)
         self.hide(but=method)
 
@@ -243,9 +244,8 @@ class MethodLayers:
                 _set_visible(layer, False)
 
     def _add(self, source: Source, method: str, pixels: np.ndarray, origin: dict[str, Any]) -> Labels:
-        active = self.viewer.layers.selection.active
         color = self._colors[method]
-        layer = self.viewer.add_labels(
+        layer = Labels(
             pixels,
             name=f"{source.name} [{METHODS[method].title}]",
             colormap=colormap({0: "transparent", 1: color}, others=color),
@@ -255,8 +255,7 @@ class MethodLayers:
             **placement(source.layer),
         )
         layer.selected_label = 1
-        if active is not None and active in self.viewer.layers:
-            self.viewer.layers.selection.active = active
+        add_above(self.viewer, source.layer, layer)
         return layer
 
     def _origin(self, source: Source, method: str, repeat: int, polarity: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from napari_metastructure.plugin._layers import (
     made_from,
 )
 from napari_metastructure.plugin._live import Superseded
+from napari_metastructure.plugin._stacking import add_above
 
 if TYPE_CHECKING:
     import napari
@@ -174,7 +175,7 @@ class PreviewLayer:
         where = VisiblePlane(source, request.index, ()).placement()
         placed = (source, name, repr(where))
         if self.layer is None:
-            self._add(Labels(preview.noisy, name=name, metadata=metadata, opacity=OPACITY, **where))
+            self._add(source, Labels(preview.noisy, name=name, metadata=metadata, opacity=OPACITY, **where))
         else:
             self.layer.data = preview.noisy
             self.layer.metadata = metadata
@@ -205,12 +206,10 @@ class PreviewLayer:
         self.viewer.layers.events.disconnect(self._on_layers)
         self.remove()
 
-    def _add(self, layer: Labels) -> None:
-        selected = set(self.viewer.layers.selection)
+    def _add(self, source: Labels, layer: Labels) -> None:
         self.layer = layer  # before it is in the viewer: lists of sources must not offer it
         self._colors, self._hidden = (), False
-        self.viewer.add_layer(layer)
-        self.viewer.layers.selection = selected  # a user who paints on the source goes on painting
+        add_above(self.viewer, source, layer)  # a user who paints on the source goes on painting
 
     def _move_above(self, source: Labels) -> None:
         layers = self.viewer.layers

@@ -40,6 +40,7 @@ from napari_metastructure.plugin._job_widget import (
 from napari_metastructure.plugin._layers import full, origin_of
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._stacking import bring_to_front
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
 from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window
@@ -457,6 +458,7 @@ class CompareWidget(JobWidget):
             self.layers.hide()
         self._config, self._sources = config, sources
         self.layers = MethodLayers(self.viewer, sources, config)
+        bring_to_front(self.viewer, [source.layer for source in sources])
         self._clear_results()
         self.tabs.setCurrentIndex(RESULTS)
         return compare_job(sources, labels, planes, config)

@@ -61,6 +61,7 @@ from napari_metastructure.plugin._layers import (
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
+from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._worker import TurnByTurn
 
 if TYPE_CHECKING:
@@ -474,16 +475,16 @@ class DensityWidget(QWidget):
             layer, how, (low, high) = made.request.layer, made.request.settings, made.limits
             name = map_name(layer.name, made.label_class, how.several)
             origin = {"version": __version__, "made": f"{MADE} of a stack", **made.request.origin(made.label_class)}
-            self.made.append(
-                self.viewer.add_image(
-                    made.values,
-                    name=f"{name} (stack)" if made.values.ndim > 2 else f"{name} (kept)",
-                    colormap=COLORMAP,
-                    contrast_limits=(low, high if high > low else low + 1e-9),
-                    metadata={ORIGIN: origin},
-                    **placement(layer),
-                )
+            image = Image(
+                made.values,
+                name=f"{name} (stack)" if made.values.ndim > 2 else f"{name} (kept)",
+                colormap=COLORMAP,
+                contrast_limits=(low, high if high > low else low + 1e-9),
+                metadata={ORIGIN: origin},
+                **placement(layer),
             )
+            add_above(self.viewer, layer, image)
+            self.made.append(image)
             yield
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
@@ -23,6 +24,7 @@ from napari_metastructure.plugin._inputs import heading, lay_out
 from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, made_from, placement
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
@@ -39,8 +41,6 @@ from napari_metastructure.training.events import (
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels, Layer
-
     from napari_metastructure.labels.classes import Reading
     from napari_metastructure.networks.device import Device
     from napari_metastructure.networks.model import Model
@@ -195,20 +195,17 @@ class WatchedImage:
         self.slider = EpochSlider(viewer)
         self.epochs = self.slider.epochs
         self._config = config
-        self._hidden: list[Layer] = []
         self._added = source is None
         if source is None:
-            source = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
+            with kept_view(viewer):
+                source = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
         self.source = source
         self._pages = EpochPages(shape_of(source), config.epochs, "predictions", source.name)
 
-    def open(self, others: Sequence[Layer]) -> None:
-        """Add the layer, empty, and hide others: of images that lie over each other only the topmost shows."""
-        self._hidden = [layer for layer in others if layer.visible]
-        for layer in self._hidden:
-            layer.visible = False
-        self.source.visible = True
-        self.labels = self.viewer.add_labels(
+    def open(self) -> None:
+        """Add the layer, empty, and bring its image to the front."""
+        bring_to_front(self.viewer, [self.source])
+        self.labels = Labels(
             self._pages.array[:1],
             name=f"{self.source.name} prediction",
             opacity=0.6,
@@ -216,6 +213,7 @@ class WatchedImage:
             **placement(self.source, "epoch"),
         )
         self.labels.editable = False
+        add_above(self.viewer, self.source, self.labels)
         self.slider.layers.append(self.labels)
 
     def use_colors(self, classes: Sequence[int]) -> None:
@@ -225,8 +223,6 @@ class WatchedImage:
 
     def close(self) -> None:
         """Undo `open` (for a run that never finished an epoch)."""
-        for layer in self._hidden:
-            layer.visible = True
         for layer in (self.labels, self.source if self._added else None):
             if layer is not None and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
@@ -489,9 +485,7 @@ class TrainWidget(JobWidget):
         except InputError as error:
             show_warning(str(error))
             return
-        rows = given.rows if given is not None else ()
-        others = [x for row in rows if row.image is not layer for x in (row.image, row.labels) if x is not None]
-        self.watched.open(others)
+        self.watched.open()
 
     def _show_set(self, *_: Any) -> None:
         """Say what would be trained on; the settings decide how many images are kept for validation."""
