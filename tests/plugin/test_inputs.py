@@ -180,12 +180,27 @@ def test_a_box_follows_layers_that_come_and_go_and_are_renamed(viewer, qtbot):
     assert told == [first, second, first]
 
 
+def test_the_layer_in_sight_is_chosen_when_a_box_opens(viewer, qtbot):
+    first, second, third = (labels(viewer, name) for name in "abc")
+    third.visible = False
+    viewer.layers.selection.active = first
+    assert box_of(viewer, qtbot)[0].chosen() is first
+    viewer.layers.selection.active = viewer.add_image(np.eye(8))
+    box = box_of(viewer, qtbot)[0]
+    assert box.chosen() is second
+    viewer.layers.remove(second)
+    assert box.chosen() is first
+
+
 def test_none_stays_chosen_where_it_is_offered(viewer, qtbot):
     box, told = box_of(viewer, qtbot, none="no truth")
     layer = labels(viewer, "a")
     assert box.chosen() is None and box.combo.native.currentText() == "no truth"
     assert box.choose(layer) and told == [layer]
     assert box.choose(None) and told == [layer, None]
+    box.choose(layer)
+    viewer.layers.remove(layer)
+    assert box.chosen() is None
 
 
 def test_a_layer_that_is_not_offered_cannot_be_chosen(viewer, qtbot):

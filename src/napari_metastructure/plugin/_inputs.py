@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
@@ -89,7 +90,7 @@ class LayerBox(QWidget):
     offered : callable
         Whether a layer is in the list.
     none : str, optional
-        Text of an entry for no layer, which stands first; without it a layer is chosen as soon as there is one.
+        Text of an entry for no layer, which stands first; without it the one in sight is chosen by itself.
     """
 
     picked = Signal()
@@ -103,6 +104,7 @@ class LayerBox(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self._near = partial(in_sight, viewer, offered) if none is None else None
         self.combo = ComboBox(
             choices=lambda _: [(layer.name, layer) for layer in viewer.layers if offered(layer)],
             nullable=none is not None,
@@ -113,6 +115,7 @@ class LayerBox(QWidget):
         row(self.combo.native, into=self)
         self.activated = self.combo.native.activated
         self._before: Any = None
+        self._choose_near()
         self.reset_choices()
         self.combo.native.currentIndexChanged.connect(lambda _: self._say())
         self.release = follow_layers(viewer, self.reset_choices)
@@ -133,8 +136,13 @@ class LayerBox(QWidget):
         with QSignalBlocker(self.combo.native):
             self.combo.choices = ()  # magicgui leaves known names where they are, and drops a renamed layer
             self.combo.reset_choices()
-            self.choose(chosen)
+            if not self.choose(chosen):
+                self._choose_near()
         self._say()
+
+    def _choose_near(self) -> None:
+        if self._near is not None and (near := self._near()):
+            self.choose(near[-1])
 
     def _say(self) -> None:
         if (now := self.chosen()) is not self._before:

@@ -118,7 +118,6 @@ class NoiseWidget(QWidget):
         self.watch = LayerWatch(viewer, self.live.refresh)
         self.live.hold(self.watch, self.preview)
         self._connect()
-        self.sources.choose(viewer.layers.selection.active)
         self._follow()
 
     def _make_parts(self) -> None:
