@@ -138,14 +138,17 @@ def measure(preview: NoisePreview) -> NoisePreview:
 OPACITY = 0.8
 
 GROUND = (0.07, 0.07, 0.08, 0.8)
-"""The background class over visible labels: it must not look like the class beneath."""
+"""The background class over other visible labels: it must not look like the class beneath."""
 
-CHANGES_BENEATH = ("visible", "inserted", "removed", "moved", "reordered")
+CHANGES_BENEATH = ("visible", "opacity", "inserted", "removed", "moved", "reordered")
 """Events of the layer list, and of its layers, after which other labels may lie beneath."""
 
 
 class PreviewLayer:
-    """One 2D Labels layer over its source; it is the same one from plane to plane and source to source.
+    """One 2D Labels layer in place of its source; it is the same one from plane to plane and source to source.
+
+    While it shows, the source is out of sight: clean labels that shine through make random ones look right. That is
+    done by its opacity, as napari lets nobody paint on a layer that is not visible.
 
     A plain object: it can let go of the viewer when the widget that has it is deleted already.
 
@@ -164,6 +167,7 @@ class PreviewLayer:
         self._colors: tuple[Any, ...] = ()
         self._placed: tuple[Any, ...] = ()
         self._hidden = False
+        self._aside: tuple[Labels, float] | None = None  # the source that is out of sight, and its opacity
         viewer.layers.events.connect(self._on_layers)
 
     def show(self, preview: NoisePreview) -> None:
@@ -188,16 +192,18 @@ class PreviewLayer:
         if self._hidden and self.layer is not None:
             self.layer.visible = True
         self._hidden = False
+        self._set_aside()
 
     def hide(self) -> None:
         """Hide the layer until there is something to show."""
         if self.layer is not None and self.layer.visible:
             self._hidden = True
-            self.layer.visible = False
+            self.layer.visible = False  # which puts the source back
 
     def remove(self) -> None:
         """Remove the layer."""
         layer, self.layer = self.layer, None
+        self._set_aside()
         if layer is not None and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
 
@@ -216,13 +222,23 @@ class PreviewLayer:
         if source in layers and layers.index(self.layer) < layers.index(source):
             layers.move(layers.index(self.layer), layers.index(source) + 1)
 
+    def _set_aside(self) -> None:
+        """Take the source out of sight while the preview shows, and put back one that was, unless the user has."""
+        source = self._placed[0] if self.layer is not None and self.layer.visible and self._placed else None
+        if self._aside is not None and self._aside[0] is not source:
+            (before, opacity), self._aside = self._aside, None
+            before.opacity = before.opacity or opacity
+        if self._aside is None and source is not None:
+            self._aside = source, source.opacity
+            source.opacity = 0
+
     def _use_colors(self) -> None:
         """Colour the classes; over other visible labels background and unlabelled pixels cover those."""
         layers = self.viewer.layers
         if self.layer is None or self.layer not in layers:
             return
         below = layers[: layers.index(self.layer)]
-        colors = self._classes, any(isinstance(layer, Labels) and layer.visible for layer in below)
+        colors = self._classes, any(isinstance(layer, Labels) and layer.visible and layer.opacity for layer in below)
         if colors == self._colors:
             return
         self._colors = classes, over_labels = colors
@@ -237,6 +253,8 @@ class PreviewLayer:
         """React to layers that came, went or moved, or changed themselves."""
         if event.type == "removed" and self.layer is not None and event.value is self.layer:
             self.layer = None
+            self._set_aside()
             self._removed()
         elif event.type in CHANGES_BENEATH:
+            self._set_aside()
             self._use_colors()
