@@ -475,7 +475,7 @@ def test_rows_bear_the_names_of_their_images(open_compare):
     viewer, widget = open_compare(images=1)
     viewer.layers["a"].name = "something with quite a long name"
     (row,) = widget.truth._rows
-    assert row.label.text() == "something with quite …"
+    assert row.label.text() == "somethi…te a long name"
     assert row.label.toolTip() == "something with quite a long name"
     del viewer.layers["something with quite a long name"]
     assert widget.truth.chosen() == []

@@ -6,7 +6,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin._layers import class_colormap, visible_plane
+from napari_metastructure.plugin._layers import class_colormap, result_name, shortened, visible_plane
 
 # ---- the slice on screen -------------------------------------------------------------------------------------
 
@@ -74,6 +74,17 @@ def test_a_flat_layer_made_from_the_placement_lies_over_the_plane(viewer, stack)
     for corner in ((0, 0), (7, 9)):
         np.testing.assert_allclose(over.data_to_world(corner), layer.data_to_world((*plane.at, *corner))[-2:])
     assert [str(unit) for unit in over.units] == ["micrometer", "micrometer"]
+
+
+# ---- names ---------------------------------------------------------------------------------------------------
+
+
+def test_names_of_results_are_short_and_can_be_told_apart():
+    names = [f"oxphos-axde_-aa_image_{n:03}_y0000_x{x:04}" for n, x in ((1, 512), (1, 480), (2, 0))]
+    short = [result_name(name, "[Otsu]") for name in names]
+    assert short == ["oxpho…_y0000_x0512 [Otsu]", "oxpho…_y0000_x0480 [Otsu]", "oxpho…_y0000_x0000 [Otsu]"]
+    assert [len(shortened("x" * n)) for n in (1, 18, 19, 300)] == [1, 18, 18, 18]
+    assert result_name("cells", "mask") == "cells mask"
 
 
 # ---- colours -------------------------------------------------------------------------------------------------

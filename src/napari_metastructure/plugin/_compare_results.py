@@ -24,7 +24,7 @@ from napari_metastructure.baselines.results import (
 )
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._job_widget import ProgressPanel, duration, left_in_words
-from napari_metastructure.plugin._layers import class_color, colormap, made_from, placement
+from napari_metastructure.plugin._layers import class_color, colormap, made_from, placement, result_name
 from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 
@@ -247,7 +247,7 @@ class MethodLayers:
         color = self._colors[method]
         layer = Labels(
             pixels,
-            name=f"{source.name} [{METHODS[method].title}]",
+            name=result_name(source.name, f"[{METHODS[method].title}]"),
             colormap=colormap({0: "transparent", 1: color}, others=color),
             opacity=0.6,
             metadata=origin,

@@ -13,6 +13,7 @@ from napari_metastructure.errors import InputError, MetastructureError, explain
 from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
 from napari_metastructure.labels.density import Kernel, Maps, check_bandwidth, densities_of_stack, plane_maps
 from napari_metastructure.plugin._calibration import pixel_size
+from napari_metastructure.plugin._layers import result_name
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -282,7 +283,7 @@ def _histograms(result: DensityResult, truth: np.ndarray, classes: tuple[int, ..
 
 def map_name(source: str, label_class: int, several: bool) -> str:
     """Name a density layer: class 1 alone needs no number."""
-    return f"{source} density {label_class}" if several or label_class != 1 else f"{source} density"
+    return result_name(source, f"density {label_class}" if several or label_class != 1 else "density")
 
 
 @dataclass(frozen=True)

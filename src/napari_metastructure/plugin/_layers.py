@@ -83,6 +83,21 @@ def file_of(layer: Layer) -> Path | None:
     return Path(path) if path is not None and Path(path).is_file() else None
 
 
+LONGEST = 18
+"""Letters of a source's name in those of its results: napari's list has room for some 25."""
+
+
+def result_name(source: str, what: str) -> str:
+    """Name a layer after its source and what it is, such that neighbours in napari's list can be told apart."""
+    return f"{shortened(source)} {what}"
+
+
+def shortened(name: str, most: int = LONGEST) -> str:
+    """Cut a long name in its middle: names of one folder differ at their ends."""
+    start = (most - 1) // 3
+    return name if len(name) <= most else f"{name[:start]}…{name[start + 1 - most :]}"
+
+
 def _lower_right(matrix: np.ndarray, more: int) -> np.ndarray:
     """Put ``more`` axes before a matrix's own and leave them as they are."""
     result = np.eye(len(matrix) + more)

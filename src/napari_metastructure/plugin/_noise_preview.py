@@ -21,6 +21,7 @@ from napari_metastructure.plugin._layers import (
     class_colormap,
     colormap,
     made_from,
+    result_name,
 )
 from napari_metastructure.plugin._live import Superseded
 from napari_metastructure.plugin._stacking import add_above
@@ -174,7 +175,7 @@ class PreviewLayer:
         """Put a plane on screen, in the layer there is or a new one."""
         assert preview.noisy is not None
         request, source = preview.request, preview.request.layer
-        name = f"{source.name} noise preview"
+        name = result_name(source.name, "noise preview")
         metadata = request.origin(preview.classes, None, **{"preview of plane": request.index})
         where = VisiblePlane(source, request.index, ()).placement()
         placed = (source, name, repr(where))

@@ -37,7 +37,7 @@ from napari_metastructure.plugin._job_widget import (
     JobWidget,
     RunButtons,
 )
-from napari_metastructure.plugin._layers import full, origin_of
+from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._stacking import bring_to_front
@@ -225,9 +225,6 @@ TIP = (
     "1, 255 is unlabelled. Without ground truth, methods are compared with each other."
 )
 
-LONGEST = 22
-"""Letters of a name; the box beside it needs room as well."""
-
 
 @dataclass(eq=False)
 class _Row:
@@ -237,9 +234,8 @@ class _Row:
     by_hand: bool = False
 
     def show_name(self) -> None:
-        name = self.image.name
-        self.label.setText(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
-        self.label.setToolTip(name)
+        self.label.setText(shortened(self.image.name, 22))  # the box beside it needs room as well
+        self.label.setToolTip(self.image.name)
 
 
 class TruthRows(QWidget):

@@ -28,6 +28,7 @@ from napari_metastructure.plugin._layers import (
     full,
     is_ours,
     placement,
+    result_name,
     unwrapped,
     visible_plane,
 )
@@ -412,7 +413,7 @@ class NoiseWidget(QWidget):
         source, layers = request.layer, self.viewer.layers
         layer = Labels(
             stack.labels,
-            name=f"{source.name} {_name(request)}",
+            name=result_name(source.name, _name(request)),
             colormap=class_colormap(stack.classes),
             metadata=request.origin(stack.classes, stack.transition),
             **placement(source),

@@ -31,7 +31,7 @@ from napari_metastructure.networks.batch import (
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
-from napari_metastructure.plugin._layers import class_colormap, made_from
+from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
 from napari_metastructure.plugin._source import Layered
 from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
@@ -229,10 +229,10 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     origin = made_from(source.layer, model=event.model, classes=event.classes)
     more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
     if event.probability is not None:
-        name = f"{source.name} probability"
+        name = result_name(source.name, "probability")
         look: dict[str, Any] = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}
         made.append(Image(event.probability, name=name, **look, **more))
-    name, colors = f"{source.name} prediction", class_colormap(event.classes)
+    name, colors = result_name(source.name, "prediction"), class_colormap(event.classes)
     look = {"colormap": colors, "opacity": 0.6, "visible": source.layer.visible}
     made.append(Labels(event.labels, name=name, **look, **more))
     for layer in made:

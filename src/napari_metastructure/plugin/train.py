@@ -22,7 +22,15 @@ from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
 from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, made_from, placement
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    EpochPages,
+    EpochSlider,
+    class_colormap,
+    made_from,
+    placement,
+    result_name,
+)
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
@@ -207,7 +215,7 @@ class WatchedImage:
         bring_to_front(self.viewer, [self.source])
         self.labels = Labels(
             self._pages.array[:1],
-            name=f"{self.source.name} prediction",
+            name=result_name(self.source.name, "prediction"),
             opacity=0.6,
             metadata=made_from(self.source, seed=self._config.seed, config=self._config.model_dump(mode="json")),
             **placement(self.source, "epoch"),
