@@ -103,7 +103,8 @@ class NoiseWidget(QWidget):
         self.viewer = viewer = unwrapped(napari_viewer)
         self.preview = PreviewLayer(viewer, self._on_preview_removed)
         self._applying: tuple[NoiseRequest, bool] | None = None
-        self._preview_removed = False
+        self._preview_removed = self._unusable = False
+        self._refused = ""  # what the status line says of a refusal, until something changes
         self._make_parts()
         self._lay_out()
         self.live = LivePreview(
@@ -289,6 +290,7 @@ class NoiseWidget(QWidget):
         if self._preview_removed:  # the user did so for the source before
             self._preview_removed = False
             self.previewing.setChecked(True)
+        self._unusable = False
         self._let_apply()
         self.live.drop()
         self.preview.hide()
@@ -301,6 +303,8 @@ class NoiseWidget(QWidget):
 
     def _request(self) -> Callable[[Callable[[], bool]], NoisePreview] | None:
         """Return the job that draws what is chosen now, or say what is wrong with it."""
+        if self._refused and self.status.text() == self._refused:  # its cause may be gone
+            _show(self.status, "")
         for part in (self.seed_label, self.seed, self.new_seed):
             part.setEnabled(self.form.random)
         if (layer := self.sources.chosen()) is None:
@@ -310,7 +314,7 @@ class NoiseWidget(QWidget):
             recipe = self.form.recipe()
         except InputError as error:  # the source is read all the same: its classes may show the way out
             problem = str(error)
-            self._show_problem(problem)
+            self._show_problem(problem, unusable=True)
         plane = visible_plane(self.viewer, layer)
         if plane is None:
             self._show_problem(NO_PLANE)
@@ -325,8 +329,10 @@ class NoiseWidget(QWidget):
             self.live.refresh()
             return False
         if preview.problem:
-            self._show_problem(preview.problem)
+            self._show_problem(preview.problem, unusable=True)
             return False
+        self._unusable = False
+        self._let_apply()
         _show(self.problem, "")
         if self.previewing.isChecked():
             self.preview.show(preview)
@@ -354,8 +360,10 @@ class NoiseWidget(QWidget):
             why = f"The noise could not be drawn: {type(error).__name__}: {error}"
         self._show_problem(why)
 
-    def _show_problem(self, why: str) -> None:
-        """Say why there is no preview."""
+    def _show_problem(self, why: str, unusable: bool = False) -> None:
+        """Say why there is no preview; of what is ``unusable`` there is nothing to apply either."""
+        self._unusable = unusable
+        self._let_apply()
         self.live.drop()
         self.preview.hide()
         self._show_matrix(None, NO_MATRIX)
@@ -432,7 +440,8 @@ class NoiseWidget(QWidget):
         return layer
 
     def _let_apply(self) -> None:
-        self.apply_button.setEnabled(not self.run.running and self.sources.chosen() is not None)
+        there = self.sources.chosen() is not None and not self._unusable
+        self.apply_button.setEnabled(not self.run.running and there)
         self.in_place.setEnabled(not self.run.running)
 
     def _name_button(self) -> None:
@@ -440,6 +449,7 @@ class NoiseWidget(QWidget):
 
     def _refuse(self, why: str) -> bool:
         show_error(why)
+        self._refused = why
         _show(self.status, why)
         return False
 
