@@ -365,6 +365,10 @@ class RunInFolder(Generic[C]):
             self.row.set(folder)
             self._shown = folder
 
+    def shown_no_more(self) -> None:
+        """Note that the form shows other settings than those of the run: resuming it loads them first."""
+        self._shown = None
+
 
 # ---- the frame -----------------------------------------------------------------------------------------------------
 
