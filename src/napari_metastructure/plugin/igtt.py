@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, r
 from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._painting import counted
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
@@ -55,8 +57,8 @@ class ResultPanel(QWidget):
         self.waiting_button = QPushButton()
         self.waiting_button.setToolTip(
             tooltip(
-                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. This goes "
-                "to the newest; what was painted stays on its epoch and can still be locked."
+                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. "
+                "This goes to the newest; what was painted stays on its epoch and can still be locked."
             )
         )
         self.waiting_button.setVisible(False)
@@ -176,6 +178,8 @@ def igtt_job(
 
     def job(control: Control) -> Iterator[Event | ColourTaken]:
         wait_for(ready, control)
+        with PROBING:  # the probe of an estimate ends at its next step
+            pass
         torch_beside_a_window()
         from napari_metastructure.igtt.iterate import iterate
 
@@ -234,6 +238,16 @@ class IGTTWidget(JobWidget):
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
         self.form = (self.settings, self.folder)
+        self.try_button = QPushButton("Try on what I see")
+        self.try_button.setToolTip(
+            tooltip(
+                f"Run on the part of the selected image that is on screen, for {TRY_EPOCHS} epochs at most: zoom in to "
+                "see soon what the settings do. Its layers go with the next run."
+            )
+        )
+        self.estimator = Estimator(self)
+        self._estimate: Estimate | None = None
+        self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
         self.result: Finished | None = None
         self.layers: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
@@ -242,11 +256,16 @@ class IGTTWidget(JobWidget):
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, heading("Settings"), *self.form, self.curves)
+        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
 
     def _connect(self) -> None:
+        self.try_button.clicked.connect(lambda: self.try_on_screen())
+        self.estimator.known.connect(self._show_estimate)
+        self.picker.picked.connect(self._ask_estimate)
+        for form in self.settings.forms:
+            form.changed.connect(self._ask_estimate)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.results.use_epoch.connect(lambda: self.use_epoch())
@@ -259,13 +278,38 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._show_score)
         self.listen(layers.selection.events.active, self._on_brush)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.release_with(self.picker.release, self.curves.release)
+        self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 
     def prepare(self) -> Job:
         """Check the ticked layers, and make room for a new run on them."""
-        return self._prepare(self.picker.chosen(), self.run_folder.free())
+        estimate = self._estimate
+        job = self._prepare(self.picker.chosen(), self.run_folder.free())
+        self.progress.expected = None if estimate is None else estimate.epochs
+        return job
+
+    def try_on_screen(self) -> bool:
+        """Run on the part of the selected image that is on screen, or of the first ticked one; False if it cannot."""
+
+        def prepare() -> Job:
+            chosen = self.picker.chosen()
+            active = self.viewer.layers.selection.active
+            sources = sources_of([active] if active in chosen else chosen[:1])
+            config = self.settings.config()
+            config = config.model_copy(update={"epochs": min(config.epochs, TRY_EPOCHS)})
+            pixels, look = part_on_screen(self.viewer, sources[0])
+            part = self.viewer.add_image(pixels, **look)
+            try:
+                job = self._prepare([part], None, config=config)
+            except InputError:
+                self.viewer.layers.remove(part)
+                raise
+            if self.layers is not None:
+                self._trial = part, self.layers
+            return job
+
+        return self.begin(prepare)
 
     def resume_run(self) -> bool:
         """Go on with the run in the folder, on the ticked layers; False if something is wrong.
@@ -324,7 +368,7 @@ class IGTTWidget(JobWidget):
         return self.begin(prepare)
 
     def show_waiting(self, wanted: bool = False) -> None:
-        """Draw the epochs that wait, if no brush is in hand and no paint to be locked, or all the same if ``wanted``."""
+        """Draw the epochs that wait; while a brush or paint holds them, only if they are ``wanted``."""
         if self.layers is not None and self.layers.waiting:
             self._take(self._draw_waiting(self.layers, wanted))
 
@@ -369,6 +413,8 @@ class IGTTWidget(JobWidget):
         sources = sources_of(chosen)
         # Everything is checked before the thread starts, except what would take long to read.
         planes = read_at_once(sources)
+        self.estimator.stop()
+        self.progress.expected = self._estimate = None
         self._ready = threading.Event()  # the thread waits for all layers: beside a busy one they take twice as long
         if layers is not None:
             layers.go_on(config)
@@ -377,6 +423,7 @@ class IGTTWidget(JobWidget):
             layers = RunLayers(self.viewer, sources, config)
             if self.layers is not None:
                 self.layers.hide()
+            self._drop_trial()
             layers.shown = self.results.shown()
             self._scores, self._kept = {}, []
             self.curves.clear()
@@ -389,6 +436,17 @@ class IGTTWidget(JobWidget):
         self.run_folder.use(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
         return igtt_job(sources, planes, config, self._ready, run)
+
+    def _drop_trial(self) -> None:
+        """Take the layers of a try away, but for masks that were painted on."""
+        if self._trial is None:
+            return
+        part, layers = self._trial
+        self._trial = None
+        if not layers.corrections():
+            layers.close()
+        if part in self.viewer.layers:
+            self.viewer.layers.remove(part)
 
     def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
         """Let the run begin, and notice when a brush is taken up or put away."""
@@ -456,6 +514,21 @@ class IGTTWidget(JobWidget):
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
         self.settings.set_devices(devices)
+        self._ask_estimate()
+
+    def _ask_estimate(self, _: str = "") -> None:
+        """Find out how long a run would take, if somebody sees it."""
+        if self.running or not self.isVisible():
+            return
+        self._estimate = None
+        self.progress.eta.setText("")
+        with suppress(InputError):  # said at Run; meanwhile it may be half typed
+            self.estimator.ask(self.settings.config(), sources_of(self.picker.chosen()))
+
+    def _show_estimate(self, estimate: Estimate) -> None:
+        if not self.running:
+            self._estimate = estimate
+            self.progress.eta.setText(str(estimate))
 
     def _on_layer_removed(self, event: Any) -> None:
         if self.running and self.layers is not None and self.layers.needs(event.value):
