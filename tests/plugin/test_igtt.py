@@ -1,5 +1,7 @@
 """The widget in real viewers, with the real engine in a real thread."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -369,23 +371,39 @@ def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value
         assert np.all(widget.layers.masks(epoch)[0][locked] == value)
 
 
-def test_edits_after_a_run_start_a_new_one_from_them(open_widget, blobs, run):
+def test_edits_after_a_run_go_on_in_the_same_layers_and_count_on(open_widget, blobs, run, said, tmp_path):
     viewer, widget = open_widget(blobs(), window=True)
+    widget.folder.set(tmp_path / "run")
     run(widget)
     viewer.dims.set_point(0, 1)
     paint(widget, 1, 10, 1)
-    expected = widget.layers.masks(1)[0]
+    expected, before = widget.layers.masks(1)[0], widget.layers
     locked = widget.layers.corrections()[0]
+    told = []
+    say = widget.progress.say
+    widget.progress.say = lambda text: (told.append(text), say(text))
     run(widget, widget.continue_from_edits)
-    np.testing.assert_array_equal(widget.layers.masks(0)[0], expected)
-    for index in range(len(widget.layers.epochs)):
+    assert any(f"{(locked == 1).sum()} pixels as object and 0 as background are locked" in text for text in told)
+    assert widget.layers is before and len(viewer.layers) == 2
+    assert widget.layers.epochs == [0, 1, 2, 3, 4]
+    assert widget.progress.outer.format() == "4 of 4 epochs"
+    assert [row[0] for row in widget.curves.rounds] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(widget.layers.masks(1)[0], expected)
+    for index in (3, 4):
         assert np.all(widget.layers.masks(index)[0][locked == 1] == 1)
+    assert read_rows(tmp_path / "run-2") == [2, 3, 4]
     # and they stay locked when the user goes on once more
-    paint(widget, 2, 64, 0)
+    paint(widget, 4, 64, 0)
     erased = widget.layers.corrections()[0] == 0
     run(widget, widget.continue_from_edits)
-    assert np.all(widget.layers.masks(2)[0][(locked == 1) & ~erased] == 1)
-    assert np.all(widget.layers.masks(2)[0][erased] == 0)
+    assert widget.layers.epochs[-1] == 6
+    assert np.all(widget.layers.masks(6)[0][(locked == 1) & ~erased] == 1)
+    assert np.all(widget.layers.masks(6)[0][erased] == 0)
+
+
+def read_rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize("ome", [False, True])

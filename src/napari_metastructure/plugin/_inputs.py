@@ -31,6 +31,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._form import narrow, tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.training.run_folder import FoundRun
@@ -151,6 +152,9 @@ class LayerBox(QWidget):
 
 
 ROLE = Qt.ItemDataRole.UserRole
+
+NARROWEST = 280
+"""Pixels that a widget needs across; in a window of 1280 the canvas keeps more than half beside it."""
 
 MOST_ROWS = 4
 """The list of layers grows to this many rows and scrolls beyond."""
@@ -425,17 +429,13 @@ def _fill(
     return widget
 
 
-def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout]) -> QScrollArea:
-    """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen."""
-    content = column(*parts, spacing=6, margin=6)
-    content.layout().addStretch(1)
-    scroll = QScrollArea()
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setWidget(content)
-    column(scroll, into=widget)
-    widget.setMinimumWidth(340)
+def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout], below: Iterable[QWidget] = ()) -> QScrollArea:
+    """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen.
+
+    Those ``below`` do not scroll: they are always in sight.
+    """
+    scroll = _scrolled(parts, widget)
+    _pin(widget, below)
     return scroll
 
 
@@ -445,15 +445,33 @@ def pages_above(widget: QWidget, pages: Mapping[str, Iterable[QWidget]], below: 
     tabs.setDocumentMode(True)
     for title, parts in pages.items():
         page = QWidget()
-        lay_out(page, parts)
+        _scrolled(parts, page)
         tabs.addTab(page, title)
-    bottom = column(*below, spacing=6)
-    bottom.layout().setContentsMargins(6, 0, 6, 6)
-    column(tabs, bottom, into=widget, spacing=6)
+    column(tabs, into=widget, spacing=6)
     widget.layout().setContentsMargins(0, 6, 0, 0)  # napari's title would cut the tabs
-    widget.layout().setStretch(0, 1)
-    widget.setMinimumWidth(360)
+    _pin(widget, below)
     return tabs
+
+
+def _scrolled(parts: Iterable[QWidget | QLayout], into: QWidget) -> QScrollArea:
+    content = column(*parts, spacing=6, margin=6)
+    content.layout().addStretch(1)
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setWidget(content)
+    column(scroll, into=into)
+    return scroll
+
+
+def _pin(widget: QWidget, below: Iterable[QWidget]) -> None:
+    """Put parts below what scrolls, and let the widget find its place in the window."""
+    bottom = column(*below, spacing=4)
+    bottom.layout().setContentsMargins(6, 0, 6, 6)
+    widget.layout().addWidget(bottom)
+    widget.layout().setStretch(0, 1)
+    widget.setMinimumWidth(NARROWEST)
+    Docking(widget)
 
 
 def heading(text: str) -> QLabel:

@@ -31,6 +31,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.plugin._activity import Activity
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import FolderRow
 from napari_metastructure.plugin._layers import Releases, unwrapped
@@ -56,6 +57,9 @@ C = TypeVar("C", bound=BaseModel)
 LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequest)
 """A number in PyQt5, a member of an enumeration in PyQt6."""
 
+SEEN = 0.1
+"""Share of the first epoch's steps from which on their pace counts: the very first ones are slow."""
+
 FINE = 1000
 """Parts of a bar's step, where less than a step is shown."""
 
@@ -72,6 +76,11 @@ class Clock:
         self._begin = time.monotonic()
         self._paused = None
 
+    def restart(self) -> None:
+        """Forget the time until now; what is paused stays so."""
+        self._begin = time.monotonic()
+        self._paused = self._begin if self.paused else None
+
     def pause(self) -> None:
         """Let time stand still until `resume`."""
         if self._paused is None:
@@ -83,12 +92,21 @@ class Clock:
             self._begin += time.monotonic() - self._paused
         self._paused = None
 
+    @property
+    def paused(self) -> bool:
+        """True between `pause` and `resume`."""
+        return self._paused is not None
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the start, but for pauses."""
+        return 0.0 if self._begin is None else (self._paused or time.monotonic()) - self._begin
+
     def left(self, done: float) -> float | None:
         """Return the seconds left when ``done`` (0 to 1) of the work is done; None while nothing can be said."""
         if self._begin is None or done <= 0:
             return None
-        spent = (self._paused or time.monotonic()) - self._begin
-        return spent * (1 - done) / done
+        return self.spent * (1 - done) / done
 
 
 class ProgressPanel(QWidget):
@@ -115,7 +133,7 @@ class ProgressPanel(QWidget):
         layout.setSpacing(4)
         for part in (self.outer, self.inner, self.eta, self.status):
             layout.addWidget(part)
-        self.clock = Clock()
+        self.clock, self.activity = Clock(), Activity(self)
         self._first = self._done = self._within = 0.0
         self._total = 1.0
         self.reset("Ready.")
@@ -154,8 +172,24 @@ class ProgressPanel(QWidget):
         self._within = done / max(total, 1)
         self._show(self.inner, done, total, text)
 
+    def start(self, title: str, text: str) -> None:
+        """Show in the panel and in napari's activity dock that a job begins."""
+        self.reset(text)
+        self.activity.begin(title)
+
+    def pause(self) -> None:
+        """Let the clock stand still, and say so."""
+        self.clock.pause()
+        self._show_time()
+
+    def resume(self) -> None:
+        """Let the clock go on."""
+        self.clock.resume()
+        self._show_time()
+
     def end(self, text: str) -> None:
         """Leave the bars where they are, and say how the job ended."""
+        self.activity.end()
         self.eta.setText("")
         self.say(text)
 
@@ -168,26 +202,57 @@ class ProgressPanel(QWidget):
     def _show(self, bar: QProgressBar, done: float, total: float, text: str) -> None:
         parts = 1 if isinstance(done, int) else FINE
         set_bar(bar, round(done * parts), round(total * parts), text)
-        self.eta.setText(self.time_left())
+        self._show_time()
+
+    def _show_time(self) -> None:
+        self.eta.setText("Paused" if self.clock.paused else self.time_left())
+        share = (self._done + self._within) / max(self._total, 1)
+        self.activity.show(share, self.outer.format(), self.eta.text())
 
 
 class EpochProgress(ProgressPanel):
     """Progress of a training: epochs above, the batches of the one at work below."""
 
+    def __init__(self, outer: str, inner: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(outer, inner, parent)
+        self.expected: float | None = None
+        """Seconds that the epochs will take, as far as that was known before."""
+        self._steps_end = self._share = 1.0
+
     def begin_epochs(self, event: RunStarted | TrainStarted) -> None:
         """Start the clock; a resumed run has done some epochs."""
         epochs = max(event.epochs, event.resumed_epoch)
+        self._share = 1.0
         self.begin(event.resumed_epoch, epochs, f"{event.resumed_epoch} of {epochs} epochs")
         self.show_inner(0, event.batches, f"batch 0 of {event.batches}")
 
     def show_batch(self, event: BatchFinished) -> None:
         """Show a step."""
+        self._steps_end = self.clock.spent
         self.show_inner(event.batch, event.batches, f"batch {event.batch} of {event.batches}")
 
     def show_epoch(self, event: EpochFinished | TrainEpoch) -> None:
         """Show a whole epoch."""
         epochs = self.outer.maximum()
+        if event.epoch == self._first:  # the start, which takes other steps than epochs do
+            self.clock.restart()
+        elif event.epoch > self._first:
+            before = self.clock.spent * (event.epoch - self._first - 1) / (event.epoch - self._first)
+            self._share = min(1.0, max(0.1, (self._steps_end - before) / max(self.clock.spent - before, 1e-9)))
         self.show_outer(event.epoch, epochs, f"{event.epoch} of {epochs} epochs")
+
+    def time_left(self) -> str:
+        """Estimate the time left; in the first epoch from what was known before, until a part of its steps is done.
+
+        Steps are a part of an epoch: predicting and relabelling take the rest, and are counted once they were seen.
+        """
+        epochs = self._done - self._first
+        done = (epochs + self._within * self._share) / max(self._total - self._first, 1)
+        if epochs < 1 and self.expected is not None:
+            left = self.expected - self.clock.spent
+            return left_in_words(left) if left > 0 and done < 1 else ""
+        left_then = self.clock.left(done) if epochs + self._within >= SEEN else None
+        return "" if left_then is None or done >= 1 else left_in_words(left_then)
 
 
 def left_in_words(seconds: float) -> str:
@@ -365,6 +430,10 @@ class RunInFolder(Generic[C]):
             self.row.set(folder)
             self._shown = folder
 
+    def shown_no_more(self) -> None:
+        """Note that the form shows other settings than those of the run: resuming it loads them first."""
+        self._shown = None
+
 
 # ---- the frame -----------------------------------------------------------------------------------------------------
 
@@ -469,7 +538,7 @@ class JobWidget(QWidget):
         except InputError as error:
             return self.refuse(str(error))
         self.failure, self.why_stopped = None, ""
-        self.progress.reset(self.preparing)
+        self.progress.start(self.title, self.preparing)
         self.buttons.show_state("running")
         self._set_form_enabled(False)
         control = Control()
@@ -481,7 +550,7 @@ class JobWidget(QWidget):
         if (control := self._control) is None:
             return False
         control.pause()
-        self.progress.clock.pause()
+        self.progress.pause()
         self.buttons.show_state("paused")
         return True
 
@@ -490,7 +559,7 @@ class JobWidget(QWidget):
         if (control := self._control) is None:
             return False
         control.resume()
-        self.progress.clock.resume()
+        self.progress.resume()
         self.buttons.show_state("running")
         return True
 

@@ -236,22 +236,33 @@ class EpochPages:
     """
 
     def __init__(self, shape: tuple[int, ...], epochs: int, what: str, layer: str) -> None:
-        self.shape = shape
-        try:
-            self.array = np.zeros((epochs + 1, *shape), np.uint8)
-        except MemoryError:
-            size = (epochs + 1) * np.prod(shape, dtype=float) / 2**30
-            raise InputError(
-                f"The {what} of {epochs} epochs of layer {layer!r} need {size:.1f} GiB of memory; choose fewer epochs."
-            ) from None
+        self.shape, self.what, self.layer = shape, what, layer
+        self.array = self._empty(epochs)
 
     def put(self, epoch: int, page: np.ndarray) -> np.ndarray:
         """Write a page; the pages up to it, as a view."""
-        missing = epoch + 1 - len(self.array)
-        if missing > 0:  # a resumed run may be further than its settings say
-            self.array = np.concatenate([self.array, np.zeros((missing, *self.shape), np.uint8)])
+        self.reserve(epoch)  # a resumed run may be further than its settings say
         self.array[epoch] = page
         return self.array[: epoch + 1]
+
+    def reserve(self, epochs: int) -> bool:
+        """Make room for so many epochs; True if the pages are in another array now."""
+        if epochs < (written := len(self.array)):
+            return False
+        array = self._empty(epochs)
+        array[:written] = self.array
+        self.array = array
+        return True
+
+    def _empty(self, epochs: int) -> np.ndarray:
+        try:
+            return np.zeros((epochs + 1, *self.shape), np.uint8)
+        except MemoryError:
+            size = (epochs + 1) * np.prod(self.shape, dtype=float) / 2**30
+            raise InputError(
+                f"The {self.what} of {epochs} epochs of layer {self.layer!r} need {size:.1f} GiB of memory; choose "
+                "fewer epochs."
+            ) from None
 
 
 class EpochSlider:
@@ -263,10 +274,12 @@ class EpochSlider:
         Those with the epoch axis; the slider is gone when all of them are.
     epochs : list of int
         Those that were drawn so far.
+    held : callable
+        Whether it has to stay where it is: somebody paints there.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
-        self.viewer = viewer
+    def __init__(self, viewer: napari.Viewer, held: Callable[[], bool] = lambda: False) -> None:
+        self.viewer, self.held = viewer, held
         self.layers: list[Layer] = []
         self.epochs: list[int] = []
 
@@ -291,13 +304,13 @@ class EpochSlider:
         axis, dims = self.axis, self.viewer.dims
         return axis is not None and (axis in dims.displayed or round(dims.point[axis]) == epoch)
 
-    def follow(self, epoch: int, draw: Iterable[None]) -> Iterator[None]:
-        """Take the steps that draw a new epoch, and go there in the last if the slider stands at the newest before."""
+    def follow(self, epochs: Sequence[int], draw: Iterable[None]) -> Iterator[None]:
+        """Take the steps that draw new epochs; in the last go to the newest, if the slider stood at the newest."""
         newest = self.epochs[-1] if self.epochs else None
-        self.epochs.append(epoch)
+        self.epochs += epochs
         yield from draw
-        if newest in (None, self.epoch) and (axis := self.axis) is not None:
-            self.viewer.dims.set_point(axis, epoch)
+        if newest in (None, self.epoch) and not self.held() and (axis := self.axis) is not None:
+            self.viewer.dims.set_point(axis, epochs[-1])
 
     def set_data(self, layer: Layer, pages: np.ndarray, epoch: int) -> None:
         """Give a layer the pages up to a new epoch.
@@ -311,7 +324,7 @@ class EpochSlider:
     def go_to(self, epoch: int) -> None:
         """Move to an epoch, if the slider stands at the newest."""
         axis = self.axis
-        if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
+        if axis is not None and not self.held() and epoch in self.epochs and self.epoch == self.epochs[-1]:
             self.viewer.dims.set_point(axis, epoch)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QLabel, QPushButton, QWidget
+from superqt import QFlowLayout
 
 from napari_metastructure.baselines.compare import runs_of, write_results
 from napari_metastructure.baselines.config import CompareConfig
@@ -127,9 +128,6 @@ def truth_planes(labels: Labels) -> list[np.ndarray]:
 # ---- the form: methods, ground truth, settings --------------------------------------------------------------
 
 
-COLUMNS = 2
-
-
 class MethodBoxes(QWidget):
     """A check box per method; those that learn from ground truth can be ticked once there is some."""
 
@@ -137,11 +135,10 @@ class MethodBoxes(QWidget):
         super().__init__(parent)
         self.boxes = {name: QCheckBox(method.title) for name, method in METHODS.items()}
         self._wanted: set[str] = set()  # ticked, and to be ticked again as soon as there is ground truth
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(4)
-        for place, box in enumerate(self.boxes.values()):
-            grid.addWidget(box, place // COLUMNS, place % COLUMNS)
+        flow = QFlowLayout(self)
+        flow.setContentsMargins(0, 0, 0, 0)
+        for box in self.boxes.values():
+            flow.addWidget(box)
         self.choose(CompareConfig().methods)
         self.set_labelled(False)
 

@@ -171,9 +171,8 @@ class DensityWidget(QWidget):
             *(heading("Histogram per true class"), self.histograms),
             *(heading("Meta-structure retained"), self.table),
             *(heading("Profile"), line, self.profiles),
-            *(heading("Layers"), row(self.stack_button, self.figure_button), self.run),
         )
-        lay_out(self, parts)
+        lay_out(self, parts, (row(self.stack_button, self.figure_button), self.run))
 
     def _connect(self) -> None:
         viewer, live = self.viewer, self.live

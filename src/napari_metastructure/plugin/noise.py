@@ -174,9 +174,8 @@ class NoiseWidget(QWidget):
             *(heading("Clean labels"), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
             *(heading("Noise transition matrix"), self.matrix, self.verdict, self.retained),
-            *(heading("Result"), apply, self.run, self.status),
         )
-        lay_out(self, parts)
+        lay_out(self, parts, (apply, self.run, self.status))
         for text in (self.problem, self.verdict, self.retained, self.status):
             _show(text, "")
         self._name_button()

@@ -317,7 +317,7 @@ class PredictWidget(JobWidget):
         self.form = (self.model, self.where, self.settings)
         self.release_with(self.picker.release)
         images = (heading("Images"), self.where, heading("Settings"), self.settings)
-        lay_out(self, (heading("Model"), self.model, self.model.facts, *images, self.buttons, self.progress))
+        lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
 
     # ---- for scripts -------------------------------------------------------------------------------------
 

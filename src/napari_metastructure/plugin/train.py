@@ -241,7 +241,7 @@ class WatchedImage:
             return iter(())
         planes = np.stack([event.predictions[name] for name in self.names])
         pages = self._pages.put(event.epoch, planes.reshape(self._pages.shape))
-        return self.slider.follow(event.epoch, self._draw(self.labels, event.epoch, pages))
+        return self.slider.follow([event.epoch], self._draw(self.labels, event.epoch, pages))
 
     def _draw(self, labels: Labels, epoch: int, pages: np.ndarray) -> Iterator[None]:
         if labels in self.viewer.layers:
@@ -353,10 +353,12 @@ class TrainWidget(JobWidget):
                 heading("Settings"),
                 self.settings,
                 self.folder,
-                _row(6, self.buttons, self.badge, stretch=True),
-                self.progress,
                 self.curves,
                 self.scores,
+            ),
+            (
+                _row(6, self.buttons, self.badge, stretch=True),
+                self.progress,
                 _row(4, self.save_button, self.use_button),
             ),
         )
@@ -508,7 +510,7 @@ class TrainWidget(JobWidget):
             button.setEnabled(there)
 
     def _scroll_down(self) -> None:
-        self.scroll.ensureWidgetVisible(self.save_button)
+        self.scroll.ensureWidgetVisible(self.scores)
 
     # ---- the model -------------------------------------------------------------------------------------------
 
