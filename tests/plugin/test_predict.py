@@ -245,6 +245,21 @@ def test_what_is_missing_is_said_before_anything_starts(open_predict, saved, sai
     refused("There is no folder")
 
 
+def test_a_refusal_is_gone_with_its_cause(open_predict, saved, predict):
+    viewer, widget = open_predict()
+    status = widget.progress.status.text
+    assert not widget.start() and "No model is chosen" in status()
+    widget.choose_model(saved())
+    assert status() == "Ready."
+    assert not widget.start() and "No image layer is chosen" in status()
+    viewer.add_image(pixels(40, 50), name="a")
+    assert status() == "Ready."
+    predict(widget)
+    said = status()
+    widget.picker.choose([])
+    assert status() == said  # what it has done is still true
+
+
 def test_what_the_thread_finds_wrong_is_said_too(open_predict, saved, predict, said):
     viewer, widget = open_predict()
     one, three = saved("one"), saved("three", channels=3)

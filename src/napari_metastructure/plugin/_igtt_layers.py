@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from napari.layers import Image, Labels
 
-from napari_metastructure import __version__
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, colormap, placement
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    EpochPages,
+    EpochSlider,
+    colormap,
+    made_from,
+    placement,
+    result_name,
+)
 from napari_metastructure.plugin._painting import BRUSHES, Strokes, same
-from napari_metastructure.plugin.writer import write_labels, write_labels_ome
+from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
+from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.events import EpochFinished
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Layer
 
     from napari_metastructure.igtt.config import IGTTConfig
     from napari_metastructure.plugin._source import Source
@@ -49,9 +57,9 @@ class SourceLayers:
 
     def open(self) -> Labels:
         """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
-        masks: Labels = self.viewer.add_labels(
+        masks = Labels(
             self._buffer[:1],
-            name=f"{self.source.name} iGTT masks",
+            name=result_name(self.source.name, "iGTT masks"),
             colormap=colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
             opacity=0.5,
             metadata={ORIGIN: self._origin},
@@ -60,6 +68,7 @@ class SourceLayers:
         )
         masks.selected_label = 1
         self.masks, self.strokes = masks, Strokes(masks)
+        add_above(self.viewer, self.source.layer, masks)
         return masks
 
     @property
@@ -106,20 +115,19 @@ class SourceLayers:
                 self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
-        active = self.viewer.layers.selection.active
         where = {"metadata": {ORIGIN: self._origin}, **placement(self.source.layer)}
         layer: Image | Labels
         if kind == "probability":
-            name = f"{self.source.name} probability"
-            layer = self.viewer.add_image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
+            name = result_name(self.source.name, "probability")
+            layer = Image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
         else:
-            name = f"{self.source.name} pseudo-label"
+            name = result_name(self.source.name, "pseudo-label")
             colors = colormap(LABEL_COLORS, others="transparent")
-            layer = self.viewer.add_labels(data, name=name, colormap=colors, opacity=0.8, **where)
-        if self.masks is not None and self.there:  # masks stay on top, and in hand
-            self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
-        if active is not None and active in self.viewer.layers:
-            self.viewer.layers.selection.active = active
+            layer = Labels(data, name=name, colormap=colors, opacity=0.8, **where)
+        add_above(self.viewer, self.source.layer, layer)
+        if self.masks is not None and self.there:  # masks stay on top
+            with kept_view(self.viewer):
+                self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
         return layer
 
     def planes(self, epoch: int) -> list[np.ndarray]:
@@ -131,22 +139,25 @@ class SourceLayers:
         return {} if self.strokes is None else self.strokes.corrections()
 
     def keep(self, epoch: int) -> Labels:
-        """Add the masks of one epoch as a layer of their own, without the epoch axis."""
-        layer = self.viewer.add_labels(
+        """Add the masks of one epoch as a layer of their own, without the epoch axis, in place of the epochs."""
+        layer = Labels(
             (self._buffer[epoch] > 0).astype(np.uint8),
-            name=f"{self.source.name} mask",
+            name=result_name(self.source.name, "mask"),
             colormap=colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
             metadata={ORIGIN: {**self._origin, "epoch": epoch}},
             **placement(self.source.layer),
         )
         layer.selected_label = 1
+        add_above(self.viewer, self.source.layer, layer)
+        if self.masks is not None:
+            self.masks.visible = False  # its colour would mix with that of the final mask
         return layer
 
 
 def _origin(source: Source, config: IGTTConfig) -> dict[str, Any]:
-    about = {"version": __version__, "source": source.name}
-    return {**about, "seed": config.seed, "config": config.model_dump(mode="json")}
+    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"))[ORIGIN]
+    return how
 
 
 class RunLayers:
@@ -242,6 +253,7 @@ class RunLayers:
 
     def open(self) -> Iterator[None]:
         """Add the layers, empty, one at a time, so that the window is drawn in between; `add` fills them."""
+        bring_to_front(self.viewer, [part.source.layer for part in self.parts])
         for part in self.parts:
             self.slider.layers.append(part.open())
             yield
@@ -251,7 +263,7 @@ class RunLayers:
                 yield
         visible = [part.masks for part in self.parts if part.source.layer.visible and part.there]
         if visible:  # ready to be painted on
-            self.viewer.layers.selection.active = visible[0]
+            self.viewer.layers.selection.active = max(visible, key=self.viewer.layers.index)
 
     def close(self) -> None:
         """Take the layers out of the viewer again (a run that never got to its start)."""
@@ -315,7 +327,7 @@ class RunLayers:
         Parameters
         ----------
         path : Path
-            The file; with several sources each one's name is added to its stem.
+            The file; with several sources each one's name comes before its own.
         kept : sequence of Labels
             What `keep` returned, or nothing.
         ome : bool
@@ -326,16 +338,8 @@ class RunLayers:
         list of Path
             What was written.
         """
-        write = write_labels_ome if ome else write_labels
-        paths: list[Path] = []
-        for number, part in enumerate(self.parts):
-            data = kept[number].data if kept else part.source.join(part.planes(self.epoch))
-            target = path
-            if len(self.parts) > 1:
-                stem, ending = path.name.partition(".")[::2]
-                target = path.with_name(f"{stem}_{_plain(part.source.name)}.{ending or 'tif'}")
-            paths += map(Path, write(str(target), data, placement(part.source.layer)))
-        return paths
+        masks = [layer.data for layer in kept] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
+        return save_masks(path, masks, [part.source.layer for part in self.parts], ome)
 
     def hide(self) -> None:
         """Hide this run's layers (a new run draws its own)."""
@@ -355,8 +359,3 @@ class RunLayers:
             result.append(planes[start : start + part.source.count])
             start += part.source.count
         return result
-
-
-def _plain(name: str) -> str:
-    """Make a layer's name a part of a file name."""
-    return re.sub(r"[^\w-]+", "_", name).strip("_") or "layer"

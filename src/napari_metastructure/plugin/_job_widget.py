@@ -482,6 +482,7 @@ class JobWidget(QWidget):
         self._saving.done.connect(self._on_saved)
         self._saving.failed.connect(self._on_not_saved)
         self._asked_devices = False
+        self._refused = ""
         # by name, so that scripts may replace the methods
         buttons.run.clicked.connect(lambda: self.start())
         buttons.pause.clicked.connect(lambda: self.pause())
@@ -588,8 +589,19 @@ class JobWidget(QWidget):
         """Say what is wrong; False, for the caller to return."""
         show_error(why)
         if not self.running:
+            self._refused = why
             self.say(why)
         return False
+
+    def forget_refusal_at(self, *inputs: Any) -> None:
+        """Say no longer what was refused once one of these signals comes: its cause may be gone."""
+
+        def forget(*_: Any) -> None:
+            if self._refused and self.progress.status.text() == self._refused and not self.running:
+                self.say("Ready.")
+
+        for signal in inputs:
+            signal.connect(forget)
 
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
         """Connect to an event of the viewer, which may outlive the widget and must not call it then."""

@@ -14,7 +14,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
@@ -27,6 +27,7 @@ from napari_metastructure.plugin._painting import counted
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
+from napari_metastructure.plugin.writer import ask_where
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -264,6 +265,7 @@ class IGTTWidget(JobWidget):
         self.try_button.clicked.connect(lambda: self.try_on_screen())
         self.estimator.known.connect(self._show_estimate)
         self.picker.picked.connect(self._ask_estimate)
+        self.forget_refusal_at(self.picker.picked, self.folder.path.changed)
         for form in self.settings.forms:
             form.changed.connect(self._ask_estimate)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
@@ -569,7 +571,7 @@ class IGTTWidget(JobWidget):
         Parameters
         ----------
         path : path
-            The file; with several sources each one's name is added to its stem.
+            The file, whose ending may be left out; with several sources each one's name comes before its own.
         ome : bool
             OME-TIFF instead of ImageJ TIFF.
 
@@ -587,10 +589,9 @@ class IGTTWidget(JobWidget):
             return []
 
     def _ask_where(self, ome: bool) -> None:
-        kind = "OME-TIFF (*.ome.tif *.ome.tiff)" if ome else "TIFF (*.tif *.tiff)"
-        name, _ = QFileDialog.getSaveFileName(self, "Save mask", "mask.ome.tif" if ome else "mask.tif", kind)
-        if name and (paths := self.save_mask(name, ome)):
-            self.say(f"Saved {', '.join(path.name for path in paths)}.")
+        sources = [part.source.layer for part in self.layers.parts] if self.layers is not None else []
+        if sources and (path := ask_where(self, sources, ome)) and (paths := self.save_mask(path, ome)):
+            self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
 
     def _show_extra(self, kind: Extra, shown: bool) -> None:
         if self.layers is not None:

@@ -316,6 +316,9 @@ class PredictWidget(JobWidget):
         )
         self.form = (self.model, self.where, self.settings)
         self.release_with(self.picker.release)
+        forms = [form.changed for form in self.settings.forms]
+        inputs = (self.model.changed, self.picker.picked, self.images.changed, self.out.changed)
+        self.forget_refusal_at(*inputs, self.where.currentChanged, *forms)
         images = (heading("Images"), self.where, heading("Settings"), self.settings)
         lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
 

@@ -372,6 +372,9 @@ class TrainWidget(JobWidget):
         self.data.changed.connect(self._show_set)
         for form in self.settings.forms:
             form.changed.connect(self._show_set)
+        self.forget_refusal_at(
+            self.data.changed, self.folder.path.changed, *(form.changed for form in self.settings.forms)
+        )
         self._show_set()
         self.release_with(self.data.release, self.curves.release)
 
