@@ -150,7 +150,8 @@ def test_what_napari_left_in_the_file_is_used_and_told(tmp_path, axes):
     assert found.axes == axes
     for axis, size, unit in zip(axes, found.scale, found.units, strict=True):
         assert (size, unit) == (pytest.approx(STEPS[axis][0]), STEPS[axis][1])
-    assert any("cells.tif does" in note and "0.1 micrometer" in note for note in found.notes)
+    said = ("2 second x " * ("T" in axes)) + ("0.5 x " * ("Z" in axes)) + "0.2 x 0.1 micrometer."
+    assert f"The layer has no voxel size; that of its file is saved, {said}" in found.notes
 
 
 def test_rgb_and_pyramids_are_read_as_the_rest(tmp_path):

@@ -108,7 +108,7 @@ def test_file_save_finds_the_file_that_labels_came_from(make_napari_viewer, cell
     layer.data[0, 5:9] = 1
     layer.save(str(cells.with_name("m.tif")), plugin="napari-metastructure")
     check(cells.with_name("m.tif"))
-    assert any("cells.tif does: 0.5 micrometer x 0.2" in text for text in said())
+    assert "that of its file is saved, 0.5 x 0.2 x 0.1 micrometer. (m.tif)" in said()[-1]
 
 
 def test_file_save_finds_the_file_of_the_image_that_labels_were_made_from(make_napari_viewer, cells):
@@ -141,7 +141,7 @@ def test_masks_have_the_scale_of_their_images_and_a_pixel_is_255(make_napari_vie
     (path,) = save_masks(cells.with_name("m"), [mask], [source])
     check(path)
     np.testing.assert_array_equal(read_image(path).data, (mask > 0) * np.uint8(255))
-    assert "m.tif: The layer does not say how large its pixels are" in said()[-1]
+    assert said()[-1].startswith("The layer has no voxel size; that of its file is saved")
 
 
 @pytest.mark.parametrize(

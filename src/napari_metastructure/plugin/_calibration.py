@@ -80,8 +80,7 @@ def calibration(shape: Sequence[int], attributes: Mapping[str, Any], file: Path 
         if new and all(_agrees((scale[i], units[i]), step) for i, step in steps.items()):
             for i in new:
                 scale[i], units[i] = steps[i]
-            size = " x ".join(f"{scale[i]:.4g} {units[i]}" for i in new)
-            notes.append(f"The layer does not say how large its pixels are; {file.name} does: {size}.")
+            notes.append(f"The layer has no voxel size; that of its file is saved, {_sizes([steps[i] for i in new])}.")
     kept = [i for i, n in enumerate(shape) if n > 1 or i >= ndim - 2 or labels[i].strip().upper() in ("Y", "X")]
     axes = tiff_axes([labels[i] for i in kept], [units[i] for i in kept])
     notes += _losses(lost, dict(zip(axes, ((scale[i], units[i]) for i in kept), strict=True)))
@@ -191,6 +190,13 @@ def _agrees(mine: tuple[float, str], theirs: tuple[float, str]) -> bool:
         return bool(np.any(np.isclose(mine[0], (1.0, theirs[0]), rtol=0.01)))
     size = convert(*mine, theirs[1])
     return size is not None and bool(np.isclose(size, theirs[0], rtol=0.01))
+
+
+def _sizes(steps: Sequence[tuple[float, str]]) -> str:
+    """Write steps in words: "2 second x 0.1 x 0.1 micrometer"."""
+    units = [unit for _, unit in steps]
+    named = [unit if unit != after else "" for unit, after in zip(units, [*units[1:], ""], strict=True)]
+    return " x ".join(f"{size:.4g} {unit}".strip() for (size, _), unit in zip(steps, named, strict=True))
 
 
 def _is_unnamed(label: str) -> bool:

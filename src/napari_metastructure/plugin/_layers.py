@@ -83,7 +83,7 @@ def file_of(layer: Layer) -> Path | None:
     return Path(path) if path is not None and Path(path).is_file() else None
 
 
-LONGEST = 18
+LONGEST = 14
 """Letters of a source's name in those of its results: napari's list has room for some 25."""
 
 

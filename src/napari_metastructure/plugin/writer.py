@@ -145,5 +145,5 @@ def _write(path: Path, data: Any, attributes: Mapping[str, Any], file: Path | No
     found = calibration(pixels.shape, attributes, file)
     write_tiff(path, pixels.reshape(found.shape), found.axes, found.scale, found.units, ome=ome)
     for note in found.notes:
-        show_info(f"{path.name}: {note}")
+        show_info(f"{note} ({path.name})")
     return path
