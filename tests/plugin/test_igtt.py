@@ -459,7 +459,7 @@ def test_the_voxel_size_that_napari_left_in_the_file_is_saved(open_widget, tmp_p
     widget.results.save_button.click()
     image = read_image(tmp_path / "a_mask.tif")
     assert (image.scale, image.units) == (pytest.approx((0.2, 0.1)), ("micrometer",) * 2)
-    assert "cells.tif does: 0.2 micrometer x 0.1 micrometer" in said()[-1]
+    assert "that of its file is saved, 0.2 x 0.1 micrometer" in said()[-1]
     assert widget.progress.status.text() == f"Saved a_mask.tif in {tmp_path}."
 
 
