@@ -83,16 +83,16 @@ def file_of(layer: Layer) -> Path | None:
     return Path(path) if path is not None and Path(path).is_file() else None
 
 
-LONGEST = 14
-"""Letters of a source's name in those of its results: napari's list has room for some 25."""
+LONGEST, LEAST = 22, 10
+"""Letters of a result's name that napari's list has room for, and of its source's name that stay in any case."""
 
 
 def result_name(source: str, what: str) -> str:
     """Name a layer after its source and what it is, such that neighbours in napari's list can be told apart."""
-    return f"{shortened(source)} {what}"
+    return f"{shortened(source, max(LONGEST - 1 - len(what), LEAST))} {what}"
 
 
-def shortened(name: str, most: int = LONGEST) -> str:
+def shortened(name: str, most: int) -> str:
     """Cut a long name in its middle: names of one folder differ at their ends."""
     start = (most - 1) // 3
     return name if len(name) <= most else f"{name[:start]}…{name[start + 1 - most :]}"

@@ -24,7 +24,7 @@ from napari_metastructure.plugin._layers import (
     result_name,
 )
 from napari_metastructure.plugin._live import Superseded
-from napari_metastructure.plugin._stacking import add_above
+from napari_metastructure.plugin._stacking import kept_view
 
 if TYPE_CHECKING:
     import napari
@@ -136,9 +136,7 @@ def measure(preview: NoisePreview) -> NoisePreview:
 
 # ---- the layer ---------------------------------------------------------------------------------------------
 
-OPACITY = 0.8
-
-GROUND = (0.07, 0.07, 0.08, 0.8)
+GROUND = (0.07, 0.07, 0.08, 1)
 """The background class over other visible labels: it must not look like the class beneath."""
 
 CHANGES_BENEATH = ("visible", "opacity", "inserted", "removed", "moved", "reordered")
@@ -180,7 +178,7 @@ class PreviewLayer:
         where = VisiblePlane(source, request.index, ()).placement()
         placed = (source, name, repr(where))
         if self.layer is None:
-            self._add(source, Labels(preview.noisy, name=name, metadata=metadata, opacity=OPACITY, **where))
+            self._add(Labels(preview.noisy, name=name, metadata=metadata, opacity=1, **where))
         else:
             self.layer.data = preview.noisy
             self.layer.metadata = metadata
@@ -213,10 +211,11 @@ class PreviewLayer:
         self.viewer.layers.events.disconnect(self._on_layers)
         self.remove()
 
-    def _add(self, source: Labels, layer: Labels) -> None:
+    def _add(self, layer: Labels) -> None:
         self.layer = layer  # before it is in the viewer: lists of sources must not offer it
         self._colors, self._hidden = (), False
-        add_above(self.viewer, source, layer)  # a user who paints on the source goes on painting
+        with kept_view(self.viewer):  # a user who paints on the source goes on painting
+            self.viewer.add_layer(layer)
 
     def _move_above(self, source: Labels) -> None:
         layers = self.viewer.layers
@@ -245,7 +244,7 @@ class PreviewLayer:
         self._colors = classes, over_labels = colors
         if over_labels:
             by_label = {label: class_color(label) for label in classes if label > 0}
-            covering = {0: GROUND, **by_label, UNLABELLED: (*UNLABELLED_COLOR[:3], 0.9)}
+            covering = {0: GROUND, **by_label, UNLABELLED: UNLABELLED_COLOR[:3]}
             self.layer.colormap = colormap(covering, others="transparent")
         else:
             self.layer.colormap = class_colormap(classes)
