@@ -49,7 +49,9 @@ class SourceLayers:
 
     def open(self) -> Labels:
         """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
-        masks: Labels = self.viewer.add_labels(
+        from napari.layers import Labels
+
+        masks = Labels(
             self._buffer[:1],
             name=f"{self.source.name} iGTT masks",
             colormap=colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
@@ -59,7 +61,12 @@ class SourceLayers:
             **placement(self.source.layer, "epoch"),
         )
         masks.selected_label = 1
-        self.masks, self.strokes = masks, Strokes(masks)
+        self.masks, self.strokes = masks, Strokes(masks)  # first: it may be removed as soon as it is added
+        try:
+            self.viewer.add_layer(masks)
+        except ValueError:  # napari cannot select it then
+            if self.there:
+                raise
         return masks
 
     @property

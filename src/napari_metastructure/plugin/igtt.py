@@ -16,7 +16,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QWidget
 
-from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
@@ -237,7 +237,6 @@ class IGTTWidget(JobWidget):
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
-        self.form = (self.settings, self.folder)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
             tooltip(
@@ -245,6 +244,7 @@ class IGTTWidget(JobWidget):
                 "see soon what the settings do. Its layers go with the next run."
             )
         )
+        self.form = (self.settings, self.folder, self.try_button)
         self.estimator = Estimator(self)
         self._estimate: Estimate | None = None
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
@@ -355,6 +355,8 @@ class IGTTWidget(JobWidget):
             return True
 
         def prepare() -> Job:
+            if gone := [part.source.name for part in layers.parts if not part.there]:
+                raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
