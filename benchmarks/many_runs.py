@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import threading
 from collections.abc import Callable
 
 os.environ.setdefault("NAPARI_CONFIG", "")  # leave the user's settings alone
@@ -65,7 +64,7 @@ def main() -> None:
             wait(lambda: True)
             timers = len(widget.findChildren(QTimer))
             size = process.memory_info().rss / 2**20
-            print(f"{number:>5}{size:>8.0f}{threading.active_count():>9}{timers:>8}{len(viewer.layers):>8}", flush=True)
+            print(f"{number:>5}{size:>8.0f}{process.num_threads():>9}{timers:>8}{len(viewer.layers):>8}", flush=True)
     viewer.close()
 
 
