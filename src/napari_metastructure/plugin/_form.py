@@ -141,6 +141,7 @@ class PresetBox(QWidget):
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
         self.reset_button = QPushButton("Reset")
+        self.reset_button.setStyleSheet("padding: 2px")  # "default (changed)" has to fit beside it
         self.reset_button.setToolTip(tooltip("Take all values of this preset again."))
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -67,8 +67,12 @@ class SourceLayers:
             **placement(self.source.layer, "epoch"),
         )
         masks.selected_label = 1
-        self.masks, self.strokes = masks, Strokes(masks)
-        add_above(self.viewer, self.source.layer, masks)
+        self.masks, self.strokes = masks, Strokes(masks)  # first: it may be removed as soon as it is added
+        try:
+            add_above(self.viewer, self.source.layer, masks)
+        except ValueError:  # napari cannot select it then
+            if self.there:
+                raise
         return masks
 
     @property

@@ -19,6 +19,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._layers import ORIGIN, full, placement
+from napari_metastructure.plugin._progress import duration
 from napari_metastructure.plugin._worker import LatestOnly, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
 
@@ -69,8 +70,6 @@ class Estimate:
 
     def __str__(self) -> str:
         """Put it into words."""
-        from napari_metastructure.plugin._job_widget import duration
-
         planes = "1 plane" if self.planes == 1 else f"{self.planes} planes"
         about = duration(_rounded(self.start + self.epochs))
         return f"About {about} on {self.device}, for {planes} of {self.size[0]} x {self.size[1]}"

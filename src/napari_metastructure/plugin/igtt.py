@@ -16,14 +16,15 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
 
-from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
-from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._painting import counted
+from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
@@ -238,7 +239,6 @@ class IGTTWidget(JobWidget):
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
-        self.form = (self.settings, self.folder)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
             tooltip(
@@ -246,6 +246,7 @@ class IGTTWidget(JobWidget):
                 "see soon what the settings do. Its layers go with the next run."
             )
         )
+        self.form = (self.settings, self.folder, self.try_button)
         self.estimator = Estimator(self)
         self._estimate: Estimate | None = None
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
@@ -357,6 +358,8 @@ class IGTTWidget(JobWidget):
             return True
 
         def prepare() -> Job:
+            if gone := [part.source.name for part in layers.parts if not part.there]:
+                raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)

@@ -30,8 +30,9 @@ from napari_metastructure.networks.batch import (
 )
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
-from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
+from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._source import Layered
 from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window

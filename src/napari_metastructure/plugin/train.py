@@ -21,7 +21,7 @@ from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
-from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     EpochPages,
@@ -32,6 +32,7 @@ from napari_metastructure.plugin._layers import (
     result_name,
 )
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
