@@ -389,12 +389,16 @@ def test_any_validation_image_can_be_watched_or_none(open_train, labelled, run):
     widget.data.table.swap_use([1, 2])
     box = widget.data.watch.widget
     assert [box.itemText(i) for i in range(box.count())] == ["first image to validate on", "none", "b", "c"]
-    widget.data.watch.set("c")
+    widget.data.watch.set("b")
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
     run(widget)
-    assert "c prediction" in viewer.layers and "b prediction" not in viewer.layers
-    assert viewer.layers["c"].visible and not viewer.layers["b"].visible
+    assert "b prediction" in viewer.layers and "c prediction" not in viewer.layers
+    assert [layer.name for layer in viewer.layers][-3:] == ["b", "b mask", "b prediction"]  # in front, and in one place
+    assert all(layer.visible for layer in viewer.layers)
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
     box.setCurrentIndex(1)
-    viewer.layers["b"].visible = True
     before = len(viewer.layers)
     run(widget)
     assert widget.failure is None

@@ -71,6 +71,7 @@ def iterate(
     resume: bool = False,
     corrections: Mapping[int, np.ndarray] | None = None,
     start_masks: Sequence[np.ndarray] | None = None,
+    first_epoch: int = 0,
     colour: Colour | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
@@ -94,6 +95,8 @@ def iterate(
         Pixels locked from the start on, by plane: 1 foreground, 0 background, 255 free.
     start_masks : sequence of (Y, X) arrays, optional
         Masks to start from in place of ``config.start``, nonzero = foreground.
+    first_epoch : int
+        The number of the start, of a run that counts on from another; it ends at ``config.epochs`` as any.
     colour : {"red", "green", "blue"}, optional
         The channel of colour images that the planes are; the saved model takes the same one.
 
@@ -112,7 +115,7 @@ def iterate(
     """
     control = control or Control()
     with short_of_memory_fails():
-        run = Run(images, config, control, names, folder, resume, colour)
+        run = Run(images, config, control, names, folder, resume, colour, first_epoch)
         try:
             run.check(corrections or {}, start_masks)
             for index, pixels in (corrections or {}).items():
@@ -173,9 +176,10 @@ class Run:
         folder: Path | None,
         resume: bool,
         colour: Colour | None = None,
+        first_epoch: int = 0,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
-        self.config, self.control, self.colour = config, control, colour
+        self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
@@ -222,7 +226,7 @@ class Run:
         self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
         folder = self.folder.path if self.folder else None
-        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
+        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
         yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), folder, epoch, self.objects)
         if self.folder:  # on a resume too: the number of epochs may be another
@@ -301,7 +305,7 @@ class Run:
             self.labels.begin(given=start_masks is not None)
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
-            self._note(0, float("nan"), float("nan"), 0.0)
+            self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
 
     def _start_probabilities(self) -> list[np.ndarray]:

@@ -277,6 +277,25 @@ def read_tiff(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:
     return data, axes, steps
 
 
+class Grid(NamedTuple):
+    """Axes of a TIFF, their lengths, and the steps along those whose steps it gives."""
+
+    axes: str
+    shape: tuple[int, ...]
+    steps: dict[str, Step]
+
+
+def read_grid(path: Path) -> Grid | None:
+    """Read axes and steps of a TIFF's first image, not its pixels; None where that cannot be."""
+    import tifffile
+
+    try:
+        with _complaints(), tifffile.TiffFile(path) as tif:
+            return Grid(tif.series[0].axes, tif.series[0].shape, _steps(tif))
+    except Exception:  # as in `read_image`; who opened the file has its pixels
+        return None
+
+
 def _check_whole(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
     """Refuse a file that ends before its pixels do: some readers fill the rest with zeros."""
     size = tif.filehandle.size
