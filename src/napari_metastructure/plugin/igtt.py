@@ -96,7 +96,7 @@ class ResultPanel(QWidget):
             (self.save_button, self.ome),
         )
         for number, line in enumerate(lines):
-            layout.addWidget(row(*line), number, 0)
+            layout.addWidget(row(*line, spacing=2), number, 0)
         layout.addWidget(self.waiting_button, len(lines), 0)
         self.waiting_button.clicked.connect(self.show_waiting)
         self.use_button.clicked.connect(self.use_epoch)
