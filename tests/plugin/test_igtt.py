@@ -361,6 +361,7 @@ def test_use_this_epoch_keeps_scale_and_has_no_epoch_axis(open_widget, blobs, ru
     viewer.dims.set_point(0, 1)
     (kept,) = widget.use_epoch()
     assert kept.name == "a mask"
+    assert kept.visible and not viewer.layers["a iGTT masks"].visible
     np.testing.assert_array_equal(kept.data, viewer.layers["a iGTT masks"].data[1])
     assert tuple(kept.scale) == SCALE
     assert [str(unit) for unit in kept.units] == ["micrometer"] * 2

@@ -8,6 +8,7 @@ from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
 from napari_metastructure.plugin._painting import counted
+from napari_metastructure.training.control import FREE
 
 ENDLESS = {"epochs": 2000}
 
@@ -115,6 +116,23 @@ def test_continue_says_what_is_locked_and_goes_on(running, qtbot, paused, pause)
     qtbot.waitUntil(lambda: widget.layers.epochs[-1] >= newest + 4)
     mask = widget.layers.masks(widget.layers.epochs[-1])[0]
     np.testing.assert_array_equal(mask[locked != 255], locked[locked != 255])
+
+
+def test_what_is_undone_once_it_was_locked_is_free_again(running, qtbot):
+    viewer, widget, masks = running
+    masks.data[int(viewer.dims.point[0]), 50:60, 2:60] = 0
+    Brush(viewer, masks).stroke((55, 5), (55, 58))
+    assert widget.continue_from_edits()
+    newest = widget.layers.newest
+    qtbot.waitUntil(lambda: widget.layers.epochs[-1] >= newest + 3)
+    assert widget.layers.masks(widget.layers.epochs[-1])[0][55, 5:59].all()
+    masks.undo()
+    assert widget.layers.held
+    assert widget.continue_from_edits()
+    assert "0 pixels as object and 0 as background" in widget.progress.status.text()
+    assert not widget.layers.held
+    told = widget.runner.control.take_corrections()[0]
+    assert set(np.unique(told)) == {FREE, 255} and told[55, 30] == FREE
 
 
 def test_all_that_a_brush_went_over_is_locked_not_what_it_changed_alone(running):

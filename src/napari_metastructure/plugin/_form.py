@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
@@ -141,12 +140,11 @@ class PresetBox(QWidget):
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
         self.reset_button = QPushButton("Reset")
-        self.reset_button.setStyleSheet("padding: 2px")  # "default (changed)" has to fit beside it
         self.reset_button.setToolTip(tooltip("Take all values of this preset again."))
-        layout = QHBoxLayout(self)
+        layout = QVBoxLayout(self)  # below each other: in a narrow dock "default (changed)" needs the whole width
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.box, 1)
+        layout.addWidget(self.box)
         layout.addWidget(self.reset_button)
         self._choice.changed.connect(self.chosen)
         self.box.activated.connect(self.chosen)  # of the same one too

@@ -22,6 +22,7 @@ from napari_metastructure.plugin._layers import (
 from napari_metastructure.plugin._painting import BRUSHES, Strokes, same
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin.writer import save_masks
+from napari_metastructure.training.control import FREE
 from napari_metastructure.training.events import EpochFinished
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class SourceLayers:
         return self.masks is not None and self.masks in self.viewer.layers
 
     def go_on(self, config: IGTTConfig) -> None:
-        """Make room for a run that goes on from this one."""
+        """Make room for a run that goes on from this one, and show its masks."""
+        if self.masks is not None:
+            self.masks.visible = self.source.layer.visible
         self._origin = _origin(self.source, config)
         if self._pages.reserve(config.epochs) and self.masks is not None:
             self.masks.data = self._buffer[: len(self.masks.data)]
@@ -321,9 +324,21 @@ class RunLayers:
             offset += part.source.count
         return result
 
+    def told(self) -> dict[int, np.ndarray]:
+        """Return the corrections as a run is told them: what was locked and undone since is free again (254)."""
+        told = dict(self.corrections())
+        for index, before in self.locked.items():
+            now = told.get(index, np.full_like(before, UNLABELLED))
+            told[index] = np.where((now == UNLABELLED) & (before != UNLABELLED), np.uint8(FREE), now)
+        return told
+
     def keep(self, epoch: int) -> list[Labels]:
-        """Turn one epoch into final mask layers, one per source."""
-        return [part.keep(epoch) for part in self.parts]
+        """Turn one epoch into final mask layers, one per source, which show in place of the run's."""
+        kept = [part.keep(epoch) for part in self.parts]
+        for part in self.parts:
+            if part.masks is not None:
+                part.masks.visible = False
+        return kept
 
     def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
         """Write final mask layers, or the epoch on screen where none was kept, as TIFF.

@@ -153,7 +153,7 @@ class LayerBox(QWidget):
 
 ROLE = Qt.ItemDataRole.UserRole
 
-NARROWEST = 280
+NARROWEST = 270
 """Pixels that a widget needs across; in a window of 1280 the canvas keeps more than half beside it."""
 
 MOST_ROWS = 4
@@ -467,7 +467,7 @@ def _scrolled(parts: Iterable[QWidget | QLayout], into: QWidget) -> QScrollArea:
 def _pin(widget: QWidget, below: Iterable[QWidget]) -> None:
     """Put parts below what scrolls, and let the widget find its place in the window."""
     bottom = column(*below, spacing=4)
-    bottom.layout().setContentsMargins(6, 0, 6, 6)
+    bottom.layout().setContentsMargins(3, 0, 3, 4)
     widget.layout().addWidget(bottom)
     widget.layout().setStretch(0, 1)
     widget.setMinimumWidth(NARROWEST)

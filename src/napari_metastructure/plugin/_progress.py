@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QLabel, QMainWindow, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMainWindow, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_metastructure.plugin._form import tooltip
 
@@ -154,6 +154,7 @@ class ProgressPanel(QWidget):
         self.inner.setVisible(bool(inner))
         self.eta, self.status = QLabel(), QLabel()
         self.eta.setToolTip(tooltip("Time left at most, from the pace so far, and when that would be."))
+        self.eta.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # it widens no dock
         self.status.setWordWrap(True)
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         layout = QVBoxLayout(self)

@@ -72,7 +72,7 @@ class Estimate:
         """Put it into words."""
         planes = "1 plane" if self.planes == 1 else f"{self.planes} planes"
         about = duration(_rounded(self.start + self.epochs))
-        return f"About {about} on {self.device}, for {planes} of {self.size[0]} x {self.size[1]}"
+        return f"About {about}: {planes} of {self.size[0]} x {self.size[1]}, {self.device}"
 
 
 def _rounded(seconds: float) -> float:

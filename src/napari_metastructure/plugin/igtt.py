@@ -97,7 +97,7 @@ class ResultPanel(QWidget):
             (self.save_button, self.ome),
         )
         for number, line in enumerate(lines):
-            layout.addWidget(row(*line), number, 0)
+            layout.addWidget(row(*line, spacing=2), number, 0)
         layout.addWidget(self.waiting_button, len(lines), 0)
         self.waiting_button.clicked.connect(self.show_waiting)
         self.use_button.clicked.connect(self.use_epoch)
@@ -344,17 +344,17 @@ class IGTTWidget(JobWidget):
         if (layers := self._with_masks()) is None:
             return False
         painted = layers.corrections()
-        if not painted:
+        if not painted and not (self.running and layers.locked):  # which may have been undone
             show_warning("Nothing was painted yet; paint or erase on the masks layer, then continue.")
             return False
         if self.running:
             if (control := self._control) is None:
                 return self.refuse("The run is about to end; continue once it has.")
-            for index, pixels in painted.items():
+            for index, pixels in layers.told().items():
                 control.correct(index, pixels)
             self._lock(painted)
             self.resume()
-            self.say(f"{self._locked_in_words()} from the next epoch on.")
+            self.say(f"{counted(painted)} are locked from the next epoch on.")
             return True
 
         def prepare() -> Job:
