@@ -58,14 +58,15 @@ def tell_colour(read: ImageSet) -> None:
 
 def result_paths(folder: Path, inputs: Sequence[Path], ending: str) -> list[Path]:
     """Name the result of each input: its stem and an ending, in the folder; more of its path where stems clash."""
-    return [folder / f"{name}{ending}" for name in output_stems(inputs)]
+    with warnings_as_lines():
+        return [folder / f"{name}{ending}" for name in output_stems(inputs)]
 
 
 def list_labels(paths: Iterable[Path]) -> list[Path]:
     """List the label files that files and folders name; warnings about others are lines on stderr."""
     with warnings_as_lines():
         warnings.filterwarnings("ignore", message=f".*{NOISE_FILE} is no image")  # ours, and no stray file
-        return list_images(paths)
+        return list_images(paths, results=True)
 
 
 def list_folder(folder: Path) -> list[Path]:
@@ -80,7 +81,7 @@ def list_folder(folder: Path) -> list[Path]:
         raise InputError(f"{folder} is not a folder; name a folder of masks.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return list_images([folder])
+        return list_images([folder], results=True)
 
 
 def only_masks(files: Iterable[Path]) -> list[Path]:

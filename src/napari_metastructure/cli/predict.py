@@ -58,7 +58,7 @@ def predict(
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
         paths = list_images(images)
-    targets = targets_of(paths, out, ome=ome, probability=not no_probability, overwrite=overwrite)
+        targets = targets_of(paths, out, ome=ome, probability=not no_probability, overwrite=overwrite)
     with running() as terminal:
         try:
             refused = _follow(

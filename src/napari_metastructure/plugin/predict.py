@@ -119,8 +119,8 @@ def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -
 
         with noting() as notes:
             paths = list_images([images])
+            targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from map(Warned, notes)
-        targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel)
 
     return partial(_with_model, path, settings.device, predict)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import by_stem, list_images, read_image, stem
+from napari_metastructure.images.files import by_stem, list_images, noting, plane_shape, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
 from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size
 
@@ -106,7 +106,7 @@ def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
     label_folder = _first(folder, LABEL_FOLDERS)
     if not (folder / "images").is_dir() or label_folder is None:
         raise InputError(f"{folder} needs the folders images and labels (or masks); one of them is missing.")
-    return pair_files(list_images([folder / "images"]), list_images([label_folder]), channel)
+    return pair_files(list_images([folder / "images"]), list_images([label_folder], results=True), channel)
 
 
 def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
@@ -145,7 +145,7 @@ def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]
     InputError
         If one cannot be read, or their sizes differ.
     """
-    size, label_size = _plane_shape(image), _plane_shape(labels)
+    size, label_size = plane_shape(image), plane_shape(labels)
     check_same_size(f"{image} and {labels}", size, label_size)
     count = int(np.prod(size[:-2], dtype=int))
     names = plane_names(_read(image)) if count > 1 else [stem(image)]
@@ -160,20 +160,6 @@ def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]
         )
         for index, name in enumerate(names)
     ]
-
-
-def _plane_shape(path: Path) -> tuple[int, ...]:
-    """Size along T, Z, Y and X; of pictures read from the head of the file alone."""
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp"):
-        import PIL.Image
-
-        try:
-            with PIL.Image.open(path) as picture:
-                return picture.size[::-1]
-        except OSError:
-            pass  # reading it below says what is wrong
-    image = _read(path)
-    return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
 
 
 def _image_plane(path: Path, index: int, channel: Channel) -> np.ndarray:
@@ -196,8 +182,9 @@ def _label_plane(path: Path, index: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _read(path: Path) -> Image:
-    """Read a stack once, though its planes are asked for one after the other."""
-    return read_image(path)
+    """Read a stack once, though its planes are asked for one after the other; `plane_shape` said what is odd."""
+    with noting():
+        return read_image(path)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
