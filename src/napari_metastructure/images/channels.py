@@ -13,7 +13,8 @@ from scipy import ndimage as ndi
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import Image, plane_count, plane_names, planes
-from napari_metastructure.images.intensity import check_plane
+from napari_metastructure.images.intensity import check_plane, check_planes
+from napari_metastructure.images.surround import measured
 
 Colour = Literal["red", "green", "blue"]
 COLOURS: tuple[Colour, ...] = ("red", "green", "blue")
@@ -101,8 +102,7 @@ def _some(images: Sequence[Image]) -> Iterator[np.ndarray]:
         if image.data.dtype.kind not in "buif" or not image.data.size:
             continue
         plane = np.stack([_reduced(planes(image, colour)[index]) for colour in COLOURS])
-        if np.isfinite(plane).all():  # `check_plane` refuses the others
-            yield plane
+        yield measured(plane)[0]
 
 
 def _reduced(plane: np.ndarray) -> np.ndarray:
@@ -193,6 +193,7 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
             bad[path] = str(error)
     if bad:
         raise InputError("\n".join(bad[path] for path in files if path in bad))
+    check_planes(cut, [name for image in images.values() for name in plane_names(image)])
     found = [replace(image, name=path.name) for path, image in images.items()]
     names = [name for image in found for name in plane_names(image)]
     return ImageSet(found, cut, names, colour, auto and colour is not None)

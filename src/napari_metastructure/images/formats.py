@@ -56,7 +56,7 @@ def read_format(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:
         shapes.append(tuple(shape[i] for i in kept))
     picked = pick_series(shapes, axes, path)
     check_room(path, sum(float(np.prod(shapes[i], dtype=float)) for i in picked) * np.dtype(image.dtype).itemsize)
-    found = []
+    found: list[np.ndarray] = []
     for i in reversed(picked):  # the first is the one in force at the end
         image.set_scene(image.scenes[i])
         found.insert(0, np.asarray(image.data).reshape(shapes[i]))

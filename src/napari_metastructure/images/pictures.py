@@ -15,7 +15,7 @@ from napari_metastructure.images.image import check_room, note
 from napari_metastructure.images.tiff import turned
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as PictureFile
+    from PIL.ImageFile import ImageFile as PictureFile
 
 SUFFIXES = {
     "PNG": (".png", ".apng"),

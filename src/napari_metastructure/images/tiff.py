@@ -315,14 +315,14 @@ def _through_palette(tif: TiffFile, page: TiffPage, axes: str, data: np.ndarray)
     if table is None or tif.is_imagej or data.dtype.kind not in "ub":
         return axes, data
     wide = int(table.max()) > 255
-    table = (table >> 8 if wide else table).astype(np.uint8).T  # (numbers, 3)
+    colours = (table >> 8 if wide else table).astype(np.uint8).T  # (numbers, 3)
     data = data.astype(np.intp)
-    light = table[: int(data.max()) + 1] @ np.array([0.2125, 0.7154, 0.0721])
-    if (table == table[:, :1]).all():
-        return axes, table[data, 0]
+    light = colours[: int(data.max()) + 1] @ np.array([0.2125, 0.7154, 0.0721])
+    if (colours == colours[:, :1]).all():
+        return axes, colours[data, 0]
     if len(light) > 2 and (np.diff(light) >= 0).all():
         return axes, data.astype(page.dtype)
-    return f"{axes}S", table[data]
+    return f"{axes}S", colours[data]
 
 
 def _min_is_white(tif: TiffFile, page: TiffPage, data: np.ndarray, path: Path) -> np.ndarray:
@@ -403,8 +403,8 @@ def _vendor_steps(tif: TiffFile, _: int) -> dict[str, tuple[float, Any]]:
         scan = facts.get("Scan", {}) or facts.get("EScan", {})
         return {axis: (_number(scan.get(f"Pixel{side}")), "m") for axis, side in (("X", "Width"), ("Y", "Height"))}
     if facts := tif.sem_metadata:
-        found = facts.get("ap_image_pixel_size") or facts.get("ap_pixel_size") or ()
-        return {"X": (_number(found[1]), found[2])} if len(found) > 2 else {}
+        found = facts.get("ap_image_pixel_size") or facts.get("ap_pixel_size")
+        return {"X": (_number(found[1]), found[2])} if found and len(found) > 2 else {}
     if facts := tif.stk_metadata:
         unit = str(facts.get("CalibrationUnits", "")).strip("\0 ")
         steps = {axis: (_number(facts.get(f"{axis}Calibration")), unit) for axis in "XY"}

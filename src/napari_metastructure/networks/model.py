@@ -41,32 +41,6 @@ def find_model(path: str | Path) -> Path:
     return path
 
 
-def is_blank(image: np.ndarray) -> bool:
-    """Whether each channel of a (Y, X) or (C, Y, X) image has one value everywhere."""
-    axes = (-2, -1)
-    return bool((image.min(axis=axes) == image.max(axis=axes)).all())
-
-
-def check_channel(plane: np.ndarray, name: str) -> np.ndarray:
-    """Check a plane as `images.intensity.check_plane` does, but let one value everywhere pass: a stack may have it.
-
-    Returns
-    -------
-    (Y, X) float32 array
-
-    Raises
-    ------
-    InputError
-        It names the plane.
-    """
-    if plane.ndim == 2 and plane.size and plane.dtype.kind in "buif" and plane.min() == plane.max():
-        ramp = np.arange(plane.size, dtype=np.float32).reshape(plane.shape)
-        check_plane(ramp, name)  # its size, then
-        if np.isfinite(plane.flat[0]):
-            return plane.astype(np.float32)
-    return check_plane(plane, name)
-
-
 def amount(channels: int) -> str:
     """Say how many channels, in words."""
     return "one channel" if channels == 1 else f"{channels} channels"
@@ -216,21 +190,22 @@ class Model:
         name: str = "The image",
     ) -> Generator[float, None, Prediction]:
         """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1)."""
-        from napari_metastructure.images.surround import fill, surround
+        from napari_metastructure.images.surround import fill, measured, surround, together
         from napari_metastructure.networks.predict import bands, prepared
 
-        image = self.check(image, name)
+        image, missing = measured(self.check(image, name))
         use, shape = self.use, image.shape[-2:]
         cut = self.cut if use.cut != "half" else None
         if cut is None and use.cut != "half":
             raise ValueError(f"{self.path} is cut by iGTT's {use.cut} criterion; read it by igtt.apply.load_model")
         labels = np.full(shape, use.classes[0], np.uint8)
         probability = np.zeros(shape, np.float32) if want_probability or cut else None
-        if is_blank(image):
+        if missing is not None and missing.all():
             return Prediction(labels, probability)
         outside = surround(image, use.objects) if use.surround else None
         if outside is not None:
             image = fill(image, outside)
+        outside = together(outside, missing)
         device = self._on(device)
         inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
         for first, band in bands(self.network, inputs, use.patch, device, checkpoint):
@@ -265,10 +240,10 @@ class Model:
             raise InputError(f"{name} has {has}, but {self.path} was trained on images of {amount(wanted)}.")
         planes = image[None] if image.ndim == 2 else image
         if wanted == 1:
-            return check_channel(planes[0], name)
+            return check_plane(planes[0], name)
         checked = np.empty(planes.shape, np.float32)
         for index, plane in enumerate(planes):
-            checked[index] = check_channel(plane, f"{name}, channel {index}")
+            checked[index] = check_plane(plane, f"{name}, channel {index}")
         return checked
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:

@@ -326,7 +326,7 @@ def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tu
 
 
 def read_image(pair: Pair) -> np.ndarray:
-    """Return the checked image of a pair, (Y, X) or (C, Y, X) float32.
+    """Return the checked image of a pair, (Y, X) or (C, Y, X) float32; some pixels may be NaN, see `images.surround`.
 
     Raises
     ------
