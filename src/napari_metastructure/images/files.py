@@ -443,8 +443,13 @@ def result_path(folder: Path, name: str, kind: str, ome: bool = False) -> Path:
 
 
 def fingerprint(path: str | Path) -> dict[str, Any]:
-    """Describe a file so that it can be recognised: its place, size and SHA-256."""
+    """Describe a file, or a folder that is an image, so that it can be recognised: its place, size and SHA-256."""
     path = Path(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
+    facts: dict[str, Any] = {"path": str(path.resolve()), "bytes": 0, "sha256": ""}
+    whole = hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        whole.update(f"{part.relative_to(path)} {digest.hexdigest()}\n".encode(errors="surrogateescape"))
+        facts["bytes"] += part.stat().st_size
+    return {**facts, "sha256": whole.hexdigest() if path.is_dir() else digest.hexdigest()}

@@ -46,7 +46,17 @@ def read_format(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:
             f"{path} is {kind}, which needs more libraries ({error.name or module} is missing): "
             'pip install "napari-metastructure[formats]", or export it as OME-TIFF.'
         ) from error
-    image = bioio.BioImage(str(path), reader=reader.Reader)
+    try:
+        return _read(bioio.BioImage(str(path), reader=reader.Reader), path, kind)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # readers raise whatever they meet
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read by {module} ({reason}); export it as OME-TIFF.") from error
+
+
+def _read(image: Any, path: Path, kind: str) -> tuple[np.ndarray, str, dict[str, Step]]:
+    """Read the scenes chosen of a BioImage."""
     shapes, axes = [], []
     for scene in image.scenes:
         image.set_scene(scene)
@@ -62,9 +72,8 @@ def read_format(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:
         found.insert(0, np.asarray(image.data).reshape(shapes[i]))
     letters = axes[picked[0]]
     if len(found) > 1:
-        letters, data = f"{spare_letter(letters)}{letters}", np.stack(found)
-    else:
-        letters, data = name_axes(letters, found[0], path)
+        letters, found = f"{spare_letter(letters)}{letters}", [np.stack(found)]
+    letters, data = name_axes(letters, found[0], path)
     return data, letters, _steps(image, kind)
 
 
@@ -73,7 +82,7 @@ def _steps(image: Any, kind: str) -> dict[str, Step]:
     steps: dict[str, Step] = {}
     for axis in "TZYX":
         size = getattr(image.scale, axis, None)
-        unit = getattr(getattr(image.dimension_properties, axis, None), "unit", None)
+        unit = getattr(getattr(image.dimension_properties, axis), "unit", None)
         if unit is None and kind in _IN_MICROMETERS:
             unit = "second" if axis == "T" else "micrometer"
         if size and np.isfinite(size) and size > 0 and (unit is None or pint_name(str(unit)) != PIXEL):
