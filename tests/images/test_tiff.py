@@ -122,6 +122,23 @@ def test_a_sibling_that_is_cut_short_is_named(tmp_path):
         told(files[0])
 
 
+def test_files_described_in_the_first_of_a_set(tmp_path):
+    files, planes = make_set(tmp_path)
+    xml = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{}">'
+    xml += '<BinaryOnly MetadataFile="{}" UUID="urn:uuid:00000000-0000-0000-0000-000000000000"/></OME>'
+    last = files[2].rename(tmp_path / "a_3.ome.tif")  # the first of a folder
+    files[0].write_bytes(files[0].read_bytes().replace(b'"mf_3.ome.tif"', b'"a_3.ome.tif" '))
+    tifffile.imwrite(last, planes[2], metadata=None, description=xml.format(uuid.UUID(int=2), files[0].name))
+    with noting():
+        (listed,) = list_images([tmp_path])
+        np.testing.assert_array_equal(read_image(listed).data, planes)
+    alone = tmp_path / "b.ome.tif"
+    tifffile.imwrite(alone, A, metadata=None, description=xml.format(uuid.UUID(int=9), "x.companion.ome"))
+    image, notes = told(alone)
+    np.testing.assert_array_equal(image.data, A)
+    assert "described in x.companion.ome, which is not read" in notes
+
+
 def test_an_acquisition_that_was_stopped_is_read_as_far_as_it_went(tmp_path):
     path = tmp_path / "x.ome.tif"
     tifffile.imwrite(path, np.stack([A] * 3), ome=True, metadata={"axes": "TYX"}, photometric="minisblack")

@@ -102,7 +102,7 @@ def _some(images: Sequence[Image]) -> Iterator[np.ndarray]:
         if image.data.dtype.kind not in "buif" or not image.data.size:
             continue
         plane = np.stack([_reduced(planes(image, colour)[index]) for colour in COLOURS])
-        yield measured(plane)[0]
+        yield plane if np.isfinite(plane).all() else measured(plane)[0]
 
 
 def _reduced(plane: np.ndarray) -> np.ndarray:

@@ -177,11 +177,22 @@ def check_planes(planes: Iterable[np.ndarray], names: Sequence[str]) -> list[np.
         As `check_plane`, or where all planes are like that.
     """
     checked = [check_plane(plane, name) for plane, name in zip(planes, names, strict=True)]
-    if checked and all(map(is_blank, checked)):
-        value = f"have the same value ({checked[0].flat[0]:g})"
-        how = value if np.isfinite(checked[0]).any() else "are NaN or infinite"
-        raise InputError(f"{names[0]}: all pixels {how}, so there is nothing to segment; leave this image out.")
+    refuse_blank(checked, names)
     return checked
+
+
+def refuse_blank(images: Iterable[np.ndarray], names: Sequence[str]) -> None:
+    """Refuse a set in which every image has one value everywhere; all are looked at.
+
+    Raises
+    ------
+    InputError
+        It names the first.
+    """
+    firsts = [image[np.isfinite(image)][:1] if is_blank(image) else None for image in images]
+    if firsts and firsts[0] is not None and all(first is not None for first in firsts):
+        how = f"have the same value ({firsts[0][0]:g})" if firsts[0].size else "are NaN or infinite"
+        raise InputError(f"{names[0]}: all pixels {how}, so there is nothing to segment; leave this image out.")
 
 
 def is_blank(image: np.ndarray) -> bool:

@@ -43,6 +43,10 @@ def read_tiff(path: Path, numbers: bool = False) -> tuple[np.ndarray, str, dict[
     import tifffile
 
     with _complaints() as complaints, tifffile.TiffFile(path) as tif:
+        if (owner := _described_in(tif, path)) is not None:
+            if _is_there(owner, path):
+                return read_tiff(owner, numbers)
+            note(f"{path.name} is described in {owner.name}, which is not read: it is read by itself, without a scale.")
         # Transparency masks (4) and smaller copies belong to another image.
         shown = [i for i, s in enumerate(tif.series) if s.keyframe.photometric != 4 and not s.keyframe.is_reduced]
         shown = shown or list(range(len(tif.series)))
@@ -146,7 +150,20 @@ def set_of(path: Path) -> list[Path]:
         return _set_of(tif, path)
 
 
+def _described_in(tif: TiffFile, path: Path) -> Path | None:
+    """Find the file that holds the OME-XML of a file that only names it; None for a file with its own, or none."""
+    found = re.search(r"<BinaryOnly[^>]*\sMetadataFile=[\"']([^\"']+)", tif.ome_metadata or "")
+    return path.with_name(html.unescape(found[1])) if found else None
+
+
+def _is_there(owner: Path, path: Path) -> bool:
+    """Test whether the file that describes another is a TIFF and was copied along."""
+    return owner.suffix.lower() in (".tif", ".tiff", ".btf") and owner != path and owner.exists()
+
+
 def _set_of(tif: TiffFile, path: Path) -> list[Path]:
+    if (owner := _described_in(tif, path)) is not None:
+        return sorted({path, *(set_of(owner) if _is_there(owner, path) else [])})
     text = tif.ome_metadata or ""
     own = re.search(r"<OME[^>]*\sUUID=[\"']([^\"']+)", text)
     named = re.findall(r"<UUID[^>]*\sFileName=[\"']([^\"']+)[\"'][^>]*>([^<]*)<", text)
@@ -348,8 +365,11 @@ def _steps(tif: TiffFile, index: int, path: Path) -> dict[str, Step]:
     readers = ((tif.is_ome, _ome_steps), (tif.is_imagej, _imagej_steps), (True, _vendor_steps), (True, _printed_steps))
     found: Mapping[str, tuple[float, Any]] = {}
     for fits, read in readers:
-        if fits and (found := read(tif, index)):
-            break
+        try:
+            if fits and (found := read(tif, index)):
+                break
+        except Exception:  # metadata of any kind of nonsense are no reason to refuse pixels
+            note(f"{path.name}: its description cannot be made sense of, so it is read without a scale.")
     steps: dict[str, Step] = {}
     for axis, (size, unit) in found.items():
         name = pint_name(unit)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
-from napari_metastructure.images.intensity import check_plane
+from napari_metastructure.images.intensity import check_plane, refuse_blank
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, values_in
 
@@ -223,8 +223,7 @@ class TrainingSet:
         classes = check_values(label_values(training, lambda: None), config.classes)
         if validation:
             check_values(label_values(validation, lambda: None), classes)
-        for pair in self.pairs:
-            read_image(pair)
+        refuse_blank((read_image(pair) for pair in self.pairs), [pair.name for pair in self.pairs])
 
 
 def _foreground(read: Read, name: str, unlabelled: int | None) -> np.ndarray:
