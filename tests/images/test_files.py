@@ -279,6 +279,11 @@ def test_results_beside_their_images_are_no_images(tmp_path):
     assert names == ["a.tif", "b.png", "b.tif", "d_mask.tif"]
     assert sum("a_density.tif, a_epochs.tif, a_mask.tif and 4 more are results" in note for note in notes) == 1
     assert len(list_images([tmp_path], results=True)) == 11
+    png(tmp_path / "compare.png", GREY)
+    with noting():
+        assert (tmp_path / "compare.png") in list_images([tmp_path])
+        (tmp_path / "run.yaml").touch()
+        assert (tmp_path / "compare.png") not in list_images([tmp_path])
     assert list_images([tmp_path / "a_mask.tif"]) == [tmp_path / "a_mask.tif"]  # named, so meant
 
 

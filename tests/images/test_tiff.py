@@ -1,5 +1,6 @@
 """TIFFs of several files, several images, and with tags nobody knows; and what the user may choose."""
 
+import struct
 import uuid
 
 import numpy as np
@@ -243,3 +244,31 @@ def test_axes_of_another_number_are_refused(tmp_path):
         read_image(tmp_path / "x.tif")
     choose(axes="xy")
     assert read_image(tmp_path / "x.tif").axes == "XY"
+
+
+# Metadata of microscopes that no library writes.
+
+
+@pytest.mark.parametrize("distance", [0.5, 0.0])
+def test_a_stack_of_metamorph(tmp_path, distance):
+    planes = np.stack([A, A[::-1]])
+    pixels = planes.tobytes()
+    at = 8 + len(pixels)
+    unit = struct.pack("<I3s", 3, b"um\0").ljust(8, b"\0")
+    sizes = struct.pack("<4I", 13, 100, 26, 100)  # X, Y calibration: 0.13 and 0.26
+    first = struct.pack("<8I", 1, 1, 4, at, 5, at + 8, 6, at + 16)  # SpatialCalibration, X, Y, CalibrationUnits
+    second = struct.pack("<6I", int(distance * 100), 100, 0, 0, 0, 0) * 2
+    values = sizes + unit + first + second
+    tags = [
+        (256, 3, 1, 31), (257, 3, 1, 24), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+        (277, 3, 1, 1), (278, 3, 1, 24), (279, 4, 1, A.size), (33628, 4, 4, at + 24), (33629, 5, 2, at + 56),
+    ]  # fmt: skip
+    ifd = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + b"\0\0\0\0"
+    path = tmp_path / "x.stk"
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, at + len(values)) + pixels + values + ifd)
+    image, notes = told(path)
+    np.testing.assert_array_equal(image.data, planes)
+    steps = dict(zip(image.axes, zip(image.scale, image.units, strict=True), strict=True))
+    assert (steps["X"], steps["Y"]) == ((0.13, "micrometer"), (0.26, "micrometer"))
+    assert steps["Z"] == ((0.5, "micrometer") if distance else (1.0, "pixel"))
+    assert not notes

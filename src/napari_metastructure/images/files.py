@@ -209,6 +209,10 @@ RESULTS = ("_mask", "_probability", "_epochs", "_density")
 """Endings of the stems of results, see `result_path`."""
 
 
+FIGURES = ("compare.png", "study.png")
+"""Figures that commands draw beside their ``run.yaml``."""
+
+
 def _images_in(folder: Path, results: bool) -> list[Path]:
     """List the images of a folder, and name the other files."""
     try:
@@ -234,13 +238,15 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
 
 
 def _results_in(files: Sequence[Path]) -> list[Path]:
-    """Find the masks, probabilities and the like of this tool whose image, or whose other results, lie beside them."""
+    """Find this tool's masks and the like whose image, or other results, lie beside them, and figures of a run."""
     stems = {stem(file) for file in files}
     beside = stems | {f"{stem(file)}_{file.suffix[1:]}" for file in files}
     found = []
     for file in files:
         base = next((stem(file).removesuffix(end) for end in RESULTS if stem(file).endswith(end)), None)
-        if base and (base in beside or {f"{base}_mask", f"{base}_probability"} <= stems):
+        if (file.name in FIGURES and file.with_name("run.yaml").exists()) or (
+            base and (base in beside or {f"{base}_mask", f"{base}_probability"} <= stems)
+        ):
             found.append(file)
     return found
 
