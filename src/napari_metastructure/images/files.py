@@ -290,13 +290,13 @@ def _kind(path: Path) -> str | None:
         return _KNOWN.get(path.suffix.lower())
 
 
-def plane_shape(path: Path) -> tuple[int, ...]:
-    """Find the size along T, Z, Y and X; of pictures of one frame from the head of the file alone."""
+def plane_shape(path: Path, numbers: bool = False) -> tuple[int, ...]:
+    """Find the size along T, Z, Y and X of what `read_image` reads; of pictures of one frame from its head alone."""
     if choice.axes is None and _kind(path) in pictures.SUFFIXES:
         with suppress(Exception), pictures.opened(path) as picture:  # reading it below says what is wrong
             if getattr(picture, "n_frames", 1) == 1:
                 return picture.size[::-1]
-    image = read_image(path)
+    image = read_image(path, numbers)
     return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
 
 

@@ -145,7 +145,7 @@ def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]
     InputError
         If one cannot be read, or their sizes differ.
     """
-    size, label_size = plane_shape(image), plane_shape(labels)
+    size, label_size = plane_shape(image), plane_shape(labels, numbers=True)
     check_same_size(f"{image} and {labels}", size, label_size)
     count = int(np.prod(size[:-2], dtype=int))
     names = plane_names(_read(image)) if count > 1 else [stem(image)]
@@ -174,17 +174,17 @@ def _image_plane(path: Path, index: int, channel: Channel) -> np.ndarray:
 
 
 def _label_plane(path: Path, index: int) -> np.ndarray:
-    image = _read(path)
+    image = _read(path, numbers=True)
     if "S" in image.axes or "C" in image.axes:
         raise InputError(f"{path} is a colour image; labels need one number a pixel: save class numbers.")
     return planes(image)[index]
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path) -> Image:
+def _read(path: Path, numbers: bool = False) -> Image:
     """Read a stack once, though its planes are asked for one after the other; `plane_shape` said what is odd."""
     with noting():
-        return read_image(path)
+        return read_image(path, numbers)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
