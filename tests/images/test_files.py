@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import warnings
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -373,7 +374,8 @@ def test_stem(name, expected):
 def test_stems_that_clash_are_told_apart(paths, expected):
     with noting() as notes:
         assert output_stems([Path(p) for p in paths]) == expected
-    renamed = [(p, name) for p, name in zip(paths, expected, strict=True) if name != stem(p)]
+    count = Counter(stem(p).casefold() for p in paths)
+    renamed = [(p, n) for p, n in zip(paths, expected, strict=True) if n != stem(p) or count[n.casefold()] > 1]
     assert notes == [f"The results of {p} are called {name}." for p, name in renamed]
 
 

@@ -397,7 +397,7 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
 
     Inputs whose stems clash (letter case aside) get their ending (``x_png``, ``x_tif``), or else their folder
     (``a_x``, ``b_x``), or else both, whichever makes them differ first, or else a number (``x_2``). Names too long to
-    add an ending to are cut. A warning says what each input that has no name of its own becomes.
+    add an ending to are cut. A warning says what each input becomes that has no name of its own.
     """
     spellings = (
         stem,
@@ -424,8 +424,9 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
             names[i] = f"{name}_{number}"
         taken.add(names[i].casefold())
     names = [_cut(name) for name in names]
+    same = Counter(stem(path).casefold() for path in paths)
     for path, name in zip(paths, names, strict=True):
-        if name != stem(path):
+        if name != stem(path) or same[name.casefold()] > 1:
             note(f"The results of {shown(path)} are called {name}.")
     return names
 
