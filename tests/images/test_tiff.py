@@ -123,6 +123,34 @@ def test_a_sibling_that_is_cut_short_is_named(tmp_path):
         told(files[0])
 
 
+def test_a_renamed_file_of_a_set_is_no_second_one(tmp_path):
+    files, planes = make_set(tmp_path)
+    renamed = files[0].rename(tmp_path / "z.ome.tif")
+    with noting():
+        assert list_images([tmp_path]) == [renamed]
+        np.testing.assert_array_equal(read_image(renamed).data, planes)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_pages_that_a_description_does_not_fit(tmp_path, compression):
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="P:0" DimensionOrder="XYZCT" Type="uint8" SizeX="31" SizeY="24" SizeC="1" SizeZ="3" SizeT="1">'
+        '<TiffData><UUID FileName="old.ome.tif">urn:uuid:9</UUID></TiffData></Pixels></Image></OME>'
+    )
+    imagej = "ImageJ=1.54f\nimages=6\nslices=3\nchannels=2\nhyperstack=true\n"
+    for name, description, pages, shape, words in (
+        ("new.ome.tif", text, 3, (3, 24, 31), "fits no file here"),
+        ("old.ome.tif", text, 5, (3, 24, 31), "2 more pages than its OME-XML describes"),
+        ("ij.tif", imagej, 4, (4, 24, 31), "another number of planes than the 4 it holds"),
+    ):
+        path = tmp_path / name
+        options = {"photometric": "minisblack", "compression": compression, "metadata": None}
+        tifffile.imwrite(path, np.stack([A] * pages), description=description, **options)
+        image, notes = told(path)
+        assert (image.axes, image.data.shape, words in notes) == ("ZYX", shape, True), notes
+
+
 def test_files_described_in_the_first_of_a_set(tmp_path):
     files, planes = make_set(tmp_path)
     xml = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{}">'

@@ -164,20 +164,22 @@ def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path
 
 
 def _one_of_each_set(files: list[Path]) -> list[Path]:
-    """Keep the first file of each multi-file OME-TIFF, through which all of it is read."""
-    first: dict[Path, Path] = {}
-    kept = []
-    for file in files:
-        if (owner := first.get(file.resolve())) is not None:
-            note(f"{shown(file)} is read together with {owner.name}, of the same multi-file OME-TIFF.")
-            continue
-        kept.append(file)
-        if len(files) > 1 and file.suffix.lower() in _SUFFIXES["TIFF"]:
-            try:
-                first.update((other.resolve(), file) for other in set_of(file) if other != file)
-            except Exception:  # `read_image` says what is wrong with it
-                continue
-    return kept
+    """Keep one file of each multi-file OME-TIFF, through which all of it is read: the first that finds the others."""
+    sets: dict[str, list[tuple[int, Path]]] = {}
+    for file in files if len(files) > 1 else []:
+        if file.suffix.lower() in _SUFFIXES["TIFF"]:
+            with suppress(Exception):  # `read_image` says what is wrong with it
+                name, members = set_of(file)
+                if name:
+                    missing = sum(not member.exists() for member in members)
+                    sets.setdefault(f"{file.resolve().parent} {name}", []).append((missing, file))
+    for own in sets.values():
+        _, first = min(own)
+        for _, file in own:
+            if file != first:
+                files.remove(file)
+                note(f"{shown(file)} is read together with {first.name}, of the same multi-file OME-TIFF.")
+    return files
 
 
 @contextmanager

@@ -40,9 +40,7 @@ def read_tiff(path: Path, numbers: bool = False) -> tuple[np.ndarray, str, dict[
     InputError
         If the file is damaged, cut short, or of a kind that cannot be read.
     """
-    import tifffile
-
-    with _complaints() as complaints, tifffile.TiffFile(path) as tif:
+    with _complaints() as complaints, _opened(path) as tif:
         if (owner := _described_in(tif, path)) is not None:
             if _is_there(owner, path):
                 return read_tiff(owner, numbers)
@@ -65,9 +63,31 @@ def read_tiff(path: Path, numbers: bool = False) -> tuple[np.ndarray, str, dict[
         _tell_set(tif, path)
         if every[picked[0]].keyframe.tags.valueof(274, 1) > 1:
             note(turned(path))
-    if damage := [words for words in complaints if _is_damage(words)]:
+        several = len(tif.pages) > 1
+    if damage := [words for words in complaints if _is_damage(words, several)]:
         raise InputError(f"{path} is damaged or cut short ({damage[0]}); copy or export it again.")
+    if any(_NO_FIT in words for words in complaints):
+        note(_described_otherwise(path, len(data)))
     return data, axes, steps
+
+
+def _described_otherwise(path: Path, count: int) -> str:
+    return f"{path.name} describes another number of planes than the {count} it holds; they are read as slices."
+
+
+def _opened(path: Path) -> TiffFile:
+    """Open a TIFF, as one without OME-XML where tifffile cannot follow it: the file was renamed, for example."""
+    import tifffile
+
+    tif = tifffile.TiffFile(path)
+    try:
+        if tif.is_ome and tif.series:
+            return tif
+    except ValueError:
+        tif.close()
+        note(f"{path.name}: its OME-XML fits no file here, so it is read by itself, without axes and scale.")
+        return tifffile.TiffFile(path, is_ome=False)
+    return tif
 
 
 def turned(path: Path) -> str:
@@ -102,8 +122,17 @@ _NEEDED = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322,
 """Tags without which pixels are read wrongly: sizes, types, compression, places of strips and tiles."""
 
 
-def _is_damage(complaint: str) -> bool:
-    """Tell a broken chain of pages or missing strips from a tag that only its program knows."""
+_NO_FIT = "ImageJ series metadata"
+"""Logged where ImageJ's description speaks of more planes than there are."""
+
+
+def _is_damage(complaint: str, several: bool) -> bool:
+    """Tell a broken chain of pages or missing strips from a tag that only its program knows.
+
+    ``several``: the file has several pages, so that ImageJ's description does not stand for all of them.
+    """
+    if _NO_FIT in complaint:
+        return not several
     if "<TiffTag.fromfile>" in complaint or "tifffile.TiffTag" in complaint:
         tag = re.search(r"TiffTag (\d+)", complaint)
         return tag is None or int(tag[1]) in _NEEDED
@@ -139,15 +168,19 @@ def _check_whole(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
 # Sets of OME-TIFFs: each file names all others.
 
 
-def set_of(path: Path) -> list[Path]:
-    """List the files of the OME-TIFF set that a file belongs to, sorted; the file alone if it is none of a set.
+def set_of(path: Path) -> tuple[str, list[Path]]:
+    """Name the OME-TIFF set that a file belongs to, and list its files, sorted.
 
-    Files that are named but are not there are listed as well.
+    Files that are named but are not there are listed as well; of a file that belongs to no set the name is empty.
     """
     import tifffile
 
     with _complaints(), tifffile.TiffFile(path) as tif:
-        return _set_of(tif, path)
+        if (owner := _described_in(tif, path)) is not None:
+            return set_of(owner) if _is_there(owner, path) else ("", [path])
+        files = _set_of(tif, path)
+        ids = sorted(set(re.findall(r"<UUID[^>]*>([^<]*)<", tif.ome_metadata or ""))) if len(files) > 1 else []
+        return " ".join(ids), files
 
 
 def _described_in(tif: TiffFile, path: Path) -> Path | None:
@@ -162,8 +195,6 @@ def _is_there(owner: Path, path: Path) -> bool:
 
 
 def _set_of(tif: TiffFile, path: Path) -> list[Path]:
-    if (owner := _described_in(tif, path)) is not None:
-        return sorted({path, *(set_of(owner) if _is_there(owner, path) else [])})
     text = tif.ome_metadata or ""
     own = re.search(r"<OME[^>]*\sUUID=[\"']([^\"']+)", text)
     named = re.findall(r"<UUID[^>]*\sFileName=[\"']([^\"']+)[\"'][^>]*>([^<]*)<", text)
@@ -174,7 +205,11 @@ def _set_of(tif: TiffFile, path: Path) -> list[Path]:
 
 
 def _tell_set(tif: TiffFile, path: Path) -> None:
-    """Say that pixels come from other files as well, and which of them are missing."""
+    """Say that pixels come from other files as well, which of them are missing, and which pages nothing describes."""
+    own = [page for s in tif.series for level in s.levels for page in level.pages if page is not None]
+    here = sum(page.parent is tif for page in own)
+    if tif.is_ome and 0 < here < len(tif.pages):
+        note(f"{path.name} holds {len(tif.pages) - here} more pages than its OME-XML describes, which are left out.")
     files = _set_of(tif, path) if tif.is_ome else [path]
     if absent := [file.name for file in files if not file.exists()]:
         more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
@@ -223,10 +258,13 @@ def _pixels(path: Path, tif: TiffFile, series: TiffPageSeries, numbers: bool) ->
             raise InputError(f"{path} is stored in a way that cannot be read ({error}); save it without.") from error
         raise
     data = _present(series, data, path)
-    page = series.keyframe
+    page, axes = series.keyframe, series.axes
+    if len(axes) != data.ndim:  # tifffile took the pages for what they are
+        axes = "Q" * (data.ndim - len(page.axes)) + page.axes
+        note(_described_otherwise(path, len(data)))
     planar = page.planarconfig == 2 and "S" in series.axes
     as_pages = planar and numbers and page.photometric == 2
-    axes, data = name_axes(series.axes.replace("S", "Q") if as_pages else series.axes, data, path)
+    axes, data = name_axes(axes.replace("S", "Q") if as_pages else axes, data, path)
     if planar and not as_pages and choice.axes is None and page.photometric == 2 and _plain(page):
         note(
             f"{path.name} keeps {data.shape[axes.index('S')]} planes as colours, and is read as a colour image; where "
