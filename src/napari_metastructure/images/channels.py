@@ -13,7 +13,7 @@ from scipy import ndimage as ndi
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import Image, plane_count, plane_names, planes
-from napari_metastructure.images.intensity import check_plane, check_planes
+from napari_metastructure.images.intensity import check_planes
 from napari_metastructure.images.surround import measured
 
 Colour = Literal["red", "green", "blue"]
@@ -188,12 +188,11 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
     for path, image in images.items():
         try:
             own = planes(image, channel_for(image, colour) if auto else channel)
-            cut += [check_plane(plane, name) for plane, name in zip(own, plane_names(image), strict=True)]
+            cut += check_planes(own, plane_names(image))
         except InputError as error:
             bad[path] = str(error)
     if bad:
         raise InputError("\n".join(bad[path] for path in files if path in bad))
-    check_planes(cut, [name for image in images.values() for name in plane_names(image)])
     found = [replace(image, name=path.name) for path, image in images.items()]
     names = [name for image in found for name in plane_names(image)]
     return ImageSet(found, cut, names, colour, auto and colour is not None)
