@@ -183,7 +183,7 @@ def test_buttons_without_a_result_say_so(open_widget, tmp_path, blobs, said):
 def test_lazy_layers_are_checked_in_the_thread(open_widget, blobs, run, said):
     import dask.array as da
 
-    bad = da.from_array(np.stack([blobs().astype(float), np.full((64, 64), np.nan)]), chunks=(1, 64, 64))
+    bad = da.from_array(np.stack([blobs().astype(float), np.full((64, 64), 1e300)]), chunks=(1, 64, 64))
     viewer, widget = open_widget(bad)
     run(widget)
     assert "'a [1]'" in str(widget.failure)

@@ -22,8 +22,8 @@ from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.start import load_prior, prior_probabilities, start_probability
 from napari_metastructure.images.channels import Colour
-from napari_metastructure.images.intensity import Polarity, channels_of, check_plane, orient, settle, zscore
-from napari_metastructure.images.surround import fill, surround
+from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
+from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
@@ -183,10 +183,14 @@ class Run:
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
-        planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
-        self.objects: Polarity = settle(planes) if config.objects == "auto" else config.objects
-        self.outside = [surround(p, self.objects) for p in planes]
-        filled = (p if o is None else fill(p, o) for p, o in zip(planes, self.outside, strict=True))
+        checked = check_planes(images, self.names)
+        self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
+        found = list(map(measured, checked))
+        planes = [plane for plane, _ in found]
+        seen = [p for p, m in found if m is None or not m.all()]
+        self.objects: Polarity = settle(seen) if config.objects == "auto" else config.objects
+        self.outside = [together(surround(p, self.objects), m) for p, m in found]
+        filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(planes, self.outside, strict=True))
         self.planes = [orient(p, self.objects) for p in filled]
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = resolve(config.device)
@@ -229,6 +233,7 @@ class Run:
         epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
         yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), folder, epoch, self.objects)
+        yield from map(Warned, self.notes)
         if self.folder:  # on a resume too: the number of epochs may be another
             yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
         stopped = False

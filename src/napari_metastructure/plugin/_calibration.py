@@ -13,8 +13,8 @@ import pint
 from napari.utils.transforms import Affine
 
 from napari_metastructure.errors import listed
-from napari_metastructure.images.files import Grid, read_grid
 from napari_metastructure.images.image import PIXEL, convert, is_time, pint_name
+from napari_metastructure.images.tiff import Grid, read_grid
 from napari_metastructure.images.writing import tiff_axes
 from napari_metastructure.plugin._layers import placement
 

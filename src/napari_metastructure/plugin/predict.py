@@ -85,10 +85,12 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | LayerPredicted | Warned]:
-        from napari_metastructure.networks.batch import blank_note, predict_planes
+        from napari_metastructure.images.surround import missing_notes
+        from napari_metastructure.networks.batch import predict_planes
 
         chosen = [_layered(layer, model, settings.channel) for layer in layers]
-        total, done, began, blank = sum(c.axes.count for c in chosen), 0, time.perf_counter(), []
+        total, done, began = sum(c.axes.count for c in chosen), 0, time.perf_counter()
+        shares: list[tuple[str, float]] = []
         yield PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
             labels, probability = _room(layered, settings.probability)
@@ -99,12 +101,12 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -
                     case PlanePredicted():
                         _put(event.labels, labels, event.index)
                         _put(event.probability, probability, event.index)
-                        blank += [event.name] if event.blank else []
+                        shares.append((event.name, event.missing))
                     case PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
             done += layered.axes.count
             yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
-        yield from (Warned(note) for note in blank_note(blank))
+        yield from map(Warned, missing_notes(shares))
         model.release()
         yield PredictionFinished(False, len(chosen), time.perf_counter() - began)
 
@@ -120,8 +122,8 @@ def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -
 
         with noting() as notes:
             paths = list_images([images])
+            targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from map(Warned, notes)
-        targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel)
 
     return partial(_with_model, path, settings.device, predict)

@@ -124,9 +124,10 @@ def watched_pairs(validation: Sequence[Pair], watch: str | None) -> list[Pair]:
 
 def _image_of(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Read an image from a file, as ``viewer.add_image`` takes it; of several channels the first."""
-    from napari_metastructure.images.files import read_image
+    from napari_metastructure.images.files import noting, read_image
 
-    file = read_image(pairs[0].files[0])
+    with noting():
+        file = read_image(pairs[0].files[0])
     planes = [np.asarray(pair.read_image()) for pair in pairs]
     planes = [plane[0] if plane.ndim == 3 else plane for plane in planes]
     places = [file.axes.index(a) for a in "TZYX" if a in file.axes]
