@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tifffile
 
 from napari_metastructure import __version__
 from napari_metastructure.cli import main as module
@@ -54,3 +56,22 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
     monkeypatch.setattr(module, "app", fail)
     with pytest.raises(ZeroDivisionError):
         module.main(["doctor"])
+
+
+def test_axes_and_series_hold_for_all_files_of_a_call(run, tmp_path):
+    labels = np.kron(np.eye(3, dtype=np.uint8), np.ones((8, 8), np.uint8))
+    path, out = tmp_path / "x.ome.tif", tmp_path / "x_density.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        tif.write(labels[:8, :16], metadata={"axes": "YX"})
+        tif.write(labels, metadata={"axes": "YX"})
+    density = ("density", path, "--bandwidth", 2, "--class", 1, "--overwrite", "--out", tmp_path)
+    for options, shape, told in ((("--series", 0), (8, 16), False), ((), (24, 24), True)):
+        code, _, err = run(*options, *density)
+        assert (code, "holds 2 images" in err) == (0, told), err
+        assert tifffile.imread(out).shape == shape
+    assert run("--axes", "XY", "--series", 1, *density)[0] == 0
+    code, _, err = run("--axes", "ZYX", "--series", 1, *density)
+    assert (code, "--axes ZYX names 3 axes" in err) == (2, True)
+    for option, value in (("--axes", "ABC"), ("--series", -1)):
+        code, _, err = run(option, value, "doctor")
+        assert (code, option in err) == (2, True)

@@ -22,7 +22,7 @@ from napari_metastructure.images.intensity import orient
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.checkpoint import load_model as read_model
-from napari_metastructure.training.control import Control
+from napari_metastructure.training.control import FREE, Control
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved, Warned
 from napari_metastructure.training.metrics import dice
 from napari_metastructure.training.run_folder import RunFolder
@@ -246,6 +246,30 @@ def test_corrections_hold_and_guide(blobs, quick):
     for event in epochs(from_start):
         np.testing.assert_array_equal(event.masks[0][locked], painted[locked])
         np.testing.assert_array_equal(event.labels[0][locked], painted[locked])
+
+
+def test_a_correction_that_is_taken_back_holds_no_longer(blobs, quick):
+    everything = np.ones(blobs[0][0].shape, np.uint8)
+    control = Control()
+    seen = []
+    for event in iterate(blobs[0], quick.model_copy(update={"epochs": 3}), control, corrections={0: everything}):
+        if isinstance(event, EpochFinished):
+            seen.append(event.masks[0].all())
+            if event.epoch == 1:
+                control.correct(0, np.full_like(everything, FREE))
+    assert seen == [True, True, False, False]
+
+
+def test_a_run_counts_on_from_another(blobs, quick, tmp_path):
+    config = quick.model_copy(update={"epochs": 6})
+    masks = [np.zeros(i.shape, np.uint8) for i in blobs[0]]
+    masks[0][10:30, 10:30] = masks[1][5:9] = 1
+    events = list(iterate(blobs[0], config, folder=tmp_path, start_masks=masks, first_epoch=4))
+    assert [event.epoch for event in epochs(events)] == [4, 5, 6]
+    assert next(e for e in events if isinstance(e, RunStarted)).resumed_epoch == 4
+    assert events[-1].epoch == 6 and "6 epochs" in events[-1].reason
+    further = list(iterate(blobs[0], config.model_copy(update={"epochs": 7}), folder=tmp_path, resume=True))
+    assert [event.epoch for event in epochs(further)] == [6, 7]
 
 
 def test_corrections_survive_a_resume(blobs, quick, tmp_path):

@@ -155,8 +155,8 @@ def test_a_set_of_files_is_read_in_one_colour_and_bad_ones_are_all_named(fundus,
     assert (read_set([tmp_path / "b.tif"]).colour, read_set([tmp_path / "b.tif"]).chosen) == (None, False)
     assert read_set([tmp_path / "a.png"], "red")[3:] == ("red", False)
     (tmp_path / "c.tif").write_bytes(b"II*")
-    PIL.Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "d.png")
+    PIL.Image.fromarray(np.zeros((20, 4), np.uint8)).save(tmp_path / "d.png")
     with pytest.raises(InputError) as caught:
         read_set([tmp_path])
     first, second = str(caught.value).splitlines()
-    assert "c.tif" in first and "d.png" in second and "same value" in second
+    assert "c.tif" in first and "d.png" in second and "too few" in second

@@ -4,7 +4,9 @@ import io
 import logging
 import os
 import warnings
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -17,10 +19,13 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import (
     check_free,
     list_images,
+    noting,
     output_stems,
+    plane_shape,
     read_image,
     stem,
 )
+from napari_metastructure.images.label_files import read_labels
 
 GREY = np.random.default_rng(0).integers(0, 255, (24, 31), dtype=np.uint8)
 
@@ -220,6 +225,107 @@ def test_list_images_sorts_skips_and_names(tmp_path):
         list_images([])
 
 
+def test_strays_are_passed_over_by_name(tmp_path):
+    tifffile.imwrite(tmp_path / "a.TIF", GREY)
+    (tmp_path / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "._a.TIF").write_bytes(b"\0\5\26\7")
+    (tmp_path / ".DS_Store").write_bytes(b"\0\5\26\7")
+    for name in ("Icon\r", "done", "line\nbreak"):
+        (tmp_path / name).touch()
+    (tmp_path / "gone").symlink_to("nowhere")
+    with noting() as notes:
+        assert list_images([tmp_path]) == [tmp_path / "a.TIF"]
+    assert sorted(Path(note.split(" ")[0]).name for note in notes) == [
+        "Icon\\r", "Thumbs.db", "done", "gone", "line\\nbreak",
+    ]  # fmt: skip
+    assert all("was skipped" in note and note.isprintable() for note in notes)
+
+
+def test_a_stray_that_may_not_be_read_is_passed_over(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", GREY)
+    (tmp_path / "notes.txt").write_text("hello")
+    opened = Path.open
+
+    def refuse(self, *args, **kwargs):
+        if self.name == "notes.txt":
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.warns(UserWarning, match=r"notes\.txt .* was skipped"):
+        assert list_images([tmp_path]) == [tmp_path / "a.tif"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("name", ["pipe", "pipe.tif"])
+def test_pipes_are_not_waited_for(tmp_path, name):
+    tifffile.imwrite(tmp_path / "a.tif", GREY)
+    os.mkfifo(tmp_path / name)
+    with pytest.warns(UserWarning, match="pipe"):
+        assert list_images([tmp_path]) == [tmp_path / "a.tif"]
+    for read in (read_image, lambda path: list_images([path])):
+        with pytest.raises(InputError, match="is a pipe or a device"):
+            read(tmp_path / name)
+
+
+def test_results_beside_their_images_are_no_images(tmp_path):
+    for name in ("a.tif", "a_mask.tif", "a_probability.ome.tif", "a_epochs.tif", "b.png", "b.tif", "b_png_mask.tif",
+                 "c_mask.tif", "c_probability.tif", "d_mask.tif", "a_density.tif"):  # fmt: skip
+        tifffile.imwrite(tmp_path / name, GREY)
+    with noting() as notes:
+        names = [path.name for path in list_images([tmp_path])]
+    assert names == ["a.tif", "b.png", "b.tif", "d_mask.tif"]
+    assert sum("a_density.tif, a_epochs.tif, a_mask.tif and 4 more are results" in note for note in notes) == 1
+    assert len(list_images([tmp_path], results=True)) == 11
+    png(tmp_path / "compare.png", GREY)
+    with noting():
+        assert (tmp_path / "compare.png") in list_images([tmp_path])
+        (tmp_path / "run.yaml").touch()
+        assert (tmp_path / "compare.png") not in list_images([tmp_path])
+    assert list_images([tmp_path / "a_mask.tif"]) == [tmp_path / "a_mask.tif"]  # named, so meant
+
+
+def test_a_large_png_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    png(tmp_path / "x.png", GREY)
+    with noting() as notes:
+        assert list_images([tmp_path]) == [tmp_path / "x.png"]
+        np.testing.assert_array_equal(read_image(tmp_path / "x.png").data, GREY)
+        assert plane_shape(tmp_path / "x.png") == GREY.shape
+    assert not notes
+    assert PIL.Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+def test_what_memory_does_not_hold_is_refused(tmp_path, monkeypatch, name):
+    (png if name == "x.png" else tifffile.imwrite)(tmp_path / name, GREY)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100))
+    with pytest.raises(InputError, match=rf"{name} takes .* GB of memory"):
+        read_image(tmp_path / name)
+
+
+def test_the_shape_of_planes_is_found_in_any_file(tmp_path):
+    png(tmp_path / "a.png", RGB)
+    tifffile.imwrite(tmp_path / "stack.png", np.stack([GREY] * 2), metadata={"axes": "ZYX"})  # a TIFF by its content
+    tifffile.imwrite(tmp_path / "c.tif", np.stack([GREY] * 2), imagej=True, metadata={"axes": "CYX"})
+    with noting():
+        shapes = [plane_shape(tmp_path / name) for name in ("a.png", "stack.png", "c.tif")]
+    assert shapes == [GREY.shape, (2, *GREY.shape), GREY.shape]
+
+
+def test_labels_are_the_numbers_of_a_palette(tmp_path):
+    numbers = (GREY > 100).astype(np.uint8) + (GREY > 200)
+    picture = PIL.Image.fromarray(numbers)
+    picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    picture.save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "x.png").data, numbers)
+    table = np.zeros((3, 256), np.uint16)
+    table[:, 1:3] = [[0, 2**15], [2**15, 0], [0, 0]]  # green, then red, which is darker
+    tifffile.imwrite(tmp_path / "x.tif", numbers, photometric="palette", colormap=table)
+    np.testing.assert_array_equal(read_labels(tmp_path / "x.tif").data, numbers)
+    assert read_image(tmp_path / "x.tif").axes == "YXS"
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind root")
 def test_what_may_not_be_read_is_named(tmp_path):
     path = png(tmp_path / "x.png", GREY)
@@ -263,7 +369,19 @@ def test_stem(name, expected):
     ],
 )
 def test_stems_that_clash_are_told_apart(paths, expected):
-    assert output_stems([Path(p) for p in paths]) == expected
+    with noting() as notes:
+        assert output_stems([Path(p) for p in paths]) == expected
+    count = Counter(stem(p).casefold() for p in paths)
+    renamed = [(p, n) for p, n in zip(paths, expected, strict=True) if n != stem(p) or count[n.casefold()] > 1]
+    assert notes == [f"The results of {p} are called {name}." for p, name in renamed]
+
+
+def test_names_too_long_for_an_ending_are_cut():
+    paths = [Path(f"{'ü' * 124}{end}.tif") for end in ("a", "b")]
+    with noting() as notes:
+        names = output_stems(paths)
+    assert all(len(f"{name}_probability.ome.tif".encode()) <= 255 and name.startswith("ü" * 100) for name in names)
+    assert len(set(names)) == len(notes) == 2
 
 
 @given(
@@ -274,7 +392,8 @@ def test_stems_that_clash_are_told_apart(paths, expected):
     )
 )  # fmt: skip
 def test_stems_are_always_unique_letter_case_aside(paths):
-    stems = output_stems([Path(p) for p in paths])
+    with noting():
+        stems = output_stems([Path(p) for p in paths])
     assert len({s.casefold() for s in stems}) == len(paths)
 
 

@@ -11,6 +11,8 @@ from napari_metastructure.images.intensity import (
     asymmetry,
     channels_of,
     check_plane,
+    check_planes,
+    is_blank,
     network_inputs,
     percentile,
     settle,
@@ -113,12 +115,6 @@ def spoiled(value, count=1):
         (GOOD[:0], "no pixels"),
         (GOOD[:1, :1], "1 x 1 pixels are too few"),
         (np.random.default_rng(0).random((3, 4000)), "4000 x 3 pixels are too few; each side needs at least 8"),
-        (spoiled(np.nan, 3), "3 of 480 pixels are NaN or infinite; replace"),
-        (spoiled(-np.inf), "1 of 480 pixels"),
-        (np.full((20, 20), np.nan), "400 of 400"),
-        (np.zeros((20, 20), np.uint16), r"same value \(0\)"),
-        (np.full((20, 20), 7.5), r"same value \(7\.5\)"),
-        (np.ones((20, 20), bool), "same value"),
         (spoiled(1e300), "exceed 32-bit"),
     ],
 )
@@ -127,6 +123,28 @@ def test_bad_pixels_are_named_in_one_sentence(array, words):
         check_plane(array, "cells.tif")
     assert str(caught.value).startswith("cells.tif")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.full((20, 20), np.nan), "all pixels are NaN or infinite"),
+        (np.zeros((20, 20), np.uint16), r"all pixels have the same value \(0\)"),
+        (np.full((20, 20), 7.5), r"all pixels have the same value \(7\.5\)"),
+        (np.ones((20, 20), bool), "same value"),
+    ],
+)
+def test_planes_of_one_value_are_refused_where_there_is_no_other(array, words):
+    with pytest.raises(InputError, match=words) as caught:
+        check_planes([array, array], ["cells.tif", "more.tif"])
+    assert str(caught.value).startswith("cells.tif: ")
+    checked = check_planes([array, GOOD], ["cells.tif", "more.tif"])
+    assert list(map(is_blank, checked)) == [True, False]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_without_a_value_pass(value):
+    np.testing.assert_array_equal(check_plane(spoiled(value, 3), "cells.tif"), spoiled(value, 3).astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.int16, np.int64, np.float16, np.float32, np.float64])

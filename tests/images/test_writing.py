@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import read_image
-from napari_metastructure.images.image import Image
+from napari_metastructure.images.image import Image, convert
 from napari_metastructure.images.writing import (
     make_folder,
     remove,
@@ -169,6 +169,33 @@ def test_failure_in_the_middle_keeps_the_old_file_and_no_rest(tmp_path, monkeypa
     assert (tifffile.imread(tmp_path / "x.tif") == 1).all()
 
 
+def test_what_numpy_could_not_write_is_a_full_disk(tmp_path):
+    with pytest.raises(InputError, match=r"Cannot write .*x\.tif: the disk is full"), replacing(tmp_path / "x.tif"):
+        raise OSError("2097152 requested and 524196 written")
+
+
+@pytest.mark.parametrize("ome", [True, False])
+@pytest.mark.parametrize(
+    ("size", "unit"),
+    [
+        (1e-10, "meter"), (1e12, "meter"), (500, "picometer"), (1, "parsec"), (2e-10, "micrometer"), (1e12, "pixel"),
+        (1e-10, "pixel"), (3.3e7, "inch"), (1e-18, "nanometer"), (1e300, "meter"), (25e-9, "meter"),
+    ],
+)  # fmt: skip
+def test_sizes_of_any_order_are_written_right(tmp_path, size, unit, ome):
+    write_tiff(tmp_path / "x.tif", np.zeros((3, 9, 9), np.uint8), "ZYX", (size, 2 * size, size), (unit,) * 3, ome=ome)
+    image = read_image(tmp_path / "x.tif")
+    found = [convert(step, own, unit) for step, own in zip(image.scale, image.units, strict=True)]
+    assert found == pytest.approx([size, 2 * size, size], rel=1e-6, abs=0)
+
+
+def test_units_that_cannot_be_converted_stay_apart(tmp_path):
+    for scale, units in (((2, 0.1, 0.1), ("pixel", "micrometer", "micrometer")), ((0.5, 0.1), ("pixel", "micrometer"))):
+        write_tiff(tmp_path / "x.tif", np.zeros((9,) * len(scale), np.uint8), "ZYX"[-len(scale) :], scale, units)
+        image = read_image(tmp_path / "x.tif")
+        assert (image.scale, image.units) == (scale, units)
+
+
 def test_an_interrupt_leaves_no_rest(tmp_path):
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "x") as beside:
         beside.write_text("half")
@@ -225,7 +252,14 @@ def test_folders_are_made_and_files_removed_or_named(tmp_path):
         (("epoch", "-2", "-1"), ("pixel",) * 3, "TYX"),
         (("epoch", "z", "y", "x"), ("pixel",) * 4, "TZYX"),
         (("epoch", "t", "y", "x"), ("pixel",) * 4, "ZTYX"),
-        (("a", "b", "c", "y", "x"), ("pixel",) * 5, "ZTCYX"),
+        (("a", "b", "c", "y", "x"), ("pixel",) * 5, "TZCYX"),
+        (("-4", "-3", "-2", "-1"), ("pixel",) * 4, "TZYX"),
+        (("-4", "-3", "-2", "-1"), ("um", "second", "um", "um"), "ZTYX"),
+        (("-5", "-4", "-3", "-2", "-1"), ("pixel",) * 5, "TZCYX"),
+        (("c", "-3", "-2", "-1"), ("pixel",) * 4, "CZYX"),
+        (("t", "-4", "-3", "-2", "-1"), ("pixel",) * 5, "TZCYX"),
+        (("frame", "slice", "y", "x"), ("pixel",) * 4, "TZYX"),
+        (("y", "x", "z"), ("um",) * 3, "YXZ"),
     ],
 )
 def test_every_axis_gets_a_letter_of_its_own(labels, units, axes):

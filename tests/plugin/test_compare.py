@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_metastructure.baselines.config import CompareConfig
+from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.results import (
     CompareFinished,
     CompareStarted,
@@ -125,6 +126,20 @@ def test_one_colour_is_taken_of_layers_in_colour(open_compare, run, fundus, choo
     run(widget)
     assert any("the green channel is used" in message for message in said())
     np.testing.assert_array_equal(widget._read.planes[0], eye[..., 1])
+
+
+def test_masks_lie_on_their_own_image_and_the_selected_one_in_front(open_compare, run):
+    viewer, widget = open_compare(images=2, methods=("otsu", "lc"))
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
+    run(widget)
+    titles = [METHODS[name].title for name in ("otsu", "lc")]
+    assert [layer.name for layer in viewer.layers] == [
+        *("b", "b mask", *(f"b [{title}]" for title in titles)),
+        *("a", "a mask", *(f"a [{title}]" for title in titles)),
+    ]
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
 
 
 def test_igtt_itself(open_compare, run, mask_of):
@@ -460,7 +475,7 @@ def test_rows_bear_the_names_of_their_images(open_compare):
     viewer, widget = open_compare(images=1)
     viewer.layers["a"].name = "something with quite a long name"
     (row,) = widget.truth._rows
-    assert row.label.text() == "something with quite …"
+    assert row.label.text() == "somethi…te a long name"
     assert row.label.toolTip() == "something with quite a long name"
     del viewer.layers["something with quite a long name"]
     assert widget.truth.chosen() == []

@@ -106,6 +106,19 @@ def _rgba(color):
     return transform_color(color)[0]
 
 
+def test_the_image_in_hand_comes_to_the_front_with_its_result_on_it(open_predict, saved, predict):
+    viewer, widget = open_predict(saved())
+    for name in "ab":
+        viewer.add_image(pixels(40, 50), name=name)
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
+    predict(widget)
+    assert [layer.name for layer in viewer.layers] == ["b", "a", "a probability", "a prediction"]
+    assert viewer.layers["b"].visible
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
+
+
 def test_without_probability_and_a_second_time(open_predict, saved, predict):
     viewer, widget = open_predict(saved())
     viewer.add_image(pixels(40, 50), name="a")
@@ -159,7 +172,7 @@ def test_a_folder_of_images_becomes_files(open_predict, saved, predict, tmp_path
     (tmp_path / "in").mkdir()
     good = pixels(40, 50)
     tifffile.imwrite(tmp_path / "in" / "a.tif", good)
-    tifffile.imwrite(tmp_path / "in" / "b.tif", np.full((40, 50), np.nan, np.float32))
+    tifffile.imwrite(tmp_path / "in" / "b.tif", np.full((40, 50), 1j, np.complex64))
     tifffile.imwrite(tmp_path / "in" / "c.tif", np.full((40, 50), 3, np.uint8))
     (tmp_path / "in" / "notes.txt").write_text("hello")
     assert widget.choose_folders(tmp_path / "in", tmp_path / "out")
@@ -170,7 +183,7 @@ def test_a_folder_of_images_becomes_files(open_predict, saved, predict, tmp_path
     assert not viewer.layers
     (why,) = widget.refused
     assert "b.tif" in why
-    assert "NaN" in why
+    assert "complex" in why
     assert any("notes.txt" in text for text in said())
     assert any("c.tif" in text and "same value" in text for text in said())
     assert "2 images predicted" in widget.progress.status.text()
@@ -232,6 +245,21 @@ def test_what_is_missing_is_said_before_anything_starts(open_predict, saved, sai
     refused("There is no folder")
 
 
+def test_a_refusal_is_gone_with_its_cause(open_predict, saved, predict):
+    viewer, widget = open_predict()
+    status = widget.progress.status.text
+    assert not widget.start() and "No model is chosen" in status()
+    widget.choose_model(saved())
+    assert status() == "Ready."
+    assert not widget.start() and "No image layer is chosen" in status()
+    viewer.add_image(pixels(40, 50), name="a")
+    assert status() == "Ready."
+    predict(widget)
+    said = status()
+    widget.picker.choose([])
+    assert status() == said  # what it has done is still true
+
+
 def test_what_the_thread_finds_wrong_is_said_too(open_predict, saved, predict, said):
     viewer, widget = open_predict()
     one, three = saved("one"), saved("three", channels=3)
@@ -248,7 +276,7 @@ def test_what_the_thread_finds_wrong_is_said_too(open_predict, saved, predict, s
         assert [layer.name for layer in viewer.layers] == ["a"]
         assert widget.buttons.run.isEnabled()
 
-    fails(np.full((40, 50), np.inf, np.float32), "Layer 'a': 2000 of 2000 pixels are NaN or infinite")
+    fails(np.full((40, 50), 1e300), "Layer 'a': its values exceed 32-bit floats")
     fails(np.ones((5, 50), np.float32), "Layer 'a': 50 x 5 pixels are too few")
     fails(pixels(2, 40, 50), "Layer 'a' (2 x 40 x 50) has no axis of 3 channels", three)
     fails(pixels(40, 50), "Layer 'a' (40 x 50) has no axis of 3 channels", three)

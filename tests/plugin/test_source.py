@@ -6,13 +6,13 @@ import pytest
 from napari.layers import Image, Labels, Points
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin._source import Source, colour_of, sources_of
+from napari_metastructure.plugin._source import Source, colour_of, read_planes, sources_of
 
 RNG = np.random.default_rng(0)
 
 
 def planes(layer):
-    return list(Source.of(layer).planes())
+    return read_planes([Source.of(layer)])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64, bool])
@@ -69,8 +69,7 @@ def test_the_colour_is_chosen_for_all_rgb_layers_together(fundus):
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (np.full((16, 20), np.nan), "NaN"),
-        (np.where(np.eye(16) > 0, np.inf, 1.0), "infinite"),
+        (np.full((16, 20), np.nan), "NaN or infinite"),
         (np.zeros((16, 20)), "same value"),
         (np.eye(4), "too few"),
         (np.zeros((1, 1)), "too few"),
@@ -84,9 +83,15 @@ def test_pixels_that_cannot_be_used_are_refused_by_name(data, why):
 
 def test_the_bad_slice_of_a_stack_is_named():
     data = RNG.random((3, 16, 20))
-    data[1, 2, 2] = np.nan
-    with pytest.raises(InputError, match=r"'stack \[1\]'.*NaN"):
+    data[1, 2, 2] = 1e300
+    with pytest.raises(InputError, match=r"'stack \[1\]'.*exceed"):
         planes(Image(data, name="stack", contrast_limits=(0, 1)))
+
+
+def test_blank_frames_and_pixels_without_a_value_pass():
+    data = RNG.random((3, 16, 20))
+    data[0, 2, 2], data[1] = np.nan, 0
+    assert len(planes(Image(data, name="stack", contrast_limits=(0, 1)))) == 3
 
 
 @pytest.mark.parametrize("layer", [Labels(np.zeros((16, 20), int), name="x"), Points(np.zeros((1, 2)), name="x")])

@@ -209,13 +209,13 @@ def test_lazy_layers_are_checked_in_the_thread(open_train, labelled, run, said):
     import dask.array as da
 
     image, labels = labelled(0)
-    lazy = da.from_array(np.stack([image, np.full_like(image, np.nan)]), chunks=(1, 64, 64))
+    lazy = da.from_array(np.stack([image, np.full(image.shape, 1e300)]), chunks=(1, 64, 64))
     viewer, widget = open_train((lazy, np.stack([labels, labels])), labelled(1))
     widget.data.table.swap_use([0])
     before = len(viewer.layers)
     visible = [layer.visible for layer in viewer.layers]
     run(widget)
-    assert "a [1]" in str(widget.failure) and "NaN" in str(widget.failure)
+    assert "a [1]" in str(widget.failure) and "exceed" in str(widget.failure)
     assert str(widget.failure) in said()
     assert [layer.visible for layer in viewer.layers] == visible
     assert len(viewer.layers) == before
@@ -389,12 +389,16 @@ def test_any_validation_image_can_be_watched_or_none(open_train, labelled, run):
     widget.data.table.swap_use([1, 2])
     box = widget.data.watch.widget
     assert [box.itemText(i) for i in range(box.count())] == ["first image to validate on", "none", "b", "c"]
-    widget.data.watch.set("c")
+    widget.data.watch.set("b")
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
     run(widget)
-    assert "c prediction" in viewer.layers and "b prediction" not in viewer.layers
-    assert viewer.layers["c"].visible and not viewer.layers["b"].visible
+    assert "b prediction" in viewer.layers and "c prediction" not in viewer.layers
+    assert [layer.name for layer in viewer.layers][-3:] == ["b", "b mask", "b prediction"]  # in front, and in one place
+    assert all(layer.visible for layer in viewer.layers)
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
     box.setCurrentIndex(1)
-    viewer.layers["b"].visible = True
     before = len(viewer.layers)
     run(widget)
     assert widget.failure is None

@@ -107,3 +107,27 @@ def test_files_given_one_by_one(tmp_path, pixels):
     both(tmp_path, "a", pixels)
     (pair,) = pair_files([tmp_path / "images" / "a.tif"], [tmp_path / "labels" / "a.png"])
     assert pair.name == "a"
+
+
+def test_labels_are_numbers_whatever_colours_they_are_shown_in(tmp_path, pixels):
+    table = np.zeros((3, 256), np.uint16)
+    table[:, :2] = [[60000, 0], [0, 0], [0, 0]]  # the background is the brighter one
+    write(tmp_path / "images" / "a.tif", pixels)
+    write(tmp_path / "labels" / "a.tif", (pixels > 100).astype(np.uint8), photometric="palette", colormap=table)
+    (pair,) = find_pairs(tmp_path).train
+    np.testing.assert_array_equal(pair.read_labels(), pixels > 100)
+    picture = Image.fromarray((pixels > 100).astype(np.uint8))
+    picture.putpalette([200, 0, 0, 0, 0, 90])
+    picture.save(tmp_path / "labels" / "a.png")
+    (tmp_path / "labels" / "a.tif").unlink()
+    (pair,) = find_pairs(tmp_path).train
+    np.testing.assert_array_equal(pair.read_labels(), pixels > 100)
+
+
+def test_large_pictures_are_no_attack(tmp_path, pixels, monkeypatch):
+    both(tmp_path, "a", pixels)
+    write(tmp_path / "images" / "a.png", pixels)
+    (tmp_path / "images" / "a.tif").unlink()
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    (pair,) = find_pairs(tmp_path).train
+    np.testing.assert_array_equal(pair.read_image(), pixels)

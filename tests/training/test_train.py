@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.model import Model
 from napari_metastructure.training import train as supervised_run
 from napari_metastructure.training.config import TrainConfig
@@ -19,6 +20,7 @@ from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainFinished, TrainStarted, Warned
 from napari_metastructure.training.metrics import Confusion, dice
 from napari_metastructure.training.pairs import Pair, pairs_of
+from napari_metastructure.training.patches import Store
 from napari_metastructure.training.train import Agreement, train
 
 
@@ -315,13 +317,27 @@ def test_other_input_that_cannot_be_used(discs, small):
     images, masks = discs(2)
     with pytest.raises(InputError, match="no image to train on"):
         list(train([], small))
-    images[1][3, 3] = np.nan
-    with pytest.raises(InputError, match="image 2: 1 of 4096 pixels are NaN"):
+    images[1] = images[1].astype(complex)
+    with pytest.raises(InputError, match="image 2: its pixels are complex"):
         list(train(pairs_of(images, masks), small.model_copy(update={"validation_fraction": 0.0})))
     good = pairs_of(*discs(2))
     gone = replace(good[1], read_image=lambda: (_ for _ in ()).throw(InputError("b.tif does not exist; check it.")))
     with pytest.raises(InputError, match=r"b\.tif does not exist"):
         list(train([good[0], gone], small.model_copy(update={"validation_fraction": 0.0})))
+
+
+def test_where_nothing_was_measured_nothing_is_learned(discs, small):
+    images, masks = discs(3)
+    images[0][:5], images[1][:] = np.nan, 7
+    config = small.model_copy(update={"validation_fraction": 0.0, "steps_per_epoch": 8})
+    store = Store(pairs_of(images, masks), "zscore", 1, (0, 1), False, (64, 64), torch.device("cpu"))
+    assert (store(0)[1][:5] == UNLABELLED).all()
+    assert not (store(0)[1][5:] == UNLABELLED).any()
+    assert (store(1)[1] == UNLABELLED).all()
+    assert all(store(i)[0].isfinite().all() for i in range(3))
+    told = [event.message for event in train(pairs_of(images, masks), config) if isinstance(event, Warned)]
+    assert sum("image 2: all pixels have the same value" in words for words in told) == 1
+    assert sum("image 1: pixels that are NaN or infinite" in words for words in told) == 1
 
 
 def test_twenty_runs_leave_no_more_memory_than_the_first(discs):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +32,8 @@ from napari_metastructure.baselines.results import (
     write_markdown,
 )
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.intensity import Polarity, check_plane, orient, settle
+from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle
+from napari_metastructure.images.surround import measured, missing_notes
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.readings import Reading
@@ -157,6 +159,7 @@ class ComparisonResults:
             For all images together.
         """
         task, scores = self.task, None
+        found = [_within(s, missing) for s, missing in zip_longest(found, task.missing)]
         if task.masks is not None:
             scores = tuple(map(image_scores, found, task.masks, task.names))
         masks = tuple(s.mask.astype(np.uint8) for s in found)
@@ -258,7 +261,8 @@ def prepare(
     if not len(images):
         raise InputError("There is no image to compare methods on; give at least one.")
     names = tuple(names) if names is not None else tuple(f"image {i + 1}" for i in range(len(images)))
-    planes = [check_plane(image, name) for image, name in zip(images, names, strict=True)]
+    found = [measured(plane) for plane in check_planes(images, names)]
+    planes = [plane for plane, _ in found]
     groups = tuple(groups) if groups is not None else tuple(map(frame_of, names))
     truths, notes = (None, []) if masks is None else _truths(masks, planes, names, config.reading)
     if supervised := [METHODS[name].title for name in config.methods if METHODS[name].needs_masks]:
@@ -266,9 +270,22 @@ def prepare(
             raise InputError(f"{supervised[0]} is trained on masks; give masks of the images, or leave it out.")
         check_groups(groups)
     device = _device(config)
-    objects = settle(planes) if config.objects == "auto" else config.objects
+    seen = [plane for plane, missing in found if missing is None or not missing.all()]
+    objects = settle(seen) if config.objects == "auto" else config.objects
     oriented = tuple(orient(plane, objects) for plane in planes)
-    return Task(oriented, truths, groups, names, config.seed, device, control, config), objects, notes
+    return (
+        Task(oriented, truths, groups, names, config.seed, device, control, config, tuple(m for _, m in found)),
+        objects,
+        notes,
+    )
+
+
+def _within(found: Segmentation, missing: np.ndarray | None) -> Segmentation:
+    """Take away what a method found where nothing was measured."""
+    if missing is None:
+        return found
+    score = np.where(missing, found.score.min(), found.score)
+    return replace(found, mask=found.mask & ~missing, score=score)
 
 
 def warm_up(task: Task) -> None:
@@ -388,6 +405,8 @@ def compare(
     labelled = task.masks is not None
     yield CompareStarted(config.methods, config.repeats, len(runs), len(task.planes), objects, labelled)
     yield from map(Warned, notes)
+    shares = (0.0 if missing is None else float(missing.mean()) for missing in task.missing)
+    yield from map(Warned, missing_notes(zip(task.names, shares, strict=True)))
     yield from results.describe(inputs or [])
     for number, (method, repeat) in enumerate(runs, 1):
         yield MethodStarted(number, len(runs), method, repeat)

@@ -60,6 +60,8 @@ class Task:
     control : Control
     config : CompareConfig
         Settings of the networks.
+    missing : tuple of (Y, X) bool array or None
+        Where nothing was measured (`images.surround.measured`), so that masks are background; empty if all was.
     """
 
     planes: tuple[np.ndarray, ...] = field(repr=False)
@@ -70,6 +72,7 @@ class Task:
     device: str
     control: Control
     config: CompareConfig
+    missing: tuple[np.ndarray | None, ...] = field(default=(), repr=False)
 
 
 Steps = Generator[float | Warned, None, list[Segmentation]]

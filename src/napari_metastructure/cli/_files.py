@@ -50,26 +50,7 @@ def read_images(paths: Sequence[Path], channel: str) -> ImageSet:
     from napari_metastructure.images.channels import read_set
 
     with warnings_as_lines():
-        return read_set(without_results(paths), channel)
-
-
-def without_results(paths: Sequence[Path]) -> Sequence[Path]:
-    """Return files and folders; where results lie beside their images in a folder, the files without them."""
-    files, named = list_images(paths), set(paths)
-    stems = {path.with_name(stem(path)) for path in files}
-    results = [
-        path
-        for path in files
-        if path not in named
-        and any(
-            stem(path).endswith(end) and path.with_name(stem(path).removesuffix(end)) in stems for end in RESULT_ENDINGS
-        )
-    ]
-    if not results:
-        return paths
-    more = f" and {len(results) - 1} more" if len(results) > 1 else ""
-    warn(f"{results[0]}{more}: passed over, for it is named as a result of the image beside it.", stacklevel=2)
-    return [path for path in files if path not in results]
+        return read_set(paths, channel)
 
 
 def tell_colour(read: ImageSet) -> None:
@@ -80,14 +61,15 @@ def tell_colour(read: ImageSet) -> None:
 
 def result_paths(folder: Path, inputs: Sequence[Path], ending: str) -> list[Path]:
     """Name the result of each input: its stem and an ending, in the folder; more of its path where stems clash."""
-    return [folder / f"{name}{ending}" for name in output_stems(inputs)]
+    with warnings_as_lines():
+        return [folder / f"{name}{ending}" for name in output_stems(inputs)]
 
 
 def list_labels(paths: Iterable[Path]) -> list[Path]:
     """List the label files that files and folders name; warnings about others are lines on stderr."""
     with warnings_as_lines():
         warnings.filterwarnings("ignore", message=f".*{NOISE_FILE} is no image")  # ours, and no stray file
-        return list_images(paths)
+        return list_images(paths, results=True)
 
 
 def list_folder(folder: Path) -> list[Path]:
@@ -102,7 +84,7 @@ def list_folder(folder: Path) -> list[Path]:
         raise InputError(f"{folder} is not a folder; name a folder of masks.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return list_images([folder])
+        return list_images([folder], results=True)
 
 
 def only_masks(files: Iterable[Path]) -> list[Path]:

@@ -25,7 +25,7 @@ from napari_metastructure.cli._files import WAYS, partners_of, read_images, tell
 from napari_metastructure.cli._options import CHANNEL, option, validated, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.files import check_free, result_path, stem
+from napari_metastructure.images.files import check_free, output_stems, result_path, stem
 from napari_metastructure.images.image import plane_count, planes, stacks
 from napari_metastructure.images.label_files import read_labels
 from napari_metastructure.images.writing import make_folder, remove, write_mask
@@ -211,6 +211,8 @@ class CompareFiles:
         self.out, self.read = out, read_images([images], channel)
         self.paths = [image.source or Path(image.name) for image in self.read.images]
         self._check_stems()
+        with warnings_as_lines():
+            self._names = output_stems(self.paths)
         self.groups = [
             frame_of(stem(path))
             for path, image in zip(self.paths, self.read.images, strict=True)
@@ -266,7 +268,7 @@ class CompareFiles:
         return [self.out / name for name in tables] + [path for name in methods for path in self._masks_of(name)]
 
     def _masks_of(self, method: str) -> list[Path]:
-        return [result_path(self.out / "masks" / method, stem(path), "mask") for path in self.paths]
+        return [result_path(self.out / "masks" / method, name, "mask") for name in self._names]
 
     def _check_stems(self) -> None:
         """Refuse two images of one stem, by which tables and masks name them."""

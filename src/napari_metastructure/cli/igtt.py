@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
-from napari_metastructure.cli._options import CHANNEL, option
+from napari_metastructure.cli._options import CHANNEL, option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import INTERRUPTED, counted, running
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
@@ -124,7 +124,8 @@ class Outputs:
 
     def __init__(self, folder: Path, images: Sequence[Image], epochs: bool, ome: bool) -> None:
         self.folder, self.images, self.ome = folder, list(images), ome
-        self.stems = output_stems([i.source or Path(i.name) for i in images])
+        with warnings_as_lines():
+            self.stems = output_stems([i.source or Path(i.name) for i in images])
         self.kinds = ("mask", "probability", "epochs") if epochs else ("mask", "probability")
 
     def path(self, index: int, kind: str) -> Path:

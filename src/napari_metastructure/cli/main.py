@@ -18,6 +18,7 @@ from napari_metastructure.cli.score import score
 from napari_metastructure.cli.study import study
 from napari_metastructure.cli.train import train
 from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.images.choice import choose
 
 BAD_INPUT, FAILED = 2, 1
 """Exit codes: the user can mend it; the run broke down."""
@@ -50,8 +51,25 @@ def metastructure(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Axes of all files that are read, in place of what they say: letters of TCZYXS, S for colours.",
+            metavar="ZYX",
+            show_default=False,
+        ),
+    ] = None,
+    series: Annotated[
+        int | None,
+        typer.Option(
+            help="Which image of files that hold several, from 0. [default: those of the largest size]",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Segment microscopy images without labels, score masks, and see what label noise leaves to learn."""
+    choose(axes, series)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,8 +22,8 @@ from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.start import load_prior, prior_polarities, prior_probabilities, start_probability
 from napari_metastructure.images.channels import Colour
-from napari_metastructure.images.intensity import Polarity, channels_of, check_plane, orient, settle, zscore
-from napari_metastructure.images.surround import fill, surround
+from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
+from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
@@ -72,6 +72,7 @@ def iterate(
     resume: bool = False,
     corrections: Mapping[int, np.ndarray] | None = None,
     start_masks: Sequence[np.ndarray] | None = None,
+    first_epoch: int = 0,
     colour: Colour | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
@@ -95,6 +96,8 @@ def iterate(
         Pixels locked from the start on, by plane: 1 foreground, 0 background, 255 free.
     start_masks : sequence of (Y, X) arrays, optional
         Masks to start from in place of ``config.start``, nonzero = foreground.
+    first_epoch : int
+        The number of the start, of a run that counts on from another; it ends at ``config.epochs`` as any.
     colour : {"red", "green", "blue"}, optional
         The channel of colour images that the planes are; the saved model takes the same one.
 
@@ -113,7 +116,7 @@ def iterate(
     """
     control = control or Control()
     with short_of_memory_fails():
-        run = Run(images, config, control, names, folder, resume, colour)
+        run = Run(images, config, control, names, folder, resume, colour, first_epoch)
         try:
             run.check(corrections or {}, start_masks)
             for index, pixels in (corrections or {}).items():
@@ -174,13 +177,17 @@ class Run:
         folder: Path | None,
         resume: bool,
         colour: Colour | None = None,
+        first_epoch: int = 0,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
-        self.config, self.control, self.colour = config, control, colour
+        self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
-        planes = [check_plane(image, name) for image, name in zip(images, self.names, strict=True)]
+        checked = check_planes(images, self.names)
+        self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
+        found = list(map(measured, checked))
+        planes, self.missing = [plane for plane, _ in found], [missing for _, missing in found]
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = resolve(config.device)
         self.planes = planes  # as the user knows them, until `_turn_upright`
@@ -207,8 +214,11 @@ class Run:
     def _turn_upright(self) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
         self.polarities = self._polarities()
-        self.outside = [surround(p, o) for p, o in zip(self.planes, self.polarities, strict=True)]
-        filled = (p if o is None else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
+        self.outside = [
+            together(surround(plane, objects), missing)
+            for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
+        ]
+        filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
         self.planes = [orient(p, o) for p, o in zip(filled, self.polarities, strict=True)]
 
     def _polarities(self) -> list[Polarity]:
@@ -218,7 +228,8 @@ class Run:
         if self.config.objects != "auto":
             return [self.config.objects] * len(self.planes)
         if self.config.start != "prior":
-            return [settle(self.planes)] * len(self.planes)
+            seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
+            return [settle(seen)] * len(self.planes)
         try:
             prior = place(load_prior(), self.device)
             return prior_polarities(prior, self.planes, self.device, self.control.checkpoint)
@@ -258,9 +269,10 @@ class Run:
         self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
         folder = self.folder.path if self.folder else None
-        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else 0
+        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
         yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), folder, epoch, self.objects)
+        yield from map(Warned, self.notes)
         yield from self._mixed()
         if self.folder:  # on a resume too: the number of epochs may be another
             yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
@@ -339,7 +351,7 @@ class Run:
             self.labels.begin(given=start_masks is not None)
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
-            self._note(0, float("nan"), float("nan"), 0.0)
+            self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
 
     def _start_probabilities(self) -> list[np.ndarray]:

@@ -13,7 +13,8 @@ from scipy import ndimage as ndi
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import Image, plane_count, plane_names, planes
-from napari_metastructure.images.intensity import check_plane
+from napari_metastructure.images.intensity import check_planes
+from napari_metastructure.images.surround import measured
 
 Colour = Literal["red", "green", "blue"]
 COLOURS: tuple[Colour, ...] = ("red", "green", "blue")
@@ -101,8 +102,7 @@ def _some(images: Sequence[Image]) -> Iterator[np.ndarray]:
         if image.data.dtype.kind not in "buif" or not image.data.size:
             continue
         plane = np.stack([_reduced(planes(image, colour)[index]) for colour in COLOURS])
-        if np.isfinite(plane).all():  # `check_plane` refuses the others
-            yield plane
+        yield plane if np.isfinite(plane).all() else measured(plane)[0]
 
 
 def _reduced(plane: np.ndarray) -> np.ndarray:
@@ -188,7 +188,7 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
     for path, image in images.items():
         try:
             own = planes(image, channel_for(image, colour) if auto else channel)
-            cut += [check_plane(plane, name) for plane, name in zip(own, plane_names(image), strict=True)]
+            cut += check_planes(own, plane_names(image))
         except InputError as error:
             bad[path] = str(error)
     if bad:

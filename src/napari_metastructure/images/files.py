@@ -1,52 +1,42 @@
-"""Image files: reading of TIFF, PNG, JPEG and the like, listing, names of results."""
+"""Image files: reading of all formats, listing, names of results."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from warnings import catch_warnings, simplefilter, warn
-
-import numpy as np
+from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, Image, pint_name
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PictureFile
-    from tifffile import TiffFile, TiffPageSeries
-
+from napari_metastructure.images import formats, pictures
+from napari_metastructure.images.choice import choice, name_axes
+from napari_metastructure.images.image import PIXEL, Image, note
+from napari_metastructure.images.tiff import Step, read_tiff, set_of
 
 # Endings by format; the content decides, a name that says otherwise is mentioned.
-_SUFFIXES = {
-    "TIFF": (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk"),
-    "PNG": (".png", ".apng"),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "WEBP": (".webp",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-}
+_SUFFIXES = {"TIFF": (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk"), **pictures.SUFFIXES}
 
 _KNOWN = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in suffixes}
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, numbers: bool = False) -> Image:
     """Read an image file with its axes, voxel size and unit.
 
     Parameters
     ----------
     path : str or Path
-        TIFF (plain, ImageJ, OME, BigTIFF), PNG, JPEG, JPEG 2000, BMP, GIF, WebP or PNM. The content
-        decides which; a warning says so where the name's ending says otherwise.
+        TIFF (plain, ImageJ, OME, BigTIFF), PNG, JPEG, JPEG 2000, BMP, GIF, WebP or PNM, told apart by their content,
+        with a warning where the name's ending says otherwise; with the extra ``formats`` also CZI, ND2, LIF and
+        OME-Zarr, by their endings.
+    numbers : bool
+        The numbers of a palette in place of its colours, as labels need them.
 
     Returns
     -------
@@ -73,17 +63,19 @@ def read_image(path: str | Path) -> Image:
     """
     path = Path(path)
     kind = _kind(path)
-    claimed = _KNOWN.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{path} is no image file (TIFF, PNG, JPEG and the like); leave it out or convert it.")
-    if kind != claimed:
-        warn(f"{path.name} holds a {kind} image whatever its name says; read as {kind}.", stacklevel=2)
-    steps: dict[str, tuple[float, str]] = {}
+    if kind in _SUFFIXES and kind != _KNOWN.get(path.suffix.lower()):
+        note(f"{path.name} holds a {kind} image whatever its name says; read as {kind}.")
+    steps: dict[str, Step] = {}
     try:
         if kind == "TIFF":
-            data, axes, steps = read_tiff(path)
+            data, axes, steps = read_tiff(path, numbers)
+        elif kind in _SUFFIXES:
+            data, axes = pictures.read_picture(path, numbers)
+            axes, data = name_axes(axes, data, path)
         else:
-            data, axes = _read_picture(path)
+            data, axes, steps = formats.read_format(path)
     except (InputError, MemoryError):
         raise
     except PermissionError as error:
@@ -102,8 +94,8 @@ def stem(path: str | Path) -> str:
     return name[:-4] if name.lower().endswith(".ome") and len(name) > 4 else name
 
 
-def list_images(paths: Iterable[str | Path]) -> list[Path]:
-    """List the image files that files and folders name, sorted, each once.
+def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path]:
+    """List the image files that files and folders name, sorted, each once, and of a multi-file OME-TIFF one.
 
     Parameters
     ----------
@@ -111,6 +103,8 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
         Files, taken as they are, and folders, looked through without their subfolders. In a folder hidden
         files are passed over, and other files that hold no image are skipped with a warning; a file that
         claims to be an image by its ending stays listed, so that `read_image` says what is wrong with it.
+    results : bool
+        List masks, probabilities and the like that lie beside their images, too.
 
     Raises
     ------
@@ -120,13 +114,36 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        for file in _images_in(path) if os.path.isdir(path) else [path]:
-            if file == path and _kind(path) is None:
-                raise InputError(f"{path} is no image file (TIFF, PNG, JPEG and the like); leave it out or convert it.")
+        if os.path.isdir(path) and formats.kind_of(path) is None:
+            files = _images_in(path, results)
+        elif _kind(path) is None:
+            raise InputError(f"{path} is no image file (TIFF, PNG, JPEG and the like); leave it out or convert it.")
+        else:
+            files = [path]
+        for file in files:
             found.setdefault(file.resolve(), file)
     if not found:
         raise InputError("No image was given; name at least one file or folder.")
-    return sorted(found.values())
+    return _one_of_each_set(sorted(found.values()))
+
+
+def _one_of_each_set(files: list[Path]) -> list[Path]:
+    """Keep one file of each multi-file OME-TIFF, through which all of it is read: the first that finds the others."""
+    sets: dict[str, list[tuple[int, Path]]] = {}
+    for file in files if len(files) > 1 else []:
+        if file.suffix.lower() in _SUFFIXES["TIFF"]:
+            with suppress(Exception):  # `read_image` says what is wrong with it
+                name, members = set_of(file)
+                if name:
+                    missing = sum(not member.exists() for member in members)
+                    sets.setdefault(f"{file.resolve().parent} {name}", []).append((missing, file))
+    for own in sets.values():
+        _, first = min(own)
+        for _, file in own:
+            if file != first:
+                files.remove(file)
+                note(f"{shown(file)} is read together with {first.name}, of the same multi-file OME-TIFF.")
+    return files
 
 
 @contextmanager
@@ -149,25 +166,76 @@ def noting() -> Iterator[list[str]]:
             notes += [str(note.message) for note in caught if note.category is UserWarning]
 
 
-def _images_in(folder: Path) -> list[Path]:
+def shown(path: Path) -> str:
+    """Write a path in one line, whatever letters its name has: macOS ends one in a carriage return."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+
+
+RESULTS = ("_mask", "_probability", "_epochs", "_density")
+"""Endings of the stems of results, see `result_path`."""
+
+
+FIGURES = ("compare.png", "study.png")
+"""Figures that commands draw beside their ``run.yaml``."""
+
+
+def _images_in(folder: Path, results: bool) -> list[Path]:
+    """List the images of a folder, and name the other files."""
     try:
-        files = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+        files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as error:
         raise InputError(f"Cannot look into the folder {folder} ({error.strerror}); check its permissions.") from error
     images = []
     for file in files:
-        if file.suffix.lower() in _KNOWN or _kind(file) is not None:
-            images.append(file)
+        if file.is_dir():
+            images += [file] if formats.kind_of(file) else []
+        elif (why := _stray(file)) is not None:
+            note(f"{shown(file)} {why} and was skipped.")
         else:
-            warn(f"{file} is no image and was skipped.", stacklevel=3)
+            images.append(file)
+    if not results and (ours := _results_in(images)):
+        more = f" and {len(ours) - 3} more" if len(ours) > 3 else ""
+        names = ", ".join(file.name for file in ours[:3])
+        note(f"{folder}: {names}{more} {'is a result' if len(ours) == 1 else 'are results'} beside an image, not read.")
+        images = [file for file in images if file not in set(ours)]
     if not images:
         raise InputError(f"The folder {folder} holds no image; name a folder with TIFF, PNG or JPEG files.")
     return images
 
 
+def _results_in(files: Sequence[Path]) -> list[Path]:
+    """Find this tool's masks and the like whose image, or other results, lie beside them, and figures of a run."""
+    stems = {stem(file) for file in files}
+    beside = stems | {f"{stem(file)}_{file.suffix[1:]}" for file in files}
+    found = []
+    for file in files:
+        base = next((stem(file).removesuffix(end) for end in RESULTS if stem(file).endswith(end)), None)
+        if (file.name in FIGURES and file.with_name("run.yaml").exists()) or (
+            base and (base in beside or {f"{base}_mask", f"{base}_probability"} <= stems)
+        ):
+            found.append(file)
+    return found
+
+
+def _stray(file: Path) -> str | None:
+    """Say why a file of a folder is no image; None if it is one, or claims to be."""
+    if not file.is_file():
+        return "is no regular file"
+    if file.suffix.lower() in _KNOWN or formats.kind_of(file):
+        return None
+    try:
+        return "is no image" if _kind(file) is None else None
+    except InputError:
+        return "is no image, or cannot be read,"
+
+
 def _kind(path: Path) -> str | None:
     """Find the format of a file by its first bytes; None for no image."""
+    if (known := formats.kind_of(path)) is not None and os.path.exists(path):
+        return known
     try:
+        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):  # reading a pipe waits for ever
+            raise InputError(f"{path} is a pipe or a device; save the image as a file and name that.")
         with path.open("rb") as file:
             head = file.read(16)
     except FileNotFoundError as error:
@@ -180,205 +248,22 @@ def _kind(path: Path) -> str | None:
         raise InputError(f"{path} is empty (0 bytes); copy or export it again.")
     if head.startswith(_TIFF_MAGIC):
         return "TIFF"
-    import PIL.Image
-
     try:
-        with catch_warnings():
-            simplefilter("ignore")
-            with PIL.Image.open(path, formats=_PICTURES) as picture:
-                return "JPEG" if picture.format == "MPO" else picture.format
-    except PIL.UnidentifiedImageError:
         # Too broken for Pillow to name, but it starts like one: a damaged image, and read_image says so.
-        return next((name for name, magic in _PICTURE_MAGIC.items() if head.startswith(magic)), None)
+        started = (name for name, magic in pictures.MAGIC.items() if head.startswith(magic))
+        return pictures.kind_of(path) or next(started, None)
     except Exception:
         return _KNOWN.get(path.suffix.lower())
 
 
-_PICTURES = [name for name in _SUFFIXES if name != "TIFF"]
-
-_PICTURE_MAGIC = {
-    "PNG": b"\x89PNG",
-    "JPEG": b"\xff\xd8\xff",
-    "GIF": b"GIF8",
-    "WEBP": b"RIFF",
-    "JPEG2000": b"\0\0\0\x0cjP",
-}
-
-
-def _read_picture(path: Path) -> tuple[np.ndarray, str]:
-    """Read pixels and axes of a PNG, JPEG and the like; several frames become T."""
-    import PIL.Image
-
-    with PIL.Image.open(path, formats=_PICTURES) as picture:
-        if "16" in str(picture.tile[0][3] if picture.tile else "") and picture.mode in ("RGB", "RGBA"):
-            warn(f"{path.name}: its 16-bit colours are read as 8-bit; save it as TIFF to keep them.", stacklevel=3)
-        # The further pictures in a camera's JPEG are previews.
-        count = 1 if picture.format in ("JPEG", "MPO") else getattr(picture, "n_frames", 1)
-        if count == 1:
-            data = _pixels(picture)
-            return data, "YXS" if data.ndim == 3 else "YX"
-        frames = []
-        for number in range(count):
-            picture.seek(number)
-            frames.append(np.asarray(picture.convert("RGB")))  # modes differ from frame to frame
-    data = np.stack(frames)
-    if (data == data[..., :1]).all():
-        return data[..., 0], "TYX"
-    return data, "TYXS"
-
-
-def _pixels(picture: PictureFile) -> np.ndarray:
-    """Turn a picture into an array: grey or boolean (Y, X), or colours (Y, X, S)."""
-    if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
-        return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
-    if picture.mode == "LA":
-        return np.asarray(picture.getchannel("L"))
-    return np.asarray(picture)
-
-
-# TIFF: axes, voxel size and unit from ImageJ's, OME's or tifffile's own metadata.
-
-Step = tuple[float, str]
-"""Size of one step along an axis, and its unit."""
-
-
-def read_tiff(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:
-    """Read pixels, axes, and the steps along the axes that the file gives (the others are one pixel).
-
-    Page axes without a name are taken for Z, T, C, in this order, as Fiji takes a plain stack for slices.
-    The dots per inch of a plain TIFF say how to print it, not how large a pixel is, and are left aside.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, cut short, or of a kind that cannot be read.
-    """
-    import tifffile
-
-    with _complaints() as complaints, tifffile.TiffFile(path) as tif:
-        if not tif.series:
-            raise InputError(f"{path} holds no image; export it again as TIFF.")
-        series = tif.series[0]
-        if len(tif.series) > 1:
-            warn(f"{path.name} holds {len(tif.series)} images; only the first is read.", stacklevel=3)
-        _check_whole(path, tif, series)
-        try:
-            data = np.asarray(series.asarray())
-        except ValueError as error:
-            if "imagecodecs" in str(error) or "COMPRESSION" in str(error):
-                raise InputError(
-                    f"{path} uses a compression that cannot be read ({error}); save it without."
-                ) from error
-            raise
-        axes, data = _named(series.axes, data, path)
-        steps = _steps(tif)
-    if complaints:  # tifffile logs a broken chain of pages and goes on with those it found
-        raise InputError(f"{path} is damaged or cut short ({complaints[0]}); copy or export it again.")
-    return data, axes, steps
-
-
-def _check_whole(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
-    """Refuse a file that ends before its pixels do: some readers fill the rest with zeros."""
-    size = tif.filehandle.size
-    end = (series.dataoffset or 0) + series.nbytes if series.dataoffset is not None else 0
-    pages = [page for page in series.pages if page is not None]
-    for page in pages:
-        end = max([end, *(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True))])
-    if end > size:
-        raise InputError(f"{path} is cut short: it should hold {end} bytes and has {size}; copy or export it again.")
-    if len(pages) < len(series.pages):
-        raise InputError(f"{path} lacks {len(series.pages) - len(pages)} of its planes; copy or export it again.")
-
-
-def _named(axes: str, data: np.ndarray, path: Path) -> tuple[str, np.ndarray]:
-    """Give each axis a letter of TCZYXS; drop nameless axes of length one."""
-    known = set(axes) & set("TCZYXS")
-    free = [a for a in "ZTC" if a not in known]
-    letters, shape = "", []
-    for letter, size in zip(axes, data.shape, strict=True):
-        if letter not in "TCZYXS":
-            if size == 1:
-                continue
-            if not free:
-                raise InputError(f"{path} has axes {axes!r}, more than T, C and Z; save one position by itself.")
-            letter = free.pop(0)
-        letters += letter
-        shape.append(size)
-    return letters, data.reshape(shape)
-
-
-def _steps(tif: TiffFile) -> dict[str, Step]:
-    if tif.is_ome:
-        return _ome_steps(tif)
-    if tif.is_imagej:
-        return _imagej_steps(tif)
-    return {}
-
-
-def _imagej_steps(tif: TiffFile) -> dict[str, Step]:
-    """Find steps in the resolution tags (pixels per unit) and the lines of ImageJ's description."""
-    facts = tif.imagej_metadata or {}
-    page = tif.pages.first
-    unit = pint_name(facts.get("unit"))
-    if unit == PIXEL and page.tags.valueof("ResolutionUnit") in (2, 3):
-        unit = {2: "inch", 3: "centimeter"}[int(page.tags.valueof("ResolutionUnit"))]  # ImageJ's cm and inch
-    steps: dict[str, Step] = {}
-    for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
-        value = page.tags.valueof(tag)
-        if value and value[0] and value[1]:
-            steps[axis] = (value[1] / value[0], pint_name(facts.get("yunit", unit)) if axis == "Y" else unit)
-    if "spacing" in facts:
-        steps["Z"] = (abs(_number(facts["spacing"])), pint_name(facts.get("zunit", unit)))
-    interval = _number(facts.get("finterval")) or (1 / _number(facts["fps"]) if _number(facts.get("fps")) else 0)
-    if interval:
-        steps["T"] = (interval, "second")
-    return {axis: step for axis, step in steps.items() if step[0] > 0 and np.isfinite(step[0])}
-
-
-def _ome_steps(tif: TiffFile) -> dict[str, Step]:
-    """Find steps in the attributes of the first image's Pixels element."""
-    import tifffile
-
-    image = tifffile.xml2dict(tif.ome_metadata or "").get("OME", {}).get("Image", {})
-    pixels = (image[0] if isinstance(image, list) else image).get("Pixels", {})
-    steps: dict[str, Step] = {}
-    for axis in "XYZ":
-        value = _number(pixels.get(f"PhysicalSize{axis}"))
-        if value > 0:
-            steps[axis] = (value, pint_name(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
-    interval = _number(pixels.get("TimeIncrement"))
-    if interval > 0:
-        steps["T"] = (interval, pint_name(pixels.get("TimeIncrementUnit", "s")))
-    return steps
-
-
-def _number(value: Any) -> float:
-    """Read a number from metadata; 0 for what is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return 0.0
-    return number if np.isfinite(number) else 0.0
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile logs as an error in place of raising."""
-    found: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage().splitlines()[0][:120])
-
-    handler = Collect(logging.ERROR)
-    log = logging.getLogger("tifffile")
-    propagate, log.propagate = log.propagate, False
-    log.addHandler(handler)
-    try:
-        yield found
-    finally:
-        log.removeHandler(handler)
-        log.propagate = propagate
+def plane_shape(path: Path, numbers: bool = False) -> tuple[int, ...]:
+    """Find the size along T, Z, Y and X of what `read_image` reads; of pictures of one frame from its head alone."""
+    if choice.axes is None and _kind(path) in pictures.SUFFIXES:
+        with suppress(Exception), pictures.opened(path) as picture:  # reading it below says what is wrong
+            if getattr(picture, "n_frames", 1) == 1:
+                return picture.size[::-1]
+    image = read_image(path, numbers)
+    return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
 
 
 # Names: results that may be written.
@@ -424,7 +309,8 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
     """Name the outputs of each input: by its stem, and by more of its path where stems clash.
 
     Inputs whose stems clash (letter case aside) get their ending (``x_png``, ``x_tif``), or else their folder
-    (``a_x``, ``b_x``), or else both, whichever makes them differ first, or else a number (``x_2``).
+    (``a_x``, ``b_x``), or else both, whichever makes them differ first, or else a number (``x_2``). Names too long to
+    add an ending to are cut. A warning says what each input becomes that has no name of its own.
     """
     spellings = (
         stem,
@@ -450,7 +336,25 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
             number += 1
             names[i] = f"{name}_{number}"
         taken.add(names[i].casefold())
+    names = [_cut(name) for name in names]
+    same = Counter(stem(path).casefold() for path in paths)
+    for path, name in zip(paths, names, strict=True):
+        if name != stem(path) or same[name.casefold()] > 1:
+            note(f"The results of {shown(path)} are called {name}.")
     return names
+
+
+_LONGEST = 255 - len("_probability.ome.tif")
+"""Bytes of a stem that leave room for `result_path`."""
+
+
+def _cut(name: str) -> str:
+    """Shorten a name that no ending can be added to, and tell it by a checksum from others with the same start."""
+    code = os.fsencode(name)
+    if len(code) <= _LONGEST:
+        return name
+    mark = hashlib.sha256(code).hexdigest()[:8]
+    return f"{code[: _LONGEST - len(mark) - 1].decode(errors='ignore')}-{mark}"
 
 
 def result_path(folder: Path, name: str, kind: str, ome: bool = False) -> Path:
@@ -459,8 +363,13 @@ def result_path(folder: Path, name: str, kind: str, ome: bool = False) -> Path:
 
 
 def fingerprint(path: str | Path) -> dict[str, Any]:
-    """Describe a file so that it can be recognised: its place, size and SHA-256."""
+    """Describe a file, or a folder that is an image, so that it can be recognised: its place, size and SHA-256."""
     path = Path(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
+    facts: dict[str, Any] = {"path": str(path.resolve()), "bytes": 0, "sha256": ""}
+    whole = hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        whole.update(f"{part.relative_to(path)} {digest.hexdigest()}\n".encode(errors="surrogateescape"))
+        facts["bytes"] += part.stat().st_size
+    return {**facts, "sha256": whole.hexdigest() if path.is_dir() else digest.hexdigest()}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
 
@@ -46,6 +48,31 @@ class Image:
             raise InputError(f"{self.name}: {n} dimensions but axes {self.axes!r}, scale {self.scale}; give one each.")
         if "Y" not in self.axes or "X" not in self.axes:
             raise InputError(f"{self.name}: axes {self.axes!r} lack Y or X; an image needs both.")
+
+
+def note(sentence: str) -> None:
+    """Tell the user something about a file: a warning of whoever called into ``images``, see `files.noting`."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("napari_metastructure.images"):
+        level, frame = level + 1, frame.f_back
+    warn(sentence, stacklevel=level)
+
+
+def check_room(path: Path, size: float) -> None:
+    """Refuse to read more bytes than the computer has free.
+
+    Raises
+    ------
+    InputError
+        With both numbers.
+    """
+    import psutil
+
+    if size > (free := psutil.virtual_memory().available):
+        raise InputError(
+            f"{path} takes {size / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are free; close other programs "
+            "or cut it into parts."
+        )
 
 
 # Planes: from an image of many axes to what a network sees, and back.
@@ -235,30 +262,48 @@ PIXEL = "pixel"
 
 # pint's name: (metres or seconds, what ImageJ writes, what OME-XML writes, further spellings found in files)
 _TABLE: dict[str, tuple[float, str, str, tuple[str, ...]]] = {
-    "angstrom": (1e-10, "A", "Å", ("angstroms", "Å")),
-    "nanometer": (1e-9, "nm", "nm", ("nanometre", "nanometers", "nanometres")),
-    "micrometer": (
-        1e-6, "micron", "µm",
-        ("um", "μm", "microns", "micrometre", "micrometers", "micrometres", "\\u00B5m", "\\u03BCm", "µ", "u"),
-    ),
-    "millimeter": (1e-3, "mm", "mm", ("millimetre", "millimeters", "millimetres")),
-    "centimeter": (1e-2, "cm", "cm", ("centimetre", "centimeters", "centimetres")),
-    "meter": (1.0, "m", "m", ("metre", "meters", "metres")),
+    "micrometer": (1e-6, "micron", "µm", ("um", "μm", "microns", "\\u00B5m", "\\u03BCm", "µ", "u")),
+    "nanometer": (1e-9, "nm", "nm", ()),
+    "angstrom": (1e-10, "A", "Å", ("angstroms", "Å", "\\u00C5")),
     "inch": (0.0254, "inch", "in", ("inches",)),
-    "millisecond": (1e-3, "ms", "ms", ("msec", "milliseconds")),
+    "thou": (2.54e-5, "thou", "thou", ("mil",)),
+    "foot": (0.3048, "ft", "ft", ("feet",)),
+    "yard": (0.9144, "yd", "yd", ("yards",)),
+    "mile": (1609.344, "mi", "mi", ("miles",)),
+    "astronomical_unit": (1.495978707e11, "au", "ua", ("astronomical unit",)),
+    "light_year": (9.4607304725808e15, "ly", "ly", ("light year",)),
+    "parsec": (3.0856775814913674e16, "pc", "pc", ("parsecs",)),
     "second": (1.0, "sec", "s", ("seconds",)),
     "minute": (60.0, "min", "min", ("minutes",)),
-    "hour": (3600.0, "h", "h", ("hr", "hours")),
-}  # fmt: skip
+    "hour": (3600.0, "h", "h", ("hr", "hrs", "hours")),
+    "day": (86400.0, "day", "d", ("days",)),
+}
 
-_TIMES = {"millisecond", "second", "minute", "hour"}
+_PREFIXES = (
+    ("milli", "m", 1e-3), ("centi", "c", 1e-2), ("", "", 1.0), ("pico", "p", 1e-12), ("femto", "f", 1e-15),
+    ("atto", "a", 1e-18), ("deci", "d", 0.1), ("kilo", "k", 1e3), ("mega", "M", 1e6), ("giga", "G", 1e9),
+    ("tera", "T", 1e12),
+)  # fmt: skip
+for _word, _letter, _factor in _PREFIXES:
+    _TABLE.setdefault(f"{_word}meter", (_factor, f"{_letter}m", f"{_letter}m", ()))
+for _word, _letter, _factor in (("milli", "m", 1e-3), ("micro", "µ", 1e-6), ("nano", "n", 1e-9), ("pico", "p", 1e-12)):
+    _plain = _letter.replace("µ", "u")
+    _TABLE[f"{_word}second"] = (_factor, f"{_plain}s", f"{_letter}s", (f"{_plain}sec",))
 
-_SPELLINGS = {word.casefold(): name for name, (_, *main, more) in _TABLE.items() for word in (name, *main, *more)}
+_TIMES = {name for name in _TABLE if name.endswith("second")} | {"minute", "hour", "day"}
+
+_WORDS = {
+    word: name
+    for name, (_, *main, more) in _TABLE.items()
+    for word in (name, f"{name}s", name.replace("meter", "metre"), name.replace("meter", "metres"), *main, *more)
+}
+_SPELLINGS = {word.casefold(): name for word, name in reversed(_WORDS.items())}  # of "mm" and "Mm", the first
 
 
 def pint_name(unit: str | None) -> str:
     """Spell a unit as pint does (``"µm"``, ``"micron"``, ``"um"`` -> ``"micrometer"``); ``"pixel"`` if unknown."""
-    return _SPELLINGS.get(str(unit).strip().casefold(), PIXEL)
+    word = str(unit).strip()
+    return _WORDS.get(word) or _SPELLINGS.get(word.casefold(), PIXEL)
 
 
 def convert(value: float, unit: str, to: str) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -140,13 +140,14 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
     Returns
     -------
     (Y, X) float32 array
-        The same values (a copy unless ``array`` was float32 already).
+        The same values (a copy unless ``array`` was float32 already); `images.surround.measured` deals with those
+        that are NaN or infinite, and with planes of one value.
 
     Raises
     ------
     InputError
         Complex or non-numeric pixels, not two dimensions, no pixels, a side under `SMALLEST_SIDE`,
-        NaN or infinite pixels, values beyond float32, or one value everywhere.
+        or values beyond float32.
     """
     array = np.asarray(array)
     if array.dtype.kind not in "buif":
@@ -159,21 +160,49 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"{name}: it has no pixels ({width} x {height}); give an image that has some.")
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(f"{name}: {width} x {height} pixels are too few; each side needs at least {SMALLEST_SIDE}.")
-    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise InputError(
-            f"{name}: {bad} of {array.size} pixels are NaN or infinite; replace them by finite values first."
-        )
     with np.errstate(over="ignore"):
         plane = array.astype(np.float32, copy=False)
-    if not np.isfinite(plane).all():
-        raise InputError(f"{name}: its values exceed 32-bit floats ({np.abs(array).max():.3g}); scale them down.")
-    if plane.min() == plane.max():
-        raise InputError(
-            f"{name}: all pixels have the same value ({array.flat[0]}), so there is nothing to segment; "
-            "leave this image out."
-        )
+    if array.dtype != plane.dtype and (np.isinf(plane) & np.isfinite(array)).any():
+        most = np.abs(array[np.isfinite(array)]).max()
+        raise InputError(f"{name}: its values exceed 32-bit floats ({most:.3g}); scale them down.")
     return plane
+
+
+def check_planes(planes: Iterable[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+    """Check each plane of a set, see `check_plane`; some may have one value everywhere, as a frame that was dropped.
+
+    Raises
+    ------
+    InputError
+        As `check_plane`, or where all planes are like that.
+    """
+    checked = [check_plane(plane, name) for plane, name in zip(planes, names, strict=True)]
+    refuse_blank(checked, names)
+    return checked
+
+
+def refuse_blank(images: Iterable[np.ndarray], names: Sequence[str]) -> None:
+    """Refuse a set in which every image has one value everywhere; all are looked at.
+
+    Raises
+    ------
+    InputError
+        It names the first.
+    """
+    firsts = [image[np.isfinite(image)][:1] if is_blank(image) else None for image in images]
+    if firsts and firsts[0] is not None and all(first is not None for first in firsts):
+        how = f"have the same value ({firsts[0][0]:g})" if firsts[0].size else "are NaN or infinite"
+        raise InputError(f"{names[0]}: all pixels {how}, so there is nothing to segment; leave this image out.")
+
+
+def is_blank(image: np.ndarray) -> bool:
+    """Test whether each channel of a (Y, X) or (C, Y, X) image has one value everywhere, NaN and infinity aside."""
+    channels = image[None] if image.ndim == 2 else image
+    low, high = channels.min(axis=(1, 2)), channels.max(axis=(1, 2))
+    if np.isfinite(low).all() and np.isfinite(high).all():
+        return bool((low == high).all())
+    finite = [channel[np.isfinite(channel)] for channel in channels]
+    return all(values.size == 0 or values.min() == values.max() for values in finite)
 
 
 # Polarity: bright or dark objects, settled from the images alone.

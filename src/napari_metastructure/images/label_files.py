@@ -38,7 +38,7 @@ def read_labels(path: str | Path) -> Image:
         As `read_image`; for several channels or colours, fractions, or numbers that were lost by compression.
     """
     path = Path(path)
-    image = read_image(path)
+    image = read_image(path, numbers=True)
     if "C" in image.axes:
         if image.data.shape[image.axes.index("C")] > 1:
             raise InputError(f"{path} has several channels; labels have one.")

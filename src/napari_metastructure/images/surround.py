@@ -1,16 +1,16 @@
-"""Surround of a field of view: the black round a fundus photograph, the corners of a turned image.
+"""Surround of a field of view: the black round a fundus photograph, the corners of a turned image, NaN, blank frames.
 
 It is flat, touches the border of the image, and is as extreme as objects are, so that it would be taken for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_metastructure.images.intensity import Polarity
+from napari_metastructure.images.intensity import Polarity, is_blank
 
 WINDOW = 7
 """Side in pixels of the windows that must be flat."""
@@ -77,6 +77,56 @@ def surround(plane: np.ndarray, objects: Polarity) -> np.ndarray | None:
     outside = _grown(~inside, WINDOW // 2) | (_grown(~inside, UNEVEN) & extreme)
     outside = _grown(outside, RIM)
     return None if outside.all() else outside
+
+
+def measured(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fill the pixels that nothing was measured at: NaN, infinite, or all where the image has one value everywhere.
+
+    Parameters
+    ----------
+    image : (Y, X) or (C, Y, X) float array
+
+    Returns
+    -------
+    image : array of its shape
+        Finite; zeros if nothing was measured.
+    missing : (Y, X) bool array, or None
+        Outside the field of view: background in masks, unlabelled in training. None if there is no such pixel.
+    """
+    missing = ~np.isfinite(image if image.ndim == 2 else image.sum(axis=0))
+    channels = image[None] if image.ndim == 2 else image
+    if is_blank(image):
+        return np.zeros(image.shape, np.float32), np.ones(missing.shape, bool)
+    if not missing.any():
+        return image, None
+    return np.stack([fill(channel, missing) for channel in channels]).reshape(image.shape), missing
+
+
+def together(surround: np.ndarray | None, missing: np.ndarray | None) -> np.ndarray | None:
+    """Join two masks of what lies outside the field of view, each of which there may not be."""
+    return surround if missing is None else missing if surround is None else surround | missing
+
+
+def missing_share(image: np.ndarray) -> float:
+    """Count the pixels that `measured` fills, as a share of all: 1 for a blank image."""
+    return 1.0 if is_blank(image) else float(1 - np.isfinite(image).mean())
+
+
+def missing_notes(shares: Iterable[tuple[str, float]]) -> list[str]:
+    """Say in a sentence each which planes are blank, and which have pixels of no value, by the share of each name."""
+    some: list[str] = []
+    blank: list[str] = []
+    for name, share in shares:
+        (blank if share == 1 else some).extend([name] * (share > 0))
+    sentences = (
+        (blank, "all pixels have the same value, so nothing was found there."),
+        (some, "pixels that are NaN or infinite count as outside the field of view."),
+    )
+    return [
+        f"{own[0]}{f' and {len(own) - 1} more planes' if len(own) > 1 else ''}: {sentence}"
+        for own, sentence in sentences
+        if own
+    ]
 
 
 def fill(plane: np.ndarray, outside: np.ndarray) -> np.ndarray:

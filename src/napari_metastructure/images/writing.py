@@ -32,7 +32,10 @@ _ADVICE = {
 
 def cannot_write(path: Path, error: OSError) -> InputError:
     """Put an `OSError` met while writing ``path`` into one sentence."""
-    advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
+    number = error.errno or 0
+    if not number and " requested and " in str(error):  # NumPy says how much it wrote, and not why no more
+        number = errno.ENOSPC
+    advice = _ADVICE.get(number, f"{error.strerror or error}; choose another folder")
     return InputError(f"Cannot write {path}: {advice}.")
 
 
@@ -169,13 +172,13 @@ def write_tiff(
     data : array
         Pixels. An ImageJ TIFF knows uint8, uint16 and float32: those are kept, booleans become uint8 0 and 1,
         other integers the smaller unsigned type that holds them, other floats float32. Integers beyond 65535
-        or below 0 and files beyond 4 GB are written as OME-TIFF.
+        or below 0, files beyond 4 GB and scales that ImageJ's tags cannot hold are written as OME-TIFF.
     axes : str
         One letter of ``TZCYXS`` per dimension, in any order; written in this one.
     scale : sequence of float
         Step along each axis in its unit.
     units : sequence of str
-        Units as pint names them; lengths are written in the unit of X, times in seconds.
+        Units as pint names them; lengths are written in one unit, that of X if possible, times in seconds.
     ome : bool
         OME-TIFF in place of ImageJ TIFF.
 
@@ -203,7 +206,8 @@ def write_tiff(
     pixels = _storable(pixels, path)
     ome = ome or pixels.dtype.name not in _IMAGEJ_TYPES or pixels.nbytes > _IMAGEJ_BYTES
     ome = ome or ("S" in axes and (pixels.dtype != np.uint8 or pixels.shape[-1] not in (3, 4)))
-    options = _ome_options(axes, steps) if ome else _imagej_options(axes, steps)
+    unit = None if ome else _common_unit(steps)
+    options = _ome_options(axes, steps) if unit is None else _imagej_options(axes, steps, unit)
     if "S" in axes and pixels.shape[-1] in (3, 4):
         options["photometric"] = "rgb"
     else:
@@ -215,7 +219,9 @@ def write_tiff(
 
 
 def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
-    """Give each axis a letter of TZCYX: Y and X last, the rest by label, else by unit, else what is free.
+    """Give each axis a letter of TZCYX: by its name, else by its unit, else as most files have them.
+
+    Without names a stack is Z, a stack of stacks T and Z, and one more axis C; the last two are Y and X.
 
     Parameters
     ----------
@@ -227,21 +233,25 @@ def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
     InputError
         For fewer than two or more than five axes.
     """
-    leading = len(axis_labels) - 2
-    if not 0 <= leading <= 3:
-        raise InputError(f"TIFF takes labels of two to five dimensions; these have {leading + 2}.")
-    free, letters = list("ZTC"), [""] * leading
-    wishes = [(label[:1].upper(), unit) for label, unit in zip(axis_labels, units, strict=True)][:leading]
+    count = len(axis_labels)
+    if not 2 <= count <= 5:
+        raise InputError(f"TIFF takes labels of two to five dimensions; these have {count}: save them in parts.")
+    names = [_WORDS.get(label.strip().lower(), label.strip()[:1].upper()) for label in axis_labels]
+    named = names.count("Y") == names.count("X") == 1  # wherever they are
+    letters = [name if named and name in "YX" else "" for name in names] if named else [""] * (count - 2) + ["Y", "X"]
     for wish in (
-        [letter for letter, _ in wishes],
-        ["T" if is_time(pint_name(unit)) else "" for _, unit in wishes],
-        ["T" if letter == "E" else "" for letter, _ in wishes],  # epochs play as a film
+        [name if name in ("T", "Z", "C") else "" for name in names],
+        ["T" if is_time(pint_name(unit)) else "" for unit in units],
+        ["T" if name == "E" else "" for name in names],  # epochs play as a film
     ):
         for at, letter in enumerate(wish):
-            if not letters[at] and letter in free:
+            if not letters[at] and letter not in letters:
                 letters[at] = letter
-                free.remove(letter)
-    return "".join(letter or free.pop(0) for letter in letters) + "YX"
+    spare = sorted([a for a in "ZTC" if a not in letters][: letters.count("")], key=_ORDER.index)
+    return "".join(letter or spare.pop(0) for letter in letters)
+
+
+_WORDS = {"frame": "T", "slice": "Z", "depth": "Z", "plane": "Z", "section": "Z"}
 
 
 def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:
@@ -262,23 +272,40 @@ def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:
     raise InputError(f"{path.name}: values from {low} to {high} exceed 32-bit integers; relabel them first.")
 
 
-def _length(steps: dict[str, tuple[float, str]], axis: str) -> float:
-    """Give the step along an axis in the unit of X, or as it is where there is no way to convert."""
-    value, unit = steps[axis]
-    converted = convert(value, unit, steps["X"][1])
-    return value if converted is None else converted
+_FINEST, _COARSEST = 1e-5, 1e5
+"""Sizes of pixels that a fraction of two 32-bit integers, as TIFF has it, holds in full."""
 
 
-def _imagej_options(axes: str, steps: dict[str, tuple[float, str]]) -> dict[str, Any]:
+def _common_unit(steps: dict[str, tuple[float, str]]) -> str | None:
+    """Find a unit, that of X if possible, in which ImageJ's tags hold all lengths; None if there is none."""
+    lengths = [step for axis, step in steps.items() if axis in "XY" or (axis == "Z" and step != (1.0, PIXEL))]
+    for unit in (
+        steps["X"][1],
+        "micrometer",
+        "nanometer",
+        "picometer",
+        "millimeter",
+        "meter",
+        "kilometer",
+        "gigameter",
+    ):
+        sizes = [convert(*step, unit) for step in lengths]
+        if all(size is not None and _FINEST <= size <= _COARSEST for size in sizes):
+            return unit
+    return None
+
+
+def _imagej_options(axes: str, steps: dict[str, tuple[float, str]], unit: str) -> dict[str, Any]:
     """Make the tags of an ImageJ hyperstack: resolution = pixels per unit, spacing, unit, frame interval."""
-    metadata: dict[str, Any] = {"axes": axes, "unit": imagej_name(steps["X"][1])}
-    if "Z" in axes:
-        metadata["spacing"] = _length(steps, "Z")
+    metadata: dict[str, Any] = {"axes": axes, "unit": imagej_name(unit)}
+    lengths = {axis: convert(*step, unit) for axis, step in steps.items()}
+    if lengths.get("Z") is not None:
+        metadata["spacing"] = lengths["Z"]
     if "T" in axes and is_time(steps["T"][1]):
         metadata["finterval"] = convert(*steps["T"], "second")
     return {
         "imagej": True,
-        "resolution": (1 / _length(steps, "X"), 1 / _length(steps, "Y")),
+        "resolution": tuple(1 / (lengths[axis] or 1.0) for axis in "XY"),
         "metadata": metadata,
     }
 

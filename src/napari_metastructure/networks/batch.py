@@ -15,8 +15,8 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import check_free, noting, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
+from napari_metastructure.images.surround import missing_notes, missing_share
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
-from napari_metastructure.networks.model import is_blank
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +53,8 @@ class PlanePredicted:
     name: str
     labels: np.ndarray = field(repr=False)
     probability: np.ndarray | None = field(repr=False)
-    blank: bool
-    """It has one value everywhere, so there was nothing to see."""
+    missing: float
+    """Share of its pixels at which nothing was measured: 1 for one value everywhere, see `images.surround`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ def predict_planes(
             except StopIteration as end:
                 labels, probability = end.value
                 break
-        yield PlanePredicted(index, name, labels, probability, is_blank(image))
+        yield PlanePredicted(index, name, labels, probability, missing_share(image))
         yield PredictionProgress(index + 1, count, name)
 
 
@@ -302,21 +302,13 @@ def predict_files(
         except InputError as error:
             yield FileRefused(index, path, str(error))
             continue
-        notes += blank_note([event.name for event in found if event.blank])
+        notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
         _write(target, found, image, model.use.classes)
         yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
     model.release()
     yield PredictionFinished(False, done, time.perf_counter() - began)
-
-
-def blank_note(names: Sequence[str]) -> list[str]:
-    """Make a sentence about planes without contrast; none if there are none."""
-    if not names:
-        return []
-    more = f" and {len(names) - 1} more planes" if len(names) > 1 else ""
-    return [f"{names[0]}{more}: all pixels have the same value, so nothing was found there."]
 
 
 def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:

@@ -41,32 +41,6 @@ def find_model(path: str | Path) -> Path:
     return path
 
 
-def is_blank(image: np.ndarray) -> bool:
-    """Whether each channel of a (Y, X) or (C, Y, X) image has one value everywhere."""
-    axes = (-2, -1)
-    return bool((image.min(axis=axes) == image.max(axis=axes)).all())
-
-
-def check_channel(plane: np.ndarray, name: str) -> np.ndarray:
-    """Check a plane as `images.intensity.check_plane` does, but let one value everywhere pass: a stack may have it.
-
-    Returns
-    -------
-    (Y, X) float32 array
-
-    Raises
-    ------
-    InputError
-        It names the plane.
-    """
-    if plane.ndim == 2 and plane.size and plane.dtype.kind in "buif" and plane.min() == plane.max():
-        ramp = np.arange(plane.size, dtype=np.float32).reshape(plane.shape)
-        check_plane(ramp, name)  # its size, then
-        if np.isfinite(plane.flat[0]):
-            return plane.astype(np.float32)
-    return check_plane(plane, name)
-
-
 def amount(channels: int) -> str:
     """Say how many channels, in words."""
     return "one channel" if channels == 1 else f"{channels} channels"
@@ -216,10 +190,10 @@ class Model:
         name: str = "The image",
     ) -> Generator[float, None, Prediction]:
         """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1)."""
-        from napari_metastructure.images.surround import fill, surround
+        from napari_metastructure.images.surround import fill, measured, surround, together
         from napari_metastructure.networks.predict import WHOLE, bands, prepared
 
-        image = self.check(image, name)
+        image, missing = measured(self.check(image, name))
         use, shape = self.use, image.shape[-2:]
         cut = self.cut if use.cut != "half" else None
         if cut is None and use.cut != "half":
@@ -228,11 +202,12 @@ class Model:
         # For a cut alone half precision is fine, and saves a large image much.
         precision = np.float32 if want_probability or image.size <= WHOLE else np.float16
         probability = np.zeros(shape, precision) if want_probability or cut else None
-        if is_blank(image):
+        if missing is not None and missing.all():
             return Prediction(labels, probability)
         outside = surround(image, use.objects) if use.surround else None
         if outside is not None:
             image = fill(image, outside)
+        outside = together(outside, missing)
         device = self._on(device)
         inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
         for first, band in bands(self.network, inputs, use.patch, device, checkpoint):
@@ -270,7 +245,7 @@ class Model:
         names = [name] if wanted == 1 else [f"{name}, channel {index}" for index in range(wanted)]
         checked = planes if small else np.empty(planes.shape, np.float32)
         for index, (plane, called) in enumerate(zip(planes, names, strict=True)):
-            as_float = check_channel(plane, called)
+            as_float = check_plane(plane, called)
             if not small:
                 checked[index] = as_float
         return checked[0] if wanted == 1 else checked

@@ -454,13 +454,14 @@ def set_of_rows(rows: Sequence[Row], channel: str) -> LayerSet:
 
 def same_as_file(layer: Layer) -> bool:
     """Tell whether a layer's pixels are those of the one file it came from."""
-    from napari_metastructure.images.files import read_image
+    from napari_metastructure.images.files import noting, read_image
 
     path = layer.source.path
     if not path or not Path(path).is_file():
         return False
     try:
-        image = read_image(path)
+        with noting():  # said when it is read to be trained on
+            image = read_image(path)
     except InputError:
         return False
     in_order = "".join(a for a in "TZYXS" if a in image.axes) == image.axes

@@ -30,7 +30,10 @@ def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:
 
 def read_planes(sources: Sequence[Source], colour: Colour | None = None) -> list[np.ndarray]:
     """Every source's checked planes, one after the other; of RGB layers that colour, or their luminance."""
-    return [plane for source in sources for plane in source.planes(colour)]
+    from napari_metastructure.images.intensity import check_planes
+
+    found = [plane for source in sources for plane in source.planes(colour)]
+    return check_planes(found, [f"Layer {name!r}" for source in sources for name in source.names()])
 
 
 EAGER_BYTES = 32 * 2**20
@@ -107,7 +110,7 @@ class Source:
         Raises
         ------
         InputError
-            If a plane has NaN, is constant or too small; the message names it.
+            If a plane cannot be used; the message names it.
         """
         from napari_metastructure.images.intensity import check_plane
 

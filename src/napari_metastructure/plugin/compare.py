@@ -13,7 +13,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QLabel, QPushButton, QWidget
+from superqt import QFlowLayout
 
 from napari_metastructure.baselines.compare import runs_of, write_results
 from napari_metastructure.baselines.config import CompareConfig
@@ -36,9 +37,10 @@ from napari_metastructure.plugin._job_widget import (
     JobWidget,
     RunButtons,
 )
-from napari_metastructure.plugin._layers import full, origin_of
+from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._stacking import bring_to_front
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
 from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window
@@ -132,9 +134,6 @@ def truth_planes(
 # ---- the form: methods, ground truth, settings --------------------------------------------------------------
 
 
-COLUMNS = 2
-
-
 class MethodBoxes(QWidget):
     """A check box per method; those that learn from ground truth can be ticked once there is some."""
 
@@ -142,11 +141,10 @@ class MethodBoxes(QWidget):
         super().__init__(parent)
         self.boxes = {name: QCheckBox(method.title) for name, method in METHODS.items()}
         self._wanted: set[str] = set()  # ticked, and to be ticked again as soon as there is ground truth
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(4)
-        for place, box in enumerate(self.boxes.values()):
-            grid.addWidget(box, place // COLUMNS, place % COLUMNS)
+        flow = QFlowLayout(self)
+        flow.setContentsMargins(0, 0, 0, 0)
+        for box in self.boxes.values():
+            flow.addWidget(box)
         self.choose(CompareConfig().methods)
         self.set_labelled(False)
 
@@ -230,9 +228,6 @@ TIP = (
     "1, 255 is unlabelled. Without ground truth, methods are compared with each other."
 )
 
-LONGEST = 22
-"""Letters of a name; the box beside it needs room as well."""
-
 
 @dataclass(eq=False)
 class _Row:
@@ -242,9 +237,8 @@ class _Row:
     by_hand: bool = False
 
     def show_name(self) -> None:
-        name = self.image.name
-        self.label.setText(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
-        self.label.setToolTip(name)
+        self.label.setText(shortened(self.image.name, 22))  # the box beside it needs room as well
+        self.label.setToolTip(self.image.name)
 
 
 class TruthRows(QWidget):
@@ -438,6 +432,8 @@ class CompareWidget(JobWidget):
     def _connect(self) -> None:
         self.save_button.clicked.connect(self._ask_where)
         self.picker.picked.connect(self._show_truth)
+        boxes = [box.toggled for box in self.methods.boxes.values()]
+        self.forget_refusal_at(self.picker.picked, self.truth.changed, *boxes)
         self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
         self.table.picked.connect(self._show_method)
         self.listen(self.viewer.layers.events.removed, self._on_layer_removed)
@@ -463,6 +459,7 @@ class CompareWidget(JobWidget):
             self.layers.hide()
         self._config, self._sources = config, sources
         self.layers = MethodLayers(self.viewer, sources, config)
+        bring_to_front(self.viewer, [source.layer for source in sources])
         self._clear_results()
         self.tabs.setCurrentIndex(RESULTS)
         return compare_job(sources, labels, planes, config)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import napari
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_warning
 from pydantic import BaseModel, ConfigDict, Field
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 from superqt.utils import QSignalDebouncer
 
-from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.batch import (
     FileRefused,
@@ -31,9 +30,11 @@ from napari_metastructure.networks.batch import (
 )
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
-from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
+from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
+from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._source import Layered
+from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
@@ -84,10 +85,12 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | LayerPredicted | Warned]:
-        from napari_metastructure.networks.batch import blank_note, predict_planes
+        from napari_metastructure.images.surround import missing_notes
+        from napari_metastructure.networks.batch import predict_planes
 
         chosen = [_layered(layer, model, settings.channel) for layer in layers]
-        total, done, began, blank = sum(c.axes.count for c in chosen), 0, time.perf_counter(), []
+        total, done, began = sum(c.axes.count for c in chosen), 0, time.perf_counter()
+        shares: list[tuple[str, float]] = []
         yield PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
             labels, probability = _room(layered, settings.probability)
@@ -98,12 +101,12 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -
                     case PlanePredicted():
                         _put(event.labels, labels, event.index)
                         _put(event.probability, probability, event.index)
-                        blank += [event.name] if event.blank else []
+                        shares.append((event.name, event.missing))
                     case PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
             done += layered.axes.count
             yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
-        yield from (Warned(note) for note in blank_note(blank))
+        yield from map(Warned, missing_notes(shares))
         model.release()
         yield PredictionFinished(False, len(chosen), time.perf_counter() - began)
 
@@ -119,8 +122,8 @@ def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -
 
         with noting() as notes:
             paths = list_images([images])
+            targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from map(Warned, notes)
-        targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel)
 
     return partial(_with_model, path, settings.device, predict)
@@ -225,16 +228,18 @@ class ModelLine(PathEdit):
 
 def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     """Lay the probability (hidden, it would cover the image) and labels over the layer they were predicted from."""
-    source, made = event.layered.source, []
-    origin = {"version": __version__, "source": source.name, "model": event.model, "classes": event.classes}
-    more: dict[str, Any] = {"metadata": {ORIGIN: origin}, **event.layered.placement()}
+    source, made = event.layered.source, list[Layer]()
+    origin = made_from(source.layer, model=event.model, classes=event.classes)
+    more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
     if event.probability is not None:
-        name = f"{source.name} probability"
+        name = result_name(source.name, "probability")
         look: dict[str, Any] = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}
-        made.append(viewer.add_image(event.probability, name=name, **look, **more))
-    name, colors = f"{source.name} prediction", class_colormap(event.classes)
+        made.append(Image(event.probability, name=name, **look, **more))
+    name, colors = result_name(source.name, "prediction"), class_colormap(event.classes)
     look = {"colormap": colors, "opacity": 0.6, "visible": source.layer.visible}
-    made.append(viewer.add_labels(event.labels, name=name, **look, **more))
+    made.append(Labels(event.labels, name=name, **look, **more))
+    for layer in made:
+        add_above(viewer, source.layer, layer)
     return made
 
 
@@ -314,8 +319,11 @@ class PredictWidget(JobWidget):
         )
         self.form = (self.model, self.where, self.settings)
         self.release_with(self.picker.release)
+        forms = [form.changed for form in self.settings.forms]
+        inputs = (self.model.changed, self.picker.picked, self.images.changed, self.out.changed)
+        self.forget_refusal_at(*inputs, self.where.currentChanged, *forms)
         images = (heading("Images"), self.where, heading("Settings"), self.settings)
-        lay_out(self, (heading("Model"), self.model, self.model.facts, *images, self.buttons, self.progress))
+        lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
 
     # ---- for scripts -------------------------------------------------------------------------------------
 
@@ -367,6 +375,7 @@ class PredictWidget(JobWidget):
             raise InputError("No model is chosen; name a run folder, or a model file in one.")
         if self.where.currentIndex() == LAYERS:
             if layers := self.picker.chosen():
+                bring_to_front(self.viewer, layers)
                 return layers_job(model, layers, settings)
             raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
         images, out = self.images.get(), self.out.get()

@@ -27,9 +27,10 @@ from napari_metastructure.networks import Architecture
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
 from napari_metastructure.plugin._inputs import PathEdit, column, heading, pages_above, row
-from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._pairs import LayerSet
+from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._study_results import (
     Key,
     NoisyLabels,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, read_image, stem
+from napari_metastructure.images.files import list_images, noting, plane_shape, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
 from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size, read_pairs
@@ -117,7 +117,7 @@ def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
     image_folder, label_folder = _first(folder, IMAGE_FOLDERS), _first(folder, LABEL_FOLDERS)
     if image_folder is None or label_folder is None:
         raise InputError(f"{folder} needs the folders images and labels (or masks); one of them is missing.")
-    return pair_files(list_images([image_folder]), list_images([label_folder]), channel)
+    return pair_files(list_images([image_folder]), list_images([label_folder], results=True), channel)
 
 
 def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
@@ -157,7 +157,7 @@ def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]
     InputError
         If one cannot be read, or their sizes differ.
     """
-    size, label_size = _plane_shape(image), _plane_shape(labels)
+    size, label_size = plane_shape(image), plane_shape(labels, numbers=True)
     check_same_size(f"{image} and {labels}", size, label_size)
     count = int(np.prod(size[:-2], dtype=int))
     names = plane_names(_read(image)) if count > 1 else [stem(image)]
@@ -172,20 +172,6 @@ def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]
         )
         for index, name in enumerate(names)
     ]
-
-
-def _plane_shape(path: Path) -> tuple[int, ...]:
-    """Size along T, Z, Y and X; of pictures read from the head of the file alone."""
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp"):
-        import PIL.Image
-
-        try:
-            with PIL.Image.open(path) as picture:
-                return picture.size[::-1]
-        except Exception:
-            pass  # whatever Pillow says against it: reading it below says what is wrong
-    image = _read(path)
-    return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
 
 
 def _image_plane(path: Path, index: int, channel: Channel) -> np.ndarray:
@@ -204,14 +190,16 @@ def _label_plane(path: Path, index: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path) -> Image:
-    """Read a stack once, though its planes are asked for one after the other."""
-    return read_image(path)
+def _read(path: Path, numbers: bool = False) -> Image:
+    """Read a stack once, though its planes are asked for one after the other; `plane_shape` said what is odd."""
+    with noting():
+        return read_image(path, numbers)
 
 
 @lru_cache(maxsize=2)
 def _read_labels(path: Path) -> Image:
-    return read_labels(path)
+    with noting():
+        return read_labels(path)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.files import noting
-from napari_metastructure.images.intensity import check_plane
+from napari_metastructure.images.intensity import check_plane, refuse_blank
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack, check_labels, encode
 from napari_metastructure.labels.readings import MOST_CLASSES
@@ -192,8 +192,7 @@ class TrainingSet:
         given, _ = self.read(config, lambda: None, copied=False)
         training, validation = given.held(config)
         check_values(validation, check_values(training, config.classes))
-        for pair in self.pairs:
-            read_image(pair)
+        refuse_blank((read_image(pair) for pair in self.pairs), [pair.name for pair in self.pairs])
 
 
 def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -351,7 +350,7 @@ def check_values(pairs: Sequence[Pair], classes: Sequence[int] | None) -> tuple[
 
 
 def read_image(pair: Pair) -> np.ndarray:
-    """Return the checked image of a pair, (Y, X) or (C, Y, X) float32.
+    """Return the checked image of a pair, (Y, X) or (C, Y, X) float32; some pixels may be NaN, see `images.surround`.
 
     Raises
     ------

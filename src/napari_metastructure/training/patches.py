@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import Inputs
+from napari_metastructure.images.surround import measured, missing_notes
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.device import home, seeded, upload
 from napari_metastructure.networks.predict import inputs_on, pad
@@ -179,6 +180,8 @@ class Store:
         self._home = home(device, pixels * (4 * channels + 1))
         self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
         self._bytes = 0
+        self._missing: dict[str, float] = {}
+        self._told = 0
 
     def __call__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large.
@@ -192,15 +195,26 @@ class Store:
             self._held.move_to_end(index)
             return self._held[index]
         pair = self.pairs[index]
-        inputs = inputs_on(self._home, read_image(pair), self.inputs, "bright")
+        image, missing = measured(read_image(pair))
+        codes = label_codes(pair, self.classes)
+        if missing is not None:
+            codes[missing] = UNLABELLED
+            self._missing.setdefault(pair.name, float(missing.mean()))
+        inputs = inputs_on(self._home, image, self.inputs, "bright")
         x = pixel_major(pad(inputs, self.patch))
-        y = upload(padded_labels(label_codes(pair, self.classes), self.patch), self._home)
+        y = upload(padded_labels(codes, self.patch), self._home)
         self._held[index] = x, y
         self._bytes += x.nbytes + y.nbytes
         while self._home.type == "cpu" and self._bytes > self.held_bytes and len(self._held) > 1:
             _, (x_old, y_old) = self._held.popitem(last=False)
             self._bytes -= x_old.nbytes + y_old.nbytes
         return x, y
+
+    def notes(self) -> list[str]:
+        """Say which of the images read since the last call are blank or have pixels of no value, each once."""
+        new = list(self._missing.items())[self._told :]
+        self._told += len(new)
+        return missing_notes(new)
 
     def whole(self) -> Iterator[tuple[Pair, Tensor, Tensor]]:
         """Yield every pair with its inputs and codes at their own size, without the mirrored part."""

@@ -105,7 +105,7 @@ class StudyConfig(BaseModel):
 
     @field_validator("networks")
     @classmethod
-    def _once(cls, value: tuple[Network, ...]) -> tuple[Network, ...]:
+    def _once(cls, value: tuple[Architecture, ...]) -> tuple[Architecture, ...]:
         if twice := [name for name in value if value.count(name) > 1]:
             raise ValueError(f"{twice[0]} is named twice; name each network once")
         return value

@@ -324,6 +324,7 @@ class SupervisedRun:
             with short_of_memory_fails():
                 while self.journal.epoch < c.epochs and not self._out_of_patience():
                     yield from self._epoch()
+                    yield from map(Warned, [*self.data.training.notes(), *self.data.validation.notes()])
                     yield from warned(self._save(last=False), NOT_SAVED)
         except Stopped:
             stopped = True

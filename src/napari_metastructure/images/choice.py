@@ -1,0 +1,110 @@
+"""What users say about files that say too little: names of axes, and which of several images is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.image import note
+
+LETTERS = "TCZYXS"
+
+
+@dataclass
+class Choice:
+    """What holds for all files that are read: the command line's ``--axes`` and ``--series``."""
+
+    axes: str | None = None
+    series: int | None = None
+
+
+choice = Choice()
+"""The one in force in this process; readers may run in any thread."""
+
+
+def choose(axes: str | None = None, series: int | None = None) -> None:
+    """Set what holds for all files that are read from now on; None leaves it to the files.
+
+    Raises
+    ------
+    InputError
+        For letters that name no axes, or a negative number.
+    """
+    letters = axes.upper() if axes is not None else None
+    if letters is not None and (len(set(letters)) < len(letters) or not {*"YX"} <= set(letters) <= set(LETTERS)):
+        raise InputError(f"--axes {axes}: give Y and X and any of T, Z, C and S (colours) once, as in ZYX.")
+    if series is not None and series < 0:
+        raise InputError(f"--series {series}: images in a file count from 0.")
+    choice.axes, choice.series = letters, series
+
+
+def name_axes(axes: str, data: np.ndarray, path: Path) -> tuple[str, np.ndarray]:
+    """Give each axis a letter of TCZYXS: the user's, the file's, or what is free; drop nameless axes of length one.
+
+    Raises
+    ------
+    InputError
+        For more axes than there are letters, or another number of them than the user named.
+    """
+    kept = [i for i, (letter, size) in enumerate(zip(axes, data.shape, strict=True)) if letter in LETTERS or size > 1]
+    axes, data = "".join(axes[i] for i in kept), data.reshape([data.shape[i] for i in kept])
+    if choice.axes is not None:
+        if len(choice.axes) != data.ndim:
+            raise InputError(
+                f"--axes {choice.axes} names {len(choice.axes)} axes, but {path} has {data.ndim} "
+                f"({' x '.join(map(str, data.shape))}); name as many."
+            )
+        return choice.axes, data
+    free = [a for a in "ZTC" if a not in axes]
+    if sum(letter not in LETTERS for letter in axes) > len(free):
+        raise InputError(f"{path} has axes {axes!r}, more than T, C and Z; save one position by itself.")
+    return "".join(letter if letter in LETTERS else free.pop(0) for letter in axes), data
+
+
+def pick_series(shapes: Sequence[tuple[int, ...]], axes: Sequence[str], path: Path) -> list[int]:
+    """Choose among the images of a file, and say so: one, or those of one size, which are put together.
+
+    Parameters
+    ----------
+    shapes, axes : sequence, one per image
+    path : Path
+
+    Returns
+    -------
+    list of int
+        Several are frames of one another; the axes of the first have a letter of T and Z to spare.
+
+    Raises
+    ------
+    InputError
+        If there is no image of the number the user gave.
+    """
+    count = len(shapes)
+    if choice.series is not None:
+        if choice.series >= count:
+            raise InputError(f"--series {choice.series}: {path} holds {count} images; choose 0 to {count - 1}.")
+        return [choice.series]
+    if count == 1:
+        return [0]
+    first = max(range(count), key=lambda i: (np.prod([float(n) for n in shapes[i]]), -i))
+    alike = [i for i in range(count) if shapes[i] == shapes[first] and axes[i] == axes[first]]
+    if len(alike) > 1 and spare_letter(axes[first]) is None:
+        alike = [first]
+    size = " x ".join(map(str, shapes[first]))
+    others = sorted({" x ".join(map(str, s)) for i, s in enumerate(shapes) if i not in alike})
+    if len(alike) > 1:
+        read = f"the {len(alike)} of {size} are read as frames of axis {spare_letter(axes[first])}"
+    else:
+        read = f"only number {first}, of {size}, is read"
+    left = f"; those of {', '.join(others[:3])}{' and more' if len(others) > 3 else ''} are left out" if others else ""
+    note(f"{path.name} holds {count} images: {read}{left} (metastructure --series 0 to {count - 1} takes one alone).")
+    return alike
+
+
+def spare_letter(axes: str) -> str | None:
+    """Name the axis along which images of these axes can be put together; None if there is none."""
+    return next((letter for letter in "TZ" if letter not in axes), None)
