@@ -18,9 +18,9 @@ import torch
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
+from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
 from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
-from napari_metastructure.igtt.start import load_prior, prior_polarities, prior_probabilities, start_probability
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
@@ -345,6 +345,7 @@ class Run:
         else:
             if start_masks is not None:
                 start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
+                self._cut_network(CUTS[-1])
             else:
                 start = self._start_probabilities()
             self.labels = PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device)
@@ -360,12 +361,20 @@ class Run:
         if method == "prior":
             prior, same = place(load_prior(), self.device), self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            return prior_probabilities(prior, self.planes, self.device, self.control.checkpoint, inputs)
+            found, cut = prior_start(prior, self.planes, self.device, self.control.checkpoint, inputs)
+            self._cut_network(cut)
+            return found
+        self._cut_network(CUTS[-1])
         found = []
         for plane in self.planes:
             self.control.checkpoint()
             found.append(start_probability(plane, method))
         return found
+
+    def _cut_network(self, cut: float) -> None:
+        """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
+        if self.trained:
+            cut_at(self.trainer.network, cut)
 
     def _round(self) -> Iterator[Event]:
         """Run one epoch: train on the labels, predict, make new labels."""

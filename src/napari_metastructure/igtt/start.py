@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from napari_metastructure.images.intensity import Polarity, contrast_and_log, lo
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
-from napari_metastructure.networks.predict import inputs_on, probability
+from napari_metastructure.networks.predict import inputs_on, probabilities, probability
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
 
@@ -101,9 +101,9 @@ PRIOR = Path(__file__).with_name("prior.safetensors")
 
 USE = Use(inputs="multiscale", objects="bright", patch=(256, 256))
 
-SURE = 0.8
-"""Probability, as trained, that is one half in use: a correction for the class prior, one number for all images. The
-scenes hold more foreground than most real images, and their masks include the blurred rim of an object."""
+CUTS = (0.35, 0.5, 0.6, 0.7)
+"""Probabilities, as trained, that may be one half in use. The scenes hold more foreground than most real images, and
+their masks include the blurred rim of an object, so most sets take the last."""
 
 PRIOR_SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
 """Sizes at which the prior looks at a plane."""
@@ -123,29 +123,42 @@ CERTAIN = 1e-3
 SPEC = NetworkSpec(architecture="fast-unet", in_channels=4, encoder="none", base_channels=16)
 
 
+class PriorStart(NamedTuple):
+    """What the prior says of a set of planes."""
+
+    probabilities: list[np.ndarray]
+    """(Y, X) float32 arrays of 0 to 1."""
+    cut: float
+    """That of `CUTS` which is one half in them."""
+
+
 def load_prior() -> LightUNet:
-    """Read the network of the prior, on the CPU: one logit from the four channels of ``multiscale``.
+    """Read the network of the prior, on the CPU: one logit from the four channels of ``multiscale``, as trained.
 
-    It is in evaluation mode. Its logit is lowered by that of `SURE`.
+    It is in evaluation mode.
     """
-    network = cast(LightUNet, load_model(PRIOR)[0])
+    return cast(LightUNet, load_model(PRIOR)[0])
+
+
+def cut_at(network: nn.Module, cut: float) -> None:
+    """Lower the logit of the prior, in place, so that a probability of ``cut`` becomes one half."""
     with torch.no_grad():
-        cast(torch.Tensor, network.head.bias).sub_(math.log(SURE / (1 - SURE)))
-    return network
+        cast(Tensor, cast(LightUNet, network).head.bias).sub_(_logit(cut))
 
 
-def prior_probabilities(
+def prior_start(
     prior: nn.Module,
     planes: Sequence[np.ndarray],
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
     inputs: Sequence[Tensor] | None = None,
-) -> list[np.ndarray]:
+) -> PriorStart:
     """Predict a set of planes by the prior.
 
     It looks at each at all `PRIOR_SCALES`. Logits are averaged over `TOGETHER` sizes in a row, the largest ones or,
     where images hold more pixels than detail, smaller ones: those of which the prior is surest over the whole set, by
-    the mean |2P - 1| on and around what it calls foreground.
+    the mean |2P - 1| on and around what it calls foreground. Then that of `CUTS` is taken whose outlines the edges of
+    the images confirm best (`candidates.Edges`), on average over the set.
 
     Parameters
     ----------
@@ -158,20 +171,23 @@ def prior_probabilities(
         Called between tiles; may raise to leave.
     inputs : sequence of (4, Y, X) float32 tensors, optional
         The planes as the prior sees them at their own size, if they were normalised before.
-
-    Returns
-    -------
-    list of (Y, X) float32 arrays of 0 to 1
     """
-    own = inputs if inputs is not None else [None] * len(planes)
-    looks = [_looks(prior, plane, device, checkpoint, x) for plane, x in zip(planes, own, strict=True)]
+    looks = _looks(prior, planes, device, checkpoint, inputs)
 
     def averaged(first: int) -> Iterator[np.ndarray]:
-        return (_averaged(each, first, plane.shape) for each, plane in zip(looks, planes, strict=True))
+        return (_averaged(each[first : first + TOGETHER], p.shape) for each, p in zip(looks, planes, strict=True))
 
     windows = min(map(len, looks), default=1) - TOGETHER + 1
     best = max(range(windows), key=lambda first: _sureness(averaged(first))) if windows > 1 else 0
-    return list(averaged(best))
+    logits = list(averaged(best))
+    confirmed = np.zeros(len(CUTS))
+    for plane, logit in zip(planes, logits, strict=True):
+        edges = Edges(plane)
+        confirmed += [edges.score(logit > _logit(cut)) for cut in CUTS]
+        if checkpoint is not None:
+            checkpoint()
+    cut = CUTS[int(confirmed.argmax())] if confirmed.any() else CUTS[-1]
+    return PriorStart([_sigmoid(logit - _logit(cut)) for logit in logits], cut)
 
 
 def prior_polarities(
@@ -186,12 +202,12 @@ def prior_polarities(
     |2P - 1| over what it calls foreground is compared; the mean difference of all planes is added, for most sets are
     of one kind.
 
-    Parameters are as for `prior_probabilities`, but that planes are as the user knows them.
+    Parameters are as for `prior_start`, but that planes are as the user knows them.
     """
     surer = []
     for plane in planes:
         scale = min(1.0, max(POLARITY_SIDE / min(plane.shape), 0.5))
-        reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
+        reduced = _reduced(plane, scale)
         found = []
         for objects in ("bright", "dark"):
             outside = surround(reduced, objects)
@@ -205,37 +221,53 @@ def prior_polarities(
 
 def _looks(
     prior: nn.Module,
-    plane: np.ndarray,
+    planes: Sequence[np.ndarray],
     device: torch.device,
     checkpoint: Callable[[], None] | None,
-    inputs: Tensor | None,
-) -> list[np.ndarray]:
-    """Predict a plane at each size that it is large enough for, in that size."""
-    found = []
+    inputs: Sequence[Tensor] | None,
+) -> list[list[np.ndarray]]:
+    """Predict each plane at each size that it is large enough for, in that size; those of one size together."""
+    found: list[list[np.ndarray]] = [[] for _ in planes]
     for scale in PRIOR_SCALES:
-        if scale < 1 and scale * min(plane.shape) < SMALLEST:
-            break
-        if scale < 1 or inputs is None:
-            reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
-            inputs = inputs_on(device, reduced, USE.inputs, "bright")
-        found.append(probability(prior, inputs, USE.patch, device, checkpoint))
+        at = [i for i, p in enumerate(planes) if scale == 1 or scale * min(p.shape) >= SMALLEST]
+        if scale == 1 and inputs is not None:
+            seen = [inputs[i] for i in at]
+        else:
+            seen = [inputs_on(device, _reduced(planes[i], scale), USE.inputs, "bright") for i in at]
+        for i, p in zip(at, probabilities(prior, seen, USE.patch, device, checkpoint), strict=True):
+            found[i].append(p)
     return found
 
 
-def _averaged(looks: Sequence[np.ndarray], first: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Average the logits of some sizes, at full size; return the probability."""
+def _averaged(looks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Average the logits of some sizes, at full size."""
     total = np.zeros(shape, np.float32)
-    some = looks[first : first + TOGETHER]
-    for look in some:
+    for look in looks:
         p = _resized(look, shape).clip(CERTAIN, 1 - CERTAIN)
         total += np.log(p / (1 - p))
-    return 1 / (1 + np.exp(-total / len(some)))
+    return total / len(looks)
 
 
-def _sureness(probabilities: Iterable[np.ndarray]) -> float:
-    """Average over a set how far from one half they are, 0 to 1, where there is foreground and nearby."""
-    near = ((p, dilated(p > 0.5, NEAR)) for p in probabilities)
+def _sureness(logits: Iterable[np.ndarray]) -> float:
+    """Average over a set how far from one half probabilities are, 0 to 1, where there is foreground and nearby.
+
+    Foreground is what is above the last of `CUTS`: what is found at a wrong size is mostly fainter.
+    """
+    found = (_sigmoid(logit - _logit(CUTS[-1])) for logit in logits)
+    near = ((p, dilated(p > 0.5, NEAR)) for p in found)
     return float(np.mean([np.abs(2 * p[close] - 1).mean() for p, close in near if close.any()] or [0.0]))
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+def _reduced(plane: np.ndarray, scale: float) -> np.ndarray:
+    return _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
