@@ -9,7 +9,8 @@ import tifffile
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.choice import choose
-from napari_metastructure.images.files import list_images, noting, read_image, read_labels, read_mask
+from napari_metastructure.images.files import list_images, noting, read_image
+from napari_metastructure.images.label_files import read_labels
 
 A = np.random.default_rng(0).integers(0, 255, (24, 31), dtype=np.uint8)
 
@@ -255,8 +256,7 @@ def test_planes_kept_as_colours(tmp_path):
     np.testing.assert_array_equal(image.data, three)
     assert not notes
     choose()
-    for read in (read_labels, read_mask):  # labels are no colours
-        np.testing.assert_array_equal(read(path).data, three)
+    np.testing.assert_array_equal(read_labels(path).data, three)  # labels are no colours
 
 
 @pytest.mark.parametrize("axes", ["Q", "XX", "ZY", "ZYXA"])

@@ -330,7 +330,7 @@ def test_where_nothing_was_measured_nothing_is_learned(discs, small):
     images, masks = discs(3)
     images[0][:5], images[1][:] = np.nan, 7
     config = small.model_copy(update={"validation_fraction": 0.0, "steps_per_epoch": 8})
-    store = Store(pairs_of(images, masks), "zscore", 1, (0, 1), False, (64, 64), torch.device("cpu"))
+    store = Store(pairs_of(images, masks), "zscore", 1, (0, 1), (64, 64), torch.device("cpu"))
     assert (store(0)[1][:5] == UNLABELLED).all()
     assert not (store(0)[1][5:] == UNLABELLED).any()
     assert (store(1)[1] == UNLABELLED).all()

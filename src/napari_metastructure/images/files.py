@@ -152,6 +152,7 @@ def noting() -> Iterator[list[str]]:
 
     Examples
     --------
+    >>> from warnings import warn
     >>> with noting() as notes:
     ...     warn("notes.txt is no image and was skipped.", stacklevel=1)
     >>> notes

@@ -73,7 +73,7 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
     path, tile = Path(path), example(model)
     takes = f"normalised channels ({model.use.inputs})"
     with replacing(path) as beside:  # first: where nothing can be written, there is no need to wait for it
-        with torch.no_grad():  # in single precision, which prediction may leave
+        with torch.no_grad():
             ours = _WithProbabilities(model.network.cpu())(torch.from_numpy(model.inputs_of(tile))[None])[0].numpy()
         content = to_onnx(model)
         difference = _compare(run_onnx(content, model.inputs_of(tile)), ours)

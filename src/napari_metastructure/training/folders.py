@@ -198,8 +198,7 @@ def _read(path: Path, numbers: bool = False) -> Image:
 
 @lru_cache(maxsize=2)
 def _read_labels(path: Path) -> Image:
-    with noting():
-        return read_labels(path)
+    return read_labels(path)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
