@@ -98,6 +98,11 @@ class IGTTConfig(BaseModel):
         description="Labels before the first round: what a network trained on random scenes says, a vote of "
         "thresholdings weighted by their edges, local contrast, Otsu, or black (the paper).",
     )
+    rounds: Literal["painted", "always"] = Field(
+        "painted",
+        description="Train once something was painted, or always. From the start and the weights of the prior rounds "
+        "without paint gain nothing on most images, so such a run ends with its start.",
+    )
     criterion: Literal["level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "level",
         description="What makes a candidate mask the best: what levels of the image near the objects and the "

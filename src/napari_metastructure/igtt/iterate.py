@@ -190,6 +190,7 @@ class Run:
         planes, self.missing = [plane for plane, _ in found], [missing for _, missing in found]
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = resolve(config.device)
+        self.by_prior = config.start == "prior"
         self.planes = planes  # as the user knows them, until `_turn_upright`
         self.spec = NetworkSpec(
             architecture=config.network,
@@ -345,6 +346,7 @@ class Run:
         else:
             if start_masks is not None:
                 start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
+                self.by_prior = False
                 self._cut_network(CUTS[-1])
             else:
                 start = self._start_probabilities()
@@ -452,6 +454,9 @@ class Run:
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
+        c = self.config
+        if c.rounds == "painted" and self.trained and self.by_prior and not self.labels.corrections:
+            return "Nothing was painted, and without that rounds gain nothing over the prior"
         agreements = [row["agreement"] for row in self.journal.rows[1:]]
         if stable(agreements, self.config.stop_agreement):
             return "The masks no longer change"
