@@ -104,7 +104,7 @@ def test_several_classes_and_channels(run, blobs, save, tmp_path):
         (("in", "--classes", "0,2"), "the label 1 is none of the classes 0 and 2"),
         (("in", "--set", "los=dice"), "los"),
         (("in", "--set", "loss=dice"), "use the option --loss"),
-        (("in", "--config", "none.yaml"), "cannot be read from none.yaml: No such file"),
+        (("in", "--config", "none.yaml"), "none.yaml cannot be read: there is no such file"),
         (("in", "--resume",), "nothing to resume"),
     ],
 )  # fmt: skip

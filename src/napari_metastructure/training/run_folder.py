@@ -13,14 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, explain
 from napari_metastructure.images.files import fingerprint
 from napari_metastructure.images.writing import make_folder, replacing
 from napari_metastructure.training.events import Saved, Warned
+from napari_metastructure.training.yaml_file import read_yaml, write_yaml
 
 FORMAT = "napari-metastructure-run/1"
 
@@ -84,10 +84,7 @@ class RunFolder:
             "versions": {"napari-metastructure": __version__, "python": platform.python_version(), **_versions()},
             **(more or {}),
         }
-        path = self.path / DESCRIPTION
-        with replacing(path) as beside:
-            beside.write_text(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        return path
+        return write_yaml(self.path / DESCRIPTION, facts)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write ``metrics.csv``, one row an epoch."""
@@ -320,41 +317,60 @@ def read_description(path: Path) -> dict[str, Any]:
     InputError
         If it is missing or damaged, or holds no settings of a run.
     """
-    file = path / DESCRIPTION if path.is_dir() else path
-    try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if isinstance(facts, dict) and isinstance(facts.get("config"), dict):
-            return facts
-        why = "it is damaged or of another program (no settings of a run)"
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        why = f"it is damaged or of another program ({type(error).__name__})"
-    raise InputError(f"The settings of a run cannot be read from {file}: {why}; name the folder of another run.")
+    file = _description(path)
+    facts = read_yaml(file, OTHER_RUN)
+    if not isinstance(facts.get("config"), dict):
+        raise InputError(f"{file} cannot be read: it holds no settings of a run; {OTHER_RUN}.")
+    return facts
 
 
-def read_config(folder: Path, model: type[C]) -> C:
-    """Read the settings in a folder's ``run.yaml``.
+def read_config(path: Path, model: type[C]) -> C:
+    """Read the settings in a ``run.yaml``, the file or the folder it is in.
 
     Raises
     ------
     InputError
         If it is missing, damaged, or of another version or kind of run.
     """
-    facts = read_description(folder)
+    facts = read_description(path)
     try:
-        return model(**facts["config"])
+        return model.model_validate(facts["config"])
     except ValidationError as error:
         why = explain(error, model, lambda name: name).removesuffix(".")
-    raise InputError(
-        f"The settings of a run cannot be read from {folder / DESCRIPTION}: {why}; name the folder of another run."
-    )
+    raise InputError(f"{_description(path)} cannot be read: {why}; {OTHER_RUN}.")
+
+
+def read_files(path: Path) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]]:
+    """Read which image and label files a run was trained and validated on; none where it was made of layers.
+
+    Raises
+    ------
+    InputError
+        If ``run.yaml`` is missing or damaged.
+    """
+    facts = read_description(path)
+    try:
+        training, validation = (_COUPLES.validate_python(facts.get(key, [])) for key in ("training", "validation"))
+    except ValidationError:
+        why = "its lists of image and label files are damaged"
+        raise InputError(f"{_description(path)} cannot be read: {why}; {OTHER_RUN}.") from None
+    return training, validation
+
+
+_COUPLES = TypeAdapter(list[tuple[Path, Path]])
+
+OTHER_RUN = "name the folder of another run"
+
+
+def _description(path: Path) -> Path:
+    return path / DESCRIPTION if path.is_dir() else path
 
 
 def _rounds(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [(int(r["epoch"]), *(float(r[name]) for name in columns)) for r in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return []
-    return [row for row in rows if row[0] > 0]
+    rows = rows[rows[0][0] == 0 :] if rows else []  # iGTT counts its start as epoch 0
+    return rows if [row[0] for row in rows] == list(range(1, len(rows) + 1)) else []
