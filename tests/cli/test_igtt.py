@@ -290,16 +290,16 @@ def test_one_epoch_alone_can_be_added_to(tmp_path):
 def test_nothing_is_written_over_unasked_and_inputs_never(tmp_path):
     image = stack_image("YX")
     outputs = Outputs(tmp_path, [image], epochs=False, ome=False)
-    outputs.check_free(overwrite=False)
+    outputs.check_free(False, False)
     (tmp_path / "s_mask.tif").write_text("old")
     (tmp_path / "last.pt").write_text("old")
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"last\.pt is there already.*--resume.*--overwrite"):
-        outputs.check_free(overwrite=False)
-    outputs.check_free(overwrite=True)
+        outputs.check_free(False, False)
+    outputs.check_free(False, True)
     outputs.clear()
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
     mine = Image(np.zeros((9, 9)), "YX", (1, 1), ("pixel",) * 2, "x", tmp_path / "x.tif")
     trap = Image(np.zeros((9, 9)), "YX", (1, 1), ("pixel",) * 2, "x_mask", tmp_path / "x_mask.tif")
     with pytest.raises(InputError, match="is an input"):
-        Outputs(tmp_path, [mine, trap], epochs=False, ome=False).check_free(overwrite=True)
+        Outputs(tmp_path, [mine, trap], epochs=False, ome=False).check_free(False, True)

@@ -14,7 +14,15 @@ import typer
 
 from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import key_of, list_images, output_stems, pair_by_stem, read_labels, stem
+from napari_metastructure.images.files import (
+    check_free,
+    key_of,
+    list_images,
+    output_stems,
+    pair_by_stem,
+    read_labels,
+    stem,
+)
 from napari_metastructure.images.image import Image, planes
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack, Reading, meaning_of
@@ -31,6 +39,20 @@ WAYS = ("choose another --out", "replace it with --overwrite")
 
 RUN_WAYS = (WAYS[0], "go on with --resume", WAYS[1])
 """The same for a run."""
+
+
+def check_run_place(files: Iterable[Path], inputs: Iterable[Path], resume: bool, overwrite: bool) -> None:
+    """Refuse to write over an input or, unless it is resumed or replaced, an earlier run.
+
+    Raises
+    ------
+    InputError
+        Naming the file in the way, or both options.
+    """
+    if resume and overwrite:
+        raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
+    check_free(files, inputs, overwrite=resume or overwrite, ways=RUN_WAYS)
+
 
 ReadingOption = Annotated[
     str,

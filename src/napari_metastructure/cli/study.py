@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_metastructure.cli._options import option, parse, read_dial, validated
-from napari_metastructure.cli._progress import INTERRUPTED, running, table
+from napari_metastructure.cli._progress import running, table
 from napari_metastructure.cli.train import Channel, Data, find_sets
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import make_recipe
@@ -160,9 +160,8 @@ def _run(sets: Splits, config: StudyConfig, out: Path) -> None:
             raise RuntimeError("the study ended without a result")
         if last.results:
             terminal.console.print(*_tables(last.results))
-        terminal.say(f"{last.reason} Tables and figure are in {out}.")
-    if last.stopped:
-        raise typer.Exit(INTERRUPTED)
+        terminal.say(f"{last.reason} Tables and figure are in {terminal.place or out}.")
+    terminal.end(last.stopped)
 
 
 def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._files import RUN_WAYS
+from napari_metastructure.cli._files import check_run_place
 from napari_metastructure.cli._options import option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
-from napari_metastructure.cli._progress import INTERRUPTED, running
+from napari_metastructure.cli._progress import running
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import check_free
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.events import TrainFinished
 from napari_metastructure.training.run_folder import FILES, read_config, read_files
@@ -91,8 +90,8 @@ def train(
     given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, numbers)
     earlier = dict(read_config(config_file, TrainConfig)) if config_file else None
     config = chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
+    check_run_place([out / name for name in FILES], [], resume, overwrite)
     sets = find_sets(data, validation, channel, config_file)
-    check_free([out / name for name in FILES], overwrite=overwrite or resume, ways=RUN_WAYS)
     _run(sets, config, out, resume)
 
 
@@ -138,8 +137,7 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
             raise RuntimeError("the run ended without a result")
         if sets.test and last.model is not None and not last.stopped:
             terminal.say(_tested(sets.test, last.model, config))
-    if last.stopped:
-        raise typer.Exit(INTERRUPTED)
+    terminal.end(last.stopped)
 
 
 def _tested(pairs: Sequence[Pair], model: Any, config: TrainConfig) -> str:
