@@ -104,7 +104,7 @@ class Terminal:
         """
         if self._places is None:
             self.warn(why, "Error")
-            around = dict.fromkeys([failed.absolute().parent, Path.cwd(), Path.home(), Path(gettempdir())])
+            around = dict.fromkeys([failed.resolve().parent, Path.cwd(), Path.home(), Path(gettempdir())])
             self._places = (free_name(folder / failed.name) for folder in around)
         self.place = next(self._places, None)
         said = "It could be saved nowhere." if self.place is None else f"Saving to {self.place} instead."

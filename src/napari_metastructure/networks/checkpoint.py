@@ -129,5 +129,5 @@ def _checksum(facts: dict[str, str], state: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256((facts["network"] + facts["use"]).encode())
     for name in sorted(state):
         digest.update(f"{name} {state[name].dtype}".encode())
-        digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
+        digest.update(state[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -476,8 +476,8 @@ def identity_of(pairs: Sequence[Pair], prints: Mapping[Path, Mapping[str, Any]])
             named = str(pair.files[which]) if which < len(pair.files) else f"The {what} of {pair.name}"
             parts = [str(pair.shape), *(str(prints[file]["sha256"]) for file in pair.files[which : which + 1])]
             if number == 0 or not pair.files:  # of files the first shows whether channel and classes are read as before
-                pixels = np.ascontiguousarray(read())
-                parts += [str(pixels.dtype), hashlib.sha256(pixels).hexdigest()]
+                pixels = np.asarray(read())
+                parts += [str(pixels.dtype), hashlib.sha256(pixels.tobytes()).hexdigest()]
             found.append((named, hashlib.sha256(" ".join(parts).encode()).hexdigest()))
     return found
 

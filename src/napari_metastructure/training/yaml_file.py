@@ -107,21 +107,23 @@ def _build(events: Iterable[Any]) -> Any:
             raise _Refused("it holds aliases (& and *), which are not taken")
         if event.tag not in (None, "!"):  # type: ignore[attr-defined]
             raise _Refused("it holds tags (!), which are not taken")
-        container, plain = open_[-1], isinstance(event, yaml.ScalarEvent)
-        if plain and len(event.value) > LONGEST:
-            raise _Refused(f"it holds a value of {len(event.value)} characters")
+        container, text = open_[-1], getattr(event, "value", None)
+        if text is not None and len(text) > LONGEST:
+            raise _Refused(f"it holds a value of {len(text)} characters")
         if isinstance(container, dict) and names[-1] is None:
-            if not plain or event.value in container:
-                raise _Refused(f"it gives {event.value[:40]!r} twice" if plain else "it has a name that is no text")
-            names[-1] = event.value
+            if text is None or text in container:
+                raise _Refused("it has a name that is no text" if text is None else f"it gives {text[:40]!r} twice")
+            names[-1] = text
             continue
-        value: Any = _value(values, event) if plain else {} if isinstance(event, yaml.MappingStartEvent) else []
+        value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+        if isinstance(event, yaml.ScalarEvent):
+            value = _value(values, event)
         if isinstance(container, dict):
             container[names[-1]] = value
             names[-1] = None
         else:
             container.append(value)
-        if not plain:
+        if text is None:
             if len(open_) > DEEPEST:
                 raise _Refused("it is nested too deeply")
             open_.append(value)
