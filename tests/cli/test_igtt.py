@@ -192,7 +192,8 @@ def test_a_full_disk_or_locked_folder_is_told(run, blobs, save, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
-def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_saves_and_exits_130(which, blobs, save, tmp_path):
     image = save(tmp_path / "a.png", blobs())
     out = tmp_path / "out"
     code = "from napari_metastructure.cli.main import main; main()"
@@ -206,7 +207,7 @@ def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
         for line in process.stdout:
             if line.startswith("epoch 1/"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(which)
         rest, err = process.communicate(timeout=150)
     finally:
         process.kill()

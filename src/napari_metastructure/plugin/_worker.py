@@ -27,7 +27,7 @@ from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 from superqt.utils import create_worker as create_qt_worker
 
 from napari_metastructure.errors import MetastructureError, RunFailed
-from napari_metastructure.training.events import BatchFinished
+from napari_metastructure.training.events import BatchFinished, Unsaved
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
@@ -77,6 +77,8 @@ class _Run:
         try:
             assert job is not None
             for event in job():
+                if isinstance(event, Unsaved):
+                    self.control.pause()  # until the user has named another folder
                 self.post(event)
         except MetastructureError as error:
             self.failure = type(error)(str(error))  # a fresh one: the traceback would keep the network alive

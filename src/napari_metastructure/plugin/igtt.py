@@ -317,14 +317,18 @@ class IGTTWidget(JobWidget):
         self.layers, self.result = layers, None
         self._earlier, self._locked = earlier, corrections or {}
         self._scores, self._kept = {}, []
-        self._where = f" The run is kept in {folder}." if folder else ""
-        self.run_folder.use(folder)
+        self.show_place(folder)
         self.curves.clear()
         self.results.set_available(False)
         self._ready = threading.Event()  # the thread waits for all layers: beside a busy one they take twice as long
         self._opening.start(layers.open(), self._ready.set)
         given = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
         return igtt_job(sources, planes, config, self._ready, {**given, "resume": earlier is not None})
+
+    def show_place(self, folder: Path | None) -> None:
+        """Show in which folder the run is kept; None: in none."""
+        self._where = f" The run is kept in {folder}." if folder else ""
+        self.run_folder.use(folder)
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 
