@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +155,9 @@ def test_a_full_disk_is_said_once_and_the_run_is_saved_beside(run, pairs, tmp_pa
         return write(folder, rows)
 
     monkeypatch.setattr(RunFolder, "write_metrics", full)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr("napari_metastructure.cli._progress.gettempdir", lambda: str(tmp_path / "temporary"))
     pairs(tmp_path / "in")
     code, out, err = run("train", tmp_path / "in", "--out", tmp_path / "out", *FAST)
     assert code == 1 and err.count("the disk is full") == 1 and f"Saving to {tmp_path / 'out-2'} instead." in err
@@ -161,3 +165,4 @@ def test_a_full_disk_is_said_once_and_the_run_is_saved_beside(run, pairs, tmp_pa
     monkeypatch.setattr(RunFolder, "write_metrics", lambda folder, rows: full(RunFolder(tmp_path / "out"), rows))
     code, out, err = run("train", tmp_path / "in", "--out", tmp_path / "third", *FAST)
     assert code == 1 and "It could be saved nowhere." in err and "epoch 2" not in out
+    assert not list(tmp_path.glob("**/third-2"))

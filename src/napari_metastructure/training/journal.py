@@ -45,15 +45,22 @@ class Saver:
 
     def save(self, write: Callable[[], Iterator[Saved]]) -> Iterator[Saved | Unsaved]:
         """Write; where that fails, tell it, and write all into the folder that the listener names."""
+        moved = False
         while self.folder is not None:
             try:
                 yield from write()
                 return
             except InputError as error:
                 failed, self.folder, self.lost = self.folder, None, True
+                if moved:  # the little that a new folder could take is no run
+                    with suppress(InputError):
+                        failed.clear()
                 failed.unlock()
+                with suppress(OSError):
+                    if moved:
+                        failed.path.rmdir()  # if nothing else is in it
                 message = str(error)
-            write = self.whole
+            write, moved = self.whole, True
             while self.folder is None:
                 yield Unsaved(message, failed.path)
                 with suppress(Stopped):
