@@ -22,6 +22,10 @@ class InputError(MetastructureError, ValueError):
     """A file, layer or option cannot be used; the message names it and says what to do."""
 
 
+class ReadingError(InputError):
+    """The numbers of labels can be meant in more ways than one; the message says which readings decide."""
+
+
 class RunFailed(MetastructureError):
     """A run broke down after it had started; what was saved before stays."""
 

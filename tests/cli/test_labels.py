@@ -180,7 +180,7 @@ def test_references_that_do_not_fit_are_named(run, save, labels, tmp_path):
     ("array", "words"),
     [
         (np.full((9, 9), 255, np.uint8), "every pixel is 255, unlabelled"),
-        (np.zeros((9, 9), np.float32), "float32 are no labels"),
+        (np.full((9, 9), 0.5, np.float32), "0.5 is no label"),
         (np.arange(81, dtype=np.uint8).reshape(9, 9), "not foreground and background"),
     ],
 )
@@ -342,7 +342,7 @@ def test_matrices_from_csv_as_spreadsheets_write_them_and_typed_in(run, save, di
 
 def test_a_file_means_the_same_alone_and_beside_others(run, save, disc, tmp_path):
     """Only background and unlabelled pixels, beside a file of 0, 1 and 255: its 255 is no foreground."""
-    save(tmp_path / "in" / "a.png", disc)
+    save(tmp_path / "in" / "a.png", np.where(np.arange(disc.shape[1]) < 3, 255, disc).astype(np.uint8))
     save(tmp_path / "in" / "b.png", disc * 255)
     code, _, err = run("noise", tmp_path / "in", "--kind", "dilate", "--n", 0, "--out", tmp_path / "out")
     assert code == 0
@@ -362,7 +362,7 @@ def test_noise_can_be_put_on_noise_though_a_class_is_gone(run, save, disc, tmp_p
 
 
 def test_nothing_is_written_over_unasked_and_clean_labels_never(run, folder, disc, tmp_path):
-    tifffile.imwrite(folder / "c.tif", disc)
+    tifffile.imwrite(folder / "c.tif", disc * 255)
     out = tmp_path / "out"
     for where, words in ((folder, "is an input"), (folder / ".." / "in", "is an input")):
         code, _, err = run("noise", folder, "--kind", "flip", "--out", where, "--overwrite")
@@ -391,6 +391,9 @@ def test_nothing_is_written_over_unasked_and_clean_labels_never(run, folder, dis
         (["--kind", "random", "--probability", "-0.1"], "probability must be a number from 0 to 1, not -0.1"),
         (["--kind", "random", "--per-class", "0=0.5,1=0.6"], "must add up to 1, not 1.1"),
         (["--kind", "sample", "--per-class", "0=0.5,7=1"], "class 7, which is absent"),
+        (["--kind", "flip", "--per-class", "0=.1,0=.2"], "names class 0 twice"),
+        (["--kind", "flip", "--per-class", "0=.1"], "leaves out class 1; give a value for each of 0 and 1"),
+        (["--kind", "sample", "--per-class", "1=.1"], "leaves out class 0"),
         (["--kind", "flip", "--per-class", "a"], "write them like 0=0.1, 1=0.5"),
         (["--kind", "flip", "--n", "2"], "--n: --kind flip has no such option; it has --fraction, --per-class and"),
         (["--kind", "skeleton", "--exact"], "--exact: --kind skeleton has no such option; it has none."),
@@ -400,7 +403,7 @@ def test_nothing_is_written_over_unasked_and_clean_labels_never(run, folder, dis
         (["--kind", "matrix", "--matrix", "0.5 0.5"], "must be square"),
         (["--kind", "matrix", "--matrix", "0.9 0.2; 0.1 0.8"], "Row 1 of the noise transition matrix must add up to 1"),
         (["--kind", "matrix", "--matrix", "1 0 0; 0 1 0; 0 0 1"], "does not fit the classes 0 and 1"),
-        (["--kind", "flip", "--reading", "labels"], "--reading labels: choose foreground, objects or classes."),
+        (["--kind", "flip", "--reading", "labels"], "--reading labels: choose auto, foreground, objects or classes."),
         (["--kind", "flip", "--seed", "-1"], "--seed"),
         (["--kind", "flip", "--fraction", "half"], "--fraction"),
     ],
@@ -424,7 +427,7 @@ def test_every_bad_file_is_named_and_nothing_is_written(run, folder, disc, tmp_p
     instances = disc.astype(np.uint16)
     instances[:3], instances[-3:] = 7, 9
     spoiled = {
-        "float.tif": (disc.astype(np.float32), "float32 are no labels"),
+        "float.tif": (disc / np.float32(2), "0.5 is no label"),
         "negative.tif": (-disc.astype(np.int16), "-1 is negative"),
         "unlabelled.tif": (np.full_like(disc, 255), "every pixel is 255, unlabelled"),
         "instances.tif": (instances, "not foreground and background; read them as objects"),
@@ -432,7 +435,7 @@ def test_every_bad_file_is_named_and_nothing_is_written(run, folder, disc, tmp_p
     }
     for name, (array, _) in spoiled.items():
         tifffile.imwrite(folder / name, array, metadata={"axes": "CYX" if array.ndim == 3 else "YX"})
-    PIL.Image.fromarray(np.dstack([disc] * 3)).save(folder / "colour.png")
+    PIL.Image.fromarray(np.dstack([disc, disc, 2 * disc[::-1]])).save(folder / "colour.png")
     (folder / "empty.tif").write_bytes(b"")
     code, out, err = run("noise", folder, "--kind", "flip", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
@@ -554,11 +557,11 @@ def test_files_without_partner_are_named(run, folders, save):
     ("array", "words"),
     [
         (np.zeros((7, 9), np.uint8), "has 7 x 9 pixels but"),
-        (np.zeros((60, 50), np.float32), "float32 are no labels"),
+        (np.full((60, 50), 0.5, np.float32), "0.5 is no label"),
         (np.full((60, 50), -1, np.int16), "-1 is negative"),
         (np.full((60, 50), 255, np.uint8), "every pixel is 255, unlabelled"),
         (np.arange(3000, dtype=np.uint16).reshape(60, 50), "not foreground and background"),
-        (np.zeros((60, 50, 3), np.uint8), "colour image"),
+        (np.arange(9000, dtype=np.uint8).reshape(60, 50, 3), "colour image"),
     ],
 )
 def test_what_cannot_be_compared_is_named(run, folders, tmp_path, array, words):

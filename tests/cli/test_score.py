@@ -51,14 +51,15 @@ def test_truth_of_0_and_1_scores_the_same_and_0_1_255_leaves_pixels_out(run, fol
     predicted_dir, truth_dir, predicted, truth, _ = folders
 
     def dice_of_b(labels):
-        tifffile.imwrite(truth_dir / "b.tif", labels)
-        (truth_dir / "b.png").unlink(missing_ok=True)
+        for name, mask in (("a", truth[0].astype(labels.dtype) * labels[labels < 255].max()), ("b", labels)):
+            tifffile.imwrite(truth_dir / f"{name}.tif", mask)
+            (truth_dir / f"{name}.png").unlink(missing_ok=True)
         assert run("score", predicted_dir, truth_dir, "--json", tmp_path / "s.json")[0] == 0
         return json.loads((tmp_path / "s.json").read_text())["images"][1]["dice"]
 
     usual = sklearn.metrics.f1_score(truth[1].ravel(), predicted[1].ravel())
     assert dice_of_b(truth[1].astype(np.uint8)) == pytest.approx(usual)
-    assert dice_of_b(truth[1].astype(np.uint16) * 300) == pytest.approx(usual)
+    assert dice_of_b(truth[1].astype(np.uint16) * 200) == pytest.approx(usual)
     labels = truth[1].astype(np.uint8)
     labels[:5] = 255  # where the prediction is wrong
     assert dice_of_b(labels) == 1
@@ -78,7 +79,7 @@ def test_files_without_partner_are_named(run, folders, save):
     ("name", "array", "words"),
     [
         ("b_mask.tif", np.zeros((7, 9), np.uint8), "7 x 9 pixels but"),
-        ("b_mask.tif", np.zeros((20, 24), np.float32), "holds floats"),
+        ("b_mask.tif", np.full((20, 24), 0.5, np.float32), "0.5 is no label"),
         ("b.tif", np.zeros((20, 24), np.uint8), "share the stem 'b'"),
         ("a_probability.tif", np.full((20, 24), np.nan, np.float32), "NaN"),
         ("a_probability.tif", np.zeros((5, 5), np.float32), "5 x 5 pixels but"),

@@ -65,3 +65,23 @@ def test_bad_input_is_one_sentence(run, folder, tmp_path, arguments, sentence):
     code, _, err = run("study", folder, "--out", tmp_path / "out", *arguments)
     assert code == 2
     assert sentence in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (":dilate:n=3", "has no name"),
+        ("CL:dilate:n=3", "is called CL, which stands for clean labels"),
+        (" cl :dilate:n=3", "is called CL, which stands for clean labels"),
+        ("thick:dilate:n=3,n=5", "sets n twice"),
+    ],
+)
+def test_conditions_that_would_be_taken_for_others_are_refused(run, folder, tmp_path, text, words):
+    code, _, err = run("study", folder, "--out", tmp_path / "out", "--condition", text)
+    assert (code, words in err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_is_named_once(run, folder, tmp_path):
+    code, _, err = run("study", folder, "--out", tmp_path / "out", "--network", "unet", "--network", "unet")
+    assert (code, "unet is named twice" in err) == (2, True)

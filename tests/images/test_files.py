@@ -15,12 +15,9 @@ from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import (
-    by_stem,
     check_free,
-    key_of,
     list_images,
     output_stems,
-    pair_by_stem,
     read_image,
     stem,
 )
@@ -279,24 +276,6 @@ def test_stems_that_clash_are_told_apart(paths, expected):
 def test_stems_are_always_unique_letter_case_aside(paths):
     stems = output_stems([Path(p) for p in paths])
     assert len({s.casefold() for s in stems}) == len(paths)
-
-
-@pytest.mark.parametrize("name", ["a.tif", "a_mask.png", "a_label.tif", "a_labels.png", "a_mask.ome.tif"])
-def test_files_that_belong_together_share_a_key(name):
-    assert key_of(name) == "a"
-
-
-def test_pairs_and_what_stays_alone():
-    images = [Path("images") / name for name in ("b.tif", "a.png", "c.png")]
-    labels = [Path("labels") / name for name in ("a_mask.tif", "b.ome.tif", "d_label.png")]
-    found = pair_by_stem(images, labels)
-    assert list(found.pairs.items()) == [("a", (images[1], labels[0])), ("b", (images[0], labels[1]))]
-    assert (found.first_alone, found.second_alone) == ([images[2]], [labels[2]])
-
-
-def test_two_files_of_one_stem_are_named():
-    with pytest.raises(InputError, match=r"a\.png and .*a_mask\.tif share the stem 'a'; keep one"):
-        by_stem([Path("a.png"), Path("a_mask.tif")])
 
 
 def test_inputs_are_never_written_over_and_results_only_if_asked(tmp_path):

@@ -225,7 +225,14 @@ def test_folders_are_made_and_files_removed_or_named(tmp_path):
         (("epoch", "-2", "-1"), ("pixel",) * 3, "TYX"),
         (("epoch", "z", "y", "x"), ("pixel",) * 4, "TZYX"),
         (("epoch", "t", "y", "x"), ("pixel",) * 4, "ZTYX"),
-        (("a", "b", "c", "y", "x"), ("pixel",) * 5, "ZTCYX"),
+        (("a", "b", "c", "y", "x"), ("pixel",) * 5, "TZCYX"),
+        (("-4", "-3", "-2", "-1"), ("pixel",) * 4, "TZYX"),
+        (("-4", "-3", "-2", "-1"), ("um", "second", "um", "um"), "ZTYX"),
+        (("-5", "-4", "-3", "-2", "-1"), ("pixel",) * 5, "TZCYX"),
+        (("c", "-3", "-2", "-1"), ("pixel",) * 4, "CZYX"),
+        (("t", "-4", "-3", "-2", "-1"), ("pixel",) * 5, "TZCYX"),
+        (("frame", "slice", "y", "x"), ("pixel",) * 4, "TZYX"),
+        (("y", "x", "z"), ("um",) * 3, "YXZ"),
     ],
 )
 def test_every_axis_gets_a_letter_of_its_own(labels, units, axes):

@@ -11,6 +11,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.checkpoint import load_model
+from napari_metastructure.networks.device import mixed_precision, place
 from napari_metastructure.networks.model import Model
 
 
@@ -21,8 +22,10 @@ def image(*shape, seed=0):
 def untiled(path, pixels):
     """What the network says of an image of one tile, by hand."""
     network, _, use = load_model(path)
-    with torch.no_grad():
-        logits = network(torch.from_numpy(network_inputs(pixels, use.inputs, use.objects))[None])[0]
+    cpu = torch.device("cpu")
+    with torch.no_grad(), mixed_precision(cpu):
+        seen = network_inputs(pixels, use.inputs, use.objects)[None]
+        logits = place(network, cpu)(torch.from_numpy(seen))[0].float()
     return (torch.sigmoid(logits) if len(logits) == 1 else torch.softmax(logits, 0)).numpy()
 
 

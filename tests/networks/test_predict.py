@@ -14,6 +14,7 @@ from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.networks import predict as module
 from napari_metastructure.networks.build import NetworkSpec, build
+from napari_metastructure.networks.device import mixed_precision
 from napari_metastructure.networks.predict import (
     LazyInputs,
     all_rows,
@@ -23,8 +24,10 @@ from napari_metastructure.networks.predict import (
     one_behind,
     pad,
     prepared,
+    probabilities,
     probability,
     starts,
+    tile_shape,
 )
 
 CPU = torch.device("cpu")
@@ -63,6 +66,7 @@ def image(*shape, seed=0):
 def by_definition(function, inputs, patch):
     """Sum of weighted tiles over sum of weights, pixel by pixel, in double precision, the whole plane in memory."""
     height, width = inputs.shape[1:]
+    patch = tile_shape(torch.nn.Identity(), inputs.shape, patch)
     missing = [(0, max(0, p - n)) for p, n in zip(patch, (height, width), strict=True)]
     padded = np.pad(inputs, [(0, 0), *missing], mode="symmetric")
     window = np.outer(*(0.01 + np.hanning(p + 2)[1:-1] for p in patch))
@@ -118,14 +122,38 @@ def test_a_checkpoint_that_raises_leaves_a_prediction():
         probability(Network(identity), np.zeros((1, 64, 64), np.float32), (32, 32), CPU, stop)
 
 
+def test_a_tile_is_no_larger_than_the_plane_and_fits_the_stride():
+    network = build(NetworkSpec(in_channels=2, base_channels=4), 0).eval()
+    assert network.stride == 8
+    assert tile_shape(network, (2, 50, 300), (256, 256)) == (56, 256)
+    assert tile_shape(torch.nn.Identity(), (2, 50, 20), (256, 256)) == (64, 32)
+    seen = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    assert probability(network, image(2, 50, 300), (256, 256), CPU).shape == (50, 300)
+    assert {tuple(shape[1:]) for shape in seen} == {(2, 56, 256)}
+
+
 @pytest.mark.parametrize("classes", [1, 4])
 def test_a_plane_of_one_tile_is_what_the_network_says_of_it(classes):
     network = build(NetworkSpec(in_channels=3, classes=classes, base_channels=4), 0).eval()
     inputs = image(3, 64, 96)
-    with torch.no_grad():
-        logits = network(torch.from_numpy(inputs)[None])
+    with torch.no_grad(), mixed_precision(CPU):
+        logits = network(torch.from_numpy(inputs)[None]).float()
     untiled = torch.softmax(logits, 1) if classes > 1 else torch.sigmoid(logits)
     np.testing.assert_allclose(class_probabilities(network, inputs, (64, 96), CPU), untiled[0].numpy(), atol=1e-6)
+
+
+def test_small_planes_of_one_size_are_predicted_together():
+    network = build(NetworkSpec(in_channels=2, base_channels=4), 0).eval()
+    planes = [
+        image(2, *shape, seed=seed) for seed, shape in enumerate([(40, 50), (64, 64), (40, 50), (90, 70), (40, 50)])
+    ]
+    alone = [probability(network, plane, (64, 64), CPU) for plane in planes]
+    seen = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    for found, expected in zip(probabilities(network, planes, (64, 64), CPU), alone, strict=True):
+        np.testing.assert_allclose(found, expected, atol=5e-3)  # half precision sums in another order
+    assert seen[:3] == [(3, 2, 40, 56), (1, 2, 64, 64), (2, 2, 64, 64)]
 
 
 def test_where_tiles_disagree_the_blend_has_no_seam():
@@ -276,13 +304,13 @@ def test_rows_are_those_of_the_whole(kind, objects, height, width, at_once, chan
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=2e-5)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([0.7, 1.5, 4.0]))
-def test_the_blur_of_an_accelerator_is_scipys(height, width, scale):
+@given(st.integers(1, 200), st.integers(1, 40), st.sampled_from([0.7, 1.5, 4.0, 16.0]), st.booleans())
+def test_the_blurs_are_scipys(height, width, scale, accelerator):
     block = np.random.default_rng(height * 41 + width).normal(0, 50, (height, width)).astype(np.float32)
     found = torch.from_numpy(block)
     for axis in (0, 1):
-        found = module._blurred(found, axis, scale)
-    np.testing.assert_allclose(found.numpy(), ndi.gaussian_filter(block, scale), rtol=1e-6, atol=1e-5)
+        found = (module._blurred if accelerator else module._multiplied)(found, axis, scale)
+    np.testing.assert_allclose(found.numpy(), ndi.gaussian_filter(block, scale), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_metastructure.baselines.config import CompareConfig
+from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.results import (
     CompareFinished,
     CompareStarted,
@@ -125,6 +126,20 @@ def test_one_colour_is_taken_of_layers_in_colour(open_compare, run, fundus, choo
     run(widget)
     assert any("the green channel is used" in message for message in said())
     np.testing.assert_array_equal(widget._read.planes[0], eye[..., 1])
+
+
+def test_masks_lie_on_their_own_image_and_the_selected_one_in_front(open_compare, run):
+    viewer, widget = open_compare(images=2, methods=("otsu", "lc"))
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
+    run(widget)
+    titles = [METHODS[name].title for name in ("otsu", "lc")]
+    assert [layer.name for layer in viewer.layers] == [
+        *("b", "b mask", *(f"b [{title}]" for title in titles)),
+        *("a", "a mask", *(f"a [{title}]" for title in titles)),
+    ]
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
 
 
 def test_igtt_itself(open_compare, run, mask_of):
@@ -460,7 +475,7 @@ def test_rows_bear_the_names_of_their_images(open_compare):
     viewer, widget = open_compare(images=1)
     viewer.layers["a"].name = "something with quite a long name"
     (row,) = widget.truth._rows
-    assert row.label.text() == "something with quite …"
+    assert row.label.text() == "somethi…te a long name"
     assert row.label.toolTip() == "something with quite a long name"
     del viewer.layers["something with quite a long name"]
     assert widget.truth.chosen() == []
@@ -469,30 +484,39 @@ def test_rows_bear_the_names_of_their_images(open_compare):
 @pytest.mark.parametrize(
     ("values", "dtype", "expected"),
     [
-        ([0, 255, 255, 0], np.uint8, [False, True, True, False]),
-        ([0, 1, 1, 0], np.uint8, [False, True, True, False]),
-        ([0, 1, 254, 255], np.uint16, [False, True, True, True]),
+        ([0, 255, 255, 0], np.uint8, [0, 1, 1, 0]),
+        ([0, 1, 1, 0], np.uint8, [0, 1, 1, 0]),
+        ([0, 2, 254, 301], np.uint16, [0, 1, 1, 1]),
         ([0, 1, 255, 1], np.uint16, [0, 1, 255, 1]),
-        ([0, 0, 0, 0], int, [False] * 4),
+        ([0, 0, 0, 0], int, [0] * 4),
     ],
 )
 def test_what_labels_mean_as_truth(values, dtype, expected):
     from napari.layers import Labels
 
     labels = np.array(values, dtype).reshape(2, 1, 2)
-    planes = truth_planes(Labels(labels, name="x"))
+    planes, _ = truth_planes([Labels(labels, name="x")])
     assert [plane.shape for plane in planes] == [(1, 2), (1, 2)]
     assert np.ravel(planes).tolist() == expected
-    assert planes[0].dtype == (np.uint8 if 255 in expected else bool)
     labels[...] = 0
     assert np.ravel(planes).tolist() == expected, "they are copies"
+
+
+def test_layers_are_read_together():
+    from napari.layers import Labels
+
+    layers = [Labels(np.array([[0, v, v, 0]]), name=f"of {v}") for v in (255, 1)]
+    with pytest.raises(InputError, match="'of 255' holds no other number than 0 and 255"):
+        truth_planes(layers)
+    planes, _ = truth_planes(layers, "objects")
+    assert np.ravel(planes).tolist() == [0, 1, 1, 0] * 2
 
 
 def test_negative_labels_are_refused():
     from napari.layers import Labels
 
     with pytest.raises(InputError, match=r"'x': the label -1"):
-        truth_planes(Labels(np.array([[0, -1]]), name="x"))
+        truth_planes([Labels(np.array([[0, -1]]), name="x")])
 
 
 # ---- progress -------------------------------------------------------------------------------------------------

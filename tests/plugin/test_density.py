@@ -12,6 +12,7 @@ from napari_metastructure.labels import density as density_module
 from napari_metastructure.labels.recipes import Flip, Random
 from napari_metastructure.labels.transition import estimate_transition_matrix
 from napari_metastructure.plugin import _density_model as compute
+from napari_metastructure.plugin._density_model import map_name
 from napari_metastructure.plugin._layers import ORIGIN
 from napari_metastructure.plugin.density import DensityWidget
 from napari_metastructure.plugin.noise import NoiseWidget
@@ -205,7 +206,7 @@ def test_a_stack_follows_the_slider(open_density, disc, counted, qtbot):
 
 def test_untick_takes_the_map_away_and_taking_it_away_unticks(open_density, disc, settle):
     viewer, widget = open_density(disc(), disc(radius=5))
-    widget.picker.item(0).setCheckState(Qt.CheckState.Unchecked)
+    widget.picker.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     settle(widget)
     assert [layer.name for layer in viewer.layers] == ["a", "b", "b density"]
     viewer.layers.remove("b density")
@@ -586,7 +587,7 @@ def both(request, qtbot, settle):
 def test_the_dial_moves_the_density(both, disc, counted, qtbot, settle):
     viewer, noise, density = both(disc(64, 20), real=True)
     preview = noise.preview.layer
-    image = viewer.layers["a noise preview density"]
+    image = viewer.layers[map_name("a noise preview", 1, False)]
     left = []
     for recipe in (Flip(fraction=0.2), Flip(fraction=0.45), Random(probability=0.3)):
         with qtbot.waitSignal(density.updated, timeout=60_000):
@@ -609,7 +610,7 @@ def test_painting_the_source_moves_both(both, disc, counted, settle):
     settle(noise, density)
     settle(noise, density)
     np.testing.assert_allclose(
-        viewer.layers["a noise preview density"].data, counted(noise.preview.layer.data == 1, 8), atol=1e-7
+        viewer.layers[map_name("a noise preview", 1, False)].data, counted(noise.preview.layer.data == 1, 8), atol=1e-7
     )
     np.testing.assert_allclose(viewer.layers["a density"].data, counted(viewer.layers["a"].data, 8), atol=1e-7)
 
@@ -623,7 +624,7 @@ def test_a_stack_with_a_preview_of_the_slice_in_sight(both, disc, counted, settl
         assert density.problem == ""
         points = noise.preview.layer.data == 1
         expected = counted(points, 8) if points.any() else np.zeros(points.shape)
-        np.testing.assert_allclose(viewer.layers["a noise preview density"].data, expected, atol=1e-7)
+        np.testing.assert_allclose(viewer.layers[map_name("a noise preview", 1, False)].data, expected, atol=1e-7)
 
 
 def test_without_its_preview_the_density_goes_on(both, disc, settle):

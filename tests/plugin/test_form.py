@@ -12,6 +12,7 @@ from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.plugin._form import ConfigPanel, ModelForm, bounds
+from napari_metastructure.plugin.igtt import SettingsPanel
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.study import StudyConfig
 
@@ -174,3 +175,33 @@ def test_no_choice_reads_none(qtbot):
     assert form.values() == {"encoder_weights": None}
     editor.widget.setCurrentIndex(1)
     assert form.values() == {"encoder_weights": "imagenet"}
+
+
+@pytest.mark.parametrize("name", ["epochs", "patch_size", "encoder", "loss"])
+def test_a_preset_says_that_a_value_was_changed_and_brings_it_back(name, qtbot):
+    panel = SettingsPanel()
+    qtbot.addWidget(panel)
+    preset = panel.preset
+    assert preset.box.currentText() == "default" and not preset.reset_button.isVisibleTo(panel)
+    editor = next(form.editors[name] for form in panel.forms if name in form.editors)
+    before = editor.get()
+    editor.set({"epochs": 9, "patch_size": 96, "encoder": "resnet34", "loss": "dmi_iou"}[name])
+    if name == "encoder":
+        editor.widget.editingFinished.emit()
+    assert preset.box.currentText() == "default (changed)" and preset.reset_button.isVisibleTo(panel)
+    assert panel.config().preset == "default"
+    preset.reset_button.click()
+    assert editor.get() == before
+    assert preset.box.currentText() == "default" and not preset.reset_button.isVisibleTo(panel)
+
+
+def test_choosing_the_same_preset_again_brings_its_values_back(qtbot):
+    panel = SettingsPanel()
+    qtbot.addWidget(panel)
+    panel.main.editors["epochs"].set(99)
+    panel.preset.box.activated.emit(0)
+    assert panel.config() == IGTTConfig()
+    panel.device.set("cpu")
+    assert panel.preset.box.currentText() == "default"
+    panel.fill(IGTTConfig.from_preset("paper", epochs=3))
+    assert panel.preset.box.currentText() == "paper (changed)"

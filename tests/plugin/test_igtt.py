@@ -1,7 +1,12 @@
 """The widget in real viewers, with the real engine in a real thread."""
 
+import csv
+
 import numpy as np
 import pytest
+import tifffile
+from napari.layers._source import Source
+from qtpy.QtWidgets import QFileDialog
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import iterate as engine
@@ -35,6 +40,23 @@ def test_two_images_become_masks(open_widget, blobs, run):
     assert len(widget.curves._loss.getData()[0]) == 2
     assert widget.buttons.run.isEnabled()
     assert not widget.buttons.stop.isEnabled()
+
+
+def test_masks_lie_on_the_selected_image_and_nobody_loses_zoom_or_view(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs(0), blobs(1))
+    a, camera = viewer.layers["a"], viewer.scene.camera
+    widget.picker.choose([a])
+    viewer.layers.selection.active = a
+    camera.zoom, camera.center = 77, (0, 3, 4)
+    widget.results.probability.setChecked(True)
+    run(widget)
+    assert [layer.name for layer in viewer.layers] == ["b", "a", "a probability", "a iGTT masks"]
+    assert (camera.zoom, camera.center) == (77, (0, 3, 4))
+    assert viewer.layers.selection.active is viewer.layers["a iGTT masks"]
+    assert viewer.layers["b"].visible
+    (kept,) = widget.use_epoch()
+    assert viewer.layers[-1] is kept and not viewer.layers["a iGTT masks"].visible
+    assert (camera.zoom, camera.center) == (77, (0, 3, 4))
 
 
 def test_what_runs_is_said(open_widget):
@@ -339,6 +361,7 @@ def test_use_this_epoch_keeps_scale_and_has_no_epoch_axis(open_widget, blobs, ru
     viewer.dims.set_point(0, 1)
     (kept,) = widget.use_epoch()
     assert kept.name == "a mask"
+    assert kept.visible and not viewer.layers["a iGTT masks"].visible
     np.testing.assert_array_equal(kept.data, viewer.layers["a iGTT masks"].data[1])
     assert tuple(kept.scale) == SCALE
     assert [str(unit) for unit in kept.units] == ["micrometer"] * 2
@@ -369,23 +392,39 @@ def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value
         assert np.all(widget.layers.masks(epoch)[0][locked] == value)
 
 
-def test_edits_after_a_run_start_a_new_one_from_them(open_widget, blobs, run):
+def test_edits_after_a_run_go_on_in_the_same_layers_and_count_on(open_widget, blobs, run, said, tmp_path):
     viewer, widget = open_widget(blobs(), window=True)
+    widget.folder.set(tmp_path / "run")
     run(widget)
     viewer.dims.set_point(0, 1)
     paint(widget, 1, 10, 1)
-    expected = widget.layers.masks(1)[0]
+    expected, before = widget.layers.masks(1)[0], widget.layers
     locked = widget.layers.corrections()[0]
+    told = []
+    say = widget.progress.say
+    widget.progress.say = lambda text: (told.append(text), say(text))
     run(widget, widget.continue_from_edits)
-    np.testing.assert_array_equal(widget.layers.masks(0)[0], expected)
-    for index in range(len(widget.layers.epochs)):
+    assert any(f"{(locked == 1).sum()} pixels as object and 0 as background are locked" in text for text in told)
+    assert widget.layers is before and len(viewer.layers) == 2
+    assert widget.layers.epochs == [0, 1, 2, 3, 4]
+    assert widget.progress.outer.format() == "4 of 4 epochs"
+    assert [row[0] for row in widget.curves.rounds] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(widget.layers.masks(1)[0], expected)
+    for index in (3, 4):
         assert np.all(widget.layers.masks(index)[0][locked == 1] == 1)
+    assert read_rows(tmp_path / "run-2") == [2, 3, 4]
     # and they stay locked when the user goes on once more
-    paint(widget, 2, 64, 0)
+    paint(widget, 4, 64, 0)
     erased = widget.layers.corrections()[0] == 0
     run(widget, widget.continue_from_edits)
-    assert np.all(widget.layers.masks(2)[0][(locked == 1) & ~erased] == 1)
-    assert np.all(widget.layers.masks(2)[0][erased] == 0)
+    assert widget.layers.epochs[-1] == 6
+    assert np.all(widget.layers.masks(6)[0][(locked == 1) & ~erased] == 1)
+    assert np.all(widget.layers.masks(6)[0][erased] == 0)
+
+
+def read_rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize("ome", [False, True])
@@ -408,7 +447,21 @@ def test_the_saved_mask_has_the_sources_scale(open_widget, tmp_path, ome, blobs,
 def test_masks_of_several_layers_are_saved_by_name(open_widget, tmp_path, blobs, run):
     _viewer, widget = open_widget(blobs(0), blobs(1))
     run(widget)
-    assert [path.name for path in widget.save_mask(tmp_path / "mask.tif")] == ["mask_a.tif", "mask_b.tif"]
+    assert [path.name for path in widget.save_mask(tmp_path / "mask.tif")] == ["a_mask.tif", "b_mask.tif"]
+
+
+def test_the_voxel_size_that_napari_left_in_the_file_is_saved(open_widget, tmp_path, blobs, run, monkeypatch, said):
+    tifffile.imwrite(tmp_path / "cells.tif", blobs(), imagej=True, resolution=(10, 5), metadata={"unit": "um"})
+    viewer, widget = open_widget(blobs())
+    viewer.layers["a"].scale, viewer.layers["a"].units = (1, 1), ("pixel", "pixel")
+    viewer.layers["a"]._set_source(Source(path=str(tmp_path / "cells.tif")))
+    run(widget)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *given: (given[2].removesuffix(".tif"), ""))
+    widget.results.save_button.click()
+    image = read_image(tmp_path / "a_mask.tif")
+    assert (image.scale, image.units) == (pytest.approx((0.2, 0.1)), ("micrometer",) * 2)
+    assert "that of its file is saved, 0.2 x 0.1 micrometer" in said()[-1]
+    assert widget.progress.status.text() == f"Saved a_mask.tif in {tmp_path}."
 
 
 def test_a_folder_that_is_not_there_is_told(open_widget, tmp_path, blobs, run, said):

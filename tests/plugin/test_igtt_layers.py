@@ -27,7 +27,8 @@ def epoch(number, sizes, epochs=4):
 
 def add(drawn, event):
     """Draw an epoch, all steps at once."""
-    for _ in drawn.add(event):
+    drawn.add(event)
+    for _ in drawn.show_waiting():
         pass
 
 
@@ -234,6 +235,10 @@ def test_painting_outlives_later_epochs_and_the_newest_stroke_wins():
     add(drawn, epoch(0, [(16, 20)]))
     drawn.parts[0].masks.data_setitem((np.array([0]), np.array([9]), np.array([9])), 1)
     add(drawn, epoch(1, [(16, 20)]))
+    assert drawn.waiting == [1] and drawn.epoch == 0  # until the paint is locked, or the epoch asked for
+    for _ in drawn.show_waiting(wanted=True):
+        pass
+    assert drawn.waiting == [] and drawn.epoch == 1
     assert drawn.corrections()[0][9, 9] == 1
     assert drawn.parts[0].masks.data[0, 9, 9] == 1
     drawn.parts[0].masks.data_setitem((np.array([1]), np.array([1]), np.array([0])), 0)

@@ -26,7 +26,7 @@ def picker(viewer, qtbot):
 
 
 def texts(picker):
-    return [picker.item(row).text() for row in range(picker.count())]
+    return [picker.list.item(row).text() for row in range(picker.list.count())]
 
 
 def test_images_come_and_go_and_are_renamed(viewer, picker):
@@ -42,30 +42,93 @@ def test_images_come_and_go_and_are_renamed(viewer, picker):
     assert len(texts(picker)) == 2
 
 
-def test_the_first_image_is_ticked_by_itself_and_ticks_stay(viewer, picker):
+def test_selected_images_are_ticked_until_others_are_ticked_by_hand(viewer, picker):
     assert picker.chosen() == []
     first = viewer.add_image(np.eye(16))
     assert picker.chosen() == [first]
     second = viewer.add_image(np.eye(16))
+    assert picker.chosen() == [second]
+    viewer.layers.selection = {first, second}
+    assert picker.chosen() == [first, second]
+    viewer.layers.selection.active = first
+    viewer.add_labels(np.zeros((16, 16), int))  # which is selected now, but no image
+    viewer.add_image(np.eye(16), metadata={ORIGIN: {}})
     assert picker.chosen() == [first]
-    picker.item(1).setCheckState(Qt.CheckState.Checked)
-    viewer.add_image(np.eye(16))
+    picker.list.item(1).setCheckState(Qt.CheckState.Checked)
+    viewer.layers.selection.active = viewer.add_image(np.eye(16))
     assert picker.chosen() == [first, second]
     picker.choose([second])
+    viewer.layers.selection.active = first
+    assert picker.chosen() == [second]
+
+
+def test_what_is_selected_or_else_in_sight_is_ticked_when_it_opens(viewer, qtbot):
+    def ticked():
+        picker = LayerPicker(viewer, "Images.")
+        qtbot.addWidget(picker)
+        return [layer.name for layer in picker.chosen()]
+
+    for name in "abcd":
+        viewer.add_image(np.eye(16), name=name, visible=name != "d")
+    viewer.layers.selection.active = viewer.layers["b"]
+    assert ticked() == ["b"]
+    viewer.layers.selection = {viewer.layers["b"], viewer.layers["d"]}
+    assert ticked() == ["b", "d"]
+    viewer.add_labels(np.zeros((16, 16), int), name="c mask")
+    assert ticked() == ["c"]  # the topmost that is visible
+    for name in "abc":
+        viewer.layers[name].visible = False
+    assert ticked() == ["d"]
+
+
+def test_ticks_do_not_follow_the_selection_while_they_cannot_be_changed(viewer, picker):
+    first, second = viewer.add_image(np.eye(16)), viewer.add_image(np.eye(16))
+    picker.setEnabled(False)
+    viewer.layers.selection.active = first
     assert picker.chosen() == [second]
 
 
 def test_another_is_ticked_for_one_that_was_removed_but_not_for_one_that_was_unticked(viewer, picker):
     first, second = viewer.add_image(np.eye(16)), viewer.add_image(np.eye(16))
-    viewer.layers.remove(first)
-    assert picker.chosen() == [second]
-    picker.item(0).setCheckState(Qt.CheckState.Unchecked)
+    viewer.layers.remove(second)
+    assert picker.chosen() == [first]
+    picker.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     third = viewer.add_image(np.eye(16))
     assert picker.chosen() == []
-    viewer.layers.remove(second)
+    viewer.layers.remove(first)
     viewer.layers.remove(third)
     viewer.add_image(np.eye(16))
     assert len(picker.chosen()) == 1
+
+
+def test_all_or_none_are_ticked_by_a_button(viewer, picker):
+    told = []
+    picker.picked.connect(lambda: told.append(len(picker.chosen())))
+    viewer.add_image(np.eye(16))
+    assert picker._buttons.isHidden()
+    layers = [*viewer.layers, *(viewer.add_image(np.eye(16)) for _ in range(9))]
+    assert not picker._buttons.isHidden()
+    told.clear()
+    picker.all_button.click()
+    assert picker.chosen() == layers
+    picker.none_button.click()
+    assert picker.chosen() == []
+    assert told == [10, 0]
+    viewer.layers.selection.active = layers[3]
+    assert picker.chosen() == []
+
+
+def test_a_long_name_covers_neither_a_row_nor_a_box(viewer, picker, qtbot):
+    picker.resize(300, 200)
+    for name in ("a", "long " * 60, "b"):
+        viewer.add_image(np.eye(16), name=name)
+    picker.show()
+    qtbot.waitExposed(picker)
+    inside = picker.list.viewport().rect()
+    for number in range(3):
+        assert inside.contains(picker.list.visualItemRect(picker.list.item(number)))
+    assert not picker.list.horizontalScrollBar().isVisible()
+    assert picker.list.item(1).toolTip() == ("long " * 60)
 
 
 def test_only_images_can_be_chosen(viewer, picker):
@@ -117,12 +180,27 @@ def test_a_box_follows_layers_that_come_and_go_and_are_renamed(viewer, qtbot):
     assert told == [first, second, first]
 
 
+def test_the_layer_in_sight_is_chosen_when_a_box_opens(viewer, qtbot):
+    first, second, third = (labels(viewer, name) for name in "abc")
+    third.visible = False
+    viewer.layers.selection.active = first
+    assert box_of(viewer, qtbot)[0].chosen() is first
+    viewer.layers.selection.active = viewer.add_image(np.eye(8))
+    box = box_of(viewer, qtbot)[0]
+    assert box.chosen() is second
+    viewer.layers.remove(second)
+    assert box.chosen() is first
+
+
 def test_none_stays_chosen_where_it_is_offered(viewer, qtbot):
     box, told = box_of(viewer, qtbot, none="no truth")
     layer = labels(viewer, "a")
     assert box.chosen() is None and box.combo.native.currentText() == "no truth"
     assert box.choose(layer) and told == [layer]
     assert box.choose(None) and told == [layer, None]
+    box.choose(layer)
+    viewer.layers.remove(layer)
+    assert box.chosen() is None
 
 
 def test_a_layer_that_is_not_offered_cannot_be_chosen(viewer, qtbot):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -12,17 +13,14 @@ from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.plugin import _job_widget
+from napari_metastructure.plugin import _progress
 from napari_metastructure.plugin._inputs import FolderRow, lay_out
 from napari_metastructure.plugin._job_widget import (
-    Clock,
-    EpochProgress,
     JobWidget,
-    ProgressPanel,
     RunButtons,
     RunInFolder,
-    duration,
 )
+from napari_metastructure.plugin._progress import Clock, EpochProgress, ProgressPanel, duration
 from napari_metastructure.plugin.compare import CompareWidget
 from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, IGTTWidget, SettingsPanel
 from napari_metastructure.plugin.predict import PredictWidget
@@ -43,7 +41,7 @@ def now(monkeypatch):
             return self.value
 
     clock = Time()
-    monkeypatch.setattr(_job_widget, "time", clock)
+    monkeypatch.setattr(_progress, "time", clock)
     return clock
 
 
@@ -399,3 +397,40 @@ def test_behind_naparis_proxy_every_part_has_the_viewer_itself(kind, qtbot):
     parts = [part for part in (widget, *widget.findChildren(QWidget)) if hasattr(part, "viewer")]
     assert all(part.viewer is viewer for part in parts)
     assert widget.viewer.add_points() is viewer.layers[0]
+
+
+def test_the_start_of_a_run_is_no_pace_of_its_epochs(qtbot, now):
+    """It once said 39 minutes, then 17."""
+    panel = EpochProgress("epochs", "batches")
+    qtbot.addWidget(panel)
+    panel.begin_epochs(RunStarted(epochs=4, batches=10, images=2, device="cpu"))
+    now.value += 60
+    panel.show_epoch(EpochFinished(0, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
+    seen = []
+    for epoch in range(1, 5):
+        for batch in range(1, 11):
+            now.value += 1
+            panel.show_batch(BatchFinished(epoch, batch, 10, 0.3))
+            seen.append(panel.eta.text().split(" left")[0])
+        now.value += 1
+        panel.show_epoch(EpochFinished(epoch, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
+    left = [int(text.removesuffix(" s")) for text in seen if text]
+    assert left[0] <= 44
+    assert all(abs(a - b) <= 4 for a, b in pairwise(left))
+
+
+def test_what_was_expected_counts_until_an_epoch_is_done_and_a_pause_says_so(qtbot, now):
+    panel = EpochProgress("epochs", "batches")
+    qtbot.addWidget(panel)
+    panel.expected = 100
+    panel.begin_epochs(RunStarted(epochs=4, batches=10, images=2, device="cpu"))
+    panel.show_epoch(EpochFinished(0, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
+    now.value += 5
+    panel.show_batch(BatchFinished(1, 1, 10, 0.3))
+    assert panel.eta.text().startswith("1 min 35 s left")
+    panel.pause()
+    panel.show_batch(BatchFinished(1, 2, 10, 0.3))
+    assert panel.eta.text() == "Paused"
+    now.value += 1000
+    panel.resume()
+    assert panel.eta.text().startswith("1 min 35 s left")

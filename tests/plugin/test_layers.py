@@ -6,7 +6,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin._layers import class_colormap, visible_plane
+from napari_metastructure.plugin._layers import class_colormap, result_name, shortened, visible_plane
 
 # ---- the slice on screen -------------------------------------------------------------------------------------
 
@@ -74,6 +74,18 @@ def test_a_flat_layer_made_from_the_placement_lies_over_the_plane(viewer, stack)
     for corner in ((0, 0), (7, 9)):
         np.testing.assert_allclose(over.data_to_world(corner), layer.data_to_world((*plane.at, *corner))[-2:])
     assert [str(unit) for unit in over.units] == ["micrometer", "micrometer"]
+
+
+# ---- names ---------------------------------------------------------------------------------------------------
+
+
+def test_names_of_results_are_short_and_can_be_told_apart():
+    names = [f"oxphos-axde_-aa_image_{n:03}_y0000_x{x:04}" for n, x in ((1, 512), (1, 480), (2, 0))]
+    short = [result_name(name, "[Otsu]") for name in names]
+    assert short == ["oxph…0000_x0512 [Otsu]", "oxph…0000_x0480 [Otsu]", "oxph…0000_x0000 [Otsu]"]
+    assert result_name(names[0], "[Adaptive Gaussian]") == "oxp…_x0512 [Adaptive Gaussian]"
+    assert [len(shortened("x" * n, 14)) for n in (1, 14, 15, 300)] == [1, 14, 14, 14]
+    assert result_name("cells", "mask") == "cells mask"
 
 
 # ---- colours -------------------------------------------------------------------------------------------------

@@ -219,6 +219,45 @@ def test_the_menu_opens_it(make_napari_viewer, settle, mask):
     assert widget.preview.layer in viewer.layers
 
 
+# ---- what is wrong, and no longer than it is ------------------------------------------------------------------
+
+
+def test_apply_can_be_pressed_only_where_there_is_something_to_apply(open_noise, settle, mask):
+    viewer, _, widget = open_noise()
+    assert not widget.apply_button.isEnabled()
+    layer = viewer.add_labels(np.zeros_like(mask))
+    settle(widget)
+    assert "only class 0" in widget.problem.text()
+    assert not widget.apply_button.isEnabled()
+    layer.data = np.arange(mask.size).reshape(mask.shape)
+    settle(widget)
+    assert "read them as objects" in widget.problem.text()
+    assert not widget.apply_button.isEnabled()
+    layer.data = mask
+    settle(widget)
+    assert widget.apply_button.isEnabled()
+    viewer.dims.ndisplay = 3  # no preview, but noise can be applied
+    settle(widget)
+    assert widget.problem.text() and widget.apply_button.isEnabled()
+    viewer.layers.clear()
+    assert not widget.apply_button.isEnabled()
+
+
+def test_a_refusal_is_gone_with_its_cause(open_noise, settle, mask):
+    viewer, _, widget = open_noise()
+    assert not widget.apply()
+    assert "no Labels layer" in widget.status.text()
+    layer = viewer.add_labels(np.zeros_like(mask))
+    settle(widget)
+    assert widget.status.text() == ""
+    assert not widget.set_seed(-1)
+    assert not widget.set_recipe("flip")
+    assert "no recipe" in widget.status.text()
+    layer.data = mask
+    settle(widget)
+    assert widget.status.text() == widget.problem.text() == ""
+
+
 # ---- closing -----------------------------------------------------------------------------------------------
 
 

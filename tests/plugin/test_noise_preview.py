@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_metastructure.labels.recipes import RECIPES, Dilate, Flip, FlipByMatrix, Sample, apply, make_recipe
+from napari_metastructure.labels.recipes import RECIPES, Dilate, Flip, FlipByMatrix, Random, Sample, apply, make_recipe
 from napari_metastructure.plugin._layers import ORIGIN, class_color
 from napari_metastructure.plugin.noise import NoiseWidget
 
@@ -303,19 +303,70 @@ def test_the_active_layer_is_the_first_source(qtbot, settle, mask):
 def test_colours_of_classes_and_of_unlabelled_pixels(open_noise, settle, mask):
     from matplotlib.colors import to_rgba
 
-    viewer, layer, widget = open_noise(mask)
+    viewer, _layer, widget = open_noise(mask)
     colors = widget.preview.layer.colormap.color_dict
     np.testing.assert_allclose(colors[1], to_rgba(class_color(1)), atol=1e-6)
     assert colors[255][3] > 0
     assert not np.allclose(colors[255][:3], colors[1][:3])
-    assert colors[0][3] > 0.5  # over a source in sight, background hides what was foreground
-    layer.visible = False
-    assert widget.preview.layer.colormap.color_dict[0][3] == 0
+    assert colors[0][3] == 0
     beneath = viewer.add_labels(mask)
     viewer.layers.move(2, 0)
-    assert widget.preview.layer.colormap.color_dict[0][3] > 0.5
+    assert widget.preview.layer.colormap.color_dict[0][3] > 0.5  # background hides what is foreground beneath
     beneath.visible = False
     assert widget.preview.layer.colormap.color_dict[0][3] == 0
+
+
+def test_the_source_is_out_of_sight_while_the_preview_shows(open_noise, settle, mask):
+    viewer, layer, widget = open_noise(mask, opacity=0.6)
+    other = viewer.add_labels(mask, name="other", opacity=0.5)
+    assert layer.opacity == 0
+    assert layer.visible  # else nobody could paint on it
+    widget.preview.layer.visible = False
+    assert layer.opacity == 0.6
+    widget.preview.layer.visible = True
+    assert layer.opacity == 0
+    widget.preview_on(False)
+    assert layer.opacity == 0.6
+    widget.preview_on(True)
+    settle(widget)
+    assert (layer.opacity, other.opacity) == (0, 0.5)
+    widget.set_source(other, "foreground")
+    settle(widget)
+    assert (layer.opacity, other.opacity) == (0.6, 0)
+    viewer.layers.remove(widget.preview.layer)
+    assert other.opacity == 0.5
+    widget.preview_on(True)
+    settle(widget)
+    other.opacity = 0.9  # the user wants to see it
+    widget.set_seed(5)
+    settle(widget)
+    assert other.opacity == 0.9
+    widget.preview_on(False)
+    assert other.opacity == 0.9
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_random_label_looks_random_on_screen(open_noise, settle, mask, others):
+    viewer, _layer, widget = open_noise(mask, window=True, show=True)
+    for _ in range(others):  # that show the same, a method's result say
+        viewer.add_labels(mask, name="result")
+        widget.preview_on(False)
+        widget.preview_on(True)
+    widget.set_recipe(Random(probability=0.5))
+    settle(widget)
+    shown = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(float).sum(axis=2)
+    height, width = shown.shape
+    side = min(height, width) // 3  # well within the disc, and the same again in the corner of the labels
+    disc = shown[height // 2 - side // 4 : height // 2 + side // 4, width // 2 - side // 4 : width // 2 + side // 4]
+    bright = (disc > shown.max() / 2).mean()
+    assert 0.35 < bright < 0.65
+
+
+def test_a_source_that_is_taken_out_keeps_its_opacity(open_noise, settle, mask):
+    viewer, layer, widget = open_noise(mask, opacity=0.6)
+    viewer.layers.remove(layer)
+    settle(widget)
+    assert layer.opacity == 0.6
 
 
 # ---- what is left -------------------------------------------------------------------------------------------

@@ -106,6 +106,19 @@ def _rgba(color):
     return transform_color(color)[0]
 
 
+def test_the_image_in_hand_comes_to_the_front_with_its_result_on_it(open_predict, saved, predict):
+    viewer, widget = open_predict(saved())
+    for name in "ab":
+        viewer.add_image(pixels(40, 50), name=name)
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
+    predict(widget)
+    assert [layer.name for layer in viewer.layers] == ["b", "a", "a probability", "a prediction"]
+    assert viewer.layers["b"].visible
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
+
+
 def test_without_probability_and_a_second_time(open_predict, saved, predict):
     viewer, widget = open_predict(saved())
     viewer.add_image(pixels(40, 50), name="a")
@@ -230,6 +243,21 @@ def test_what_is_missing_is_said_before_anything_starts(open_predict, saved, sai
     refused("Two folders are needed")
     widget.choose_folders(tmp_path / "gone", tmp_path)
     refused("There is no folder")
+
+
+def test_a_refusal_is_gone_with_its_cause(open_predict, saved, predict):
+    viewer, widget = open_predict()
+    status = widget.progress.status.text
+    assert not widget.start() and "No model is chosen" in status()
+    widget.choose_model(saved())
+    assert status() == "Ready."
+    assert not widget.start() and "No image layer is chosen" in status()
+    viewer.add_image(pixels(40, 50), name="a")
+    assert status() == "Ready."
+    predict(widget)
+    said = status()
+    widget.picker.choose([])
+    assert status() == said  # what it has done is still true
 
 
 def test_what_the_thread_finds_wrong_is_said_too(open_predict, saved, predict, said):

@@ -57,6 +57,18 @@ def test_the_menu_opens_them_in_a_viewer(make_napari_viewer):
     assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer"]
 
 
+def test_figure_6_opens_whole_and_only_once(make_napari_viewer):
+    viewer = make_napari_viewer()
+    viewer.open_sample("napari-metastructure", "figure_6")
+    camera = viewer.scene.camera
+    shown = camera.zoom, camera.center
+    viewer.reset_view()
+    assert (camera.zoom, camera.center) == shown
+    camera.zoom = 7
+    viewer.add_image(np.zeros((8, 8)))
+    assert camera.zoom == 7
+
+
 def test_figure_6_is_a_sample_in_a_grid(make_napari_viewer):
     viewer = make_napari_viewer()
     layers = viewer.open_sample("napari-metastructure", "figure_6")

@@ -154,10 +154,10 @@ def many(image, labels):
 @pytest.mark.parametrize(
     ("change", "reading", "why"),
     [
-        (instances, "classes", "looks like an instance number; read the labels as objects"),
-        (many, "classes", "49 different numbers besides 0: if they count objects"),
+        (instances, "classes", "4095 different labels look like instance numbers, not classes; read them as objects"),
+        (many, "classes", "50 different numbers: if they count objects"),
         (many, "foreground", "49 different labels besides 0 are not foreground and background"),
-        (lambda x, y: (x, np.full_like(y, 255)), "classes", "Every pixel of the labels is 255, unlabelled"),
+        (lambda x, y: (x, np.full_like(y, 255)), "classes", "every pixel is 255, unlabelled"),
         (lambda x, y: (x, 0 * y), "classes", "nothing to tell apart"),
         (lambda x, y: (x, y.astype(int) - 1), "classes", "negative"),
         (lambda x, y: (np.full_like(x, np.nan), y), "classes", "NaN"),
@@ -389,12 +389,16 @@ def test_any_validation_image_can_be_watched_or_none(open_train, labelled, run):
     widget.data.table.swap_use([1, 2])
     box = widget.data.watch.widget
     assert [box.itemText(i) for i in range(box.count())] == ["first image to validate on", "none", "b", "c"]
-    widget.data.watch.set("c")
+    widget.data.watch.set("b")
+    viewer.layers.selection.active = viewer.layers["a"]
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 2, 3)
     run(widget)
-    assert "c prediction" in viewer.layers and "b prediction" not in viewer.layers
-    assert viewer.layers["c"].visible and not viewer.layers["b"].visible
+    assert "b prediction" in viewer.layers and "c prediction" not in viewer.layers
+    assert [layer.name for layer in viewer.layers][-3:] == ["b", "b mask", "b prediction"]  # in front, and in one place
+    assert all(layer.visible for layer in viewer.layers)
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (7, (0, 2, 3))
+    assert viewer.layers.selection.active is viewer.layers["a"]
     box.setCurrentIndex(1)
-    viewer.layers["b"].visible = True
     before = len(viewer.layers)
     run(widget)
     assert widget.failure is None

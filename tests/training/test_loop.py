@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +35,35 @@ def test_steps_learn():
     t, (x, y) = trainer(), batch()
     losses = [t.step(x, y).value() for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_the_optimisers_are_torchs(name, kind):
+    mine, theirs = (torch.nn.Linear(3, 1) for _ in range(2))
+    theirs.load_state_dict(mine.state_dict())
+    more = {"momentum": 0.9, "weight_decay": 1e-4} if name == "sgd" else {}
+    optimizers = make_optimizer(mine, name, 0.1), kind(theirs.parameters(), 0.1, **more)
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    for step in range(4):
+        for network, optimizer in zip((mine, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            network(x).square().sum().backward()
+            optimizer.step()
+        if step == 1:  # saved and read again, by each other
+            states = [copy.deepcopy(o.state_dict()) for o in optimizers]
+            for optimizer, state in zip(optimizers, reversed(states), strict=True):
+                optimizer.load_state_dict(state)
+    torch.testing.assert_close(mine.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+
+
+def test_a_step_imports_no_compiler():
+    script = (
+        "import sys, torch; from napari_metastructure.training.loop import make_optimizer\n"
+        "n = torch.nn.Linear(1, 1); o = make_optimizer(n, 'adamw', 0.1); n(torch.ones(1)).backward()\n"
+        "o.step(); o.zero_grad(); o.load_state_dict(o.state_dict())\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 class _Tight(torch.nn.Conv2d):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.pairs import TrainingSet, pairs_of, split
+from napari_metastructure.training.pairs import TrainingSet, check_values, pairs_of, read_pairs, split
 
 
 def test_planes_of_a_stack_share_a_group():
@@ -67,30 +67,51 @@ def labelled(*labels):
         ("objects", [0, 7, 300], [0, 1, 1]),
         ("objects", [0, 255, 3], [0, 1, 1]),
         ("classes", [0, 7, 255], [0, 7, 255]),
-        ("foreground", [0, 255, 0], [0, 255, 0]),  # a mask, which training takes as it is
+        ("auto", [0, 7, 255], [0, 7, 255]),
+        ("auto", [0, 255, 0], [0, 1, 0]),
+        ("auto", [0, 65535, 0], [0, 1, 0]),
     ],
 )
 def test_labels_are_read_as_they_are_meant(reading, given, read):
-    (pair,) = labelled(given).read_as(reading).training
-    assert pair.read_labels()[0].tolist() == read
+    ((pair,), notes) = read_pairs(labelled(given).training, reading)
+    assert pair.read_labels()[0].tolist() == read and not notes
+    assert pair.values == tuple(sorted(set(read) - {255}))
+    assert read_pairs([pair], "foreground") == ([pair], []), "what is settled stays"
 
 
 @pytest.mark.parametrize(
     ("reading", "given", "why"),
     [
-        ("classes", [0, 300, 1], "image 1: the label 300 looks like an instance number"),
-        ("classes", list(range(30)), "29 different numbers"),
+        ("classes", [0, 300, 1], "image 1: the label 300 is above 254"),
+        ("classes", list(range(30)), "30 different numbers"),
         ("foreground", [0, 1, 2], "image 1: 2 different labels"),
+        ("auto", [0, 1, 2, 3], "image 1: the 3 different labels of this set look like instance numbers"),
+        ("auto", [0] * 8 + [128] * 8 + [255] * 8, "image 1: 255 stands beside 128, as in grey levels"),
+        ("auto", [255, 255, 255], "every pixel is 255, unlabelled"),
     ],
 )
 def test_numbers_that_do_not_fit_the_reading_are_named(reading, given, why):
     with pytest.raises(InputError, match=why):
-        labelled(given).read_as(reading)
+        labelled(given).check(TrainConfig(reading=reading))
 
 
 def test_many_classes_are_read_if_they_are_listed():
     given = labelled(list(range(30)))
-    assert given.read_as("classes", range(30)) is given
+    pairs, _ = read_pairs(given.training, "auto", range(30))
+    assert check_values(pairs, range(30)) == tuple(range(30))
+
+
+def test_255_means_the_same_in_all_splits():
+    partly, strip = labelled([0, 1, 255]).training, labelled([0, 0, 255]).training
+    pairs, notes = read_pairs([*partly, *strip], "auto")
+    assert [pair.read_labels()[0].tolist() for pair in pairs] == [[0, 1, 255], [0, 0, 255]]
+    assert notes == ["image 1 (2): 255 is read as unlabelled, for others hold classes beside it."]
+    pairs = [*labelled([0, 1, 1]).training, *strip]
+    for reading in ("auto", "foreground"):
+        with pytest.raises(InputError, match=r"image 1 \(2\) holds no other number than 0 and 255, image 1 holds"):
+            read_pairs(pairs, reading)
+    for reading, last in (("objects", 1), ("classes", 255)):
+        assert read_pairs(pairs, reading)[0][1].read_labels()[0].tolist() == [0, 0, last]
 
 
 def test_a_set_says_what_a_run_would_use_and_checks_it():

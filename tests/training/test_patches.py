@@ -112,7 +112,7 @@ class Counted:
 
 
 def store(pairs, **more):
-    return Store(pairs, "percentile", 1, (0, 1), False, (32, 32), CPU, **more)
+    return Store(pairs, "percentile", 1, (0, 1), (32, 32), CPU, **more)
 
 
 def test_a_set_that_fits_is_read_once_and_normalised():
@@ -140,7 +140,7 @@ def test_a_set_too_large_for_a_card_stays_in_main_memory(monkeypatch):
     size, card = 3 * 64 * 64 * 5, torch.device("cuda:0")
     for room, place in ((size, card), (size - 1, CPU)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=devices.SHARE * room: (free, free))
-        assert Store(pairs, "zscore", 1, (0, 1), False, (32, 32), card)._home == place
+        assert Store(pairs, "zscore", 1, (0, 1), (32, 32), card)._home == place
 
 
 def test_augmentation_follows_its_seed_and_leaves_the_global_generator_alone():

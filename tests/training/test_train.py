@@ -172,7 +172,7 @@ def test_masks_of_0_and_255_are_masks_and_255_beside_1_is_unlabelled(discs, smal
     assert as_masks[0].classes == (0, 1)
     assert [e.loss for e in of(as_masks, TrainEpoch)] == [e.loss for e in of(plain, TrainEpoch)]
     sampled = [np.where(np.random.default_rng(i).random(y.shape) < 0.3, y, 255) for i, y in enumerate(labels)]
-    validation = pairs_of(images, [255 * y for y in labels])
+    validation = pairs_of(images, labels)
     events = list(train(pairs_of(images, sampled), small, validation=validation))
     assert events[-1].scores.dice > 0.6
 
@@ -320,12 +320,12 @@ def test_a_run_goes_on_in_a_folder_that_is_named_and_can_be_resumed_there(discs,
 @pytest.mark.parametrize(
     "labels, classes, sentence",
     [
-        (lambda y: 0 * y + 255, None, "Every pixel of the labels is 255"),
-        (lambda y: 0 * y + 255, (0, 1), "Every pixel of the labels is 255"),
+        (lambda y: 0 * y + 255, None, "every pixel is 255, unlabelled"),
+        (lambda y: 0 * y + 255, (0, 1), "every pixel is 255, unlabelled"),
         (lambda y: 0 * y, None, "All labelled pixels are 0"),
         (lambda y: y + 3 * (y > 0), (0, 1), "image [12]: the label 4 is none of the classes 0 and 1"),
         (lambda y: y * 1000.0, None, "image [12]: pixels of type float64 are no labels"),
-        (lambda y: y.astype(int) * 1000, None, "image [12]: the label 1000 is above 254"),
+        (lambda y: y.astype(int) * 1000 + 1, None, "image [12]: the label 1001 is above 254"),
         (lambda y: -y.astype(int), None, "image [12]: the label -1 is negative"),
     ],
 )

@@ -34,6 +34,7 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import Polarity, check_plane, orient, settle
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels.readings import Reading
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth, auc, count, dice
@@ -254,14 +255,14 @@ def prepare(
     masks: Sequence[np.ndarray] | None,
     names: Sequence[str] | None,
     groups: Sequence[str] | None,
-) -> tuple[Task, Polarity]:
-    """Check what is to be compared; return the task of the first repeat and the polarity in force, as `compare`."""
+) -> tuple[Task, Polarity, list[str]]:
+    """Check what is to be compared; return the task of the first repeat, the polarity in force, and notes on masks."""
     if not len(images):
         raise InputError("There is no image to compare methods on; give at least one.")
     names = tuple(names) if names is not None else tuple(f"image {i + 1}" for i in range(len(images)))
     planes = [check_plane(image, name) for image, name in zip(images, names, strict=True)]
     groups = tuple(groups) if groups is not None else tuple(map(frame_of, names))
-    truths = None if masks is None else _truths(masks, planes, names)
+    truths, notes = (None, []) if masks is None else _truths(masks, planes, names, config.reading)
     if supervised := [METHODS[name].title for name in config.methods if METHODS[name].needs_masks]:
         if truths is None:
             raise InputError(f"{supervised[0]} is trained on masks; give masks of the images, or leave it out.")
@@ -269,7 +270,7 @@ def prepare(
     device = _device(config)
     objects = settle(planes) if config.objects == "auto" else config.objects
     oriented = tuple(orient(plane, objects) for plane in planes)
-    return Task(oriented, truths, groups, names, config.seed, device, control, config), objects
+    return Task(oriented, truths, groups, names, config.seed, device, control, config), objects, notes
 
 
 def warm_up(task: Task) -> None:
@@ -295,7 +296,9 @@ def warm_up(task: Task) -> None:
     torch.nn.Conv2d(1, 1, 3, device=task.device)(pixels).sum().backward()
 
 
-def _truths(masks: Sequence[np.ndarray], planes: Sequence[np.ndarray], names: Sequence[str]) -> tuple[np.ndarray, ...]:
+def _truths(
+    masks: Sequence[np.ndarray], planes: Sequence[np.ndarray], names: Sequence[str], reading: Reading
+) -> tuple[tuple[np.ndarray, ...], list[str]]:
     """Check ground truth and read it as `training.metrics.as_truth` does."""
     if len(masks) != len(planes):
         raise InputError(f"There are {len(planes)} images and {len(masks)} masks; give one for each.")
@@ -304,7 +307,8 @@ def _truths(masks: Sequence[np.ndarray], planes: Sequence[np.ndarray], names: Se
         check_same_size(name, plane.shape, mask.shape)
         if mask.dtype.kind not in "bui":
             raise InputError(f"The mask of {name} holds numbers of type {mask.dtype}; give integers or booleans.")
-    return tuple(as_truth(masks))
+    truths, notes = as_truth(masks, reading, [f"The mask of {name}" for name in names])
+    return tuple(truths), notes
 
 
 def _needs_torch(config: CompareConfig) -> bool:
@@ -353,9 +357,9 @@ def compare(
     control : Control, optional
         To stop and pause from another thread.
     masks : sequence of (Y, X) arrays, optional
-        Ground truth of each image: booleans, or integers above 0 for foreground; where all of them hold nothing but 0,
-        1 and 255, 255 is unlabelled and left out. Only supervised methods are trained on masks, and never on that of
-        an image they are scored on.
+        Ground truth of each image: booleans or integers, read by ``config.reading``; 255 is unlabelled and left out,
+        but foreground where all of them hold nothing but 0 and 255. Only supervised methods are trained on masks, and
+        never on that of the image they segment.
     names : sequence of str, optional
         What messages and tables call the images.
     groups : sequence of str, optional
@@ -379,11 +383,12 @@ def compare(
         with a single group of images, a folder that cannot be written to.
     """
     control = control or Control()
-    task, objects = prepare(images, config, control, masks, names, groups)
+    task, objects, notes = prepare(images, config, control, masks, names, groups)
     warm_up(task)
     results, runs, stopped = ComparisonResults(task, objects, folder), runs_of(config), False
     labelled = task.masks is not None
     yield CompareStarted(config.methods, config.repeats, len(runs), len(task.planes), objects, labelled)
+    yield from map(Warned, notes)
     yield from results.describe(inputs or [])
     for number, (method, repeat) in enumerate(runs, 1):
         yield MethodStarted(number, len(runs), method, repeat)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from napari_metastructure.labels.readings import READING, Reading
 from napari_metastructure.training.config import TrainConfig
 
 MethodName = Literal[
@@ -52,6 +53,7 @@ class CompareConfig(BaseModel):
         "auto",
         description="Are objects brighter or darker than their surround? auto settles it from the images.",
     )
+    reading: Reading = Field("auto", description=f"Of ground truth. {READING}")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     rounds: int | None = Field(
         None, ge=1, le=10_000, description="Rounds of iGTT at most; left empty, what its preset says."

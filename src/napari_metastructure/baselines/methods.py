@@ -50,7 +50,7 @@ class Task:
     planes : tuple of (Y, X) float32 arrays
         Oriented: z-scored, objects bright (`images.intensity.orient`).
     masks : tuple of (Y, X) arrays, or None
-        Ground truth, bool, or uint8 of 0, 1 and 255 (unlabelled). Only methods with ``needs_masks`` may look at it.
+        Ground truth, uint8 of 0, 1 and 255 (unlabelled). Only methods with ``needs_masks`` may look at it.
     groups : tuple of str
         Whole groups (frames, stacks) go to one side of a split.
     names : tuple of str
@@ -332,8 +332,8 @@ def _pairs(task: Task) -> list[Pair]:
 
     if task.masks is None:
         raise InputError("Supervised methods need masks to train on; give them or leave these methods out.")
-    pairs = pairs_of(task.planes, [mask.astype(np.uint8) for mask in task.masks], task.names)
-    return [replace(pair, group=group) for pair, group in zip(pairs, task.groups, strict=True)]
+    pairs = pairs_of(task.planes, task.masks, task.names)
+    return [replace(pair, group=group, values=CLASSES) for pair, group in zip(pairs, task.groups, strict=True)]
 
 
 def _check_classes(pairs: Sequence[Pair]) -> None:

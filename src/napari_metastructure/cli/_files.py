@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 from warnings import warn
@@ -12,20 +11,14 @@ from warnings import warn
 import numpy as np
 import typer
 
-from napari_metastructure.cli._options import warnings_as_lines
+from napari_metastructure.cli._options import warnings_as_lines, with_option
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import (
-    check_free,
-    key_of,
-    list_images,
-    output_stems,
-    pair_by_stem,
-    read_labels,
-    stem,
-)
+from napari_metastructure.images.files import list_images, noting, output_stems, stem
 from napari_metastructure.images.image import Image, planes
+from napari_metastructure.images.label_files import pair_by_stem, read_labels
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, Reading, meaning_of
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import READING, Reading, meaning_of
 from napari_metastructure.training.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -34,34 +27,22 @@ if TYPE_CHECKING:
 NOISE_FILE = "noise.yaml"
 """Beside the noisy labels that ``metastructure noise`` has made; it lists them."""
 
+RESULT_ENDINGS = ("_mask", "_probability", "_epochs")
+"""What the names of results add to those of their images."""
+
 WAYS = ("choose another --out", "replace it with --overwrite")
 """Ways out where a result is in the way; see `napari_metastructure.images.files.check_free`."""
 
 RUN_WAYS = (WAYS[0], "go on with --resume", WAYS[1])
 """The same for a run."""
 
+ReadingOption = Annotated[str, typer.Option(help=READING, metavar="auto|foreground|objects|classes")]
 
-def check_run_place(files: Iterable[Path], inputs: Iterable[Path], resume: bool, overwrite: bool) -> None:
-    """Refuse to write over an input or, unless it is resumed or replaced, an earlier run.
 
-    Raises
-    ------
-    InputError
-        Naming the file in the way, or both options.
-    """
+def check_modes(resume: bool, overwrite: bool) -> None:
+    """Refuse to go on with a run and to replace it at once."""
     if resume and overwrite:
         raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
-    check_free(files, inputs, overwrite=resume or overwrite, ways=RUN_WAYS)
-
-
-ReadingOption = Annotated[
-    str,
-    typer.Option(
-        help="What labels mean: foreground = 0 and one other number, which becomes 1; objects = every number but 0 is "
-        "foreground; classes = every number is a class. 255 is unlabelled, but foreground in masks of 0 and 255 alone.",
-        metavar="foreground|objects|classes",
-    ),
-]
 
 
 def read_images(paths: Sequence[Path], channel: str) -> ImageSet:
@@ -69,7 +50,26 @@ def read_images(paths: Sequence[Path], channel: str) -> ImageSet:
     from napari_metastructure.images.channels import read_set
 
     with warnings_as_lines():
-        return read_set(paths, channel)
+        return read_set(without_results(paths), channel)
+
+
+def without_results(paths: Sequence[Path]) -> Sequence[Path]:
+    """Return files and folders; where results lie beside their images in a folder, the files without them."""
+    files, named = list_images(paths), set(paths)
+    stems = {path.with_name(stem(path)) for path in files}
+    results = [
+        path
+        for path in files
+        if path not in named
+        and any(
+            stem(path).endswith(end) and path.with_name(stem(path).removesuffix(end)) in stems for end in RESULT_ENDINGS
+        )
+    ]
+    if not results:
+        return paths
+    more = f" and {len(results) - 1} more" if len(results) > 1 else ""
+    warn(f"{results[0]}{more}: passed over, for it is named as a result of the image beside it.", stacklevel=2)
+    return [path for path in files if path not in results]
 
 
 def tell_colour(read: ImageSet) -> None:
@@ -107,20 +107,21 @@ def list_folder(folder: Path) -> list[Path]:
 
 def only_masks(files: Iterable[Path]) -> list[Path]:
     """Leave out the probabilities and epochs of a run."""
-    return [path for path in files if not stem(path).endswith(("_probability", "_epochs"))]
+    return [path for path in files if not stem(path).endswith(RESULT_ENDINGS[1:])]
 
 
 def pair_folders(
     first: Sequence[Path], second: Sequence[Path], folders: tuple[Path, Path]
 ) -> dict[str, tuple[Path, Path]]:
-    """Pair the files of two folders by stem; each file without a partner is a warning line.
+    """Pair the files of two folders by their names; each file without a partner is a warning line.
 
     Raises
     ------
     InputError
         If there is no pair, or two files of a folder share a stem.
     """
-    found = pair_by_stem(first, second)
+    with warnings_as_lines():
+        found = pair_by_stem(first, second)
     for path in [*found.first_alone, *found.second_alone]:
         typer.echo(f"Warning: {path} has no partner and is not counted.", err=True)
     if not found.pairs:
@@ -161,14 +162,16 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
         if len(paths) > 1:
             raise InputError(f"{reference} is one file for {len(paths)} label files; name a folder of references.")
         return [reference]
-    found = pair_by_stem(paths, only_masks(list_folder(reference)))
+    with warnings_as_lines():
+        found = pair_by_stem(paths, only_masks(list_folder(reference)))
     if found.first_alone:
         others = len(found.first_alone) - 1
         more = f" (nor have {others} more files)" if others else ""
         raise InputError(
             f"{found.first_alone[0]} has no partner of its stem in {reference}{more}; leave it out or add one."
         )
-    return [found.pairs[key_of(path)][1] for path in paths]
+    partner = dict(found.pairs.values())
+    return [partner[path] for path in paths]
 
 
 def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tuple[int, ...]) -> None:
@@ -194,7 +197,9 @@ class LabelSet:
     ----------
     paths : sequence of Path
     reading : str
-        "foreground", "objects" or "classes"; see `napari_metastructure.labels.classes.as_classes`.
+        "auto", "foreground", "objects" or "classes"; see `napari_metastructure.labels.classes.as_classes`.
+    binary : bool
+        Background and foreground are wanted.
 
     Attributes
     ----------
@@ -212,7 +217,7 @@ class LabelSet:
         One line for each file that holds no labels, cannot be read this way, or is unlabelled throughout.
     """
 
-    def __init__(self, paths: Sequence[Path], reading: str) -> None:
+    def __init__(self, paths: Sequence[Path], reading: str, binary: bool = False) -> None:
         if reading not in get_args(Reading):
             raise InputError(f"--reading {reading}: choose {', '.join(get_args(Reading)[:-1])} or classes.")
         self.paths, self.reading = list(paths), cast(Reading, reading)
@@ -220,19 +225,19 @@ class LabelSet:
         ours = [path.name in made[path.parent] for path in self.paths]
         name = str(self.paths[0]) if len(self.paths) == 1 else f"The {len(self.paths)} files together"
         self._files = _LabelFiles(self.paths)
-        self._stack = LabelStack(self._files, self.reading, ours, name, list(map(str, self.paths)))
+        self._stack = LabelStack(self._files, self.reading, ours, name, list(map(str, self.paths)), binary=binary)
         self._check_each()
-        with _naming_the_option():
-            self._meaning = self._stack.meaning()
+        self._meaning = self._stack.meaning()
         self.classes = self._meaning.classes
         self.shapes = [self._files.shapes[i] for i in range(len(self.paths))]
         self.pixels = [self._files.pixels[i] for i in range(len(self.paths))]
-        self._warn_of_masks()
+        for note in self._stack.notes(self._meaning):
+            warn(note, stacklevel=2)
 
     @property
     def rule(self) -> str:
         """How numbers are read where they are not kept, as a sentence; empty where they all are."""
-        if self.reading == "objects":
+        if self.reading == "objects" or self._meaning.objects:
             return "Every number but 0 is read as foreground, 1."
         number = self._meaning.foreground
         return "" if number is None else f"{number} is read as foreground, 1."
@@ -247,31 +252,26 @@ class LabelSet:
         like : Image
             What `napari_metastructure.images.image.stack` needs to put planes back in their place.
         """
-        labels = self._stack.read(index, self._meaning)
-        return labels, self._files.image(index)
+        with noting():  # warnings about the file were given when its numbers were looked at
+            return self._stack.read(index, self._meaning), self._files.image(index)
 
     def _check_each(self) -> None:
         """Read every file, and name all that cannot be used in one error."""
-        bad = []
+        bad: dict[Path, str] = {}
+        found: dict[Path, set[int]] = {}
         for index, path in enumerate(self.paths):
             try:
-                values = set(self._stack.values_of(index))
-                if values <= {UNLABELLED}:
-                    raise InputError(f"{path}: every pixel is 255, unlabelled; choose labels that say something.")
-                with _naming_the_option():
-                    meaning_of(values - {UNLABELLED}, self.reading, str(path))
+                found[path] = set(self._stack.values_of(index))
+                if self.reading == "foreground":
+                    meaning_of({str(path): found[path] - {UNLABELLED}}, self.reading, str(path), may_be_empty=True)
             except InputError as error:
-                bad.append(str(error))
+                bad[path] = with_option(error)
+        numbers = set().union(*found.values())
+        if numbers - {0, UNLABELLED} or 0 not in numbers:  # else 255 is foreground
+            empty = [path for path, values in found.items() if values <= {UNLABELLED}]
+            bad |= {p: f"{p}: every pixel is 255, unlabelled; choose labels that say something." for p in empty}
         if bad:
-            raise InputError("\n".join(bad))
-
-    def _warn_of_masks(self) -> None:
-        """Warn where 255 would mean foreground in a file by itself, but is unlabelled as in the others."""
-        values = [set(self._stack.values_of(i)) for i in range(len(self.paths))]
-        masks = [p for p, v in zip(self.paths, values, strict=True) if UNLABELLED in v and v <= {0, UNLABELLED}]
-        if masks and self._meaning.foreground is None:
-            more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
-            warn(f"{masks[0]}{more}: 255 is read as unlabelled, for other files hold classes beside it.", stacklevel=2)
+            raise InputError("\n".join(bad.values()))
 
 
 class _LabelFiles(Sequence[np.ndarray]):
@@ -298,14 +298,6 @@ class _LabelFiles(Sequence[np.ndarray]):
         if self._last is None or self._last[0] != index:
             self._last = index, read_labels(self.paths[index])
         return self._last[1]
-
-
-@contextmanager
-def _naming_the_option() -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{str(error).removesuffix('.')} (option --reading).") from error
 
 
 def check_same_sizes(labels: LabelSet, others: LabelSet) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.errors import InputError, explain
+from napari_metastructure.errors import InputError, ReadingError, explain
 from napari_metastructure.images.files import noting
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
@@ -73,6 +73,8 @@ def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
             raise InputError(f"--set {text}: write it as NAME=VALUE, for example --set batch_size=4.")
         if name in typed:
             raise InputError(f"--set {text}: use the option {option_name(name)} for this.")
+        if name in found:
+            raise InputError(f"--set {text}: {name} is set twice; set it once.")
         found[name] = None if value.lower() in ("none", "null") else value
     return found
 
@@ -85,8 +87,13 @@ def warnings_as_lines() -> Iterator[None]:
         with noting() as notes:
             yield
     finally:
-        for note in notes:
+        for note in dict.fromkeys(notes):
             typer.echo(f"Warning: {note}", err=True)
+
+
+def with_option(error: InputError) -> str:
+    """Return what an error says; where a reading decides, with the option that sets it."""
+    return f"{str(error).removesuffix('.')} (option --reading)." if isinstance(error, ReadingError) else str(error)
 
 
 def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:
@@ -180,10 +187,15 @@ def read_dial(name: str, value: Any) -> Any:
     try:
         if name == "per_class":
             pairs = [re.split(r"[=:]", part) for part in value.strip(" {}").split(",") if part.strip()]
-            return {int(label): float(share) for label, share in pairs}
+            labels = [int(label) for label, _ in pairs]
+            if twice := [label for label in labels if labels.count(label) > 1]:
+                raise InputError(f"{value!r} names class {twice[0]} twice; give one share for each class.")
+            return {label: float(share) for label, (_, share) in zip(labels, pairs, strict=True)}
         if name == "matrix":
             rows = [re.split(r"[,\s]+", row.strip(" ,[(")) for row in re.split(r"[;\n\])]", value) if row.strip(" ,[(")]
             return [[float(entry) for entry in row] for row in rows]
+    except InputError:
+        raise
     except ValueError:
         form = "gives no shares by class; write them like 0=0.1, 1=0.5"
         if name == "matrix":

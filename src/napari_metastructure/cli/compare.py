@@ -22,11 +22,12 @@ from napari_metastructure.baselines.results import (
     summary,
 )
 from napari_metastructure.cli._files import WAYS, partners_of, read_images, tell_colour
-from napari_metastructure.cli._options import CHANNEL, option, validated
+from napari_metastructure.cli._options import CHANNEL, option, validated, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.files import check_free, read_mask, result_path, stem
+from napari_metastructure.images.files import check_free, result_path, stem
 from napari_metastructure.images.image import plane_count, planes, stacks
+from napari_metastructure.images.label_files import read_labels
 from napari_metastructure.images.writing import make_folder, remove, write_mask
 from napari_metastructure.training.config import TrainConfig
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
 
-_TYPED = ("methods", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
+_TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
 
 def _option(field: str, **more: Any) -> Any:
@@ -49,8 +50,7 @@ def compare(
     masks: Annotated[
         Path | None,
         typer.Option(
-            help="Ground truth of the same stems: 0 background, above 0 foreground; in masks of nothing but 0, 1 and "
-            "255, 255 is unlabelled. Without it methods are compared with each other.",
+            help="Ground truth of the same stems, see --reading. Without it methods are compared with each other.",
             show_default=False,
         ),
     ] = None,
@@ -63,6 +63,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
     repeats: Annotated[int | None, _option("repeats", metavar="R")] = None,
     objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
     channel: Annotated[str, CHANNEL] = "auto",
@@ -91,7 +92,7 @@ def compare(
     masks/METHOD/<stem>_mask.tif (uint8, 0 and 255). Supervised methods are trained on one half of the images and
     predict the other. Ctrl-C keeps what is done and exits with 130.
     """
-    config = _config(methods, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
+    config = _config(methods, reading, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
     files = CompareFiles(images, masks, channel, out)
     if config.methods == tuple(TITLES):
         config = config.model_copy(update={"methods": _usable(files)})
@@ -220,11 +221,12 @@ class CompareFiles:
         if masks is not None:
             partners = partners_of(self.paths, masks)
             self._inputs = [*self.paths, *partners]
-            self.masks = [
-                plane
-                for image, path, partner in zip(self.read.images, self.paths, partners, strict=True)
-                for plane in _truth(path, partner, plane_count(image))
-            ]
+            with warnings_as_lines():
+                self.masks = [
+                    plane
+                    for image, path, partner in zip(self.read.images, self.paths, partners, strict=True)
+                    for plane in _truth(path, partner, plane_count(image))
+                ]
 
     def check_free(self, methods: Sequence[str], overwrite: bool) -> None:
         """Refuse to write over an input in any case, and over an earlier comparison unless asked to.
@@ -278,7 +280,7 @@ class CompareFiles:
 
 def _truth(path: Path, partner: Path, count: int) -> list[np.ndarray]:
     """Read the planes of a mask, one for each of its image."""
-    found = planes(read_mask(partner))
+    found = planes(read_labels(partner))
     if len(found) != count:
         raise InputError(f"{path} has {count} planes, its mask {partner} {len(found)}; give a mask of every plane.")
     return found

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from napari_metastructure.cli._files import check_run_place, read_images, tell_colour
+from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
 from napari_metastructure.cli._options import CHANNEL, option
 from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import counted, running
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
-from napari_metastructure.images.files import output_stems, read_image, result_path
+from napari_metastructure.images.files import check_free, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, stacks
 from napari_metastructure.images.writing import remove, write_mask, write_probability
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
@@ -63,6 +63,7 @@ def igtt(
     model. Stems that clash get their ending or folder (x_png, a_x). Ctrl-C stops the run, saves, and exits with
     130; --resume goes on.
     """
+    check_modes(resume, overwrite)
     given = (preset, objects, network, encoder, epochs, seed, device)
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     read = read_images(images, channel)
@@ -140,7 +141,8 @@ class Outputs:
         InputError
             Naming the file in the way.
         """
-        check_run_place(self.files, [i.source for i in self.images if i.source], resume, overwrite)
+        inputs = [i.source for i in self.images if i.source]
+        check_free(self.files, inputs, overwrite=resume or overwrite, ways=RUN_WAYS)
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that no file of the folder is of another run than the rest.

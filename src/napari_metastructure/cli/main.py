@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_metastructure import __version__
+from napari_metastructure.cli._options import with_option
 from napari_metastructure.cli._progress import FAILED
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments)
     except InputError as error:
-        _fail(str(error), BAD_INPUT)
+        _fail(with_option(error), BAD_INPUT)
     except RunFailed as error:
         _fail(str(error), FAILED)
     except MemoryError:

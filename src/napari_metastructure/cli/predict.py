@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._files import WAYS
+from napari_metastructure.cli._files import WAYS, without_results
 from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
 from napari_metastructure.errors import InputError
@@ -57,7 +57,7 @@ def predict(
 
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
-        paths = list_images(images)
+        paths = list_images(without_results(images))
     targets = targets_of(paths, out, ome=ome, probability=not no_probability, overwrite=overwrite)
     with running() as terminal:
         try:

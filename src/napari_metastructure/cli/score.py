@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from warnings import warn
 
 import typer
 
-from napari_metastructure.cli._files import check_same_size, list_folder, only_masks, pair_folders
+from napari_metastructure.cli._files import (
+    LabelSet,
+    ReadingOption,
+    check_same_size,
+    check_same_sizes,
+    list_folder,
+    only_masks,
+    pair_folders,
+)
 from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.cli._progress import number, print_table
-from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import read_mask, stem
+from napari_metastructure.errors import InputError, listed
+from napari_metastructure.images.files import read_image, stem
+from napari_metastructure.images.label_files import key_of
 from napari_metastructure.images.writing import replacing
+from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels.classes import encode
 
 _ENDING = "_probability"
 _MEASURES = ("dice", "iou", "accuracy", "auc")
@@ -22,22 +35,28 @@ _MEASURES = ("dice", "iou", "accuracy", "auc")
 
 def score(
     predicted_dir: Annotated[Path, typer.Argument(help="Masks: <stem>_mask.tif, or named as the truth.")],
-    truth_dir: Annotated[Path, typer.Argument(help="True masks, 0 = background, above 0 = foreground.")],
+    truth_dir: Annotated[Path, typer.Argument(help="True masks, named as their images, with any ending.")],
+    reading: ReadingOption = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to a file as well.")
     ] = None,
 ) -> None:
     """Compare masks with the truth: Dice, IoU, accuracy, and AUC where there are probabilities.
 
-    Files are paired by stem; <stem>_probability.tif beside a mask gives its AUC. Anything above 0 is foreground;
-    in a truth of exactly 0, 1 and 255, 255 is unlabelled and left out. The last row is the mean over the images.
+    Files are paired by stem; <stem>_probability.tif beside a mask gives its AUC. Numbered objects are foreground, and
+    what is unlabelled in the truth is left out. With --reading classes the scores are means over the classes, or of two
+    those of the greater. The last row is the mean over the images.
     """
     predicted = list_folder(predicted_dir)
-    probabilities = {key.removesuffix(_ENDING): path for path in predicted if (key := stem(path)).endswith(_ENDING)}
+    probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
     pairs = pair_folders(only_masks(predicted), list_folder(truth_dir), (predicted_dir, truth_dir))
     with warnings_as_lines():
+        found, truth = (LabelSet(paths, reading, binary=True) for paths in zip(*pairs.values(), strict=True))
+        check_same_sizes(found, truth)
+        codes = _codes(found.classes, truth.classes)
         rows: list[dict[str, Any]] = [
-            {"name": key, **_compare(mask, true, probabilities.get(key))} for key, (mask, true) in pairs.items()
+            {"name": name, **_compare(found, truth, index, codes, probabilities.get(key_of(found.paths[index])))}
+            for index, name in enumerate(pairs)
         ]
     mean = {m: _mean([r[m] for r in rows]) for m in _MEASURES}
     if json_file:
@@ -46,24 +65,46 @@ def score(
     print_table(heads, [[row["name"], *_cells(row)] for row in rows], [f"mean of {len(rows)}", *_cells(mean)])
 
 
-def _compare(mask: Path, true: Path, probability: Path | None) -> dict[str, float]:
-    """Measure one image in every way."""
-    from napari_metastructure.training.metrics import as_truth, auc, count
+def _codes(found: Sequence[int], truth: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the classes of masks and truth in the order of their codes; two may have other numbers there than here.
 
-    prediction, (known,) = read_mask(mask), as_truth([read_mask(true).data])
-    if prediction.data.dtype.kind == "f":
-        raise InputError(f"{mask} holds floats; a mask of integers or booleans is needed.")
-    check_same_size(mask, prediction.data.shape, true, known.shape)
-    counts = count(prediction.data > 0, known)
-    ranks = math.nan
-    if probability is not None:
-        scores = read_mask(probability).data
-        check_same_size(probability, scores.shape, true, known.shape)
+    Raises
+    ------
+    InputError
+        For a class that the truth lacks.
+    """
+    from napari_metastructure.training.metrics import two_of
+
+    if len(truth) <= 2:
+        pair = two_of(truth)
+        return (pair if set(found) <= set(pair) else two_of(found)), pair
+    if strangers := sorted(set(found) - set(truth)):
+        raise InputError(f"The masks hold class {strangers[0]}, the truth only {listed(truth)}; compare equal classes.")
+    return truth, truth
+
+
+def _compare(
+    found: LabelSet, truth: LabelSet, index: int, codes: tuple[Sequence[int], Sequence[int]], probability: Path | None
+) -> dict[str, float]:
+    """Measure one image in every way."""
+    from napari_metastructure.training.metrics import Confusion, auc
+
+    said, known = (encode(labels.read(index)[0], order) for labels, order in zip((found, truth), codes, strict=True))
+    if (unlabelled := (said == UNLABELLED) & (known != UNLABELLED)).any():
+        said[unlabelled] = 0
+        warn(f"{found.paths[index]}: unlabelled pixels (255) are counted as class {codes[0][0]}.", stacklevel=2)
+    confusion = Confusion(len(codes[1]))
+    confusion.add(said, known)
+    scores, ranks = confusion.scores(), math.nan
+    if probability is not None and len(codes[1]) == 2:
+        values = read_image(probability).data
+        shape = known.shape if len(known) > 1 else known.shape[1:]
+        check_same_size(probability, values.shape, truth.paths[index], shape)
         try:
-            ranks = auc(scores, known)
+            ranks = auc(values, known.reshape(values.shape))
         except InputError as error:
             raise InputError(f"{probability}: {error}") from error
-    return {"dice": counts.dice, "iou": counts.iou, "accuracy": counts.accuracy, "auc": ranks}
+    return {"dice": scores.dice, "iou": scores.iou, "accuracy": scores.accuracy, "auc": ranks}
 
 
 def _mean(values: list[float]) -> float:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari_metastructure.training.folders import Splits
 
-_TYPED = ("preset", "epochs", "seed", "device", "classes")
+_TYPED = ("preset", "epochs", "seed", "device", "reading")
 _option = partial(option, TrainConfig, PRESETS)
 
 
@@ -74,6 +74,7 @@ def study(
     ] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
+    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
     channel: Channel = None,
     settings: Annotated[
         list[str] | None,
@@ -93,7 +94,7 @@ def study(
     prints the table with what the noise transition matrix predicts. A study in --out goes on where it was.
     """
     earlier = read_config(config_file, StudyConfig) if config_file else None
-    typed = dict(zip(_TYPED, (preset, epochs, seed, device, None), strict=True))
+    typed = dict(zip(_TYPED, (preset, epochs, seed, device, reading), strict=True))
     training = {k: v for k, v in typed.items() if v is not None} | parse(settings or [], typed)
     config = _config(earlier, figure, condition, network, repeats, training)
     sets = find_sets(data, None, channel, None)
@@ -137,6 +138,8 @@ def condition_of(text: str) -> Condition:
             "for example thick:dilate:n=3."
         )
     values = [(dial.strip(), value) for dial, _, value in (part.partition("=") for part in dials.split(",") if part)]
+    if twice := [dial for dial, _ in values if [d for d, _ in values].count(dial) > 1]:
+        raise InputError(f"--condition {text!r} sets {twice[0]} twice; set it once.")
     return Condition(name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values}))
 
 

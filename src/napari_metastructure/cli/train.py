@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.cli._files import check_run_place
+from napari_metastructure.cli._files import RUN_WAYS, check_modes
 from napari_metastructure.cli._options import option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import running
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.files import check_free
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.events import TrainFinished
 from napari_metastructure.training.run_folder import FILES, read_config, read_files
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from napari_metastructure.training.folders import Splits
     from napari_metastructure.training.pairs import Pair
 
-_TYPED = ("preset", "network", "encoder", "loss", "epochs", "validation_fraction", "seed", "device", "classes")
+_TYPED = (
+    *("preset", "network", "encoder", "loss", "epochs", "validation_fraction", "seed", "device"),
+    *("reading", "classes"),
+)
 _option = partial(option, TrainConfig, PRESETS)
 
 Data = Annotated[
@@ -62,6 +66,7 @@ def train(
     validation_fraction: Annotated[float | None, _option("validation_fraction", metavar="F")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
+    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
     classes: Annotated[str | None, _option("classes", metavar="0,1,...")] = None,
     channel: Channel = None,
     settings: Annotated[
@@ -82,15 +87,16 @@ def train(
 ) -> None:
     """Train a network on images and labels.
 
-    Labels are class numbers, 255 = unlabelled; masks of 0 and 255 are background and foreground. Writes run.yaml,
-    metrics.csv, model.safetensors (the best epoch) and last.pt. Where the set has a test split, the model is scored on
-    it at the end. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
+    Labels are class numbers, 255 = unlabelled; masks of 0 and 255 are background and foreground (see --reading). Writes
+    run.yaml, metrics.csv, model.safetensors (the best epoch) and last.pt. Where the set has a test split, the model is
+    scored on it at the end. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
     """
+    check_modes(resume, overwrite)
     numbers = None if classes is None else _numbers(classes)
-    given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, numbers)
+    given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, reading, numbers)
     earlier = dict(read_config(config_file, TrainConfig)) if config_file else None
     config = chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
-    check_run_place([out / name for name in FILES], [], resume, overwrite)
+    check_free([out / name for name in FILES], overwrite=resume or overwrite, ways=RUN_WAYS)
     sets = find_sets(data, validation, channel, config_file)
     _run(sets, config, out, resume)
 
@@ -127,6 +133,10 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
 
     last = None
     with running() as terminal:
+        if sets.test:  # what numbers mean is settled for all splits together
+            sets, notes = sets.read(config)
+            for note in notes:
+                terminal.warn(note)
         events = job(
             sets.train, config, terminal.control, validation=sets.validation or None, folder=out, resume=resume
         )

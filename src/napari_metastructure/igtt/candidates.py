@@ -56,7 +56,7 @@ class Steepness:
     def __init__(self, plane: np.ndarray, checkpoint: Checkpoint | None = None) -> None:
         steep = np.empty(plane.shape, np.float32)
         for own, around, inner in blocks(plane.shape, _HALO, checkpoint):
-            steep[own] = ndi.gaussian_gradient_magnitude(plane[around], 1)[inner]
+            steep[own] = ndi.gaussian_gradient_magnitude(plane[around].astype(np.float32, copy=False), 1)[inner]
         top = np.percentile(steep, 99.5) or 1
         self._grey = np.empty(plane.shape, np.uint8)
         for own, _, _ in blocks(plane.shape):

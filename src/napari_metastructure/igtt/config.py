@@ -123,7 +123,8 @@ class IGTTConfig(BaseModel):
         40,
         ge=1,
         le=100_000,
-        description="Optimiser steps a round; with too few the network has not learned its labels.",
+        description="Optimiser steps a round; with too few the network has not learned its labels. Fewer are taken for "
+        "few images where the weights were the prior's.",
     )
     batch_size: int = Field(2, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
     patch_size: int = Field(
@@ -133,8 +134,8 @@ class IGTTConfig(BaseModel):
         0.99,
         gt=0,
         le=1,
-        description="Stop once two rounds in a row changed the masks no more than this Dice, or each more than the "
-        "round before; 1 never stops.",
+        description="Stop once a round has left the masks as they were up to this Dice, or two in a row changed them "
+        "more than the round before; 1 never stops.",
     )
 
     @classmethod

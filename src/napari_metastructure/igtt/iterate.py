@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -26,7 +27,7 @@ from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
-from napari_metastructure.networks.predict import inputs_on, probability
+from napari_metastructure.networks.predict import inputs_on, probabilities
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
 from napari_metastructure.training.journal import Journal, Saver
@@ -35,12 +36,20 @@ from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import RunFolder, described
 
-STABLE_ROUNDS = 2
-"""Rounds in a row whose masks must agree with the ones before for the run to be over."""
+STABLE_ROUNDS = 1
+"""Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
+Dice by .002 at most."""
 
 WANDERING_ROUNDS = 2
 """Rounds in a row that changed the masks more than the one before for the run to be over: a network that learns from
 itself has begun to drift."""
+
+VIEWS = 3
+"""Times that a round sees each pixel, on average, where the weights were the prior's: it is right from the start, and a
+few images seen again and again teach it nothing more."""
+
+FEWEST_STEPS = 8
+"""Steps of such a round at least."""
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
@@ -60,6 +69,7 @@ def iterate(
     resume: bool = False,
     corrections: Mapping[int, np.ndarray] | None = None,
     start_masks: Sequence[np.ndarray] | None = None,
+    first_epoch: int = 0,
     colour: Colour | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
@@ -83,6 +93,8 @@ def iterate(
         Pixels locked from the start on, by plane: 1 foreground, 0 background, 255 free.
     start_masks : sequence of (Y, X) arrays, optional
         Masks to start from in place of ``config.start``, nonzero = foreground.
+    first_epoch : int
+        The number of the start, of a run that counts on from another; it ends at ``config.epochs`` as any.
     colour : {"red", "green", "blue"}, optional
         The channel of colour images that the planes are; the saved model takes the same one.
 
@@ -101,7 +113,7 @@ def iterate(
     """
     control = control or Control()
     with short_of_memory_fails():
-        run = Run(images, config, control, names, folder, colour)
+        run = Run(images, config, control, names, folder, colour, first_epoch)
         try:
             run.check(corrections or {}, start_masks)
             for index, pixels in (corrections or {}).items():
@@ -161,9 +173,10 @@ class Run:
         names: Sequence[str] | None,
         folder: Path | None,
         colour: Colour | None = None,
+        first_epoch: int = 0,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
-        self.config, self.control, self.colour = config, control, colour
+        self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
@@ -180,7 +193,8 @@ class Run:
             encoder="none" if config.network == "light-unet" else config.encoder,
             base_channels=config.base_channels,
         )
-        if config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs):
+        self.trained = config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+        if self.trained:
             network: torch.nn.Module = load_prior()
         else:
             network = build(self.spec, config.seed, config.encoder_weights)
@@ -217,8 +231,10 @@ class Run:
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
         self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
-        where, epoch = folder.path if folder else None, self.journal.epoch
-        yield RunStarted(c.epochs, c.steps_per_epoch, len(self.planes), str(self.device), where, epoch, self.objects)
+        where = folder.path if folder else None
+        epoch = self.journal.epoch if self.resumed else self.first_epoch
+        steps, _ = self._effort(painted=bool(self.control.take_corrections()))
+        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects)
         if folder:  # on a resume too: the number of epochs may be another
             yield self._describe(folder)
         stopped = False
@@ -318,7 +334,7 @@ class Run:
             self.labels.begin(given=start_masks is not None)
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
-            self._note(0, float("nan"), float("nan"), 0.0)
+            self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
 
     def _start_probabilities(self) -> list[np.ndarray]:
@@ -344,8 +360,9 @@ class Run:
         empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
         self.trainer.loss = LOSSES["bce" if empty else c.loss]
         log = EpochLog()
-        draw = partial(self.sampler.draw, self.rng, c.batch_size)
-        yield from run_epoch(self.trainer, draw, epoch, c.steps_per_epoch, self.control, log)
+        steps, batch = self._effort(painted=bool(self.labels.corrections))
+        draw = partial(self.sampler.draw, self.rng, batch)
+        yield from run_epoch(self.trainer, draw, epoch, steps, self.control, log)
         resumed = time.perf_counter()
         found = self._predict()
         inside = log.seconds + time.perf_counter() - resumed
@@ -354,6 +371,18 @@ class Run:
         self._note(epoch, log.loss, agreement, inside)
         yield self._event()
 
+    def _effort(self, painted: bool) -> tuple[int, int]:
+        """Return the steps of a round and the patches of a step: fewer of both for few images.
+
+        Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
+        """
+        c = self.config
+        if not self.trained or painted:
+            return c.steps_per_epoch, c.batch_size
+        patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
+        batch = min(c.batch_size, math.ceil(patches))
+        return min(c.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
         if has_statistics(network):
@@ -361,12 +390,12 @@ class Run:
             with seeded(self.config.seed + self.journal.epoch, self.device):  # some drop channels at random
                 refresh_statistics(network, batches)
         network.eval()
-        found = []
-        for index, plane in enumerate(self.planes):
-            p = probability(network, self.held.inputs(index), self.patch, self.device, self.control.checkpoint)
+        inputs = [self.held.inputs(i) for i in range(len(self.planes))]
+        found = probabilities(network, inputs, self.patch, self.device, self.control.checkpoint)
+        if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
-            inverse = self.config.loss == "dmi_iou" and float((zscore(p) * plane).mean()) < 0
-            found.append(1 - p if inverse else p)
+            inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
+            found = [1 - p if turned else p for p, turned in zip(found, inverse, strict=True)]
         return found
 
     def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:

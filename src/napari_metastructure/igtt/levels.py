@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Polarity
 from napari_metastructure.training.events import ScoreCurve
@@ -40,12 +39,12 @@ _BLUR = 4  # standard deviations after which a blur ends
 
 
 class Levels:
-    """The levels of one plane, found once, and the masks they make.
+    """The levels of one plane, and the masks they make; those of a large plane are found again when they are needed.
 
     Parameters
     ----------
     plane : (Y, X) array
-        Real numbers, finite.
+        Real numbers, finite; not to be changed later.
     objects : {"bright", "dark"}
         What they are in it.
     checkpoint : callable, optional
@@ -61,16 +60,30 @@ class Levels:
         checkpoint: Callable[[], None] | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self._checkpoint = checkpoint
-        sign = np.float32(-1 if objects == "dark" else 1)
+        self._plane, self._checkpoint, self._device = plane, checkpoint, device
+        self._sign = np.float32(-1 if objects == "dark" else 1)
         low, high = float(plane.min()), float(plane.max())
-        middle, step = (low + high) / 2, (high - low) / (LEVELS - 1) or 1.0
-        self._levels = np.empty((2, *plane.shape), np.int16)
-        for own, around, inner in blocks(plane.shape, round(_BLUR * SURROUND), checkpoint):
-            centred = sign * ((plane[around] - middle) / step).astype(np.float32)  # at most LEVELS / 2
-            smooth, surround = (_blurred(centred, scale, device)[inner] for scale in (SMOOTH, SURROUND))
-            self._levels[0, own] = np.rint(smooth + (LEVELS - 1) / 2)
-            self._levels[1, own] = np.rint((smooth - surround + LEVELS - 1) / 2)
+        self._middle, self._step = (low + high) / 2, (high - low) / (LEVELS - 1) or 1.0
+        self._kept: np.ndarray | None = None
+        if plane.size <= PIXELS:
+            self._kept = self._rows(slice(None))
+
+    def _rows(self, rows: slice) -> np.ndarray:
+        """Return the levels of some rows, of the image and above its surround: (2, rows, X) int16."""
+        if self._kept is not None:
+            return self._kept[:, rows]
+        first, last, _ = rows.indices(len(self._plane))
+        halo = round(_BLUR * SURROUND)
+        top = max(0, first - halo)
+        block = self._plane[top : last + halo].astype(np.float32)
+        centred = self._sign * ((block - self._middle) / self._step)  # at most LEVELS / 2
+        smooth, surround = (
+            _blurred(centred, scale, self._device)[first - top : last - top] for scale in (SMOOTH, SURROUND)
+        )
+        found = np.empty((2, *smooth.shape), np.int16)
+        found[0] = np.rint(smooth + (LEVELS - 1) / 2)
+        found[1] = np.rint((smooth - surround + LEVELS - 1) / 2)
+        return found
 
     def cut(self, p: np.ndarray, k: int = 30) -> tuple[np.ndarray, ScoreCurve]:
         """Find the mask that the image and a probability agree upon.
@@ -95,13 +108,13 @@ class Levels:
             Dice by level of the image itself. A level is named by the share of the pixels near the foreground that
             lie below it, 0 to 1.
         """
-        votes = (p > 0.5).astype(np.float32)
+        votes = p > 0.5
         if not votes.any():
             return np.zeros(p.shape, bool), ScoreCurve(np.zeros(1), np.full(1, -np.inf), 0.0)
         near, inside = np.zeros((2, 2, LEVELS))
         for own, around, inner in blocks(p.shape, NEAR, self._checkpoint):
-            mask, close = votes[own] > 0, dilated(votes[around] > 0, NEAR)[inner]
-            for i, levels in enumerate(self._levels[:, own]):
+            mask, close = votes[own], dilated(votes[around], NEAR)[inner]
+            for i, levels in enumerate(self._rows(own)):
                 near[i] += np.bincount(levels[close], minlength=LEVELS)
                 inside[i] += np.bincount(levels[mask], minlength=LEVELS)
         above, right = (count[:, ::-1].cumsum(axis=1)[:, ::-1] for count in (near, inside))
@@ -113,11 +126,11 @@ class Levels:
         """Where two of three masks have foreground."""
         found = np.empty(votes.shape, bool)
         for own, around, inner in blocks(votes.shape, NEAR + round(_BLUR * SMOOTH), self._checkpoint):
-            first = votes[around] > 0
+            first = votes[around]
             close, total = dilated(first, NEAR), first.astype(np.float32)
-            for levels, level in zip(self._levels[:, around], best, strict=True):
+            for levels, level in zip(self._rows(around), best, strict=True):
                 total += (levels >= level) & close
-            found[own] = ndi.gaussian_filter(total, SMOOTH)[inner] > 1.5
+            found[own] = _blurred(total, SMOOTH, self._device)[inner] > 1.5
         return found
 
 
@@ -137,15 +150,16 @@ def blocks(
 
 
 def _blurred(plane: np.ndarray, scale: float, device: torch.device | None) -> np.ndarray:
-    """Blur a plane, on CUDA if that is where a run is."""
-    if device is None or device.type != "cuda":
-        return ndi.gaussian_filter(plane, scale)
+    """Blur a float32 plane, on CUDA if that is where a run is."""
     import torch
 
     from napari_metastructure.networks.device import upload
     from napari_metastructure.networks.predict import gaussian
 
-    return gaussian(upload(torch.from_numpy(plane), device), scale).cpu().numpy()
+    tensor = torch.from_numpy(plane)
+    if device is not None and device.type == "cuda":
+        tensor = upload(tensor, device)
+    return gaussian(tensor, scale).cpu().numpy()
 
 
 def _curve(above: np.ndarray, scores: np.ndarray, best: int, k: int) -> ScoreCurve:

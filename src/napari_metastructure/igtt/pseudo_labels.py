@@ -128,7 +128,7 @@ class PseudoLabels:
         return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
 
     def correct(self, corrections: Mapping[int, np.ndarray]) -> None:
-        """Lock pixels from now on: 0 and 1 hold in masks and labels, 255 adds nothing to what was locked before."""
+        """Lock pixels from now on: 0 and 1 hold in masks and labels, 254 frees them, 255 leaves them as they were."""
         for index, pixels in corrections.items():
             before = self.corrections.get(index, pixels)
             self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
@@ -138,13 +138,13 @@ class PseudoLabels:
         for index, pixels in self.corrections.items():
             for arrays in (self.masks, self.labels):
                 if arrays:
-                    arrays[index] = np.where(pixels == UNLABELLED, arrays[index], pixels)
+                    arrays[index] = np.where(pixels <= 1, pixels, arrays[index])
 
     def training_labels(self) -> list[np.ndarray]:
         """Return the labels as the loss wants them: locked pixels are marked."""
         marked = list(self.labels)
         for index, pixels in self.corrections.items():
-            marked[index] = np.where(pixels == UNLABELLED, marked[index], pixels + LOCKED).astype(np.uint8)
+            marked[index] = np.where(pixels <= 1, pixels + LOCKED, marked[index]).astype(np.uint8)
         return marked
 
     def state(self) -> dict[str, Any]:

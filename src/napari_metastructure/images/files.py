@@ -1,4 +1,4 @@
-"""Image and label files: reading of TIFF, PNG, JPEG and the like, listing, pairing, names of results."""
+"""Image files: reading of TIFF, PNG, JPEG and the like, listing, names of results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from warnings import catch_warnings, simplefilter, warn
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, Image, pint_name, planes, stack
+from napari_metastructure.images.image import PIXEL, Image, pint_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PictureFile
@@ -94,42 +94,6 @@ def read_image(path: str | Path) -> Image:
     data = data.astype(data.dtype.newbyteorder("="), copy=False)
     found = [steps.get(a, (1.0, PIXEL)) if a not in "CS" else (1.0, PIXEL) for a in axes]
     return Image(data, axes, tuple(s for s, _ in found), tuple(u for _, u in found), stem(path), path)
-
-
-def read_mask(path: str | Path) -> Image:
-    """Read a mask or probability without C and S; of one saved in colour, what is not black is 1.
-
-    Raises
-    ------
-    InputError
-        As `read_image`; for several channels.
-    """
-    image = _read_one_channel(path, "a mask or probability has one")
-    if not set("CS") & set(image.axes):
-        return image
-    cut = planes(image)
-    return stack([plane > 0 for plane in cut] if "S" in image.axes else cut, like=image)
-
-
-def read_labels(path: str | Path) -> Image:
-    """Read a label image without C and S.
-
-    Raises
-    ------
-    InputError
-        As `read_image`; for colours or several channels.
-    """
-    image = _read_one_channel(path, "labels have one")
-    if "S" in image.axes:
-        raise InputError(f"{path} is a colour image; labels are one number a pixel: save them as grey values.")
-    return stack(planes(image), like=image) if "C" in image.axes else image
-
-
-def _read_one_channel(path: str | Path, wish: str) -> Image:
-    image = read_image(path)
-    if "C" in image.axes and image.data.shape[image.axes.index("C")] > 1:
-        raise InputError(f"{path} has several channels; {wish}.")
-    return image
 
 
 def stem(path: str | Path) -> str:
@@ -313,6 +277,25 @@ def read_tiff(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:
     return data, axes, steps
 
 
+class Grid(NamedTuple):
+    """Axes of a TIFF, their lengths, and the steps along those whose steps it gives."""
+
+    axes: str
+    shape: tuple[int, ...]
+    steps: dict[str, Step]
+
+
+def read_grid(path: Path) -> Grid | None:
+    """Read axes and steps of a TIFF's first image, not its pixels; None where that cannot be."""
+    import tifffile
+
+    try:
+        with _complaints(), tifffile.TiffFile(path) as tif:
+            return Grid(tif.series[0].axes, tif.series[0].shape, _steps(tif))
+    except Exception:  # as in `read_image`; who opened the file has its pixels
+        return None
+
+
 def _check_whole(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
     """Refuse a file that ends before its pixels do: some readers fill the rest with zeros."""
     size = tif.filehandle.size
@@ -417,63 +400,10 @@ def _complaints() -> Iterator[list[str]]:
         log.propagate = propagate
 
 
-# Names: files that belong together, and results that may be written.
-
-LABEL_ENDINGS = ("_mask", "_labels", "_label")
-"""Endings that names of label files may add to those of their images."""
+# Names: results that may be written.
 
 OTHER_FOLDER = ("choose another folder for the results", "ask to overwrite")
 """The ways out that a widget offers; see `check_free`."""
-
-
-def key_of(path: str | Path) -> str:
-    """Give what two files that belong together share: the stem without `LABEL_ENDINGS`."""
-    key = stem(path)
-    for ending in LABEL_ENDINGS:
-        key = key.removesuffix(ending)
-    return key
-
-
-def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Index files by `key_of`.
-
-    Raises
-    ------
-    InputError
-        If two of them share it.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        key = key_of(path)
-        if key in found:
-            raise InputError(f"{found[key]} and {path} share the stem {key!r}; keep one of them.")
-        found[key] = path
-    return found
-
-
-class Paired(NamedTuple):
-    """Files of two kinds that belong together, as `pair_by_stem` finds them."""
-
-    pairs: dict[str, tuple[Path, Path]]
-    """By `key_of`, sorted."""
-    first_alone: list[Path]
-    second_alone: list[Path]
-
-
-def pair_by_stem(first: Iterable[Path], second: Iterable[Path]) -> Paired:
-    """Pair files by `key_of`: images and labels, masks and their truth, clean and noisy labels.
-
-    Raises
-    ------
-    InputError
-        If two files of one kind share a stem.
-    """
-    ours, theirs = by_stem(first), by_stem(second)
-    return Paired(
-        {key: (ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())},
-        [ours[key] for key in sorted(ours.keys() - theirs.keys())],
-        [theirs[key] for key in sorted(theirs.keys() - ours.keys())],
-    )
 
 
 def check_free(

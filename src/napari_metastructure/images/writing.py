@@ -228,7 +228,9 @@ def write_tiff(
 
 
 def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
-    """Give each axis a letter of TZCYX: Y and X last, the rest by label, else by unit, else what is free.
+    """Give each axis a letter of TZCYX: by its name, else by its unit, else as most files have them.
+
+    Without names a stack is Z, a stack of stacks T and Z, and one more axis C; the last two are Y and X.
 
     Parameters
     ----------
@@ -240,21 +242,25 @@ def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
     InputError
         For fewer than two or more than five axes.
     """
-    leading = len(axis_labels) - 2
-    if not 0 <= leading <= 3:
-        raise InputError(f"TIFF takes labels of two to five dimensions; these have {leading + 2}.")
-    free, letters = list("ZTC"), [""] * leading
-    wishes = [(label[:1].upper(), unit) for label, unit in zip(axis_labels, units, strict=True)][:leading]
+    count = len(axis_labels)
+    if not 2 <= count <= 5:
+        raise InputError(f"TIFF takes labels of two to five dimensions; these have {count}: save them in parts.")
+    names = [_WORDS.get(label.strip().lower(), label.strip()[:1].upper()) for label in axis_labels]
+    named = names.count("Y") == names.count("X") == 1  # wherever they are
+    letters = [name if named and name in "YX" else "" for name in names] if named else [""] * (count - 2) + ["Y", "X"]
     for wish in (
-        [letter for letter, _ in wishes],
-        ["T" if is_time(pint_name(unit)) else "" for _, unit in wishes],
-        ["T" if letter == "E" else "" for letter, _ in wishes],  # epochs play as a film
+        [name if name in ("T", "Z", "C") else "" for name in names],
+        ["T" if is_time(pint_name(unit)) else "" for unit in units],
+        ["T" if name == "E" else "" for name in names],  # epochs play as a film
     ):
         for at, letter in enumerate(wish):
-            if not letters[at] and letter in free:
+            if not letters[at] and letter not in letters:
                 letters[at] = letter
-                free.remove(letter)
-    return "".join(letter or free.pop(0) for letter in letters) + "YX"
+    spare = sorted([a for a in "ZTC" if a not in letters][: letters.count("")], key=_ORDER.index)
+    return "".join(letter or spare.pop(0) for letter in letters)
+
+
+_WORDS = {"frame": "T", "slice": "Z", "depth": "Z", "plane": "Z", "section": "Z"}
 
 
 def _storable(pixels: np.ndarray, path: Path) -> np.ndarray:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.labels import UNLABELLED
-
-Reading = Literal["foreground", "objects", "classes"]
-"""How label numbers are meant: 0 and one other value; instance numbers, all of them foreground; classes."""
-
-MOST_CLASSES = 254
-"""Class codes are uint8, and 255 is taken."""
+from napari_metastructure.labels.readings import (
+    MOST_CLASSES,
+    Meaning,
+    Reading,
+    check_count,
+    count_regions,
+    has_soft_edges,
+    masks_among,
+    meaning_of,
+)
 
 BLOCK = 1 << 16
 """Pixels looked up at a time: the temporaries stay in a processor's cache."""
 
 _LARGEST_TABLE = 1 << 16
+
+LOOKED_AT = 16
+"""Planes at most, evenly spread, in which instance numbers are looked for."""
 
 
 # ---- Checks ------------------------------------------------------------------------------------------------
@@ -45,7 +52,10 @@ def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
     if not array.size:
         raise InputError(f"{name}: there are no pixels (shape {array.shape}); choose labels that are not empty.")
     if array.dtype.kind == "i" and (low := int(array.min())) < 0:
-        raise InputError(f"{name}: the label {low} is negative; labels are 0 for background and 1, 2, ... for classes.")
+        raise InputError(
+            f"{name}: the label {low} is negative; labels are 0 for background and 1, 2, ... for classes, 255 for "
+            "unlabelled."
+        )
     return array
 
 
@@ -145,18 +155,7 @@ def classes_in(labels: np.ndarray, name: str = "The labels") -> tuple[int, ...]:
     InputError
         As `check_labels`; if every pixel is unlabelled; if there are more than `MOST_CLASSES` classes.
     """
-    return _check_count(tuple(v for v in values_in(check_labels(labels, name)) if v != UNLABELLED), name)
-
-
-def _check_count(classes: tuple[int, ...], name: str) -> tuple[int, ...]:
-    if not classes:
-        raise InputError(f"{name}: every pixel is {UNLABELLED}, unlabelled; choose labels with at least one class.")
-    if len(classes) > MOST_CLASSES:
-        raise InputError(
-            f"{name}: {len(classes)} different labels look like instance numbers, not classes; "
-            "read them as objects, or relabel them by class."
-        )
-    return classes
+    return check_count(tuple(v for v in values_in(check_labels(labels, name)) if v != UNLABELLED), name)
 
 
 def result_dtype(labels: np.ndarray) -> np.dtype:
@@ -210,109 +209,6 @@ def encode(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     return codes
 
 
-# ---- Readings ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What the numbers of labels stand for, from `meaning_of`.
-
-    Attributes
-    ----------
-    classes : tuple of int
-        Ascending.
-    foreground : int or None
-        The number that is read as class 1, all others but 255 being background; None where numbers are kept.
-    """
-
-    classes: tuple[int, ...]
-    foreground: int | None = None
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The smallest unsigned data type that holds all classes and 255."""
-        return np.min_scalar_type(max((UNLABELLED, *self.classes)))
-
-    def read(self, labels: np.ndarray, ours: bool = False) -> np.ndarray:
-        """Read labels as classes and 255, a copy of `dtype`.
-
-        They hold no other values than those the meaning was found from. In labels that are ``ours`` 255 is
-        unlabelled, even where it is the foreground of other labels.
-        """
-        if self.foreground is None or (ours and self.foreground == UNLABELLED):
-            return labels.astype(self.dtype)
-        result = (labels == self.foreground).view(np.uint8)
-        if self.foreground != UNLABELLED:
-            result[labels == UNLABELLED] = UNLABELLED
-        return result
-
-
-def meaning_of(
-    values: Iterable[int], reading: Reading, name: str = "The labels", *, may_be_empty: bool = False
-) -> Meaning:
-    """Decide what label numbers stand for.
-
-    255 is unlabelled, but a mask of 0 and 255 alone is read as background and foreground: with 255 as unlabelled it
-    would hold no class. Of labels in which 255 is known to be unlabelled, leave it out of the values; of objects give
-    0 and 1. With ``may_be_empty`` there need not be a class.
-
-    Raises
-    ------
-    InputError
-        For instance numbers where foreground and background are meant; no class, or too many.
-    """
-    present = set(values)
-    others = sorted(present - {0, UNLABELLED})
-    if reading == "foreground" and len(others) > 1:
-        raise InputError(
-            f"{name}: {len(others)} different labels besides 0 are not foreground and background; read them as "
-            "objects (every number is foreground) or as classes."
-        )
-    foreground = None
-    if not others and UNLABELLED in present:
-        foreground = UNLABELLED
-    elif reading == "foreground" and others != [1]:
-        foreground = others[0] if others else None
-    numbers = present - {UNLABELLED} if foreground is None else (present & {0}) | {1}
-    classes = tuple(sorted(numbers))
-    return Meaning(classes if may_be_empty and not classes else _check_count(classes, name), foreground)
-
-
-def as_classes(labels: Any, reading: Reading, name: str = "The labels") -> np.ndarray:
-    """Read a label image as classes.
-
-    Parameters
-    ----------
-    labels : (..., Y, X) array of integers or booleans
-        Not changed.
-    reading : {"foreground", "objects", "classes"}
-        ``foreground``: 0 and one other value, which becomes 1 (255 beside it stays unlabelled).
-        ``objects``: every number but 0 becomes 1. ``classes``: as they are. A mask of 0 and 255 alone is background
-        and foreground.
-    name : str
-        How the message names the labels.
-
-    Returns
-    -------
-    (..., Y, X) array
-        Classes and 255, in the smallest unsigned data type that holds them.
-
-    Raises
-    ------
-    InputError
-        As `check_labels`; for instance numbers where foreground and background are meant, or classes.
-
-    Examples
-    --------
-    >>> as_classes(np.array([[0, 7, 255]]), "foreground")
-    array([[  0,   1, 255]], dtype=uint8)
-    """
-    array = check_labels(labels, name)
-    if reading == "objects":
-        return (array != 0).view(np.uint8)
-    return meaning_of(values_in(array), reading, name).read(array)
-
-
 # ---- Stacks ------------------------------------------------------------------------------------------------
 
 
@@ -343,16 +239,16 @@ class ArrayPlanes(Sequence[np.ndarray]):
 class LabelStack:
     """Label planes read as classes, each when it is needed.
 
-    What a number means is decided by all planes together: 255 is the foreground where no plane holds more than 0 and
-    255, else unlabelled. The values of a plane are looked for once, and again after `forget`. Any thread may call any
-    method.
+    What a number means is decided by all planes together (`readings.meaning_of`): 255 is the foreground where no plane
+    holds more than 0 and 255, else unlabelled. The values of a plane are looked for once, and again after `forget`. Any
+    thread may call any method.
 
     Parameters
     ----------
     planes : (..., Y, X) array, or sequence of (..., Y, X) arrays
         Of integers or booleans. An array may be lazy; a sequence may read a file when one of its items is asked for,
         and its items, each of which counts as a plane here, may differ in size.
-    reading : {"foreground", "objects", "classes"}
+    reading : {"auto", "foreground", "objects", "classes"}
         See `as_classes`.
     ours : bool or sequence of bool
         Whether this package made the labels, or each plane: then 255 is always unlabelled in them.
@@ -360,6 +256,10 @@ class LabelStack:
         How messages name the stack.
     names : sequence of str, optional
         How they name each plane; as the stack if left out.
+    sources : sequence of str, optional
+        The file or layer that each plane is of: those must agree on what 255 means. By default ``names``.
+    binary : bool
+        Background and foreground are wanted, see `readings.meaning_of`.
 
     Examples
     --------
@@ -375,12 +275,16 @@ class LabelStack:
         ours: bool | Sequence[bool] = False,
         name: str = "The labels",
         names: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        binary: bool = False,
     ) -> None:
         self.planes: Any = ArrayPlanes(planes) if hasattr(planes, "shape") else planes
         self.reading, self.ours, self.name, self.names = reading, ours, name, names
+        self.binary, self._sources = binary, sources or names
         self._lock = threading.Lock()
         self._changes = 0
         self._values: dict[int, tuple[int, ...]] = {}
+        self._tops: dict[int, int] = {}  # of planes with soft edges their greatest number
         self._last: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
@@ -410,9 +314,11 @@ class LabelStack:
                 self.ours = ours
             if indices is None or planes is not None or ours is not None:
                 self._values.clear()
+                self._tops.clear()
             else:
                 for index in indices:
                     self._values.pop(index, None)
+                    self._tops.pop(index, None)
 
     def pixels(self, index: int) -> np.ndarray:
         """Return the pixels of a plane as they are, checked to be labels; the last ones read are kept."""
@@ -428,6 +334,8 @@ class LabelStack:
     def values_of(self, index: int) -> tuple[int, ...]:
         """Find the values of a plane, ascending: of objects 0 and 1, of labels of this package without 255.
 
+        A mask with soft edges has 0 and 255: what is above half of its greatest number is foreground.
+
         Raises
         ------
         InputError
@@ -435,13 +343,18 @@ class LabelStack:
         """
         found = self._values.get(index)
         if found is None:
-            changes = self._changes
-            found = values_in(self._numbers(index))
+            changes, pixels = self._changes, self.pixels(index)
+            found, top = values_in(pixels), 0
             if self._is_ours(index):
                 found = tuple(v for v in found if v != UNLABELLED)
+            elif self.reading != "classes" and has_soft_edges(pixels, found):
+                found, top = (0, UNLABELLED), found[-1]
+            if self.reading == "objects":
+                found = tuple(sorted({min(v, 1) for v in found}))
             with self._lock:
                 if changes == self._changes:
                     self._values[index] = found
+                    self._tops[index] = top
         return found
 
     def survey(self) -> Iterator[PlaneDone]:
@@ -450,15 +363,39 @@ class LabelStack:
             self.values_of(index)
             yield PlaneDone(index + 1, len(self))
 
-    def meaning(self) -> Meaning:
+    def meaning(self, classes: Sequence[int] | None = None) -> Meaning:
         """Decide by the values of all planes what numbers mean; looks at those that `survey` has not seen.
+
+        Where somebody has listed the ``classes``, numbers are not taken for those of objects.
 
         Raises
         ------
         InputError
             If they cannot be read this way, or no pixel is labelled.
         """
-        return meaning_of(set().union(*map(self.values_of, range(len(self)))), self.reading, self.name)
+        found = self._found()
+        if (present := set().union(*found.values())) == {UNLABELLED}:
+            check_count((), self.name)
+        numbers = present - {0, UNLABELLED}
+        asked = self.reading == "auto" and classes is None
+        numbered = asked and len(numbers) > 2 and self._look_numbered(numbers)
+        return meaning_of(found, self.reading, self.name, numbered=numbered, binary=self.binary)
+
+    def notes(self, meaning: Meaning) -> list[str]:
+        """Say in sentences what of the `meaning` of this stack a user may not expect."""
+        notes, found = [], self._found()
+        masks = masks_among(found)
+        if masks and meaning.foreground is None and meaning.unlabelled:
+            notes.append(f"{_some(masks)}: 255 is read as unlabelled, for others hold classes beside it.")
+        if soft := list(dict.fromkeys(self._source(i) for i, top in sorted(self._tops.items()) if top)):
+            notes.append(
+                f"{_some(soft)}: the edges are soft (smoothed, or changed by compression); what is above half of the "
+                "greatest number is read as foreground."
+            )
+        if meaning.objects:
+            but = "0 and 255, which is unlabelled," if meaning.unlabelled else "0"
+            notes.append(f"{self.name}: the numbers count objects, so all but {but} are read as foreground.")
+        return notes
 
     def read(self, index: int, meaning: Meaning | None = None) -> np.ndarray:
         """Read a plane as classes and 255, a copy, by the `meaning` of the stack, which may be at hand."""
@@ -481,16 +418,37 @@ class LabelStack:
         unclear = UNLABELLED in values and set(values) <= {0, UNLABELLED} and self._in_memory
         if unclear and any(not set(self.values_of(i)) <= {0, UNLABELLED} for i in range(len(self))):
             values = tuple(v for v in values if v != UNLABELLED)
-        meaning = meaning_of(values, self.reading, self._name(index), may_be_empty=True)
+        name = self._name(index)
+        meaning = meaning_of({name: values}, self.reading, name, may_be_empty=True)
         return meaning.read(self._numbers(index)), meaning.classes
 
     @property
     def _in_memory(self) -> bool:
         return isinstance(getattr(self.planes, "array", None), np.ndarray)
 
+    def _found(self) -> dict[str, set[int]]:
+        """Collect the values of each source; looks at planes that were not seen yet."""
+        found: dict[str, set[int]] = {}
+        for index in range(len(self)):
+            found.setdefault(self._source(index), set()).update(self.values_of(index))
+        return found
+
+    def _look_numbered(self, numbers: set[int]) -> bool:
+        """Test whether each number is one object, in some of the planes that do not all hold the same numbers."""
+        held = [set(self.values_of(i)) & numbers for i in range(len(self))]
+        if len(held) > 2 and all(numbers == one for one in held):
+            return False
+        some = [i for i, one in enumerate(held) if one]
+        chosen = np.unique(np.linspace(0, len(some) - 1, LOOKED_AT).astype(int))
+        count, regions = np.sum([count_regions(self.pixels(some[i])) for i in chosen], axis=0)
+        return bool(regions <= count + count // 5)
+
     def _numbers(self, index: int) -> np.ndarray:
         """Return the pixels of a plane; objects as 0 and 1, for there may be as many numbers as objects."""
+        self.values_of(index)
         pixels = self.pixels(index)
+        if top := self._tops.get(index):
+            pixels = (pixels > top / 2).view(np.uint8) * np.uint8(UNLABELLED)
         if self.reading != "objects":
             return pixels
         objects = (pixels != 0).view(np.uint8)
@@ -503,3 +461,44 @@ class LabelStack:
 
     def _name(self, index: int) -> str:
         return self.name if self.names is None else self.names[index]
+
+    def _source(self, index: int) -> str:
+        return self.name if self._sources is None else self._sources[index]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first, and count the others."""
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+
+
+def as_classes(labels: Any, reading: Reading, name: str = "The labels") -> np.ndarray:
+    """Read a label image as classes.
+
+    Parameters
+    ----------
+    labels : (..., Y, X) array of integers or booleans
+        Not changed.
+    reading : {"auto", "foreground", "objects", "classes"}
+        ``auto``: as the numbers suggest, and refused where they suggest more than one thing.
+        ``foreground``: 0 and one other value, which becomes 1 (255 beside it stays unlabelled).
+        ``objects``: every number but 0 becomes 1. ``classes``: as they are. A mask of 0 and 255 alone is background
+        and foreground.
+    name : str
+        How the message names the labels.
+
+    Returns
+    -------
+    (..., Y, X) array
+        Classes and 255, in the smallest unsigned data type that holds them.
+
+    Raises
+    ------
+    InputError
+        As `check_labels` and `meaning_of`.
+
+    Examples
+    --------
+    >>> as_classes(np.array([[0, 7, 255]]), "foreground")
+    array([[  0,   1, 255]], dtype=uint8)
+    """
+    return LabelStack([labels], reading, name=name).read(0)

@@ -16,6 +16,9 @@ Kernel = Literal["box", "gaussian", "epanechnikov"]
 
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
+LEAST = 0.1
+"""Pixels that a bandwidth has at least."""
+
 Bandwidth = float | tuple[float, float]
 Maps = Mapping[int, np.ndarray]
 """Densities by class."""
@@ -269,7 +272,7 @@ def check_bandwidth(bandwidth: Any, shape: tuple[int, ...], name: str = "The lab
     Raises
     ------
     InputError
-        Unless there are one or two finite numbers above 0, neither larger than its side of the image.
+        Unless there are one or two finite numbers from a tenth, neither larger than its side of the image.
     """
     try:
         by, bx = (float(b) for b in np.broadcast_to(np.asarray(bandwidth, dtype=float), 2))
@@ -280,6 +283,8 @@ def check_bandwidth(bandwidth: Any, shape: tuple[int, ...], name: str = "The lab
     for width, side, axis in ((by, shape[-2], "high"), (bx, shape[-1], "wide")):
         if not (np.isfinite(width) and width > 0):
             raise InputError(f"The bandwidth must be a number of pixels above 0, not {width:g}.")
+        if width < LEAST:
+            raise InputError(f"{name}: a bandwidth of {width:g} pixels is far below one; take {LEAST} at least.")
         if width > side:
             raise InputError(
                 f"{name}: the bandwidth {width:g} is larger than the image, {side} pixels {axis}; lower it."

@@ -145,11 +145,11 @@ class Sample(RecipeBase):
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Keep some labels, make the others 255."""
-        return noise.sample(labels, _shares(self.keep, self.per_class, classes), rng, classes)
+        return noise.sample(labels, _shares(self, "keep", classes), rng, classes)
 
     def transition(self, classes: Sequence[int]) -> TransitionMatrix:
         """Return the noise transition matrix."""
-        return sampling_matrix(classes, _shares(self.keep, self.per_class, classes))
+        return sampling_matrix(classes, _shares(self, "keep", classes))
 
 
 class Flip(RecipeBase):
@@ -166,11 +166,11 @@ class Flip(RecipeBase):
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Swap some labels with other classes."""
-        return noise.flip(labels, _shares(self.fraction, self.per_class, classes), rng, classes, exact=self.exact)
+        return noise.flip(labels, _shares(self, "fraction", classes), rng, classes, exact=self.exact)
 
     def transition(self, classes: Sequence[int]) -> TransitionMatrix:
         """Return the noise transition matrix."""
-        return flipping_matrix(classes, _shares(self.fraction, self.per_class, classes))
+        return flipping_matrix(classes, _shares(self, "fraction", classes))
 
 
 class FlipByMatrix(RecipeBase):
@@ -327,9 +327,13 @@ class Random(RecipeBase):
         )
 
 
-def _shares(number: float, per_class: dict[int, float] | None, classes: Sequence[int]) -> float | dict[int, float]:
-    """Return one number, or each class's own: what is given for it, else the one number."""
-    return number if per_class is None else {**dict.fromkeys(classes, number), **per_class}
+def _shares(recipe: Sample | Flip, name: str, classes: Sequence[int]) -> float | dict[int, float]:
+    """Return one number, or each class's own: what is given for it, else the one number if that was given as well."""
+    number: float = getattr(recipe, name)
+    if recipe.per_class is None:
+        return number
+    others = dict.fromkeys(classes, number) if name in recipe.model_fields_set else {}
+    return {**others, **recipe.per_class}
 
 
 _MODELS = (Sample, Flip, FlipByMatrix, Dilate, Erode, Skeleton, Open, Close, PerturbObjects, DisplaceBoundary, Random)

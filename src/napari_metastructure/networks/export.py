@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.networks.model import Model
-from napari_metastructure.networks.predict import class_probabilities
 
 Format = Literal["onnx", "bioimageio"]
 
-CPU = torch.device("cpu")
 
 TOLERANCE = 1e-3
 """Largest difference in probability to our own output that passes; what other libraries round is far below."""
@@ -75,7 +73,8 @@ def export(model: Model, to: Format, path: str | Path) -> Exported:
     path, tile = Path(path), example(model)
     takes = f"normalised channels ({model.use.inputs})"
     with replacing(path) as beside:  # first: where nothing can be written, there is no need to wait for it
-        ours = class_probabilities(model.network.cpu(), model.inputs_of(tile), model.use.patch, CPU)
+        with torch.no_grad():  # in single precision, which prediction may leave
+            ours = _WithProbabilities(model.network.cpu())(torch.from_numpy(model.inputs_of(tile))[None])[0].numpy()
         content = to_onnx(model)
         difference = _compare(run_onnx(content, model.inputs_of(tile)), ours)
         if to == "onnx":

@@ -221,7 +221,7 @@ class Model:
     ) -> Generator[float, None, Prediction]:
         """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1)."""
         from napari_metastructure.images.surround import fill, surround
-        from napari_metastructure.networks.predict import bands, prepared
+        from napari_metastructure.networks.predict import WHOLE, bands, prepared
 
         image = self.check(image, name)
         use, shape = self.use, image.shape[-2:]
@@ -229,7 +229,9 @@ class Model:
         if cut is None and use.cut != "half":
             raise ValueError(f"{self.path} is cut by iGTT's {use.cut} criterion; read it by igtt.apply.load_model")
         labels = np.full(shape, use.classes[0], np.uint8)
-        probability = np.zeros(shape, np.float32) if want_probability or cut else None
+        # For a cut alone half precision is fine, and saves a large image much.
+        precision = np.float32 if want_probability or image.size <= WHOLE else np.float16
+        probability = np.zeros(shape, precision) if want_probability or cut else None
         if is_blank(image):
             return Prediction(labels, probability)
         outside = surround(image, use.objects) if use.surround else None
@@ -255,7 +257,7 @@ class Model:
         return Prediction(labels, probability if want_probability else None)
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
-        """Return the image as float32, of as many channels as the model takes, (Y, X) if that is one.
+        """Return the image as float32 or, to save memory, as the small integers it holds; (Y, X) for one channel.
 
         Raises
         ------
@@ -268,12 +270,14 @@ class Model:
             has = f"{found} channel{'s' * (found != 1)}" if image.ndim in (2, 3) else f"{image.ndim} dimensions"
             raise InputError(f"{name} has {has}, but {self.path} was trained on images of {amount(wanted)}.")
         planes = image[None] if image.ndim == 2 else image
-        if wanted == 1:
-            return check_channel(planes[0], name)
-        checked = np.empty(planes.shape, np.float32)
-        for index, plane in enumerate(planes):
-            checked[index] = check_channel(plane, f"{name}, channel {index}")
-        return checked
+        small = image.dtype.kind in "bui" and image.dtype.itemsize <= 2
+        names = [name] if wanted == 1 else [f"{name}, channel {index}" for index in range(wanted)]
+        checked = planes if small else np.empty(planes.shape, np.float32)
+        for index, (plane, called) in enumerate(zip(planes, names, strict=True)):
+            as_float = check_channel(plane, called)
+            if not small:
+                checked[index] = as_float
+        return checked[0] if wanted == 1 else checked
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
         """Return what the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""

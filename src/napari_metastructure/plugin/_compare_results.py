@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_metastructure import __version__
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.results import (
@@ -23,13 +23,13 @@ from napari_metastructure.baselines.results import (
     summary,
 )
 from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._job_widget import ProgressPanel, duration, left_in_words
-from napari_metastructure.plugin._layers import ORIGIN, class_color, colormap, placement
+from napari_metastructure.plugin._layers import class_color, colormap, made_from, placement, result_name
+from napari_metastructure.plugin._progress import ProgressPanel, duration, left_in_words
+from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Labels
 
     from napari_metastructure.plugin._source import Source
 
@@ -214,7 +214,7 @@ class MethodLayers:
         for number, source in enumerate(self.sources):
             pixels = source.join(masks[start : start + source.count])
             start += source.count
-            origin = {ORIGIN: self._origin(source, method, repeat, polarity)}
+            origin = self._origin(source, method, repeat, polarity)
             if number < len(layers):
                 layers[number].data[...] = pixels  # same shape: neither extent nor sliders need a look
                 layers[number].refresh(extent=False)
@@ -233,7 +233,7 @@ class MethodLayers:
         self.shown = method
         for number, layer in enumerate(layers):
             if layer not in self.viewer.layers:  # the user took it out, and asks for it now
-                self.viewer.add_layer(layer)
+                add_above(self.viewer, self.sources[number].layer, layer)
             _set_visible(layer, self.sources[number].layer.visible or number in before)
         self.hide(but=method)
 
@@ -244,11 +244,10 @@ class MethodLayers:
                 _set_visible(layer, False)
 
     def _add(self, source: Source, method: str, pixels: np.ndarray, origin: dict[str, Any]) -> Labels:
-        active = self.viewer.layers.selection.active
         color = self._colors[method]
-        layer = self.viewer.add_labels(
+        layer = Labels(
             pixels,
-            name=f"{source.name} [{METHODS[method].title}]",
+            name=result_name(source.name, f"[{METHODS[method].title}]"),
             colormap=colormap({0: "transparent", 1: color}, others=color),
             opacity=0.6,
             metadata=origin,
@@ -256,21 +255,13 @@ class MethodLayers:
             **placement(source.layer),
         )
         layer.selected_label = 1
-        if active is not None and active in self.viewer.layers:
-            self.viewer.layers.selection.active = active
+        add_above(self.viewer, source.layer, layer)
         return layer
 
     def _origin(self, source: Source, method: str, repeat: int, polarity: str) -> dict[str, Any]:
         """Return how the masks were made, for a layer's metadata."""
-        return {
-            "version": __version__,
-            "source": source.name,
-            "method": method,
-            "repeat": repeat,
-            "seed": self.config.seed + repeat,
-            "objects": polarity,
-            "config": self.config.model_dump(mode="json"),
-        }
+        how = {"method": method, "repeat": repeat, "seed": self.config.seed + repeat, "objects": polarity}
+        return made_from(source.layer, **how, config=self.config.model_dump(mode="json"))
 
 
 def _set_visible(layer: Labels, visible: bool) -> None:

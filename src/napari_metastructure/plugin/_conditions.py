@@ -125,7 +125,7 @@ class ConditionsPanel(QWidget):
         name = name.strip()
         if not name:
             raise InputError("The condition has no name; give it one, for curves and table.")
-        if any(item.data(ROLE).name == name for item in self._items()):
+        if any(item.data(ROLE).name.casefold() == name.casefold() for item in self._items()):
             raise InputError(f"There is a condition called {name!r} already; choose another name.")
         condition = Condition(name=name, recipe=recipe)
         self._append(condition, True)

@@ -88,7 +88,8 @@ class IGTTCurves(QWidget):
     def clear(self) -> None:
         """Forget a run."""
         self._steps.forget()
-        self._rounds: list[tuple[int, float, float]] = []
+        self.rounds: list[tuple[int, float, float]] = []
+        """Epoch, loss and agreement of each."""
         self._shown: ScoreCurve | None = None
         for curve in (self._loss, self._agreement, self._score):
             curve.setData([], [])
@@ -102,7 +103,7 @@ class IGTTCurves(QWidget):
         """
         for plot in (self.loss, self.agreement):
             plot.setXRange(0, max(epochs, 1))
-        self._rounds = list(before)
+        self.rounds = list(before)
         self._draw_rounds()
 
     def add_batches(self, batches: Sequence[BatchFinished]) -> None:
@@ -112,13 +113,13 @@ class IGTTCurves(QWidget):
     def add_epoch(self, event: EpochFinished) -> None:
         """Append a round; epoch 0, the start, has neither loss nor agreement."""
         if event.epoch > 0:
-            self._rounds.append((event.epoch, event.loss, event.agreement))
+            self.rounds.append((event.epoch, event.loss, event.agreement))
             self._draw_rounds()
 
     def _draw_rounds(self) -> None:
-        if not self._rounds:
+        if not self.rounds:
             return
-        epochs, losses, agreements = map(np.array, zip(*self._rounds, strict=True))
+        epochs, losses, agreements = map(np.array, zip(*self.rounds, strict=True))
         self._loss.setData(epochs, losses)
         self._agreement.setData(epochs, agreements)
         lowest = np.nanmin([AGREEMENT_FROM, *agreements])

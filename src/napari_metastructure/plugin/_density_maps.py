@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 
 from napari_metastructure import __version__
 from napari_metastructure.plugin._density_model import map_name
 from napari_metastructure.plugin._layers import ORIGIN, full, origin_of
+from napari_metastructure.plugin._stacking import add_above
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
 
     from napari_metastructure.plugin._density_model import DensityResult
 
@@ -110,7 +112,6 @@ class MapLayers:
         keep_empty : callable
             Whether a map without a result, of these labels and class, is emptied instead of removed.
         """
-        active = self.viewer.layers.selection.active
         maps = [(result, label) for result in results for label in result.maps]
         how = results[0].request.settings if results else None
         top = max((result.tops[label] for result, label in maps), default=0.0)
@@ -130,9 +131,6 @@ class MapLayers:
                 self._draw(result, label, shift if beside else 0 * shift, (low, high if high > low else low + 1e-9))
         finally:
             self._busy = False
-        # Adding a layer selects it; who paints wants to go on painting.
-        if active is not None and active in self.viewer.layers and self.viewer.layers.selection.active is not active:
-            self.viewer.layers.selection.active = active
 
     def taken_out(self, layer: Layer) -> Layer | None:
         """Let go of a removed layer; return its source if it was a map that was removed by the user, else None."""
@@ -158,9 +156,9 @@ class MapLayers:
         where = plane.placement()
         shown = self.shown.get((source, label))
         if shown is None:
-            image = self._left_over(source, label) or self.viewer.add_image(
-                values, name=name, colormap=COLORMAP, contrast_limits=limits, **where
-            )
+            if (image := self._left_over(source, label)) is None:
+                image = Image(values, name=name, colormap=COLORMAP, contrast_limits=limits, **where)
+                add_above(self.viewer, source, image)
             shown = self.shown[source, label] = DensityMap(image, name)
             image.events.contrast_limits.connect(self._share_contrast)
         own = origin_of(shown.image).get("offset")  # a cell of Figure 6 stays in its place
@@ -170,8 +168,6 @@ class MapLayers:
 
     def _left_over(self, source: Layer, label: int) -> Image | None:
         """Find a map of this source and class that an earlier widget or the Figure 6 sample has left."""
-        from napari.layers import Image
-
         about = origin_of(source)
         mine = [shown.image for shown in self.shown.values()]
         for layer in self.viewer.layers:

@@ -10,8 +10,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_metastructure.errors import InputError, MetastructureError, explain
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, Reading
+from napari_metastructure.labels.classes import LabelStack, PlaneDone
 from napari_metastructure.labels.density import Kernel, Maps, check_bandwidth, densities_of_stack, plane_maps
+from napari_metastructure.labels.readings import Reading
+from napari_metastructure.plugin._calibration import pixel_size
+from napari_metastructure.plugin._layers import result_name
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -281,7 +284,7 @@ def _histograms(result: DensityResult, truth: np.ndarray, classes: tuple[int, ..
 
 def map_name(source: str, label_class: int, several: bool) -> str:
     """Name a density layer: class 1 alone needs no number."""
-    return f"{source} density {label_class}" if several or label_class != 1 else f"{source} density"
+    return result_name(source, f"density {label_class}" if several or label_class != 1 else "density")
 
 
 @dataclass(frozen=True)
@@ -315,16 +318,11 @@ def stacks_job(requests: Sequence[DensityRequest]) -> Iterator[PlaneDone | tuple
 # ---- bandwidths in the unit of a layer, as pixels of that layer ---------------------------------------------
 
 
-def pixel_size(layer: Layer) -> tuple[float, float]:
-    """Return the size of a layer's pixel along Y and X, in its unit."""
-    return float(abs(layer.scale[-2])), float(abs(layer.scale[-1]))
-
-
 def unit_symbol(layer: Layer) -> str | None:
     """Return the symbol of a layer's unit; None if the layer knows nothing but pixels."""
     if (symbol := f"{layer.units[-1]:~P}") not in ("px", "pixel"):
         return symbol
-    return None if pixel_size(layer) == (1, 1) else "scaled"
+    return None if np.allclose(pixel_size(layer), 1) else "scaled"
 
 
 def bandwidth_in_pixels(settings: DensitySettings, layer: Layer, first: Layer) -> tuple[float, float]:

@@ -12,7 +12,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_metastructure.errors import InputError, explain, title_of
@@ -112,6 +121,42 @@ def choice_editor(options: Iterable[Any]) -> Editor:
         box.setCurrentIndex(box.findData(value))
 
     return Editor(box, box.currentData, choose, box.currentIndexChanged)
+
+
+class PresetBox(QWidget):
+    """Choose a preset: it reads "default (changed)" when the form shows other values, and Reset brings them back.
+
+    Signals
+    -------
+    chosen
+        Its values are wanted, also those of the preset that was chosen already.
+    """
+
+    chosen = Signal()
+
+    def __init__(self, presets: Sequence[str], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._presets = presets
+        self._choice = choice_editor(presets)
+        self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
+        self.reset_button = QPushButton("Reset")
+        self.reset_button.setToolTip(tooltip("Take all values of this preset again."))
+        layout = QVBoxLayout(self)  # below each other: in a narrow dock "default (changed)" needs the whole width
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.box)
+        layout.addWidget(self.reset_button)
+        self._choice.changed.connect(self.chosen)
+        self.box.activated.connect(self.chosen)  # of the same one too
+        self.reset_button.clicked.connect(self.chosen)
+        self.show_changed(False)
+
+    def show_changed(self, changed: bool) -> None:
+        """Say whether other values are shown than those of the preset."""
+        for place, preset in enumerate(self._presets):
+            here = changed and place == self.box.currentIndex()
+            self.box.setItemText(place, f"{preset} (changed)" if here else preset)
+        self.reset_button.setVisible(changed)
 
 
 def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
@@ -265,7 +310,12 @@ class ConfigPanel(QWidget, Generic[C]):
         layout.setSpacing(4)
         # The device is free text in the config; here it is a choice, which `set_devices` fills.
         self.device = choice_editor(["auto"])
-        self.main = ModelForm(model, main, {"device": replace(self.device, set=self._choose_device)})
+        special = {"device": replace(self.device, set=self._choose_device)}
+        self.preset: PresetBox | None = None
+        if "preset" in main:
+            self.preset = PresetBox(get_args(model.model_fields["preset"].annotation))
+            special["preset"] = Editor(self.preset, self.preset.get, self.preset.set, self.preset.chosen)
+        self.main = ModelForm(model, main, special)
         layout.addWidget(self.main)
         self.forms = [self.main]
         self.groups: list[QCollapsible] = []
@@ -278,6 +328,8 @@ class ConfigPanel(QWidget, Generic[C]):
             self.groups.append(group)
         self.fill(model())
         self.main.changed.connect(self._on_changed)
+        for form in self.forms:
+            form.changed.connect(self._show_changed)
 
     def config(self, **overrides: Any) -> C:
         """Return the settings as shown, with some of them replaced.
@@ -298,6 +350,7 @@ class ConfigPanel(QWidget, Generic[C]):
         with QSignalBlocker(self.main):
             for form in self.forms:
                 form.fill({name: getattr(config, name) for name in form.editors})
+        self._show_changed()
 
     def set_devices(self, devices: list[Device]) -> None:
         """Offer these devices, with name and free memory."""
@@ -324,8 +377,19 @@ class ConfigPanel(QWidget, Generic[C]):
         box.setCurrentIndex(box.findData(device))
 
     def _on_changed(self, name: str) -> None:
-        if name == "preset":
-            self.fill(self.of_preset(self.main.editors["preset"].get()))
+        if name == "preset" and self.preset is not None:
+            self.fill(self.of_preset(self.preset.get()))
+
+    def _show_changed(self, _: str = "") -> None:
+        """Say beside the preset whether the form shows what it fills in."""
+        if self.preset is None:
+            return
+        try:
+            shown, meant = self.config(), self.of_preset(self.preset.get())
+        except InputError:  # half typed
+            return
+        names = [name for form in self.forms for name in form.editors]
+        self.preset.show_changed(any(getattr(shown, name) != getattr(meant, name) for name in names))
 
 
 def collapsed(name: str, content: QWidget) -> QCollapsible:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from napari.layers import Image, Labels
 
-from napari_metastructure import __version__
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, colormap, placement
-from napari_metastructure.plugin.writer import write_labels, write_labels_ome
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    EpochPages,
+    EpochSlider,
+    colormap,
+    made_from,
+    placement,
+    result_name,
+)
+from napari_metastructure.plugin._painting import BRUSHES, Strokes, same
+from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
+from napari_metastructure.plugin.writer import save_masks
+from napari_metastructure.training.control import FREE
 from napari_metastructure.training.events import EpochFinished
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Layer
 
     from napari_metastructure.igtt.config import IGTTConfig
     from napari_metastructure.plugin._source import Source
@@ -37,15 +47,9 @@ class SourceLayers:
         self.viewer = viewer
         self.source = source
         self.masks: Labels | None = None
+        self.strokes: Strokes | None = None
         self.extras: dict[Extra, Layer] = {}
-        self._origin = {
-            "version": __version__,
-            "source": source.name,
-            "seed": config.seed,
-            "config": config.model_dump(mode="json"),
-        }
-        self._given: dict[int, np.ndarray] = {}
-        self._painted: set[int] = set()
+        self._origin = _origin(source, config)
         self._pages = EpochPages(source.shape, config.epochs, "masks", source.name)
 
     @property
@@ -54,9 +58,9 @@ class SourceLayers:
 
     def open(self) -> Labels:
         """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
-        masks: Labels = self.viewer.add_labels(
-            self._buffer[: max(self._given, default=0) + 1],
-            name=f"{self.source.name} iGTT masks",
+        masks = Labels(
+            self._buffer[:1],
+            name=result_name(self.source.name, "iGTT masks"),
             colormap=colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
             opacity=0.5,
             metadata={ORIGIN: self._origin},
@@ -64,19 +68,35 @@ class SourceLayers:
             **placement(self.source.layer, "epoch"),
         )
         masks.selected_label = 1
-        masks.events.paint.connect(self._on_paint)
-        self.masks = masks
+        self.masks, self.strokes = masks, Strokes(masks)  # first: it may be removed as soon as it is added
+        try:
+            add_above(self.viewer, self.source.layer, masks)
+        except ValueError:  # napari cannot select it then
+            if self.there:
+                raise
         return masks
 
-    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> np.ndarray:
-        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the pages; those up to it."""
-        self._given[epoch] = self.source.join(masks)
-        return self._pages.put(epoch, self._given[epoch])
+    @property
+    def there(self) -> bool:
+        """Whether the masks layer is in the viewer."""
+        return self.masks is not None and self.masks in self.viewer.layers
 
-    def draw(self, epoch: int, pages: np.ndarray, slider: EpochSlider) -> None:
-        """Show the pages in the layer, if it is still there."""
-        if self.masks is not None and self.masks in self.viewer.layers:
-            slider.set_data(self.masks, pages, epoch)
+    def go_on(self, config: IGTTConfig) -> None:
+        """Make room for a run that goes on from this one, and show its masks."""
+        if self.masks is not None:
+            self.masks.visible = self.source.layer.visible
+        self._origin = _origin(self.source, config)
+        if self._pages.reserve(config.epochs) and self.masks is not None:
+            self.masks.data = self._buffer[: len(self.masks.data)]
+
+    def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
+        """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the pages."""
+        self._pages.put(epoch, self.source.join(masks))
+
+    def draw(self, epoch: int, slider: EpochSlider) -> None:
+        """Show the pages up to an epoch in the layer, if it is still there."""
+        if self.masks is not None and self.there:
+            slider.set_data(self.masks, self._buffer[: epoch + 1], epoch)
             self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
@@ -102,20 +122,19 @@ class SourceLayers:
                 self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
-        active = self.viewer.layers.selection.active
         where = {"metadata": {ORIGIN: self._origin}, **placement(self.source.layer)}
         layer: Image | Labels
         if kind == "probability":
-            name = f"{self.source.name} probability"
-            layer = self.viewer.add_image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
+            name = result_name(self.source.name, "probability")
+            layer = Image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
         else:
-            name = f"{self.source.name} pseudo-label"
+            name = result_name(self.source.name, "pseudo-label")
             colors = colormap(LABEL_COLORS, others="transparent")
-            layer = self.viewer.add_labels(data, name=name, colormap=colors, opacity=0.8, **where)
-        if self.masks is not None and self.masks in self.viewer.layers:  # masks stay on top, and in hand
-            self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
-        if active is not None and active in self.viewer.layers:
-            self.viewer.layers.selection.active = active
+            layer = Labels(data, name=name, colormap=colors, opacity=0.8, **where)
+        add_above(self.viewer, self.source.layer, layer)
+        if self.masks is not None and self.there:  # masks stay on top
+            with kept_view(self.viewer):
+                self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
         return layer
 
     def planes(self, epoch: int) -> list[np.ndarray]:
@@ -123,60 +142,109 @@ class SourceLayers:
         return list((self._buffer[epoch] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """Return what the user painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted); later epochs win."""
-        size = self.source.shape[-2:]
-        result: dict[int, np.ndarray] = {}
-        for epoch in sorted(self._painted):
-            now = (self._buffer[epoch] > 0).reshape(-1, *size)
-            before = self._given.get(epoch, 0 * self._buffer[epoch])  # pages before a resumed run are empty
-            given = (before > 0).reshape(-1, *size)
-            for plane in np.unique(np.nonzero(now != given)[0]):
-                pixels = result.setdefault(int(plane), np.full(size, 255, np.uint8))
-                changed = now[plane] != given[plane]
-                pixels[changed] = now[plane][changed]
-        return result
+        """Return what the user painted, by plane, see `Strokes`."""
+        return {} if self.strokes is None else self.strokes.corrections()
 
     def keep(self, epoch: int) -> Labels:
-        """Add the masks of one epoch as a layer of their own, without the epoch axis."""
-        layer = self.viewer.add_labels(
+        """Add the masks of one epoch as a layer of their own, without the epoch axis, in place of the epochs."""
+        layer = Labels(
             (self._buffer[epoch] > 0).astype(np.uint8),
-            name=f"{self.source.name} mask",
+            name=result_name(self.source.name, "mask"),
             colormap=colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
             metadata={ORIGIN: {**self._origin, "epoch": epoch}},
             **placement(self.source.layer),
         )
         layer.selected_label = 1
+        add_above(self.viewer, self.source.layer, layer)
+        if self.masks is not None:
+            self.masks.visible = False  # its colour would mix with that of the final mask
         return layer
 
-    def _on_paint(self, event: Any) -> None:
-        for atom in event.value:  # napari's undo history: what was changed, by slices or by index arrays
-            first = atom[0][0]  # where along the epoch axis
-            steps = range(first.start, first.stop) if isinstance(first, slice) else np.unique(first)
-            self._painted.update(int(step) for step in steps)
+
+def _origin(source: Source, config: IGTTConfig) -> dict[str, Any]:
+    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"))[ORIGIN]
+    return how
 
 
 class RunLayers:
-    """All layers of one run, in step with its epochs."""
+    """All layers of one run, and of those that go on from it, in step with its epochs.
+
+    Nothing moves under a brush: while one is in hand, or paint is not locked yet, new epochs wait.
+
+    Attributes
+    ----------
+    waiting : list of int
+        Epochs that are there and not drawn, or that the slider would have gone to.
+    locked : dict of int to (Y, X) uint8 array
+        The corrections that the run was told, by the engine's image index.
+    """
 
     def __init__(self, viewer: napari.Viewer, sources: Sequence[Source], config: IGTTConfig) -> None:
         self.viewer = viewer
         self.parts = [SourceLayers(viewer, source, config) for source in sources]
-        self.slider = EpochSlider(viewer)
+        self.slider = EpochSlider(viewer, lambda: self.held)
         self.epochs = self.slider.epochs
+        self.waiting: list[int] = []
+        self.locked: dict[int, np.ndarray] = {}
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
         self._last: EpochFinished | None = None
 
-    def add(self, event: EpochFinished) -> Iterator[None]:
-        """Keep a finished epoch, and draw it in steps of one layer; the slider follows if it stands at the newest."""
-        self._last = event
-        split = zip(self.parts, self._split(event.masks), strict=True)
-        pages = [part.grow(event.epoch, masks) for part, masks in split]
-        return self.slider.follow(event.epoch, self._draw(event, pages))
+    @property
+    def newest(self) -> int | None:
+        """The newest epoch, drawn or not."""
+        return max((*self.epochs, *self.waiting), default=None)
 
-    def _draw(self, event: EpochFinished, pages: Sequence[np.ndarray]) -> Iterator[None]:
-        for part, array in zip(self.parts, pages, strict=True):
-            part.draw(event.epoch, array, self.slider)
+    @property
+    def held(self) -> bool:
+        """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
+        active = self.viewer.layers.selection.active
+        brush = any(
+            part.masks is active and part.masks is not None and part.masks.mode in BRUSHES for part in self.parts
+        )
+        return brush or (any(part.there for part in self.parts) and not same(self.corrections(), self.locked))
+
+    def put_brush_away(self) -> bool:
+        """Let the mouse move the image again; whether it held a brush."""
+        held = [part.masks for part in self.parts if part.masks is not None and part.masks.mode in BRUSHES]
+        for masks in held:
+            masks.mode = "pan_zoom"
+        return bool(held)
+
+    def go_on(self, config: IGTTConfig) -> None:
+        """Make room for a run that goes on from this one, and show its masks if they were hidden."""
+        for part in self.parts:
+            part.go_on(config)
+
+    def add(self, event: EpochFinished) -> None:
+        """Keep a finished epoch; `show_waiting` draws it."""
+        self._last = event
+        for part, masks in zip(self.parts, self._split(event.masks), strict=True):
+            part.grow(event.epoch, masks)
+        self.waiting.append(event.epoch)
+
+    def show_waiting(self, wanted: bool = False) -> Iterator[None]:
+        """Draw what waits in steps of one layer, unless a brush holds it; go there if the slider was at the newest.
+
+        What is ``wanted`` is drawn all the same, and gone to.
+        """
+        if not self.waiting or self._last is None or (self.held and not wanted):
+            return
+        epochs, self.waiting = self.waiting, []
+        undrawn = [epoch for epoch in epochs if epoch not in self.epochs]
+        follows = not self.epochs or len(undrawn) < len(epochs) or self.slider.epoch == self.epochs[-1]
+        if undrawn:
+            yield from self.slider.follow(undrawn, self._draw(self._last))
+        if (axis := self.slider.axis) is None or self.slider.epoch == epochs[-1]:
+            return
+        if wanted or (follows and not self.held):
+            self.viewer.dims.set_point(axis, epochs[-1])
+        elif follows:  # a brush was taken up meanwhile
+            self.waiting.insert(0, epochs[-1])
+
+    def _draw(self, event: EpochFinished) -> Iterator[None]:
+        for part in self.parts:
+            part.draw(event.epoch, self.slider)
             yield
         for kind in self.shown:
             for part, planes in self._pixels(kind):
@@ -192,6 +260,7 @@ class RunLayers:
 
     def open(self) -> Iterator[None]:
         """Add the layers, empty, one at a time, so that the window is drawn in between; `add` fills them."""
+        bring_to_front(self.viewer, [part.source.layer for part in self.parts])
         for part in self.parts:
             self.slider.layers.append(part.open())
             yield
@@ -199,9 +268,9 @@ class RunLayers:
             for part in self.parts if shown else ():
                 part.show(kind, None, None)
                 yield
-        visible = [part.masks for part in self.parts if part.source.layer.visible]
+        visible = [part.masks for part in self.parts if part.source.layer.visible and part.there]
         if visible:  # ready to be painted on
-            self.viewer.layers.selection.active = visible[0]
+            self.viewer.layers.selection.active = max(visible, key=self.viewer.layers.index)
 
     def close(self) -> None:
         """Take the layers out of the viewer again (a run that never got to its start)."""
@@ -255,9 +324,21 @@ class RunLayers:
             offset += part.source.count
         return result
 
+    def told(self) -> dict[int, np.ndarray]:
+        """Return the corrections as a run is told them: what was locked and undone since is free again (254)."""
+        told = dict(self.corrections())
+        for index, before in self.locked.items():
+            now = told.get(index, np.full_like(before, UNLABELLED))
+            told[index] = np.where((now == UNLABELLED) & (before != UNLABELLED), np.uint8(FREE), now)
+        return told
+
     def keep(self, epoch: int) -> list[Labels]:
-        """Turn one epoch into final mask layers, one per source."""
-        return [part.keep(epoch) for part in self.parts]
+        """Turn one epoch into final mask layers, one per source, which show in place of the run's."""
+        kept = [part.keep(epoch) for part in self.parts]
+        for part in self.parts:
+            if part.masks is not None:
+                part.masks.visible = False
+        return kept
 
     def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
         """Write final mask layers, or the epoch on screen where none was kept, as TIFF.
@@ -265,7 +346,7 @@ class RunLayers:
         Parameters
         ----------
         path : Path
-            The file; with several sources each one's name is added to its stem.
+            The file; with several sources each one's name comes before its own.
         kept : sequence of Labels
             What `keep` returned, or nothing.
         ome : bool
@@ -276,16 +357,8 @@ class RunLayers:
         list of Path
             What was written.
         """
-        write = write_labels_ome if ome else write_labels
-        paths: list[Path] = []
-        for number, part in enumerate(self.parts):
-            data = kept[number].data if kept else part.source.join(part.planes(self.epoch))
-            target = path
-            if len(self.parts) > 1:
-                stem, ending = path.name.partition(".")[::2]
-                target = path.with_name(f"{stem}_{_plain(part.source.name)}.{ending or 'tif'}")
-            paths += map(Path, write(str(target), data, placement(part.source.layer)))
-        return paths
+        masks = [layer.data for layer in kept] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
+        return save_masks(path, masks, [part.source.layer for part in self.parts], ome)
 
     def hide(self) -> None:
         """Hide this run's layers (a new run draws its own)."""
@@ -305,8 +378,3 @@ class RunLayers:
             result.append(planes[start : start + part.source.count])
             start += part.source.count
         return result
-
-
-def _plain(name: str) -> str:
-    """Make a layer's name a part of a file name."""
-    return re.sub(r"[^\w-]+", "_", name).strip("_") or "layer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
@@ -11,7 +12,7 @@ from weakref import WeakMethod
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 from qtpy.compat import isalive
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -30,6 +31,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._form import narrow, tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.training.run_folder import FoundRun
@@ -40,7 +42,13 @@ if TYPE_CHECKING:
 
 
 def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callable[[], None]:
-    """Call a method when layers come, go, move or are renamed; return what ends that.
+    """Call a method when layers come, go, move or are renamed; return what ends that."""
+    events = viewer.layers.events
+    return follow((events.inserted, events.removed, events.reordered, events.renamed), refresh)
+
+
+def follow(emitters: Sequence[Any], refresh: Callable[[], None]) -> Callable[[], None]:
+    """Call a widget's method at these events of napari; return what ends that.
 
     napari does so for a docked widget that has ``reset_choices``. Ours need it in a window of their own as well, and in
     a docked widget that holds them. The method's widget is not kept alive, and it ends with the widget. Not by the
@@ -55,8 +63,6 @@ def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callabl
         else:
             call()
 
-    events = viewer.layers.events
-    emitters = (events.inserted, events.removed, events.reordered, events.renamed)
     for emitter in emitters:
         emitter.connect(on_layers)
 
@@ -65,6 +71,13 @@ def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callabl
             emitter.disconnect(on_layers)
 
     return release
+
+
+def in_sight(viewer: napari.Viewer, offered: Callable[[Layer], bool]) -> list[Any]:
+    """Return the selected layers of those offered, else the topmost visible one, else the topmost."""
+    layers = [layer for layer in viewer.layers if offered(layer)]
+    selected = [layer for layer in layers if layer in viewer.layers.selection]
+    return selected or [layer for layer in layers if layer.visible][-1:] or layers[-1:]
 
 
 class LayerBox(QWidget):
@@ -78,7 +91,7 @@ class LayerBox(QWidget):
     offered : callable
         Whether a layer is in the list.
     none : str, optional
-        Text of an entry for no layer, which stands first; without it a layer is chosen as soon as there is one.
+        Text of an entry for no layer, which stands first; without it the one in sight is chosen by itself.
     """
 
     picked = Signal()
@@ -92,6 +105,7 @@ class LayerBox(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self._near = partial(in_sight, viewer, offered) if none is None else None
         self.combo = ComboBox(
             choices=lambda _: [(layer.name, layer) for layer in viewer.layers if offered(layer)],
             nullable=none is not None,
@@ -102,6 +116,7 @@ class LayerBox(QWidget):
         row(self.combo.native, into=self)
         self.activated = self.combo.native.activated
         self._before: Any = None
+        self._choose_near()
         self.reset_choices()
         self.combo.native.currentIndexChanged.connect(lambda _: self._say())
         self.release = follow_layers(viewer, self.reset_choices)
@@ -122,8 +137,13 @@ class LayerBox(QWidget):
         with QSignalBlocker(self.combo.native):
             self.combo.choices = ()  # magicgui leaves known names where they are, and drops a renamed layer
             self.combo.reset_choices()
-            self.choose(chosen)
+            if not self.choose(chosen):
+                self._choose_near()
         self._say()
+
+    def _choose_near(self) -> None:
+        if self._near is not None and (near := self._near()):
+            self.choose(near[-1])
 
     def _say(self) -> None:
         if (now := self.chosen()) is not self._before:
@@ -133,12 +153,17 @@ class LayerBox(QWidget):
 
 ROLE = Qt.ItemDataRole.UserRole
 
+NARROWEST = 270
+"""Pixels that a widget needs across; in a window of 1280 the canvas keeps more than half beside it."""
+
 MOST_ROWS = 4
 """The list of layers grows to this many rows and scrolls beyond."""
 
 
-class LayerPicker(QListWidget):
+class LayerPicker(QWidget):
     """Tick one or many of the viewer's layers; ``picked`` says that the choice changed.
+
+    The layers selected in the viewer are ticked, until the user ticks others here.
 
     Parameters
     ----------
@@ -160,11 +185,24 @@ class LayerPicker(QListWidget):
     ) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self.setToolTip(tooltip(tip))
+        self.list = QListWidget()
+        self.list.setToolTip(tooltip(tip))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends, and sizes follow
+        self.all_button, self.none_button = QPushButton("Tick all"), QPushButton("Tick none")
+        self._buttons = row(self.all_button, self.none_button)
+        column(self.list, self._buttons, into=self)
         self._offered = offered or _is_source
+        self._by_hand = False
         self.reset_choices()
-        self.itemChanged.connect(lambda _: self.picked.emit())
-        self.release = follow_layers(viewer, self.reset_choices)
+        self.list.itemChanged.connect(self._on_ticked)
+        self.all_button.clicked.connect(lambda: self.choose([item.data(ROLE) for item in self._items()]))
+        self.none_button.clicked.connect(lambda: self.choose([]))
+        releases = (
+            follow_layers(viewer, self.reset_choices),
+            follow([viewer.layers.selection.events.changed], self._on_selected),
+        )
+        self.release = lambda: [release() for release in releases]
 
     def chosen(self) -> list[Any]:
         """Return the ticked layers, in the order of the viewer."""
@@ -181,33 +219,61 @@ class LayerPicker(QListWidget):
         for layer in layers:
             if not self._offered(layer):
                 raise InputError(f"Layer {layer.name!r} is a {type(layer).__name__} layer that cannot be chosen here.")
-        for item in self._items():
-            item.setCheckState(_state(item.data(ROLE) in layers))
+        self._by_hand = self.list.count() > 0
+        self._tick(layers)
 
     def reset_choices(self) -> None:
-        """List the layers there are. Ticks stay; where none is left, the selected layer is ticked, else the first."""
+        """List the layers there are. Ticks made by hand stay; those in sight are ticked before."""
         before = self.chosen()
         layers = [layer for layer in self.viewer.layers if self._offered(layer)]
         chosen = [layer for layer in before if layer in layers]
-        unticked = self.count() > 0 and not before  # by the user, who does not want one
-        if not chosen and layers and not unticked:
-            active = self.viewer.layers.selection.active
-            chosen = [active if active in layers else layers[0]]
-        with QSignalBlocker(self):
-            self.clear()
+        if not layers or (before and not chosen):
+            self._by_hand = False
+        with QSignalBlocker(self.list):
+            self.list.clear()
             for layer in layers:
-                item = QListWidgetItem(f"{layer.name}  ({_size(layer)})", self)
+                item = QListWidgetItem(f"{layer.name}  ({_size(layer)})", self.list)
                 item.setData(ROLE, layer)
+                item.setToolTip(layer.name)
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
                 item.setCheckState(_state(layer in chosen))
+            height = max(self.list.sizeHintForRow(0), self.fontMetrics().height() + 2)
+            for item in self._items():
+                item.setSizeHint(QSize(1, height))  # as wide as the list: a longer name is shortened
         rows = min(max(len(layers), 1), MOST_ROWS)
-        height = max(self.sizeHintForRow(0), self.fontMetrics().height() + 2)
-        self.setFixedHeight(rows * height + 2 * self.frameWidth() + 6)
+        self.list.setFixedHeight(rows * height + 2 * self.list.frameWidth() + 6)
+        self._buttons.setVisible(len(layers) > 1)
+        if not self._by_hand:
+            self._show(self._selected() or chosen or in_sight(self.viewer, self._offered))
         if self.chosen() != before:
             self.picked.emit()
 
+    def _on_ticked(self) -> None:
+        self._by_hand = True
+        self.picked.emit()
+
+    def _on_selected(self) -> None:
+        """Tick what was selected; a selection of other layers, masks to be painted on say, changes nothing."""
+        if not self._by_hand and self.isEnabled() and (selected := self._selected()):
+            self._tick(selected)
+
+    def _selected(self) -> list[Layer]:
+        return [layer for layer in self.viewer.layers.selection if self._offered(layer)]
+
+    def _tick(self, layers: Sequence[Layer]) -> None:
+        before = self.chosen()
+        self._show(layers)
+        if self.chosen() != before:
+            self.picked.emit()
+
+    def _show(self, layers: Sequence[Layer]) -> None:
+        with QSignalBlocker(self.list):
+            for item in self._items():
+                item.setCheckState(_state(item.data(ROLE) in layers))
+        self.list.viewport().update()  # blocked signals do not redraw it
+
     def _items(self) -> list[QListWidgetItem]:
-        return [self.item(row) for row in range(self.count())]
+        return [self.list.item(row) for row in range(self.list.count())]
 
 
 def _is_source(layer: Layer) -> bool:
@@ -363,17 +429,13 @@ def _fill(
     return widget
 
 
-def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout]) -> QScrollArea:
-    """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen."""
-    content = column(*parts, spacing=6, margin=6)
-    content.layout().addStretch(1)
-    scroll = QScrollArea()
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setWidget(content)
-    column(scroll, into=widget)
-    widget.setMinimumWidth(340)
+def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout], below: Iterable[QWidget] = ()) -> QScrollArea:
+    """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen.
+
+    Those ``below`` do not scroll: they are always in sight.
+    """
+    scroll = _scrolled(parts, widget)
+    _pin(widget, below)
     return scroll
 
 
@@ -383,15 +445,33 @@ def pages_above(widget: QWidget, pages: Mapping[str, Iterable[QWidget]], below: 
     tabs.setDocumentMode(True)
     for title, parts in pages.items():
         page = QWidget()
-        lay_out(page, parts)
+        _scrolled(parts, page)
         tabs.addTab(page, title)
-    bottom = column(*below, spacing=6)
-    bottom.layout().setContentsMargins(6, 0, 6, 6)
-    column(tabs, bottom, into=widget, spacing=6)
+    column(tabs, into=widget, spacing=6)
     widget.layout().setContentsMargins(0, 6, 0, 0)  # napari's title would cut the tabs
-    widget.layout().setStretch(0, 1)
-    widget.setMinimumWidth(360)
+    _pin(widget, below)
     return tabs
+
+
+def _scrolled(parts: Iterable[QWidget | QLayout], into: QWidget) -> QScrollArea:
+    content = column(*parts, spacing=6, margin=6)
+    content.layout().addStretch(1)
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setWidget(content)
+    column(scroll, into=into)
+    return scroll
+
+
+def _pin(widget: QWidget, below: Iterable[QWidget]) -> None:
+    """Put parts below what scrolls, and let the widget find its place in the window."""
+    bottom = column(*below, spacing=4)
+    bottom.layout().setContentsMargins(3, 0, 3, 4)
+    widget.layout().addWidget(bottom)
+    widget.layout().setStretch(0, 1)
+    widget.setMinimumWidth(NARROWEST)
+    Docking(widget)
 
 
 def heading(text: str) -> QLabel:

@@ -17,23 +17,22 @@ How a widget is built on it:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from napari.utils.notifications import show_error, show_warning
 from pydantic import BaseModel
-from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import FolderRow
 from napari_metastructure.plugin._layers import Releases, unwrapped
+from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import Unsaved
@@ -43,179 +42,12 @@ if TYPE_CHECKING:
     import napari
 
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
+    from napari_metastructure.training.events import BatchFinished
 
 Job = Callable[[Control], Iterable[Any]]
 """What a thread does: a function that yields events and heeds its control."""
 
 C = TypeVar("C", bound=BaseModel)
-
-
-# ---- progress ------------------------------------------------------------------------------------------------
-
-
-LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequest)
-"""A number in PyQt5, a member of an enumeration in PyQt6."""
-
-FINE = 1000
-"""Parts of a bar's step, where less than a step is shown."""
-
-
-class Clock:
-    """Estimates the time left from the steps done so far; pauses do not count."""
-
-    def __init__(self) -> None:
-        self._begin: float | None = None
-        self._paused: float | None = None
-
-    def start(self) -> None:
-        """Begin with the first step."""
-        self._begin = time.monotonic()
-        self._paused = None
-
-    def pause(self) -> None:
-        """Let time stand still until `resume`."""
-        if self._paused is None:
-            self._paused = time.monotonic()
-
-    def resume(self) -> None:
-        """Let time go on."""
-        if self._paused is not None and self._begin is not None:
-            self._begin += time.monotonic() - self._paused
-        self._paused = None
-
-    def left(self, done: float) -> float | None:
-        """Return the seconds left when ``done`` (0 to 1) of the work is done; None while nothing can be said."""
-        if self._begin is None or done <= 0:
-            return None
-        spent = (self._paused or time.monotonic()) - self._begin
-        return spent * (1 - done) / done
-
-
-class ProgressPanel(QWidget):
-    """Bars for the whole job and for the part at work, the time left, and a line that says the rest.
-
-    Parameters
-    ----------
-    outer, inner : str
-        Tooltips of the two bars; without ``inner`` there is one bar.
-    """
-
-    def __init__(self, outer: str, inner: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.outer, self.inner = QProgressBar(), QProgressBar()
-        self.outer.setToolTip(tooltip(outer))
-        self.inner.setToolTip(tooltip(inner))
-        self.inner.setVisible(bool(inner))
-        self.eta, self.status = QLabel(), QLabel()
-        self.eta.setToolTip(tooltip("Time left at most, from the pace so far, and when that would be."))
-        self.status.setWordWrap(True)
-        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for part in (self.outer, self.inner, self.eta, self.status):
-            layout.addWidget(part)
-        self.clock = Clock()
-        self._first = self._done = self._within = 0.0
-        self._total = 1.0
-        self.reset("Ready.")
-
-    def reset(self, text: str) -> None:
-        """Empty the bars, and show a text."""
-        for bar in (self.outer, self.inner):
-            set_bar(bar, 0, 1, "")
-        self.eta.setText("")
-        self.say(text)
-
-    def say(self, text: str) -> None:
-        """Show a sentence, and make room for all its lines at once: a picture may be taken right now."""
-        self.status.setText(text)
-        self.status.ensurePolished()  # napari's font is larger than the one a new label has
-        two_lines = 2 * self.status.fontMetrics().lineSpacing()  # always: the plots below shall seldom move
-        self.status.setMinimumHeight(max(two_lines, self.status.heightForWidth(self.status.width())))
-        part: QWidget | None = self
-        while part is not None:  # from the inside out: each passes it on to what is around it
-            QCoreApplication.sendPostedEvents(part, LAYOUT)
-            part = part.parentWidget()
-
-    def begin(self, done: float, total: float, text: str) -> None:
-        """Start the clock at the first step; ``done`` of the ``total`` were done in an earlier run."""
-        self._first = done
-        self.clock.start()
-        self.show_outer(done, total, text)
-
-    def show_outer(self, done: float, total: float, text: str) -> None:
-        """Show how many steps of the whole job are done (floats: also parts of a step); the next part begins."""
-        self._done, self._total, self._within = done, total, 0.0
-        self._show(self.outer, done, total, text)
-
-    def show_inner(self, done: float, total: float, text: str) -> None:
-        """Show how much is done of the part at work, one step of the whole."""
-        self._within = done / max(total, 1)
-        self._show(self.inner, done, total, text)
-
-    def end(self, text: str) -> None:
-        """Leave the bars where they are, and say how the job ended."""
-        self.eta.setText("")
-        self.say(text)
-
-    def time_left(self) -> str:
-        """Estimate the time left, in words; empty while nothing can be said."""
-        done = (self._done + self._within - self._first) / max(self._total - self._first, 1)
-        left = self.clock.left(done)
-        return "" if left is None or done >= 1 else left_in_words(left)
-
-    def _show(self, bar: QProgressBar, done: float, total: float, text: str) -> None:
-        parts = 1 if isinstance(done, int) else FINE
-        set_bar(bar, round(done * parts), round(total * parts), text)
-        self.eta.setText(self.time_left())
-
-
-class EpochProgress(ProgressPanel):
-    """Progress of a training: epochs above, the batches of the one at work below."""
-
-    def begin_epochs(self, event: RunStarted | TrainStarted) -> None:
-        """Start the clock; a resumed run has done some epochs."""
-        epochs = max(event.epochs, event.resumed_epoch)
-        self.begin(event.resumed_epoch, epochs, f"{event.resumed_epoch} of {epochs} epochs")
-        self.show_inner(0, event.batches, f"batch 0 of {event.batches}")
-
-    def show_batch(self, event: BatchFinished) -> None:
-        """Show a step."""
-        self.show_inner(event.batch, event.batches, f"batch {event.batch} of {event.batches}")
-
-    def show_epoch(self, event: EpochFinished | TrainEpoch) -> None:
-        """Show a whole epoch."""
-        epochs = self.outer.maximum()
-        self.show_outer(event.epoch, epochs, f"{event.epoch} of {epochs} epochs")
-
-
-def left_in_words(seconds: float) -> str:
-    """Say how long it takes, and until when."""
-    at = datetime.now() + timedelta(seconds=seconds)
-    return f"{duration(seconds)} left, done by {at:%H:%M:%S}"
-
-
-def duration(seconds: float) -> str:
-    """Put seconds into words: "4 s", "3 min 20 s", "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def set_bar(bar: QProgressBar, value: int, most: int | None = None, text: str | None = None) -> None:
-    """Change a bar without the repaint Qt does at once, which draws all that waits and can take 100 ms."""
-    bar.setUpdatesEnabled(False)
-    if most is not None:
-        bar.setMaximum(max(most, 1))
-    if text is not None:
-        bar.setFormat(text)
-    bar.setValue(value)
-    bar.setUpdatesEnabled(True)
 
 
 # ---- buttons ---------------------------------------------------------------------------------------------------
@@ -366,6 +198,10 @@ class RunInFolder(Generic[C]):
             self.row.set(folder)
             self._shown = folder
 
+    def shown_no_more(self) -> None:
+        """Note that the form shows other settings than those of the run: resuming it loads them first."""
+        self._shown = None
+
 
 # ---- the frame -----------------------------------------------------------------------------------------------------
 
@@ -415,6 +251,7 @@ class JobWidget(QWidget):
         self._saving.done.connect(self._on_saved)
         self._saving.failed.connect(self._on_not_saved)
         self._asked_devices = False
+        self._refused = ""
         # by name, so that scripts may replace the methods
         buttons.run.clicked.connect(lambda: self.start())
         buttons.pause.clicked.connect(lambda: self.pause())
@@ -474,7 +311,7 @@ class JobWidget(QWidget):
         except InputError as error:
             return self.refuse(str(error))
         self.failure, self.why_stopped = None, ""
-        self.progress.reset(self.preparing)
+        self.progress.start(self.title, self.preparing)
         self.buttons.show_state("running")
         self._set_form_enabled(False)
         control = Control()
@@ -486,7 +323,7 @@ class JobWidget(QWidget):
         if (control := self._control) is None:
             return False
         control.pause()
-        self.progress.clock.pause()
+        self.progress.pause()
         self.buttons.show_state("paused")
         return True
 
@@ -495,7 +332,7 @@ class JobWidget(QWidget):
         if (control := self._control) is None:
             return False
         control.resume()
-        self.progress.clock.resume()
+        self.progress.resume()
         self.buttons.show_state("running")
         return True
 
@@ -524,8 +361,19 @@ class JobWidget(QWidget):
         """Say what is wrong; False, for the caller to return."""
         show_error(why)
         if not self.running:
+            self._refused = why
             self.say(why)
         return False
+
+    def forget_refusal_at(self, *inputs: Any) -> None:
+        """Say no longer what was refused once one of these signals comes: its cause may be gone."""
+
+        def forget(*_: Any) -> None:
+            if self._refused and self.progress.status.text() == self._refused and not self.running:
+                self.say("Ready.")
+
+        for signal in inputs:
+            signal.connect(forget)
 
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
         """Connect to an event of the viewer, which may outlive the widget and must not call it then."""

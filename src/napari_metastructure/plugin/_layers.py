@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import Reading
 
 if TYPE_CHECKING:
     import napari
@@ -34,8 +37,8 @@ READINGS: dict[Reading, str] = {
 
 READING_TIP = (
     "What the numbers of the labels mean. <b>Classes</b>: 0, 1, 2, … each a class. <b>Foreground and background</b>: "
-    "0 and one other number. <b>Objects</b>: numbered objects, all of them foreground. 255 is unlabelled, except in a "
-    "mask of 0 and 255, where it is the foreground."
+    "0 and one other number. <b>Objects</b>: numbered objects, all of them foreground. 255 is unlabelled, except among "
+    "numbered objects, and in a mask of 0 and 255, where it is the foreground."
 )
 
 
@@ -64,6 +67,36 @@ def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
         "units": (*["pixel"] * more, *map(str, layer.units)),
         "axis_labels": (*([leading] if leading else []), *layer.axis_labels),
     }
+
+
+def made_from(layer: Layer, **how: Any) -> dict[str, Any]:
+    """Return the metadata of a layer that this plugin makes from another: its source, its file, and how it was made."""
+    file = file_of(layer)
+    return {ORIGIN: {"version": __version__, "source": layer.name, "file": None if file is None else str(file), **how}}
+
+
+def file_of(layer: Layer) -> Path | None:
+    """Find the file that a layer, or the layer that it was made from, was opened from; None if it is not there."""
+    path: str | None = origin_of(layer).get("file")
+    while path is None and layer is not None:
+        path, parent = layer.source.path, layer.source.parent
+        layer = None if parent is None else parent()
+    return Path(path) if path is not None and Path(path).is_file() else None
+
+
+LONGEST, LEAST = 22, 10
+"""Letters of a result's name that napari's list has room for, and of its source's name that stay in any case."""
+
+
+def result_name(source: str, what: str) -> str:
+    """Name a layer after its source and what it is, such that neighbours in napari's list can be told apart."""
+    return f"{shortened(source, max(LONGEST - 1 - len(what), LEAST))} {what}"
+
+
+def shortened(name: str, most: int) -> str:
+    """Cut a long name in its middle: names of one folder differ at their ends."""
+    start = (most - 1) // 3
+    return name if len(name) <= most else f"{name[:start]}…{name[start + 1 - most :]}"
 
 
 def _lower_right(matrix: np.ndarray, more: int) -> np.ndarray:
@@ -204,22 +237,33 @@ class EpochPages:
     """
 
     def __init__(self, shape: tuple[int, ...], epochs: int, what: str, layer: str) -> None:
-        self.shape = shape
-        try:
-            self.array = np.zeros((epochs + 1, *shape), np.uint8)
-        except MemoryError:
-            size = (epochs + 1) * np.prod(shape, dtype=float) / 2**30
-            raise InputError(
-                f"The {what} of {epochs} epochs of layer {layer!r} need {size:.1f} GiB of memory; choose fewer epochs."
-            ) from None
+        self.shape, self.what, self.layer = shape, what, layer
+        self.array = self._empty(epochs)
 
     def put(self, epoch: int, page: np.ndarray) -> np.ndarray:
         """Write a page; the pages up to it, as a view."""
-        missing = epoch + 1 - len(self.array)
-        if missing > 0:  # a resumed run may be further than its settings say
-            self.array = np.concatenate([self.array, np.zeros((missing, *self.shape), np.uint8)])
+        self.reserve(epoch)  # a resumed run may be further than its settings say
         self.array[epoch] = page
         return self.array[: epoch + 1]
+
+    def reserve(self, epochs: int) -> bool:
+        """Make room for so many epochs; True if the pages are in another array now."""
+        if epochs < (written := len(self.array)):
+            return False
+        array = self._empty(epochs)
+        array[:written] = self.array
+        self.array = array
+        return True
+
+    def _empty(self, epochs: int) -> np.ndarray:
+        try:
+            return np.zeros((epochs + 1, *self.shape), np.uint8)
+        except MemoryError:
+            size = (epochs + 1) * np.prod(self.shape, dtype=float) / 2**30
+            raise InputError(
+                f"The {self.what} of {epochs} epochs of layer {self.layer!r} need {size:.1f} GiB of memory; choose "
+                "fewer epochs."
+            ) from None
 
 
 class EpochSlider:
@@ -231,10 +275,12 @@ class EpochSlider:
         Those with the epoch axis; the slider is gone when all of them are.
     epochs : list of int
         Those that were drawn so far.
+    held : callable
+        Whether it has to stay where it is: somebody paints there.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
-        self.viewer = viewer
+    def __init__(self, viewer: napari.Viewer, held: Callable[[], bool] = lambda: False) -> None:
+        self.viewer, self.held = viewer, held
         self.layers: list[Layer] = []
         self.epochs: list[int] = []
 
@@ -259,13 +305,13 @@ class EpochSlider:
         axis, dims = self.axis, self.viewer.dims
         return axis is not None and (axis in dims.displayed or round(dims.point[axis]) == epoch)
 
-    def follow(self, epoch: int, draw: Iterable[None]) -> Iterator[None]:
-        """Take the steps that draw a new epoch, and go there in the last if the slider stands at the newest before."""
+    def follow(self, epochs: Sequence[int], draw: Iterable[None]) -> Iterator[None]:
+        """Take the steps that draw new epochs; in the last go to the newest, if the slider stood at the newest."""
         newest = self.epochs[-1] if self.epochs else None
-        self.epochs.append(epoch)
+        self.epochs += epochs
         yield from draw
-        if newest in (None, self.epoch) and (axis := self.axis) is not None:
-            self.viewer.dims.set_point(axis, epoch)
+        if newest in (None, self.epoch) and not self.held() and (axis := self.axis) is not None:
+            self.viewer.dims.set_point(axis, epochs[-1])
 
     def set_data(self, layer: Layer, pages: np.ndarray, epoch: int) -> None:
         """Give a layer the pages up to a new epoch.
@@ -279,7 +325,7 @@ class EpochSlider:
     def go_to(self, epoch: int) -> None:
         """Move to an epoch, if the slider stands at the newest."""
         axis = self.axis
-        if axis is not None and epoch in self.epochs and self.epoch == self.epochs[-1]:
+        if axis is not None and not self.held() and epoch in self.epochs and self.epoch == self.epochs[-1]:
             self.viewer.dims.set_point(axis, epoch)
 
 

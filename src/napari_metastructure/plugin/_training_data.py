@@ -149,7 +149,8 @@ class DataPanel(QWidget):
         self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.reading, self.channel, self.watch = (choice_editor([]) for _ in range(3))
-        for editor, texts in ((self.reading, READINGS), (self.channel, CHANNELS)):
+        readings = {"auto": "as their numbers suggest", **READINGS}
+        for editor, texts in ((self.reading, readings), (self.channel, CHANNELS)):
             for value, text in texts.items():
                 editor.widget.addItem(text, value)
         self.summary = QLabel()
@@ -250,7 +251,7 @@ class DataPanel(QWidget):
             (
                 "Labels are",
                 self.reading,
-                READING_TIP,
+                f"<b>As their numbers suggest</b>: refused where they leave it open. {READING_TIP}",
             ),
             ("Colours", self.channel, "What is taken of images in colour; of others there is nothing to choose."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),

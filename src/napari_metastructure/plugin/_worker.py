@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, create_worker
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
+from superqt.utils import FunctionWorker as QtFunctionWorker
 from superqt.utils import create_worker as create_qt_worker
 
 from napari_metastructure.errors import MetastructureError, RunFailed
@@ -101,7 +103,25 @@ class _Run:
         return batches or (self.events.popleft() if self.events else None)
 
 
-class _RunWorker(FunctionWorker):
+class _EndsQuietly:
+    """A worker that says nothing more once the window is closed: Qt has deleted what it would say it by."""
+
+    signals: QObject
+
+    def run(self) -> None:
+        """Do the work."""
+        try:
+            super().run()  # type: ignore[misc] # of the worker this is mixed into
+        except RuntimeError:
+            if isalive(self.signals):
+                raise
+
+
+class _Task(_EndsQuietly, QtFunctionWorker):
+    """A short piece of work in a thread."""
+
+
+class _RunWorker(_EndsQuietly, FunctionWorker):
     """A worker whose ``quit`` (napari calls it when its window closes) stops the job at its next batch."""
 
     def __init__(self, run: _Run) -> None:
@@ -314,7 +334,7 @@ class LatestOnly(QObject):
         job, self._next = self._next, None
         assert job is not None
         self._running, self._dropped = True, False
-        worker = create_qt_worker(_attempt, job, _start_thread=False)
+        worker = create_qt_worker(_attempt, job, _start_thread=False, _worker_class=_Task)
         worker.returned.connect(self._on_returned)
         worker.start()
 
@@ -385,7 +405,7 @@ def warm_up_in_background(returned: Callable[[list[Device]], None]) -> None:
 
     # napari asks it with the first layer; asked by two threads at once for the first time, it fails in one of them.
     _ = pint.get_application_registry().pixel
-    worker = create_qt_worker(warm_up)
+    worker = create_qt_worker(warm_up, _start_thread=False, _worker_class=_Task)
     worker.returned.connect(returned)
     worker.start()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QLabel, QPushButton, QWidget
+from superqt import QFlowLayout
 
 from napari_metastructure.baselines.compare import runs_of, write_results
 from napari_metastructure.baselines.config import CompareConfig
@@ -28,7 +29,6 @@ from napari_metastructure.baselines.results import (
     MethodStarted,
 )
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.classes import check_labels
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, column, follow_layers, heading, pages_above
@@ -37,9 +37,10 @@ from napari_metastructure.plugin._job_widget import (
     JobWidget,
     RunButtons,
 )
-from napari_metastructure.plugin._layers import full, origin_of
+from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._stacking import bring_to_front
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
 from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window
@@ -48,6 +49,7 @@ from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth
 
 if TYPE_CHECKING:
+    from napari_metastructure.labels.readings import Reading
     from napari_metastructure.networks.device import Device
 
 
@@ -90,20 +92,18 @@ def compare_job(
         torch_beside_a_window()
         from napari_metastructure.baselines.compare import compare
 
-        truths: list[np.ndarray] = []
         try:
             control.checkpoint()
             if (colour := colour_of(sources)) is not None:
                 yield ColourTaken(colour)
             images = planes or read_planes(sources, colour)
-            for layer in labels:
-                control.checkpoint()
-                truths += truth_planes(layer)
+            truths, notes = truth_planes(labels, config.reading, control.checkpoint)
         except Stopped:
             yield CompareFinished(True, "Stopped by the user before the first run began.", (), None)
             return
         read = PlanesRead(images, truths or None, [name for source in sources for name in source.names()])
         yield read
+        yield from map(Warned, notes)
         groups = [frame_of(source.name) for source in sources for _ in range(source.count)]
         events = compare(images, config, control, masks=read.truths, names=read.names, groups=groups)
         yield from throttled(events, lambda event: isinstance(event, MethodProgress))
@@ -111,22 +111,27 @@ def compare_job(
     return job
 
 
-def truth_planes(labels: Labels) -> list[np.ndarray]:
-    """Read a Labels layer, ``([T, Z, ...], Y, X)``, as ground truth of each plane, see `training.metrics.as_truth`.
+def truth_planes(
+    layers: Sequence[Labels], reading: Reading = "auto", checkpoint: Callable[[], None] = lambda: None
+) -> tuple[list[np.ndarray], list[str]]:
+    """Read Labels layers, ``([T, Z, ...], Y, X)``, as ground truth of each plane, see `training.metrics.as_truth`.
 
     Raises
     ------
     InputError
-        If a label is negative.
+        As `training.metrics.as_truth`.
     """
-    (truth,) = as_truth([check_labels(np.asarray(full(labels)), f"Ground truth {labels.name!r}")])
-    return list(truth.reshape(-1, *truth.shape[-2:]))
+    planes: list[np.ndarray] = []
+    names: list[str] = []
+    for layer in layers:
+        checkpoint()
+        pixels = np.array(full(layer))  # a copy: what is painted later changes nothing
+        planes += list(pixels.reshape(-1, *pixels.shape[-2:]))
+        names += [f"Ground truth {layer.name!r}"] * (len(planes) - len(names))
+    return as_truth(planes, reading, names) if planes else ([], [])
 
 
 # ---- the form: methods, ground truth, settings --------------------------------------------------------------
-
-
-COLUMNS = 2
 
 
 class MethodBoxes(QWidget):
@@ -136,11 +141,10 @@ class MethodBoxes(QWidget):
         super().__init__(parent)
         self.boxes = {name: QCheckBox(method.title) for name, method in METHODS.items()}
         self._wanted: set[str] = set()  # ticked, and to be ticked again as soon as there is ground truth
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(4)
-        for place, box in enumerate(self.boxes.values()):
-            grid.addWidget(box, place // COLUMNS, place % COLUMNS)
+        flow = QFlowLayout(self)
+        flow.setContentsMargins(0, 0, 0, 0)
+        for box in self.boxes.values():
+            flow.addWidget(box)
         self.choose(CompareConfig().methods)
         self.set_labelled(False)
 
@@ -182,11 +186,11 @@ def _describe(method: Method, labelled: bool) -> str:
     )
 
 
-MAIN = ("repeats", "objects", "seed", "device")
+MAIN = ("repeats", "objects", "reading", "seed", "device")
 
 GROUPS = {"iGTT": ("rounds",), "DFC and AC": ("dfc_iterations", "ac_steps")}
 
-WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels")
+WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels", "reading")
 """Of a training, what the comparison sets itself, and what is of another network."""
 
 
@@ -224,9 +228,6 @@ TIP = (
     "1, 255 is unlabelled. Without ground truth, methods are compared with each other."
 )
 
-LONGEST = 22
-"""Letters of a name; the box beside it needs room as well."""
-
 
 @dataclass(eq=False)
 class _Row:
@@ -236,9 +237,8 @@ class _Row:
     by_hand: bool = False
 
     def show_name(self) -> None:
-        name = self.image.name
-        self.label.setText(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
-        self.label.setToolTip(name)
+        self.label.setText(shortened(self.image.name, 22))  # the box beside it needs room as well
+        self.label.setToolTip(self.image.name)
 
 
 class TruthRows(QWidget):
@@ -432,6 +432,8 @@ class CompareWidget(JobWidget):
     def _connect(self) -> None:
         self.save_button.clicked.connect(self._ask_where)
         self.picker.picked.connect(self._show_truth)
+        boxes = [box.toggled for box in self.methods.boxes.values()]
+        self.forget_refusal_at(self.picker.picked, self.truth.changed, *boxes)
         self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
         self.table.picked.connect(self._show_method)
         self.listen(self.viewer.layers.events.removed, self._on_layer_removed)
@@ -457,6 +459,7 @@ class CompareWidget(JobWidget):
             self.layers.hide()
         self._config, self._sources = config, sources
         self.layers = MethodLayers(self.viewer, sources, config)
+        bring_to_front(self.viewer, [source.layer for source in sources])
         self._clear_results()
         self.tabs.setCurrentIndex(RESULTS)
         return compare_job(sources, labels, planes, config)

@@ -22,6 +22,7 @@ from superqt.utils import QSignalDebouncer
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.plugin._calibration import pixel_size
 from napari_metastructure.plugin._density_form import DensityForm
 from napari_metastructure.plugin._density_maps import COLORMAP, MADE, MapLayers
 from napari_metastructure.plugin._density_model import (
@@ -33,7 +34,6 @@ from napari_metastructure.plugin._density_model import (
     bandwidth_in_pixels,
     map_name,
     measure,
-    pixel_size,
     stacks_job,
     unit_symbol,
 )
@@ -61,6 +61,7 @@ from napari_metastructure.plugin._layers import (
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
+from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._worker import TurnByTurn
 
 if TYPE_CHECKING:
@@ -170,9 +171,8 @@ class DensityWidget(QWidget):
             *(heading("Histogram per true class"), self.histograms),
             *(heading("Meta-structure retained"), self.table),
             *(heading("Profile"), line, self.profiles),
-            *(heading("Layers"), row(self.stack_button, self.figure_button), self.run),
         )
-        lay_out(self, parts)
+        lay_out(self, parts, (row(self.stack_button, self.figure_button), self.run))
 
     def _connect(self) -> None:
         viewer, live = self.viewer, self.live
@@ -474,16 +474,16 @@ class DensityWidget(QWidget):
             layer, how, (low, high) = made.request.layer, made.request.settings, made.limits
             name = map_name(layer.name, made.label_class, how.several)
             origin = {"version": __version__, "made": f"{MADE} of a stack", **made.request.origin(made.label_class)}
-            self.made.append(
-                self.viewer.add_image(
-                    made.values,
-                    name=f"{name} (stack)" if made.values.ndim > 2 else f"{name} (kept)",
-                    colormap=COLORMAP,
-                    contrast_limits=(low, high if high > low else low + 1e-9),
-                    metadata={ORIGIN: origin},
-                    **placement(layer),
-                )
+            image = Image(
+                made.values,
+                name=f"{name} (stack)" if made.values.ndim > 2 else f"{name} (kept)",
+                colormap=COLORMAP,
+                contrast_limits=(low, high if high > low else low + 1e-9),
+                metadata={ORIGIN: origin},
+                **placement(layer),
             )
+            add_above(self.viewer, layer, image)
+            self.made.append(image)
             yield
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +14,21 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
 
-from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
-from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out
-from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._painting import counted
+from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
+from napari_metastructure.plugin.writer import ask_where
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -46,9 +52,18 @@ class ResultPanel(QWidget):
     continue_from_edits = Signal()
     save = Signal(bool)
     show_extra = Signal(str, bool)
+    show_waiting = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.waiting_button = QPushButton()
+        self.waiting_button.setToolTip(
+            tooltip(
+                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. "
+                "This goes to the newest; what was painted stays on its epoch and can still be locked."
+            )
+        )
+        self.waiting_button.setVisible(False)
         self.probability = QCheckBox("Probability")
         self.probability.setToolTip(tooltip("Show the network's foreground probability of the newest epoch."))
         self.labels = QCheckBox("Pseudo-label")
@@ -76,10 +91,15 @@ class ResultPanel(QWidget):
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for place, part in enumerate(
-            (self.probability, self.labels, self.use_button, self.edits_button, self.save_button, self.ome)
-        ):
-            layout.addWidget(part, place // 2, place % 2)
+        lines = (
+            (self.probability, self.labels),
+            (self.edits_button, self.use_button),
+            (self.save_button, self.ome),
+        )
+        for number, line in enumerate(lines):
+            layout.addWidget(row(*line, spacing=2), number, 0)
+        layout.addWidget(self.waiting_button, len(lines), 0)
+        self.waiting_button.clicked.connect(self.show_waiting)
         self.use_button.clicked.connect(self.use_epoch)
         self.edits_button.clicked.connect(self.continue_from_edits)
         self.save_button.clicked.connect(lambda: self.save.emit(self.ome.isChecked()))
@@ -90,6 +110,12 @@ class ResultPanel(QWidget):
     def shown(self) -> dict[Extra, bool]:
         """Return which of the optional layers are ticked."""
         return {"probability": self.probability.isChecked(), "labels": self.labels.isChecked()}
+
+    def show_ready(self, waiting: Sequence[int]) -> None:
+        """Offer the newest of the epochs that wait, if there are any."""
+        if waiting:
+            self.waiting_button.setText(f"Epoch {waiting[-1]} is ready: show it")
+        self.waiting_button.setVisible(bool(waiting))
 
     def set_available(self, there: bool) -> None:
         """Enable the buttons if there are masks to work with."""
@@ -154,6 +180,8 @@ def igtt_job(
 
     def job(control: Control) -> Iterator[Event | ColourTaken]:
         wait_for(ready, control)
+        with PROBING:  # the probe of an estimate ends at its next step
+            pass
         torch_beside_a_window()
         from napari_metastructure.igtt.iterate import iterate
 
@@ -211,37 +239,80 @@ class IGTTWidget(JobWidget):
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
-        self.form = (self.settings, self.folder)
+        self.try_button = QPushButton("Try on what I see")
+        self.try_button.setToolTip(
+            tooltip(
+                f"Run on the part of the selected image that is on screen, for {TRY_EPOCHS} epochs at most: zoom in to "
+                "see soon what the settings do. Its layers go with the next run."
+            )
+        )
+        self.form = (self.settings, self.folder, self.try_button)
+        self.estimator = Estimator(self)
+        self._estimate: Estimate | None = None
+        self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
         self.result: Finished | None = None
         self.layers: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
-        self._locked: dict[int, np.ndarray] = {}
+        self._folder: Path | None = None
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, heading("Settings"), *self.form, self.buttons, self.progress)
-        lay_out(self, (*parts, self.curves, heading("Result"), self.results))
+        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
+        lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
 
     def _connect(self) -> None:
+        self.try_button.clicked.connect(lambda: self.try_on_screen())
+        self.estimator.known.connect(self._show_estimate)
+        self.picker.picked.connect(self._ask_estimate)
+        self.forget_refusal_at(self.picker.picked, self.folder.path.changed)
+        for form in self.settings.forms:
+            form.changed.connect(self._ask_estimate)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.results.use_epoch.connect(lambda: self.use_epoch())
         self.results.continue_from_edits.connect(lambda: self.continue_from_edits())
         self.results.save.connect(self._ask_where)
         self.results.show_extra.connect(self._show_extra)
+        self.results.show_waiting.connect(lambda: self.show_waiting(True))
         layers = self.viewer.layers
         self.listen(layers.events.removed, self._on_layer_removed)
         self.listen(layers.selection.events.active, self._show_score)
+        self.listen(layers.selection.events.active, self._on_brush)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.release_with(self.picker.release, self.curves.release)
+        self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 
     def prepare(self) -> Job:
         """Check the ticked layers, and make room for a new run on them."""
-        return self._prepare(self.picker.chosen(), self.run_folder.free())
+        estimate = self._estimate
+        job = self._prepare(self.picker.chosen(), self.run_folder.free())
+        self.progress.expected = None if estimate is None else estimate.epochs
+        return job
+
+    def try_on_screen(self) -> bool:
+        """Run on the part of the selected image that is on screen, or of the first ticked one; False if it cannot."""
+
+        def prepare() -> Job:
+            chosen = self.picker.chosen()
+            active = self.viewer.layers.selection.active
+            sources = sources_of([active] if active in chosen else chosen[:1])
+            config = self.settings.config()
+            config = config.model_copy(update={"epochs": min(config.epochs, TRY_EPOCHS)})
+            pixels, look = part_on_screen(self.viewer, sources[0])
+            part = self.viewer.add_image(pixels, **look)
+            try:
+                job = self._prepare([part], None, config=config)
+            except InputError:
+                self.viewer.layers.remove(part)
+                raise
+            if self.layers is not None:
+                self._trial = part, self.layers
+            return job
+
+        return self.begin(prepare)
 
     def resume_run(self) -> bool:
         """Go on with the run in the folder, on the ticked layers; False if something is wrong.
@@ -252,41 +323,77 @@ class IGTTWidget(JobWidget):
 
         def prepare() -> Job:
             run, config = self.run_folder.resumed()
-            return self._prepare(self.picker.chosen(), run.folder, run, config)
+            chosen, layers = self.picker.chosen(), self.layers
+            if layers is not None and not (
+                self._folder == run.folder
+                and layers.newest == run.epoch
+                and [part.source.layer for part in layers.parts] == chosen
+                and all(part.there for part in layers.parts)
+            ):
+                layers = None
+            return self._prepare(chosen, run.folder, run, config, layers)
 
         return self.begin(prepare)
 
     def continue_from_edits(self) -> bool:
         """Lock the pixels painted on the masks and train on; False if nothing was painted.
 
-        A run that goes on takes them up at its next relabelling. Otherwise a new run starts from the epoch on the
-        slider, in a folder beside that of the run before.
+        A run that goes on takes them up at its next relabelling; a paused one is resumed. Otherwise a new run starts
+        from the epoch on the slider, in the same layers, and counts its epochs on from the newest.
         """
         if (layers := self._with_masks()) is None:
             return False
         painted = layers.corrections()
-        if not painted:
+        if not painted and not (self.running and layers.locked):  # which may have been undone
             show_warning("Nothing was painted yet; paint or erase on the masks layer, then continue.")
             return False
-        if self.running and self.runner.control is not None:
-            for index, pixels in painted.items():
-                self.runner.control.correct(index, pixels)
-            self._locked = self.runner.control.take_corrections()
-            count = sum(int((pixels != 255).sum()) for pixels in painted.values())
-            self.say(f"{count} painted pixels are locked from the next epoch on.")
+        if self.running:
+            if (control := self._control) is None:
+                return self.refuse("The run is about to end; continue once it has.")
+            for index, pixels in layers.told().items():
+                control.correct(index, pixels)
+            self._lock(painted)
+            self.resume()
+            self.say(f"{counted(painted)} are locked from the next epoch on.")
             return True
-        locked = Control()  # earlier corrections stay, later ones win
-        for corrections in (self._locked, painted):
-            for index, pixels in corrections.items():
-                locked.correct(index, pixels)
-        sources = [part.source.layer for part in layers.parts]
-        start_masks = layers.masks(layers.epoch)
 
         def prepare() -> Job:
-            folder = self.run_folder.free_beside()
-            return self._prepare(sources, folder, corrections=locked.take_corrections(), start_masks=start_masks)
+            if gone := [part.source.name for part in layers.parts if not part.there]:
+                raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
+            config, start = self.settings.config(), layers.masks(layers.epoch)
+            first = layers.newest or 0
+            config = self.settings.config(epochs=first + config.epochs)
+            sources = [part.source.layer for part in layers.parts]
+            given = {"corrections": painted, "start_masks": start, "first_epoch": first}
+            job = self._prepare(sources, self.run_folder.free_beside(), config=config, layers=layers, given=given)
+            self.run_folder.shown_no_more()  # its last epoch is another one than the form says
+            self._lock(painted)
+            return job
 
         return self.begin(prepare)
+
+    def show_waiting(self, wanted: bool = False) -> None:
+        """Draw the epochs that wait; while a brush or paint holds them, only if they are ``wanted``."""
+        if self.layers is not None and self.layers.waiting:
+            self._take(self._draw_waiting(self.layers, wanted))
+
+    def _lock(self, painted: Mapping[int, np.ndarray]) -> None:
+        """Note what the run was told, and let epochs come again."""
+        if self.layers is not None:
+            self.layers.locked = dict(painted)
+            if not self.layers.put_brush_away():  # which says so itself
+                self.show_waiting()
+
+    def _locked_in_words(self) -> str:
+        return f"{counted(self.layers.locked)} are locked" if self.layers is not None and self.layers.locked else ""
+
+    def _take(self, steps: Iterator[None]) -> None:
+        """Take these steps one in a turn of Qt's loop, after those that wait for theirs."""
+        if self.running:
+            self.runner.spread(steps)
+        else:
+            self._opening.finish()
+            self._opening.start(steps)
 
     def load_run_settings(self) -> bool:
         """Show the settings that the run in the folder was made with; False if they cannot be read."""
@@ -303,31 +410,61 @@ class IGTTWidget(JobWidget):
         folder: Path | None,
         earlier: FoundRun[IGTTConfig] | None = None,
         config: IGTTConfig | None = None,
-        corrections: dict[int, np.ndarray] | None = None,
-        start_masks: Sequence[np.ndarray] | None = None,
+        layers: RunLayers | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> Job:
+        """Check what a run needs, and make room for it; ``layers`` are those it goes on in."""
         config = config or self.settings.config()
         sources = sources_of(chosen)
         # Everything is checked before the thread starts, except what would take long to read.
         planes = read_at_once(sources)
-        layers = RunLayers(self.viewer, sources, config)
-        if self.layers is not None:
-            self.layers.hide()
-        layers.shown = self.results.shown()
-        self.layers, self.result = layers, None
-        self._earlier, self._locked = earlier, corrections or {}
-        self._scores, self._kept = {}, []
-        self.show_place(folder)
-        self.curves.clear()
-        self.results.set_available(False)
+        self.estimator.stop()
+        self.progress.expected = self._estimate = None
         self._ready = threading.Event()  # the thread waits for all layers: beside a busy one they take twice as long
-        self._opening.start(layers.open(), self._ready.set)
-        given = {"folder": folder, "corrections": corrections, "start_masks": start_masks}
-        return igtt_job(sources, planes, config, self._ready, {**given, "resume": earlier is not None})
+        if layers is not None:
+            layers.go_on(config)
+            self._ready.set()
+        else:
+            layers = RunLayers(self.viewer, sources, config)
+            if self.layers is not None:
+                self.layers.hide()
+            self._drop_trial()
+            layers.shown = self.results.shown()
+            self._scores, self._kept = {}, []
+            self.curves.clear()
+            self.results.set_available(False)
+            self.results.show_ready(())
+            self._opening.start(layers.open(), partial(self._on_open, layers, self._ready))
+        self.layers, self.result, self._earlier = layers, None, earlier
+        self.show_place(folder)
+        run = {"folder": folder, "resume": earlier is not None, **(given or {})}
+        return igtt_job(sources, planes, config, self._ready, run)
+
+    def _drop_trial(self) -> None:
+        """Take the layers of a try away, but for masks that were painted on."""
+        if self._trial is None:
+            return
+        part, layers = self._trial
+        self._trial = None
+        if not layers.corrections():
+            layers.close()
+        if part in self.viewer.layers:
+            self.viewer.layers.remove(part)
+
+    def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
+        """Let the run begin, and notice when a brush is taken up or put away."""
+        for part in layers.parts:
+            if part.masks is not None:
+                self.listen(part.masks.events.mode, self._on_brush)
+        ready.set()
+
+    def _on_brush(self, event: Any = None) -> None:
+        self.show_waiting()
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
         self._where = f" The run is kept in {folder}." if folder else ""
+        self._folder = folder
         self.run_folder.use(folder)
 
     # ---- while it goes on ------------------------------------------------------------------------------------
@@ -341,11 +478,15 @@ class IGTTWidget(JobWidget):
         """Draw epochs; pass on what the job says."""
         match event:
             case RunStarted():
-                before = self._earlier.rounds if self._earlier is not None else []
-                self.curves.begin(event.epochs, [row for row in before if row[0] < event.resumed_epoch])
+                before = self.curves.rounds or (self._earlier.rounds if self._earlier is not None else [])
+                last = event.resumed_epoch
+                self.curves.begin(event.epochs, [row for row in before if self._goes_on(last) or row[0] < last])
                 self.progress.begin_epochs(event)
                 images = "1 image" if event.images == 1 else f"{event.images} images"
-                self.say(f"{images} on {event.device}, {event.objects} objects.")
+                locked = f" {self._locked_in_words()}." if self._locked_in_words() else ""
+                self.say(f"{images} on {event.device}, {event.objects} objects.{locked}")
+            case EpochFinished() if self._goes_on(event.epoch):  # where it begins: drawn already, and painted on
+                self.progress.show_epoch(event)
             case EpochFinished() if self.layers is not None:
                 self._scores[event.epoch] = event.curves
                 self.progress.show_epoch(event)
@@ -363,7 +504,7 @@ class IGTTWidget(JobWidget):
         self.folder.look()
         if self.layers is None:
             return
-        if not self.layers.epochs:
+        if self.layers.newest is None:
             self._opening.drop()
             self.layers.close()
         else:  # stopped before all layers were there
@@ -375,22 +516,47 @@ class IGTTWidget(JobWidget):
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""
         if self.result is None or self.layers is None:
             return self.why_stopped
-        idle = self._earlier is not None and len(self.layers.epochs) == 1 and not self.result.stopped
+        idle = self._earlier is not None and self.layers.newest == self._earlier.epoch and not self.result.stopped
         more = " To train on, raise Epochs or Stop agreement and press Resume run." if idle else ""
         return f"{self.why_stopped or self.result.reason}{more}{self._where}"
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
         self.settings.set_devices(devices)
+        self._ask_estimate()
+
+    def _ask_estimate(self, _: str = "") -> None:
+        """Find out how long a run would take, if somebody sees it."""
+        if self.running or not self.isVisible():
+            return
+        self._estimate = None
+        self.progress.eta.setText("")
+        with suppress(InputError):  # said at Run; meanwhile it may be half typed
+            self.estimator.ask(self.settings.config(), sources_of(self.picker.chosen()))
+
+    def _show_estimate(self, estimate: Estimate) -> None:
+        if not self.running:
+            self._estimate = estimate
+            self.progress.eta.setText(str(estimate))
 
     def _on_layer_removed(self, event: Any) -> None:
         if self.running and self.layers is not None and self.layers.needs(event.value):
             self.stop(f"Stopped because layer {event.value.name!r} was removed.")
 
+    def _goes_on(self, epoch: int) -> bool:
+        """Whether the layers have this epoch already."""
+        return self.layers is not None and epoch in (*self.layers.epochs, *self.layers.waiting)
+
     def _draw(self, layers: RunLayers, event: EpochFinished) -> Iterator[None]:
-        yield from layers.add(event)
+        layers.add(event)
+        yield from self._draw_waiting(layers)
         self.results.set_available(True)
         self._show_score()
+
+    def _draw_waiting(self, layers: RunLayers, wanted: bool = False) -> Iterator[None]:
+        yield from layers.show_waiting(wanted)
+        if layers is self.layers:
+            self.results.show_ready(layers.waiting)
 
     def _show_score(self, event: Any = None) -> None:
         """Draw the threshold search of the image and epoch on screen."""
@@ -412,7 +578,7 @@ class IGTTWidget(JobWidget):
         Parameters
         ----------
         path : path
-            The file; with several sources each one's name is added to its stem.
+            The file, whose ending may be left out; with several sources each one's name comes before its own.
         ome : bool
             OME-TIFF instead of ImageJ TIFF.
 
@@ -430,10 +596,9 @@ class IGTTWidget(JobWidget):
             return []
 
     def _ask_where(self, ome: bool) -> None:
-        kind = "OME-TIFF (*.ome.tif *.ome.tiff)" if ome else "TIFF (*.tif *.tiff)"
-        name, _ = QFileDialog.getSaveFileName(self, "Save mask", "mask.ome.tif" if ome else "mask.tif", kind)
-        if name and (paths := self.save_mask(name, ome)):
-            self.say(f"Saved {', '.join(path.name for path in paths)}.")
+        sources = [part.source.layer for part in self.layers.parts] if self.layers is not None else []
+        if sources and (path := ask_where(self, sources, ome)) and (paths := self.save_mask(path, ome)):
+            self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
 
     def _show_extra(self, kind: Extra, shown: bool) -> None:
         if self.layers is not None:

@@ -16,12 +16,12 @@ from superqt import QLargeIntSpinBox
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, Reading
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import Reading
 from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
-    ORIGIN,
     READING_TIP,
     READINGS,
     LayerWatch,
@@ -29,6 +29,7 @@ from napari_metastructure.plugin._layers import (
     full,
     is_ours,
     placement,
+    result_name,
     unwrapped,
     visible_plane,
 )
@@ -103,7 +104,8 @@ class NoiseWidget(QWidget):
         self.viewer = viewer = unwrapped(napari_viewer)
         self.preview = PreviewLayer(viewer, self._on_preview_removed)
         self._applying: tuple[NoiseRequest, bool] | None = None
-        self._preview_removed = False
+        self._preview_removed = self._unusable = False
+        self._refused = ""  # what the status line says of a refusal, until something changes
         self._make_parts()
         self._lay_out()
         self.live = LivePreview(
@@ -119,7 +121,6 @@ class NoiseWidget(QWidget):
         self.watch = LayerWatch(viewer, self.live.refresh)
         self.live.hold(self.watch, self.preview)
         self._connect()
-        self.sources.choose(viewer.layers.selection.active)
         self._follow()
 
     def _make_parts(self) -> None:
@@ -174,9 +175,8 @@ class NoiseWidget(QWidget):
             *(heading("Clean labels"), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
             *(heading("Noise transition matrix"), self.matrix, self.verdict, self.retained),
-            *(heading("Result"), apply, self.run, self.status),
         )
-        lay_out(self, parts)
+        lay_out(self, parts, (apply, self.run, self.status))
         for text in (self.problem, self.verdict, self.retained, self.status):
             _show(text, "")
         self._name_button()
@@ -290,6 +290,7 @@ class NoiseWidget(QWidget):
         if self._preview_removed:  # the user did so for the source before
             self._preview_removed = False
             self.previewing.setChecked(True)
+        self._unusable = False
         self._let_apply()
         self.live.drop()
         self.preview.hide()
@@ -302,6 +303,8 @@ class NoiseWidget(QWidget):
 
     def _request(self) -> Callable[[Callable[[], bool]], NoisePreview] | None:
         """Return the job that draws what is chosen now, or say what is wrong with it."""
+        if self._refused and self.status.text() == self._refused:  # its cause may be gone
+            _show(self.status, "")
         for part in (self.seed_label, self.seed, self.new_seed):
             part.setEnabled(self.form.random)
         if (layer := self.sources.chosen()) is None:
@@ -311,7 +314,7 @@ class NoiseWidget(QWidget):
             recipe = self.form.recipe()
         except InputError as error:  # the source is read all the same: its classes may show the way out
             problem = str(error)
-            self._show_problem(problem)
+            self._show_problem(problem, unusable=True)
         plane = visible_plane(self.viewer, layer)
         if plane is None:
             self._show_problem(NO_PLANE)
@@ -326,8 +329,10 @@ class NoiseWidget(QWidget):
             self.live.refresh()
             return False
         if preview.problem:
-            self._show_problem(preview.problem)
+            self._show_problem(preview.problem, unusable=True)
             return False
+        self._unusable = False
+        self._let_apply()
         _show(self.problem, "")
         if self.previewing.isChecked():
             self.preview.show(preview)
@@ -355,8 +360,10 @@ class NoiseWidget(QWidget):
             why = f"The noise could not be drawn: {type(error).__name__}: {error}"
         self._show_problem(why)
 
-    def _show_problem(self, why: str) -> None:
-        """Say why there is no preview."""
+    def _show_problem(self, why: str, unusable: bool = False) -> None:
+        """Say why there is no preview; of what is ``unusable`` there is nothing to apply either."""
+        self._unusable = unusable
+        self._let_apply()
         self.live.drop()
         self.preview.hide()
         self._show_matrix(None, NO_MATRIX)
@@ -414,9 +421,9 @@ class NoiseWidget(QWidget):
         source, layers = request.layer, self.viewer.layers
         layer = Labels(
             stack.labels,
-            name=f"{source.name} {_name(request)}",
+            name=result_name(source.name, _name(request)),
             colormap=class_colormap(stack.classes),
-            metadata={ORIGIN: request.origin(stack.classes, stack.transition)},
+            metadata=request.origin(stack.classes, stack.transition),
             **placement(source),
         )
         preview = self.preview.layer
@@ -433,7 +440,8 @@ class NoiseWidget(QWidget):
         return layer
 
     def _let_apply(self) -> None:
-        self.apply_button.setEnabled(not self.run.running and self.sources.chosen() is not None)
+        there = self.sources.chosen() is not None and not self._unusable
+        self.apply_button.setEnabled(not self.run.running and there)
         self.in_place.setEnabled(not self.run.running)
 
     def _name_button(self) -> None:
@@ -441,6 +449,7 @@ class NoiseWidget(QWidget):
 
     def _refuse(self, why: str) -> bool:
         show_error(why)
+        self._refused = why
         _show(self.status, why)
         return False
 

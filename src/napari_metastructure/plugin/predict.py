@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import napari
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_warning
 from pydantic import BaseModel, ConfigDict, Field
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 from superqt.utils import QSignalDebouncer
 
-from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.batch import (
     FileRefused,
@@ -31,9 +30,11 @@ from napari_metastructure.networks.batch import (
 )
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
-from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
-from napari_metastructure.plugin._layers import ORIGIN, class_colormap
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
+from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
+from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._source import Layered
+from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
@@ -225,16 +226,18 @@ class ModelLine(PathEdit):
 
 def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     """Lay the probability (hidden, it would cover the image) and labels over the layer they were predicted from."""
-    source, made = event.layered.source, []
-    origin = {"version": __version__, "source": source.name, "model": event.model, "classes": event.classes}
-    more: dict[str, Any] = {"metadata": {ORIGIN: origin}, **event.layered.placement()}
+    source, made = event.layered.source, list[Layer]()
+    origin = made_from(source.layer, model=event.model, classes=event.classes)
+    more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
     if event.probability is not None:
-        name = f"{source.name} probability"
+        name = result_name(source.name, "probability")
         look: dict[str, Any] = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}
-        made.append(viewer.add_image(event.probability, name=name, **look, **more))
-    name, colors = f"{source.name} prediction", class_colormap(event.classes)
+        made.append(Image(event.probability, name=name, **look, **more))
+    name, colors = result_name(source.name, "prediction"), class_colormap(event.classes)
     look = {"colormap": colors, "opacity": 0.6, "visible": source.layer.visible}
-    made.append(viewer.add_labels(event.labels, name=name, **look, **more))
+    made.append(Labels(event.labels, name=name, **look, **more))
+    for layer in made:
+        add_above(viewer, source.layer, layer)
     return made
 
 
@@ -314,8 +317,11 @@ class PredictWidget(JobWidget):
         )
         self.form = (self.model, self.where, self.settings)
         self.release_with(self.picker.release)
+        forms = [form.changed for form in self.settings.forms]
+        inputs = (self.model.changed, self.picker.picked, self.images.changed, self.out.changed)
+        self.forget_refusal_at(*inputs, self.where.currentChanged, *forms)
         images = (heading("Images"), self.where, heading("Settings"), self.settings)
-        lay_out(self, (heading("Model"), self.model, self.model.facts, *images, self.buttons, self.progress))
+        lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
 
     # ---- for scripts -------------------------------------------------------------------------------------
 
@@ -367,6 +373,7 @@ class PredictWidget(JobWidget):
             raise InputError("No model is chosen; name a run folder, or a model file in one.")
         if self.where.currentIndex() == LAYERS:
             if layers := self.picker.chosen():
+                bring_to_front(self.viewer, layers)
                 return layers_job(model, layers, settings)
             raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
         images, out = self.images.get(), self.out.get()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
+from napari import current_viewer
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
@@ -114,6 +115,21 @@ def figure_6() -> list[LayerDataTuple]:
         *(_labels(panel, column, figure, group) for column, panel in columns),
         _captions(figure, group),
     ]
+
+
+def open_figure_6() -> list[LayerDataTuple]:
+    """Make Figure 6 for napari's menu, and show it whole once it is there: napari looks at its first layer alone."""
+    made, viewer = figure_6(), current_viewer()
+    captions = made[-1][1]["metadata"][ORIGIN]
+
+    def on_inserted(event: Any) -> None:
+        if viewer is not None and origin_of(event.value) == captions:
+            viewer.layers.events.inserted.disconnect(on_inserted)
+            viewer.reset_view()
+
+    if viewer is not None:
+        viewer.layers.events.inserted.connect(on_inserted, position="last")
+    return made
 
 
 def find_figure(layers: Iterable[Layer]) -> list[Layer]:

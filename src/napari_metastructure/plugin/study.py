@@ -26,9 +26,10 @@ from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
 from napari_metastructure.plugin._inputs import PathEdit, column, heading, pages_above, row
-from napari_metastructure.plugin._job_widget import Job, JobWidget, ProgressPanel, RunButtons
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._pairs import LayerSet
+from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._study_results import (
     Key,
     NoisyLabels,
@@ -57,7 +58,7 @@ from napari_metastructure.training.study_results import (
 )
 
 if TYPE_CHECKING:
-    from napari_metastructure.labels.classes import Reading
+    from napari_metastructure.labels.readings import Reading
     from napari_metastructure.networks.device import Device
     from napari_metastructure.training.pairs import Pair, TrainingSet
 
@@ -81,7 +82,7 @@ class PairsRead:
         return VisiblePlane(source.layer, index, tuple(int(i) for i in np.unravel_index(index, source.leading)))
 
 
-def study_job(make: Callable[[], TrainingSet], reading: Reading, config: StudyConfig, folder: Path | None) -> Job:
+def study_job(make: Callable[[], TrainingSet], config: StudyConfig, folder: Path | None) -> Job:
     """Make the job of a study: it finds and reads the pairs, then trains on all conditions."""
 
     def job(control: Control) -> Iterator[Event | StudyEvent | PairsRead]:
@@ -89,13 +90,14 @@ def study_job(make: Callable[[], TrainingSet], reading: Reading, config: StudyCo
         from napari_metastructure.training.study import study
 
         try:
-            given = make().read_as(reading, config.train.classes)
-            given = given.with_classes(control.checkpoint, copied=isinstance(given, LayerSet))
+            given = make()
+            given, notes = given.read(config.train, control.checkpoint, copied=isinstance(given, LayerSet))
         except Stopped:
             yield StudyFinished(True, "Stopped by the user before the first run began.", ())
             return
         training, test = given.held(split_config(config.test_fraction, config.train.seed))
         yield PairsRead(training, given)
+        yield from map(Warned, notes)
         yield from study(training, config, control, test=test, folder=folder)
 
     return job
@@ -111,8 +113,8 @@ def split_config(test_fraction: float, seed: int) -> TrainConfig:
 
 KEPT = ("epochs", "seed", "device")
 
-WITHOUT = ("network", "validation_fraction", "patience")
-"""The study sets these itself."""
+WITHOUT = ("network", "validation_fraction", "patience", "reading")
+"""The study sets these itself, or by the row of the labels."""
 
 NETWORKS: tuple[Network, ...] = get_args(Network)
 
@@ -138,8 +140,8 @@ class StudySettings(QWidget):
         for form in (self.more, self.train.main):
             form.changed.connect(lambda _: self.changed.emit())
 
-    def config(self, conditions: Sequence[Condition]) -> StudyConfig:
-        """Return the settings as shown, for these conditions.
+    def config(self, conditions: Sequence[Condition], reading: Reading = "auto") -> StudyConfig:
+        """Return the settings as shown, for these conditions and labels that are read this way.
 
         Raises
         ------
@@ -154,7 +156,7 @@ class StudySettings(QWidget):
         return StudyConfig(
             conditions=tuple(conditions),
             networks=networks,
-            train=self.train.config(),
+            train=self.train.config(reading=reading),
             **self.repeats.values(),
             **self.more.values(),
         )
@@ -305,7 +307,7 @@ class StudyWidget(JobWidget):
         A study that is in the folder already goes on with the runs it has not done.
         """
         given = self.data.given()
-        config, folder = self.settings.config(self.conditions.conditions()), self.folder.get()
+        config, folder = self.settings.config(self.conditions.conditions(), self.data.reading.get()), self.folder.get()
         self._config, self._read, self.results = config, None, ()
         self._current, self._end = None, ""
         self._where = f" Tables and figure are in {folder}." if folder else ""
@@ -316,7 +318,7 @@ class StudyWidget(JobWidget):
         self._use_colors()
         self.save_button.setEnabled(False)
         self.tabs.setCurrentIndex(RESULTS)
-        return study_job(self.data.reader(given), self.data.reading.get(), config, folder)
+        return study_job(self.data.reader(given), config, folder)
 
     def load_run_settings(self) -> bool:
         """Show conditions and settings of the study in the folder; False if they cannot be read."""
@@ -327,6 +329,7 @@ class StudyWidget(JobWidget):
         except InputError as error:
             return self.refuse(str(error))
         self.settings.fill(config)
+        self.data.reading.set(config.train.reading)
         self.conditions.choose(config.conditions)
         self.say("The settings are those of the study in the folder.")
         return True

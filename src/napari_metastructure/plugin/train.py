@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
@@ -18,11 +19,21 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizeP
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
-from napari_metastructure.plugin._form import ConfigPanel, tooltip
+from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
-from napari_metastructure.plugin._job_widget import EpochProgress, Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._layers import ORIGIN, EpochPages, EpochSlider, class_colormap, placement
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._layers import (
+    ORIGIN,
+    EpochPages,
+    EpochSlider,
+    class_colormap,
+    made_from,
+    placement,
+    result_name,
+)
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._progress import EpochProgress
+from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
@@ -39,9 +50,8 @@ from napari_metastructure.training.events import (
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Labels
 
-    from napari_metastructure.labels.classes import Reading
     from napari_metastructure.networks.device import Device
     from napari_metastructure.networks.model import Model
     from napari_metastructure.training.pairs import Pair, TrainingSet
@@ -71,7 +81,6 @@ class Watching:
 
 def train_job(
     make: Callable[[], TrainingSet],
-    reading: Reading,
     config: TrainConfig,
     watch: str | None,
     folder: Path | None,
@@ -86,7 +95,6 @@ def train_job(
         given = make()
         if folder is not None and isinstance(given, LayerSet):
             given = given.with_files()
-        given = given.read_as(reading, config.classes)
         names: Sequence[str] = ()
         if watched := watched_pairs(given.held(config)[1], watch):
             names = tuple(pair.name for pair in watched)
@@ -141,10 +149,24 @@ GROUPS = {
 
 
 class TrainSettings(ConfigPanel[TrainConfig]):
-    """Everything in `TrainConfig`, as a form."""
+    """Everything in `TrainConfig`, as a form; how labels are read is chosen elsewhere."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(TrainConfig, MAIN, GROUPS, parent=parent)
+    def __init__(self, reading: Editor, parent: QWidget | None = None) -> None:
+        self._reading = reading
+        super().__init__(TrainConfig, MAIN, GROUPS, ("reading",), parent)
+
+    def config(self, **overrides: Any) -> TrainConfig:
+        """Return the settings as shown, with some of them replaced."""
+        return super().config(**{"reading": self._reading.get(), **overrides})
+
+    def fill(self, config: TrainConfig) -> None:
+        """Show these settings."""
+        super().fill(config)
+        self._reading.set(config.reading)
+
+    def of_preset(self, preset: str) -> TrainConfig:
+        """Return what choosing a preset fills in."""
+        return super().of_preset(preset).model_copy(update={"reading": self._reading.get()})
 
 
 class EarlierTraining(FoundRun[TrainConfig]):
@@ -195,33 +217,25 @@ class WatchedImage:
         self.slider = EpochSlider(viewer)
         self.epochs = self.slider.epochs
         self._config = config
-        self._hidden: list[Layer] = []
         self._added = source is None
         if source is None:
-            source = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
+            with kept_view(viewer):
+                source = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
         self.source = source
         self._pages = EpochPages(shape_of(source), config.epochs, "predictions", source.name)
 
-    def open(self, others: Sequence[Layer]) -> None:
-        """Add the layer, empty, and hide others: of images that lie over each other only the topmost shows."""
-        self._hidden = [layer for layer in others if layer.visible]
-        for layer in self._hidden:
-            layer.visible = False
-        self.source.visible = True
-        origin = {
-            "version": __version__,
-            "source": self.source.name,
-            "seed": self._config.seed,
-            "config": self._config.model_dump(mode="json"),
-        }
-        self.labels = self.viewer.add_labels(
+    def open(self) -> None:
+        """Add the layer, empty, and bring its image to the front."""
+        bring_to_front(self.viewer, [self.source])
+        self.labels = Labels(
             self._pages.array[:1],
-            name=f"{self.source.name} prediction",
+            name=result_name(self.source.name, "prediction"),
             opacity=0.6,
-            metadata={ORIGIN: origin},
+            metadata=made_from(self.source, seed=self._config.seed, config=self._config.model_dump(mode="json")),
             **placement(self.source, "epoch"),
         )
         self.labels.editable = False
+        add_above(self.viewer, self.source, self.labels)
         self.slider.layers.append(self.labels)
 
     def use_colors(self, classes: Sequence[int]) -> None:
@@ -231,8 +245,6 @@ class WatchedImage:
 
     def close(self) -> None:
         """Undo `open` (for a run that never finished an epoch)."""
-        for layer in self._hidden:
-            layer.visible = True
         for layer in (self.labels, self.source if self._added else None):
             if layer is not None and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
@@ -243,7 +255,7 @@ class WatchedImage:
             return iter(())
         planes = np.stack([event.predictions[name] for name in self.names])
         pages = self._pages.put(event.epoch, planes.reshape(self._pages.shape))
-        return self.slider.follow(event.epoch, self._draw(self.labels, event.epoch, pages))
+        return self.slider.follow([event.epoch], self._draw(self.labels, event.epoch, pages))
 
     def _draw(self, labels: Labels, epoch: int, pages: np.ndarray) -> Iterator[None]:
         if labels in self.viewer.layers:
@@ -320,7 +332,7 @@ class TrainWidget(JobWidget):
             parent,
         )
         self.data = DataPanel(self.viewer)
-        self.settings = TrainSettings()
+        self.settings = TrainSettings(self.data.reading)
         self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED)
         self.folder = self.run_folder.row
         self.form = (self.data, self.settings, self.folder)
@@ -355,10 +367,12 @@ class TrainWidget(JobWidget):
                 heading("Settings"),
                 self.settings,
                 self.folder,
-                _row(6, self.buttons, self.badge, stretch=True),
-                self.progress,
                 self.curves,
                 self.scores,
+            ),
+            (
+                _row(6, self.buttons, self.badge, stretch=True),
+                self.progress,
                 _row(4, self.save_button, self.use_button),
             ),
         )
@@ -372,6 +386,9 @@ class TrainWidget(JobWidget):
         self.data.changed.connect(self._show_set)
         for form in self.settings.forms:
             form.changed.connect(self._show_set)
+        self.forget_refusal_at(
+            self.data.changed, self.folder.path.changed, *(form.changed for form in self.settings.forms)
+        )
         self._show_set()
         self.release_with(self.data.release, self.curves.release)
 
@@ -405,10 +422,10 @@ class TrainWidget(JobWidget):
 
     def _prepare(self, folder: Path | None, config: TrainConfig | None = None, resume: bool = False) -> Job:
         config = config or self.settings.config()
-        reading, channel, given = self.data.reading.get(), self.data.channel.get(), self.data.given()
+        channel, given = self.data.channel.get(), self.data.given()
         if isinstance(given, LayerSet):
             if given.eager:  # else in the thread: it would take long to read
-                given.read_as(reading, config.classes).check(config)
+                given.check(config)
             if channel == LUMINANCE and any(source.layer.rgb for source in given.layers.values()):
                 show_info("RGB images are reduced to their luminance.")
         if self.watched is not None:
@@ -420,7 +437,7 @@ class TrainWidget(JobWidget):
         self.curves.clear()
         self.scores.setText("")
         self._offer_model(False)
-        return train_job(self.data.reader(given), reading, config, self.data.watch.get(), folder, resume)
+        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resume)
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
@@ -499,9 +516,7 @@ class TrainWidget(JobWidget):
         except InputError as error:
             show_warning(str(error))
             return
-        rows = given.rows if given is not None else ()
-        others = [x for row in rows if row.image is not layer for x in (row.image, row.labels) if x is not None]
-        self.watched.open(others)
+        self.watched.open()
 
     def _show_set(self, *_: Any) -> None:
         """Say what would be trained on; the settings decide how many images are kept for validation."""
@@ -516,7 +531,7 @@ class TrainWidget(JobWidget):
             button.setEnabled(there)
 
     def _scroll_down(self) -> None:
-        self.scroll.ensureWidgetVisible(self.save_button)
+        self.scroll.ensureWidgetVisible(self.scores)
 
     # ---- the model -------------------------------------------------------------------------------------------
 

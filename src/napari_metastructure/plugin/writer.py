@@ -1,12 +1,21 @@
-"""Labels layers to TIFF with axes, voxel size and unit, which napari's own writer drops."""
+"""Labels layers to TIFF with axes, voxel size and unit, which napari's own writer drops; where masks are saved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_metastructure.errors import InputError, listed
+from napari_metastructure.plugin._layers import ORIGIN, file_of, placement
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from qtpy.QtWidgets import QWidget
 
 
 def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
@@ -20,39 +29,121 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
         Labels; of multiscale layers the full resolution. Labels of 0 and 1 alone are written 0 and 255 as
         uint8, all others as they are.
     attributes : mapping
-        The layer's ``scale``, ``units`` and ``axis_labels``, where known.
+        What napari knows of the layer: its place in the viewer, ``units``, ``axis_labels``, ``metadata``. A voxel size
+        that it does not know is looked for in the file that the layer came from.
 
     Returns
     -------
     list of str
-        The file written.
+        The file written. What it cannot hold, napari's notification says.
 
     Raises
     ------
     InputError
         If the labels do not fit the format; the message says what to do.
     """
-    return [str(_write(path, data, attributes, ome=False))]
+    return [str(_write_layer(path, data, attributes, ome=False))]
 
 
 def write_labels_ome(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
     """Write a Labels layer as OME-TIFF; see `write_labels`."""
-    return [str(_write(path, data, attributes, ome=True))]
+    return [str(_write_layer(path, data, attributes, ome=True))]
 
 
-def _write(path: str | Path, data: Any, attributes: Mapping[str, Any], ome: bool) -> Path:
-    from napari_metastructure.images.writing import tiff_axes, write_tiff
+def save_masks(path: str | Path, masks: Sequence[Any], layers: Sequence[Layer], ome: bool = False) -> list[Path]:
+    """Write the masks of image layers as TIFF, each with the axes, voxel size and unit of its image.
 
-    if not hasattr(data, "dtype"):  # multiscale: a list of levels
-        data = data[0]
+    Parameters
+    ----------
+    path : path
+        The file, see `mask_paths`.
+    masks : sequence of array
+        Nonzero = foreground; one for each layer.
+    layers : sequence of napari.layers.Image
+    ome : bool
+        OME-TIFF instead of ImageJ TIFF.
+
+    Returns
+    -------
+    list of Path
+        What was written. What the files cannot hold, napari's notification says.
+
+    Raises
+    ------
+    InputError
+        If one cannot be written, or would be written over an image.
+    """
+    files = [file_of(layer) for layer in layers]
+    paths = mask_paths(path, layers, ome)
+    for target in paths:
+        if any(file is not None and file.resolve() == target.resolve() for file in files):
+            raise InputError(f"{target} is the image itself; choose another name for the mask.")
+    for target, mask, layer, file in zip(paths, masks, layers, files, strict=True):
+        _write(target, np.asarray(mask) != 0, placement(layer), file, ome)
+    return paths
+
+
+def mask_paths(path: str | Path, layers: Sequence[Layer], ome: bool = False) -> list[Path]:
+    """Name a file for each layer: the path, with the ending that it lacks; of several ``<layer>_<name>`` beside it."""
+    from napari_metastructure.images.files import output_stems, stem
+
+    path, ending = Path(path), ".ome.tif" if ome else ".tif"
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        path = path.with_name(path.name + ending)
+    if len(layers) == 1:
+        return [path]
+    ending = path.name[len(stem(path)) :]
+    names = output_stems([Path(file_name(layer.name)) for layer in layers])  # such that no two are one file
+    return [path.with_name(f"{name}_{stem(path)}{ending}") for name in names]
+
+
+def ask_where(parent: QWidget, layers: Sequence[Layer], ome: bool = False) -> Path | None:
+    """Ask where to save masks: `<image>_mask.tif` beside the image is proposed; None if the user does not want to."""
+    from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+    file, ending = file_of(layers[0]), ".ome.tif" if ome else ".tif"
+    name = f"{file_name(layers[0].name)}_mask{ending}" if len(layers) == 1 else f"mask{ending}"
+    proposed = Path(name) if file is None else file.resolve().with_name(name)
+    kind = "OME-TIFF (*.ome.tif *.ome.tiff)" if ome else "TIFF (*.tif *.tiff)"
+    chosen, _ = QFileDialog.getSaveFileName(parent, "Save mask", str(proposed), kind)
+    if not chosen:
+        return None
+    # of the name that was chosen the dialog has asked
+    there = [path.name for path in mask_paths(chosen, layers, ome) if path.exists() and path != Path(chosen)]
+    question = f"{listed(there)} is there already. Replace it?"
+    yes = QMessageBox.StandardButton.Yes
+    return Path(chosen) if not there or QMessageBox.question(parent, "Save mask", question) == yes else None
+
+
+def file_name(name: str) -> str:
+    """Make a layer's name a part of a file name, short enough for every disk."""
+    return re.sub(r"[^\w-]+", "_", unicodedata.normalize("NFC", name)).strip("_")[:60] or "layer"
+
+
+def _write_layer(path: str, data: Any, attributes: Mapping[str, Any], ome: bool) -> Path:
+    import napari
+
+    viewer = napari.current_viewer()
+    layer = next((layer for layer in viewer.layers if layer.data is data), None) if viewer is not None else None
+    known = attributes.get("metadata", {}).get(ORIGIN, {}).get("file")
+    file = file_of(layer) if layer is not None else None if known is None else Path(known)
+    # npe2 goes by the last suffix: "x.ome.tif" arrives here by both writers.
+    ome = ome or path.lower().endswith((".ome.tif", ".ome.tiff"))
+    pixels = data[0] if isinstance(data, Sequence) else data  # napari's pyramids turn into their smallest level
+    return _write(Path(path), pixels, attributes, file, ome)
+
+
+def _write(path: Path, data: Any, attributes: Mapping[str, Any], file: Path | None, ome: bool) -> Path:
+    from napari.utils.notifications import show_info
+
+    from napari_metastructure.images.writing import write_tiff
+    from napari_metastructure.plugin._calibration import calibration
+
     pixels = np.asarray(data)
     if pixels.dtype == bool or (pixels.size and pixels.min() >= 0 and pixels.max() <= 1):
         pixels = (pixels > 0).astype(np.uint8) * np.uint8(255)
-    labels = tuple(attributes.get("axis_labels") or map(str, range(-pixels.ndim, 0)))
-    scale = tuple(float(s) for s in attributes.get("scale", (1.0,) * pixels.ndim))
-    units = tuple(str(u) for u in attributes.get("units") or ("pixel",) * pixels.ndim)
-    path = Path(path)
-    # npe2 goes by the last suffix: "x.ome.tif" arrives here by both writers.
-    ome = ome or path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-    write_tiff(path, pixels, tiff_axes(labels, units), scale, units, ome=ome)
+    found = calibration(pixels.shape, attributes, file)
+    write_tiff(path, pixels.reshape(found.shape), found.axes, found.scale, found.units, ome=ome)
+    for note in found.notes:
+        show_info(f"{note} ({path.name})")
     return path

@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from napari_metastructure.labels.readings import READING, Reading
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
@@ -67,6 +69,7 @@ class TrainConfig(BaseModel):
         "four channels of these kinds.",
     )
 
+    reading: Reading = Field("auto", description=READING)
     classes: tuple[int, ...] | None = Field(
         None, description="Label values that are classes, ascending; left empty, those found in the training labels."
     )

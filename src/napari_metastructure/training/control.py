@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+FREE = 254
+"""In a correction: a pixel that is locked no longer."""
+
 
 class Stopped(Exception):
     """Raised inside a job when its control says stop; the job catches it, saves and finishes."""
@@ -61,7 +64,7 @@ class Control:
         index : int
             Which image, from 0.
         pixels : (Y, X) uint8 array
-            1 = foreground, 0 = background, 255 = not corrected. Later corrections win over earlier ones.
+            1 = foreground, 0 = background, 254 = locked no longer, 255 = as before. Later corrections win.
         """
         with self._lock:
             before = self._corrections.get(index)

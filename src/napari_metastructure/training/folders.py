@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import by_stem, list_images, read_image, stem
+from napari_metastructure.images.files import list_images, read_image, stem
 from napari_metastructure.images.image import Image, plane_names, planes
-from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size
+from napari_metastructure.images.label_files import pair_by_stem, read_labels
+from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size, read_pairs
+
+if TYPE_CHECKING:
+    from napari_metastructure.training.config import TrainConfig
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
 
+IMAGE_FOLDERS = ("images",)
 LABEL_FOLDERS = ("labels", "masks")
 SPLITS = {"train": ("train", "training"), "validation": ("val", "validation", "valid"), "test": ("test",)}
 SHOWN = 3
@@ -31,6 +36,12 @@ class Splits:
     train: list[Pair] = field(default_factory=list)
     validation: list[Pair] = field(default_factory=list)
     test: list[Pair] = field(default_factory=list)
+
+    def read(self, config: TrainConfig) -> tuple[Splits, list[str]]:
+        """Settle what the numbers in all labels mean, see `pairs.read_pairs`; returns its notes as well."""
+        pairs, notes = read_pairs([*self.train, *self.validation, *self.test], config.reading, config.classes)
+        first, last = len(self.train), len(pairs) - len(self.test)
+        return Splits(pairs[:first], pairs[first:last], pairs[last:]), notes
 
 
 def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = None) -> Splits:
@@ -60,7 +71,7 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     looks: dict[Layout, bool] = {
         "cityscapes": (folder / "leftImg8bit").is_dir(),
         "splits": _first(folder, SPLITS["train"]) is not None,
-        "pairs": (folder / "images").is_dir(),
+        "pairs": _first(folder, IMAGE_FOLDERS) is not None,
     }
     if layout == "auto":
         layout = next((name for name, fits in looks.items() if fits), "auto")
@@ -90,23 +101,23 @@ def training_set(folder: str | Path, channel: Channel = None, purpose: Purpose =
 
 
 def pair_files(images: Sequence[Path], labels: Sequence[Path], channel: Channel = None) -> list[Pair]:
-    """Pairs from image files and label files of the same stems (``_mask``, ``_label`` and ``_labels`` aside).
+    """Pairs from image files and label files of the same stems, see `images.label_files.pair_by_stem`.
 
     Raises
     ------
     InputError
         As `find_pairs`.
     """
-    pictures, truths = by_stem(images), by_stem(labels)
-    _all_paired(pictures, truths)
-    return [pair for key in sorted(pictures) for pair in file_pairs(pictures[key], truths[key], channel)]
+    found = pair_by_stem(images, labels)
+    _all_paired(found.first_alone, found.second_alone)
+    return [pair for couple in found.pairs.values() for pair in file_pairs(*couple, channel)]
 
 
 def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
-    label_folder = _first(folder, LABEL_FOLDERS)
-    if not (folder / "images").is_dir() or label_folder is None:
+    image_folder, label_folder = _first(folder, IMAGE_FOLDERS), _first(folder, LABEL_FOLDERS)
+    if image_folder is None or label_folder is None:
         raise InputError(f"{folder} needs the folders images and labels (or masks); one of them is missing.")
-    return pair_files(list_images([folder / "images"]), list_images([label_folder]), channel)
+    return pair_files(list_images([image_folder]), list_images([label_folder]), channel)
 
 
 def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
@@ -119,22 +130,23 @@ def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:
             break
     if not labels and folder.name == "test":  # its labels are not published
         return []
-    _all_paired(images, labels)
+    _all_paired(
+        [images[key] for key in sorted(images.keys() - labels.keys())],
+        [labels[key] for key in sorted(labels.keys() - images.keys())],
+    )
     return [pair for key in images for pair in file_pairs(images[key], labels[key], channel)]
 
 
-def _all_paired(images: dict[str, Path], labels: dict[str, Path]) -> None:
-    for here, there, missing in ((images, labels, "labels"), (labels, images, "image")):
-        lonely = [str(here[key]) for key in sorted(here.keys() - there.keys())]
-        if lonely:
+def _all_paired(images: Sequence[Path], labels: Sequence[Path]) -> None:
+    """Refuse images without labels, and labels without an image."""
+    for alone, missing in ((images, "labels"), (labels, "image")):
+        if lonely := list(map(str, alone)):
             more = f" and {len(lonely) - SHOWN} more" if len(lonely) > SHOWN else ""
             one = len(lonely) == 1
             raise InputError(
                 f"{', '.join(lonely[:SHOWN])}{more} {'has' if one else 'have'} no {missing} of the same name; add "
                 f"{'it' if one else 'them'} or take the {'file' if one else 'files'} out."
             )
-    if not images:
-        raise InputError("There is no image to train on; the folder is empty.")
 
 
 def file_pairs(image: Path, labels: Path, channel: Channel = None) -> list[Pair]:
@@ -170,8 +182,8 @@ def _plane_shape(path: Path) -> tuple[int, ...]:
         try:
             with PIL.Image.open(path) as picture:
                 return picture.size[::-1]
-        except OSError:
-            pass  # reading it below says what is wrong
+        except Exception:
+            pass  # whatever Pillow says against it: reading it below says what is wrong
     image = _read(path)
     return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
 
@@ -188,10 +200,7 @@ def _image_plane(path: Path, index: int, channel: Channel) -> np.ndarray:
 
 
 def _label_plane(path: Path, index: int) -> np.ndarray:
-    image = _read(path)
-    if "S" in image.axes or "C" in image.axes:
-        raise InputError(f"{path} is a colour image; labels need one number a pixel: save class numbers.")
-    return planes(image)[index]
+    return planes(_read_labels(path))[index]
 
 
 @lru_cache(maxsize=2)
@@ -200,6 +209,12 @@ def _read(path: Path) -> Image:
     return read_image(path)
 
 
+@lru_cache(maxsize=2)
+def _read_labels(path: Path) -> Image:
+    return read_labels(path)
+
+
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the first of these folders that is there."""
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+    """Return the first of these folders that is there, in small letters or others."""
+    there = sorted((path for path in folder.iterdir() if path.is_dir()), reverse=True)  # "images" before "Images"
+    return next((path for name in names for path in there if path.name.casefold() == name), None)

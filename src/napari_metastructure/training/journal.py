@@ -165,6 +165,7 @@ class Journal:
         state = folder.read_last()
         with damage_told(folder.last):
             then, now = json.loads(state["config"]), self.config.model_dump(mode="json")
+            then = type(self.config)().model_dump(mode="json") | then  # settings that came later had their defaults
             changed = next((k for k in now if k not in self.may_change and now[k] != then.get(k)), None)
             was = str(then.get(changed))[:60]
             checksums = [str(checksum) for checksum in state["identity"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections import deque
@@ -28,8 +29,19 @@ ScheduleName = Literal["constant", "step", "onecycle"]
 def make_optimizer(network: nn.Module, name: OptimizerName, learning_rate: float) -> Optimizer:
     """Return AdamW, or SGD with momentum 0.9 (the paper's)."""
     if name == "sgd":
-        return torch.optim.SGD(network.parameters(), learning_rate, momentum=0.9, weight_decay=1e-4)
-    return torch.optim.AdamW(network.parameters(), learning_rate)
+        return _eager(torch.optim.SGD)(network.parameters(), learning_rate, momentum=0.9, weight_decay=1e-4)
+    return _eager(torch.optim.AdamW)(network.parameters(), learning_rate)
+
+
+def _eager(kind: type[Optimizer]) -> Any:
+    """Return a kind of optimiser without torch's wrappers that import its compiler first: one to three seconds.
+
+    Only its own methods are unwrapped; other optimisers of the process, compiled ones among them, stay as they are.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
 
 
 def make_schedule(optimizer: Optimizer, name: ScheduleName, learning_rate: float, steps: int) -> LRScheduler:

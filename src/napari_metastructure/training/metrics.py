@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, ReadingError, listed
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels.classes import LabelStack, encode
+from napari_metastructure.labels.readings import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,38 +25,72 @@ class Counts:
 
     @property
     def dice(self) -> float:
-        """``2 TP / (2 TP + FP + FN)``; 1 where both masks are empty, for then they agree."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        """``2 TP / (2 TP + FP + FN)``; 1 where both masks are empty, for then they agree; nan without a pixel."""
+        return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
     def iou(self) -> float:
         """``TP / (TP + FP + FN)``; 1 where both masks are empty."""
-        return _ratio(self.tp, self.tp + self.fp + self.fn)
+        return self._ratio(self.tp, self.tp + self.fp + self.fn)
 
     @property
     def accuracy(self) -> float:
         """``(TP + TN) / all``."""
-        return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
+        return self._ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
+
+    def _ratio(self, part: int, whole: int) -> float:
+        if not self.tp + self.fp + self.fn + self.tn:
+            return math.nan
+        return part / whole if whole else 1.0
 
 
-def as_truth(masks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Read masks of one set as ground truth.
+def as_truth(
+    masks: Sequence[np.ndarray], reading: Reading = "auto", names: Sequence[str] | None = None
+) -> tuple[list[np.ndarray], list[str]]:
+    """Read masks of one set as ground truth: what their numbers mean is the same in all of them.
 
     Parameters
     ----------
     masks : sequence of arrays
         Booleans or integers.
+    reading : {"auto", "foreground", "objects", "classes"}
+        See `napari_metastructure.labels.classes.as_classes`; with ``auto`` numbered objects are foreground. Of two
+        classes the greater number is.
+    names : sequence of str, optional
+        What messages call them.
 
     Returns
     -------
-    list of arrays
-        uint8 of 0, 1 and 255 (unlabelled) where the masks together hold 1 and 255 and nothing else but 0; else bool,
-        True above 0: masks of 0 and 255, and numbered objects.
+    truths : list of uint8 arrays
+        0, 1 and 255 (unlabelled).
+    notes : list of str
+        What a user may not expect, in sentences.
+
+    Raises
+    ------
+    InputError
+        For what is no label image, or can be meant in several ways.
     """
-    values = set().union(*(np.unique(mask).tolist() for mask in masks if mask.dtype != bool))
-    if {1, UNLABELLED} <= values <= {0, 1, UNLABELLED}:
-        return [mask if mask.dtype == bool else mask.astype(np.uint8) for mask in masks]
-    return [mask > 0 for mask in masks]
+    stack = LabelStack(list(masks), reading, name="The masks", names=names, binary=True)
+    meaning = stack.meaning()
+    order = two_of(meaning.classes)
+    return [encode(stack.read(i, meaning), order) for i in range(len(stack))], stack.notes(meaning)
+
+
+def two_of(classes: Sequence[int]) -> tuple[int, int]:
+    """Return background and foreground of classes of which one may be missing.
+
+    Raises
+    ------
+    InputError
+        If there are more than two.
+    """
+    if len(classes) > 2:
+        raise ReadingError(
+            f"There are {len(classes)} classes, {listed(classes)}, where background and foreground are needed; read "
+            "them as objects (any number is foreground), or make masks of one class."
+        )
+    return (classes[0], classes[1]) if len(classes) == 2 else (0, max(1, *classes, 1))
 
 
 def count(prediction: np.ndarray, truth: np.ndarray) -> Counts:
@@ -147,10 +183,6 @@ def _labelled(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nda
     return values[known], truth[known] != 0
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
-
-
 # ---- confusion matrix of a set, and what is read from it -------------------------------------------------------
 
 
@@ -206,7 +238,7 @@ class Confusion:
             accuracy = right.sum() / self.counts.sum() if self.counts.any() else math.nan
         if self.classes == 2:
             # As `metrics.count`: two empty masks agree.
-            empty = true[1] + predicted[1] == 0
+            empty = true[1] + predicted[1] == 0 and self.counts.any()
             dice, iou = (1.0, 1.0) if empty else (dices[1], ious[1])
         else:
             dice, iou = _mean(dices), _mean(ious)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
+from napari_metastructure.images.files import noting
 from napari_metastructure.images.intensity import check_plane
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import MOST_CLASSES, check_labels, values_in
+from napari_metastructure.labels.classes import LabelStack, check_labels, encode
+from napari_metastructure.labels.readings import MOST_CLASSES
 
 if TYPE_CHECKING:
-    from napari_metastructure.labels.classes import Reading
+    from napari_metastructure.labels.readings import Meaning, Reading
     from napari_metastructure.training.config import TrainConfig
 
 
@@ -38,9 +41,12 @@ class Pair:
     read_image : callable
         Returns the (Y, X) or (C, Y, X) image.
     read_labels : callable
-        Returns the (Y, X) labels: class values, 255 = unlabelled.
+        Returns the (Y, X) labels.
     files : tuple of Path
         Where they come from, if from files.
+    values : tuple of int or None
+        The classes in the labels, of which any other number, 255 at best, is unlabelled; None where it is not settled
+        yet what numbers mean: `read_pairs` does that.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Pair:
     read_image: Read = field(repr=False)
     read_labels: Read = field(repr=False)
     files: tuple[Path, ...] = ()
+    values: tuple[int, ...] | None = None
 
 
 def pairs_of(
@@ -102,10 +109,10 @@ def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> N
 Purpose = Literal["validation", "test"]
 """What the images of a set that are not trained on are for."""
 
-VERBS: dict[Purpose, str] = {"validation": "validate", "test": "test"}
-
 MANY = 20
 """Labels with more numbers than this are taken for classes only if the user lists them."""
+
+VERBS: dict[Purpose, str] = {"validation": "validate", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -149,67 +156,30 @@ class TrainingSet:
         validation = None if self.validation is None else [change(pair) for pair in self.validation]
         return replace(self, training=[change(pair) for pair in self.training], validation=validation)
 
-    def with_classes(self, checkpoint: Callable[[], None], copied: bool) -> Self:
-        """Return the same set with labels as class values: of masks of 0 and 255, 0 and 1.
+    def read(self, config: TrainConfig, checkpoint: Callable[[], None], copied: bool) -> tuple[Self, list[str]]:
+        """Settle what the numbers in all labels mean, see `read_pairs`.
 
         Parameters
         ----------
+        config : TrainConfig
+            Its reading and classes count.
         checkpoint : callable
             Called between images; may raise.
         copied : bool
-            Read all labels now and keep them in memory: what is painted on them later changes nothing.
+            Keep all labels in memory: what is painted on them later changes nothing.
+
+        Returns
+        -------
+        TrainingSet
+            The same, with labels as classes.
+        notes : list of str
         """
-        masks = is_mask(label_values(self.pairs, checkpoint))
-
-        def as_classes(pair: Pair) -> Pair:
-            checkpoint()
-            read = partial(clean_labels, pair, masks)
-            return replace(pair, read_labels=reader_of(np.array(read())) if copied else read)
-
-        return self.mapped(as_classes)
-
-    def read_as(self, reading: Reading, classes: Sequence[int] | None = None) -> Self:
-        """Return the same set with its labels as they are meant; reads them all to see which values there are.
-
-        Parameters
-        ----------
-        reading : {"classes", "foreground", "objects"}
-        classes : sequence of int, optional
-            Those that the user listed: then there may be many.
-
-        Raises
-        ------
-        InputError
-            For instance numbers where classes are meant, or several labels where one foreground is; it names the
-            image.
-        """
-        values = label_values(self.pairs, lambda: None)
-        numbers = [value for value in values if value not in (0, UNLABELLED)]
-        if reading == "classes" or is_mask(values):
-            if numbers and numbers[-1] > UNLABELLED:
-                raise InputError(
-                    f"{values[numbers[-1]]}: the label {numbers[-1]} looks like an instance number; read the labels "
-                    "as objects (any number is foreground), or relabel them by class."
-                )
-            if classes is None and len(numbers) > MANY:
-                raise InputError(
-                    f"The labels hold {len(numbers)} different numbers besides 0: if they count objects, read the "
-                    "labels as objects; if each is a class, list them under Classes."
-                )
-            return self
-        if reading == "foreground" and len(numbers) > 1:
-            raise InputError(
-                f"{values[numbers[-1]]}: {len(numbers)} different labels besides 0 are not foreground and background; "
-                "read the labels as objects (any number is foreground) or as classes."
-            )
-        unlabelled = UNLABELLED if reading == "foreground" else None
-        plain = set(values) <= {0, 1} or (set(values) <= {0, 1, UNLABELLED} and unlabelled is not None)
-
-        def as_foreground(pair: Pair) -> Pair:
-            read = partial(_foreground, pair.read_labels, pair.name, unlabelled)
-            return replace(pair, read_labels=read, files=pair.files if plain else ())
-
-        return self.mapped(as_foreground)
+        pairs, notes = read_pairs(self.pairs, config.reading, config.classes, checkpoint)
+        if copied:
+            pairs = [replace(pair, read_labels=reader_of(np.array(pair.read_labels()))) for pair in pairs]
+        count = len(self.training)
+        validation = None if self.validation is None else pairs[count:]
+        return replace(self, training=pairs[:count], validation=validation), notes
 
     def check(self, config: TrainConfig) -> None:
         """Read all pixels and see whether they can be trained on.
@@ -219,21 +189,11 @@ class TrainingSet:
         InputError
             It names the image.
         """
-        training, validation = self.held(config)
-        classes = check_values(label_values(training, lambda: None), config.classes)
-        if validation:
-            check_values(label_values(validation, lambda: None), classes)
+        given, _ = self.read(config, lambda: None, copied=False)
+        training, validation = given.held(config)
+        check_values(validation, check_values(training, config.classes))
         for pair in self.pairs:
             read_image(pair)
-
-
-def _foreground(read: Read, name: str, unlabelled: int | None) -> np.ndarray:
-    """Read labels as 0 and 1; 255 stays where it means unlabelled."""
-    labels = check_labels(read(), name)
-    result = (labels != 0).astype(np.uint8)
-    if unlabelled is not None:
-        result[labels == unlabelled] = unlabelled
-    return result
 
 
 def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -266,49 +226,105 @@ def split(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair]
 # ---- What is read of a pair -----------------------------------------------------------------------------
 
 
-def label_values(pairs: Sequence[Pair], checkpoint: Callable[[], None]) -> dict[int, str]:
-    """Every value in the labels of a set, and the first label image that has it; reads them all.
+def read_pairs(
+    pairs: Sequence[Pair],
+    reading: Reading,
+    classes: Sequence[int] | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> tuple[list[Pair], list[str]]:
+    """Settle what the numbers in the labels of a set mean: the same in all of them, whatever they are used for.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Those of which it is settled already stay as they are.
+    reading : {"auto", "foreground", "objects", "classes"}
+        See `napari_metastructure.labels.classes.as_classes`.
+    classes : sequence of int, optional
+        Those that the user listed: then numbers are classes, however many they are.
+    checkpoint : callable
+        Called between images; may raise.
+
+    Returns
+    -------
+    pairs : list of Pair
+        Their labels are classes, and 255 is unlabelled.
+    notes : list of str
+        What a user may not expect, in sentences.
 
     Raises
     ------
     InputError
-        For a label image that cannot be used; it names it.
+        As `LabelStack.meaning`, or for a label image that cannot be used; it names it.
     """
-    found: dict[int, str] = {}
+    open_pairs = [pair for pair in pairs if pair.values is None]
+    if not open_pairs:
+        return list(pairs), []
+    planes, names = [partial(_checked_labels, pair) for pair in open_pairs], [pair.name for pair in open_pairs]
+    stack = LabelStack(_Read(planes), reading, names=names, sources=_sources(open_pairs))
+    with noting() as notes:
+        for _ in stack.survey():
+            checkpoint()
+        meaning = stack.meaning(classes)
+    notes = [*dict.fromkeys(notes), *stack.notes(meaning)]
+    settled = iter(range(len(open_pairs)))
+    return [pair if pair.values is not None else _settled(pair, stack, next(settled), meaning) for pair in pairs], notes
+
+
+def _sources(pairs: Sequence[Pair]) -> list[str]:
+    """Name the file or image that the labels of each pair are of; two splits may have images of one name."""
+    seen: Counter[str] = Counter()
+    sources = []
     for pair in pairs:
-        checkpoint()
-        for value in values_in(_raw_labels(pair)):
-            found.setdefault(value, pair.name)
-    return found
+        seen[pair.name] += 1
+        again = f" ({seen[pair.name]})" if seen[pair.name] > 1 else ""
+        sources.append(str(pair.files[-1]) if pair.files else f"{pair.group}{again}")
+    return sources
 
 
-def is_mask(values: Collection[int]) -> bool:
-    """Whether a set of labels is one of masks, 0 and 255: there 255 means foreground and not unlabelled."""
-    return set(values) == {0, UNLABELLED}
+class _Read(Sequence[np.ndarray]):
+    """Arrays that are read when they are asked for."""
+
+    def __init__(self, reads: Sequence[Read]) -> None:
+        self.reads = reads
+
+    def __len__(self) -> int:
+        return len(self.reads)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.reads[index]()
 
 
-def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tuple[int, ...]:
+def _settled(pair: Pair, stack: LabelStack, index: int, meaning: Meaning) -> Pair:
+    """Return a pair whose labels are read as classes; warnings about its file were noted before."""
+
+    def read() -> np.ndarray:
+        with noting():
+            stack.forget([index])  # a layer may have been painted on
+            return stack.read(index, meaning)
+
+    return replace(pair, read_labels=read, values=meaning.classes_of(stack.values_of(index)))
+
+
+def check_values(pairs: Sequence[Pair], classes: Sequence[int] | None) -> tuple[int, ...]:
     """Return the classes given, or those there are; every label has to be one of them, and there must be a choice.
 
     Parameters
     ----------
-    values : mapping of int to str
-        What `label_values` found.
+    pairs : sequence of Pair
+        As `read_pairs` returns them.
 
     Raises
     ------
     InputError
         For a label that is no class (it names the image), no labelled pixel at all, or a single class.
     """
-    if is_mask(values):
-        values = {int(value > 0): name for value, name in values.items()}
-    labelled = sorted(set(values) - {UNLABELLED})
-    if not labelled:
-        raise InputError(f"Every pixel of the labels is {UNLABELLED}, unlabelled; label some of each class.")
-    if labelled[-1] > MOST_CLASSES:
+    values = {value: pair.name for pair in reversed(pairs) for value in pair.values or ()}
+    labelled = sorted(values)
+    if labelled and labelled[-1] > MOST_CLASSES:
         raise InputError(
             f"{values[labelled[-1]]}: the label {labelled[-1]} is above {MOST_CLASSES}, so it looks like an instance "
-            "number; relabel by class, from 0."
+            "number; read the labels as objects (any number is foreground), or relabel by class, from 0."
         )
     if classes is not None:
         if strangers := [value for value in labelled if value not in classes]:
@@ -316,7 +332,16 @@ def check_values(values: Mapping[int, str], classes: Sequence[int] | None) -> tu
                 f"{values[strangers[0]]}: the label {strangers[0]} is none of the classes {listed(classes)}; add it "
                 "to the classes, or set those pixels to 255 (unlabelled)."
             )
+        if pairs and not labelled:
+            raise InputError(f"Every pixel of the labels is {UNLABELLED}, unlabelled; label some of each class.")
         return tuple(classes)
+    if not labelled:
+        raise InputError(f"Every pixel of the labels is {UNLABELLED}, unlabelled; label some of each class.")
+    if len(labelled) > MANY + 1:
+        raise InputError(
+            f"The labels hold {len(labelled)} different numbers: if they count objects, read the labels as objects; if "
+            "each is a class, list them under Classes."
+        )
     if len(labelled) == 1:
         raise InputError(
             f"All labelled pixels are {labelled[0]}, so there is nothing to tell apart; label background (0) and "
@@ -340,22 +365,12 @@ def read_image(pair: Pair) -> np.ndarray:
     return check_plane(image, pair.name)
 
 
-def label_codes(pair: Pair, classes: Sequence[int], masks: bool) -> np.ndarray:
-    """Return the (Y, X) uint8 labels of a pair as class codes, 255 unlabelled; ``masks`` as in `clean_labels`."""
-    labels = clean_labels(pair, masks)
-    codes = np.full(labels.shape, UNLABELLED, np.uint8)
-    for code, value in enumerate(classes):
-        codes[labels == value] = code
-    return codes
+def label_codes(pair: Pair, classes: Sequence[int]) -> np.ndarray:
+    """Return the (Y, X) uint8 labels of a pair that `read_pairs` has returned as class codes, 255 unlabelled."""
+    return encode(_checked_labels(pair), classes)
 
 
-def clean_labels(pair: Pair, masks: bool) -> np.ndarray:
-    """Return the (Y, X) labels of a pair as class values: of masks of 0 and 255 (`is_mask`), 0 and 1."""
-    labels = _raw_labels(pair)
-    return (labels != 0).astype(np.uint8) if masks else labels
-
-
-def _raw_labels(pair: Pair) -> np.ndarray:
+def _checked_labels(pair: Pair) -> np.ndarray:
     labels = check_labels(pair.read_labels(), pair.name)
     check_same_size(pair.name, pair.shape, labels.shape)
     return labels

@@ -149,14 +149,13 @@ class Store:
     Parameters
     ----------
     pairs : sequence of Pair
+        As `pairs.read_pairs` returns them.
     inputs : str
         Normalisation, see `images.intensity.network_inputs`.
     channels : int
         Channels that it makes of an image.
     classes : sequence of int
         Label values in the order of their codes.
-    masks : bool
-        The labels are masks in which 255 is foreground, see `pairs.is_mask`.
     patch : (int, int)
         Images smaller than a patch are mirrored up to it; the mirrored part stays unlabelled.
     device : torch.device
@@ -170,12 +169,11 @@ class Store:
         inputs: Inputs,
         channels: int,
         classes: Sequence[int],
-        masks: bool,
         patch: tuple[int, int],
         device: torch.device,
         held_bytes: int = HELD_BYTES,
     ) -> None:
-        self.pairs, self.inputs, self.classes, self.masks = list(pairs), inputs, list(classes), masks
+        self.pairs, self.inputs, self.classes = list(pairs), inputs, list(classes)
         self.patch, self.held_bytes = patch, held_bytes
         pixels = sum(max(y, patch[0]) * max(x, patch[1]) for y, x in (pair.shape for pair in self.pairs))
         self._home = home(device, pixels * (4 * channels + 1))
@@ -196,7 +194,7 @@ class Store:
         pair = self.pairs[index]
         inputs = inputs_on(self._home, read_image(pair), self.inputs, "bright")
         x = pixel_major(pad(inputs, self.patch))
-        y = upload(padded_labels(label_codes(pair, self.classes, self.masks), self.patch), self._home)
+        y = upload(padded_labels(label_codes(pair, self.classes), self.patch), self._home)
         self._held[index] = x, y
         self._bytes += x.nbytes + y.nbytes
         while self._home.type == "cpu" and self._bytes > self.held_bytes and len(self._held) > 1:

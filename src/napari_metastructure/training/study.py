@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.writing import make_folder
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved
+from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved, Warned
 from napari_metastructure.training.journal import Saver, check_identity
 from napari_metastructure.training.pairs import (
     Pair,
     check_values,
-    clean_labels,
-    is_mask,
-    label_values,
+    read_pairs,
     reader_of,
     split,
 )
@@ -89,13 +89,13 @@ def study(
             "count as one)."
         )
     try:
-        values = label_values([*training, *held], control.checkpoint)
+        pairs, notes = read_pairs([*training, *held], config.train.reading, config.train.classes, control.checkpoint)
     except Stopped:
         yield StudyFinished(True, "Stopped by the user before the first run began.", ())
         return
-    classes, masks = check_values(values, config.train.classes), is_mask(values)
-    clean = [clean_labels(pair, masks) for pair in training]
-    held = [replace(pair, read_labels=partial(clean_labels, pair, masks)) for pair in held]
+    classes = check_values(pairs, config.train.classes)
+    training, held = pairs[: len(training)], pairs[len(training) :]
+    clean = [pair.read_labels() for pair in training]
     for condition in config.conditions:  # a recipe that does not fit the classes shall not wait for its turn
         if condition.recipe is not None:
             condition.recipe.transition(classes)
@@ -115,6 +115,7 @@ def study(
         found = writer.open(config, identity)
         yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
         yield from writer.description()
+        yield from map(Warned, notes)
         done = {(r.network, r.condition, r.seed) for r in found}
         for number, (network, condition, seed) in enumerate(runs, 1):
             if (network, condition.name, seed) in done:
@@ -129,7 +130,10 @@ def study(
             settings = config.train.model_copy(
                 update={"network": network, "seed": seed, "classes": classes, "patience": 0}
             )
-            noisy_pairs = [replace(p, read_labels=reader_of(y)) for p, y in zip(training, noisy, strict=True)]
+            noisy_pairs = [
+                replace(p, read_labels=reader_of(y), values=tuple(np.setdiff1d(y, UNLABELLED).tolist()))
+                for p, y in zip(training, noisy, strict=True)
+            ]
             curves = _Curves(len(classes))
             for event in train(noisy_pairs, settings, control, validation=held):
                 curves.see(event)

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.labels.density import LEAST
 from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton, apply
 from napari_metastructure.labels.structure import structure_retained
 from napari_metastructure.labels.transition import count_pairs, from_counts
@@ -80,7 +81,9 @@ class StudyConfig(BaseModel):
         0.25, gt=0, lt=1, description="Share of the images kept for testing where none are given for it; clean labels."
     )
     bandwidth: float = Field(
-        4.0, gt=0, description="Radius in pixels of the kernel that says how much of the meta-structure is retained."
+        4.0,
+        ge=LEAST,
+        description="Radius in pixels of the kernel that says how much of the meta-structure is retained.",
     )
     train: TrainConfig = Field(
         TrainConfig(epochs=20, patience=0),
@@ -93,6 +96,17 @@ class StudyConfig(BaseModel):
         names = [condition.name for condition in value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two conditions are called {twice[0]!r}; give each a name of its own")
+        if not all(name.strip() for name in names):
+            raise ValueError("a condition has no name; give it one")
+        if any(c.recipe is not None and c.name.strip().casefold() == "cl" for c in value):
+            raise ValueError("a condition with noise is called CL, which stands for clean labels; rename it")
+        return value
+
+    @field_validator("networks")
+    @classmethod
+    def _once(cls, value: tuple[Network, ...]) -> tuple[Network, ...]:
+        if twice := [name for name in value if value.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is named twice; name each network once")
         return value
 
     @classmethod

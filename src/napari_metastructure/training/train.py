@@ -33,10 +33,9 @@ from napari_metastructure.training.metrics import Confusion, Scores, binary_scor
 from napari_metastructure.training.pairs import (
     Pair,
     check_values,
-    is_mask,
     label_codes,
-    label_values,
     read_image,
+    read_pairs,
     split,
 )
 from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
@@ -113,12 +112,12 @@ def score(model: Model, pairs: Sequence[Pair], device: str = "auto") -> Scores:
         For an image or labels that cannot be used; it names them.
     """
     classes = model.use.classes
-    values = label_values(pairs, lambda: None)
-    check_values(values, classes)
+    pairs, _ = read_pairs(pairs, "auto", classes)
+    check_values(pairs, classes)
     confusion, found, truths = Confusion(len(classes)), [], []
     for pair in pairs:
         said, p = model.predict(read_image(pair), device, name=pair.name)
-        truth = label_codes(pair, classes, is_mask(values))
+        truth = label_codes(pair, classes)
         confusion.add(np.searchsorted(classes, said), truth)
         if len(classes) == 2 and p is not None:
             found.append(p)
@@ -136,6 +135,7 @@ class _Data(NamedTuple):
     validation: Store
     use: Use
     spec: NetworkSpec
+    notes: list[str]
 
     @property
     def pairs(self) -> list[Pair]:
@@ -150,10 +150,10 @@ def _data_of(
     checkpoint: Callable[[], None],
 ) -> _Data:
     """Look through all labels, and see what network they and the first image take."""
-    values, seen = (label_values(pairs, checkpoint) for pairs in (training, validation))
-    classes = check_values(values, config.classes)
-    if seen:
-        check_values(seen, classes)
+    pairs, notes = read_pairs([*training, *validation], config.reading, config.classes, checkpoint)
+    training, validation = pairs[: len(training)], pairs[len(training) :]
+    classes = check_values(training, config.classes)
+    check_values(validation, classes)
     first = read_image(training[0])
     use = Use(
         inputs=config.inputs,
@@ -169,10 +169,10 @@ def _data_of(
         base_channels=config.base_channels,
     )
 
-    def store(pairs: Sequence[Pair], found: dict[int, str]) -> Store:
-        return Store(pairs, config.inputs, spec.in_channels, classes, is_mask(found), use.patch, device)
+    def store(pairs: Sequence[Pair]) -> Store:
+        return Store(pairs, config.inputs, spec.in_channels, classes, use.patch, device)
 
-    return _Data(store(training, values), store(validation, seen), use, spec)
+    return _Data(store(training), store(validation), use, spec, notes)
 
 
 class Agreement:
@@ -312,6 +312,7 @@ class SupervisedRun:
             resumed_epoch=self.journal.epoch,
             before=tuple(self.journal.rows),
         )
+        yield from map(Warned, self.data.notes)
         if self._cannot_split:
             yield Warned("All images are of one stack or there is only one: it trains without validation.")
         if folder:

@@ -1,0 +1,108 @@
+"""What label numbers stand for: one meaning for a set, and signs in pixels."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage as ndi
+
+from napari_metastructure.errors import InputError, ReadingError
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import count_regions, has_soft_edges, meaning_of
+
+FILES = st.lists(st.sets(st.sampled_from((0, 1, 2, 7, 128, 254, 255, 300, 65535)), min_size=1), min_size=1, max_size=4)
+READINGS = st.sampled_from(("auto", "foreground", "objects", "classes"))
+
+
+def outcome(files, reading, binary):
+    try:
+        return meaning_of(dict(files), reading, binary=binary)
+    except InputError as error:
+        return type(error)
+
+
+@given(FILES, READINGS, st.booleans(), st.randoms())
+def test_the_order_of_files_and_their_split_do_not_matter(files, reading, binary, random):
+    named = [(f"{number}.png", values) for number, values in enumerate(files)]
+    again = random.sample(named, len(named))
+    assert outcome(named, reading, binary) == outcome(again, reading, binary)
+
+
+@given(FILES, READINGS, st.booleans())
+def test_255_is_background_nowhere_and_one_thing_everywhere(files, reading, binary):
+    meaning = outcome([(str(i), values) for i, values in enumerate(files)], reading, binary)
+    if isinstance(meaning, type):
+        return
+    said = {int(meaning.read(np.array(sorted(values)))[-1]) for values in files if max(values) == 255}
+    assert len(said) <= 1 and said <= {1, 255}
+    beside = any(255 in values and values - {0, 255} for values in files)
+    assert not (beside and said == {1})
+
+
+@given(st.booleans(), FILES)
+def test_masks_that_contradict_each_other_are_never_read_unasked(swap, files):
+    given = [("mask.png", {0, 255}), ("plain.png", {0, 1})]
+    given = given[::-1] if swap else given
+    others = [(str(i), values - {255} | {0}) for i, values in enumerate(files)]
+    for reading in ("auto", "foreground"):
+        assert outcome([*given, *others], reading, True) is ReadingError
+    with pytest.raises(ReadingError, match=r"mask\.png holds no .*, plain\.png holds 1 .* as objects .* as classes"):
+        meaning_of(dict(given), "auto")
+
+
+def test_regions_are_counted_plane_by_plane():
+    discs = np.zeros((2, 20, 20), int)
+    discs[0, 2:5, 2:5], discs[0, 9:12, 9:12], discs[1, 9:12, 9:12] = 7, 300, 300
+    assert count_regions(discs) == (3, 3)
+    discs[0, 15:18, 15:18], discs[0, 0] = 7, 255
+    assert count_regions(discs) == (3, 4)
+
+
+def objects(seed=0, size=3):
+    """Numbered squares, 12 apart."""
+    labels = np.zeros((96, 96), np.uint8)
+    for number, at in enumerate(np.random.default_rng(seed).permutation(64), 1):
+        y, x = divmod(int(at), 8)
+        labels[12 * y : 12 * y + size, 12 * x : 12 * x + size] = 4 * number - 1
+    return labels
+
+
+MASK = np.hypot(*np.mgrid[-32:32, -32:32]) < 20
+
+
+@pytest.mark.parametrize(
+    ("labels", "soft"),
+    [
+        (ndi.gaussian_filter(MASK * 255.0, 0.8).round().astype(np.uint8), True),
+        (ndi.uniform_filter(MASK * 255.0, 2).round().astype(np.uint8), True),
+        (ndi.gaussian_filter(MASK * 65535.0, 1).astype(np.uint16), True),
+        (np.where(MASK, np.where(np.arange(64) > 32, 255, 254), 0), True),
+        (MASK * 255, False),
+        (np.where(MASK, 128, 0) + 127 * (np.arange(64) > 32) * MASK, False),
+        (np.where(np.arange(64) < 9, 255, MASK), False),
+        (objects(), False),
+        (objects(size=1), False),
+        (objects(size=9), False),
+        (np.arange(256).repeat(256).reshape(256, 256), False),
+    ],
+)
+def test_soft_edges_are_told_from_numbers(labels, soft):
+    assert has_soft_edges(labels, tuple(np.unique(labels).tolist())) is soft
+
+
+@pytest.mark.parametrize(
+    ("planes", "numbered"),
+    [
+        ([objects(0), objects(1)[:48]], True),
+        ([np.minimum(objects(0), 3), objects(1) % 3], False),  # few classes, in many places
+        ([MASK + 1 * (np.hypot(*np.mgrid[-32:32, -32:32]) < r) + MASK for r in (9, 10, 11)], False),  # two nested ones
+    ],
+)
+def test_instance_numbers_are_recognised(planes, numbered):
+    stack = LabelStack([plane.astype(np.uint8) for plane in planes], "auto", names=["a", "b", "c"][: len(planes)])
+    if numbered:
+        with pytest.raises(ReadingError, match=r"look like instance numbers.* as objects .* as classes"):
+            stack.meaning()
+        assert len(stack.meaning(range(255)).classes) > 20, "unless somebody lists the classes"
+    else:
+        assert len(stack.meaning().classes) in (3, 4)

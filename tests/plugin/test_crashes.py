@@ -1,0 +1,117 @@
+"""What once ended the process, or made it speak after its end: each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+BEGIN = """
+import faulthandler
+import os
+os.environ["NAPARI_CONFIG"] = ""
+faulthandler.enable()
+import napari
+import numpy as np
+from qtpy.QtCore import QEventLoop, QTimer
+from napari_metastructure.igtt.config import IGTTConfig
+
+PLUGIN = "napari-metastructure"
+rng = np.random.default_rng(0)
+
+def turns(milliseconds=100):
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+
+def until(done):
+    while not done():
+        turns(20)
+
+def blobs():
+    y, x = np.mgrid[:64, :64]
+    return rng.normal(100, 5, (64, 64)) + 120 * np.exp(-((y - 30) ** 2 + (x - 30) ** 2) / 40)
+
+def dock(viewer, name):
+    return viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
+
+def tiny(widget, epochs):
+    widget.settings.fill(IGTTConfig(
+        epochs=epochs, steps_per_epoch=2, batch_size=1, base_channels=4, patch_size=64, objects="bright",
+        stop_agreement=1.0, device="cpu",
+    ))
+
+viewer = napari.Viewer()
+"""
+
+
+def in_its_own_process(body: str) -> None:
+    """Run it in a visible window: it has to end well, and leave nothing on stderr that is an error."""
+    script = BEGIN + textwrap.dedent(body) + '\nprint("to the end", flush=True)\n'
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "to the end" in done.stdout
+    assert "Traceback" not in done.stderr, done.stderr[-2000:]
+
+
+@pytest.mark.usefixtures("qapp")
+def test_layers_cleared_one_added_and_run_pressed_in_one_turn():
+    in_its_own_process(
+        """
+        viewer.add_image(blobs(), name="first")
+        widget = dock(viewer, "iGTT (segment without labels)")
+        tiny(widget, 1)
+        turns()
+        assert widget.start()
+        until(lambda: not widget.running)
+        for number in range(3):
+            viewer.layers.clear()
+            viewer.add_image(blobs(), name=f"image {number}")
+            assert widget.start()
+            until(lambda: not widget.running)
+            turns()
+            assert f"image {number} iGTT masks" in viewer.layers
+        viewer.close()
+        """
+    )
+
+
+@pytest.mark.usefixtures("qapp")
+def test_masks_deleted_the_moment_they_are_added():
+    in_its_own_process(
+        """
+        viewer.add_image(blobs(), name="image")
+        widget = dock(viewer, "iGTT (segment without labels)")
+        tiny(widget, 2)
+        turns()
+
+        def on_inserted(event):
+            if "masks" in event.value.name:
+                viewer.layers.remove(event.value)
+
+        viewer.layers.events.inserted.connect(on_inserted)
+        assert widget.start()
+        until(lambda: not widget.running)
+        assert "'image iGTT masks' was removed" in widget.progress.status.text(), widget.progress.status.text()
+        viewer.close()
+        """
+    )
+
+
+@pytest.mark.usefixtures("qapp")
+def test_a_viewer_closed_while_noise_and_density_are_live():
+    in_its_own_process(
+        """
+        labels = viewer.add_labels(np.kron(np.eye(4, dtype=np.uint8), np.ones((256, 256), np.uint8)))
+        noise, density = dock(viewer, "Label noise (RCL, PCL, RL)"), dock(viewer, "Meta-structure density")
+        noise.set_source(labels)
+        turns(300)
+        noise.seed.setValue(7)
+        density.live.refresh()
+        turns(5)
+        assert noise.busy and density.busy
+        viewer.close()
+        """
+    )

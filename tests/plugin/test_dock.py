@@ -1,0 +1,71 @@
+"""Docks of our widgets in napari's window."""
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QPushButton
+
+from napari_metastructure.plugin._dock import Docking
+
+PLUGIN = "napari-metastructure"
+WIDGETS = {
+    "iGTT (segment without labels)": ("Run", "Pause", "Stop", "Use this epoch", "Continue from my edits", "Save mask"),
+    "Train (U-Net, DeepLabv3+, HRNet)": ("Run", "Pause", "Stop", "Save model"),
+    "Predict (apply a saved model)": ("Predict", "Pause", "Cancel"),
+    "Label noise (RCL, PCL, RL)": ("Apply",),
+    "Meta-structure density": ("Whole stack",),
+    "Noise study": ("Run", "Pause", "Stop"),
+    "Compare methods": ("Run", "Pause", "Stop"),
+}
+
+
+@pytest.fixture
+def docked(make_napari_viewer, blobs, qtbot):
+    """Opens a window of a size with an image, its mask and these widgets."""
+
+    def make(width, height, *names):
+        viewer = make_napari_viewer(show=True)
+        viewer.window.resize(width, height)
+        viewer.add_image(blobs(), name="cells")
+        viewer.add_labels(blobs() > 140, name="cells mask")
+        made = [viewer.window.add_plugin_dock_widget(PLUGIN, name) for name in names]
+        for _, widget in made:
+            docking = widget.findChild(Docking)
+            qtbot.waitUntil(lambda d=docking: d._dock is not None)
+        qtbot.wait(50)
+        return viewer, made
+
+    return make
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_what_is_pressed_in_a_run_is_in_sight_in_a_small_window(docked, name):
+    _viewer, ((_dock, widget),) = docked(1280, 720, name)
+    buttons = {b.text(): b for b in widget.findChildren(QPushButton)}
+    for text in WIDGETS[name]:
+        button = next(b for shown, b in buttons.items() if shown.startswith(text))
+        if not button.isHidden():
+            assert not button.visibleRegion().isEmpty(), text
+            assert button.visibleRegion().boundingRect().size() == button.size(), text
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_the_canvas_keeps_more_than_half_of_a_window_of_1280(docked, name):
+    viewer, _made = docked(1280, 720, name)
+    assert viewer.window._qt_viewer.canvas.native.width() > 640
+
+
+def test_a_second_dock_is_a_tab_of_the_first(docked):
+    viewer, made = docked(1280, 720, "Label noise (RCL, PCL, RL)", "Meta-structure density", "Noise study")
+    window = viewer.window._qt_window
+    first, *others = [dock for dock, _ in made]
+    assert set(window.tabifiedDockWidgets(first)) == set(others)
+    assert made[-1][1].isVisible() and made[-1][0].height() > 400
+
+
+def test_a_dock_that_is_put_beside_another_stays_there(docked):
+    viewer, made = docked(1440, 860, "Label noise (RCL, PCL, RL)", "Meta-structure density")
+    window = viewer.window._qt_window
+    (first, _), (second, _) = made
+    window.splitDockWidget(first, second, Qt.Orientation.Horizontal)
+    QApplication.processEvents()
+    assert window.tabifiedDockWidgets(first) == []

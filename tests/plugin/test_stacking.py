@@ -1,0 +1,106 @@
+"""Results lie right above their source, which comes to the front; nobody loses zoom, view or selection."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_metastructure.plugin._layers import made_from, placement
+from napari_metastructure.plugin._stacking import add_above, bring_to_front
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+def fill(viewer, names):
+    """Adds an image for each capital, and labels for all other names."""
+    for name in names:
+        if name.isupper() and len(name) == 1:
+            viewer.add_image(np.zeros((8, 8)), name=name, contrast_limits=(0, 1))
+        else:
+            viewer.add_labels(np.zeros((8, 8), int), name=name)
+    return [viewer.layers[name] for name in names]
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def made(source, name):
+    return Labels(np.zeros((8, 8), int), name=name, metadata=made_from(source))
+
+
+def test_results_come_right_above_their_source_and_what_belongs_to_it(viewer):
+    a, _, b, _ = fill(viewer, ["A", "A mask", "B", "Labels"])
+    add_above(viewer, a, made(a, "A one"))
+    add_above(viewer, b, made(b, "renamed"))
+    add_above(viewer, a, made(a, "two"))
+    add_above(viewer, b, made(b, "B two"))
+    assert names(viewer) == ["A", "A mask", "A one", "two", "B", "renamed", "B two", "Labels"]
+    viewer.layers.remove(a)
+    add_above(viewer, a, made(a, "three"))
+    assert names(viewer)[-1] == "three"
+
+
+@pytest.mark.parametrize(
+    ("before", "front", "after"),
+    [
+        (["A", "B"], "A", ["B", "A"]),
+        (["A", "B"], "B", ["A", "B"]),
+        (["A", "A mask", "B", "B mask"], "A", ["B", "B mask", "A", "A mask"]),
+        (["A", "B", "A mask", "B mask"], "A", ["B", "B mask", "A", "A mask"]),
+        (["A", "B", "Labels"], "A", ["B", "A", "Labels"]),
+        (["A", "Labels", "B"], "A", ["Labels", "B", "A"]),
+        (["A", "A_mask", "Ab mask"], "A", ["A", "A_mask", "Ab mask"]),
+        (["A", "Ab mask", "B", "A-gt", "C"], "A", ["Ab mask", "B", "C", "A", "A-gt"]),
+    ],
+)
+def test_the_source_comes_above_the_images_that_cover_it_and_below_all_else(viewer, before, front, after):
+    fill(viewer, before)
+    bring_to_front(viewer, [viewer.layers[front]])
+    assert names(viewer) == after
+
+
+def test_of_several_the_selected_one_comes_to_the_front_else_the_topmost(viewer):
+    a, b, c = fill(viewer, "ABC")
+    bring_to_front(viewer, [a, b])
+    assert names(viewer) == ["A", "C", "B"]
+    viewer.layers.selection.active = a
+    bring_to_front(viewer, [b, a])
+    assert names(viewer) == ["C", "B", "A"]
+    viewer.layers.remove(c)
+    bring_to_front(viewer, [c])
+    bring_to_front(viewer, [])
+
+
+@pytest.mark.parametrize("through", [{"visible": False}, {"opacity": 0}, {"blending": "additive"}])
+def test_what_does_not_cover_it_stays_above(viewer, through):
+    a, b = fill(viewer, "AB")
+    for attribute, value in through.items():
+        setattr(b, attribute, value)
+    bring_to_front(viewer, [a])
+    assert names(viewer) == ["A", "B"]
+
+
+@pytest.mark.parametrize("display", [2, 3])
+def test_zoom_view_and_selection_stay(viewer, display):
+    a, b = fill(viewer, "AB")
+    viewer.dims.ndisplay = display
+    viewer.scene.camera.zoom, viewer.scene.camera.center, viewer.scene.camera.angles = 77, (0, 2, 3), (10, 20, 30)
+    viewer.layers.selection = {a, b}
+    before = viewer.scene.camera.zoom, viewer.scene.camera.center, viewer.scene.camera.angles
+    pages = np.zeros((3, 8, 8), int)
+    add_above(viewer, a, Labels(pages, metadata=made_from(a), **placement(a, "epoch")))  # one more axis
+    bring_to_front(viewer, [a])
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center, viewer.scene.camera.angles) == before
+    assert viewer.dims.ndisplay == display
+    assert set(viewer.layers.selection) == {a, b}
+
+
+def test_the_first_layer_of_all_is_shown_whole(viewer):
+    source = made(Labels(np.zeros((8, 8), int)), "x")
+    viewer.scene.camera.zoom = 0.001
+    add_above(viewer, source, Labels(np.zeros((800, 800), int)))
+    assert viewer.scene.camera.zoom != 0.001

@@ -1,0 +1,114 @@
+"""Before a run: how long it takes, and a try on what is on screen."""
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.plugin import _trial
+from napari_metastructure.plugin._source import Source
+from napari_metastructure.plugin._trial import Estimator, Pace, estimate, part_on_screen, probe
+from napari_metastructure.training.control import Control
+
+
+@pytest.fixture(autouse=True)
+def _own_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(_trial, "_file", lambda: tmp_path / "cache" / "pace.json")
+    monkeypatch.setattr(_trial, "_paces", {})
+
+
+@pytest.fixture
+def small(tiny):
+    return IGTTConfig(**tiny)
+
+
+def test_an_estimate_grows_with_planes_epochs_and_steps(small):
+    pace = Pace(start=1e-6, step=0.5, relabel=2e-6)
+    start, epochs = pace.seconds(small.model_copy(update={"epochs": 4, "steps_per_epoch": 10}), 1_000_000)
+    assert start == pytest.approx(1) and epochs == pytest.approx(4 * (5 + 2))
+
+
+def test_what_was_probed_is_remembered_also_by_the_next_start(small, monkeypatch):
+    calls = []
+    real = probe
+    monkeypatch.setattr(_trial, "probe", lambda *args: (calls.append(args), real(*args))[1])
+    first = estimate(small, [(64, 64)], Control())
+    assert first.planes == 1 and first.start > 0 and first.epochs > 0 and "1 plane of 64 x 64" in str(first)
+    _trial._paces.clear()
+    more = estimate(small.model_copy(update={"epochs": 4}), [(3, 64, 64), (64, 64)], Control())
+    assert len(calls) == 1
+    assert more.planes == 4 and more.epochs > 2 * first.epochs
+    assert estimate(small.model_copy(update={"batch_size": 2}), [(64, 64)], Control()) is not None
+    assert len(calls) == 2
+
+
+def test_a_damaged_memory_is_no_obstacle(small):
+    _trial._file().parent.mkdir()
+    _trial._file().write_text("[1, 2")
+    assert estimate(small, [(64, 64)], Control()) is not None
+
+
+def test_a_probe_that_is_stopped_says_nothing(small, qtbot):
+    control = Control()
+    control.stop()
+    assert estimate(small, [(64, 64)], control) is None
+    estimator = Estimator()
+    heard = []
+    estimator.known.connect(heard.append)
+    estimator.ask(small, [Source.of(Image(np.eye(64)))])
+    estimator.stop()
+    estimator._begin()
+    assert not heard
+
+
+def test_the_widget_says_it_before_run(open_widget, blobs, qtbot):
+    _viewer, widget = open_widget(np.stack([blobs(0), blobs(1)]), show=True)
+    qtbot.waitUntil(lambda: "2 planes of 64 x 64" in widget.progress.eta.text())
+    before = widget._estimate
+    widget.settings.main.editors["epochs"].set(8)
+    qtbot.waitUntil(lambda: widget._estimate not in (None, before))
+    assert widget._estimate.epochs == pytest.approx(4 * before.epochs)
+
+
+def test_a_try_is_a_run_on_what_is_on_screen(open_widget, blobs, run, tiny):
+    viewer, widget = open_widget(blobs(), config={"epochs": 9})
+    layer = viewer.layers["a"]
+    layer.corner_pixels = np.array([[8, 16], [47, 55]])
+    run(widget, widget.try_on_screen)
+    assert widget.failure is None
+    part, masks = viewer.layers["a (part)"], viewer.layers["a (part) iGTT masks"]
+    np.testing.assert_array_equal(part.data, layer.data[8:48, 16:56])
+    np.testing.assert_allclose(part.data_to_world((0, 0)), layer.data_to_world((8, 16)))
+    assert masks.data.shape == (4, 40, 40)
+    assert part not in widget.picker.chosen()
+    widget.settings.fill(IGTTConfig(**tiny))
+    run(widget)
+    assert [layer.name for layer in viewer.layers] == ["a", "a iGTT masks"]
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_the_part_lies_where_it_is_in_a_layer_that_is_turned_and_sheared(rgb, make_napari_viewer):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    pixels = np.random.default_rng(0).random((3, 40, 60, 3) if rgb else (3, 40, 60))
+    turned = np.eye(3)
+    turned[1:, 1:] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
+    where = {"scale": (2, 0.5, 0.25), "translate": (1, 2, 3), "rotate": turned, "shear": (0, 0, 0.2)}
+    layer = viewer.add_image(pixels, rgb=rgb, **where)
+    viewer.dims.set_point(0, 3)
+    layer.corner_pixels = np.array([[0, 5, 7], [0, 24, 50]])
+    part, look = part_on_screen(viewer, Source.of(layer))
+    np.testing.assert_array_equal(part, pixels[1, 5:25, 7:51])
+    made = Image(part, **look)
+    np.testing.assert_allclose(made.data_to_world((3, 4)), np.asarray(layer.data_to_world((1, 8, 11)))[1:], atol=1e-6)
+
+
+def test_nothing_on_screen_is_told(open_widget, blobs, said):
+    viewer, widget = open_widget(blobs())
+    viewer.layers["a"].corner_pixels = np.array([[70, 70], [80, 80]])
+    with pytest.raises(InputError, match="'a' is on screen"):
+        part_on_screen(viewer, Source.of(viewer.layers["a"]))
+    assert not widget.try_on_screen()
+    assert len(viewer.layers) == 1
