@@ -18,7 +18,7 @@ from napari_metastructure.networks.checkpoint import load_model
 
 FAST = (
     "--device", "cpu", "--set", "steps_per_epoch=2", "--set", "batch_size=1", "--set", "base_channels=4",
-    "--set", "patch_size=32", "--set", "start=otsu",
+    "--set", "patch_size=32", "--set", "start=otsu", "--set", "stop_agreement=1",
 )  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def test_ctrl_c_stops_saves_and_exits_130(which, blobs, save, tmp_path):
     code = "from napari_metastructure.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "igtt", str(image), "--out", str(out), "--epochs", "10000",
-         "--set", "stop_agreement=1", *FAST],
+         *FAST],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stdout is not None

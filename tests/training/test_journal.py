@@ -1,5 +1,6 @@
 """Runs in their folders: one at a time, and resumed as the same run or not at all."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import torch
 import yaml
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.pairs import pairs_of
-from napari_metastructure.training.run_folder import FILES, RunFolder
+from napari_metastructure.training.run_folder import FILES, RunFolder, read_config
 from napari_metastructure.training.state_file import read_state, write_state
 from napari_metastructure.training.train import train
 
@@ -144,6 +146,19 @@ def test_a_state_that_is_not_what_a_run_writes_is_one_sentence(half, tmp_path, c
         list(train(pairs, config, folder=tmp_path, resume=True))
     assert "\n" not in str(refused.value)
     assert {p.name for p in tmp_path.iterdir()} == {"last.pt"}
+
+
+def test_a_run_from_before_a_setting_existed_took_its_default(half, tmp_path):
+    folder, pairs, config = half
+    state, description = read_state(folder / "last.pt"), yaml.safe_load((folder / "run.yaml").read_text())
+    settings = json.loads(state["config"])
+    del settings["reading"], description["config"]["reading"]
+    write_state(tmp_path / "last.pt", {**state, "config": json.dumps(settings)})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(description))
+    assert read_config(tmp_path, TrainConfig).reading == "auto"
+    with pytest.raises(InputError, match="was made with reading = auto, not classes"):
+        list(train(pairs, config.model_copy(update={"reading": "classes"}), folder=tmp_path, resume=True))
+    assert list(train(pairs, config, folder=tmp_path, resume=True))[-1].best_epoch
 
 
 class Hostile:

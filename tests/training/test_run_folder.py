@@ -67,6 +67,14 @@ def test_a_run_is_found_as_far_as_it_came(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("epochs", "found"), [([0], []), ([4], [4]), ([4, 5, 6], [4, 5, 6]), ([0, 1, 3], []), ([5, 4], []), ([1, 1], [])]
+)
+def test_rounds_count_on_from_wherever_a_run_began(tmp_path, epochs, found):
+    RunFolder(tmp_path).write_metrics([{"epoch": e, "loss": 0.5} for e in epochs])
+    assert [epoch for epoch, _ in Found.find(tmp_path).rounds] == found
+
+
 def test_rows_are_a_table_with_the_columns_of_the_first(tmp_path):
     path = write_rows(tmp_path / "t.csv", [{"a": 1, "b": "x, y"}, {"a": 2, "b": ""}])
     with path.open(newline="") as file:

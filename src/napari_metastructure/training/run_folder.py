@@ -245,7 +245,8 @@ class FoundRun(Generic[C]):
     ----------
     folder : Path
     rounds : sequence of (epoch, ...)
-        How it went, from epoch 1, by `columns`; empty if ``metrics.csv`` is missing, damaged or of another kind.
+        How it went, from epoch 1 or where it counted on, by `columns`; empty if ``metrics.csv`` is missing, damaged or
+        of another kind.
     """
 
     folder: Path
@@ -359,5 +360,6 @@ def _rounds(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
             rows = [(int(r["epoch"]), *(float(r[name]) for name in columns)) for r in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return []
-    rows = rows[rows[0][0] == 0 :] if rows else []  # iGTT counts its start as epoch 0
-    return rows if [row[0] for row in rows] == list(range(1, len(rows) + 1)) else []
+    if not rows or [row[0] - rows[0][0] for row in rows] != list(range(len(rows))):
+        return []
+    return [row for row in rows if row[0] > 0]  # iGTT counts its start as epoch 0, or on from another run
