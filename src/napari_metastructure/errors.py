@@ -71,7 +71,7 @@ def explain(
     first: Any = error.errors(include_url=False)[0]
     names, field, inner = _place(model, first["loc"])
     if not names or first["type"] == "extra_forbidden":
-        names += [str(key) for key in first["loc"][-1:]]
+        names += [str(key)[:60] for key in first["loc"][-1:]]
     named = "Settings"
     if names:
         outermost = model.model_fields.get(names[0]) if model is not None else None

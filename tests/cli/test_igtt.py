@@ -18,7 +18,7 @@ from napari_metastructure.networks.checkpoint import load_model
 
 FAST = (
     "--device", "cpu", "--set", "steps_per_epoch=2", "--set", "batch_size=1", "--set", "base_channels=4",
-    "--set", "patch_size=32", "--set", "start=otsu",
+    "--set", "patch_size=32", "--set", "start=otsu", "--set", "stop_agreement=1",
 )  # fmt: skip
 
 
@@ -194,13 +194,14 @@ def test_a_full_disk_or_locked_folder_is_told(run, blobs, save, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
-def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_saves_and_exits_130(which, blobs, save, tmp_path):
     image = save(tmp_path / "a.png", blobs())
     out = tmp_path / "out"
     code = "from napari_metastructure.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "igtt", str(image), "--out", str(out), "--epochs", "10000",
-         "--set", "stop_agreement=1", *FAST],
+         *FAST],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stdout is not None
@@ -208,7 +209,7 @@ def test_ctrl_c_stops_saves_and_exits_130(blobs, save, tmp_path):
         for line in process.stdout:
             if line.startswith("epoch 1/"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(which)
         rest, err = process.communicate(timeout=150)
     finally:
         process.kill()
@@ -292,16 +293,16 @@ def test_one_epoch_alone_can_be_added_to(tmp_path):
 def test_nothing_is_written_over_unasked_and_inputs_never(tmp_path):
     image = stack_image("YX")
     outputs = Outputs(tmp_path, [image], epochs=False, ome=False)
-    outputs.check_free(overwrite=False)
+    outputs.check_free(False, False)
     (tmp_path / "s_mask.tif").write_text("old")
     (tmp_path / "last.pt").write_text("old")
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"last\.pt is there already.*--resume.*--overwrite"):
-        outputs.check_free(overwrite=False)
-    outputs.check_free(overwrite=True)
+        outputs.check_free(False, False)
+    outputs.check_free(False, True)
     outputs.clear()
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
     mine = Image(np.zeros((9, 9)), "YX", (1, 1), ("pixel",) * 2, "x", tmp_path / "x.tif")
     trap = Image(np.zeros((9, 9)), "YX", (1, 1), ("pixel",) * 2, "x_mask", tmp_path / "x_mask.tif")
     with pytest.raises(InputError, match="is an input"):
-        Outputs(tmp_path, [mine, trap], epochs=False, ome=False).check_free(overwrite=True)
+        Outputs(tmp_path, [mine, trap], epochs=False, ome=False).check_free(False, True)

@@ -17,7 +17,8 @@ from napari_metastructure.baselines.results import (
     MethodResult,
     MethodStarted,
 )
-from napari_metastructure.cli._progress import Terminal, table
+from napari_metastructure.cli._progress import Terminal, stopping_on_interrupt, table
+from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Warned
 
 MASK = (np.zeros((8, 8), np.uint8),)
@@ -104,8 +105,23 @@ def test_tables_keep_numbers_whole_and_break_heads():
     assert text.count("0.1234") == 2 and text.count("x") == 30 and "a long head of a column" not in text
 
 
+STOPPING = "Stopping after this batch and saving; press Ctrl-C again to end at once."
+
+
+def test_a_signal_that_the_shell_ignores_stays_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with stopping_on_interrupt(Control()):
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
-def test_the_second_ctrl_c_ends_at_once():
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+def test_the_second_ctrl_c_or_signal_to_end_does_it_at_once(which):
     code = """
 import threading, time
 from napari_metastructure.cli._progress import stopping_on_interrupt
@@ -122,11 +138,11 @@ with stopping_on_interrupt(control):
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(which)
         assert process.stdout.readline() == "stopped\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(which)
         _, err = process.communicate(timeout=150)
     finally:
         process.kill()
-    assert process.returncode != 0
-    assert "KeyboardInterrupt" in err
+    assert process.returncode == 130
+    assert err.split("\n") == ["", STOPPING, "", "Ended at once.", ""]

@@ -1,17 +1,21 @@
 """``metastructure train`` as a user calls it."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from napari_metastructure.images.writing import cannot_write
 from napari_metastructure.networks.model import Model
+from napari_metastructure.training.run_folder import FILES, RunFolder
 
 FAST = (
     "--device", "cpu", "--set", "steps_per_epoch=3", "--set", "batch_size=1", "--set", "base_channels=4",
@@ -104,7 +108,7 @@ def test_several_classes_and_channels(run, blobs, save, tmp_path):
         (("in", "--classes", "0,2"), "the label 1 is none of the classes 0 and 2"),
         (("in", "--set", "los=dice"), "los"),
         (("in", "--set", "loss=dice"), "use the option --loss"),
-        (("in", "--config", "none.yaml"), "cannot be read from none.yaml: No such file"),
+        (("in", "--config", "none.yaml"), "none.yaml cannot be read: there is no such file"),
         (("in", "--resume",), "nothing to resume"),
     ],
 )  # fmt: skip
@@ -134,3 +138,31 @@ def test_ctrl_c_saves_and_resume_goes_on(pairs, tmp_path, run):
     code, stdout, err = run("train", tmp_path / "in", "--out", tmp_path / "out", "--resume", *FAST[:-1], done + 1)
     assert (code, err) == (0, "")
     assert f"resumed after epoch {done}" in stdout
+
+
+def test_resume_and_overwrite_together_are_refused(run, pairs, tmp_path):
+    pairs(tmp_path / "in")
+    code, _, err = run("train", tmp_path / "in", "--out", tmp_path / "out", "--resume", "--overwrite")
+    assert code == 2 and "give one of them" in err and not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_said_once_and_the_run_is_saved_beside(run, pairs, tmp_path, monkeypatch):
+    write = RunFolder.write_metrics
+
+    def full(folder, rows):
+        if folder.path.name == "out":
+            raise cannot_write(folder.path, OSError(errno.ENOSPC, ""))
+        return write(folder, rows)
+
+    monkeypatch.setattr(RunFolder, "write_metrics", full)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr("napari_metastructure.cli._progress.gettempdir", lambda: str(tmp_path / "temporary"))
+    pairs(tmp_path / "in")
+    code, out, err = run("train", tmp_path / "in", "--out", tmp_path / "out", *FAST)
+    assert code == 1 and err.count("the disk is full") == 1 and f"Saving to {tmp_path / 'out-2'} instead." in err
+    assert {p.name for p in (tmp_path / "out-2").iterdir()} == set(FILES)
+    monkeypatch.setattr(RunFolder, "write_metrics", lambda folder, rows: full(RunFolder(tmp_path / "out"), rows))
+    code, out, err = run("train", tmp_path / "in", "--out", tmp_path / "third", *FAST)
+    assert code == 1 and "It could be saved nowhere." in err and "epoch 2" not in out
+    assert not list(tmp_path.glob("**/third-2"))

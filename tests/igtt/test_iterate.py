@@ -23,7 +23,15 @@ from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.checkpoint import load_model as read_model
 from napari_metastructure.training.control import FREE, Control
-from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Saved, Warned
+from napari_metastructure.training.events import (
+    BatchFinished,
+    EpochFinished,
+    Finished,
+    RunStarted,
+    Saved,
+    Unsaved,
+    Warned,
+)
 from napari_metastructure.training.metrics import dice
 from napari_metastructure.training.run_folder import RunFolder
 
@@ -200,9 +208,10 @@ def test_a_disk_that_fills_up_does_not_cost_the_masks(blobs, quick, tmp_path, mo
     monkeypatch.setattr(RunFolder, "write_last", write_last)
 
     events = list(iterate(blobs[0], quick, folder=tmp_path))
-    told = [e.message for e in events if isinstance(e, Warned)]
-    assert told and all("disk is full" in m and "last.pt" in m for m in told)
-    assert isinstance(events[-1], Finished) and events[-1].epoch == 2 and events[-1].masks[0].any()
+    (told,) = (e.message for e in events if isinstance(e, Unsaved))
+    assert "disk is full" in told and "last.pt" in told
+    assert isinstance(events[-1], Finished) and events[-1].epoch == 1 and events[-1].masks[0].any()
+    assert "ended early, for it could not be saved" in events[-1].reason
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.csv", "run.yaml"]
 
 
@@ -229,7 +238,7 @@ def test_a_resume_of_other_images_of_nothing_and_of_rubbish_is_refused(blobs, qu
     list(iterate(blobs[0], quick.model_copy(update={"epochs": 1}), folder=tmp_path / "one"))
     with pytest.raises(InputError, match="other images"):
         list(iterate(blobs[0][:1], quick, folder=tmp_path / "one", resume=True))
-    with pytest.raises(InputError, match="other images"):
+    with pytest.raises(InputError, match="image 1 has changed"):
         list(iterate([i + 1 for i in blobs[0]], quick, folder=tmp_path / "one", resume=True))
 
 
@@ -447,7 +456,7 @@ def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wa
 )
 def test_few_images_take_few_steps_unless_there_is_much_to_learn(shapes, change, painted, effort):
     planes = [np.eye(*shape, dtype=np.float32) for shape in shapes]
-    run = Run(planes, IGTTConfig(device="cpu", objects="bright", **change), Control(), None, None, False)
+    run = Run(planes, IGTTConfig(device="cpu", objects="bright", **change), Control(), None, None)
     assert run._effort(painted) == effort
 
 

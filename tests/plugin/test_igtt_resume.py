@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QFileDialog
 
+from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.training.run_folder import RunFolder
 
 OTHER = {"base_channels": 8, "learning_rate": 1.23456789e-3}
 """Settings that differ from those a widget opens with; one has more digits than its editor shows."""
@@ -141,7 +144,7 @@ def test_other_images_are_refused_and_change_nothing(earlier, open_widget, blobs
     widget.folder.set(earlier)
     before = files(earlier)
     run(widget, widget.resume_run)
-    assert "other images" in str(widget.failure)
+    assert "has changed" in str(widget.failure)
     assert str(widget.failure) in said()
     assert len(viewer.layers) == 1
     assert files(earlier) == before
@@ -165,7 +168,7 @@ def test_a_damaged_state_is_said(earlier, open_widget, blobs, run, said):
     (earlier / "last.pt").write_bytes(whole[: len(whole) // 2])
     widget.folder.set(earlier)
     run(widget, widget.resume_run)
-    assert "last.pt cannot be read" in str(widget.failure)
+    assert "last.pt is damaged" in str(widget.failure)
     assert widget.buttons.run.isEnabled()
 
 
@@ -177,3 +180,32 @@ def test_without_a_run_there_is_nothing_to_resume(open_widget, blobs, said, tmp_
         assert "no run to go on with" in said()[-1]
         assert not widget.load_run_settings()
         assert "holds no run" in said()[-1]
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_run_whose_folder_fails_asks_for_another_and_waits(
+    open_widget, blobs, run, said, tmp_path, monkeypatch, chosen
+):
+    _viewer, widget = open_widget(blobs())
+    write = RunFolder.write_metrics
+
+    def full(folder, rows):
+        if folder.path.name == "run":
+            raise InputError("The disk is full.")
+        return write(folder, rows)
+
+    monkeypatch.setattr(RunFolder, "write_metrics", full)
+    widget.folder.set(tmp_path / "run")
+    asked = []
+
+    def answer(dialog):
+        asked.append(dialog.windowTitle())
+        dialog.fileSelected.emit(str(tmp_path / "other")) if chosen else dialog.reject()
+
+    monkeypatch.setattr(QFileDialog, "open", answer)
+    run(widget)
+    assert asked == ["Save the run elsewhere"] and widget.failure is None
+    assert "The disk is full." in said()
+    assert widget.layers.epochs[-1] >= (widget.settings.config().epochs if chosen else 1)
+    assert (tmp_path / "other" / "last.pt").exists() == chosen
+    assert ("other" if chosen else "The disk is full.") in widget.progress.status.text()

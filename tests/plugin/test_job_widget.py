@@ -156,11 +156,11 @@ def test_no_folder_holds_no_run(tmp_path, folder):
         ("config: [1, 2", "damaged"),
         ("42", "damaged"),
         ("", "damaged"),
-        ("config:\n", "damaged"),
+        ("config:\n", "no settings"),
     ],
 )
 def test_settings_that_cannot_be_read_are_one_sentence(tmp_path, settings, why):
-    with pytest.raises(InputError, match=f"run.yaml: .*{why}") as caught:
+    with pytest.raises(InputError, match=f"run.yaml cannot be read: .*{why}") as caught:
         EarlierRun.find(write(tmp_path, settings=settings)).config()
     assert "\n" not in str(caught.value)
 

@@ -108,7 +108,7 @@ def test_a_run_of_layers_from_files_can_be_repeated(open_train, labelled, run, t
     if edited:  # its files say something else than what was trained on
         assert facts["training"] == facts["validation"] == []
         return
-    again = find_sets(None, None, None, facts)
+    again = find_sets(None, None, None, tmp_path / "run" / "run.yaml")
     for pairs, seed in ((again.train, 0), (again.validation, 1)):
         (pair,) = pairs
         np.testing.assert_array_equal(pair.read_image(), labelled(seed)[0])

@@ -33,23 +33,23 @@ def test_a_description_is_read_back_from_the_folder_and_from_the_file(tmp_path):
     ("text", "why"),
     [
         ("config: [1, 2", "damaged"),
-        ("42", "no settings of a run"),
+        ("42", "no settings"),
         ("config:\n", "no settings of a run"),
         ("\udcff", "damaged"),
-        (None, "No such file"),
+        (None, "no such file"),
     ],
 )
 def test_what_is_no_description_is_one_sentence(tmp_path, text, why):
     if text is not None:
         (tmp_path / "run.yaml").write_text(text, encoding="utf-8", errors="surrogateescape")
-    with pytest.raises(InputError, match=rf"run\.yaml: .*{why}") as refused:
+    with pytest.raises(InputError, match=rf"run\.yaml cannot be read: .*{why}") as refused:
         read_description(tmp_path)
     assert "\n" not in str(refused.value)
 
 
 def test_settings_of_another_version_are_one_sentence(tmp_path):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({"config": {"epochs": 0}}))
-    with pytest.raises(InputError, match=r"run\.yaml: epochs must be a whole number from 1, not 0"):
+    with pytest.raises(InputError, match=r"run\.yaml cannot be read: epochs must be a whole number from 1, not 0"):
         read_config(tmp_path, Settings)
 
 
@@ -65,6 +65,14 @@ def test_a_run_is_found_as_far_as_it_came(tmp_path):
         False,
         Settings(epochs=7),
     )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "found"), [([0], []), ([4], [4]), ([4, 5, 6], [4, 5, 6]), ([0, 1, 3], []), ([5, 4], []), ([1, 1], [])]
+)
+def test_rounds_count_on_from_wherever_a_run_began(tmp_path, epochs, found):
+    RunFolder(tmp_path).write_metrics([{"epoch": e, "loss": 0.5} for e in epochs])
+    assert [epoch for epoch, _ in Found.find(tmp_path).rounds] == found
 
 
 def test_rows_are_a_table_with_the_columns_of_the_first(tmp_path):

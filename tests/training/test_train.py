@@ -17,10 +17,11 @@ from napari_metastructure.networks.model import Model
 from napari_metastructure.training import train as supervised_run
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainFinished, TrainStarted, Warned
+from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainFinished, TrainStarted, Unsaved, Warned
 from napari_metastructure.training.metrics import Confusion, dice
 from napari_metastructure.training.pairs import Pair, pairs_of
 from napari_metastructure.training.patches import Store
+from napari_metastructure.training.run_folder import FILES
 from napari_metastructure.training.train import Agreement, train
 
 
@@ -225,7 +226,7 @@ def test_a_resumed_run_needs_the_same_settings_and_images(discs, small, tmp_path
     assert [e.epoch for e in of(longer, TrainEpoch)] == [4]
     with pytest.raises(InputError, match="loss = cross_entropy, not dice"):
         list(train(pairs, small.model_copy(update={"loss": "dice"}), folder=tmp_path, resume=True))
-    with pytest.raises(InputError, match="other images"):
+    with pytest.raises(InputError, match="other images than before"):
         list(train(pairs[:-1], small, folder=tmp_path, resume=True))
 
 
@@ -282,16 +283,40 @@ def test_a_run_that_fails_holds_nothing_when_it_gives_its_memory_back(discs, sma
     assert alive == [False]
 
 
-def test_a_folder_that_vanishes_costs_the_folder_and_not_the_run(discs, small, tmp_path):
+def test_a_folder_that_vanishes_ends_the_run_with_its_network_in_memory(discs, small, tmp_path):
     folder = tmp_path / "run"
     events = []
     for event in train(pairs_of(*discs()), small, folder=folder):
         events.append(event)
         if isinstance(event, TrainEpoch) and event.epoch == 1:
             folder.rename(tmp_path / "moved")
-            folder.write_text("in the way")
-    assert isinstance(events[-1], TrainFinished) and events[-1].scores.dice > 0
-    assert any("not up to date" in w.message for w in of(events, Warned))
+            folder.mkdir()
+    assert [(e.folder, "moved, replaced or removed" in e.message) for e in of(events, Unsaved)] == [(folder, True)]
+    assert events[-1].model is not None and len(of(events, TrainEpoch)) == 1
+    assert "could not be saved; the network of epoch 1 is kept" in events[-1].reason
+    assert not list(folder.iterdir())
+
+
+def test_a_run_goes_on_in_a_folder_that_is_named_and_can_be_resumed_there(discs, small, tmp_path):
+    pairs, control, folder, other = pairs_of(*discs()), Control(), tmp_path / "run", tmp_path / "other"
+    whole = list(train(pairs, small))[-1]
+    taken = [tmp_path / "file", folder.parent / "held", other]
+    taken[0].write_text("in the way")
+    taken[1].mkdir()
+    (taken[1] / "model.safetensors").write_text("another run")
+    told = []
+    for event in train(pairs, small, control, folder=folder):
+        if isinstance(event, TrainEpoch) and event.epoch == 1:
+            folder.rename(tmp_path / "moved")
+        if isinstance(event, Unsaved):
+            told.append(event.message)
+            control.save_to(taken[len(told) - 1])
+    assert [word for word, said in zip(("moved", "in the way", "another run"), told, strict=True) if word in said]
+    assert same(event.model.network, whole.model.network)
+    assert {p.name for p in other.iterdir()} == set(FILES)
+    assert (taken[1] / "model.safetensors").read_text() == "another run"
+    longer = list(train(pairs, small.model_copy(update={"epochs": 4}), folder=other, resume=True))
+    assert [e.epoch for e in of(longer, TrainEpoch)] == [4]
 
 
 @pytest.mark.parametrize(

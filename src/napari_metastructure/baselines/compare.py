@@ -41,7 +41,7 @@ from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth, auc, count, dice
 from napari_metastructure.training.pairs import check_same_size
-from napari_metastructure.training.run_folder import RunFolder, warned
+from napari_metastructure.training.run_folder import RunFolder, described, warned
 
 
 def image_scores(found: Segmentation, truth: np.ndarray, name: str) -> ImageScores:
@@ -146,7 +146,9 @@ class ComparisonResults:
             task = self.task
             facts = {"images": list(task.names), "groups": list(task.groups), "objects": self.objects}
             run = RunFolder(self.folder)
-            yield Saved(run.write_description(task.config, task.device, task.names, inputs, facts))
+            yield Saved(
+                run.write_description(task.config, task.device, task.names, list(map(described, inputs)), facts)
+            )
 
     def add(
         self, method: str, repeat: int, found: Sequence[Segmentation], seconds: float, memory: int

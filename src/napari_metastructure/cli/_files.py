@@ -10,7 +10,6 @@ from warnings import warn
 
 import numpy as np
 import typer
-import yaml
 
 from napari_metastructure.cli._options import warnings_as_lines, with_option
 from napari_metastructure.errors import InputError
@@ -20,6 +19,7 @@ from napari_metastructure.images.label_files import pair_by_stem, read_labels
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import READING, Reading, meaning_of
+from napari_metastructure.training.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from napari_metastructure.images.channels import ImageSet
@@ -296,9 +296,15 @@ def check_same_sizes(labels: LabelSet, others: LabelSet) -> None:
 
 
 def made_in(folder: Path) -> set[str]:
-    """List the names in a folder's noise.yaml; none if there is no such file, or it is not one of ours."""
-    try:
-        facts = yaml.safe_load((folder / NOISE_FILE).read_text(encoding="utf-8"))
-        return {str(file["name"]) for file in facts["files"]}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+    """List the names in a folder's noise.yaml; none if there is no such file, or it is not one of ours.
+
+    Raises
+    ------
+    InputError
+        If it is damaged: in the files that it names 255 means something else.
+    """
+    path = folder / NOISE_FILE
+    if not path.exists():
         return set()
+    files = read_yaml(path, "mend or remove it").get("files")
+    return {str(f["name"]) for f in files if isinstance(f, dict) and "name" in f} if isinstance(files, list) else set()

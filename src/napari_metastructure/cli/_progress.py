@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from tempfile import gettempdir
 from types import FrameType
 from typing import TypeVar
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -26,6 +31,8 @@ from napari_metastructure.baselines.results import (
     MethodStarted,
     summary,
 )
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -35,13 +42,23 @@ from napari_metastructure.training.events import (
     TrainEpoch,
     TrainFinished,
     TrainStarted,
+    Unsaved,
     Warned,
 )
 
 T = TypeVar("T")
 
+FAILED = 1
+"""Exit code where a run broke down, or its results are not where they were wanted."""
+
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
+"""Exit code after Ctrl-C, as shells give it (128 + SIGINT), and after the signals that end programs."""
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Ctrl-C, ``kill`` or the end of a job's time, and the end of a session."""
+
+SHOW_CURSOR = b"\x1b[?25h"
+"""For a terminal: bars hide it."""
 
 ABSENT = "-"
 """In place of a number that is not defined."""
@@ -53,6 +70,9 @@ class Terminal:
     def __init__(self) -> None:
         self.console, self.errors = Console(highlight=False), Console(stderr=True, highlight=False)
         self.control = Control()
+        self._places: Iterator[Path] | None = None
+        self.place: Path | None = None
+        """The folder that has taken the place of one that could not be written to."""
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line, however long, as it is."""
@@ -70,14 +90,60 @@ class Terminal:
                 shown.update(event)
                 if isinstance(event, Warned):
                     self.warn(event.message)
+                elif isinstance(event, Unsaved):
+                    if (place := self.place_after(event.folder, event.message)) is not None:
+                        self.control.save_to(place)
                 elif line := _line(event):
                     self.say(line)
                 yield event
 
+    def place_after(self, failed: Path, why: str) -> Path | None:
+        """Name the next folder to try where one cannot be written to, the first time with the reason; None after all.
+
+        Beside it, and where another disk may be: the working folder, the home folder, that for temporary files.
+        """
+        if self._places is None:
+            self.warn(why, "Error")
+            around = dict.fromkeys([failed.resolve().parent, Path.cwd(), Path.home(), Path(gettempdir())])
+            self._places = (free_name(folder / failed.name) for folder in around)
+        self.place = next(self._places, None)
+        said = "It could be saved nowhere." if self.place is None else f"Saving to {self.place} instead."
+        self.warn(said, "Error")
+        return self.place
+
+    def write(self, folder: Path, write: Callable[[Path], T]) -> T:
+        """Write results that are in memory into a folder, or where that fails into the next that `place_after` names.
+
+        Raises
+        ------
+        typer.Exit
+            If there is none; why has been said.
+        """
+        place: Path | None = folder
+        while place is not None:
+            try:
+                make_folder(place)
+                return write(place)
+            except InputError as error:
+                place = self.place_after(folder, str(error))
+        raise typer.Exit(FAILED)
+
+    def end(self, stopped: bool) -> None:
+        """End the command with the exit code of what happened: the user stopped it, or its folder failed."""
+        if stopped:
+            raise typer.Exit(INTERRUPTED)
+        if self._places is not None:
+            raise typer.Exit(FAILED)
+
+
+def free_name(folder: Path) -> Path:
+    """Give the first of ``NAME-2``, ``NAME-3``, ... that does not exist."""
+    return next(path for n in count(2) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
+
 
 @contextmanager
 def running() -> Iterator[Terminal]:
-    """Give a terminal; within the block the first Ctrl-C stops its control, the second ends the command."""
+    """Give a terminal; within the block the first Ctrl-C or signal to end stops its control, the second the program."""
     terminal = Terminal()
     with stopping_on_interrupt(terminal.control):
         yield terminal
@@ -85,23 +151,32 @@ def running() -> Iterator[Terminal]:
 
 @contextmanager
 def stopping_on_interrupt(control: Control) -> Iterator[None]:
-    """Stop ``control`` at the first Ctrl-C within the block; the second raises `KeyboardInterrupt`."""
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell's background job, say
-    if ignored or threading.current_thread() is not threading.main_thread():
+    """Stop ``control`` at the first of `SIGNALS` within the block; the second ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def first(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        if control.stopped:
+            # Not an exception: raised inside a library it would be turned into another, and shown with a traceback.
+            with suppress(Exception):
+                sys.stdout.flush()
+            os.write(2, SHOW_CURSOR + b"\nEnded at once.\n" if os.isatty(2) else b"\nEnded at once.\n")
+            os._exit(INTERRUPTED)
         control.stop()
         # Not print: the signal may have come in the middle of one.
         os.write(2, b"\nStopping after this batch and saving; press Ctrl-C again to end at once.\n")
 
-    before = signal.signal(signal.SIGINT, first)
+    # What a shell ignores stays ignored: Ctrl-C in its background jobs, SIGHUP under nohup.
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, on_signal)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # Lines and bars of events.

@@ -14,7 +14,7 @@ import typer
 from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
 from napari_metastructure.cli._options import CHANNEL, option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
-from napari_metastructure.cli._progress import INTERRUPTED, counted, running
+from napari_metastructure.cli._progress import counted, running
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.images.files import check_free, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, stacks
@@ -69,7 +69,7 @@ def igtt(
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     read = read_images(images, channel)
     outputs = Outputs(out, read.images, keep_epochs, ome)
-    outputs.check_free(overwrite or resume)
+    outputs.check_free(resume, overwrite)
     tell_colour(read)
     _run(outputs, read, config, resume)
 
@@ -94,17 +94,14 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
                     history.append(event.masks)
                 case Finished():
                     last = event
+                    if last.masks:  # a run may be stopped before its first; here, while the folder is still its own
+                        write = partial(outputs.write_all, last, history, resumed)
+                        written = terminal.write(terminal.place or outputs.folder, write)
+                        images = counted(len(outputs.images), "image")
+                        terminal.say(f"{len(written)} files for {images} written to {written[0].parent}")
         if last is None:  # a job ends with Finished or raises; anything else would lose masks without a word
             raise RuntimeError("the run ended without a result")
-        if last.masks:  # a run may be stopped before its first
-            written = outputs.write(last.masks, last.probabilities)
-            if history:
-                written += outputs.write_epochs(history, before=resumed)
-            terminal.say(
-                f"{len(written)} files for {counted(len(outputs.images), 'image')} written to {outputs.folder}"
-            )
-    if last.stopped:
-        raise typer.Exit(INTERRUPTED)
+    terminal.end(last.stopped)
 
 
 class Outputs:
@@ -138,7 +135,7 @@ class Outputs:
         own = [self.path(i, kind) for i in range(len(self.images)) for kind in self.kinds]
         return [*(self.folder / name for name in FILES), *own]
 
-    def check_free(self, overwrite: bool) -> None:
+    def check_free(self, resume: bool, overwrite: bool) -> None:
         """Refuse to write over an earlier run, unless asked to, and over an input in any case.
 
         Raises
@@ -146,7 +143,8 @@ class Outputs:
         InputError
             Naming the file in the way.
         """
-        check_free(self.files, [i.source for i in self.images if i.source], overwrite=overwrite, ways=RUN_WAYS)
+        inputs = [i.source for i in self.images if i.source]
+        check_free(self.files, inputs, overwrite=resume or overwrite, ways=RUN_WAYS)
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that no file of the folder is of another run than the rest.
@@ -157,6 +155,14 @@ class Outputs:
             If one cannot be removed.
         """
         remove(self.files)
+
+    def write_all(
+        self, result: Finished, history: Sequence[Sequence[np.ndarray]], resumed: int, folder: Path
+    ) -> list[Path]:
+        """Write all results of a run into a folder, its own or another; arguments as `write_epochs`."""
+        self.folder = folder
+        written = self.write(result.masks, result.probabilities)
+        return written + (self.write_epochs(history, before=resumed) if history else [])
 
     def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
         """Write ``<stem>_mask.tif`` (uint8, 0 and 255) and ``<stem>_probability.tif`` (float32)."""

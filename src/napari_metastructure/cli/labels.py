@@ -12,7 +12,6 @@ from warnings import warn
 
 import numpy as np
 import typer
-import yaml
 
 from napari_metastructure import __version__
 from napari_metastructure.cli._files import (
@@ -39,6 +38,7 @@ from napari_metastructure.labels.recipes import Recipe, apply
 from napari_metastructure.labels.structure import distance, structure_retained
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
+from napari_metastructure.training.yaml_file import write_yaml
 
 FORMAT = "napari-metastructure-noise/1"
 
@@ -143,18 +143,14 @@ def _describe(
 ) -> None:
     """Write noise.yaml."""
     known = {"closed_form": closed, "counted": counted}
-    text = yaml.safe_dump(
-        {
-            "format": FORMAT,
-            "version": __version__,
-            **facts,
-            "transition": {k: t and t.as_dict() for k, t in known.items()},
-            "verdict": {k: t and verdict(t).as_dict() for k, t in known.items()},
-        },
-        sort_keys=False, allow_unicode=True, default_flow_style=None, width=120,
-    )  # fmt: skip
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    described = {
+        "format": FORMAT,
+        "version": __version__,
+        **facts,
+        "transition": {k: t and t.as_dict() for k, t in known.items()},
+        "verdict": {k: t and verdict(t).as_dict() for k, t in known.items()},
+    }
+    write_yaml(path, described, default_flow_style=None, width=120)
 
 
 def _verdicts(recipe: Recipe, closed: TransitionMatrix | None, counted: TransitionMatrix | None) -> Iterator[str]:

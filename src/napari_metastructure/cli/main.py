@@ -9,6 +9,7 @@ import typer
 
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
+from napari_metastructure.cli._progress import FAILED
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
 from napari_metastructure.cli.igtt import igtt
@@ -20,8 +21,8 @@ from napari_metastructure.cli.train import train
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.choice import choose
 
-BAD_INPUT, FAILED = 2, 1
-"""Exit codes: the user can mend it; the run broke down."""
+BAD_INPUT = 2
+"""Exit code where the user can mend it."""
 
 app = typer.Typer(
     name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_metastructure.cli._options import option, parse, read_dial, validated
-from napari_metastructure.cli._progress import INTERRUPTED, running, table
+from napari_metastructure.cli._progress import running, table
 from napari_metastructure.cli.train import Channel, Data, find_sets
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import make_recipe
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.config import PRESETS, TrainConfig
-from napari_metastructure.training.run_folder import read_description
+from napari_metastructure.training.run_folder import read_config
 from napari_metastructure.training.study_results import (
     CONDITIONS,
     STUDIES,
@@ -95,7 +95,7 @@ def study(
     set, or a quarter of its images) keep their labels. Writes curves.csv, table.csv, study.png and study.svg, and
     prints the table with what the noise transition matrix predicts. A study in --out goes on where it was.
     """
-    earlier = read_description(config_file)["config"] if config_file else None
+    earlier = read_config(config_file, StudyConfig) if config_file else None
     typed = dict(zip(_TYPED, (preset, epochs, seed, device, reading), strict=True))
     training = {k: v for k, v in typed.items() if v is not None} | parse(settings or [], typed)
     config = _config(earlier, figure, condition, network, repeats, training)
@@ -104,7 +104,7 @@ def study(
 
 
 def _config(
-    earlier: dict[str, Any] | None,
+    earlier: StudyConfig | None,
     figure: str,
     conditions: list[str] | None,
     networks: list[str] | None,
@@ -114,7 +114,7 @@ def _config(
     """Build the settings, each level over the one before: defaults, an earlier study, what was typed."""
     if figure not in STUDIES:
         raise InputError(f"--figure {figure!r} is none of {', '.join(STUDIES)}; choose one of these.")
-    own = StudyConfig(**earlier) if earlier else StudyConfig.preset(figure)
+    own = earlier or StudyConfig.preset(figure)
     build = TrainConfig.from_preset if "preset" in training else (lambda **o: TrainConfig(**{**dict(own.train), **o}))
     options: dict[str, Any] = {"train": validated(TrainConfig, build, training, _TYPED)}
     options |= {k: v for k, v in (("networks", networks or None), ("repeats", repeats)) if v is not None}
@@ -165,9 +165,8 @@ def _run(sets: Splits, config: StudyConfig, out: Path) -> None:
             raise RuntimeError("the study ended without a result")
         if last.results:
             terminal.console.print(*_tables(last.results))
-        terminal.say(f"{last.reason} Tables and figure are in {out}.")
-    if last.stopped:
-        raise typer.Exit(INTERRUPTED)
+        terminal.say(f"{last.reason} Tables and figure are in {terminal.place or out}.")
+    terminal.end(last.stopped)
 
 
 def _tables(results: tuple[RunResult, ...]) -> Iterator[Table]:

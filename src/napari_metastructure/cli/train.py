@@ -12,13 +12,13 @@ import typer
 from napari_metastructure.cli._files import RUN_WAYS, check_modes
 from napari_metastructure.cli._options import option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
-from napari_metastructure.cli._progress import INTERRUPTED, running
+from napari_metastructure.cli._progress import running
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.events import TrainFinished
-from napari_metastructure.training.run_folder import FILES, read_description
+from napari_metastructure.training.run_folder import FILES, read_config, read_files
 
 if TYPE_CHECKING:
     from napari_metastructure.training.folders import Splits
@@ -95,44 +95,37 @@ def train(
     check_modes(resume, overwrite)
     numbers = None if classes is None else _numbers(classes)
     given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, reading, numbers)
-    earlier = read_description(config_file) if config_file else None
-    config = chosen_settings(
-        TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier and earlier["config"]
-    )
-    sets = find_sets(data, validation, channel, earlier)
-    check_free([out / name for name in FILES], overwrite=overwrite or resume, ways=RUN_WAYS)
+    earlier = dict(read_config(config_file, TrainConfig)) if config_file else None
+    config = chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
+    check_free([out / name for name in FILES], overwrite=resume or overwrite, ways=RUN_WAYS)
+    sets = find_sets(data, validation, channel, config_file)
     _run(sets, config, out, resume)
 
 
-def find_sets(data: Path | None, validation: Path | None, channel: str | None, earlier: Any) -> Splits:
-    """Find the pairs to train, validate and test on, from folders or from the files of an earlier run.
+def find_sets(data: Path | None, validation: Path | None, channel: str | None, earlier: Path | None) -> Splits:
+    """Find the pairs to train, validate and test on, from folders or from the ``run.yaml`` of an earlier run.
 
     Raises
     ------
     InputError
         If there is nothing to train on, or a folder or file cannot be used.
     """
-    from napari_metastructure.training.folders import Splits, find_pairs
+    from napari_metastructure.training.folders import Splits, file_pairs, find_pairs
 
     with warnings_as_lines():
         if data is not None:
             found = find_pairs(data, channel=channel)
-        elif earlier and earlier.get("training"):
-            found = Splits(_files(earlier["training"], channel), _files(earlier.get("validation", []), channel))
         else:
-            raise InputError(
-                "Name a folder with images and labels to train on (a run of layers that were in no files "
-                "cannot be repeated without)."
-            )
+            splits = read_files(earlier) if earlier is not None else ((), ())
+            if not splits[0]:
+                raise InputError(
+                    "Name a folder with images and labels to train on (a run of layers that were in no files "
+                    "cannot be repeated without)."
+                )
+            found = Splits(*([p for couple in couples for p in file_pairs(*couple, channel)] for couples in splits))
         if validation is not None:
             found = Splits(found.train, find_pairs(validation, channel=channel).train, found.test)
     return found
-
-
-def _files(couples: Sequence[Sequence[str]], channel: str | None) -> list[Pair]:
-    from napari_metastructure.training.folders import file_pairs
-
-    return [pair for image, labels in couples for pair in file_pairs(Path(image), Path(labels), channel)]
 
 
 def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
@@ -155,8 +148,7 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
             raise RuntimeError("the run ended without a result")
         if sets.test and last.model is not None and not last.stopped:
             terminal.say(_tested(sets.test, last.model, config))
-    if last.stopped:
-        raise typer.Exit(INTERRUPTED)
+    terminal.end(last.stopped)
 
 
 def _tested(pairs: Sequence[Pair], model: Any, config: TrainConfig) -> str:

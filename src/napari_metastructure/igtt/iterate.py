@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,11 +30,12 @@ from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, probabilities
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Warned
+from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
+from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
-from napari_metastructure.training.run_folder import Journal, RunFolder, warned
+from napari_metastructure.training.run_folder import RunFolder, described
 
 STABLE_ROUNDS = 1
 """Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
@@ -53,9 +54,6 @@ FEWEST_STEPS = 8
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
-
-NOT_SAVED = "The masks are kept; the run folder is not up to date."
-"""Appended to the warning when the run folder cannot be written."""
 
 COLLAPSED = (0.0001, 0.95)
 """Foreground fractions below and above which masks say nothing."""
@@ -116,12 +114,12 @@ def iterate(
     """
     control = control or Control()
     with short_of_memory_fails():
-        run = Run(images, config, control, names, folder, resume, colour, first_epoch)
+        run = Run(images, config, control, names, folder, colour, first_epoch)
         try:
             run.check(corrections or {}, start_masks)
             for index, pixels in (corrections or {}).items():
                 control.correct(index, pixels)
-            yield from run.go(start_masks, list(inputs or []))
+            yield from run.go(start_masks, list(inputs or []), resume)
         except BaseException as error:
             let_go(error)
             raise
@@ -175,7 +173,6 @@ class Run:
         control: Control,
         names: Sequence[str] | None,
         folder: Path | None,
-        resume: bool,
         colour: Colour | None = None,
         first_epoch: int = 0,
     ) -> None:
@@ -207,14 +204,14 @@ class Run:
         optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed)
         self.rng = np.random.default_rng(config.seed)
-        self.folder = RunFolder(folder) if folder is not None else None
-        identity = [_fingerprint(p) for p in planes] if self.folder else []
-        self.journal = Journal(config, MAY_CHANGE, identity, self.folder)
-        self.resumed = self.journal.read() if resume else None
+        identity = [(name, _fingerprint(p)) for name, p in zip(self.names, planes, strict=True)] if folder else []
+        self.journal = Journal(config, MAY_CHANGE, identity)
+        self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
+        self.resumed = False
 
-    def _turn_upright(self) -> None:
+    def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
-        self.polarities = self._polarities()
+        self.polarities = polarities
         self.outside = [
             together(surround(plane, objects), missing)
             for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
@@ -224,8 +221,6 @@ class Run:
 
     def _polarities(self) -> list[Polarity]:
         """Find whether the objects of each plane are bright or dark; without the prior, of all alike."""
-        if self.resumed and "dark" in self.resumed:
-            return ["dark" if dark else "bright" for dark in self.resumed["dark"]]
         if self.config.objects != "auto":
             return [self.config.objects] * len(self.planes)
         if self.config.start != "prior":
@@ -262,49 +257,72 @@ class Run:
             if not 0 <= index < len(self.planes) or np.shape(pixels) != self.planes[index].shape:
                 raise InputError(f"A correction or start mask of shape {np.shape(pixels)} fits no image {index + 1}.")
 
-    def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path]) -> Iterator[Event]:
+    def go(self, start_masks: Sequence[np.ndarray] | None, files: list[Path], resume: bool) -> Iterator[Event]:
         """Run all of Algorithm 1."""
-        c = self.config
-        self._turn_upright()
+        c, folder = self.config, self.saver.folder
+        self.inputs = [described(file) for file in files] if folder else []
+        if folder:
+            folder.lock()
+        if resume:
+            self.journal.resume(folder, self._restore)
+            self.resumed = True
+        else:
+            self._turn_upright(self._polarities())
+            if folder:
+                folder.clear()
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
         self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
-        folder = self.folder.path if self.folder else None
-        epoch = self.resumed["rows"][-1]["epoch"] if self.resumed else self.first_epoch
+        where = folder.path if folder else None
+        epoch = self.journal.epoch if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
-        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), folder, epoch, self.objects)
+        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects)
         yield from map(Warned, self.notes)
         yield from self._mixed()
-        if self.folder:  # on a resume too: the number of epochs may be another
-            yield Saved(self.folder.write_description(c, str(self.device), self.names, files))
+        if folder:  # on a resume too: the number of epochs may be another
+            yield self._describe(folder)
         stopped = False
         try:
             yield self._start(start_masks)
-            while self.journal.epoch < c.epochs and not self._over():
+            while self.journal.epoch < c.epochs and not self._over() and not self.saver.lost:
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
                 good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
                 yield from self._round()
                 if self._collapsed():
                     yield from self._take_back(good, network)
                     return
-                yield from warned(self._save(last=False), NOT_SAVED)
+                yield from self._save(last=False)
         except Stopped:
             stopped = True
         if not self.journal.rows:
             yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
             return
-        yield from warned(self._save(last=True), NOT_SAVED)
+        yield from self._save(last=True)
         yield self._finished(stopped)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory and the folder back."""
+        self.saver.close()
         give_back(self)
 
-    def _save(self, last: bool) -> Iterator[Saved]:
+    def _save(self, last: bool) -> Iterator[Saved | Unsaved]:
         """Write the run folder as of this round; the model only at the end."""
-        yield from self.journal.save(self._state, last=last)
-        if last:
-            yield from self._save_model()
+        yield from self.saver.save(partial(self._write, last))
+
+    def _write(self, last: bool) -> Iterator[Saved]:
+        if self.saver.folder is not None:
+            yield from self.journal.save(self.saver.folder, self._state, last=last)
+            if last:
+                yield self._save_model(self.saver.folder)
+
+    def _write_all(self) -> Iterator[Saved]:
+        """Write all there is, into a folder that holds nothing yet."""
+        if self.saver.folder is not None:
+            yield self._describe(self.saver.folder)
+            yield from self._write(last=True)
+
+    def _describe(self, folder: RunFolder) -> Saved:
+        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs))
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -316,14 +334,24 @@ class Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Put everything back to where `_state` saw it."""
-        self.labels.restore({k: [t.numpy() for t in v] for k, v in state["labels"].items()})
+        labels = {k: [t.numpy() for t in v] for k, v in state["labels"].items()}
+        shapes = [p.shape for p in self.planes]
+        for name, arrays in labels.items():
+            found = [a.shape for a in arrays]
+            given = [f for f in zip(found, shapes, strict=bool(found)) if f[0] != (0,) or name != "corrections"]
+            if any(a != b for a, b in given) or not (found or name == "memory"):
+                raise ValueError(f"{name} of other sizes")
+        dark = state["dark"]
+        if len(dark) != len(self.planes) or not set(map(type, dark)) <= {bool}:
+            raise ValueError("polarities of other images")
+        self._turn_upright(["dark" if d else "bright" for d in dark])
+        self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
+        self.labels.restore(labels)
         self.trainer.load(state["trainer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.journal.restore(state)
 
-    def _save_model(self) -> Iterator[Saved]:
-        if self.folder:
-            yield Saved(save_model(self.folder.model, self.trainer.network, self.spec, self._use()))
+    def _save_model(self, folder: RunFolder) -> Saved:
+        return Saved(save_model(folder.model, self.trainer.network, self.spec, self._use()))
 
     def _take_back(self, good: _Result, network: dict[str, torch.Tensor]) -> Iterator[Event]:
         """End a run whose masks collapsed with those of the round before; what is saved is of that round too."""
@@ -334,16 +362,20 @@ class Run:
         )
         yield Warned(reason)
         self.trainer.network.load_state_dict(network)
-        yield from warned(chain(self.journal.save_rows(), self._save_model()), NOT_SAVED)
+        self.saver.whole = self._write_collapsed
+        yield from self.saver.save(self._write_collapsed)
         yield Finished(False, reason, good.epoch, good.masks, good.probabilities)
+
+    def _write_collapsed(self) -> Iterator[Saved]:
+        """Write what went wrong and the model of before; ``last.pt`` stays that of before as well."""
+        if self.saver.folder is not None:
+            yield self._describe(self.saver.folder)
+            yield Saved(self.saver.folder.write_metrics(self.journal.rows))
+            yield self._save_model(self.saver.folder)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
         """Make epoch 0: the labels before any training, or those of the run that is resumed."""
-        if self.resumed:
-            self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
-            self._restore(self.resumed)
-            self.resumed = None
-        else:
+        if not self.resumed:
             if start_masks is not None:
                 start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
                 self.by_prior = False
@@ -492,6 +524,8 @@ class Run:
         epoch = self.journal.epoch
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
+        elif self.saver.lost:
+            reason = f"The run ended early, for it could not be saved; the masks are those of epoch {epoch}."
         elif over := self._over():
             reason = f"{over}; they are those of epoch {epoch}."
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -89,7 +90,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     # A short hidden name: it must fit wherever the target's does, and a folder listing leaves it out.
-    beside = target.with_name(f".{secrets.token_hex(6)}.tmp")
+    beside = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -102,6 +103,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what programs that were killed in the middle of `replacing` have left in a folder."""
+    import psutil
+
+    with suppress(OSError):
+        for path in folder.glob(".*-*.tmp"):
+            owner = re.fullmatch(r"\.(\d{1,9})-[0-9a-f]{8}\.tmp", path.name)
+            if owner is not None and not psutil.pid_exists(int(owner[1])):
+                with suppress(OSError):
+                    path.unlink()
 
 
 _ORDER = "TZCYXS"

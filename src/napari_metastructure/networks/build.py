@@ -14,6 +14,9 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.networks import Architecture
 from napari_metastructure.networks.device import seeded
 
+MOST_CHANNELS = 1024
+"""Channels an image may have; the network sees four of each at most."""
+
 
 class NetworkSpec(BaseModel):
     """All that is needed to build a network again."""
@@ -21,10 +24,10 @@ class NetworkSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Architecture = "light-unet"
-    in_channels: int = Field(1, ge=1)
-    classes: int = Field(1, ge=1)
-    encoder: str = "resnet18"
-    base_channels: int = Field(16, ge=1)
+    in_channels: int = Field(1, ge=1, le=4 * MOST_CHANNELS)
+    classes: int = Field(1, ge=1, le=255)
+    encoder: str = Field("resnet18", max_length=100)
+    base_channels: int = Field(16, ge=1, le=128)
 
 
 # ---- The light U-Net ------------------------------------------------------------------------------------
@@ -260,7 +263,14 @@ def _library(name: str, spec: NetworkSpec) -> Any:
 def _smp(spec: NetworkSpec, encoder_weights: str | None) -> nn.Module:
     smp = _library("segmentation_models_pytorch", spec)
     kinds: dict[str, Any] = {"unet": smp.Unet, "deeplabv3plus": smp.DeepLabV3Plus, "deeplabv3": smp.DeepLabV3}
-    if not spec.encoder.startswith("tu-") and spec.encoder not in smp.encoders.get_encoder_names():
+    name = spec.encoder.removeprefix("tu-")
+    # Of timm only what it holds itself: other names (hf-hub:..., local-dir:...) are those of files elsewhere.
+    known = (
+        _library("timm", spec).is_model(name) and not set(name) & set(":/\\")
+        if name != spec.encoder
+        else (name in smp.encoders.get_encoder_names())
+    )
+    if not known:
         raise InputError(
             f"Encoder {spec.encoder!r} is unknown; take one that smp offers, such as resnet18, resnet34, "
             "mobilenet_v2 or efficientnet-b0, or tu- and a timm name."

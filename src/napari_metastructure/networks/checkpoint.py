@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, explain
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Inputs, Polarity
 from napari_metastructure.images.writing import replacing
-from napari_metastructure.networks.build import NetworkSpec, build
+from napari_metastructure.networks.build import MOST_CHANNELS, NetworkSpec, build
+from napari_metastructure.networks.model import check_description
 
 FORMAT = "napari-metastructure/1"
 
@@ -27,8 +30,10 @@ class Use(BaseModel):
     inputs: Inputs = Field(description="How intensities are normalised.")
     objects: Polarity = Field("bright", description="Images with dark objects are turned around first.")
     patch: tuple[int, int] = Field(description="Height and width the network was trained at.")
-    channels: int = Field(1, ge=1, description="Channels of an image.")
-    classes: tuple[int, ...] = Field((0, 1), min_length=2, description="Label values by channel of the output.")
+    channels: int = Field(1, ge=1, le=MOST_CHANNELS, description="Channels of an image.")
+    classes: tuple[int, ...] = Field(
+        (0, 1), min_length=2, max_length=255, description="Label values by channel of the output."
+    )
     signed: bool = Field(
         True,
         description="False after eq. (6) alone, which knows no sign: what falls as the image rises is turned around.",
@@ -48,13 +53,14 @@ def save_model(path: Path, network: nn.Module, spec: NetworkSpec, use: Use) -> P
     """Write weights, network and how to feed it into one ``.safetensors`` file, whole or not at all."""
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     facts = {"format": FORMAT, "network": spec.model_dump_json(), "use": use.model_dump_json()}
+    facts["sha256"] = _checksum(facts, state)
     with replacing(path) as beside:
         beside.write_bytes(save(state, metadata=facts))  # its own file writer makes files only the owner may read
     return path
 
 
 def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
-    """Read what `save_model` wrote; runs no code from the file.
+    """Read what `save_model` wrote; runs no code from the file, and asks no other computer for anything.
 
     Returns
     -------
@@ -66,20 +72,62 @@ def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
     Raises
     ------
     InputError
-        Missing, truncated, or written by another program.
+        Missing, damaged, or written by another program.
     """
     try:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
             if facts.get("format") != FORMAT:
                 raise InputError(f"{path} is no model of this program; choose a model.safetensors of a run folder.")
-            state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
-        spec = NetworkSpec.model_validate_json(facts["network"])
-        use = Use.model_validate_json(facts["use"])
-        network = build(spec, seed=0)
+            spec = NetworkSpec.model_validate_json(facts["network"])
+            use = Use.model_validate_json(facts["use"])
+            check_description(spec, use, path)
+            names = list(file.keys())
+            found = {k: tuple(file.get_slice(k).get_shape()) for k in names}
+            if (expected := _shapes(spec)) is not None and found != expected:  # before memory is taken for either
+                raise _Damaged("its weights are not those of the network it names")
+            state = {k: file.get_tensor(k) for k in names}
+        if facts.get("sha256", now := _checksum(facts, state)) != now:  # older files have none
+            raise _Damaged("its checksum is not that of its weights")
+        try:
+            network = build(spec, seed=0)
+        except InputError as error:
+            raise InputError(f"{path} cannot be used: {error}") from error
         network.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as a model ({error}); it may be incomplete: save it again.") from error
+    except InputError:
+        raise
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, _Damaged) as error:
+        match error:
+            case ValidationError():
+                why = explain(error, NetworkSpec if error.title == "NetworkSpec" else Use, lambda name: name)
+            case OSError():
+                why = error.strerror or type(error).__name__
+            case RuntimeError():
+                why = "its weights do not fit the network it names"
+            case _:
+                why = f"{error}".splitlines()[0][:120]
+        raise InputError(
+            f"{path} cannot be read as a model ({why.removesuffix('.')}); it is damaged or incomplete: save it again."
+        ) from error
     return network.eval(), spec, use
+
+
+class _Damaged(Exception):
+    """Why a file is no whole model."""
+
+
+def _shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]] | None:
+    """Give the shapes of a network's weights, for which no memory is taken; None where it has to be built to know."""
+    try:
+        with torch.device("meta"):
+            return {k: tuple(v.shape) for k, v in build(spec, seed=0).state_dict().items()}
+    except InputError:  # an encoder that is none, or one that computes with numbers while it is built
+        return None
+
+
+def _checksum(facts: dict[str, str], state: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256((facts["network"] + facts["use"]).encode())
+    for name in sorted(state):
+        digest.update(f"{name} {state[name].dtype}".encode())
+        digest.update(state[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

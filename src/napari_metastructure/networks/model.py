@@ -46,6 +46,10 @@ def amount(channels: int) -> str:
     return "one channel" if channels == 1 else f"{channels} channels"
 
 
+LARGEST_TILE = 4096
+"""Pixels a side: what the settings of runs allow."""
+
+
 def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
     """Refuse a description that contradicts itself, as of a damaged or home-made file.
 
@@ -63,7 +67,7 @@ def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
         why = f"{inputs} inputs are made of an image but the network has {spec.in_channels}"
     elif list(use.classes) != sorted(set(use.classes)) or not 0 <= use.classes[0] <= use.classes[-1] < UNLABELLED:
         why = f"classes {use.classes} are no ascending values from 0 to {UNLABELLED - 1}"
-    elif not all(0 < side <= 2**14 and side % 32 == 0 for side in use.patch):
+    elif not all(0 < side <= LARGEST_TILE and side % 32 == 0 for side in use.patch):
         why = f"tiles of {use.patch[0]} x {use.patch[1]} pixels"
     elif use.cut != "half" and not binary:
         why = f"a cut by {use.cut} of more than two classes"

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from napari.utils.notifications import show_error, show_warning
 from pydantic import BaseModel
-from qtpy.QtCore import QSize, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
@@ -35,6 +35,7 @@ from napari_metastructure.plugin._layers import Releases, unwrapped
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
+from napari_metastructure.training.events import Unsaved
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ class JobWidget(QWidget):
         self.runner = Runner(self)
         self.runner.batches.connect(self.on_batches)
         self.runner.event_received.connect(self.on_event)
+        self.runner.event_received.connect(self._on_unsaved)
         self.runner.finished.connect(self._on_finished)
         self._saving = LatestOnly(self)
         self._saving.done.connect(self._on_saved)
@@ -284,6 +286,9 @@ class JobWidget(QWidget):
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
+
+    def show_place(self, folder: Path | None) -> None:
+        """Show in which folder the job is kept from now on; None: in none."""
 
     # ---- what buttons and scripts do ---------------------------------------------------------------------
 
@@ -389,6 +394,35 @@ class JobWidget(QWidget):
         """The control of the job that is running and was not stopped."""
         control = self.runner.control
         return control if control is not None and self.running and not control.stopped else None
+
+    def _on_unsaved(self, event: object) -> None:
+        """Ask where a job, which waits, shall be saved whose folder cannot be written to; stop it if nowhere."""
+        if not isinstance(event, Unsaved):
+            return
+        show_error(event.message)
+        if self._control is None:  # it is ending, and has not waited
+            self.show_place(None)
+            return
+        self.pause()
+        self.say(f"{event.message} Choose another folder to go on; Cancel ends the run with what it has.")
+        dialog = QFileDialog(self, "Save the run elsewhere", str(event.folder.parent))
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.save_to(Path(name)))
+        dialog.rejected.connect(lambda: self._save_nowhere(event.message))
+        dialog.open()  # not exec: events of the job are being handed out
+
+    def save_to(self, folder: Path) -> bool:
+        """Go on in another folder, after the one of the job could not be written to; False if none is running."""
+        if (control := self._control) is None:
+            return False
+        self.show_place(folder)
+        control.save_to(folder)
+        return self.resume()
+
+    def _save_nowhere(self, why: str) -> None:
+        self.show_place(None)
+        self.stop(why)
 
     def _set_form_enabled(self, enabled: bool) -> None:
         for part in self.form:

@@ -29,7 +29,7 @@ from superqt.utils import FunctionWorker as QtFunctionWorker
 from superqt.utils import create_worker as create_qt_worker
 
 from napari_metastructure.errors import MetastructureError, RunFailed
-from napari_metastructure.training.events import BatchFinished
+from napari_metastructure.training.events import BatchFinished, Unsaved
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
@@ -79,6 +79,8 @@ class _Run:
         try:
             assert job is not None
             for event in job():
+                if isinstance(event, Unsaved):
+                    self.control.pause()  # until the user has named another folder
                 self.post(event)
         except MetastructureError as error:
             self.failure = type(error)(str(error))  # a fresh one: the traceback would keep the network alive

@@ -436,9 +436,7 @@ class IGTTWidget(JobWidget):
             self.results.show_ready(())
             self._opening.start(layers.open(), partial(self._on_open, layers, self._ready))
         self.layers, self.result, self._earlier = layers, None, earlier
-        self._where = f" The run is kept in {folder}." if folder else ""
-        self._folder = folder
-        self.run_folder.use(folder)
+        self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
         return igtt_job(sources, planes, config, self._ready, run)
 
@@ -462,6 +460,12 @@ class IGTTWidget(JobWidget):
 
     def _on_brush(self, event: Any = None) -> None:
         self.show_waiting()
+
+    def show_place(self, folder: Path | None) -> None:
+        """Show in which folder the run is kept; None: in none."""
+        self._where = f" The run is kept in {folder}." if folder else ""
+        self._folder = folder
+        self.run_folder.use(folder)
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 

@@ -434,12 +434,16 @@ class TrainWidget(JobWidget):
         self._config, self._given, self._resumed = config, given, resume
         self.result = self.model = self.watched = self.saved_model = None
         self.epochs = []
-        self._where = f" The run is kept in {folder}." if folder else ""
-        self.run_folder.use(folder)
+        self.show_place(folder)
         self.curves.clear()
         self.scores.setText("")
         self._offer_model(False)
         return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resume)
+
+    def show_place(self, folder: Path | None) -> None:
+        """Show in which folder the run is kept; None: in none."""
+        self._where = f" The run is kept in {folder}." if folder else ""
+        self.run_folder.use(folder)
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 

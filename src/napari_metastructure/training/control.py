@@ -1,9 +1,10 @@
-"""Control of a running job from another thread: stop, pause, resume, correct."""
+"""Control of a running job from another thread: stop, pause, resume, correct, save elsewhere."""
 
 from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,7 @@ class Stopped(Exception):
 
 
 class Control:
-    """A stop flag, a pause flag and a box of corrections; safe to use from any thread.
+    """A stop flag, a pause flag, a box of corrections and a folder to go to; safe to use from any thread.
 
     A job calls `checkpoint` between batches: it blocks while paused and raises `Stopped` once stopped.
     """
@@ -27,6 +28,7 @@ class Control:
         self._go.set()
         self._lock = threading.Lock()
         self._corrections: dict[int, np.ndarray] = {}
+        self._folder: Path | None = None
         self.paused_seconds = 0.0
         """Time the job has spent waiting in `checkpoint`."""
 
@@ -75,6 +77,17 @@ class Control:
         """Return all corrections given so far, by image; the job asks at each relabelling."""
         with self._lock:
             return dict(self._corrections)
+
+    def save_to(self, folder: Path) -> None:
+        """Name the folder that a job whose own cannot be written to saves to from now on."""
+        with self._lock:
+            self._folder = folder
+
+    def take_folder(self) -> Path | None:
+        """Return the folder that was named since the last call, or None."""
+        with self._lock:
+            folder, self._folder = self._folder, None
+            return folder
 
     def checkpoint(self) -> None:
         """Wait while paused, then raise `Stopped` if stopped."""

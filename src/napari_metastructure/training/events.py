@@ -217,6 +217,25 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsaved:
+    """The folder can no longer be written to; without another one the job ends here with what it has in memory.
+
+    A listener names another folder by `Control.save_to`, before it asks for the next event; to take its time it
+    pauses the control.
+
+    Attributes
+    ----------
+    message : str
+        Why.
+    folder : Path
+        The one that failed.
+    """
+
+    message: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of every run that did not raise.
 
@@ -249,5 +268,6 @@ Event = (
     | TrainFinished
     | Warned
     | Saved
+    | Unsaved
     | Finished
 )

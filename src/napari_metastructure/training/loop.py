@@ -180,9 +180,12 @@ class Trainer:
         """Take over what `state` returned, on whatever device that was."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for weights, kept in self.optimizer.state.items():  # torch compares neither these nor what follows
+            if any(t.dim() and t.shape != weights.shape for t in kept.values() if isinstance(t, Tensor)):
+                raise ValueError("an optimiser of another network")
         if state["scaler"]:  # that of a device that needs none is empty
             self.scaler.load_state_dict(state["scaler"])
-        self._steps = state.get("steps", 0)
+        self._steps = int(state["steps"])
 
 
 @dataclass

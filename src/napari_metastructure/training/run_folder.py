@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import csv
-import io
-import json
+import errno
+import os
 import platform
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, explain
 from napari_metastructure.images.files import fingerprint
-from napari_metastructure.images.writing import make_folder, replacing
+from napari_metastructure.images.writing import cannot_write, make_folder, remove, replacing, sweep
 from napari_metastructure.training.events import Saved, Warned
+from napari_metastructure.training.yaml_file import read_yaml, write_yaml
 
 FORMAT = "napari-metastructure-run/1"
 
 DESCRIPTION, METRICS, MODEL, LAST = FILES = ("run.yaml", "metrics.csv", "model.safetensors", "last.pt")
 """The files of a run. Any of them says that a folder is taken: a new run would write over it."""
 
-SAVING_SHARE = 0.02
-"""Part of the run's time that saving the state to resume from may take."""
+LOCK, OWNER = ".lock", ".lock.txt"
+"""The file that the system locks for a run, and the run that has it, in words."""
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+"""Of file systems that have no locks: runs go there without."""
 
 LIBRARIES = ("torch", "segmentation-models-pytorch", "numpy", "scipy", "scikit-image")
 """Libraries whose versions ``run.yaml`` names."""
@@ -53,6 +58,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._lock: FileLock | None = None
+        self._owner = ""
         make_folder(self.path)
 
     @property
@@ -70,61 +77,111 @@ class RunFolder:
         config: BaseModel,
         device: str,
         names: Sequence[str],
-        files: Sequence[Path],
+        inputs: Sequence[Mapping[str, Any]],
         more: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write ``run.yaml``: settings, versions, device, the inputs with their checksums, and ``more``."""
+        """Write ``run.yaml``: settings, versions, device, inputs (their files as `described`) and ``more``."""
         facts = {
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
             "device": device,
-            "inputs": [{"name": n} for n in names]
-            if not files
-            else [{"name": Path(f).name, **fingerprint(f)} for f in files],
+            "inputs": list(inputs) or [{"name": n} for n in names],
             "versions": {"napari-metastructure": __version__, "python": platform.python_version(), **_versions()},
             **(more or {}),
         }
-        path = self.path / DESCRIPTION
-        with replacing(path) as beside:
-            beside.write_text(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        return path
+        self.check_here()
+        return write_yaml(self.path / DESCRIPTION, facts)
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, so that no file is of another run than the rest."""
+        remove(self.path / name for name in FILES)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write ``metrics.csv``, one row an epoch."""
+        self.check_here()
         return write_rows(self.path / METRICS, rows)
 
     def write_last(self, state: dict[str, Any]) -> Path:
         """Write the state to resume from."""
-        import torch
+        from napari_metastructure.training.state_file import write_state
 
-        whole = io.BytesIO()
-        torch.save({"format": FORMAT, **state}, whole)
-        with replacing(self.last) as beside:  # torch's own file writer hides a full disk in a RuntimeError
-            beside.write_bytes(whole.getbuffer())
-        return self.last
+        self.check_here()
+        return write_state(self.last, state)
 
     def read_last(self) -> dict[str, Any]:
-        """Read it back into main memory, whatever device it is of; run no code from the file.
+        """Read it back.
 
         Raises
         ------
         InputError
-            Missing, truncated, or written by another program.
+            Missing, damaged, or written by another program.
         """
-        import torch
+        from napari_metastructure.training.state_file import read_state
 
-        if not self.last.exists():
-            raise InputError(f"There is nothing to resume in {self.path}: it holds no {LAST}; start a new run.")
+        return read_state(self.last)
+
+    # ---- one run at a time -------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Keep other runs out until `unlock`, or until this process ends, however it does; tidy up after killed ones.
+
+        Raises
+        ------
+        InputError
+            If another run is writing to the folder; it names its process.
+        """
+        lock = FileLock(self.path / LOCK, timeout=0, thread_local=False)
+        owner = self.path / OWNER
         try:
-            state = torch.load(self.last, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a broken file
+            lock.acquire()
+        except Timeout:
+            with suppress(OSError, UnicodeDecodeError):
+                said = owner.read_text(encoding="utf-8")[:120]
+                who = f" ({said})" if said.isprintable() else ""
+                raise InputError(
+                    f"Another run is writing to {self.path}{who}; wait until it has ended, or choose another folder."
+                ) from None
+            raise InputError(f"Another run is writing to {self.path}; choose another folder.") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise cannot_write(self.path, error) from error
+        else:
+            self._lock = lock
+        self._owner = f"process {os.getpid()} on {platform.node()}, since {datetime.now():%Y-%m-%d %H:%M:%S}"
+        with replacing(owner) as beside:
+            beside.write_text(self._owner, encoding="utf-8")
+        sweep(self.path)
+
+    def unlock(self) -> None:
+        """Let other runs in."""
+        if self._owner and self._here():
+            for name in (OWNER, LOCK):  # while it is ours: a lock that is no longer in its folder counts for nobody
+                with suppress(OSError):
+                    (self.path / name).unlink()
+        self._owner = ""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _here(self) -> bool:
+        """Whether the folder is still the one that was locked: it may have been moved, and another be in its place."""
+        try:
+            return (self.path / OWNER).read_text(encoding="utf-8") == self._owner
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def check_here(self) -> None:
+        """Refuse to write into another folder that has taken the place of the one that was locked.
+
+        Raises
+        ------
+        InputError
+        """
+        if self._owner and not self._here():
             raise InputError(
-                f"{self.last} cannot be read ({type(error).__name__}); it is damaged or of another program: "
-                "start a new run in another folder."
-            ) from error
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise InputError(f"{self.last} is of another program; start a new run in another folder.")
-        return state
+                f"Cannot write to {self.path}: the folder was moved, replaced or removed while the run went on; choose "
+                "another folder."
+            )
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -140,6 +197,20 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+def described(file: Path) -> dict[str, Any]:
+    """Describe an input file so that it can be recognised: its name, place, size and SHA-256.
+
+    Raises
+    ------
+    InputError
+        If it is no longer there.
+    """
+    try:
+        return {"name": Path(file).name, **fingerprint(file)}
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); a run needs its images until it ends.") from error
 
 
 def warned(writing: Iterable[Saved], consequence: str) -> Iterator[Saved | Warned]:
@@ -160,93 +231,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-class Journal:
-    """The rows of ``metrics.csv``, and the state of a run in its folder, for a run to write and to resume from.
-
-    Parameters
-    ----------
-    config : BaseModel
-        The settings; a resumed run needs the same ones but for ``may_change``.
-    may_change : sequence of str
-    identity : list of str
-        What the run was made of; it has to be the same when it is resumed.
-    folder : RunFolder, optional
-        Without one nothing is written.
-    """
-
-    def __init__(
-        self, config: BaseModel, may_change: Sequence[str], identity: list[str], folder: RunFolder | None
-    ) -> None:
-        self.config = config
-        self.may_change = may_change
-        self.identity = identity
-        self.folder = folder
-        self.rows: list[dict[str, Any]] = []
-        self._saved_epoch = -1
-        self._saving_seconds = 0.0
-
-    @property
-    def epoch(self) -> int:
-        """The newest epoch; 0 before the first."""
-        return self.rows[-1]["epoch"] if self.rows else 0
-
-    def save(self, state: Callable[[], dict[str, Any]], *, last: bool) -> Iterator[Saved]:
-        """Write ``metrics.csv`` and, where that costs little of the run's time or it is the last call, ``last.pt``.
-
-        A state that an epoch has written stays when the run is stopped inside the next one, so that going on
-        gives what an undisturbed run gives.
-
-        Parameters
-        ----------
-        state : callable
-            Returns what only the run knows; called where it is written.
-        """
-        if self.folder is None or not self.rows:
-            return
-        yield from self.save_rows()
-        spent = sum(row["seconds"] for row in self.rows)
-        if self._saved_epoch == self.epoch or not (last or self._saving_seconds <= SAVING_SHARE * spent):
-            return
-        began = time.perf_counter()
-        facts = {"config": self.config.model_dump_json(), "identity": self.identity, "rows": self.rows}
-        yield Saved(self.folder.write_last({**facts, **state()}))
-        self._saving_seconds += time.perf_counter() - began
-        self._saved_epoch = self.epoch
-
-    def save_rows(self) -> Iterator[Saved]:
-        """Write ``metrics.csv`` alone."""
-        if self.folder is not None:
-            yield Saved(self.folder.write_metrics(self.rows))
-
-    def read(self) -> dict[str, Any]:
-        """Read what ``last.pt`` holds, for `restore`.
-
-        Raises
-        ------
-        InputError
-            If there is none, or it is that of another run.
-        """
-        if self.folder is None:
-            raise InputError("A run can only be resumed in its folder; name the folder.")
-        state = self.folder.read_last()
-        then, now = json.loads(state["config"]), self.config.model_dump(mode="json")
-        changed = [k for k in now if k not in self.may_change and now[k] != then.get(k)]
-        if changed:
-            name = changed[0]
-            raise InputError(
-                f"The run in {self.folder.path} was made with {name} = {then.get(name)}, not {now[name]}; "
-                "resume it with the same settings or choose another folder."
-            )
-        if state.get("identity") != self.identity:
-            raise InputError(f"The run in {self.folder.path} was made of other images; give the same ones again.")
-        return state
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the rows that `read` found."""
-        self.rows = state["rows"]
-        self._saved_epoch = self.epoch
-
-
 # ---- Reading an earlier run, without torch ---------------------------------------------------------------
 
 
@@ -261,7 +245,8 @@ class FoundRun(Generic[C]):
     ----------
     folder : Path
     rounds : sequence of (epoch, ...)
-        How it went, from epoch 1, by `columns`; empty if ``metrics.csv`` is missing, damaged or of another kind.
+        How it went, from epoch 1 or where it counted on, by `columns`; empty if ``metrics.csv`` is missing, damaged or
+        of another kind.
     """
 
     folder: Path
@@ -320,41 +305,61 @@ def read_description(path: Path) -> dict[str, Any]:
     InputError
         If it is missing or damaged, or holds no settings of a run.
     """
-    file = path / DESCRIPTION if path.is_dir() else path
-    try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if isinstance(facts, dict) and isinstance(facts.get("config"), dict):
-            return facts
-        why = "it is damaged or of another program (no settings of a run)"
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        why = f"it is damaged or of another program ({type(error).__name__})"
-    raise InputError(f"The settings of a run cannot be read from {file}: {why}; name the folder of another run.")
+    file = _description(path)
+    facts = read_yaml(file, OTHER_RUN)
+    if not isinstance(facts.get("config"), dict):
+        raise InputError(f"{file} cannot be read: it holds no settings of a run; {OTHER_RUN}.")
+    return facts
 
 
-def read_config(folder: Path, model: type[C]) -> C:
-    """Read the settings in a folder's ``run.yaml``.
+def read_config(path: Path, model: type[C]) -> C:
+    """Read the settings in a ``run.yaml``, the file or the folder it is in.
 
     Raises
     ------
     InputError
         If it is missing, damaged, or of another version or kind of run.
     """
-    facts = read_description(folder)
+    facts = read_description(path)
     try:
-        return model(**facts["config"])
+        return model.model_validate(facts["config"])
     except ValidationError as error:
         why = explain(error, model, lambda name: name).removesuffix(".")
-    raise InputError(
-        f"The settings of a run cannot be read from {folder / DESCRIPTION}: {why}; name the folder of another run."
-    )
+    raise InputError(f"{_description(path)} cannot be read: {why}; {OTHER_RUN}.")
+
+
+def read_files(path: Path) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]]:
+    """Read which image and label files a run was trained and validated on; none where it was made of layers.
+
+    Raises
+    ------
+    InputError
+        If ``run.yaml`` is missing or damaged.
+    """
+    facts = read_description(path)
+    try:
+        training, validation = (_COUPLES.validate_python(facts.get(key, [])) for key in ("training", "validation"))
+    except ValidationError:
+        why = "its lists of image and label files are damaged"
+        raise InputError(f"{_description(path)} cannot be read: {why}; {OTHER_RUN}.") from None
+    return training, validation
+
+
+_COUPLES = TypeAdapter(list[tuple[Path, Path]])
+
+OTHER_RUN = "name the folder of another run"
+
+
+def _description(path: Path) -> Path:
+    return path / DESCRIPTION if path.is_dir() else path
 
 
 def _rounds(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [(int(r["epoch"]), *(float(r[name]) for name in columns)) for r in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return []
-    return [row for row in rows if row[0] > 0]
+    if not rows or [row[0] - rows[0][0] for row in rows] != list(range(len(rows))):
+        return []
+    return [row for row in rows if row[0] > 0]  # iGTT counts its start as epoch 0, or on from another run

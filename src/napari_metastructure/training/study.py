@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Warned
+from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved, Warned
+from napari_metastructure.training.journal import Saver, check_identity
 from napari_metastructure.training.pairs import (
     Pair,
     check_values,
@@ -22,7 +23,7 @@ from napari_metastructure.training.pairs import (
     reader_of,
     split,
 )
-from napari_metastructure.training.run_folder import RunFolder, read_description, warned
+from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
 from napari_metastructure.training.study_figure import write_figure
 from napari_metastructure.training.study_results import (
     Condition,
@@ -36,10 +37,7 @@ from napari_metastructure.training.study_results import (
     StudyStarted,
     predict,
 )
-from napari_metastructure.training.train import train
-
-NOT_SAVED = "The study goes on; its folder is not up to date."
-"""Appended to the warning when the folder cannot be written."""
+from napari_metastructure.training.train import identity_of, prints_of, train
 
 
 def study(
@@ -102,46 +100,58 @@ def study(
         if condition.recipe is not None:
             condition.recipe.transition(classes)
     runs = config.runs()
-    images = {"training": [p.name for p in training], "test": [p.name for p in held]}
-    found = _earlier(folder, config, images) if folder is not None else []
-    writer = RunFolder(folder) if folder is not None else None
-    yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
-    if writer:
-        sources = list(dict.fromkeys(f for p in (*training, *held) for f in p.files))
-        names = [*images["training"], *images["test"]]
-        yield Saved(writer.write_description(config, config.train.device, names, sources, {"images": images}))
-    yield from map(Warned, notes)
-    done = {(r.network, r.condition, r.seed) for r in found}
-    for number, (network, condition, seed) in enumerate(runs, 1):
-        if (network, condition.name, seed) in done:
-            continue
-        noisy = [condition.labels(y, seed, classes, k) for k, y in enumerate(clean)]
-        predicted = predict(condition.recipe, clean, noisy, classes, config.bandwidth)
-        yield ConditionStarted(
-            *(number, len(runs), network, condition.name, seed, predicted),
-            labels=tuple(noisy),
-            names=tuple(pair.name for pair in training),
-        )
-        settings = config.train.model_copy(
-            update={"network": network, "seed": seed, "classes": classes, "patience": 0, "epochs": config.train.epochs}
-        )
-        noisy_pairs = [
-            replace(p, read_labels=reader_of(y), values=tuple(np.setdiff1d(y, UNLABELLED).tolist()))
-            for p, y in zip(training, noisy, strict=True)
-        ]
-        curves = _Curves(len(classes))
-        for event in train(noisy_pairs, settings, control, validation=held):
-            curves.see(event)
-            if not isinstance(event, TrainFinished):
-                yield event
-        if control.stopped:
-            yield StudyFinished(True, f"Stopped by the user; {len(found)} of {len(runs)} runs are done.", tuple(found))
-            return
-        found.append(curves.result(network, condition, seed, predicted))
-        if writer:
-            yield from warned(_saved(writer.path, found), NOT_SAVED)
-        yield ConditionFinished(found[-1])
-    yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
+    everything = [*training, *held]
+    prints = prints_of(everything) if folder is not None else {}
+    identity = identity_of(everything, prints) if folder is not None else []
+    names = [p.name for p in everything]
+    images = {"training": names[: len(training)], "test": names[len(training) :]}
+    facts = {"images": images, "checksums": [checksum for _, checksum in identity]}
+
+    def describe(into: RunFolder) -> Path:
+        return into.write_description(config, config.train.device, names, list(prints.values()), facts)
+
+    writer = _Writer(RunFolder(folder) if folder is not None else None, control, describe)
+    with closing(writer):
+        found = writer.open(config, identity)
+        yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
+        yield from writer.description()
+        yield from map(Warned, notes)
+        done = {(r.network, r.condition, r.seed) for r in found}
+        for number, (network, condition, seed) in enumerate(runs, 1):
+            if (network, condition.name, seed) in done:
+                continue
+            noisy = [condition.labels(y, seed, classes, k) for k, y in enumerate(clean)]
+            predicted = predict(condition.recipe, clean, noisy, classes, config.bandwidth)
+            yield ConditionStarted(
+                *(number, len(runs), network, condition.name, seed, predicted),
+                labels=tuple(noisy),
+                names=tuple(pair.name for pair in training),
+            )
+            settings = config.train.model_copy(
+                update={"network": network, "seed": seed, "classes": classes, "patience": 0}
+            )
+            noisy_pairs = [
+                replace(p, read_labels=reader_of(y), values=tuple(np.setdiff1d(y, UNLABELLED).tolist()))
+                for p, y in zip(training, noisy, strict=True)
+            ]
+            curves = _Curves(len(classes))
+            for event in train(noisy_pairs, settings, control, validation=held):
+                curves.see(event)
+                if not isinstance(event, TrainFinished):
+                    yield event
+            if control.stopped:
+                yield StudyFinished(
+                    True, f"Stopped by the user; {len(found)} of {len(runs)} runs are done.", tuple(found)
+                )
+                return
+            found.append(curves.result(network, condition, seed, predicted))
+            yield from writer.results()
+            yield ConditionFinished(found[-1])
+            if writer.saver.lost:
+                why = "The study ended early, for it could not be saved"
+                yield StudyFinished(False, f"{why}; {len(found)} of {len(runs)} runs are done.", tuple(found))
+                return
+        yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
 
 
 class _Curves:
@@ -164,32 +174,72 @@ class _Curves:
         )
 
 
-def _earlier(folder: Path, config: StudyConfig, images: dict[str, list[str]]) -> list[RunResult]:
+class _Writer:
+    """The folder of a study: ``run.yaml`` and, after each run, tables and figure of all results so far."""
+
+    def __init__(self, folder: RunFolder | None, control: Control, describe: Callable[[RunFolder], Path]) -> None:
+        self.describe = describe
+        self.found: list[RunResult] = []
+        self.saver = Saver(folder, control, self._write_all)
+
+    def open(self, config: StudyConfig, identity: Sequence[tuple[str, str]]) -> list[RunResult]:
+        """Keep others out of the folder, and return the results so far, to which more may be added.
+
+        Raises
+        ------
+        InputError
+            If another study is going on there, or one of other settings or images is there.
+        """
+        if self.saver.folder is not None:
+            self.saver.folder.lock()
+            self.found = _earlier(self.saver.folder.path, config, identity)
+        return self.found
+
+    def close(self) -> None:
+        """Let others write into the folder."""
+        self.saver.close()
+
+    def description(self) -> Iterator[Saved]:
+        """Write ``run.yaml``."""
+        if self.saver.folder is not None:
+            yield Saved(self.describe(self.saver.folder))
+
+    def results(self) -> Iterator[Saved | Unsaved]:
+        """Write the results so far; where that fails, as `Saver.save` does."""
+        yield from self.saver.save(self._write_results)
+
+    def _write_results(self) -> Iterator[Saved]:
+        if self.saver.folder is not None:
+            self.saver.folder.check_here()
+            yield from map(Saved, write_results(self.saver.folder.path, self.found))
+
+    def _write_all(self) -> Iterator[Saved]:
+        yield from self.description()
+        yield from self._write_results()
+
+
+def _earlier(folder: Path, config: StudyConfig, identity: Sequence[tuple[str, str]]) -> list[RunResult]:
     """Read the runs that a study in this folder has finished.
 
     Raises
     ------
     InputError
-        If there is a study of other settings or images: their curves must not be mixed.
+        If there is a study of other settings, images or labels: their curves must not be mixed.
     """
     found = files.read(folder)
     if not found:
         return []
-    try:
-        facts = read_description(folder)
-    except InputError:
-        facts = {}
-    then, seen = facts.get("config", {}), facts.get("images", {})
-    now = json.loads(config.model_dump_json())
-    asked = ("conditions", "networks", "repeats")  # more of these may be asked for later
-    if {k: v for k, v in then.items() if k not in asked} != {k: v for k, v in now.items() if k not in asked}:
+    then, checksums = read_config(folder, StudyConfig), read_description(folder).get("checksums")
+    asked = {"conditions", "networks", "repeats"}  # more of these may be asked for later
+    if then.model_dump(exclude=asked) != config.model_dump(exclude=asked):
         raise InputError(f"{folder} holds a study with other settings; choose another folder.")
-    if seen != images:
-        raise InputError(f"{folder} holds a study of other images; choose another folder.")
-    known = {c["name"]: c for c in then.get("conditions", [])}
-    for condition in now["conditions"]:
-        if known.get(condition["name"], condition) != condition:
-            raise InputError(f"{folder} holds a study in which {condition['name']!r} is another noise; rename yours.")
+    if not isinstance(checksums, list):
+        raise InputError(f"{folder} holds a study that did not note its images; choose another folder.")
+    check_identity(list(map(str, checksums)), identity, f"the study in {folder}")
+    known = {condition.name: condition for condition in then.conditions}
+    for condition in config.conditions:
+        if known.get(condition.name, condition) != condition:
+            raise InputError(f"{folder} holds a study in which {condition.name!r} is another noise; rename yours.")
     return found
 
 
@@ -209,8 +259,3 @@ def write_results(folder: Path, results: Sequence[RunResult]) -> list[Path]:
     """
     make_folder(folder)
     return [*files.write(folder, results), *write_figure(folder, results)]
-
-
-def _saved(folder: Path, results: Sequence[RunResult]) -> Iterator[Saved]:
-    """Write the results when this is iterated, so that `warned` sees what fails."""
-    yield from map(Saved, write_results(folder, results))

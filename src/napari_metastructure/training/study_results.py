@@ -300,8 +300,9 @@ def read(folder: Path) -> list[RunResult]:
                 run = runs.setdefault((row["network"], row["condition"], seed), {**facts, "loss": [], "test": []})
                 run["loss"].append(float(row["loss"]))
                 run["test"].append(float(row["test"]))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); choose another folder.") from error
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else str(getattr(error, "strerror", None) or "damaged")
+        raise InputError(f"{path} cannot be read ({why}); choose another folder.") from error
     return [
         RunResult(network, condition, seed=seed, **{**run, "loss": tuple(run["loss"]), "test": tuple(run["test"])})
         for (network, condition, seed), run in runs.items()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Kept, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
+from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, make_schedule, run_epoch
 from napari_metastructure.training.losses import LOSSES
 from napari_metastructure.training.metrics import Confusion, Scores, binary_scores
@@ -38,10 +40,7 @@ from napari_metastructure.training.pairs import (
     split,
 )
 from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
-from napari_metastructure.training.run_folder import Journal, RunFolder, warned
-
-NOT_SAVED = "Training goes on; the run folder is not up to date."
-"""Appended to the warning when the run folder cannot be written."""
+from napari_metastructure.training.run_folder import RunFolder, described
 
 LEAST_STEPS = 20
 """Steps an epoch has at least where the images decide."""
@@ -92,12 +91,12 @@ def train(
     """
     try:
         with short_of_memory_fails():
-            run = SupervisedRun(pairs, config, control or Control(), validation, folder, resume, watch)
+            run = SupervisedRun(pairs, config, control or Control(), validation, folder, watch)
     except Stopped:  # while the labels were read
         yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
         return
     try:
-        yield from run.go()
+        yield from run.go(resume)
     except BaseException as error:
         let_go(error)
         raise
@@ -265,7 +264,6 @@ class SupervisedRun:
         control: Control,
         validation: Sequence[Pair] | None,
         folder: Path | None,
-        resume: bool,
         watch: Sequence[str],
     ) -> None:
         c, self.config, self.control, self.watch = config, config, control, frozenset(watch)
@@ -288,17 +286,21 @@ class SupervisedRun:
             self.data.training, shapes, self.use.patch, self.device, augment, flips=c.augment != "none"
         )
         self.validate = Validation(self.data.validation, self.trainer, self.use)
-        self.folder = RunFolder(folder) if folder is not None else None
-        identity = [f"{p.name} {p.shape}" for p in self.data.pairs]
-        self.journal = Journal(c, _may_change(c), identity, self.folder)
+        self.prints = prints_of(self.data.pairs) if folder is not None else {}
+        identity = identity_of(self.data.pairs, self.prints) if folder is not None else []
+        self.journal = Journal(c, _may_change(c), identity)
+        self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.best_epoch, self.best_value, self.best = 0, -math.inf, self._weights()
-        if resume:
-            self._restore(self.journal.read())
 
-    def go(self) -> Iterator[Event]:
+    def go(self, resume: bool) -> Iterator[Event]:
         """Run all epochs."""
-        c = self.config
-        folder = self.folder.path if self.folder else None
+        c, folder = self.config, self.saver.folder
+        if folder:
+            folder.lock()
+        if resume:
+            self.journal.resume(folder, self._restore)
+        elif folder:
+            folder.clear()
         training, validation = self.data.training.pairs, self.data.validation.pairs
         yield TrainStarted(
             epochs=c.epochs,
@@ -307,29 +309,26 @@ class SupervisedRun:
             validation=len(validation),
             classes=self.use.classes,
             device=str(self.device),
-            folder=folder,
+            folder=folder.path if folder else None,
             resumed_epoch=self.journal.epoch,
             before=tuple(self.journal.rows),
         )
         yield from map(Warned, self.data.notes)
         if self._cannot_split:
             yield Warned("All images are of one stack or there is only one: it trains without validation.")
-        if self.folder:
-            files = list(dict.fromkeys(f for p in self.data.pairs for f in p.files))
-            names = [p.name for p in self.data.pairs]
-            sets = {"training": _files(training), "validation": _files(validation)}
-            yield Saved(self.folder.write_description(c, str(self.device), names, files, sets))
+        if folder:
+            yield self._describe(folder)
         stopped = False
         try:
             with short_of_memory_fails():
-                while self.journal.epoch < c.epochs and not self._out_of_patience():
+                while self.journal.epoch < c.epochs and not self._out_of_patience() and not self.saver.lost:
                     yield from self._epoch()
                     yield from map(Warned, [*self.data.training.notes(), *self.data.validation.notes()])
-                    yield from warned(self._save(last=False), NOT_SAVED)
+                    yield from self.saver.save(partial(self._write, last=False))
         except Stopped:
             stopped = True
         except RunFailed as error:
-            yield from warned(self._save_model(), NOT_SAVED)
+            yield from self.saver.save(self._write_model)
             if self.best_epoch:
                 yield Kept(self.best_epoch, self._best_model())
             kept = f" The network of epoch {self.best_epoch} is kept." if self.best_epoch else ""
@@ -337,11 +336,12 @@ class SupervisedRun:
         if not self.journal.rows:
             yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
             return
-        yield from warned(self._save(last=True), NOT_SAVED)
+        yield from self.saver.save(partial(self._write, last=True))
         yield self._finished(stopped)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory and the folder back."""
+        self.saver.close()
         give_back(self)
 
     def _epoch(self) -> Iterator[Event]:
@@ -382,15 +382,29 @@ class SupervisedRun:
     def _weights(self) -> dict[str, Tensor]:
         return {k: v.detach().clone() for k, v in self.trainer.network.state_dict().items()}
 
-    def _save(self, last: bool) -> Iterator[Saved]:
-        yield from self.journal.save(self._state, last=last)
-        if last or self.best_epoch == self.journal.epoch:
-            yield from self._save_model()
+    def _write(self, last: bool) -> Iterator[Saved]:
+        """Write the run folder as of this epoch."""
+        if self.saver.folder is not None:
+            yield from self.journal.save(self.saver.folder, self._state, last=last)
+            if last or self.best_epoch == self.journal.epoch:
+                yield from self._write_model()
 
-    def _save_model(self) -> Iterator[Saved]:
+    def _write_model(self) -> Iterator[Saved]:
         """Write the best network so far."""
-        if self.folder and self.best_epoch:
-            yield Saved(save_model(self.folder.model, self._best_network(), self.spec, self.use))
+        if self.saver.folder is not None and self.best_epoch:
+            yield Saved(save_model(self.saver.folder.model, self._best_network(), self.spec, self.use))
+
+    def _write_all(self) -> Iterator[Saved]:
+        """Write all there is, into a folder that holds nothing yet."""
+        if self.saver.folder is not None:
+            yield self._describe(self.saver.folder)
+            yield from self._write(last=True)
+
+    def _describe(self, folder: RunFolder) -> Saved:
+        training, validation = self.data.training.pairs, self.data.validation.pairs
+        sets = {"training": _files(training), "validation": _files(validation)}
+        names, inputs = [p.name for p in self.data.pairs], list(self.prints.values())
+        return Saved(folder.write_description(self.config, str(self.device), names, inputs, sets))
 
     def _best_network(self) -> torch.nn.Module:
         """Return a copy of the network as of the best epoch, on the CPU."""
@@ -407,12 +421,16 @@ class SupervisedRun:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
+        best, epoch = state["best"], int(state["best"]["epoch"])
+        now = {k: (v.shape, v.dtype) for k, v in self.best.items()}
+        if not 0 < epoch <= self.journal.epoch or {k: (v.shape, v.dtype) for k, v in best["network"].items()} != now:
+            raise ValueError("a best network that is none")
         self.trainer.load(state["trainer"])
         self.schedule.load_state_dict(state["schedule"])
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
-        self.best = state["best"]["network"]
-        self.journal.restore(state)
+        self.best_epoch, self.best_value, self.best = epoch, float(best["value"]), best["network"]
+        if self.data.validation.pairs:
+            _scores(self.journal.rows[-1])
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience if self.data.validation.pairs else 0
@@ -428,6 +446,8 @@ class SupervisedRun:
         kept = f"the network of epoch {self.best_epoch} is kept"
         if stopped:
             reason = f"Stopped by the user; {kept}."
+        elif self.saver.lost:
+            reason = f"The run ended early, for it could not be saved; {kept}."
         elif self._out_of_patience():
             reason = f"No better score in {self.config.patience} epochs; {kept}."
         else:
@@ -436,8 +456,33 @@ class SupervisedRun:
         return TrainFinished(stopped, reason, self.best_epoch, scores, self._best_model())
 
     def _best_model(self) -> Model:
-        path = self.folder.model if self.folder else Path("the network of this run")
+        path = self.saver.folder.model if self.saver.folder else Path("the network of this run")
         return Model(self._best_network(), self.spec, self.use, path)
+
+
+def prints_of(pairs: Sequence[Pair]) -> dict[Path, dict[str, Any]]:
+    """Describe each file of a set by its place, size and SHA-256."""
+    return {file: described(file) for file in dict.fromkeys(f for pair in pairs for f in pair.files)}
+
+
+def identity_of(pairs: Sequence[Pair], prints: Mapping[Path, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Name all that a set is made of, with checksums: its files, or what is in no file, and how files are read.
+
+    Returns
+    -------
+    list of (str, str)
+        Of each pair the image and the labels.
+    """
+    found: list[tuple[str, str]] = []
+    for number, pair in enumerate(pairs):
+        for which, (what, read) in enumerate((("image", pair.read_image), ("labels", pair.read_labels))):
+            named = str(pair.files[which]) if which < len(pair.files) else f"The {what} of {pair.name}"
+            parts = [str(pair.shape), *(str(prints[file]["sha256"]) for file in pair.files[which : which + 1])]
+            if number == 0 or not pair.files:  # of files the first shows whether channel and classes are read as before
+                pixels = np.asarray(read())
+                parts += [str(pixels.dtype), hashlib.sha256(pixels.tobytes()).hexdigest()]
+            found.append((named, hashlib.sha256(" ".join(parts).encode()).hexdigest()))
+    return found
 
 
 def _files(pairs: Sequence[Pair]) -> list[list[str]]:

@@ -1,0 +1,103 @@
+"""Damaged files: of many changed bytes none gives a traceback, and none that matters goes unseen.
+
+``DAMAGES=5000 pytest tests/training/test_damage.py`` changes more of them.
+"""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from napari_metastructure.cli._files import made_in
+from napari_metastructure.errors import InputError
+from napari_metastructure.networks.build import NetworkSpec, build
+from napari_metastructure.networks.checkpoint import Use, load_model, save_model
+from napari_metastructure.training.config import TrainConfig
+from napari_metastructure.training.run_folder import FoundRun, RunFolder, read_config, read_files
+from napari_metastructure.training.state_file import read_state, write_state
+from napari_metastructure.training.study_results import RunResult, read, write
+from napari_metastructure.training.yaml_file import write_yaml
+
+DAMAGES = int(os.environ.get("DAMAGES", 500))
+
+
+class Found(FoundRun[TrainConfig]):
+    model, columns = TrainConfig, ("loss",)
+
+
+def run_yaml(folder):
+    path = RunFolder(folder).write_description(
+        TrainConfig(), "cpu", ["a"], [{"name": "a", "bytes": 3}], {"training": [["a.png", "b.png"]]}
+    )
+    return path, lambda: (read_config(folder, TrainConfig), read_files(folder))
+
+
+def noise_yaml(folder):
+    path = write_yaml(folder / "noise.yaml", {"files": [{"name": "a.tif", "planes": 1}], "recipe": {"n": 2}})
+    return path, lambda: made_in(folder)
+
+
+def metrics(folder):
+    path = RunFolder(folder).write_metrics([{"epoch": e, "loss": 0.5, "seconds": 0.1} for e in range(1, 5)])
+    return path, lambda: Found.find(folder).epoch
+
+
+def curves(folder):
+    path = write(folder, [RunResult("unet", "CL", "CL", 0, 2, 2, 1.0, (0.5, 0.4), (0.8, 0.9))])[0]
+    return path, lambda: read(folder)
+
+
+def state(folder):
+    rng = np.random.default_rng(0)
+    tensors = {"w": torch.from_numpy(rng.normal(size=(4, 4))), "m": torch.zeros(3, dtype=torch.uint8)}
+    path = write_state(folder / "last.pt", {"config": "{}", "rows": [{"epoch": 1}], "network": tensors})
+
+    def same():
+        found = read_state(path)
+        assert all(torch.equal(found["network"][k], v) for k, v in tensors.items()), "another state, and not a word"
+        assert (found["config"], found["rows"]) == ("{}", [{"epoch": 1}])
+
+    return path, same
+
+
+def model(folder):
+    network, use = build(spec := NetworkSpec(base_channels=1), 0), Use(inputs="zscore", patch=(32, 32))
+    path = save_model(folder / "model.safetensors", network, spec, use)
+
+    def same():
+        found, what, how = load_model(path)
+        assert (what, how) == (spec, use)
+        assert all(map(torch.equal, found.state_dict().values(), network.state_dict().values())), "other weights"
+
+    return path, same
+
+
+def change(data, rng):
+    """Change, cut out, double or overwrite a few bytes."""
+    at, size = rng.randrange(len(data)), rng.choice((1, 1, 1, 4, 64))
+    match rng.randrange(5):
+        case 0 | 1:
+            return data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+        case 2:
+            return data[:at]
+        case 3:
+            return data[:at] + rng.randbytes(size) + data[at + size :]
+        case _:
+            return data[:at] + data[at : at + size] * 2 + data[at + size :]
+
+
+@pytest.mark.parametrize("make", [run_yaml, noise_yaml, metrics, curves, state, model])
+def test_changed_bytes_are_one_sentence_or_nothing_that_matters(make, tmp_path):
+    path, use = make(tmp_path)
+    whole, rng, refused = path.read_bytes(), random.Random(make.__name__), 0
+    use()
+    for _ in range(DAMAGES):
+        path.write_bytes(change(whole, rng))
+        try:
+            use()
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(tmp_path) in str(error) and len(str(error)) < 600, str(error)
+    assert refused or make is metrics  # of those nothing is shown then
