@@ -56,7 +56,7 @@ def run(images: list[np.ndarray], masks: list[np.ndarray], config: IGTTConfig) -
         elif isinstance(event, Finished):
             final = float(np.mean([dice(p, m) for p, m in zip(event.masks, masks, strict=True)]))
             area = float(np.mean([auc(p, m) for p, m in zip(event.probabilities, masks, strict=True)]))
-    later = np.array(seconds[1:])
+    later = np.array(seconds[1:] or [(np.nan, np.nan)])  # no round where the start was the end
     return {
         "dice": final,
         "auc": area,

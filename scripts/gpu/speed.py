@@ -33,7 +33,8 @@ from gpu.measure import (
 from gpu.sizes import NETWORKS, scenes, sizes_of
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
-from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
+from napari_metastructure.networks import ENCODERS
+from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use
 from napari_metastructure.networks.device import list_devices
 from napari_metastructure.networks.model import Model

@@ -306,7 +306,7 @@ def test_the_settings_name_methods_once_and_known_ones():
         == list(get_args(MethodName))
         == [
             *("otsu", "agt", "lc", "ridge", "dfc", "ac", "igtt", "igtt-no-ems", "igtt-paper", "igtt-paper-no-ems"),
-            *("unet", "hrnet", "deeplabv3plus"),
+            *("light-unet", "unet", "hrnet", "deeplabv3", "deeplabv3plus"),
         ]
     )
 

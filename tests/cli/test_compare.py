@@ -107,7 +107,7 @@ def test_all_leaves_out_what_has_nothing_to_learn_from(run, folder, tmp_path, in
     images = ("--images", folder / "images", "--repeats", 1, "--methods", "all")
     code, stdout, err = run("compare", *images, "--out", tmp_path / "out")
     assert code == 0 and "All 10 runs are done." in stdout
-    assert err == "Warning: unet, hrnet, deeplabv3plus need masks and are left out.\n"
+    assert err == "Warning: light-unet, unet, hrnet, deeplabv3, deeplabv3plus need masks and are left out.\n"
     one = ("--images", folder / "images" / "0.png", "--masks", folder / "masks" / "0.png")
     code, _, err = run("compare", *one, "--out", tmp_path / "one", "--methods", "all", "--repeats", 1)
     assert code == 0 and "images of two files or frames at least" in err

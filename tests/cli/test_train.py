@@ -103,7 +103,7 @@ def test_several_classes_and_channels(run, blobs, save, tmp_path):
         (("nowhere",), "nowhere is not a folder"),
         ((), "Name a folder with images and labels"),
         (("in", "--epochs", 0), "--epochs must be a whole number from 1 to 100000, not 0."),
-        (("in", "--network", "vgg"), "--network must be 'light-unet', 'unet', 'deeplabv3plus' or 'hrnet', not 'vgg'."),
+        (("in", "--network", "vgg"), "'deeplabv3plus', 'deeplabv3' or 'hrnet', not 'vgg'."),
         (("in", "--classes", "0;1"), "write numbers apart by commas"),
         (("in", "--classes", "0,2"), "the label 1 is none of the classes 0 and 2"),
         (("in", "--set", "los=dice"), "los"),

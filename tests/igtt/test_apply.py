@@ -26,7 +26,7 @@ def sample(seed, shape=(150, 110)):
 def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs, criterion):
     """Trained on one image of dark blobs, it has to find them on another."""
     settings = {"base_channels": 4, "patch_size": 64, "epochs": 1, "steps_per_epoch": 40, "seed": 1, "device": "cpu"}
-    settings["learning_rate"] = 2e-3  # from random weights
+    settings |= {"network": "light-unet", "learning_rate": 2e-3}  # from random weights
     config = IGTTConfig(**settings, inputs=inputs, objects="dark", start="otsu", criterion=criterion)
     rng = np.random.default_rng(0)
     truth = [ndi.gaussian_filter(rng.standard_normal((96, 96)), 5) > 0.04 for _ in range(2)]
@@ -80,7 +80,7 @@ def test_a_model_that_learned_the_inverse_is_used_as_its_run_used_it(tmp_path, i
 
 def test_a_model_that_was_saved_leaves_the_surround_out_as_well(green, quick, tmp_path):
     plane, _, outside = green
-    list(iterate([plane], quick, folder=tmp_path))
+    list(iterate([plane], quick.model_copy(update={"objects": "dark"}), folder=tmp_path))
     model = load_model(tmp_path)
     labels, probability = model.predict(plane, "cpu")
     assert not labels[outside].any() and not probability[outside].any()

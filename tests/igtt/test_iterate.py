@@ -16,6 +16,7 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import Run, iterate, stable, wandering
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.igtt.start import start_probability
+from napari_metastructure.images import simulate
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import orient
@@ -91,7 +92,9 @@ def test_the_paper_preset_starts_black_and_ends_upright(blobs):
         assert np.corrcoef(image.ravel(), p.ravel())[0, 1] > 0
 
 
-@pytest.mark.parametrize(("network", "batch"), [("unet", 2), ("deeplabv3plus", 2), ("deeplabv3plus", 1)])
+@pytest.mark.parametrize(
+    ("network", "batch"), [("unet", 2), ("deeplabv3plus", 2), ("deeplabv3plus", 1), ("deeplabv3", 2), ("hrnet", 2)]
+)
 def test_networks_of_smp(blobs, quick, network, batch):
     change = {"network": network, "batch_size": batch, "epochs": 1, "steps_per_epoch": 2, "patch_size": 64}
     config = quick.model_copy(update=change)
@@ -442,6 +445,34 @@ def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wa
 
 
 @pytest.mark.parametrize(
+    ("change", "corrected", "rounds"),
+    [({}, False, 0), ({"rounds": "always"}, False, 1), ({}, True, 1), ({"start": "otsu"}, False, 1)],
+)
+def test_a_start_by_the_prior_is_the_end_unless_there_is_something_to_learn(blobs, change, corrected, rounds):
+    config = IGTTConfig(epochs=1, steps_per_epoch=1, device="cpu", **change)
+    painted = np.full(blobs[0][0].shape, UNLABELLED, np.uint8)
+    painted[:3, :3] = 1
+    *_, end = iterate(blobs[0], config, corrections={0: painted} if corrected else None)
+    assert end.epoch == rounds
+    assert ("Nothing was painted" in end.reason) == (rounds == 0)
+
+
+def test_images_of_both_polarities_are_told_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [simulate.nuclei((96, 96), rng)[0].astype(np.float32) for _ in range(4)]
+    images[3] = images[3].max() - images[3]
+    config = IGTTConfig(epochs=1, device="cpu")
+    events = list(iterate(images, config, names=["a", "b", "c", "d"], folder=tmp_path))
+    (begun,) = [e for e in events if isinstance(e, RunStarted)]
+    assert begun.objects == "bright"
+    (told,) = [e.message for e in events if isinstance(e, Warned)]
+    assert "dark in 1 of 4 images (d)" in told
+    again = list(iterate(images, config, names=["a", "b", "c", "d"], folder=tmp_path, resume=True))
+    for one, other in zip(events[-1].masks, again[-1].masks, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
     ("shapes", "change", "painted", "effort"),
     [
         ([(256, 256)], {}, False, (8, 1)),  # a step of two would see the one image twice
@@ -466,7 +497,7 @@ def test_few_images_take_few_steps_unless_there_is_much_to_learn(shapes, change,
 @pytest.mark.parametrize("start", ["otsu", "prior"])
 def test_no_round_finds_anything_in_the_surround(green, quick, tmp_path, start):
     plane, _, outside = green
-    config = quick.model_copy(update={"start": start})
+    config = quick.model_copy(update={"start": start, "objects": "dark"})
     events = list(iterate([plane], config, folder=tmp_path, colour="green"))
     (begun,) = [e for e in events if isinstance(e, RunStarted)]
     assert begun.objects == "dark"
@@ -483,7 +514,8 @@ def test_no_round_finds_anything_in_the_surround(green, quick, tmp_path, start):
 
 def test_the_start_finds_vessels_and_not_the_surround(green, quick):
     plane, vessels, outside = green
-    start = next(e for e in iterate([plane], quick) if isinstance(e, EpochFinished))
+    config = quick.model_copy(update={"objects": "dark"})
+    start = next(e for e in iterate([plane], config) if isinstance(e, EpochFinished))
     mask, inside = start.masks[0] > 0, ~outside
     assert mask.mean() < 0.3  # the surround alone is a third of the image
     assert 2 * (mask & vessels & inside).sum() / (mask.sum() + (vessels & inside).sum()) > 0.6
@@ -494,7 +526,9 @@ def test_who_paints_in_the_surround_means_it(green, quick):
     painted = np.full(plane.shape, UNLABELLED, np.uint8)
     painted[:5, :5] = 1
     assert outside[:5, :5].all()
-    finished = list(iterate([plane], quick.model_copy(update={"epochs": 1}), corrections={0: painted}))[-1]
+    finished = list(
+        iterate([plane], quick.model_copy(update={"epochs": 1, "objects": "dark"}), corrections={0: painted})
+    )[-1]
     assert finished.masks[0][:5, :5].all()
     assert not finished.masks[0][5:][outside[5:]].any()
 
@@ -502,7 +536,8 @@ def test_who_paints_in_the_surround_means_it(green, quick):
 def test_a_start_of_the_users_own_is_cut_as_well(green, quick):
     plane, _, outside = green
     everything = np.ones(plane.shape, np.uint8)
-    start = next(e for e in iterate([plane], quick, start_masks=[everything]) if isinstance(e, EpochFinished))
+    config = quick.model_copy(update={"objects": "dark"})
+    start = next(e for e in iterate([plane], config, start_masks=[everything]) if isinstance(e, EpochFinished))
     assert not start.masks[0][outside].any()
 
 

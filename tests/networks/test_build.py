@@ -17,7 +17,7 @@ def test_the_light_unet_keeps_the_size_and_has_no_statistics(base, depth):
     assert not has_statistics(network)
 
 
-@pytest.mark.parametrize("architecture", ["light-unet", "unet", "deeplabv3plus"])
+@pytest.mark.parametrize("architecture", ["fast-unet", "light-unet", "unet", "deeplabv3plus", "deeplabv3"])
 def test_same_seed_same_weights_and_the_global_generator_is_left_alone(architecture):
     spec = NetworkSpec(architecture=architecture, in_channels=2)
     torch.manual_seed(3)

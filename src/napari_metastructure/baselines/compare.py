@@ -303,7 +303,8 @@ def warm_up(task: Task) -> None:
     import torch
 
     from napari_metastructure.igtt import iterate  # noqa: F401
-    from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
+    from napari_metastructure.networks import ENCODERS
+    from napari_metastructure.networks.build import NetworkSpec, build
 
     for name in task.config.methods:
         if METHODS[name].needs_masks:

@@ -11,7 +11,7 @@ from napari_metastructure.training.config import TrainConfig
 
 MethodName = Literal[
     "otsu", "agt", "lc", "ridge", "dfc", "ac", "igtt", "igtt-no-ems", "igtt-paper", "igtt-paper-no-ems",
-    "unet", "hrnet", "deeplabv3plus",
+    "light-unet", "unet", "hrnet", "deeplabv3", "deeplabv3plus",
 ]  # fmt: skip
 
 TITLES: dict[str, str] = {
@@ -25,8 +25,10 @@ TITLES: dict[str, str] = {
     "igtt-no-ems": "iGTT without EMS",
     "igtt-paper": "iGTT, paper",
     "igtt-paper-no-ems": "iGTT, paper, without EMS",
+    "light-unet": "Light U-Net (supervised)",
     "unet": "U-Net (supervised)",
     "hrnet": "HRNet (supervised)",
+    "deeplabv3": "DeepLabv3 (supervised)",
     "deeplabv3plus": "DeepLabv3+ (supervised)",
 }
 """Names in tables and widgets, in their order; what each does is in `methods.METHODS`."""

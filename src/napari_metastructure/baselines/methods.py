@@ -371,9 +371,10 @@ METHODS: dict[str, Method] = {
         _method("igtt-no-ems", partial(_igtt, "default", _NO_EMS)),
         _method("igtt-paper", partial(_igtt, "paper", {})),
         _method("igtt-paper-no-ems", partial(_igtt, "paper", _NO_EMS)),
-        _method("unet", partial(cross_fitted, network="unet"), needs_masks=True),
-        _method("hrnet", partial(cross_fitted, network="hrnet"), needs_masks=True),
-        _method("deeplabv3plus", partial(cross_fitted, network="deeplabv3plus"), needs_masks=True),
+        *(
+            _method(name, partial(cross_fitted, network=name), needs_masks=True)
+            for name in ("light-unet", "unet", "hrnet", "deeplabv3", "deeplabv3plus")
+        ),
     )
 }
 """By name, in the order of `config.TITLES`."""

@@ -19,6 +19,7 @@ from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.images.files import check_free, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, stacks
 from napari_metastructure.images.writing import remove, write_mask, write_probability
+from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
 from napari_metastructure.training.run_folder import FILES
 
@@ -42,7 +43,7 @@ def igtt(
         ),
     ] = None,
     objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
-    network: Annotated[str | None, _option("network", metavar="light-unet|unet|deeplabv3plus")] = None,
+    network: Annotated[str | None, _option("network", metavar="|".join(ENCODERS))] = None,
     encoder: Annotated[str | None, _option("encoder", metavar="NAME")] = None,
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,

@@ -14,6 +14,7 @@ from napari_metastructure.cli._progress import running, table
 from napari_metastructure.cli.train import Channel, Data, find_sets
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import make_recipe
+from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.run_folder import read_config
 from napari_metastructure.training.study_results import (
@@ -60,7 +61,8 @@ def study(
     network: Annotated[
         list[str] | None,
         typer.Option(
-            help="light-unet, unet, deeplabv3plus or hrnet; may be repeated. [default: light-unet]", show_default=False
+            help=f"{', '.join(ENCODERS)}; may be repeated. [default: light-unet]",
+            show_default=False,
         ),
     ] = None,
     repeats: Annotated[

@@ -15,6 +15,7 @@ from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import running
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
+from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.events import TrainFinished
 from napari_metastructure.training.run_folder import FILES, read_config, read_files
@@ -59,7 +60,7 @@ def train(
             help="default, or the settings the paper names; other options are set on top.", metavar="default|paper"
         ),
     ] = None,
-    network: Annotated[str | None, _option("network", metavar="light-unet|unet|deeplabv3plus|hrnet")] = None,
+    network: Annotated[str | None, _option("network", metavar="|".join(ENCODERS))] = None,
     encoder: Annotated[str | None, _option("encoder", metavar="NAME")] = None,
     loss: Annotated[str | None, _option("loss", metavar="cross_entropy|dice|iou|dmi_iou")] = None,
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,

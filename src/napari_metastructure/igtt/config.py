@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_metastructure.networks import Architecture
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
@@ -58,7 +60,7 @@ class IGTTConfig(BaseModel):
     preset: Literal["default", "paper"] = Field("default", description="Where the settings below started from.")
     objects: Literal["auto", "bright", "dark"] = Field(
         "auto",
-        description="Are objects brighter or darker than their surround? auto settles it from the images.",
+        description="Are objects brighter or darker than their surround? auto finds it for each image.",
     )
     epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
     seed: int = Field(
@@ -66,14 +68,21 @@ class IGTTConfig(BaseModel):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
 
-    network: Literal["light-unet", "unet", "deeplabv3plus"] = Field(
-        "light-unet", description="The network; light-unet suits small data and CPUs, the others take any smp encoder."
+    network: Architecture = Field(
+        "fast-unet",
+        description="The network; fast-unet and light-unet suit small data and CPUs, the others have an encoder.",
     )
-    encoder: str = Field("resnet18", description="Encoder of unet and deeplabv3plus, any name smp offers.")
+    encoder: str | None = Field(
+        None,
+        description="Encoder of unet, deeplabv3plus and deeplabv3 (any name smp offers; default resnet18) or a hrnet_ "
+        "of timm (default hrnet_w18_small).",
+    )
     encoder_weights: Literal["imagenet"] | None = Field(
         None, description="Start the encoder from ImageNet weights (downloaded once) or from scratch."
     )
-    base_channels: int = Field(16, ge=4, le=128, description="Channels of light-unet at full resolution.")
+    base_channels: int = Field(
+        16, ge=4, le=128, description="Channels of fast-unet and light-unet before the first halving."
+    )
     inputs: Literal["multiscale", "zscore"] = Field(
         "multiscale",
         description="What the network sees: intensity, its logarithm and local contrast at two scales; or intensity.",
@@ -81,13 +90,18 @@ class IGTTConfig(BaseModel):
 
     weights: Literal["prior", "random"] = Field(
         "prior",
-        description="First weights of light-unet with 16 channels and multiscale inputs: those of a network that was "
+        description="First weights of fast-unet with 16 channels and multiscale inputs: those of a network that was "
         "trained on random scenes, or random. All other networks start at random.",
     )
     start: Literal["prior", "fusion", "contrast", "otsu", "black"] = Field(
         "prior",
         description="Labels before the first round: what a network trained on random scenes says, a vote of "
         "thresholdings weighted by their edges, local contrast, Otsu, or black (the paper).",
+    )
+    rounds: Literal["painted", "always"] = Field(
+        "painted",
+        description="Train once something was painted, or always. From the start and the weights of the prior rounds "
+        "without paint gain nothing on most images, so such a run ends with its start.",
     )
     criterion: Literal["level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "level",

@@ -15,15 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
+from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
 from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
-from napari_metastructure.igtt.start import load_prior, prior_probabilities, start_probability
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
+from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
@@ -183,18 +184,15 @@ class Run:
         checked = check_planes(images, self.names)
         self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
         found = list(map(measured, checked))
-        planes = [plane for plane, _ in found]
-        seen = [p for p, m in found if m is None or not m.all()]
-        self.objects: Polarity = settle(seen) if config.objects == "auto" else config.objects
-        self.outside = [together(surround(p, self.objects), m) for p, m in found]
-        filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(planes, self.outside, strict=True))
-        self.planes = [orient(p, self.objects) for p in filled]
+        planes, self.missing = [plane for plane, _ in found], [missing for _, missing in found]
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = resolve(config.device)
+        self.by_prior = config.start == "prior"
+        self.planes = planes  # as the user knows them, until `_turn_upright`
         self.spec = NetworkSpec(
             architecture=config.network,
             in_channels=channels_of(config.inputs),
-            encoder="none" if config.network == "light-unet" else config.encoder,
+            encoder=config.encoder or SMALL_ENCODERS[config.network],
             base_channels=config.base_channels,
         )
         self.trained = config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
@@ -210,6 +208,45 @@ class Run:
         self.journal = Journal(config, MAY_CHANGE, identity)
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.resumed = False
+
+    def _turn_upright(self, polarities: list[Polarity]) -> None:
+        """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
+        self.polarities = polarities
+        self.outside = [
+            together(surround(plane, objects), missing)
+            for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
+        ]
+        filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
+        self.planes = [orient(p, o) for p, o in zip(filled, self.polarities, strict=True)]
+
+    def _polarities(self) -> list[Polarity]:
+        """Find whether the objects of each plane are bright or dark; without the prior, of all alike."""
+        if self.config.objects != "auto":
+            return [self.config.objects] * len(self.planes)
+        if self.config.start != "prior":
+            seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
+            return [settle(seen)] * len(self.planes)
+        try:
+            prior = place(load_prior(), self.device)
+            return prior_polarities(prior, self.planes, self.device, self.control.checkpoint)
+        except Stopped:  # the next checkpoint ends the run
+            return ["bright"] * len(self.planes)
+
+    @property
+    def objects(self) -> Polarity:
+        """What most planes hold."""
+        return "bright" if 2 * self.polarities.count("bright") >= len(self.planes) else "dark"
+
+    def _mixed(self) -> Iterator[Warned]:
+        """Say so if the images are not all alike."""
+        few: Polarity = "dark" if self.objects == "bright" else "bright"
+        names = [name for name, objects in zip(self.names, self.polarities, strict=True) if objects == few]
+        if names:
+            yield Warned(
+                f"Objects are taken as {few} in {len(names)} of {len(self.planes)} images ({listed(names[:5])}"
+                f"{', ...' if len(names) > 5 else ''}); choose bright or dark objects if that is wrong. The model of "
+                f"this run looks for {self.objects} ones."
+            )
 
     def check(self, corrections: Mapping[int, np.ndarray], start_masks: Sequence[np.ndarray] | None) -> None:
         """Refuse corrections and start masks that do not lie on the planes."""
@@ -227,11 +264,12 @@ class Run:
         if folder:
             folder.lock()
         if resume:
-            self.labels = PseudoLabels([], c, self.rng, self.planes, self.outside, self.device)
             self.journal.resume(folder, self._restore)
             self.resumed = True
-        elif folder:
-            folder.clear()
+        else:
+            self._turn_upright(self._polarities())
+            if folder:
+                folder.clear()
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
         self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
         self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
@@ -240,6 +278,7 @@ class Run:
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
         yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects)
         yield from map(Warned, self.notes)
+        yield from self._mixed()
         if folder:  # on a resume too: the number of epochs may be another
             yield self._describe(folder)
         stopped = False
@@ -288,6 +327,7 @@ class Run:
     def _state(self) -> dict[str, Any]:
         return {
             "rng": json.dumps(self.rng.bit_generator.state),
+            "dark": [objects == "dark" for objects in self.polarities],
             "trainer": self.trainer.state(),
             "labels": {k: [torch.from_numpy(a) for a in v] for k, v in self.labels.state().items()},
         }
@@ -301,6 +341,11 @@ class Run:
             given = [f for f in zip(found, shapes, strict=bool(found)) if f[0] != (0,) or name != "corrections"]
             if any(a != b for a, b in given) or not (found or name == "memory"):
                 raise ValueError(f"{name} of other sizes")
+        dark = state["dark"]
+        if len(dark) != len(self.planes) or not set(map(type, dark)) <= {bool}:
+            raise ValueError("polarities of other images")
+        self._turn_upright(["dark" if d else "bright" for d in dark])
+        self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
         self.labels.restore(labels)
         self.trainer.load(state["trainer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
@@ -333,6 +378,8 @@ class Run:
         if not self.resumed:
             if start_masks is not None:
                 start = [(np.asarray(m) > 0).astype(np.float32) for m in start_masks]
+                self.by_prior = False
+                self._cut_network(CUTS[-1])
             else:
                 start = self._start_probabilities()
             self.labels = PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device)
@@ -348,12 +395,20 @@ class Run:
         if method == "prior":
             prior, same = place(load_prior(), self.device), self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            return prior_probabilities(prior, self.planes, self.device, self.control.checkpoint, inputs)
+            found, cut = prior_start(prior, self.planes, self.device, self.control.checkpoint, inputs)
+            self._cut_network(cut)
+            return found
+        self._cut_network(CUTS[-1])
         found = []
         for plane in self.planes:
             self.control.checkpoint()
             found.append(start_probability(plane, method))
         return found
+
+    def _cut_network(self, cut: float) -> None:
+        """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
+        if self.trained:
+            cut_at(self.trainer.network, cut)
 
     def _round(self) -> Iterator[Event]:
         """Run one epoch: train on the labels, predict, make new labels."""
@@ -431,6 +486,9 @@ class Run:
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
+        c = self.config
+        if c.rounds == "painted" and self.trained and self.by_prior and not self.labels.corrections:
+            return "Nothing was painted, and without that rounds gain nothing over the prior"
         agreements = [row["agreement"] for row in self.journal.rows[1:]]
         if stable(agreements, self.config.stop_agreement):
             return "The masks no longer change"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
-from napari_metastructure.images.intensity import contrast_and_log, log_intensity
+from napari_metastructure.images.intensity import Polarity, contrast_and_log, log_intensity, orient
+from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
-from napari_metastructure.networks.predict import inputs_on, probability
+from napari_metastructure.networks.predict import inputs_on, probabilities, probability
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
 
@@ -100,9 +101,9 @@ PRIOR = Path(__file__).with_name("prior.safetensors")
 
 USE = Use(inputs="multiscale", objects="bright", patch=(256, 256))
 
-SURE = 0.8
-"""Probability, as trained, that is one half in use: a correction for the class prior, one number for all images. The
-scenes hold more foreground than most real images, and their masks include the blurred rim of an object."""
+CUTS = (0.35, 0.5, 0.6, 0.7)
+"""Probabilities, as trained, that may be one half in use. The scenes hold more foreground than most real images, and
+their masks include the blurred rim of an object, so most sets take the last."""
 
 PRIOR_SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
 """Sizes at which the prior looks at a plane."""
@@ -110,38 +111,54 @@ PRIOR_SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
 TOGETHER = 3
 """Sizes in a row that are averaged: noise and texture look like objects at one size, objects do at several."""
 
+POLARITY_SIDE = 256
+"""Pixels along the shorter side that are enough to tell bright from dark objects."""
+
 SMALLEST = 64
 """Pixels along the shorter side below which a plane is not reduced."""
 
 CERTAIN = 1e-3
 """Probability from 0 or 1 beyond which one size outweighs the others no more."""
 
-SPEC = NetworkSpec(architecture="light-unet", in_channels=4, encoder="none", base_channels=16)
+SPEC = NetworkSpec(architecture="fast-unet", in_channels=4, encoder="none", base_channels=16)
+
+
+class PriorStart(NamedTuple):
+    """What the prior says of a set of planes."""
+
+    probabilities: list[np.ndarray]
+    """(Y, X) float32 arrays of 0 to 1."""
+    cut: float
+    """That of `CUTS` which is one half in them."""
 
 
 def load_prior() -> LightUNet:
-    """Read the network of the prior, on the CPU: one logit from the four channels of ``multiscale``.
+    """Read the network of the prior, on the CPU: one logit from the four channels of ``multiscale``, as trained.
 
-    It is in evaluation mode. Its logit is lowered by that of `SURE`.
+    It is in evaluation mode.
     """
-    network = cast(LightUNet, load_model(PRIOR)[0])
+    return cast(LightUNet, load_model(PRIOR)[0])
+
+
+def cut_at(network: nn.Module, cut: float) -> None:
+    """Lower the logit of the prior, in place, so that a probability of ``cut`` becomes one half."""
     with torch.no_grad():
-        cast(torch.Tensor, network.head.bias).sub_(math.log(SURE / (1 - SURE)))
-    return network
+        cast(Tensor, cast(LightUNet, network).head.bias).sub_(_logit(cut))
 
 
-def prior_probabilities(
+def prior_start(
     prior: nn.Module,
     planes: Sequence[np.ndarray],
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
     inputs: Sequence[Tensor] | None = None,
-) -> list[np.ndarray]:
+) -> PriorStart:
     """Predict a set of planes by the prior.
 
     It looks at each at all `PRIOR_SCALES`. Logits are averaged over `TOGETHER` sizes in a row, the largest ones or,
     where images hold more pixels than detail, smaller ones: those of which the prior is surest over the whole set, by
-    the mean |2P - 1| on and around what it calls foreground.
+    the mean |2P - 1| on and around what it calls foreground. Then that of `CUTS` is taken whose outlines the edges of
+    the images confirm best (`candidates.Edges`), on average over the set.
 
     Parameters
     ----------
@@ -154,55 +171,103 @@ def prior_probabilities(
         Called between tiles; may raise to leave.
     inputs : sequence of (4, Y, X) float32 tensors, optional
         The planes as the prior sees them at their own size, if they were normalised before.
-
-    Returns
-    -------
-    list of (Y, X) float32 arrays of 0 to 1
     """
-    own = inputs if inputs is not None else [None] * len(planes)
-    looks = [_looks(prior, plane, device, checkpoint, x) for plane, x in zip(planes, own, strict=True)]
+    looks = _looks(prior, planes, device, checkpoint, inputs)
 
     def averaged(first: int) -> Iterator[np.ndarray]:
-        return (_averaged(each, first, plane.shape) for each, plane in zip(looks, planes, strict=True))
+        return (_averaged(each[first : first + TOGETHER], p.shape) for each, p in zip(looks, planes, strict=True))
 
     windows = min(map(len, looks), default=1) - TOGETHER + 1
     best = max(range(windows), key=lambda first: _sureness(averaged(first))) if windows > 1 else 0
-    return list(averaged(best))
+    logits = list(averaged(best))
+    confirmed = np.zeros(len(CUTS))
+    for plane, logit in zip(planes, logits, strict=True):
+        edges = Edges(plane)
+        confirmed += [edges.score(logit > _logit(cut)) for cut in CUTS]
+        if checkpoint is not None:
+            checkpoint()
+    cut = CUTS[int(confirmed.argmax())] if confirmed.any() else CUTS[-1]
+    return PriorStart([_sigmoid(logit - _logit(cut)) for logit in logits], cut)
+
+
+def prior_polarities(
+    prior: nn.Module,
+    planes: Sequence[np.ndarray],
+    device: torch.device,
+    checkpoint: Callable[[], None] | None = None,
+) -> list[Polarity]:
+    """Find for each plane whether its objects are bright or dark: the way round of which the prior is surer.
+
+    It looks at each plane both ways, at the size where the shorter side has `POLARITY_SIDE` pixels or more. The mean
+    |2P - 1| over what it calls foreground is compared; the mean difference of all planes is added, for most sets are
+    of one kind.
+
+    Parameters are as for `prior_start`, but that planes are as the user knows them.
+    """
+    surer = []
+    for plane in planes:
+        scale = min(1.0, max(POLARITY_SIDE / min(plane.shape), 0.5))
+        reduced = _reduced(plane, scale)
+        found = []
+        for objects in ("bright", "dark"):
+            outside = surround(reduced, objects)
+            upright = orient(reduced if outside is None else fill(reduced, outside), objects)
+            p = probability(prior, inputs_on(device, upright, USE.inputs, "bright"), USE.patch, device, checkpoint)
+            inside = p > 0.5 if outside is None else (p > 0.5) & ~outside
+            found.append(float((2 * p[inside] - 1).mean()) if inside.any() else 0.0)
+        surer.append(found[0] - found[1])
+    return ["bright" if own + np.mean(surer) >= 0 else "dark" for own in surer]
 
 
 def _looks(
     prior: nn.Module,
-    plane: np.ndarray,
+    planes: Sequence[np.ndarray],
     device: torch.device,
     checkpoint: Callable[[], None] | None,
-    inputs: Tensor | None,
-) -> list[np.ndarray]:
-    """Predict a plane at each size that it is large enough for, in that size."""
-    found = []
+    inputs: Sequence[Tensor] | None,
+) -> list[list[np.ndarray]]:
+    """Predict each plane at each size that it is large enough for, in that size; those of one size together."""
+    found: list[list[np.ndarray]] = [[] for _ in planes]
     for scale in PRIOR_SCALES:
-        if scale < 1 and scale * min(plane.shape) < SMALLEST:
-            break
-        if scale < 1 or inputs is None:
-            reduced = _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
-            inputs = inputs_on(device, reduced, USE.inputs, "bright")
-        found.append(probability(prior, inputs, USE.patch, device, checkpoint))
+        at = [i for i, p in enumerate(planes) if scale == 1 or scale * min(p.shape) >= SMALLEST]
+        if scale == 1 and inputs is not None:
+            seen = [inputs[i] for i in at]
+        else:
+            seen = [inputs_on(device, _reduced(planes[i], scale), USE.inputs, "bright") for i in at]
+        for i, p in zip(at, probabilities(prior, seen, USE.patch, device, checkpoint), strict=True):
+            found[i].append(p)
     return found
 
 
-def _averaged(looks: Sequence[np.ndarray], first: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Average the logits of some sizes, at full size; return the probability."""
+def _averaged(looks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Average the logits of some sizes, at full size."""
     total = np.zeros(shape, np.float32)
-    some = looks[first : first + TOGETHER]
-    for look in some:
+    for look in looks:
         p = _resized(look, shape).clip(CERTAIN, 1 - CERTAIN)
         total += np.log(p / (1 - p))
-    return 1 / (1 + np.exp(-total / len(some)))
+    return total / len(looks)
 
 
-def _sureness(probabilities: Iterable[np.ndarray]) -> float:
-    """Average over a set how far from one half they are, 0 to 1, where there is foreground and nearby."""
-    near = ((p, dilated(p > 0.5, NEAR)) for p in probabilities)
+def _sureness(logits: Iterable[np.ndarray]) -> float:
+    """Average over a set how far from one half probabilities are, 0 to 1, where there is foreground and nearby.
+
+    Foreground is what is above the last of `CUTS`: what is found at a wrong size is mostly fainter.
+    """
+    found = (_sigmoid(logit - _logit(CUTS[-1])) for logit in logits)
+    near = ((p, dilated(p > 0.5, NEAR)) for p in found)
     return float(np.mean([np.abs(2 * p[close] - 1).mean() for p, close in near if close.any()] or [0.0]))
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+def _reduced(plane: np.ndarray, scale: float) -> np.ndarray:
+    return _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,253 +1,350 @@
 """Random scenes with exact masks, which the prior of iGTT learns from: objects, background, a poor camera.
 
-No scene imitates a particular specimen. Shapes, sizes, brightness, blur, haze and noise are drawn from ranges wide
-enough to hold most of light microscopy (domain randomisation), so a network that has learned them knows what an object
-on a background looks like and not which one it will meet. Lengths are in pixels.
+No scene imitates a particular specimen. Shapes (`images.scene_shapes`), sizes, brightness, background, blur and noise
+are drawn from ranges wide enough to hold most of microscopy (domain randomisation), so a network that has learned them
+knows what an object on a background looks like and not which one it will meet. Lengths are in pixels.
+
+Shapes and random fields are costly to draw and cheap to look at in another way. So `Scenes` holds a stock of both, and
+a scene is a random window of some of them, turned, scaled, bent and lit anew; the stock is renewed all the time.
 
 References
 ----------
 Tobin et al., "Domain randomization for transferring deep neural networks from simulation to the real world", IROS 2017.
+Billot et al., "SynthSeg: Segmentation of brain MRI scans of any contrast and resolution", Med. Image Anal. 2023.
+Dey et al., "AnyStar: Domain randomized universal star-convex 3D instance segmentation", WACV 2024.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image as PillowImage
 from scipy import ndimage as ndi
-from scipy.spatial import cKDTree
-from skimage.draw import line
 
-from napari_metastructure.images.simulate import smooth_noise
+from napari_metastructure.images.scene_shapes import Shapes, chance, draw_shapes, field, wide
 
-SMALLEST, LARGEST = 0.01, 0.6
+SMALLEST, LARGEST = 0.005, 0.65
 """Foreground fractions between which a scene's objects lie."""
 
-VISIBLE = 0.25
-"""Share of its height at which a blurred object ends: people who draw masks include the blurred rim."""
+VISIBLE_EDGE, VISIBLE_LINE = 0.67, 1.67
+"""Deviations of the blur at which a straight edge, and the profile of a thin line, fall to a quarter of their height:
+people who draw masks include the blurred rim."""
+
+NOTHING = 0.06
+"""Share of scenes in which all objects are darker than the background, and the mask is empty."""
+
+SIGMAS = (0.8, 1.2, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 32.0, 50.0)
+"""Correlation lengths of the fields in stock."""
 
 
-def scene(shape: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw an image, and the mask of what can be seen in it.
+@dataclass(frozen=True)
+class _View:
+    """Shapes as one scene shows them: a window, turned, scaled and bent."""
+
+    distance: np.ndarray
+    regions: np.ndarray
+    radius: float
+    family: str
+
+
+class Scenes:
+    """An endless source of scenes, reproducible by its generator.
 
     Parameters
     ----------
-    shape : (int, int)
-        Height and width.
+    side : int
+        Height and width of a scene.
     rng : numpy.random.Generator
         Source of everything random.
+    stock : int
+        Shapes held at a time. They are drawn one by one with the first scenes.
+    renewed : float
+        Probability that a scene replaces one of them.
 
-    Returns
-    -------
-    image : (Y, X) float32 array
-        Bright objects, values from 0 up.
-    mask : (Y, X) bool array
-        Where the blurred objects reach `VISIBLE` of their height: a tube thinner than the blur is as wide as it looks.
+    Examples
+    --------
+    >>> image, mask = Scenes(64, np.random.default_rng(0), stock=4).draw()
+    >>> image.shape, mask.dtype
+    ((64, 64), dtype('bool'))
     """
-    family, distance = _objects(shape, rng)
-    mask = distance < 1
-    blur = wide(rng, 0.6, 2.2)
-    light = _objects_light(distance, mask, rng)
-    light = ndi.gaussian_filter(light, blur)
-    light /= np.median(light[mask]) + 1e-6
-    seen = _visible(mask, blur)
-    light = _surround(light, mask, family, blur, rng)
-    return _photograph(light, rng).astype(np.float32), seen
 
+    def __init__(self, side: int, rng: np.random.Generator, stock: int = 300, renewed: float = 0.03) -> None:
+        self.side, self.rng, self.stock, self.renewed = side, rng, stock, renewed
+        self._large = side * 3 // 2
+        self._shapes: list[Shapes] = []
+        self._fields = [np.stack([field((2 * side,) * 2, s, rng) for _ in range(3)]).astype(np.float32) for s in SIGMAS]
+        self._noise = rng.standard_normal((2 * side, 2 * side), dtype=np.float32)
 
-def _objects(shape: tuple[int, int], rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """Draw objects; return their family's name, and a distance that is below 1 inside them."""
-    for _ in range(20):  # a draw may leave the image empty or fill it
-        family, distance = shape_of(shape, rng)
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draw an image, and the mask of what can be seen in it.
+
+        Returns
+        -------
+        image : (side, side) float32 array
+            Objects brighter than what is around them, values from 0 up.
+        mask : (side, side) bool array
+            Where the blurred objects reach a quarter of their height: a tube thinner than the blur is as wide as it
+            looks.
+        """
+        rng = self.rng
+        view = self._objects()
+        blur = wide(rng, 0.5, 2.6) if chance(rng, 0.85) else wide(rng, 2, 5)
+        ring = 0.0
+        if view.radius > 5 and chance(rng, 0.25):  # a wall round a lumen
+            ring = wide(rng, 1.5, max(2.5, view.radius * 0.6))
+        distance = np.abs(view.distance + ring / 2) - ring / 2 if ring else view.distance
+        radius = ring / 2 if ring else view.radius
+        light = self._background(view)
+        objects, lumen = self._lit(view, distance, ring)
+        if lumen > 0.4:  # a filled tube with a brighter wall
+            distance, radius = view.distance, view.radius
+        seen = distance < max(VISIBLE_EDGE * blur, VISIBLE_LINE * blur - radius)
+        empty = chance(rng, NOTHING) and bool(np.mean(distance < 0) < 0.35)
+        light = self._joined(light, objects, distance, empty)
+        light = self._distracted(light, view, distance, radius, blur)
+        image = self._photographed(light, blur)
+        return image, np.zeros_like(seen) if empty else seen
+
+    # ---- shapes ----------------------------------------------------------------------------------------------
+
+    def _stocked(self) -> Shapes:
+        """Take shapes out of the stock, new ones now and then."""
+        if len(self._shapes) < self.stock:
+            self._shapes.append(draw_shapes((self._large,) * 2, self.rng))
+            return self._shapes[-1]
+        if chance(self.rng, self.renewed):
+            self._shapes[self.rng.integers(self.stock)] = draw_shapes((self._large,) * 2, self.rng)
+        return self._shapes[self.rng.integers(self.stock)]
+
+    def _view(self, shapes: Shapes) -> _View:
+        """Look at shapes through a window, turned, scaled and bent."""
+        rng, side, large = self.rng, self.side, self._large
+        zoom = wide(rng, 0.75, 2.2)  # window pixels for one of the shapes
+        angle, stretch = rng.uniform(0, 2 * np.pi), wide(rng, 0.85, 1.18)
+        axis = np.arange(side, dtype=np.float32) - side / 2
+        y, x = axis[:, None] / (zoom * stretch), axis[None] * (stretch / zoom)
+        c, s = np.cos(angle), np.sin(angle)
+        v, u = c * y + s * x, c * x - s * y
+        if chance(rng, 0.5):
+            bend = wide(rng, 0.5, 6)
+            v, u = v + bend * self._field(12, 50), u + bend * self._field(12, 50)
+        reach = max(0.0, large / 2 - side / zoom * 0.6)
+        v += large / 2 + rng.uniform(-reach, reach)
+        u += large / 2 + rng.uniform(-reach, reach)
+        v, u = _mirrored(v, large), _mirrored(u, large)
+        distance = _interpolated(shapes.distance, v, u) * zoom
+        regions = shapes.regions[np.rint(v).astype(np.intp), np.rint(u).astype(np.intp)]
+        radius = shapes.radius * zoom
+        wider = wide(rng, 0.75, 1.35) if shapes.family != "patches" else 1.0  # of the same centre lines
+        distance -= radius * (wider - 1)
+        if shapes.thin and chance(rng, 0.3):  # tapering
+            distance += radius * rng.uniform(0, 0.5) * self._field(20, 50)
+        return _View(distance, regions, radius * wider, shapes.family)
+
+    def _objects(self) -> _View:
+        """Look for a view that is neither empty nor full."""
+        rng = self.rng
+        for _ in range(20):
+            view = self._view(self._stocked())
+            if chance(rng, 0.12):
+                other = self._view(self._stocked())
+                distance = np.minimum(view.distance, other.distance)
+                view = _View(distance, view.regions, min(view.radius, other.radius), view.family)
+            if chance(rng, 0.25):  # a cell that does not fill the image
+                outside = (self._field(20, 50) < rng.uniform(-1, 0.3)) * np.float32(60)
+                view = _View(np.maximum(view.distance, outside - 30), view.regions, view.radius, view.family)
+            if SMALLEST < np.mean(view.distance < 0) < LARGEST:
+                break
+        return view
+
+    # ---- light -----------------------------------------------------------------------------------------------
+
+    def _field(self, low: float, high: float) -> np.ndarray:
+        """Take a random window of a field of mean 0, deviation 1 and a correlation length from ``low`` to ``high``."""
+        rng = self.rng
+        nearest = int(np.argmin([abs(np.log(s / wide(rng, low, high))) for s in SIGMAS]))
+        fields = self._fields[nearest]
+        top, left = rng.integers(0, 2 * self.side, 2)
+        rows, columns = (np.arange(a, a + self.side) % (2 * self.side) for a in (top, left))  # they have no border
+        window = fields[rng.integers(len(fields))][rows[:, None], columns[None]]
+        window = window.T if chance(rng, 0.5) else window
+        return -window if chance(rng, 0.5) else window
+
+    def _white(self) -> np.ndarray:
+        """Take white noise, out of a stock that is four times as large, shuffled by row."""
+        top, left = self.rng.integers(0, self.side, 2)
+        rows = self.rng.permutation(2 * self.side)[: self.side]
+        return self._noise[rows, :][:, left : left + self.side] * (1 if top % 2 else -1)
+
+    def _background(self, view: _View) -> np.ndarray:
+        """Light a background: flat, uneven, or up to twenty regions with textures of their own."""
+        rng, shape = self.rng, (self.side, self.side)
+        kind = rng.random()
+        light: np.ndarray = np.zeros(shape, np.float32)
+        if 0.4 < kind < 0.6:
+            light = rng.uniform(0, 0.5) * np.clip(1 + self._field(8, 50), 0, None)
+        elif kind > 0.6:
+            regions = self._view(self._stocked()).regions if chance(rng, 0.7) else view.regions
+            many = int(wide(rng, 2, 21))
+            levels = rng.uniform(0, wide(rng, 0.1, 1.2), many).astype(np.float32)
+            rough = rng.uniform(0, 0.25, many).astype(np.float32)
+            which = regions % many
+            light = levels[which] + rough[which] * self._field(0.8, 8)
+        if chance(rng, 0.4):  # grain
+            light = light + rng.uniform(0, 0.25) * self._field(0.8, 12)
+        return np.asarray(light, np.float32)
+
+    def _lit(self, view: _View, distance: np.ndarray, ring: float) -> tuple[np.ndarray, float]:
+        """Light the objects (above their surround, about 1), and say how bright a lumen is beside its wall."""
+        rng = self.rng
+        inside = np.clip(0.5 - distance, 0, 1)
+        depth = np.clip(-view.distance / max(view.radius, 1), 0, 1)
+        profile = rng.random()
+        if ring or profile < 0.45:
+            light = inside
+        elif profile < 0.8:
+            light = inside * (0.35 + 0.65 * np.sqrt(1 - (1 - depth) ** 2))
+        else:
+            light = inside * (0.5 + 0.6 * np.exp(-(((depth - 0.25) / 0.3) ** 2)))
+        lumen = 0.0
+        if ring:
+            lumen = rng.uniform(0, 0.25) if chance(rng, 0.7) else rng.uniform(0.45, 0.9)
+            within = np.clip(0.5 - view.distance, 0, 1)
+            light = np.maximum(light, lumen * within)
+        if chance(rng, 0.7):  # objects differ
+            levels = np.exp(rng.normal(0, rng.uniform(0.05, 0.55), 512)).clip(0.3).astype(np.float32)
+            light = light * levels[view.regions % 512]
+        light = light * np.exp(rng.uniform(0, 0.5) * self._field(6, 50)).clip(0.3, 4)
+        if chance(rng, 0.7):
+            light = light * (1 + rng.uniform(0, 0.4) * self._field(0.8, 5)).clip(0.15)
+        return np.asarray(light, np.float32), lumen
+
+    def _joined(self, light: np.ndarray, objects: np.ndarray, distance: np.ndarray, dark: bool) -> np.ndarray:
+        """Paint objects over the background, or add them to it; dark ones are taken from it."""
+        rng = self.rng
+        if dark:
+            return light + 0.5 + objects.max() - objects
+        if chance(rng, 0.5):
+            return light + objects
+        surround = ndi.uniform_filter(light, 2 * int(wide(rng, 4, 16)) + 1)
+        cover = np.clip(0.5 - distance, 0, 1) * rng.uniform(0.5, 1)
+        return light * (1 - cover) + np.maximum(surround, light * cover) * cover + objects
+
+    def _distracted(
+        self, light: np.ndarray, view: _View, distance: np.ndarray, radius: float, blur: float
+    ) -> np.ndarray:
+        """Add what is no object: haze, bodies, fainter, unsharp and dark things, dots between lines, shading."""
+        rng = self.rng
+        if chance(rng, 0.5):  # out of focus
+            light = light + rng.uniform(0, 0.9) * _hazed(light, wide(rng, 4, 25))
+        if chance(rng, 0.3):  # bodies that outshine the objects
+            bodies = np.clip(self._field(15, 50) - rng.uniform(0.5, 1.5), 0, None)
+            light = light + wide(rng, 0.3, 12) * bodies
+        if chance(rng, 0.3):  # fainter things of any kind
+            other = np.clip(0.5 - self._view(self._stocked()).distance, 0, 1)
+            light = light + rng.uniform(0.08, 0.4) * ndi.gaussian_filter(other, wide(rng, 0.8, 4))
+        if chance(rng, 0.25):  # things of the same kind, out of focus
+            copy = np.clip(0.5 - np.roll(view.distance, rng.integers(self.side, size=2), (0, 1))[::-1], 0, 1)
+            light = light + rng.uniform(0.2, 0.8) * _hazed(copy, blur + wide(rng, 3, 10))
+        if chance(rng, 0.3):  # dark things
+            other = np.clip(0.5 - self._view(self._stocked()).distance, 0, 1) * (distance > 2)
+            light = light - rng.uniform(0.1, 0.8) * ndi.gaussian_filter(other, blur)
+        if view.family in ("tessellation", "contours", "trees") and radius < 6 and chance(rng, 0.3):
+            dots = (self._view(self._stocked()).distance < 0) & (distance > 2.5)  # in the meshes
+            dots &= ~ndi.binary_opening(dots, iterations=6)
+            light = light + rng.uniform(0.4, 1) * ndi.gaussian_filter(dots.astype(np.float32), blur)
+        if chance(rng, 0.5):  # shading
+            axis = np.linspace(-1, 1, self.side, dtype=np.float32)
+            angle = rng.uniform(0, 2 * np.pi)
+            ramp = np.cos(angle) * axis[None] + np.sin(angle) * axis[:, None]
+            light = light * np.exp(rng.uniform(0, 0.6) * (ramp + 0.5 * self._field(32, 50)))
+        return np.asarray(light - min(0.0, float(light.min())) + wide(rng, 0.01, 0.8), np.float32)
+
+    # ---- camera ----------------------------------------------------------------------------------------------
+
+    def _photographed(self, light: np.ndarray, blur: float) -> np.ndarray:
+        """Blur, sample, and add noise; then what software does later: smoothing, sharpening, gamma, 8 bits, JPEG."""
+        rng = self.rng
+        sigmas = (blur, blur) if chance(rng, 0.8) else (blur * wide(rng, 0.6, 1), blur * wide(rng, 1, 1.6))
+        image = ndi.gaussian_filter(light, sigmas)
+        step = wide(rng, 1, max(1.0, min(4.0, 1.2 * blur))) if chance(rng, 0.3) else 1.0
+        if step > 1.05:  # fewer pixels, each with its own noise, interpolated later
+            image = _resized(image, round(self.side / step))
+        image = self._noisy(image)
+        if step > 1.05:
+            image = _resized(image, self.side)
+        if chance(rng, 0.3):
+            image = ndi.gaussian_filter(image, rng.uniform(0.3, 1.1))
+        if chance(rng, 0.15):  # sharpening, halos, ringing
+            image = image + rng.uniform(0.3, 2) * (image - ndi.gaussian_filter(image, wide(rng, 1, 6)))
+        if chance(rng, 0.06):
+            stripes = rng.standard_normal(self.side).astype(np.float32) * rng.uniform(0.02, 0.15) * image.std()
+            image = image + (stripes[:, None] if chance(rng, 0.5) else stripes[None])
+        image = image - image.min()
+        some = image[::3, ::3]
+        if chance(rng, 0.4):
+            image = (image / (np.percentile(some, 99.9) + 1e-6)) ** np.float32(wide(rng, 0.5, 1.8))
+        if chance(rng, 0.4):
+            image = np.minimum(image, np.percentile(image[::3, ::3], rng.uniform(94, 100)))
+        if chance(rng, 0.5):
+            image = np.round(image * (255 / max(float(image.max()), 1e-6)))
+            if chance(rng, 0.2):
+                image = _jpeg(image, int(rng.integers(25, 95)))
+        return image.astype(np.float32)
+
+    def _noisy(self, image: np.ndarray) -> np.ndarray:
+        """Add the noise of photons and of reading out, and now and then noise that spans pixels."""
+        rng = self.rng
+        photons = wide(rng, 4, 1000)
+        if photons < 15:
+            image = (rng.poisson(image * photons) / photons).astype(np.float32)
+            spread: np.ndarray | float = wide(rng, 0.005, 0.15)
+        else:  # of many photons the noise is normal
+            spread = np.sqrt(image / np.float32(photons) + np.float32(wide(rng, 0.005, 0.15) ** 2))
+        side = len(image)
+        white = self._white()[:side, :side]
         if chance(rng, 0.15):
-            distance = np.minimum(distance, shape_of(shape, rng)[1])
-        if chance(rng, 0.3):  # a cell that does not fill the image
-            inside = field(shape, wide(rng, 20, 60), rng) > rng.uniform(-1, 0.3)
-            distance = np.where(inside, distance, 3)
-        if SMALLEST < np.mean(distance < 1) < LARGEST:
-            break
-    return family, distance
+            white = ndi.gaussian_filter(white, rng.uniform(0.5, 1.2))
+            white /= white.std()
+        return np.asarray(image + spread * white, np.float32)
 
 
-def _objects_light(distance: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light the objects: flat, domed or hollow, unevenly bright and textured."""
-    depth, shape = np.clip(distance, 0, 1), mask.shape
-    profiles = (np.ones(shape), 0.35 + 0.65 * np.sqrt(1 - depth**2), 0.5 + 0.6 * np.exp(-(((depth - 0.75) / 0.3) ** 2)))
-    profile = profiles[rng.choice(3, p=(0.4, 0.4, 0.2))]
-    bright = np.exp(rng.uniform(0, 0.7) * field(shape, wide(rng, 6, 50), rng))
-    texture = np.clip(1 + rng.uniform(0, 0.4) * field(shape, wide(rng, 0.8, 5), rng), 0.1, None)
-    return mask * profile * bright * texture
+def _mirrored(at: np.ndarray, size: int) -> np.ndarray:
+    """Reflect coordinates that leave an image at its borders."""
+    last = np.float32(size - 1)
+    return (last - np.abs(last - np.abs(at))).clip(0, last)
 
 
-def _visible(mask: np.ndarray, blur: float) -> np.ndarray:
-    """Find where a blurred mask reaches `VISIBLE` of its height nearby."""
-    soft = ndi.gaussian_filter(mask.astype(float), blur)
-    peak = ndi.maximum_filter(soft, size=2 * int(np.ceil(2 * blur)) + 1)
-    return (soft > VISIBLE * peak) & (soft > 0.08)
+def _interpolated(values: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Interpolate between four pixels."""
+    top, left = (np.minimum(a.astype(np.intp), n - 2) for a, n in zip((y, x), values.shape, strict=True))
+    dy, dx = (y - top).astype(np.float32), (x - left).astype(np.float32)
+    flat, at = values.ravel(), top * values.shape[1] + left
+    upper = flat[at] * (1 - dx) + flat[at + 1] * dx
+    at += values.shape[1]
+    return np.asarray(upper * (1 - dy) + (flat[at] * (1 - dx) + flat[at + 1] * dx) * dy)
 
 
-def _surround(light: np.ndarray, mask: np.ndarray, family: str, blur: float, rng: np.random.Generator) -> np.ndarray:
-    """Add light from outside the mask: haze, cell bodies, fainter things, grain, uneven illumination."""
-    shape = light.shape
-    if chance(rng, 0.6):  # out of focus
-        light = light + rng.uniform(0, 1) * ndi.gaussian_filter(light, wide(rng, 4, 25))
-    if chance(rng, 0.35):  # bodies that outshine the objects
-        bodies = np.clip(field(shape, wide(rng, 15, 50), rng) - rng.uniform(0.5, 1.5), 0, None)
-        light = light + wide(rng, 0.3, 12) * bodies
-    if chance(rng, 0.35):  # fainter things of any family
-        other = shape_of(shape, rng)[1] < 1
-        light = light + rng.uniform(0.1, 0.5) * ndi.gaussian_filter(other.astype(float), wide(rng, 0.8, 4))
-    if chance(rng, 0.2):
-        light = light + rng.uniform(0.1, 0.4) * np.clip(1 + field(shape, wide(rng, 1.2, 5), rng), 0, None)
-    if family in ("contours", "tessellation") and chance(rng, 0.2):  # small things as bright as the network around them
-        other = (blobs(shape, rng) < 1) & ~ndi.binary_dilation(mask, iterations=3)
-        other &= ~ndi.binary_opening(other, iterations=8)
-        light = light + rng.uniform(0.4, 1) * ndi.gaussian_filter(other.astype(float), blur)
-    if chance(rng, 0.5):
-        light = light + rng.uniform(0, 0.35) * np.clip(1 + field(shape, wide(rng, 2, 30), rng), 0, None)
-    if chance(rng, 0.5):
-        y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-        angle = rng.uniform(0, 2 * np.pi)
-        light = light * (1 + rng.uniform(0, 0.6) * (np.cos(angle) * x + np.sin(angle) * y) / 1.5)
-    return np.clip(light, 0, None) + wide(rng, 0.01, 0.6)
+def _hazed(light: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur by much, at a quarter of the size."""
+    side = len(light)
+    small = light[: side // 4 * 4, : side // 4 * 4].reshape(side // 4, 4, side // 4, 4).mean(axis=(1, 3))
+    return _resized(ndi.gaussian_filter(small, sigma / 4), side)
 
 
-def _photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add photons and read-out noise, and what software does later: smoothing, gamma, saturation, 8 bits."""
-    photons = wide(rng, 4, 400)
-    image = rng.poisson(light * photons) / photons + rng.normal(0, wide(rng, 0.005, 0.15), light.shape)
-    if chance(rng, 0.4):
-        image = ndi.gaussian_filter(image, rng.uniform(0.3, 1))
-    image -= image.min()
-    if chance(rng, 0.4):
-        image = (image / np.percentile(image, 99.9)) ** wide(rng, 0.5, 1.8)
-    if chance(rng, 0.5):
-        image = np.minimum(image, np.percentile(image, rng.uniform(95, 100)))
-    return np.round(image / image.max() * 255) if chance(rng, 0.5) else image
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    """Interpolate a square image at another size, smaller ones from the mean of the pixels they cover."""
+    return np.asarray(
+        PillowImage.fromarray(np.ascontiguousarray(image, np.float32)).resize(
+            (side, side), PillowImage.Resampling.BILINEAR
+        )
+    )
 
 
-# Families of shapes, each as a distance that is below 1 inside the objects.
-
-
-def wide(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw a number from ``low`` to ``high``, every factor alike."""
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
-def chance(rng: np.random.Generator, probability: float) -> bool:
-    """Draw True with this probability."""
-    return bool(rng.random() < probability)
-
-
-def field(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a random field of mean 0, deviation 1 and correlation length `sigma`, coarse ones interpolated."""
-    step = max(1, int(sigma // 2)) if sigma > 4 else 1
-    coarse = smooth_noise((-(-shape[0] // step) + 1, -(-shape[1] // step) + 1), sigma / step, rng)
-    fine = ndi.zoom(coarse, step, order=1)[: shape[0], : shape[1]] if step > 1 else coarse[: shape[0], : shape[1]]
-    return (fine - fine.mean()) / (fine.std() + 1e-9)
-
-
-def contours(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw winding tubes: level lines of one or two random fields."""
-    lines = np.zeros(shape, bool)
-    for _ in range(rng.integers(1, 3)):
-        lines |= _between(field(shape, wide(rng, 5, 24), rng) > rng.uniform(-0.5, 0.5))
-    return _tubes(lines, wide(rng, 1.2, 5), rng)
-
-
-def tessellation(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw a network or membranes: bent edges of a Voronoi tessellation, some of its cells filled."""
-    spacing = wide(rng, 10, 50)
-    count = max(4, int(shape[0] * shape[1] / spacing**2 * 1.3))
-    seeds = rng.uniform((-20, -20), (shape[0] + 20, shape[1] + 20), (count, 2))
-    bend = 0.2 * spacing * np.stack([field(shape, 0.4 * spacing, rng) for _ in range(2)])
-    where = (np.indices(shape) + bend).reshape(2, -1).T
-    cells = cKDTree(seeds).query(where)[1].reshape(shape)
-    lines = _between(cells)
-    if chance(rng, 0.5):
-        lines &= field(shape, wide(rng, 4, 15), rng) > -1.2  # edges that are missing
-    distance = _tubes(lines, wide(rng, 1.2, 4.5), rng)
-    if chance(rng, 0.4):
-        filled = rng.random(count) < rng.uniform(0.03, 0.3)
-        distance = np.where(filled[cells], np.minimum(distance, 0.5), distance)
-    return distance
-
-
-def worms(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw rods, filaments and vessels: smooth random walks of any length."""
-    lines = np.zeros(shape, bool)
-    half, turn = wide(rng, 1.2, 6), wide(rng, 0.03, 0.4)
-    for _ in range(int(wide(rng, 3, 60))):
-        steps = int(wide(rng, 3, 200))
-        heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, turn, steps))
-        moves = 2 * np.stack([np.sin(heading), np.cos(heading)], axis=1)
-        path = np.rint(rng.uniform((0, 0), shape) + np.cumsum(moves, axis=0)).astype(int)
-        path = path[((path >= 0) & (path < shape)).all(axis=1)]
-        jumps = np.abs(np.diff(path, axis=0)).max(axis=1, initial=0) > 3 if len(path) > 1 else []
-        for (y0, x0), (y1, x1), jump in zip(path[:-1], path[1:], jumps, strict=True):
-            if not jump:  # it left the image and came back elsewhere
-                lines[line(y0, x0, y1, x1)] = True
-        lines[tuple(path[:1].T)] = True
-    return _tubes(lines, half, rng)
-
-
-def blobs(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw nuclei, vesicles and spots: deformed ellipses."""
-    size, rough = wide(rng, 3, 45), rng.uniform(0, 0.12)
-    count = int(wide(rng, 0.03, 0.45) * shape[0] * shape[1] / (np.pi * size**2))
-    distance = np.full(shape, 3.0)
-    for _ in range(np.clip(count, 1, 250)):
-        radius, stretch, tilt = size * np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.2)), rng.uniform(0, np.pi)
-        centre = rng.uniform((-0.3 * size, -0.3 * size), (shape[0] + 0.3 * size, shape[1] + 0.3 * size))
-        reach = 2.2 * radius * max(stretch, 1 / stretch) + 2
-        low, high = np.maximum(centre - reach, 0).astype(int), np.minimum(centre + reach, shape).astype(int)
-        phases = rng.uniform(0, 2 * np.pi, 3)
-        if (low >= high).any():
-            continue
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        y, x = np.mgrid[window] - centre[:, None, None]
-        u = (np.cos(tilt) * x + np.sin(tilt) * y) / (radius * stretch)
-        v = (np.cos(tilt) * y - np.sin(tilt) * x) / (radius / stretch)
-        outline = 1 + sum(rough * np.cos((k + 2) * np.arctan2(v, u) + phases[k]) for k in range(3))
-        distance[window] = np.minimum(distance[window], np.hypot(u, v) / outline)
-    return distance
-
-
-def patches(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw irregular patches: where a random field is high."""
-    rough = field(shape, wide(rng, 3, 30), rng) + rng.uniform(0, 0.4) * field(shape, 2, rng)
-    return 1 + rng.uniform(0.2, 1.5) - rough
-
-
-Family = Callable[[tuple[int, int], np.random.Generator], np.ndarray]
-
-FAMILIES: dict[str, tuple[Family, float]] = {
-    "contours": (contours, 0.2),
-    "tessellation": (tessellation, 0.25),
-    "worms": (worms, 0.2),
-    "blobs": (blobs, 0.25),
-    "patches": (patches, 0.1),
-}
-"""Each family, and how often it is drawn."""
-
-
-def shape_of(shape: tuple[int, int], rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """Draw shapes of a random family; return its name, and a (Y, X) distance that is below 1 inside its objects."""
-    name = str(rng.choice(list(FAMILIES), p=[share for _, share in FAMILIES.values()]))
-    return name, FAMILIES[name][0](shape, rng)
-
-
-def _between(regions: np.ndarray) -> np.ndarray:
-    """Find pixels with another region below or to the right of them."""
-    lines = np.zeros(regions.shape, bool)
-    lines[:-1] |= regions[:-1] != regions[1:]
-    lines[:, :-1] |= regions[:, :-1] != regions[:, 1:]
-    return lines
-
-
-def _tubes(lines: np.ndarray, half: float, rng: np.random.Generator) -> np.ndarray:
-    """Compute the distance from lines, over a half-width that varies along them."""
-    if not lines.any():
-        return np.full(lines.shape, 3.0)
-    width = half * np.exp(0.25 * field(lines.shape, wide(rng, 4, 30), rng))
-    return ndi.distance_transform_edt(~lines) / np.maximum(width, 0.6)
+def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Save as JPEG and read again."""
+    with io.BytesIO() as file:
+        PillowImage.fromarray(image.clip(0, 255).astype(np.uint8)).save(file, "jpeg", quality=quality)
+        return np.asarray(PillowImage.open(file), np.float32)

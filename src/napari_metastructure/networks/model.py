@@ -11,6 +11,7 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import channels_of, check_plane
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,7 @@ class Model:
     def __str__(self) -> str:
         """Say what the model is, on one line."""
         spec, use = self.spec, self.use
-        encoder = f"{spec.base_channels} channels" if spec.architecture == "light-unet" else spec.encoder
+        encoder = f"{spec.base_channels} channels" if ENCODERS[spec.architecture] == "none" else spec.encoder
         cut = "" if use.cut == "half" else f", cut by iGTT's {use.cut} criterion"
         colour = "" if use.colour is None else f" (of colour images {use.colour})"
         classes = ", ".join(map(str, use.classes))

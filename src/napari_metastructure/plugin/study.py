@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.verdict import verdict
+from napari_metastructure.networks import Architecture
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
 from napari_metastructure.plugin._inputs import PathEdit, column, heading, pages_above, row
@@ -49,7 +50,6 @@ from napari_metastructure.training.study_results import (
     ConditionFinished,
     ConditionStarted,
     FoundStudy,
-    Network,
     RunResult,
     StudyConfig,
     StudyEvent,
@@ -116,7 +116,7 @@ KEPT = ("epochs", "seed", "device")
 WITHOUT = ("network", "validation_fraction", "patience", "reading")
 """The study sets these itself, or by the row of the labels."""
 
-NETWORKS: tuple[Network, ...] = get_args(Network)
+NETWORKS: tuple[Architecture, ...] = get_args(Architecture)
 
 
 class StudySettings(QWidget):

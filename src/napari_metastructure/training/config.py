@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.labels.readings import READING, Reading
+from napari_metastructure.networks import Architecture
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -39,8 +40,9 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Literal["default", "paper"] = Field("default", description="Where the settings below started from.")
-    network: Literal["light-unet", "unet", "deeplabv3plus", "hrnet"] = Field(
-        "light-unet", description="The network; light-unet suits small data and CPUs."
+    network: Architecture = Field(
+        "light-unet",
+        description="The network; light-unet suits small data, fast-unet slow CPUs, and objects of any size.",
     )
     epochs: int = Field(40, ge=1, le=100_000, description="Epochs at most.")
     validation_fraction: float = Field(
@@ -56,13 +58,15 @@ class TrainConfig(BaseModel):
 
     encoder: str | None = Field(
         None,
-        description="Encoder of unet and deeplabv3plus (any name smp offers; default resnet34) or a hrnet_ of timm "
-        "(default hrnet_w18).",
+        description="Encoder of unet, deeplabv3plus and deeplabv3 (any name smp offers; default resnet34) or a hrnet_ "
+        "of timm (default hrnet_w18).",
     )
     encoder_weights: Literal["imagenet"] | None = Field(
         None, description="Start the encoder from ImageNet weights (downloaded once) or from scratch."
     )
-    base_channels: int = Field(16, ge=4, le=128, description="Channels of light-unet at full resolution.")
+    base_channels: int = Field(
+        16, ge=4, le=128, description="Channels of light-unet and fast-unet before the first halving."
+    )
     inputs: Literal["percentile", "zscore", "local", "multiscale"] = Field(
         "percentile",
         description="How each image is normalised: percentiles 1 and 99.8 to 0 and 1, z-score, local contrast, or "

@@ -48,7 +48,7 @@ class RunStarted:
     folder: Path | None = None
     resumed_epoch: int = 0
     objects: str = "bright"
-    """The polarity in force: ``bright`` or ``dark`` (``auto`` has been settled)."""
+    """The polarity in force, of most images: ``bright`` or ``dark`` (``auto`` has been settled)."""
 
 
 @dataclass(frozen=True, slots=True)

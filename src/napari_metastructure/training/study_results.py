@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,10 +18,9 @@ from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Rec
 from napari_metastructure.labels.structure import structure_retained
 from napari_metastructure.labels.transition import count_pairs, from_counts
 from napari_metastructure.labels.verdict import verdict
+from napari_metastructure.networks import Architecture
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.run_folder import FoundRun, write_rows
-
-Network = Literal["light-unet", "unet", "deeplabv3plus", "hrnet"]
 
 
 class Condition(BaseModel):
@@ -75,7 +74,9 @@ class StudyConfig(BaseModel):
     conditions: tuple[Condition, ...] = Field(
         tuple(CONDITIONS[name] for name in STUDIES["figure 1"]), min_length=1, description="The kinds of labels."
     )
-    networks: tuple[Network, ...] = Field(("light-unet",), min_length=1, description="The networks, each by itself.")
+    networks: tuple[Architecture, ...] = Field(
+        ("light-unet",), min_length=1, description="The networks, each by itself."
+    )
     repeats: int = Field(3, ge=1, le=100, description="Runs of each kind, with other noise and other first weights.")
     test_fraction: float = Field(
         0.25, gt=0, lt=1, description="Share of the images kept for testing where none are given for it; clean labels."
@@ -104,7 +105,7 @@ class StudyConfig(BaseModel):
 
     @field_validator("networks")
     @classmethod
-    def _once(cls, value: tuple[Network, ...]) -> tuple[Network, ...]:
+    def _once(cls, value: tuple[Architecture, ...]) -> tuple[Architecture, ...]:
         if twice := [name for name in value if value.count(name) > 1]:
             raise ValueError(f"{twice[0]} is named twice; name each network once")
         return value

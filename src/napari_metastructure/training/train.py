@@ -18,7 +18,8 @@ from torch import Tensor
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.networks.build import ENCODERS, NetworkSpec, build
+from napari_metastructure.networks import ENCODERS
+from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, let_go, place, resolve, short_of_memory_fails
 from napari_metastructure.networks.model import Model
