@@ -66,7 +66,7 @@ def test_the_voxel_size_is_that_of_the_whole_transform_and_what_is_lost_is_told(
     ("units", "scale", "written"),
     [
         (("um", "nm"), (0.1, 200), ((0.1, "micrometer"), (200, "nanometer"))),
-        (("dm", "dm"), (1, 2), ((1e5, "micrometer"), (2e5, "micrometer"))),
+        (("dm", "dm"), (1, 2), ((1, "decimeter"), (2, "decimeter"))),
         (("px", "px"), (0.1, 0.2), ((0.1, "pixel"), (0.2, "pixel"))),
         (("degree", "degree"), (0.1, 0.2), ((0.1, "pixel"), (0.2, "pixel"))),
     ],

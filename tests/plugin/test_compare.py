@@ -15,7 +15,7 @@ from napari_metastructure.baselines.results import (
 )
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.files import read_image
-from napari_metastructure.plugin import _job_widget as progress_panel
+from napari_metastructure.plugin import _progress as progress_panel
 from napari_metastructure.plugin import _source as sources
 from napari_metastructure.plugin._compare_results import (
     ACCURACY,
@@ -196,7 +196,7 @@ def test_pause_holds_and_resume_goes_on(open_compare, stand_in, qtbot, wait_for_
     qtbot.wait(50)
     assert widget.progress.inner.value() == held
     assert widget.buttons.resume.isVisibleTo(widget)
-    assert "left" in widget.progress.eta.text()
+    assert "Paused" in widget.progress.eta.text()
     widget.resume()
     qtbot.waitUntil(lambda: widget.progress.inner.value() > held, timeout=60_000)
 

@@ -85,7 +85,7 @@ def save_masks(path: str | Path, masks: Sequence[Any], layers: Sequence[Layer], 
 
 def mask_paths(path: str | Path, layers: Sequence[Layer], ome: bool = False) -> list[Path]:
     """Name a file for each layer: the path, with the ending that it lacks; of several ``<layer>_<name>`` beside it."""
-    from napari_metastructure.images.files import output_stems, stem
+    from napari_metastructure.images.files import noting, output_stems, stem
 
     path, ending = Path(path), ".ome.tif" if ome else ".tif"
     if path.suffix.lower() not in (".tif", ".tiff"):
@@ -93,7 +93,8 @@ def mask_paths(path: str | Path, layers: Sequence[Layer], ome: bool = False) -> 
     if len(layers) == 1:
         return [path]
     ending = path.name[len(stem(path)) :]
-    names = output_stems([Path(file_name(layer.name)) for layer in layers])  # such that no two are one file
+    with noting():  # the names are those of layers, and the files are told when they are written
+        names = output_stems([Path(file_name(layer.name)) for layer in layers])  # such that no two are one file
     return [path.with_name(f"{name}_{stem(path)}{ending}") for name in names]
 
 
