@@ -388,8 +388,8 @@ def test_all_methods_are_offered_those_that_learn_once_there_is_truth(qtbot):
     qtbot.addWidget(boxes)
     assert boxes.chosen() == CompareConfig().methods
     titles = [box.text() for box in boxes.boxes.values()]
-    assert titles[::4] == ["Otsu", "DFC", "iGTT, paper", "DeepLabv3+ (supervised)"]
-    learning = ["unet", "hrnet", "deeplabv3plus"]
+    assert titles[::4] == ["Otsu", "DFC", "iGTT, paper", "HRNet (supervised)"]
+    learning = ["light-unet", "unet", "hrnet", "deeplabv3", "deeplabv3plus"]
     assert [name for name, box in boxes.boxes.items() if not box.isEnabled()] == learning
     assert all("ground truth above" in boxes.boxes[name].toolTip() for name in learning)
     boxes.set_labelled(True)

@@ -77,7 +77,7 @@ def test_a_stack_comes_back_as_a_stack(open_widget, blobs, run):
 
 def test_an_rgb_layer_is_segmented_in_its_best_channel(open_widget, fundus, run, said, tmp_path):
     picture = fundus(96)
-    viewer, widget = open_widget(config={"objects": "auto"})
+    viewer, widget = open_widget(config={"objects": "dark"})
     widget.picker.choose([viewer.add_image(picture.rgb, name="eye", rgb=True)])
     widget.folder.set(tmp_path / "run")
     run(widget)

@@ -112,10 +112,9 @@ def test_continue_says_what_is_locked_and_goes_on(running, qtbot, paused, pause)
     )
     assert not widget.runner.control.paused and widget.buttons.pause.isVisibleTo(widget)
     assert masks.mode == "pan_zoom"
-    newest = widget.layers.newest
-    qtbot.waitUntil(lambda: widget.layers.epochs[-1] >= newest + 4)
-    mask = widget.layers.masks(widget.layers.epochs[-1])[0]
-    np.testing.assert_array_equal(mask[locked != 255], locked[locked != 255])
+    at = locked != 255
+    # Some epochs may have been on their way.
+    qtbot.waitUntil(lambda: bool((widget.layers.masks(widget.layers.epochs[-1])[0][at] == locked[at]).all()))
 
 
 def test_what_is_undone_once_it_was_locked_is_free_again(running, qtbot):
@@ -123,9 +122,7 @@ def test_what_is_undone_once_it_was_locked_is_free_again(running, qtbot):
     masks.data[int(viewer.dims.point[0]), 50:60, 2:60] = 0
     Brush(viewer, masks).stroke((55, 5), (55, 58))
     assert widget.continue_from_edits()
-    newest = widget.layers.newest
-    qtbot.waitUntil(lambda: widget.layers.epochs[-1] >= newest + 3)
-    assert widget.layers.masks(widget.layers.epochs[-1])[0][55, 5:59].all()
+    qtbot.waitUntil(lambda: bool(widget.layers.masks(widget.layers.epochs[-1])[0][55, 5:59].all()))
     masks.undo()
     assert widget.layers.held
     assert widget.continue_from_edits()
