@@ -60,7 +60,7 @@ def _begin(
         "steps_per_epoch": sizes.short,
     }
     if kind == "iGTT":
-        config = IGTTConfig.from_preset("default", **common, stop_agreement=1.0)
+        config = IGTTConfig.from_preset("default", **common, rounds="always", stop_agreement=1.0)
         return iterate(images, config, control, folder=folder, resume=resume)
     settings = TrainConfig.from_preset("default", **common, network=network, validation_fraction=0)
     return train(pairs_of(images, masks), settings, control, folder=folder, resume=resume)

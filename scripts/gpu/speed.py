@@ -170,7 +170,7 @@ def _segment(
     """Return the result, seconds to the first masks and to the last, and the share outside the network."""
     sizes = sizes_of(step)
     config = IGTTConfig.from_preset(
-        "default", device=device, seed=seed, patch_size=sizes.patch, epochs=rounds or sizes.rounds,
+        "default", rounds="always", device=device, seed=seed, patch_size=sizes.patch, epochs=rounds or sizes.rounds,
         steps_per_epoch=steps or sizes.steps,
     )  # fmt: skip
     began, first, inside, outside, result = now(step.device), 0.0, 0.0, 0.0, None

@@ -11,7 +11,6 @@ import tifffile
 import torch
 
 from napari_metastructure.images.intensity import channels_of, network_inputs
-from napari_metastructure.networks import device
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, load_model, save_model
 
@@ -33,12 +32,6 @@ def model(tmp_path):
 
 def names(folder):
     return sorted(p.name for p in folder.iterdir())
-
-
-@pytest.fixture(autouse=True)
-def single_precision(monkeypatch):
-    """Compute as `network_of` does, on processors with bfloat16 too."""
-    monkeypatch.setattr(device, "_cpu_has_bfloat16", lambda: False)
 
 
 def network_of(folder, image):

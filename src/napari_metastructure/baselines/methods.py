@@ -216,7 +216,7 @@ def _igtt(preset: str, changes: dict[str, Any], task: Task) -> Steps:
     from napari_metastructure.igtt.config import IGTTConfig
     from napari_metastructure.igtt.iterate import iterate
 
-    more = changes if task.config.rounds is None else {**changes, "epochs": task.config.rounds}
+    more = changes if task.config.rounds is None else {**changes, "epochs": task.config.rounds, "rounds": "always"}
     config = IGTTConfig.from_preset(preset, seed=task.seed, device=task.device, objects="bright", **more)
     rounds, last = 1, None
     for event in iterate(task.planes, config, task.control, names=task.names):
@@ -356,7 +356,7 @@ def _method(name: MethodName, run: Callable[[Task], Steps], **facts: bool) -> Me
     return Method(name, TITLES[name], run, **facts)
 
 
-_NO_EMS = {"extraction": "none"}
+_NO_EMS = {"extraction": "none", "rounds": "always"}
 
 METHODS: dict[str, Method] = {
     method.name: method
