@@ -14,10 +14,13 @@ from torch import nn
 
 from napari_metastructure.errors import InputError, explain
 from napari_metastructure.images.channels import Colour
-from napari_metastructure.images.intensity import Inputs, Polarity
+from napari_metastructure.images.intensity import Inputs, Polarity, channels_of
 from napari_metastructure.images.writing import replacing
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import MOST_CHANNELS, NetworkSpec, build
-from napari_metastructure.networks.model import check_description
+
+LARGEST_TILE = 4096
+"""Pixels a side: what the settings of runs allow."""
 
 FORMAT = "napari-metastructure/1"
 
@@ -57,6 +60,35 @@ def save_model(path: Path, network: nn.Module, spec: NetworkSpec, use: Use) -> P
     with replacing(path) as beside:
         beside.write_bytes(save(state, metadata=facts))  # its own file writer makes files only the owner may read
     return path
+
+
+def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
+    """Refuse a description that contradicts itself, as of a damaged or home-made file.
+
+    Raises
+    ------
+    InputError
+        It names the file.
+    """
+    binary = len(use.classes) == 2
+    logits, inputs = 1 if binary else len(use.classes), channels_of(use.inputs, use.channels)
+    why = ""
+    if spec.classes != logits:
+        why = f"{len(use.classes)} classes but {spec.classes} outputs"
+    elif spec.in_channels != inputs:
+        why = f"{inputs} inputs are made of an image but the network has {spec.in_channels}"
+    elif list(use.classes) != sorted(set(use.classes)) or not 0 <= use.classes[0] <= use.classes[-1] < UNLABELLED:
+        why = f"classes {use.classes} are no ascending values from 0 to {UNLABELLED - 1}"
+    elif not all(0 < side <= LARGEST_TILE and side % 32 == 0 for side in use.patch):
+        why = f"tiles of {use.patch[0]} x {use.patch[1]} pixels"
+    elif use.cut != "half" and not binary:
+        why = f"a cut by {use.cut} of more than two classes"
+    elif use.colour is not None and use.channels > 1:
+        why = f"a single colour of {use.channels} channels"
+    elif use.surround and (use.channels > 1 or not binary):
+        why = "a field of view of more than one channel or two classes"
+    if why:
+        raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model again.")
 
 
 def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:

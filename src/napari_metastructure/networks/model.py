@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.intensity import channels_of, check_plane
-from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.images.intensity import check_plane
 from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
@@ -45,39 +44,6 @@ def find_model(path: str | Path) -> Path:
 def amount(channels: int) -> str:
     """Say how many channels, in words."""
     return "one channel" if channels == 1 else f"{channels} channels"
-
-
-LARGEST_TILE = 4096
-"""Pixels a side: what the settings of runs allow."""
-
-
-def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
-    """Refuse a description that contradicts itself, as of a damaged or home-made file.
-
-    Raises
-    ------
-    InputError
-        It names the file.
-    """
-    binary = len(use.classes) == 2
-    logits, inputs = 1 if binary else len(use.classes), channels_of(use.inputs, use.channels)
-    why = ""
-    if spec.classes != logits:
-        why = f"{len(use.classes)} classes but {spec.classes} outputs"
-    elif spec.in_channels != inputs:
-        why = f"{inputs} inputs are made of an image but the network has {spec.in_channels}"
-    elif list(use.classes) != sorted(set(use.classes)) or not 0 <= use.classes[0] <= use.classes[-1] < UNLABELLED:
-        why = f"classes {use.classes} are no ascending values from 0 to {UNLABELLED - 1}"
-    elif not all(0 < side <= LARGEST_TILE and side % 32 == 0 for side in use.patch):
-        why = f"tiles of {use.patch[0]} x {use.patch[1]} pixels"
-    elif use.cut != "half" and not binary:
-        why = f"a cut by {use.cut} of more than two classes"
-    elif use.colour is not None and use.channels > 1:
-        why = f"a single colour of {use.channels} channels"
-    elif use.surround and (use.channels > 1 or not binary):
-        why = "a field of view of more than one channel or two classes"
-    if why:
-        raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model again.")
 
 
 Checkpoint = Callable[[], None]
@@ -118,6 +84,8 @@ class Model:
     def __init__(
         self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path, cut: Cut | None = None
     ) -> None:
+        from napari_metastructure.networks.checkpoint import check_description
+
         self.network, self.spec, self.use, self.path, self.cut = network, spec, use, path, cut
         self._device: torch.device | None = None
         check_description(spec, use, path)
