@@ -454,7 +454,7 @@ def test_a_start_by_the_prior_is_the_end_unless_there_is_something_to_learn(blob
     painted[:3, :3] = 1
     *_, end = iterate(blobs[0], config, corrections={0: painted} if corrected else None)
     assert end.epoch == rounds
-    assert ("Nothing was painted" in end.reason) == (rounds == 0)
+    assert ("paint what is wrong" in end.reason) == (rounds == 0)
 
 
 def test_images_of_both_polarities_are_told_apart(tmp_path):

@@ -486,15 +486,19 @@ class Run:
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
-        c = self.config
-        if c.rounds == "painted" and self.trained and self.by_prior and not self.labels.corrections:
-            return "Nothing was painted, and without that rounds gain nothing over the prior"
+        if self._start_is_end():
+            return "Nothing was painted"
         agreements = [row["agreement"] for row in self.journal.rows[1:]]
         if stable(agreements, self.config.stop_agreement):
             return "The masks no longer change"
         if wandering(agreements, self.config.stop_agreement):
             return "The masks change more from round to round"
         return None
+
+    def _start_is_end(self) -> bool:
+        """Whether there is nothing to learn: rounds without paint gain nothing over the prior."""
+        c = self.config
+        return c.rounds == "painted" and self.trained and self.by_prior and not self.labels.corrections
 
     def _collapsed(self) -> bool:
         """Whether this round's masks have become almost empty or almost full, and those before were not.
@@ -526,6 +530,8 @@ class Run:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
             reason = f"The run ended early, for it could not be saved; the masks are those of epoch {epoch}."
+        elif self._start_is_end():
+            reason = "The masks are those of the start, which training would not improve; paint what is wrong to go on."
         elif over := self._over():
             reason = f"{over}; they are those of epoch {epoch}."
         else:
