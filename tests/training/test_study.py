@@ -126,6 +126,12 @@ def test_a_stopped_study_goes_on_where_it_was(discs, config, done, tmp_path, mon
         list(study(pairs, other, folder=tmp_path))
     with pytest.raises(InputError, match="other images"):
         list(study(pairs[:-1], config, folder=tmp_path))
+    images, masks = discs(8)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for changed in (pairs_of(images, [*masks[:-1], 1 - masks[-1]]), pairs_of([images[0] + 1, *images[1:]], masks)):
+        with pytest.raises(InputError, match=r"image [18]"):  # the numbers of before would stand beside other ones
+            list(study(changed, config, folder=tmp_path))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_study_stopped_while_labels_are_read_ends_well(discs, config):

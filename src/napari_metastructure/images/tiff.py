@@ -274,7 +274,8 @@ def _pixels(path: Path, tif: TiffFile, series: TiffPageSeries, numbers: bool) ->
         data = np.asarray(series.asarray())
     except (ValueError, NotImplementedError) as error:
         if re.search("imagecodecs|COMPRESSION|not supported|NotImplemented", f"{error!r}"):
-            raise InputError(f"{path} is stored in a way that cannot be read ({error}); save it without.") from error
+            reason = str(error).splitlines()[0][-120:]  # tifffile may name many numbers first
+            raise InputError(f"{path} is stored in a way that cannot be read ({reason}); save it without.") from error
         raise
     data = _present(series, data, path)
     page, axes = series.keyframe, series.axes
