@@ -41,7 +41,7 @@ def record(folder: Path, epochs: int) -> None:
     viewer.window.resize(1440, 860)
     widget = open_demo(viewer)
     # Fewer steps than the default: a demonstration in a minute or two without a GPU, not the best mask.
-    widget.settings.fill(widget.settings.config(epochs=epochs, steps_per_epoch=STEPS))
+    widget.settings.fill(widget.settings.config(epochs=epochs, steps_per_epoch=STEPS, rounds="always"))
     run_folder = _unused(folder / "run")
     widget.folder.set(run_folder)
     print(f"Running {epochs} epochs on {[layer.name for layer in widget.picker.chosen()]} ...", flush=True)

@@ -17,7 +17,7 @@ from typing import Any
 import napari
 from demo import PLUGIN, WIDGET, open_demo
 from napari.layers import Labels
-from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_metastructure.images.files import read_image
 from napari_metastructure.labels.recipes import Flip
@@ -58,6 +58,7 @@ def show_run(viewer: napari.Viewer, picture: Path, images: list[Path] | None, ep
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     else:
         widget = open_demo(viewer)
+    widget.settings.fill(widget.settings.config(rounds="always", epochs=99, stop_agreement=1))
     loop = QEventLoop()
 
     def take() -> None:
@@ -76,16 +77,12 @@ def show_run(viewer: napari.Viewer, picture: Path, images: list[Path] | None, ep
 
 
 def show_noise(viewer: napari.Viewer, picture: Path) -> None:
-    """Take the label noise widget with its preview, and the density widget that follows it."""
+    """Take the label noise widget with its preview."""
     labels = add_mitochondria(viewer)
     _, noise = viewer.window.add_plugin_dock_widget(PLUGIN, "Label noise (RCL, PCL, RL)")
     noise.set_source(labels)
     noise.set_recipe(Flip(fraction=0.45))
     wait(noise.previewed)
-    dock, density = viewer.window.add_plugin_dock_widget(PLUGIN, "Meta-structure density")
-    viewer.window._qt_window.splitDockWidget(noise.parent(), dock, Qt.Orientation.Horizontal)
-    density.choose([noise.preview.layer])
-    wait(density.measured)
     viewer.reset_view()
     shoot(viewer, picture)
 
