@@ -31,7 +31,7 @@ CLI = (sys.executable, "-c", "import sys; from napari_metastructure.cli.main imp
 FAST = ("--device", "cpu", "--set", "patch_size=64", "--set", "base_channels=4", "--set", "steps_per_epoch=4")
 
 COMMANDS = {
-    "igtt": ("--epochs", "12", "--set", "stop_agreement=1", *FAST),
+    "igtt": ("--epochs", "100", "--set", "stop_agreement=1", *FAST),
     "train": ("--epochs", "25", "--set", "schedule=onecycle", "--set", "augment=full", *FAST),
 }
 
