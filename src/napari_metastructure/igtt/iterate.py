@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -227,10 +227,14 @@ class Run:
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [settle(seen)] * len(self.planes)
         try:
-            prior = place(load_prior(), self.device)
-            return prior_polarities(prior, self.planes, self.device, self.control.checkpoint)
+            return prior_polarities(self.prior, self.planes, self.device, self.control.checkpoint)
         except Stopped:  # the next checkpoint ends the run
             return ["bright"] * len(self.planes)
+
+    @cached_property
+    def prior(self) -> torch.nn.Module:
+        """The prior as trained, for polarity and start; the network of the run is another copy."""
+        return place(load_prior(), self.device)
 
     @property
     def objects(self) -> Polarity:
@@ -393,9 +397,9 @@ class Run:
         """Estimate foreground probabilities before any training."""
         method = self.config.start
         if method == "prior":
-            prior, same = place(load_prior(), self.device), self.config.inputs == PRIOR_USE.inputs
+            same = self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            found, cut = prior_start(prior, self.planes, self.device, self.control.checkpoint, inputs)
+            found, cut = prior_start(self.prior, self.planes, self.device, self.control.checkpoint, inputs)
             self._cut_network(cut)
             return found
         self._cut_network(CUTS[-1])
@@ -486,19 +490,15 @@ class Run:
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
-        if self._start_is_end():
-            return "Nothing was painted"
-        agreements = [row["agreement"] for row in self.journal.rows[1:]]
-        if stable(agreements, self.config.stop_agreement):
-            return "The masks no longer change"
-        if wandering(agreements, self.config.stop_agreement):
-            return "The masks change more from round to round"
+        c, agreements = self.config, [row["agreement"] for row in self.journal.rows[1:]]
+        unpainted = c.rounds == "painted" and not self.labels.corrections
+        if unpainted and not agreements and self.trained and self.by_prior:
+            return "The masks are those of the start, which training would not improve; paint what is wrong to go on."
+        if stable(agreements, c.stop_agreement):
+            return f"The masks no longer change; they are those of epoch {self.journal.epoch}."
+        if wandering(agreements, c.stop_agreement):
+            return f"The masks change more from round to round; they are those of epoch {self.journal.epoch}."
         return None
-
-    def _start_is_end(self) -> bool:
-        """Whether there is nothing to learn: rounds without paint gain nothing over the prior."""
-        c = self.config
-        return c.rounds == "painted" and self.trained and self.by_prior and not self.labels.corrections
 
     def _collapsed(self) -> bool:
         """Whether this round's masks have become almost empty or almost full, and those before were not.
@@ -530,10 +530,8 @@ class Run:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
             reason = f"The run ended early, for it could not be saved; the masks are those of epoch {epoch}."
-        elif self._start_is_end():
-            reason = "The masks are those of the start, which training would not improve; paint what is wrong to go on."
         elif over := self._over():
-            reason = f"{over}; they are those of epoch {epoch}."
+            reason = over
         else:
             reason = f"All {epoch} epochs are done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
