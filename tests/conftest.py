@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,6 +57,34 @@ def hold() -> Callable[[Control], threading.Event]:
         return held
 
     return pause
+
+
+DAMAGES = int(os.environ.get("DAMAGES", 500))
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """Change, cut out, double or overwrite a few bytes."""
+    at, size = rng.randrange(len(data)), rng.choice((1, 1, 1, 4, 64))
+    match rng.randrange(5):
+        case 0 | 1:
+            return data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+        case 2:
+            return data[:at]
+        case 3:
+            return data[:at] + rng.randbytes(size) + data[at + size :]
+        case _:
+            return data[:at] + data[at : at + size] * 2 + data[at + size :]
+
+
+@pytest.fixture(scope="session")
+def damages() -> Callable[[bytes, str], Iterator[bytes]]:
+    """Gives a file's bytes damaged in `DAMAGES` ways, the same for the same name."""
+
+    def many(whole: bytes, name: str) -> Iterator[bytes]:
+        rng = random.Random(name)
+        return (damaged(whole, rng) for _ in range(DAMAGES))
+
+    return many
 
 
 @pytest.fixture(scope="session")
