@@ -20,9 +20,13 @@ from napari_metastructure.cli.study import study
 from napari_metastructure.cli.train import train
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.choice import choose
+from napari_metastructure.training.distributed import join, launched, only_first_prints, speaks
 
 BAD_INPUT = 2
 """Exit code where the user can mend it."""
+
+SHARED = ("igtt", "train")
+"""Commands that several processes can share."""
 
 app = typer.Typer(
     name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -49,6 +53,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def metastructure(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -70,6 +75,13 @@ def metastructure(
     ] = None,
 ) -> None:
     """Segment microscopy images without labels, score masks, and see what label noise leaves to learn."""
+    if launched():
+        if context.invoked_subcommand not in SHARED:
+            raise InputError(
+                f"metastructure {context.invoked_subcommand} is not shared out to several processes; start it without "
+                "torchrun."
+            )
+        join()
     choose(axes, series)
 
 
@@ -87,7 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
     try:
-        app(arguments)
+        with only_first_prints():
+            app(arguments)
     except InputError as error:
         _fail(with_option(error), BAD_INPUT)
     except RunFailed as error:
@@ -97,6 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(sentence: str, code: int) -> None:
-    for line in sentence.splitlines():
-        typer.echo(f"Error: {line}", err=True)
+    if speaks():
+        for line in sentence.splitlines():
+            typer.echo(f"Error: {line}", err=True)
     sys.exit(code)
