@@ -20,7 +20,7 @@ from napari_metastructure.cli.study import study
 from napari_metastructure.cli.train import train
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.choice import choose
-from napari_metastructure.training.distributed import join, launched, only_first_prints, speaks
+from napari_metastructure.training.distributed import ending_at_once, join, launched, only_first_prints, speaks
 
 BAD_INPUT = 2
 """Exit code where the user can mend it."""
@@ -98,15 +98,16 @@ def main(arguments: list[str] | None = None) -> None:
     SystemExit
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
-    try:
-        with only_first_prints():
-            app(arguments)
-    except InputError as error:
-        _fail(with_option(error), BAD_INPUT)
-    except RunFailed as error:
-        _fail(str(error), FAILED)
-    except MemoryError:
-        _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
+    with ending_at_once():
+        try:
+            with only_first_prints():
+                app(arguments)
+        except InputError as error:
+            _fail(with_option(error), BAD_INPUT)
+        except RunFailed as error:
+            _fail(str(error), FAILED)
+        except MemoryError:
+            _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
@@ -260,12 +261,8 @@ class Ranks:
 
     def leave(self) -> None:
         """Wait for the others at the end of a run: torchrun ends all processes once one has ended badly."""
-        if not self.alone:
-            from torch import distributed
-
-            with self.lost_fails():
-                self.gathered(None)
-            distributed.destroy_process_group()
+        with self.lost_fails():
+            self.gathered(None)
 
     def speaks(self) -> bool:
         """Whether this process is the one that says why the run fails: the first to ask."""
@@ -304,7 +301,6 @@ def launched() -> bool:
     return all(name in os.environ for name in TOLD)
 
 
-@cache
 def join() -> Ranks:
     """Join the other processes that torchrun started; `ALONE` where it did not.
 
@@ -313,8 +309,11 @@ def join() -> Ranks:
     InputError
         If they cannot be reached.
     """
-    if not launched():
-        return ALONE
+    return _joined() if launched() else ALONE
+
+
+@cache
+def _joined() -> Ranks:
     import torch
     from torch import distributed
 
@@ -338,7 +337,20 @@ def speaks() -> bool:
     """Whether this process is the one that says why a command fails."""
     if not launched():
         return True
-    return join().speaks() if join.cache_info().currsize else os.environ["RANK"] == "0"
+    return join().speaks() if _joined.cache_info().currsize else os.environ["RANK"] == "0"
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """End one of several processes without taking torch down: its threads abort that now and then, or wait for ever."""
+    try:
+        yield
+    except SystemExit as end:
+        if not launched():
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else end.code is not None)
 
 
 @contextmanager
