@@ -26,6 +26,7 @@ from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, 
 from napari_metastructure.plugin._painting import counted
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._stroke_list import BrushButtons, BrushTag, StrokeList
 from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
 from napari_metastructure.plugin.writer import ask_where
@@ -77,9 +78,9 @@ class ResultPanel(QWidget):
         self.edits_button = QPushButton("Continue from my edits")
         self.edits_button.setToolTip(
             tooltip(
-                "Paint or erase on the masks layer first. The pixels you changed, object and background "
-                "alike, are locked and training goes on: in the running run from its next epoch, else in a "
-                "new run that starts from the epoch on the slider."
+                "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
+                "training goes on: in the running run from its next epoch, else in a new run that starts from the "
+                "epoch on the slider."
             )
         )
         self.save_button = QPushButton("Save mask as TIFF…")
@@ -91,10 +92,12 @@ class ResultPanel(QWidget):
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
+        self.brushes = BrushButtons(self)
+        brushes = self.brushes.buttons.values()
         lines = (
             (self.probability, self.labels),
-            (self.edits_button, self.use_button),
-            (self.save_button, self.ome),
+            (*brushes, self.edits_button),
+            (self.use_button, self.save_button, self.ome),
         )
         for number, line in enumerate(lines):
             layout.addWidget(row(*line, spacing=2), number, 0)
@@ -119,7 +122,7 @@ class ResultPanel(QWidget):
 
     def set_available(self, there: bool) -> None:
         """Enable the buttons if there are masks to work with."""
-        for button in (self.use_button, self.edits_button, self.save_button):
+        for button in (*self.brushes.buttons.values(), self.use_button, self.edits_button, self.save_button):
             button.setEnabled(there)
 
 
@@ -239,6 +242,8 @@ class IGTTWidget(JobWidget):
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
+        self.strokes = StrokeList(self.viewer)
+        self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
             tooltip(
@@ -258,7 +263,8 @@ class IGTTWidget(JobWidget):
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
+        images = heading("Images"), self.picker, self.try_button
+        parts = (*images, heading("Settings"), *self.form, self.strokes, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
 
@@ -279,9 +285,13 @@ class IGTTWidget(JobWidget):
         layers = self.viewer.layers
         self.listen(layers.events.removed, self._on_layer_removed)
         self.listen(layers.selection.events.active, self._show_score)
-        self.listen(layers.selection.events.active, self._on_brush)
+        self.listen(layers.selection.events.active, self._on_painted)
+        self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
+        self.results.brushes.taken.connect(lambda value: self.take_brush(value))
+        self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
+        self.release_with(self.picker.release, self.curves.release, self.estimator.stop, self.brush_tag.release)
+        self.release_with(self._let_go_of_strokes)
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 
@@ -336,7 +346,7 @@ class IGTTWidget(JobWidget):
         return self.begin(prepare)
 
     def continue_from_edits(self) -> bool:
-        """Lock the pixels painted on the masks and train on; False if nothing was painted.
+        """Lock the pixels that were painted and train on; False if nothing was painted.
 
         A run that goes on takes them up at its next relabelling; a paused one is resumed. Otherwise a new run starts
         from the epoch on the slider, in the same layers, and counts its epochs on from the newest.
@@ -345,7 +355,7 @@ class IGTTWidget(JobWidget):
             return False
         painted = layers.corrections()
         if not painted and not (self.running and layers.locked):  # which may have been undone
-            show_warning("Nothing was painted yet; paint or erase on the masks layer, then continue.")
+            show_warning("Nothing was painted yet; paint object or background where masks are wrong, then continue.")
             return False
         if self.running:
             if (control := self._control) is None:
@@ -425,9 +435,10 @@ class IGTTWidget(JobWidget):
             layers.go_on(config)
             self._ready.set()
         else:
-            layers = RunLayers(self.viewer, sources, config)
+            layers = RunLayers(self.viewer, sources, config, self._on_painted)
             if self.layers is not None:
                 self.layers.hide()
+                self.layers.painted = lambda: None
             self._drop_trial()
             layers.shown = self.results.shown()
             self._scores, self._kept = {}, []
@@ -452,14 +463,23 @@ class IGTTWidget(JobWidget):
             self.viewer.layers.remove(part)
 
     def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
-        """Let the run begin, and notice when a brush is taken up or put away."""
-        for part in layers.parts:
-            if part.masks is not None:
-                self.listen(part.masks.events.mode, self._on_brush)
+        """Let the run begin."""
         ready.set()
 
-    def _on_brush(self, event: Any = None) -> None:
+    def take_brush(self, value: int) -> None:
+        """Take up the brush for objects (1) or background (2), on the strokes of the image on screen."""
+        if (layers := self._with_masks()) is not None:
+            layers.take_brush(value)
+
+    def _on_painted(self, event: Any = None) -> None:
+        """Show what was painted, and which brush is in hand; let epochs come if none is."""
+        self.strokes.show_strokes(self.layers)
+        self.results.brushes.show_brush(self.layers)
         self.show_waiting()
+
+    def _let_go_of_strokes(self) -> None:
+        if self.layers is not None:
+            self.layers.painted = lambda: None
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
@@ -482,6 +502,8 @@ class IGTTWidget(JobWidget):
                 last = event.resumed_epoch
                 self.curves.begin(event.epochs, [row for row in before if self._goes_on(last) or row[0] < last])
                 self.progress.begin_epochs(event)
+                if self.layers is not None:
+                    self.layers.restore(event.corrections)
                 images = "1 image" if event.images == 1 else f"{event.images} images"
                 locked = f" {self._locked_in_words()}." if self._locked_in_words() else ""
                 self.say(f"{images} on {event.device}, {event.objects} objects.{locked}")
