@@ -37,7 +37,7 @@ FOREGROUND = "#00d0ff"
 
 LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
 
-STROKE_COLORS = {0: "transparent", OBJECT: LABEL_COLORS[1], BACKGROUND: LABEL_COLORS[0]}
+STROKE_COLORS = {0: "transparent", OBJECT: "#ff9900", BACKGROUND: "#4073ff"}
 """As in the pseudo-label, where strokes are taken over."""
 
 Extra = Literal["probability", "labels"]

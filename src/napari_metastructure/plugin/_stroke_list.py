@@ -32,9 +32,8 @@ class BrushButtons(QObject):
         super().__init__(parent)
         self.buttons = {OBJECT: QPushButton("Object"), BACKGROUND: QPushButton("Background")}
         for value, button in self.buttons.items():
-            red, green, blue, _ = STROKE_COLORS[value]
             button.setCheckable(True)
-            button.setStyleSheet(f"QPushButton {{ border-bottom: 3px solid rgb({_css(red, green, blue)}); }}")
+            button.setStyleSheet(f"QPushButton {{ border-bottom: 3px solid {STROKE_COLORS[value]}; }}")
             button.setToolTip(
                 tooltip(
                     f"Paint pixels that are {CLASSES[value]}, on the layer of strokes above the masks. A few strokes "
@@ -153,9 +152,10 @@ class BrushTag(QLabel):
             self.hide()
             return
         value = _value(canvas)
-        red, green, blue, _ = STROKE_COLORS[value] if value else (0.8, 0.8, 0.8, 1)
         self.setText(CLASSES[value] if value else "erase")
-        self.setStyleSheet(f"background: rgb({_css(red, green, blue)}); color: black; padding: 1px 4px;")
+        self.setStyleSheet(
+            f"background: {STROKE_COLORS[value] if value else '#cccccc'}; color: black; padding: 1px 4px;"
+        )
         self.adjustSize()
         self.move(QCursor.pos().x() + 14, QCursor.pos().y() + 14)
         self.show()
@@ -176,7 +176,3 @@ def _words(part: SourceLayers, stroke: Stroke, several: bool) -> str:
     where = f" in {part.source.name}" if several else ""
     plane = f", plane {part.strokes.plane(stroke) + 1}" if part.strokes and part.source.count > 1 else ""
     return f"{CLASSES[stroke.value].capitalize()}: {pixels:,} pixel{'s' if pixels != 1 else ''}{where}{plane}"
-
-
-def _css(*parts: float) -> str:
-    return ", ".join(str(round(255 * part)) for part in parts)

@@ -75,7 +75,7 @@ class ResultPanel(QWidget):
         )
         self.use_button = QPushButton("Use this epoch")
         self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
-        self.edits_button = QPushButton("Continue from my edits")
+        self.edits_button = QPushButton("Continue")
         self.edits_button.setToolTip(
             tooltip(
                 "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
@@ -83,7 +83,7 @@ class ResultPanel(QWidget):
                 "epoch on the slider."
             )
         )
-        self.save_button = QPushButton("Save mask as TIFF…")
+        self.save_button = QPushButton("Save mask…")
         self.save_button.setToolTip(
             tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
         )
