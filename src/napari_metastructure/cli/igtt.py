@@ -20,6 +20,7 @@ from napari_metastructure.images.files import check_free, output_stems, read_ima
 from napari_metastructure.images.image import Image, stacks
 from napari_metastructure.images.writing import remove, write_mask, write_probability
 from napari_metastructure.networks import ENCODERS
+from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
 from napari_metastructure.training.run_folder import FILES
 
@@ -69,7 +70,7 @@ def igtt(
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     read = read_images(images, channel)
     outputs = Outputs(out, read.images, keep_epochs, ome)
-    outputs.check_free(resume, overwrite)
+    join().from_first(lambda: outputs.check_free(resume, overwrite))
     tell_colour(read)
     _run(outputs, read, config, resume)
 
@@ -80,21 +81,23 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
-    resumed, last = 0, None
-    with running() as terminal:
+    resumed, last, ranks = 0, None, join()
+    with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
+        more["ranks"] = ranks
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)
         for event in terminal.follow(events):
             match event:
                 case RunStarted():
                     resumed = event.resumed_epoch
-                    if not resume:  # all is well so far, and --overwrite was given if anything is there
+                    if not resume and ranks.first:  # all is well so far, and --overwrite was given if anything is there
                         outputs.clear()
                 case EpochFinished() if "epochs" in outputs.kinds:
                     history.append(event.masks)
                 case Finished():
                     last = event
-                    if last.masks:  # a run may be stopped before its first; here, while the folder is still its own
+                    if last.masks and ranks.first:  # a run may be stopped before its first
+                        # Here, while the folder is still its own.
                         write = partial(outputs.write_all, last, history, resumed)
                         written = terminal.write(terminal.place or outputs.folder, write)
                         images = counted(len(outputs.images), "image")
