@@ -261,8 +261,9 @@ class IGTTWidget(JobWidget):
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
-        lay_out(self, parts, (self.buttons, self.progress, self.results))
+        images = (heading("Images"), self.picker, self.try_button)
+        settings = (heading("Settings"), self.settings, self.folder, self.curves)
+        lay_out(self, (*images, *settings), (self.buttons, self.progress, self.results))
         self._connect()
 
     def _connect(self) -> None:
