@@ -43,6 +43,13 @@ def test_what_was_probed_is_remembered_also_by_the_next_start(small, monkeypatch
     assert len(calls) == 2
 
 
+def test_a_run_that_ends_with_its_start_is_estimated_as_that():
+    default = IGTTConfig(device="cpu", steps_per_epoch=2)
+    found = estimate(default, [(64, 64)], Control())
+    assert found.start > 0 and found.epochs == 0
+    assert estimate(default.model_copy(update={"rounds": "always"}), [(64, 64)], Control()).epochs > 0
+
+
 def test_a_damaged_memory_is_no_obstacle(small):
     _trial._file().parent.mkdir()
     _trial._file().write_text("[1, 2")

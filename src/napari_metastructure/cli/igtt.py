@@ -39,7 +39,7 @@ def igtt(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="What works (default), or Algorithm 1 as printed (paper); other options are set on top.",
+            help="The recommended settings (default), or Algorithm 1 as printed (paper); other options are set on top.",
             metavar="default|paper",
         ),
     ] = None,
@@ -54,10 +54,10 @@ def igtt(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
     ] = None,
-    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Write <stem>_epochs.tif as well.")] = False,
+    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Also write the masks of all epochs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
-    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
 ) -> None:
     """Segment images without labels (iGTT).
 

@@ -60,7 +60,7 @@ def metastructure(
     axes: Annotated[
         str | None,
         typer.Option(
-            help="Axes of all files that are read, in place of what they say: letters of TCZYXS, S for colours.",
+            help="Axes of all files that are read, instead of what they say: letters of TCZYXS, S for colours.",
             metavar="ZYX",
             show_default=False,
         ),

@@ -524,7 +524,9 @@ class Run:
         c, agreements = self.config, [row["agreement"] for row in self.journal.rows[1:]]
         unpainted = c.rounds == "painted" and not self.labels.corrections
         if unpainted and not agreements and self.trained and self.by_prior:
-            return "The masks are those of the start, which training would not improve; paint what is wrong to go on."
+            return (
+                "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
+            )
         if stable(agreements, c.stop_agreement):
             return f"The masks no longer change; they are those of epoch {self.journal.epoch}."
         if wandering(agreements, c.stop_agreement):
@@ -560,7 +562,7 @@ class Run:
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
-            reason = f"The run ended early, for it could not be saved; the masks are those of epoch {epoch}."
+            reason = f"The run ended early, because it could not be saved; the masks are those of epoch {epoch}."
         elif over := self._over():
             reason = over
         else:

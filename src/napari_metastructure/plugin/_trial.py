@@ -148,7 +148,7 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
 
 PACE_DEPENDS_ON = (
     *("network", "encoder", "base_channels", "inputs", "start", "criterion", "search", "extraction", "loss"),
-    *("optimizer", "batch_size", "patch_size", "radius", "thresholds"),
+    *("optimizer", "batch_size", "patch_size", "radius", "thresholds", "weights", "rounds"),
 )
 """Settings that another pace may follow from."""
 
@@ -165,8 +165,10 @@ def probe(config: IGTTConfig, size: tuple[int, ...], control: Control) -> Pace |
     for event in iterate([field], short, control):
         if isinstance(event, RunStarted | BatchFinished | EpochFinished):
             times.append(time.perf_counter())
-    if control.stopped or len(times) != PROBE_STEPS + 3:
+    if control.stopped:
         return None
+    if len(times) == 2:  # a run of these settings ends with its start
+        return Pace((times[1] - times[0]) / field.size, 0, 0)
     begun, started, first, *_, last, done = times
     return Pace((started - begun) / field.size, (last - first) / (PROBE_STEPS - 1), (done - last) / field.size)
 

@@ -60,8 +60,8 @@ class ResultPanel(QWidget):
         self.waiting_button = QPushButton()
         self.waiting_button.setToolTip(
             tooltip(
-                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. "
-                "This goes to the newest; what was painted stays on its epoch and can still be locked."
+                "New epochs wait while you paint, and until your paint is locked, so that nothing moves under the "
+                "brush. This button shows the newest; your paint stays on its own epoch and can still be locked."
             )
         )
         self.waiting_button.setVisible(False)
@@ -85,10 +85,13 @@ class ResultPanel(QWidget):
         )
         self.save_button = QPushButton("Save mask…")
         self.save_button.setToolTip(
-            tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
+            tooltip(
+                "Save the final mask as 0 and 255, with axes, voxel size and unit; if there is none yet, the epoch "
+                "on the slider."
+            )
         )
         self.ome = QCheckBox("OME-TIFF")
-        self.ome.setToolTip(tooltip("Write OME-TIFF instead of the ImageJ kind that Fiji reads."))
+        self.ome.setToolTip(tooltip("Write OME-TIFF instead of ImageJ TIFF. Fiji reads both."))
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -156,8 +159,8 @@ class EarlierRun(FoundRun[IGTTConfig]):
 
 
 RESUMED = (
-    "the ticked layers. Its settings are loaded first, unless they are shown already; of those, Epochs, Device and "
-    "Stop agreement may be changed."
+    "the ticked layers. Its settings are loaded first, unless they are shown already; only Epochs, Device "
+    "and Stop agreement may be changed."
 )
 
 
@@ -248,7 +251,7 @@ class IGTTWidget(JobWidget):
         self.try_button.setToolTip(
             tooltip(
                 f"Run on the part of the selected image that is on screen, for {TRY_EPOCHS} epochs at most: zoom in to "
-                "see soon what the settings do. Its layers go with the next run."
+                "see soon what the settings do. The next run removes its layers."
             )
         )
         self.form = (self.settings, self.folder, self.try_button)
@@ -263,9 +266,9 @@ class IGTTWidget(JobWidget):
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        images = heading("Images"), self.picker, self.try_button
-        parts = (*images, heading("Settings"), *self.form, self.strokes, self.curves)
-        lay_out(self, parts, (self.buttons, self.progress, self.results))
+        images = (heading("Images"), self.picker, self.try_button)
+        settings = (heading("Settings"), self.settings, self.folder, self.strokes, self.curves)
+        lay_out(self, (*images, *settings), (self.buttons, self.progress, self.results))
         self._connect()
 
     def _connect(self) -> None:
