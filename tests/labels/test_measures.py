@@ -13,6 +13,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.labels import measures
 from napari_metastructure.labels.classes import LabelStack, PlaneDone
 from napari_metastructure.labels.measures import Measured, Voxel, Wanted, measure, write_csv
+from napari_metastructure.labels.regions import Blocks
 
 UM = "micrometer"
 
@@ -20,7 +21,8 @@ UM = "micrometer"
 def measured(labels, *steps, reading="auto", **wanted):
     voxel = Voxel.of([(step, UM) for step in steps] or [(1, UM)] * 2)
     stack = LabelStack(labels, reading, instances=True)
-    *progress, result = measure(stack, labels.shape, Wanted(voxel, **wanted))
+    blocks = Blocks.of(stack, stack.meaning(), labels.shape, volumes=len(steps) == 3)
+    *progress, result = measure(blocks, Wanted(voxel, **wanted))
     assert all(isinstance(event, PlaneDone) for event in progress)
     assert isinstance(result, Measured)
     return result
@@ -147,8 +149,7 @@ def test_no_object_at_all():
 def test_it_may_be_ended_between_objects():
     dots = np.zeros((200, 200), int)
     dots[::4, ::4] = 1
-    stack = LabelStack(dots, "foreground", instances=True)
-    events = measure(stack, dots.shape, Wanted(Voxel.of([(1, UM)] * 2)))
+    events = measure(Blocks(dots.shape, lambda index: dots), Wanted(Voxel.of([(1, UM)] * 2)))
     assert len(list(events)) > 2500 // measures.BATCH
 
 
@@ -158,18 +159,44 @@ def test_it_may_be_ended_between_objects():
 @pytest.mark.parametrize(
     ("steps", "unit", "expected"),
     [
-        ([(200, "nanometer"), (0.2, UM)], None, Voxel((0.2, 0.2), "µm")),
-        ([(0.2, UM), (0.2, UM)], "nanometer", Voxel((200, 200), "nm")),
-        ([(1, "pixel"), (0.2, UM), (0.2, UM)], None, Voxel((1, 1, 1), "px")),
-        ([(1, "pixel"), (1, "pixel")], None, Voxel((1, 1), "px")),
+        ([(200, "nanometer"), (0.2, UM)], None, Voxel((0.2, 0.2), UM)),
+        ([(0.2, UM), (0.2, UM)], "nanometer", Voxel((200, 200), "nanometer")),
+        ([(1, "pixel"), (0.2, UM), (0.2, UM)], None, Voxel((1, 1, 1), "pixel")),
+        ([(1, "pixel"), (1, "pixel")], None, Voxel((1, 1), "pixel")),
         ([(0.5, "pixel"), (0.5, "pixel")], None, Voxel((0.5, 0.5), "unit")),
-        ([(2, "second"), (0.2, UM), (0.2, UM)], None, Voxel((1, 1, 1), "px")),
+        ([(2, "second"), (0.2, UM), (0.2, UM)], None, Voxel((1, 1, 1), "pixel")),
     ],
 )
 def test_units(steps, unit, expected):
     found = Voxel.of(steps, unit)
     assert found.unit == expected.unit
     assert found.steps == pytest.approx(expected.steps)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "pixels"),
+    [
+        ("20", (0.5, 0.5), 20), ("20 px", (0.5, 0.5), 20), (" 2.5e1pixels", (0.5, 0.5), 25), ("5 um2", (0.5, 0.5), 20),
+        ("5um^2", (0.5, 0.25), 40), ("5 µm²", (0.5, 0.5), 20), ("5e6 nm2", (0.5, 0.5), 20), ("0", (0.5, 0.5), 0),
+        ("1 um3", (1, 0.5, 0.5), 4), ("1 µm³", (1, 0.5, 0.5), 4),
+    ],
+)  # fmt: skip
+def test_sizes_as_users_write_them(text, steps, pixels):
+    assert Voxel(steps, UM).pixels(text) == pytest.approx(pixels)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "many", "-3", "nan", "inf", "5 um", "5 um3", "5 s2", "5 ducks2", "um2", "1 2", "3²"]
+)
+def test_sizes_that_are_none(text):
+    with pytest.raises(InputError):
+        Voxel((0.5, 0.5), UM).pixels(text)
+
+
+def test_a_size_in_a_unit_needs_one():
+    assert Voxel((1, 1), "pixel").pixels("7") == 7
+    with pytest.raises(InputError, match="give a number of pixels"):
+        Voxel((1, 1), "pixel").pixels("5 um2")
 
 
 # ---- skeletons ---------------------------------------------------------------------------------------------------

@@ -9,12 +9,17 @@ from skimage import morphology, segmentation
 from skimage.measure import label
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.classes import LabelStack, PlaneDone
-from napari_metastructure.labels.regions import CleanUp, Numbering, change_stack, clean_up, number_objects
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.regions import (
+    CleanUp,
+    Numbering,
+    change_stack,
+    clean_up,
+    look_through,
+    number_objects,
+)
 
 NUMBERS = arrays(
-    np.int32, array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.sampled_from([-1, 0, 0, 1, 1, 2])
-)
     np.int32, array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.sampled_from([-1, 0, 0, 1, 1, 2])
 )
 WANTED = st.builds(CleanUp, st.integers(0, 12), st.integers(0, 12), st.booleans())
@@ -113,18 +118,23 @@ def test_a_size_that_is_none(size):
 
 def last(events):
     *progress, result = events
-    assert all(isinstance(event, PlaneDone) for event in progress)
+    assert progress[-1].done == progress[-1].of
     return result
 
 
 def through(labels, change=lambda numbers: numbers, volumes=False):
     stack = LabelStack(labels, "auto", instances=True)
-    numbers, meaning = last(change_stack(stack, change, labels.shape, volumes))
-    return stack.written(numbers, meaning)
+    return stack.written(last(change_stack(blocks(stack, labels.shape, volumes), change)), stack.meaning())
+
+
+def blocks(stack, shape, volumes=False):
+    *progress, found = look_through(stack, shape, volumes)
+    assert len(progress) == len(stack)
+    return found
 
 
 def numbered(labels, volumes=False):
-    return last(change_stack(LabelStack(labels, "foreground"), Numbering(), labels.shape, volumes))[0]
+    return last(change_stack(blocks(LabelStack(labels, "foreground"), labels.shape, volumes), Numbering()))
 
 
 @pytest.mark.parametrize(

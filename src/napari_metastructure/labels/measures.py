@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, convert, ome_name
+from napari_metastructure.images.image import PIXEL, convert, ome_name, parse_length
 from napari_metastructure.images.writing import replacing
-from napari_metastructure.labels.classes import LabelStack, PlaneDone
-from napari_metastructure.labels.regions import Numbering, blocks_of, read_block
+from napari_metastructure.labels.classes import PlaneDone
+from napari_metastructure.labels.regions import Blocks, Numbering
 
 Steps = Sequence[tuple[float, str]]
 """Size of a pixel along each axis, with its unit as pint names it."""
@@ -49,7 +51,7 @@ class Voxel:
     ----------
     steps : tuple of float
     unit : str
-        As it is printed: ``"µm"``, ``"px"``, or ``NO_UNIT``.
+        As pint names it, ``"pixel"`` where pixels are counted, or ``NO_UNIT``.
     """
 
     steps: tuple[float, ...]
@@ -57,7 +59,7 @@ class Voxel:
 
     @classmethod
     def of(cls, steps: Steps, unit: str | None = None) -> Voxel:
-        """Bring steps along axes to one unit, that of X or the one given (a pint name).
+        """Bring steps along axes to one unit, that of X or the one given.
 
         Where one of them has another kind of unit, or none, pixels are counted.
         """
@@ -65,10 +67,20 @@ class Voxel:
         sizes = [convert(size, own, unit) for size, own in steps]
         known = [size for size in sizes if size is not None]
         if len(known) < len(sizes) or (unit == PIXEL and np.allclose(known, 1)):
-            return cls((1.0,) * len(sizes), "px")
+            return cls((1.0,) * len(sizes), PIXEL)
         if np.allclose(known, known[-1], rtol=1e-4, atol=0):
             known = known[-1:] * len(known)
-        return cls(tuple(known), NO_UNIT if unit == PIXEL else ome_name(unit))
+        return cls(tuple(known), NO_UNIT if unit == PIXEL else unit)
+
+    @property
+    def symbol(self) -> str:
+        """The unit as it is printed: ``"µm"``, ``"px"``."""
+        return "px" if self.unit == PIXEL else self.unit if self.unit == NO_UNIT else ome_name(self.unit)
+
+    @property
+    def of_size(self) -> str:
+        """The unit of areas or volumes as it is printed: ``"µm²"``, ``"px"``."""
+        return power_of(self.symbol, len(self.steps))
 
     @property
     def size(self) -> float:
@@ -80,10 +92,34 @@ class Voxel:
         """Whether all steps are equal."""
         return len(set(self.steps)) == 1
 
+    def pixels(self, text: str) -> float:
+        """Read an area or volume as users write it, ``"20"`` pixels or ``"0.5 um2"``, as a number of pixels.
+
+        Raises
+        ------
+        InputError
+            For other text, and where no unit is known.
+        """
+        power = len(self.steps)
+        unit = rf"px|pixels?|([^\W\d_]+)\s*\^?[{power}{'²³'[power - 2]}]"
+        match = re.fullmatch(rf"\s*(\S*?)\s*(?:{unit})?\s*", text)
+        try:
+            number, name = (float(match[1]), match[2]) if match else (math.nan, None)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0):
+            raise InputError(f"{text!r}: give a number of pixels from 0, or one with a unit, as '1.5 um{power}'.")
+        if name is None:
+            return number
+        side = convert(1.0, parse_length(f"1 {name}")[1], self.unit)
+        if side is None:
+            raise InputError(f"{text!r}: the voxel size is not known in a unit of length; give a number of pixels.")
+        return number * side**power / self.size
+
 
 def power_of(unit: str, power: int) -> str:
-    """Write a power of a unit: ``"µm²"``; ``"px"`` is a pixel along a line and in a plane alike."""
-    return unit if power == 1 else f"{unit}{'²³'[power - 2]}"
+    """Write a power of a unit: ``"µm²"``; pixels are counted."""
+    return unit if power == 1 or unit == "px" else f"{unit}{'²³'[power - 2]}"
 
 
 # ---- the table -----------------------------------------------------------------------------------------------
@@ -185,7 +221,7 @@ class Wanted:
         if not self.volumes and not self.voxel.isotropic:
             steps = " x ".join(f"{step:g}" for step in self.voxel.steps)
             yield (
-                f"Pixels of {steps} {self.voxel.unit} are not square, and a perimeter would not be right: it is left "
+                f"Pixels of {steps} {self.voxel.symbol} are not square, and a perimeter would not be right: it is left "
                 "out; resample the image to square pixels to have it."
             )
         if self.voxel.unit == NO_UNIT:
@@ -215,8 +251,8 @@ def check_skan() -> None:
         )
 
 
-def measure(stack: LabelStack, shape: tuple[int, ...], wanted: Wanted) -> Iterator[PlaneDone | Measured]:
-    """Measure the objects of a stack of labels: those that its numbers count, or connected regions of a class.
+def measure(blocks: Blocks, wanted: Wanted) -> Iterator[PlaneDone | Measured]:
+    """Measure the objects of labels: those that their numbers count, or connected regions of a class.
 
     Columns are label, class (where there are several), places along leading axes, area or volume, perimeter (Crofton's
     formula in four directions), diameter of the disc or ball of the same size, eccentricity, solidity, intensities,
@@ -225,10 +261,8 @@ def measure(stack: LabelStack, shape: tuple[int, ...], wanted: Wanted) -> Iterat
 
     Parameters
     ----------
-    stack : LabelStack
-        With ``instances``, so that numbered objects are recognised.
-    shape : tuple of int
-        (..., Y, X).
+    blocks : Blocks
+        Volumes for a voxel of three axes.
     wanted : Wanted
 
     Yields
@@ -241,30 +275,26 @@ def measure(stack: LabelStack, shape: tuple[int, ...], wanted: Wanted) -> Iterat
     Raises
     ------
     InputError
-        If the labels cannot be read; as `check_skan`.
+        As `check_skan`.
 
     Examples
     --------
     >>> square = np.pad(np.ones((10, 10), int), 3)
-    >>> wanted = Wanted(Voxel.of([(0.5, "micrometer")] * 2))
-    >>> *_, (table, objects) = measure(LabelStack(square, "foreground"), square.shape, wanted)
+    >>> blocks = Blocks(square.shape, lambda index: square)
+    >>> *_, (table, objects) = measure(blocks, Wanted(Voxel.of([(0.5, "micrometer")] * 2)))
     >>> table.heads()[1], table.columns["area"]
     ('area (µm²)', array([25.]))
     """
     if wanted.skeleton:
         check_skan()
-    yield from stack.survey()
-    meaning = stack.meaning()
-    several = len([c for c in meaning.classes if c > 0]) > 1 and not stack.numbered(meaning)
-    objects = None if stack.numbered(meaning) else np.zeros(shape, np.int32)
-    numbering, found = Numbering(), _Rows()
-    places = blocks_of(shape, wanted.volumes)
+    objects = None if blocks.numbered else np.zeros(blocks.shape, np.int32)
+    numbering, found, places = Numbering(), _Rows(), blocks.places
     for done, place in enumerate(places):
-        numbers = read_block(stack, meaning, shape, place)
+        numbers = blocks[place]
         block = np.maximum(numbers, 0)
         if objects is not None:
             block = objects[place] = numbering(numbers)
-        for share in _measure_block(block, numbers if several else None, place, wanted, found):
+        for share in _measure_block(block, numbers if blocks.several else None, place, wanted, found):
             yield PlaneDone(100 * done + int(100 * share), 100 * len(places))
     yield Measured(found.table(wanted), objects)
 
@@ -283,7 +313,7 @@ class _Rows:
         whole = {*WHOLE, *wanted.leading}
         return RegionTable(
             {n: np.array([row[n] for row in self.rows], np.int64 if n in whole else float) for n in names},
-            wanted.voxel.unit,
+            wanted.voxel.symbol,
             np.array(self.places, int).reshape(len(self.rows), len(wanted.leading)),
             np.array(self.boxes, int).reshape(-1, 2, len(wanted.voxel.steps)),
             tuple(wanted.notes()),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -134,58 +134,79 @@ def number_objects(numbers: np.ndarray) -> np.ndarray:
 # ---- Stacks ------------------------------------------------------------------------------------------------
 
 
-def blocks_of(shape: tuple[int, ...], volumes: bool) -> list[tuple[int, ...]]:
-    """List the places along the leading axes at which a stack has a plane, or a volume of its last three axes."""
-    if volumes and len(shape) < 3:
-        raise InputError("There is a single slice; leave 3D out.")
-    return list(np.ndindex(shape[: -3 if volumes else -2]))
+@dataclass(frozen=True)
+class Blocks:
+    """The planes or volumes of a stack of labels, as numbers.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (..., Y, X).
+    read : callable
+        Takes the number of a plane, the last leading axis running fastest, and returns its numbers.
+    volumes : bool
+        Objects run through the slices of the last leading axis.
+    numbered : bool
+        The labels number their objects; else those are connected regions.
+    several : bool
+        There are several classes of objects.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[int], np.ndarray]
+    volumes: bool = False
+    numbered: bool = False
+    several: bool = False
+
+    def __post_init__(self) -> None:
+        if self.volumes and len(self.shape) < 3:
+            raise InputError("There is a single slice; leave 3D out.")
+
+    @classmethod
+    def of(cls, stack: LabelStack, meaning: Meaning, shape: tuple[int, ...], volumes: bool = False) -> Blocks:
+        """Read a stack of planes."""
+        numbered = stack.numbered(meaning)
+        several = len([c for c in meaning.classes if c > 0]) > 1 and not numbered
+        return cls(shape, lambda index: stack.numbers(index, meaning), volumes, numbered, several)
+
+    def changed(self, numbers: np.ndarray) -> Blocks:
+        """Return the same with other numbers, those of the whole stack."""
+        planes = numbers.reshape(-1, *self.shape[-2:])
+        return replace(self, read=planes.__getitem__)
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """Place of each plane or volume along the axes before it."""
+        return list(np.ndindex(self.shape[: -3 if self.volumes else -2]))
+
+    def __getitem__(self, place: tuple[int, ...]) -> np.ndarray:
+        leading = self.shape[:-2]
+        first = int(np.ravel_multi_index(place + (0,) * (len(leading) - len(place)), leading)) if leading else 0
+        return np.stack([self.read(first + z) for z in range(leading[-1])]) if self.volumes else self.read(first)
 
 
-def read_block(stack: LabelStack, meaning: Meaning, shape: tuple[int, ...], place: tuple[int, ...]) -> np.ndarray:
-    """Read the plane or the volume at a place of `blocks_of`, as `LabelStack.numbers` does."""
-    first = int(np.ravel_multi_index(place + (0,) * (len(shape) - 2 - len(place)), shape[:-2])) if shape[:-2] else 0
-    if len(place) == len(shape) - 2:
-        return stack.numbers(first, meaning)
-    return np.stack([stack.numbers(first + z, meaning) for z in range(shape[len(place)])])
-
-
-Change = Callable[[np.ndarray], np.ndarray]
+def look_through(
+    stack: LabelStack, shape: tuple[int, ...], volumes: bool = False
+) -> Generator[PlaneDone | Blocks, None, None]:
+    """Look for the values of all planes, with a `PlaneDone` for each; in the end yield the `Blocks`."""
+    yield from stack.survey()
+    yield Blocks.of(stack, stack.meaning(), shape, volumes)
 
 
 def change_stack(
-    stack: LabelStack, change: Change, shape: tuple[int, ...], volumes: bool = False
-) -> Iterator[PlaneDone | tuple[np.ndarray, Meaning]]:
-    """Change a stack of labels plane by plane, or volume by volume.
-
-    Parameters
-    ----------
-    stack : LabelStack
-    change : callable
-        Takes and returns the numbers of a plane or volume.
-    shape : tuple of int
-        (..., Y, X) of the stack.
-    volumes : bool
-        Take the last three axes together.
-
-    Yields
-    ------
-    PlaneDone
-        After each plane or volume, with their number; before, while the values of the labels are looked for.
-    (array, Meaning)
-        In the end the numbers of the whole stack, and how the labels were read.
-    """
-    yield from stack.survey()
-    meaning = stack.meaning()
-    places = blocks_of(shape, volumes)
+    blocks: Blocks, change: Callable[[np.ndarray], np.ndarray]
+) -> Generator[PlaneDone | np.ndarray, None, None]:
+    """Change the numbers of each plane or volume, with a `PlaneDone` for each; in the end yield those of the stack."""
+    places = blocks.places
     result = None
     for done, place in enumerate(places):
-        block = change(read_block(stack, meaning, shape, place))
+        block = change(blocks[place])
         if result is None:
-            result = np.zeros(shape, block.dtype)
+            result = np.zeros(blocks.shape, block.dtype)
         result[place] = block
         yield PlaneDone(done + 1, len(places))
     assert result is not None
-    yield result, meaning
+    yield result
 
 
 class Numbering:
