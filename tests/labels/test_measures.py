@@ -11,9 +11,9 @@ from skimage.measure import label, regionprops_table
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import measures
-from napari_metastructure.labels.classes import LabelStack, PlaneDone
-from napari_metastructure.labels.measures import Measured, Voxel, Wanted, measure, write_csv
-from napari_metastructure.labels.regions import Blocks
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.measures import Voxel, Wanted, measure, write_csv
+from napari_metastructure.labels.regions import Blocks, result_of
 
 UM = "micrometer"
 
@@ -22,10 +22,7 @@ def measured(labels, *steps, reading="auto", **wanted):
     voxel = Voxel.of([(step, UM) for step in steps] or [(1, UM)] * 2)
     stack = LabelStack(labels, reading, instances=True)
     blocks = Blocks.of(stack, stack.meaning(), labels.shape, volumes=len(steps) == 3)
-    *progress, result = measure(blocks, Wanted(voxel, **wanted))
-    assert all(isinstance(event, PlaneDone) for event in progress)
-    assert isinstance(result, Measured)
-    return result
+    return result_of(measure(blocks, Wanted(voxel, **wanted)))
 
 
 def disc(radius, centre, shape):

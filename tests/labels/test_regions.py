@@ -17,6 +17,7 @@ from napari_metastructure.labels.regions import (
     clean_up,
     look_through,
     number_objects,
+    result_of,
 )
 
 NUMBERS = arrays(
@@ -116,25 +117,16 @@ def test_a_size_that_is_none(size):
 # ---- stacks ------------------------------------------------------------------------------------------------------
 
 
-def last(events):
-    *progress, result = events
-    assert progress[-1].done == progress[-1].of
-    return result
-
-
 def through(labels, change=lambda numbers: numbers, volumes=False):
     stack = LabelStack(labels, "auto", instances=True)
-    return stack.written(last(change_stack(blocks(stack, labels.shape, volumes), change)), stack.meaning())
-
-
-def blocks(stack, shape, volumes=False):
-    *progress, found = look_through(stack, shape, volumes)
-    assert len(progress) == len(stack)
-    return found
+    return stack.written(
+        result_of(change_stack(result_of(look_through(stack, labels.shape, volumes)), change)), stack.meaning()
+    )
 
 
 def numbered(labels, volumes=False):
-    return last(change_stack(blocks(LabelStack(labels, "foreground"), labels.shape, volumes), Numbering()))
+    blocks = result_of(look_through(LabelStack(labels, "foreground"), labels.shape, volumes))
+    return result_of(change_stack(blocks, Numbering()))
 
 
 @pytest.mark.parametrize(
@@ -178,3 +170,11 @@ def test_volumes_of_a_movie():
 def test_a_single_slice_has_no_volume():
     with pytest.raises(InputError, match="single slice"):
         through(np.eye(3, dtype=int), volumes=True)
+
+
+def test_each_plane_is_a_step():
+    stack = np.eye(5, dtype=int)[None].repeat(4, 0)
+    looking = look_through(LabelStack(stack, "auto"), stack.shape)
+    assert [(event.done, event.of) for event in looking] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    blocks = result_of(look_through(LabelStack(stack, "auto"), stack.shape))
+    assert [event.done for event in change_stack(blocks, number_objects)] == [1, 2, 3, 4]

@@ -28,7 +28,7 @@ from napari_metastructure.images.image import PIXEL, Image, planes, stack
 from napari_metastructure.images.writing import make_folder, write_tiff
 from napari_metastructure.labels import measures
 from napari_metastructure.labels.measures import Voxel, Wanted
-from napari_metastructure.labels.regions import CleanUp, change_stack, clean_up
+from napari_metastructure.labels.regions import CleanUp, change_stack, clean_up, result_of
 
 SIZE = "a number of pixels, or with a unit as '1.5 um2' (um3 with --3d)."
 
@@ -100,14 +100,13 @@ def measure(
     tables = []
     for index, (path, voxel) in enumerate(zip(paths, voxels, strict=True)):
         blocks, like = labels.blocks(index, volumes)
-        *_, cleaned = change_stack(blocks, _cleaner(dials[index]))
-        assert isinstance(cleaned, np.ndarray)
+        cleaned = result_of(change_stack(blocks, _cleaner(dials[index])))
         flat = cleaned.reshape(-1, *cleaned.shape[-2:])
         leading = tuple(axis for axis in labels.steps[index] if axis in ("T" if volumes else "TZ"))
         with warnings_as_lines():
             intensity = _intensity(partners[index], channel, cleaned.shape) if partners else None
-        *_, measured = measures.measure(blocks.changed(cleaned), Wanted(voxel, leading, intensity, skeleton))
-        assert isinstance(measured, measures.Measured)
+        wanted = Wanted(voxel, leading, intensity, skeleton)
+        measured = result_of(measures.measure(blocks.changed(cleaned), wanted))
         tables.append(measured.table)
         if clean is not None:
             _write(cleaned_paths[index], labels.written(flat), like)

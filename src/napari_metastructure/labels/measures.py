@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import PIXEL, convert, ome_name, parse_length
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels.classes import PlaneDone
-from napari_metastructure.labels.regions import Blocks, Numbering
+from napari_metastructure.labels.regions import Blocks, Numbering, result_of  # noqa: F401 - for the example
 
 Steps = Sequence[tuple[float, str]]
 """Size of a pixel along each axis, with its unit as pint names it."""
@@ -251,7 +251,7 @@ def check_skan() -> None:
         )
 
 
-def measure(blocks: Blocks, wanted: Wanted) -> Iterator[PlaneDone | Measured]:
+def measure(blocks: Blocks, wanted: Wanted) -> Generator[PlaneDone, None, Measured]:
     """Measure the objects of labels: those that their numbers count, or connected regions of a class.
 
     Columns are label, class (where there are several), places along leading axes, area or volume, perimeter (Crofton's
@@ -269,8 +269,11 @@ def measure(blocks: Blocks, wanted: Wanted) -> Iterator[PlaneDone | Measured]:
     ------
     PlaneDone
         As work goes on; a caller may stop there.
+
+    Returns
+    -------
     Measured
-        In the end.
+        See `napari_metastructure.labels.regions.result_of`.
 
     Raises
     ------
@@ -281,7 +284,7 @@ def measure(blocks: Blocks, wanted: Wanted) -> Iterator[PlaneDone | Measured]:
     --------
     >>> square = np.pad(np.ones((10, 10), int), 3)
     >>> blocks = Blocks(square.shape, lambda index: square)
-    >>> *_, (table, objects) = measure(blocks, Wanted(Voxel.of([(0.5, "micrometer")] * 2)))
+    >>> table, objects = result_of(measure(blocks, Wanted(Voxel.of([(0.5, "micrometer")] * 2))))
     >>> table.heads()[1], table.columns["area"]
     ('area (µm²)', array([25.]))
     """
@@ -296,7 +299,7 @@ def measure(blocks: Blocks, wanted: Wanted) -> Iterator[PlaneDone | Measured]:
             block = objects[place] = numbering(numbers)
         for share in _measure_block(block, numbers if blocks.several else None, place, wanted, found):
             yield PlaneDone(100 * done + int(100 * share), 100 * len(places))
-    yield Measured(found.table(wanted), objects)
+    return Measured(found.table(wanted), objects)
 
 
 @dataclass

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.classes import UNKNOWN, LabelStack, PlaneDone
 from napari_metastructure.labels.readings import Meaning
+
+T = TypeVar("T")
 
 # In this file, numbers are what `LabelStack.numbers` reads: of an object or a class above 0, background 0, and
 # unlabelled `UNKNOWN`. An object is a connected region of one number, corners included; a hole is background that is
@@ -187,16 +190,14 @@ class Blocks:
 
 def look_through(
     stack: LabelStack, shape: tuple[int, ...], volumes: bool = False
-) -> Generator[PlaneDone | Blocks, None, None]:
-    """Look for the values of all planes, with a `PlaneDone` for each; in the end yield the `Blocks`."""
+) -> Generator[PlaneDone, None, Blocks]:
+    """Look for the values of all planes, with a `PlaneDone` for each; return them as blocks."""
     yield from stack.survey()
-    yield Blocks.of(stack, stack.meaning(), shape, volumes)
+    return Blocks.of(stack, stack.meaning(), shape, volumes)
 
 
-def change_stack(
-    blocks: Blocks, change: Callable[[np.ndarray], np.ndarray]
-) -> Generator[PlaneDone | np.ndarray, None, None]:
-    """Change the numbers of each plane or volume, with a `PlaneDone` for each; in the end yield those of the stack."""
+def change_stack(blocks: Blocks, change: Callable[[np.ndarray], np.ndarray]) -> Generator[PlaneDone, None, np.ndarray]:
+    """Change the numbers of each plane or volume, with a `PlaneDone` for each; return those of the stack."""
     places = blocks.places
     result = None
     for done, place in enumerate(places):
@@ -206,7 +207,17 @@ def change_stack(
         result[place] = block
         yield PlaneDone(done + 1, len(places))
     assert result is not None
-    yield result
+    return result
+
+
+def result_of(work: Generator[PlaneDone, None, T]) -> T:
+    """Do the work without stopping, and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class Numbering:
