@@ -14,6 +14,7 @@ from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
 from napari_metastructure.cli.igtt import igtt
 from napari_metastructure.cli.labels import density, noise, transition
+from napari_metastructure.cli.measure import measure
 from napari_metastructure.cli.predict import export, predict
 from napari_metastructure.cli.score import score
 from napari_metastructure.cli.study import study
@@ -38,6 +39,7 @@ app.command()(predict)
 app.command()(export)
 app.command()(study)
 app.command()(compare)
+app.command()(measure)
 app.command()(score)
 app.command()(noise)
 app.command()(density)
