@@ -23,6 +23,7 @@ from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
@@ -35,7 +36,7 @@ from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
-from napari_metastructure.training.run_folder import RunFolder, described
+from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 
 STABLE_ROUNDS = 1
 """Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
@@ -72,6 +73,7 @@ def iterate(
     start_masks: Sequence[np.ndarray] | None = None,
     first_epoch: int = 0,
     colour: Colour | None = None,
+    chosen: Chosen | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
 
@@ -98,6 +100,8 @@ def iterate(
         The number of the start, of a run that counts on from another; it ends at ``config.epochs`` as any.
     colour : {"red", "green", "blue"}, optional
         The channel of colour images that the planes are; the saved model takes the same one.
+    chosen : Chosen, optional
+        Which planes and frames of the inputs the planes are, for ``run.yaml``.
 
     Yields
     ------
@@ -114,7 +118,7 @@ def iterate(
     """
     control = control or Control()
     with short_of_memory_fails():
-        run = Run(images, config, control, names, folder, colour, first_epoch)
+        run = Run(images, config, control, names, folder, colour, first_epoch, chosen)
         try:
             run.check(corrections or {}, start_masks)
             for index, pixels in (corrections or {}).items():
@@ -175,9 +179,11 @@ class Run:
         folder: Path | None,
         colour: Colour | None = None,
         first_epoch: int = 0,
+        chosen: Chosen | None = None,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
         self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
+        self.chosen = chosen or Chosen()
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
@@ -326,7 +332,8 @@ class Run:
             yield from self._write(last=True)
 
     def _describe(self, folder: RunFolder) -> Saved:
-        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs))
+        chosen = {CHOSEN: facts} if (facts := self.chosen.facts()) else None
+        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs, chosen))
 
     def _state(self) -> dict[str, Any]:
         return {

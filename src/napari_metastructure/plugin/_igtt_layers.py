@@ -12,6 +12,7 @@ from napari.layers import Image, Labels
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin._layers import (
     ORIGIN,
+    PLANES,
     EpochPages,
     EpochSlider,
     colormap,
@@ -102,7 +103,7 @@ class SourceLayers:
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
         """Show the newest probability or pseudo-label, in its layer or a new one (empty before epoch 0)."""
         if planes is not None:
-            data = self.source.join(planes)
+            data = self.source.join(planes, 0 if kind == "probability" else UNLABELLED)
         elif kind == "probability":
             data = np.zeros(self.source.shape, np.float32)
         else:
@@ -139,11 +140,13 @@ class SourceLayers:
 
     def planes(self, epoch: int) -> list[np.ndarray]:
         """Return the masks of one epoch, edits included: (Y, X) uint8 arrays of 0 and 1."""
-        return list((self._buffer[epoch] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
+        return self.source.part((self._buffer[epoch] > 0).astype(np.uint8))
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """Return what the user painted, by plane, see `Strokes`."""
-        return {} if self.strokes is None else self.strokes.corrections()
+        """Return what the user painted, by plane of those the run takes, see `Strokes`; elsewhere it is for nothing."""
+        painted = {} if self.strokes is None else self.strokes.corrections()
+        numbers = {plane: self.source.number(plane) for plane in painted}
+        return {number: painted[plane] for plane, number in numbers.items() if number is not None}
 
     def keep(self, epoch: int) -> Labels:
         """Add the masks of one epoch as a layer of their own, without the epoch axis, in place of the epochs."""
@@ -163,8 +166,9 @@ class SourceLayers:
 
 
 def _origin(source: Source, config: IGTTConfig) -> dict[str, Any]:
-    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"))[ORIGIN]
-    return how
+    planes = {PLANES: source.note} if source.note else {}
+    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"), **planes)
+    return how[ORIGIN]  # type: ignore[no-any-return]
 
 
 class RunLayers:
@@ -310,7 +314,7 @@ class RunLayers:
             return 0
         point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
         at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
-        return int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))
+        return source.number(int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))) or 0
 
     def masks(self, epoch: int) -> list[np.ndarray]:
         """Return every image's mask of one epoch, with the user's edits."""
@@ -358,7 +362,8 @@ class RunLayers:
             What was written.
         """
         masks = [layer.data for layer in kept] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
-        return save_masks(path, masks, [part.source.layer for part in self.parts], ome)
+        notes = [part.source.note for part in self.parts]
+        return save_masks(path, masks, [part.source.layer for part in self.parts], ome, notes)
 
     def hide(self) -> None:
         """Hide this run's layers (a new run draws its own)."""

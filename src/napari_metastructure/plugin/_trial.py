@@ -104,7 +104,7 @@ class Estimator(QObject):
     def ask(self, config: IGTTConfig, sources: Sequence[Source]) -> None:
         """Estimate a run on these layers, once nothing else has been asked for a moment."""
         self.stop()
-        self._asked = config, [source.shape for source in sources]
+        self._asked = config, [(source.count, *source.shape[-2:]) for source in sources]
         self._pause.throttle()
 
     def stop(self) -> None:

@@ -13,18 +13,20 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
-from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
+from napari_metastructure.plugin._igtt_results import ResultPanel
+from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._painting import counted
 from napari_metastructure.plugin._progress import EpochProgress
+from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
@@ -43,84 +45,6 @@ from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
-
-
-class ResultPanel(QWidget):
-    """Buttons that only say what was asked for; the widget does it."""
-
-    use_epoch = Signal()
-    continue_from_edits = Signal()
-    save = Signal(bool)
-    show_extra = Signal(str, bool)
-    show_waiting = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.waiting_button = QPushButton()
-        self.waiting_button.setToolTip(
-            tooltip(
-                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. "
-                "This goes to the newest; what was painted stays on its epoch and can still be locked."
-            )
-        )
-        self.waiting_button.setVisible(False)
-        self.probability = QCheckBox("Probability")
-        self.probability.setToolTip(tooltip("Show the network's foreground probability of the newest epoch."))
-        self.labels = QCheckBox("Pseudo-label")
-        self.labels.setToolTip(
-            tooltip(
-                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
-            )
-        )
-        self.use_button = QPushButton("Use this epoch")
-        self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
-        self.edits_button = QPushButton("Continue from my edits")
-        self.edits_button.setToolTip(
-            tooltip(
-                "Paint or erase on the masks layer first. The pixels you changed, object and background "
-                "alike, are locked and training goes on: in the running run from its next epoch, else in a "
-                "new run that starts from the epoch on the slider."
-            )
-        )
-        self.save_button = QPushButton("Save mask as TIFF…")
-        self.save_button.setToolTip(
-            tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
-        )
-        self.ome = QCheckBox("OME-TIFF")
-        self.ome.setToolTip(tooltip("Write OME-TIFF instead of the ImageJ kind that Fiji reads."))
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        lines = (
-            (self.probability, self.labels),
-            (self.edits_button, self.use_button),
-            (self.save_button, self.ome),
-        )
-        for number, line in enumerate(lines):
-            layout.addWidget(row(*line, spacing=2), number, 0)
-        layout.addWidget(self.waiting_button, len(lines), 0)
-        self.waiting_button.clicked.connect(self.show_waiting)
-        self.use_button.clicked.connect(self.use_epoch)
-        self.edits_button.clicked.connect(self.continue_from_edits)
-        self.save_button.clicked.connect(lambda: self.save.emit(self.ome.isChecked()))
-        self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
-        self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
-        self.set_available(False)
-
-    def shown(self) -> dict[Extra, bool]:
-        """Return which of the optional layers are ticked."""
-        return {"probability": self.probability.isChecked(), "labels": self.labels.isChecked()}
-
-    def show_ready(self, waiting: Sequence[int]) -> None:
-        """Offer the newest of the epochs that wait, if there are any."""
-        if waiting:
-            self.waiting_button.setText(f"Epoch {waiting[-1]} is ready: show it")
-        self.waiting_button.setVisible(bool(waiting))
-
-    def set_available(self, there: bool) -> None:
-        """Enable the buttons if there are masks to work with."""
-        for button in (self.use_button, self.edits_button, self.save_button):
-            button.setEnabled(there)
 
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
@@ -160,6 +84,7 @@ RESUMED = (
 
 def igtt_job(
     sources: Sequence[Source],
+    chosen: Chosen,
     planes: list[np.ndarray] | None,
     config: IGTTConfig,
     ready: threading.Event,
@@ -170,6 +95,8 @@ def igtt_job(
     Parameters
     ----------
     sources : sequence of Source
+    chosen : Chosen
+        Of RGB layers the channel; of which planes the sources are, for ``run.yaml``.
     planes : list of (Y, X) arrays, or None
         Their checked pixels; None: they are read and checked in the thread.
     config : IGTTConfig
@@ -184,15 +111,17 @@ def igtt_job(
             pass
         torch_beside_a_window()
         from napari_metastructure.igtt.iterate import iterate
+        from napari_metastructure.images.channels import COLOURS
 
         names = [name for source in sources for name in source.names()]
-        colour = colour_of(sources)
-        if colour is not None:
+        colour = next((c for c in COLOURS if c == chosen.channel), None) if chosen.channel else colour_of(sources)
+        if colour is not None and not chosen.channel:
             yield ColourTaken(colour)
-        images = read_planes(sources, colour) if planes is None else planes
+        images = read_planes(sources, chosen.channel or colour) if planes is None else planes
         paths = [Path(path) for source in sources if (path := source.layer.source.path)]
         files = [path for path in paths if path.is_file()]
-        yield from iterate(images, config, control, names=names, inputs=files, colour=colour, **given)
+        more = {"colour": colour, "chosen": chosen, **given}
+        yield from iterate(images, config, control, names=names, inputs=files, **more)
 
     return job
 
@@ -234,6 +163,7 @@ class IGTTWidget(JobWidget):
             parent,
         )
         self.picker = LayerPicker(self.viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
+        self.ranges = RangeRows("segmented", colours=True)
         self.settings = SettingsPanel()
         self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED)
         self.folder = self.run_folder.row
@@ -246,7 +176,7 @@ class IGTTWidget(JobWidget):
                 "see soon what the settings do. Its layers go with the next run."
             )
         )
-        self.form = (self.settings, self.folder, self.try_button)
+        self.form = (self.ranges, self.settings, self.folder, self.try_button)
         self.estimator = Estimator(self)
         self._estimate: Estimate | None = None
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
@@ -254,19 +184,22 @@ class IGTTWidget(JobWidget):
         self.layers: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._folder: Path | None = None
+        self._chosen = ALL
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
+        images = (heading("Images"), self.picker, self.ranges, self.try_button)
+        parts = (*images, heading("Settings"), self.settings, self.folder, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
 
     def _connect(self) -> None:
         self.try_button.clicked.connect(lambda: self.try_on_screen())
         self.estimator.known.connect(self._show_estimate)
-        self.picker.picked.connect(self._ask_estimate)
-        self.forget_refusal_at(self.picker.picked, self.folder.path.changed)
+        self.picker.picked.connect(self._show_ranges)
+        self.ranges.changed.connect(self._ask_estimate)
+        self.forget_refusal_at(self.picker.picked, self.folder.path.changed, self.ranges.changed)
         for form in self.settings.forms:
             form.changed.connect(self._ask_estimate)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
@@ -282,13 +215,15 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_brush)
         self.listen(self.viewer.dims.events.point, self._show_score)
         self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
+        self.ranges.show_layers(self.picker.chosen())
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 
     def prepare(self) -> Job:
         """Check the ticked layers, and make room for a new run on them."""
         estimate = self._estimate
-        job = self._prepare(self.picker.chosen(), self.run_folder.free())
+        chosen = self.ranges.get()
+        job = self._prepare(sources_of(self.picker.chosen(), chosen), self.run_folder.free(), chosen=chosen)
         self.progress.expected = None if estimate is None else estimate.epochs
         return job
 
@@ -304,7 +239,8 @@ class IGTTWidget(JobWidget):
             pixels, look = part_on_screen(self.viewer, sources[0])
             part = self.viewer.add_image(pixels, **look)
             try:
-                job = self._prepare([part], None, config=config)
+                colour = Chosen(channel=self.ranges.get().channel)
+                job = self._prepare(sources_of([part]), None, config=config, chosen=colour)
             except InputError:
                 self.viewer.layers.remove(part)
                 raise
@@ -323,15 +259,16 @@ class IGTTWidget(JobWidget):
 
         def prepare() -> Job:
             run, config = self.run_folder.resumed()
-            chosen, layers = self.picker.chosen(), self.layers
+            self.ranges.set(chosen := run.chosen())
+            sources, layers = sources_of(self.picker.chosen(), chosen), self.layers
             if layers is not None and not (
                 self._folder == run.folder
                 and layers.newest == run.epoch
-                and [part.source.layer for part in layers.parts] == chosen
+                and [part.source for part in layers.parts] == sources
                 and all(part.there for part in layers.parts)
             ):
                 layers = None
-            return self._prepare(chosen, run.folder, run, config, layers)
+            return self._prepare(sources, run.folder, run, config, layers, chosen=chosen)
 
         return self.begin(prepare)
 
@@ -363,9 +300,10 @@ class IGTTWidget(JobWidget):
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
-            sources = [part.source.layer for part in layers.parts]
+            sources = [part.source for part in layers.parts]
             given = {"corrections": painted, "start_masks": start, "first_epoch": first}
-            job = self._prepare(sources, self.run_folder.free_beside(), config=config, layers=layers, given=given)
+            folder = self.run_folder.free_beside()
+            job = self._prepare(sources, folder, None, config, layers, given, chosen=self._chosen)
             self.run_folder.shown_no_more()  # its last epoch is another one than the form says
             self._lock(painted)
             return job
@@ -401,21 +339,24 @@ class IGTTWidget(JobWidget):
             self.run_folder.load_settings()
         except InputError as error:
             return self.refuse(str(error))
+        if (run := self.run_folder.kind.find(self.folder.get())) is not None:
+            self.ranges.set(run.chosen())
         self.say("The settings are those of the run in the folder.")
         return True
 
     def _prepare(
         self,
-        chosen: Sequence[napari.layers.Layer],
+        sources: Sequence[Source],
         folder: Path | None,
         earlier: FoundRun[IGTTConfig] | None = None,
         config: IGTTConfig | None = None,
         layers: RunLayers | None = None,
         given: Mapping[str, Any] | None = None,
+        *,
+        chosen: Chosen,
     ) -> Job:
         """Check what a run needs, and make room for it; ``layers`` are those it goes on in."""
         config = config or self.settings.config()
-        sources = sources_of(chosen)
         # Everything is checked before the thread starts, except what would take long to read.
         planes = read_at_once(sources)
         self.estimator.stop()
@@ -435,10 +376,10 @@ class IGTTWidget(JobWidget):
             self.results.set_available(False)
             self.results.show_ready(())
             self._opening.start(layers.open(), partial(self._on_open, layers, self._ready))
-        self.layers, self.result, self._earlier = layers, None, earlier
+        self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
-        return igtt_job(sources, planes, config, self._ready, run)
+        return igtt_job(sources, chosen, planes, config, self._ready, run)
 
     def _drop_trial(self) -> None:
         """Take the layers of a try away, but for masks that were painted on."""
@@ -525,6 +466,10 @@ class IGTTWidget(JobWidget):
         self.settings.set_devices(devices)
         self._ask_estimate()
 
+    def _show_ranges(self) -> None:
+        self.ranges.show_layers(self.picker.chosen())
+        self._ask_estimate()
+
     def _ask_estimate(self, _: str = "") -> None:
         """Find out how long a run would take, if somebody sees it."""
         if self.running or not self.isVisible():
@@ -532,7 +477,7 @@ class IGTTWidget(JobWidget):
         self._estimate = None
         self.progress.eta.setText("")
         with suppress(InputError):  # said at Run; meanwhile it may be half typed
-            self.estimator.ask(self.settings.config(), sources_of(self.picker.chosen()))
+            self.estimator.ask(self.settings.config(), sources_of(self.picker.chosen(), self.ranges.get()))
 
     def _show_estimate(self, estimate: Estimate) -> None:
         if not self.running:

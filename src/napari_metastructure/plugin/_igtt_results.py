@@ -1,0 +1,90 @@
+"""What can be done with the masks of an iGTT run: buttons and ticks below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
+
+from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._igtt_layers import Extra
+from napari_metastructure.plugin._inputs import row
+
+
+class ResultPanel(QWidget):
+    """Buttons that only say what was asked for; the widget does it."""
+
+    use_epoch = Signal()
+    continue_from_edits = Signal()
+    save = Signal(bool)
+    show_extra = Signal(str, bool)
+    show_waiting = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.waiting_button = QPushButton()
+        self.waiting_button.setToolTip(
+            tooltip(
+                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. "
+                "This goes to the newest; what was painted stays on its epoch and can still be locked."
+            )
+        )
+        self.waiting_button.setVisible(False)
+        self.probability = QCheckBox("Probability")
+        self.probability.setToolTip(tooltip("Show the network's foreground probability of the newest epoch."))
+        self.labels = QCheckBox("Pseudo-label")
+        self.labels.setToolTip(
+            tooltip(
+                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
+            )
+        )
+        self.use_button = QPushButton("Use this epoch")
+        self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
+        self.edits_button = QPushButton("Continue from my edits")
+        self.edits_button.setToolTip(
+            tooltip(
+                "Paint or erase on the masks layer first. The pixels you changed, object and background "
+                "alike, are locked and training goes on: in the running run from its next epoch, else in a "
+                "new run that starts from the epoch on the slider."
+            )
+        )
+        self.save_button = QPushButton("Save mask as TIFF…")
+        self.save_button.setToolTip(
+            tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
+        )
+        self.ome = QCheckBox("OME-TIFF")
+        self.ome.setToolTip(tooltip("Write OME-TIFF instead of the ImageJ kind that Fiji reads."))
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        lines = (
+            (self.probability, self.labels),
+            (self.edits_button, self.use_button),
+            (self.save_button, self.ome),
+        )
+        for number, line in enumerate(lines):
+            layout.addWidget(row(*line, spacing=2), number, 0)
+        layout.addWidget(self.waiting_button, len(lines), 0)
+        self.waiting_button.clicked.connect(self.show_waiting)
+        self.use_button.clicked.connect(self.use_epoch)
+        self.edits_button.clicked.connect(self.continue_from_edits)
+        self.save_button.clicked.connect(lambda: self.save.emit(self.ome.isChecked()))
+        self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
+        self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
+        self.set_available(False)
+
+    def shown(self) -> dict[Extra, bool]:
+        """Return which of the optional layers are ticked."""
+        return {"probability": self.probability.isChecked(), "labels": self.labels.isChecked()}
+
+    def show_ready(self, waiting: Sequence[int]) -> None:
+        """Offer the newest of the epochs that wait, if there are any."""
+        if waiting:
+            self.waiting_button.setText(f"Epoch {waiting[-1]} is ready: show it")
+        self.waiting_button.setVisible(bool(waiting))
+
+    def set_available(self, there: bool) -> None:
+        """Enable the buttons if there are masks to work with."""
+        for button in (self.use_button, self.edits_button, self.save_button):
+            button.setEnabled(there)
