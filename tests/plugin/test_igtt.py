@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from napari.layers._source import Source
 from qtpy.QtWidgets import QFileDialog
 
@@ -551,3 +552,38 @@ def test_a_value_the_model_refuses_is_named(panel):
     form.editors["patch_size"].set(100)
     with pytest.raises(InputError, match=r"^Patch size must be a multiple of 32 from 32 to 4096, not 100; take 96\.$"):
         panel.config()
+
+
+def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs())
+    press = {str(key): action for key, action in viewer.keymap.items()}
+    widget.results.outlines.setChecked(True)
+    run(widget)
+    masks = viewer.layers["a iGTT masks"]
+    assert masks.contour
+    press["Shift+C"](viewer)
+    assert not masks.contour and not widget.results.outlines.isChecked()
+    press["Shift+M"](viewer)
+    assert not masks.visible
+    press["Shift+M"](viewer)
+    assert masks.visible
+    press["Shift+C"](viewer)
+    (kept,) = widget.use_epoch()
+    assert kept.contour and not masks.visible
+    press["Shift+M"](viewer)
+    assert not kept.visible and not masks.visible
+    press["Shift+M"](viewer)
+    assert kept.visible and not masks.visible
+    viewer.layers.remove(kept)
+    press["Shift+M"](viewer)
+    assert masks.visible
+
+
+def test_the_keys_go_with_the_widget(qtbot):
+    viewer = ViewerModel()
+    widget = IGTTWidget(viewer)
+    press = {str(key): action for key, action in viewer.keymap.items()}
+    press["Shift+M"](viewer)  # nothing to hide yet
+    with qtbot.waitSignal(widget.destroyed):
+        widget.deleteLater()
+    assert not viewer.keymap

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 FOREGROUND = "#00d0ff"
 
+OUTLINE = 2
+"""Pixels that an outline is wide."""
+
 LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
 
 Extra = Literal["probability", "labels"]
@@ -50,6 +53,7 @@ class SourceLayers:
         self.masks: Labels | None = None
         self.strokes: Strokes | None = None
         self.extras: dict[Extra, Layer] = {}
+        self.outlined = False
         self._origin = _origin(source, config)
         self._pages = EpochPages(source.shape, config.epochs, "masks", source.name)
 
@@ -69,6 +73,7 @@ class SourceLayers:
             **placement(self.source.layer, "epoch"),
         )
         masks.selected_label = 1
+        masks.contour = OUTLINE if self.outlined else 0
         self.masks, self.strokes = masks, Strokes(masks)  # first: it may be removed as soon as it is added
         try:
             add_above(self.viewer, self.source.layer, masks)
@@ -159,6 +164,7 @@ class SourceLayers:
             **placement(self.source.layer),
         )
         layer.selected_label = 1
+        layer.contour = OUTLINE if self.outlined else 0
         add_above(self.viewer, self.source.layer, layer)
         if self.masks is not None:
             self.masks.visible = False  # its colour would mix with that of the final mask
@@ -180,6 +186,8 @@ class RunLayers:
     ----------
     waiting : list of int
         Epochs that are there and not drawn, or that the slider would have gone to.
+    kept : list of Labels
+        The final masks, see `keep`.
     locked : dict of int to (Y, X) uint8 array
         The corrections that the run was told, by the engine's image index.
     """
@@ -192,6 +200,8 @@ class RunLayers:
         self.waiting: list[int] = []
         self.locked: dict[int, np.ndarray] = {}
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
+        self.kept: list[Labels] = []
+        self._hidden: list[Labels] = []
         self._last: EpochFinished | None = None
 
     @property
@@ -338,21 +348,35 @@ class RunLayers:
 
     def keep(self, epoch: int) -> list[Labels]:
         """Turn one epoch into final mask layers, one per source, which show in place of the run's."""
-        kept = [part.keep(epoch) for part in self.parts]
-        for part in self.parts:
-            if part.masks is not None:
-                part.masks.visible = False
-        return kept
+        self.kept = [part.keep(epoch) for part in self.parts]
+        return self.kept
 
-    def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
-        """Write final mask layers, or the epoch on screen where none was kept, as TIFF.
+    def outline(self, on: bool) -> None:
+        """Draw the masks as outlines, or filled."""
+        for part in self.parts:
+            part.outlined = on
+        for layer in self._masks():
+            layer.contour = OUTLINE if on else 0
+
+    def toggle(self) -> None:
+        """Hide the masks that are shown; if none is, show those that were hidden so, else the masks of the epochs."""
+        shown = [layer for layer in self._masks() if layer.visible]
+        again = [layer for layer in self._hidden if layer in self.viewer.layers]
+        for layer in shown or again or [part.masks for part in self.parts if part.masks is not None]:
+            layer.visible = not shown
+        self._hidden = shown
+
+    def _masks(self) -> list[Labels]:
+        layers = [*(part.masks for part in self.parts), *self.kept]
+        return [layer for layer in layers if layer is not None and layer in self.viewer.layers]
+
+    def save(self, path: Path, ome: bool = False) -> list[Path]:
+        """Write the final masks, or the epoch on screen where none was kept, as TIFF.
 
         Parameters
         ----------
         path : Path
             The file; with several sources each one's name comes before its own.
-        kept : sequence of Labels
-            What `keep` returned, or nothing.
         ome : bool
             OME-TIFF instead of ImageJ TIFF.
 
@@ -361,7 +385,9 @@ class RunLayers:
         list of Path
             What was written.
         """
-        masks = [layer.data for layer in kept] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
+        masks = [layer.data for layer in self.kept] or [
+            part.source.join(part.planes(self.epoch)) for part in self.parts
+        ]
         notes = [part.source.note for part in self.parts]
         return save_masks(path, masks, [part.source.layer for part in self.parts], ome, notes)
 

@@ -11,6 +11,8 @@ from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._igtt_layers import Extra
 from napari_metastructure.plugin._inputs import row
 
+OUTLINES_KEY, MASKS_KEY = "Shift-C", "Shift-M"
+
 
 class ResultPanel(QWidget):
     """Buttons that only say what was asked for; the widget does it."""
@@ -19,6 +21,7 @@ class ResultPanel(QWidget):
     continue_from_edits = Signal()
     save = Signal(bool)
     show_extra = Signal(str, bool)
+    show_outlines = Signal(bool)
     show_waiting = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -37,6 +40,13 @@ class ResultPanel(QWidget):
         self.labels.setToolTip(
             tooltip(
                 "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
+            )
+        )
+        self.outlines = QCheckBox("Outlines")
+        self.outlines.setToolTip(
+            tooltip(
+                f"Draw masks as outlines (key {OUTLINES_KEY}), so that the image below is seen. Key {MASKS_KEY} hides and "
+                "shows the masks of the run."
             )
         )
         self.use_button = QPushButton("Use this epoch")
@@ -59,7 +69,7 @@ class ResultPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         lines = (
-            (self.probability, self.labels),
+            (self.outlines, self.probability, self.labels),
             (self.edits_button, self.use_button),
             (self.save_button, self.ome),
         )
@@ -71,6 +81,7 @@ class ResultPanel(QWidget):
         self.edits_button.clicked.connect(self.continue_from_edits)
         self.save_button.clicked.connect(lambda: self.save.emit(self.ome.isChecked()))
         self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
+        self.outlines.toggled.connect(self.show_outlines)
         self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
         self.set_available(False)
 

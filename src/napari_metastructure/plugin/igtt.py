@@ -21,7 +21,7 @@ from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
-from napari_metastructure.plugin._igtt_results import ResultPanel
+from napari_metastructure.plugin._igtt_results import MASKS_KEY, OUTLINES_KEY, ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._painting import counted
@@ -186,7 +186,6 @@ class IGTTWidget(JobWidget):
         self._folder: Path | None = None
         self._chosen = ALL
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
-        self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
         images = (heading("Images"), self.picker, self.ranges, self.try_button)
@@ -209,6 +208,10 @@ class IGTTWidget(JobWidget):
         self.results.save.connect(self._ask_where)
         self.results.show_extra.connect(self._show_extra)
         self.results.show_waiting.connect(lambda: self.show_waiting(True))
+        self.results.show_outlines.connect(self._show_outlines)
+        for key, act in ((OUTLINES_KEY, self.results.outlines.toggle), (MASKS_KEY, self.toggle_masks)):
+            self.viewer.bind_key(key, lambda _, act=act: act(), overwrite=True)
+            self.release_with(partial(self.viewer.bind_key, key, None, overwrite=True))
         layers = self.viewer.layers
         self.listen(layers.events.removed, self._on_layer_removed)
         self.listen(layers.selection.events.active, self._show_score)
@@ -371,7 +374,8 @@ class IGTTWidget(JobWidget):
                 self.layers.hide()
             self._drop_trial()
             layers.shown = self.results.shown()
-            self._scores, self._kept = {}, []
+            layers.outline(self.results.outlines.isChecked())
+            self._scores = {}
             self.curves.clear()
             self.results.set_available(False)
             self.results.show_ready(())
@@ -514,8 +518,7 @@ class IGTTWidget(JobWidget):
         """Make the epoch on the slider the final mask; the new layers, one per source."""
         if (layers := self._with_masks()) is None:
             return []
-        self._kept = layers.keep(layers.epoch)
-        return self._kept
+        return layers.keep(layers.epoch)
 
     def save_mask(self, path: str | Path, ome: bool = False) -> list[Path]:
         """Write the final mask, else the epoch on the slider, as TIFF of 0 and 255 with the source's scale.
@@ -535,7 +538,7 @@ class IGTTWidget(JobWidget):
         if (layers := self._with_masks()) is None:
             return []
         try:
-            return layers.save(Path(path), self._kept, ome)
+            return layers.save(Path(path), ome)
         except (MetastructureError, OSError) as error:
             show_error(str(error))
             return []
@@ -548,6 +551,15 @@ class IGTTWidget(JobWidget):
     def _show_extra(self, kind: Extra, shown: bool) -> None:
         if self.layers is not None:
             self.layers.show(kind, shown)
+
+    def _show_outlines(self, on: bool) -> None:
+        if self.layers is not None:
+            self.layers.outline(on)
+
+    def toggle_masks(self) -> None:
+        """Hide the masks of the run that are shown, or show them again."""
+        if self.layers is not None:
+            self.layers.toggle()
 
     def _with_masks(self) -> RunLayers | None:
         """Return the layers of a run with masks; None, which is said, without."""
