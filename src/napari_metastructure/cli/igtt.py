@@ -217,9 +217,9 @@ class Outputs:
         written = []
         for index, frames in enumerate(zip(*map(self._stacks, epochs), strict=True)):
             target, first = self.path(index, "epochs"), frames[0]
-            axes, data = _with_epochs(first.axes), np.stack([f.data != 0 for f in frames])
+            axes, data = with_epochs(first.axes), np.stack([f.data != 0 for f in frames])
             if before and target.exists():
-                earlier = _read_epochs(target, axes)
+                earlier = read_epochs(target, axes)
                 if earlier.shape[1:] == data.shape[1:] and len(earlier) >= before:
                     data = np.concatenate([earlier[:before] != 0, data])
             like = replace(first, data=data, axes=axes, scale=(1.0, *first.scale), units=("pixel", *first.units))
@@ -240,12 +240,12 @@ class Outputs:
         return self.chosen.note(leading_of(self.images[index], self.chosen))
 
 
-def _with_epochs(axes: str) -> str:
+def with_epochs(axes: str) -> str:
     """Put the epochs in front of the axes as T; an image's own T moves to Z, or to C where Z is taken."""
     return "T" + axes.replace("T", "C" if "Z" in axes else "Z")
 
 
-def _read_epochs(path: Path, axes: str) -> np.ndarray:
+def read_epochs(path: Path, axes: str) -> np.ndarray:
     """Read the masks of an earlier run, axes in the order asked for; a single epoch has lost its axis."""
     image = read_image(path)
     data, found = image.data, image.axes

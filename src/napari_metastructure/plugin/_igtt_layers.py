@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.igtt.film import Epochs
     from napari_metastructure.plugin._source import Source
 
 
@@ -310,13 +311,34 @@ class RunLayers:
     @property
     def plane(self) -> int:
         """The image on screen, in the engine's count: of the source in hand (selected), else of the first."""
+        part = self._in_hand()
+        before = self.parts[: self.parts.index(part)]
+        return sum(other.source.count for other in before) + self._slice(part.source)
+
+    def _in_hand(self) -> SourceLayers:
         active = self.viewer.layers.selection.active
-        offset = 0
-        for part in self.parts:
-            if active is not None and (active is part.source.layer or active is part.masks):
-                return offset + self._slice(part.source)
-            offset += part.source.count
-        return self._slice(self.parts[0].source)
+        hand = (part for part in self.parts if active is not None and active in (part.source.layer, part.masks))
+        return next(hand, self.parts[0])
+
+    def film(self, colour: str | None, rounds: Sequence[tuple[int, float, float]]) -> Callable[[], Epochs]:
+        """Return what reads the plane on screen and its masks of all epochs, in any thread.
+
+        Parameters
+        ----------
+        colour : str or None
+            The channel of RGB layers.
+        rounds : sequence of (epoch, loss, agreement)
+        """
+        part, epochs, rounds = self._in_hand(), list(self.epochs), list(rounds)
+        number = self._slice(part.source)
+
+        def read() -> Epochs:
+            from napari_metastructure.igtt.film import Epochs
+
+            pixels = part.source.plane(part.source.places[number], colour)
+            return Epochs(pixels, {epoch: part.planes(epoch)[number] for epoch in epochs}, rounds)
+
+        return read
 
     def _slice(self, source: Source) -> int:
         """Return which plane of a source is on screen."""

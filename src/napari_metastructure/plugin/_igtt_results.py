@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QMenu, QPushButton, QWidget
 
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._igtt_layers import Extra
@@ -23,6 +23,8 @@ class ResultPanel(QWidget):
     show_extra = Signal(str, bool)
     show_outlines = Signal(bool)
     show_waiting = Signal()
+    film = Signal()
+    figure = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,8 +47,8 @@ class ResultPanel(QWidget):
         self.outlines = QCheckBox("Outlines")
         self.outlines.setToolTip(
             tooltip(
-                f"Draw masks as outlines (key {OUTLINES_KEY}), so that the image below is seen. Key {MASKS_KEY} hides and "
-                "shows the masks of the run."
+                f"Draw masks as outlines (key {OUTLINES_KEY}), so that the image below is seen. Key {MASKS_KEY} hides "
+                "and shows the masks of the run."
             )
         )
         self.use_button = QPushButton("Use this epoch")
@@ -63,15 +65,26 @@ class ResultPanel(QWidget):
         self.save_button.setToolTip(
             tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
         )
-        self.ome = QCheckBox("OME-TIFF")
-        self.ome.setToolTip(tooltip("Write OME-TIFF instead of the ImageJ kind that Fiji reads."))
+        self.more_button = QPushButton("More…")
+        self.more_button.setToolTip(tooltip("Save the mask as OME-TIFF, or the epochs as a film or a figure."))
+        menu = QMenu(self.more_button)
+        menu.setToolTipsVisible(True)
+        for text, act, tip in (
+            ("Save mask as OME-TIFF…", lambda: self.save.emit(True), "In place of the ImageJ kind that Fiji reads."),
+            ("Save epochs as film…", self.film.emit, "GIF or MP4 of the plane on screen, filled or as outlines."),
+            ("Save epochs as figure…", self.figure.emit, "A grid of epochs with loss and agreement: PNG, PDF or SVG."),
+        ):
+            action = menu.addAction(text)
+            action.setToolTip(tip)
+            action.triggered.connect(lambda _=False, act=act: act())
+        self.more_button.setMenu(menu)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         lines = (
             (self.outlines, self.probability, self.labels),
             (self.edits_button, self.use_button),
-            (self.save_button, self.ome),
+            (self.save_button, self.more_button),
         )
         for number, line in enumerate(lines):
             layout.addWidget(row(*line, spacing=2), number, 0)
@@ -79,7 +92,7 @@ class ResultPanel(QWidget):
         self.waiting_button.clicked.connect(self.show_waiting)
         self.use_button.clicked.connect(self.use_epoch)
         self.edits_button.clicked.connect(self.continue_from_edits)
-        self.save_button.clicked.connect(lambda: self.save.emit(self.ome.isChecked()))
+        self.save_button.clicked.connect(lambda: self.save.emit(False))
         self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
         self.outlines.toggled.connect(self.show_outlines)
         self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
@@ -97,5 +110,5 @@ class ResultPanel(QWidget):
 
     def set_available(self, there: bool) -> None:
         """Enable the buttons if there are masks to work with."""
-        for button in (self.use_button, self.edits_button, self.save_button):
+        for button in (self.use_button, self.edits_button, self.save_button, self.more_button):
             button.setEnabled(there)

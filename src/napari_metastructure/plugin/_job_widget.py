@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from pydantic import BaseModel
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
@@ -439,8 +439,8 @@ class JobWidget(QWidget):
         self.finished.emit()
 
     def _on_saved(self, paths: list[Path]) -> None:
-        if not self.running:
-            self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+        said = f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}."
+        show_info(said) if self.running else self.say(said)
         self.saved.emit(paths)
 
     def _on_not_saved(self, error: Exception) -> None:

@@ -13,7 +13,7 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
@@ -30,7 +30,7 @@ from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
-from napari_metastructure.plugin.writer import ask_where
+from napari_metastructure.plugin.writer import ask_where, file_name
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -75,6 +75,10 @@ class EarlierRun(FoundRun[IGTTConfig]):
     model = IGTTConfig
     columns = ("loss", "agreement")
 
+
+FILMS = {".gif": "GIF", ".mp4": "MP4"}
+
+FIGURES = {".png": "PNG", ".pdf": "PDF", ".svg": "SVG"}
 
 RESUMED = (
     "the ticked layers. Its settings are loaded first, unless they are shown already; of those, Epochs, Device and "
@@ -185,6 +189,7 @@ class IGTTWidget(JobWidget):
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._folder: Path | None = None
         self._chosen = ALL
+        self._colour: str | None = None
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
@@ -206,6 +211,8 @@ class IGTTWidget(JobWidget):
         self.results.use_epoch.connect(lambda: self.use_epoch())
         self.results.continue_from_edits.connect(lambda: self.continue_from_edits())
         self.results.save.connect(self._ask_where)
+        self.results.film.connect(lambda: self._ask_film(FILMS))
+        self.results.figure.connect(lambda: self._ask_film(FIGURES))
         self.results.show_extra.connect(self._show_extra)
         self.results.show_waiting.connect(lambda: self.show_waiting(True))
         self.results.show_outlines.connect(self._show_outlines)
@@ -380,6 +387,7 @@ class IGTTWidget(JobWidget):
             self.results.set_available(False)
             self.results.show_ready(())
             self._opening.start(layers.open(), partial(self._on_open, layers, self._ready))
+        self._colour = chosen.channel or None
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
@@ -438,6 +446,7 @@ class IGTTWidget(JobWidget):
                 self.curves.add_epoch(event)
                 self.runner.spread(self._draw(self.layers, event))
             case ColourTaken():
+                self._colour = event.colour
                 show_info(str(event))
             case Warned(message):
                 self.warn(message)
@@ -547,6 +556,37 @@ class IGTTWidget(JobWidget):
         sources = [part.source.layer for part in self.layers.parts] if self.layers is not None else []
         if sources and (path := ask_where(self, sources, ome)) and (paths := self.save_mask(path, ome)):
             self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+
+    def save_film(self, path: str | Path) -> bool:
+        """Draw the epochs of the plane on screen, in the background; `saved` is emitted at the end.
+
+        Parameters
+        ----------
+        path : path
+            A film, ``.gif`` or ``.mp4``, or a figure with the curves, ``.png``, ``.pdf`` or ``.svg``.
+        """
+        if (layers := self._with_masks()) is None:
+            return False
+        read, outlines = layers.film(self._colour, self.curves.rounds), self.results.outlines.isChecked()
+
+        def draw() -> list[Path]:
+            from napari_metastructure.igtt.film import write
+
+            return [write(Path(path), read(), outlines)]
+
+        self.save_in_background(draw)
+        return True
+
+    def _ask_film(self, kinds: Mapping[str, str]) -> None:
+        if self.layers is None:
+            return
+        names = [f"{kind} (*{ending})" for ending, kind in kinds.items()]
+        first = file_name(self.layers.parts[0].source.name)
+        proposed = f"{first}_epochs{next(iter(kinds))}"
+        name, kind = QFileDialog.getSaveFileName(self, "Save the epochs", proposed, ";;".join(names))
+        if name:
+            endings = dict(zip(names, kinds, strict=True))
+            self.save_film(name if Path(name).suffix.lower() in kinds else name + endings.get(kind, next(iter(kinds))))
 
     def _show_extra(self, kind: Extra, shown: bool) -> None:
         if self.layers is not None:
