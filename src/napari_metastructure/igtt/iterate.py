@@ -156,6 +156,35 @@ def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = 
     return stop_agreement < 1 and len(newest) > rounds and all(later < earlier for earlier, later in pairwise(newest))
 
 
+# ---- What a run takes ------------------------------------------------------------------------------------
+
+
+def spec_of(config: IGTTConfig) -> NetworkSpec:
+    """Describe the network of a run."""
+    return NetworkSpec(
+        architecture=config.network,
+        in_channels=channels_of(config.inputs),
+        encoder=config.encoder or SMALL_ENCODERS[config.network],
+        base_channels=config.base_channels,
+    )
+
+
+def is_trained(config: IGTTConfig) -> bool:
+    """Whether a run begins with the weights of the prior."""
+    return config.weights == "prior" and (spec_of(config), config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+
+
+def effort(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
+    """Return the steps of a round and the patches of a step, where all images make so many: fewer for few.
+
+    Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
+    """
+    if not trained:
+        return config.steps_per_epoch, config.batch_size
+    batch = min(config.batch_size, math.ceil(patches))
+    return min(config.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+
+
 # ---- A run ----------------------------------------------------------------------------------------------
 
 
@@ -195,13 +224,7 @@ class Run:
         self.device = resolve(config.device)
         self.by_prior = config.start == "prior"
         self.planes = planes  # as the user knows them, until `_turn_upright`
-        self.spec = NetworkSpec(
-            architecture=config.network,
-            in_channels=channels_of(config.inputs),
-            encoder=config.encoder or SMALL_ENCODERS[config.network],
-            base_channels=config.base_channels,
-        )
-        self.trained = config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+        self.spec, self.trained = spec_of(config), is_trained(config)
         if self.trained:
             network: torch.nn.Module = load_prior()
         else:
@@ -443,16 +466,9 @@ class Run:
         yield self._event()
 
     def _effort(self, painted: bool) -> tuple[int, int]:
-        """Return the steps of a round and the patches of a step: fewer of both for few images.
-
-        Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
-        """
-        c = self.config
-        if not self.trained or painted:
-            return c.steps_per_epoch, c.batch_size
+        """Return the steps of a round and the patches of a step, see `effort`."""
         patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
-        batch = min(c.batch_size, math.ceil(patches))
-        return min(c.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+        return effort(self.config, self.trained and not painted, patches)
 
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.plugin._curves import IGTTCurves
+from napari_metastructure.plugin._estimate import Work
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import MASKS_KEY, OUTLINES_KEY, ResultPanel
@@ -28,7 +28,7 @@ from napari_metastructure.plugin._painting import counted
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
-from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
+from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
 from napari_metastructure.plugin.writer import ask_where, file_name
 from napari_metastructure.training.control import Control
@@ -111,8 +111,6 @@ def igtt_job(
 
     def job(control: Control) -> Iterator[Event | ColourTaken]:
         wait_for(ready, control)
-        with PROBING:  # the probe of an estimate ends at its next step
-            pass
         torch_beside_a_window()
         from napari_metastructure.igtt.iterate import iterate
         from napari_metastructure.images.channels import COLOURS
@@ -181,8 +179,6 @@ class IGTTWidget(JobWidget):
             )
         )
         self.form = (self.ranges, self.settings, self.folder, self.try_button)
-        self.estimator = Estimator(self)
-        self._estimate: Estimate | None = None
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
         self.result: Finished | None = None
         self.layers: RunLayers | None = None
@@ -200,12 +196,9 @@ class IGTTWidget(JobWidget):
 
     def _connect(self) -> None:
         self.try_button.clicked.connect(lambda: self.try_on_screen())
-        self.estimator.known.connect(self._show_estimate)
         self.picker.picked.connect(self._show_ranges)
-        self.ranges.changed.connect(self._ask_estimate)
+        self.estimate_at(self.ranges.changed, *(form.changed for form in self.settings.forms))
         self.forget_refusal_at(self.picker.picked, self.folder.path.changed, self.ranges.changed)
-        for form in self.settings.forms:
-            form.changed.connect(self._ask_estimate)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.results.use_epoch.connect(lambda: self.use_epoch())
@@ -224,17 +217,17 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._show_score)
         self.listen(layers.selection.events.active, self._on_brush)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
+        self.release_with(self.picker.release, self.curves.release)
         self.ranges.show_layers(self.picker.chosen())
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 
     def prepare(self) -> Job:
         """Check the ticked layers, and make room for a new run on them."""
-        estimate = self._estimate
+        before = self.estimate
         chosen = self.ranges.get()
         job = self._prepare(sources_of(self.picker.chosen(), chosen), self.run_folder.free(), chosen=chosen)
-        self.progress.expected = None if estimate is None else estimate.epochs
+        self.progress.expected = None if before is None else before.epochs or None
         return job
 
     def try_on_screen(self) -> bool:
@@ -369,8 +362,7 @@ class IGTTWidget(JobWidget):
         config = config or self.settings.config()
         # Everything is checked before the thread starts, except what would take long to read.
         planes = read_at_once(sources)
-        self.estimator.stop()
-        self.progress.expected = self._estimate = None
+        self.progress.expected = None
         self._ready = threading.Event()  # the thread waits for all layers: beside a busy one they take twice as long
         if layers is not None:
             layers.go_on(config)
@@ -477,25 +469,16 @@ class IGTTWidget(JobWidget):
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
         self.settings.set_devices(devices)
-        self._ask_estimate()
 
     def _show_ranges(self) -> None:
         self.ranges.show_layers(self.picker.chosen())
-        self._ask_estimate()
+        self.ask_estimate()
 
-    def _ask_estimate(self, _: str = "") -> None:
-        """Find out how long a run would take, if somebody sees it."""
-        if self.running or not self.isVisible():
-            return
-        self._estimate = None
-        self.progress.eta.setText("")
-        with suppress(InputError):  # said at Run; meanwhile it may be half typed
-            self.estimator.ask(self.settings.config(), sources_of(self.picker.chosen(), self.ranges.get()))
-
-    def _show_estimate(self, estimate: Estimate) -> None:
-        if not self.running:
-            self._estimate = estimate
-            self.progress.eta.setText(str(estimate))
+    def to_estimate(self) -> Work:
+        """Return what finds out how long a run would take."""
+        sources = sources_of(self.picker.chosen(), self.ranges.get())
+        shapes = [(source.count, *source.shape[-2:]) for source in sources]
+        return partial(estimate, self.settings.config(), shapes)
 
     def _on_layer_removed(self, event: Any) -> None:
         if self.running and self.layers is not None and self.layers.needs(event.value):

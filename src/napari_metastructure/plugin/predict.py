@@ -29,6 +29,7 @@ from napari_metastructure.networks.batch import (
     PredictionProgress,
     PredictionStarted,
 )
+from napari_metastructure.plugin._estimate import Unknown, Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
@@ -330,6 +331,7 @@ class PredictWidget(JobWidget):
         for signal in (self.picker.picked, self.where.currentChanged):
             signal.connect(lambda *_: self._show_ranges())
         self._show_ranges()
+        self.estimate_at(*inputs, self.model.described, self.where.currentChanged, self.ranges.changed, *forms)
         images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
         lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
 
@@ -397,6 +399,16 @@ class PredictWidget(JobWidget):
         if not images.is_dir():
             raise InputError(f"There is no folder {images}; choose one with images.")
         return folder_job(model, images, out, settings, ranges)
+
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a prediction would take, or why that is not known."""
+        if (model := self.model.get()) is None or not self.model.known:
+            return None
+        if self.where.currentIndex() == FOLDER:
+            return Unknown("How long a folder takes is known after its first file.")
+        sources = [Source.of(layer, self.ranges.get()) for layer in self.picker.chosen()]
+        shapes = [(source.count, *source.shape[-2:]) for source in sources]
+        return partial(predict_estimate, model, self.settings.config().device, shapes) if shapes else None
 
     def on_event(self, event: object) -> None:
         """Show how far it is, and add what it made."""
