@@ -1,4 +1,4 @@
-"""Walk through the whole story on an image, with the mouse, in a real window: a picture and the longest stall of each step.
+"""Walk through the whole story on an image, with the mouse, in a real window: pictures, and the longest stalls.
 
 xvfb-run -a -s "-screen 0 1440x900x24" env QT_API=pyqt6 python scripts/story.py cells.tif story/ --size 1280x720
 
@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,13 @@ class Heartbeat:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def start(self) -> None:
+        """Count from now on."""
         self.longest, self.where, self._seen = 0.0, "", []
         self._last = time.perf_counter()
         self._timer.start(TICK_MS)
 
     def stop(self) -> None:
+        """Count no more."""
         self._timer.stop()
 
     def _tick(self) -> None:
@@ -101,6 +104,7 @@ class Story:
         self.viewer.window._qt_window.grab().save(str(picture))
 
     def table(self) -> str:
+        """Return the steps, as lines."""
         rows = [f"{name:<24} {1000 * longest:6.0f} ms  {where}" for name, longest, where in self.steps]
         return "\n".join(("step                     longest stall", *rows))
 
@@ -159,7 +163,7 @@ def stroke(viewer: napari.Viewer, *points: tuple[float, float]) -> None:
     places = [QPoint(int(x * canvas.width()), int(y * canvas.height())) for x, y in points]
     QTest.mouseMove(canvas, places[0])
     QTest.mousePress(canvas, LEFT, pos=places[0])
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         for share in range(1, 11):
             QTest.mouseMove(canvas, start + (end - start) * share / 10)
             settle(15)
@@ -255,7 +259,7 @@ def main() -> None:
     try:
         tell(story, options.image.resolve())
     finally:
-        text = f"{QApplication.instance().platformName()}, {os.environ.get('QT_API')}, {options.size}\n{story.table()}\n"
+        text = f"{os.environ.get('QT_API', 'Qt')}, {options.size}\n{story.table()}\n"
         (story.folder / "stalls.txt").write_text(text, encoding="utf-8")
         print(text)
     story.viewer.close()

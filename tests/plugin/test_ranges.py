@@ -73,11 +73,17 @@ def test_paint_counts_on_the_planes_of_the_run_alone(open_widget, stack, run):
     viewer, widget = open_widget(stack)
     widget.ranges.set(Chosen(planes="3-4"))
     run(widget)
-    masks = viewer.layers["a iGTT masks"]
-    masks.data_setitem((np.array([2]), np.array([0]), np.array([1]), np.array([1])), 1)
+    widget.take_brush(1)
+    strokes = viewer.layers["a strokes"]
+    strokes.data_setitem((np.array([0]), np.array([1]), np.array([1])), 1)
     assert widget.layers.corrections() == {}
-    masks.data_setitem((np.array([2]), np.array([3]), np.array([1]), np.array([1])), 1)
+    strokes.data_setitem((np.array([3]), np.array([1]), np.array([1])), 1)
     assert list(widget.layers.corrections()) == [1]
+    assert widget.layers.masks(2)[1][1, 1] == 1
+    told, strokes.data[...] = widget.layers.corrections(), 0
+    viewer.layers.remove(strokes)
+    widget.layers.restore(told)
+    assert np.flatnonzero(viewer.layers["a strokes"].data.any(axis=(1, 2))).tolist() == [3]
     viewer.dims.set_point(1, 3)
     assert widget.layers.plane == 1
 

@@ -25,6 +25,7 @@ from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
@@ -309,7 +310,8 @@ class Run:
         where = folder.path if folder else None
         epoch = self.journal.epoch if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
-        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects)
+        locked = self._locked()
+        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects, locked)
         yield from map(Warned, self.notes)
         yield from self._mixed()
         if folder:  # on a resume too: the number of epochs may be another
@@ -332,6 +334,13 @@ class Run:
             return
         yield from self._save(last=True)
         yield self._finished(stopped)
+
+    def _locked(self) -> dict[int, np.ndarray]:
+        """Return the pixels that are locked before the first round: of the run that is resumed, and new ones."""
+        found = dict(self.labels.corrections) if self.resumed else {}
+        for index, pixels in self.control.take_corrections().items():
+            found[index] = np.where(pixels == UNLABELLED, found.get(index, pixels), pixels)
+        return {i: np.where(pixels <= 1, pixels, UNLABELLED).astype(np.uint8) for i, pixels in found.items()}
 
     def close(self) -> None:
         """Give the memory and the folder back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,7 @@ from napari_metastructure.plugin._layers import (
     placement,
     result_name,
 )
-from napari_metastructure.plugin._painting import BRUSHES, Strokes, same
+from napari_metastructure.plugin._painting import BACKGROUND, BRUSHES, OBJECT, Strokes, same
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.control import FREE
@@ -42,15 +42,21 @@ OUTLINE = 2
 
 LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
 
+STROKE_COLORS = {0: "transparent", OBJECT: "#ff9900", BACKGROUND: "#4073ff"}
+"""As in the pseudo-label, where strokes are taken over."""
+
 Extra = Literal["probability", "labels"]
 
 
 class SourceLayers:
     """The layers made for one source; `RunLayers` keeps one of these per chosen layer."""
 
-    def __init__(self, viewer: napari.Viewer, source: Source, config: IGTTConfig) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, source: Source, config: IGTTConfig, painted: Callable[[], None] = lambda: None
+    ) -> None:
         self.viewer = viewer
         self.source = source
+        self._painted = painted
         self.masks: Labels | None = None
         self.strokes: Strokes | None = None
         self.extras: dict[Extra, Layer] = {}
@@ -73,28 +79,62 @@ class SourceLayers:
             visible=self.source.layer.visible,  # of images that lie over each other, one shows
             **placement(self.source.layer, "epoch"),
         )
-        masks.selected_label = 1
+        masks.editable = False  # strokes have a layer of their own
         masks.contour = OUTLINE if self.outlined else 0
-        self.masks, self.strokes = masks, Strokes(masks)  # first: it may be removed as soon as it is added
-        try:
-            add_above(self.viewer, self.source.layer, masks)
-        except ValueError:  # napari cannot select it then
-            if self.there:
-                raise
+        self.masks = masks  # first: it may be removed as soon as it is added
+        self._add(masks)
         return masks
+
+    def open_strokes(self) -> Labels:
+        """Add the layer to paint on, above the masks, unless it is there."""
+        if self.canvas is not None:
+            return self.canvas
+        layer = Labels(
+            np.zeros(self.source.shape, np.uint8),
+            name=result_name(self.source.name, "strokes"),
+            colormap=colormap(STROKE_COLORS, others=STROKE_COLORS[OBJECT]),
+            opacity=0.8,
+            metadata={ORIGIN: self._origin},
+            visible=self.source.layer.visible,
+            **placement(self.source.layer),
+        )
+        layer.selected_label = OBJECT
+        self.strokes = Strokes(layer, self._painted)
+        self._add(layer)
+        return layer
+
+    def _add(self, layer: Layer) -> None:
+        try:
+            add_above(self.viewer, self.source.layer, layer)
+        except ValueError:  # it was removed as it was added, and napari cannot select it then
+            if layer in self.viewer.layers:
+                raise
 
     @property
     def there(self) -> bool:
         """Whether the masks layer is in the viewer."""
         return self.masks is not None and self.masks in self.viewer.layers
 
+    @property
+    def canvas(self) -> Labels | None:
+        """The layer of strokes; None if it is not in the viewer."""
+        return self.strokes.layer if self.strokes is not None and self.strokes.layer in self.viewer.layers else None
+
+    @property
+    def own(self) -> list[Layer]:
+        """The layers in the viewer that were made for the source."""
+        made = (self.masks, self.canvas, *self.extras.values())
+        return [layer for layer in made if layer is not None and layer in self.viewer.layers]
+
     def go_on(self, config: IGTTConfig) -> None:
         """Make room for a run that goes on from this one, and show its masks."""
-        if self.masks is not None:
-            self.masks.visible = self.source.layer.visible
+        for layer in (self.masks, self.canvas):
+            if layer is not None:
+                layer.visible = self.source.layer.visible
         self._origin = _origin(self.source, config)
         if self._pages.reserve(config.epochs) and self.masks is not None:
             self.masks.data = self._buffer[: len(self.masks.data)]
+            self.masks.editable = False
 
     def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
         """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the pages."""
@@ -104,6 +144,7 @@ class SourceLayers:
         """Show the pages up to an epoch in the layer, if it is still there."""
         if self.masks is not None and self.there:
             slider.set_data(self.masks, self._buffer[: epoch + 1], epoch)
+            self.masks.editable = False  # new data make it editable
             self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
@@ -124,9 +165,8 @@ class SourceLayers:
 
     def close(self) -> None:
         """Take the layers out of the viewer again."""
-        for layer in (self.masks, *self.extras.values()):
-            if layer is not None and layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+        for layer in self.own:
+            self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
         where = {"metadata": {ORIGIN: self._origin}, **placement(self.source.layer)}
@@ -145,19 +185,29 @@ class SourceLayers:
         return layer
 
     def planes(self, epoch: int) -> list[np.ndarray]:
-        """Return the masks of one epoch, edits included: (Y, X) uint8 arrays of 0 and 1."""
+        """Return the masks of one epoch with the strokes on them: (Y, X) uint8 arrays of 0 and 1."""
+        planes = self.drawn(epoch)
+        for index, pixels in self.corrections().items():
+            np.copyto(planes[index], pixels, where=pixels <= 1)
+        return planes
+
+    def drawn(self, epoch: int) -> list[np.ndarray]:
+        """Return the masks of one epoch as the run made them: (Y, X) uint8 arrays of 0 and 1."""
         return self.source.part((self._buffer[epoch] > 0).astype(np.uint8))
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """Return what the user painted, by plane of those the run takes, see `Strokes`; elsewhere it is for nothing."""
-        painted = {} if self.strokes is None else self.strokes.corrections()
+        """Return what the user painted, by plane of those the run takes, see `Strokes`; elsewhere it is for nothing.
+
+        Nothing once the layer was removed.
+        """
+        painted = {} if self.strokes is None or self.canvas is None else self.strokes.corrections()
         numbers = {plane: self.source.number(plane) for plane in painted}
         return {number: painted[plane] for plane, number in numbers.items() if number is not None}
 
     def keep(self, epoch: int) -> Labels:
         """Add the masks of one epoch as a layer of their own, without the epoch axis, in place of the epochs."""
         layer = Labels(
-            (self._buffer[epoch] > 0).astype(np.uint8),
+            self.source.join(self.planes(epoch)),
             name=result_name(self.source.name, "mask"),
             colormap=colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
@@ -167,8 +217,9 @@ class SourceLayers:
         layer.selected_label = 1
         layer.contour = OUTLINE if self.outlined else 0
         add_above(self.viewer, self.source.layer, layer)
-        if self.masks is not None:
-            self.masks.visible = False  # its colour would mix with that of the final mask
+        for covered in (self.masks, self.canvas):
+            if covered is not None:
+                covered.visible = False  # its colour would mix with that of the final mask
         return layer
 
 
@@ -191,11 +242,19 @@ class RunLayers:
         The final masks, see `keep`.
     locked : dict of int to (Y, X) uint8 array
         The corrections that the run was told, by the engine's image index.
+    painted : callable
+        Called when strokes come or go, and when a brush is taken up or put away.
     """
 
-    def __init__(self, viewer: napari.Viewer, sources: Sequence[Source], config: IGTTConfig) -> None:
-        self.viewer = viewer
-        self.parts = [SourceLayers(viewer, source, config) for source in sources]
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        sources: Sequence[Source],
+        config: IGTTConfig,
+        painted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.viewer, self.painted = viewer, painted
+        self.parts = [SourceLayers(viewer, source, config, lambda: self.painted()) for source in sources]
         self.slider = EpochSlider(viewer, lambda: self.held)
         self.epochs = self.slider.epochs
         self.waiting: list[int] = []
@@ -213,18 +272,33 @@ class RunLayers:
     @property
     def held(self) -> bool:
         """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
-        active = self.viewer.layers.selection.active
-        brush = any(
-            part.masks is active and part.masks is not None and part.masks.mode in BRUSHES for part in self.parts
-        )
-        return brush or (any(part.there for part in self.parts) and not same(self.corrections(), self.locked))
+        there = any(part.there for part in self.parts)
+        return self.in_hand is not None or (there and not same(self.corrections(), self.locked))
 
     def put_brush_away(self) -> bool:
         """Let the mouse move the image again; whether it held a brush."""
-        held = [part.masks for part in self.parts if part.masks is not None and part.masks.mode in BRUSHES]
-        for masks in held:
-            masks.mode = "pan_zoom"
+        held = self._brushes()
+        for layer in held:
+            layer.mode = "pan_zoom"
         return bool(held)
+
+    def _brushes(self) -> list[Labels]:
+        """Return the layers of strokes with a brush in hand."""
+        return [part.canvas for part in self.parts if part.canvas is not None and part.canvas.mode in BRUSHES]
+
+    @property
+    def in_hand(self) -> Labels | None:
+        """The layer of strokes that a brush is in use on, if there is one."""
+        active = self.viewer.layers.selection.active
+        return next((layer for layer in self._brushes() if layer is active), None)
+
+    def take_brush(self, value: int) -> None:
+        """Take up a brush of one class, on the strokes of the image on screen."""
+        layer = self._part.open_strokes()
+        layer.visible = True
+        layer.selected_label = value
+        self.viewer.layers.selection.active = layer
+        layer.mode = "paint"
 
     def go_on(self, config: IGTTConfig) -> None:
         """Make room for a run that goes on from this one, and show its masks if they were hidden."""
@@ -284,7 +358,7 @@ class RunLayers:
                 part.show(kind, None, None)
                 yield
         visible = [part.masks for part in self.parts if part.source.layer.visible and part.there]
-        if visible:  # ready to be painted on
+        if visible:
             self.viewer.layers.selection.active = max(visible, key=self.viewer.layers.index)
 
     def close(self) -> None:
@@ -311,14 +385,14 @@ class RunLayers:
     @property
     def plane(self) -> int:
         """The image on screen, in the engine's count: of the source in hand (selected), else of the first."""
-        part = self._in_hand()
-        before = self.parts[: self.parts.index(part)]
-        return sum(other.source.count for other in before) + self._slice(part.source)
+        before = self.parts[: self.parts.index(self._part)]
+        return sum(part.source.count for part in before) + self._slice(self._part.source)
 
-    def _in_hand(self) -> SourceLayers:
+    @property
+    def _part(self) -> SourceLayers:
+        """The source in hand: that of the selected layer, else the first."""
         active = self.viewer.layers.selection.active
-        hand = (part for part in self.parts if active is not None and active in (part.source.layer, part.masks))
-        return next(hand, self.parts[0])
+        return next((p for p in self.parts if active is p.source.layer or active in p.own), self.parts[0])
 
     def film(self, colour: str | None, rounds: Sequence[tuple[int, float, float]]) -> Callable[[], Epochs]:
         """Return what reads the plane on screen and its masks of all epochs, in any thread.
@@ -329,14 +403,14 @@ class RunLayers:
             The channel of RGB layers.
         rounds : sequence of (epoch, loss, agreement)
         """
-        part, epochs, rounds = self._in_hand(), list(self.epochs), list(rounds)
+        part, epochs, rounds = self._part, list(self.epochs), list(rounds)
         number = self._slice(part.source)
 
         def read() -> Epochs:
             from napari_metastructure.igtt.film import Epochs
 
             pixels = part.source.plane(part.source.places[number], colour)
-            return Epochs(pixels, {epoch: part.planes(epoch)[number] for epoch in epochs}, rounds)
+            return Epochs(pixels, {epoch: part.drawn(epoch)[number] for epoch in epochs}, rounds)
 
         return read
 
@@ -359,6 +433,20 @@ class RunLayers:
             result.update({offset + index: pixels for index, pixels in part.corrections().items()})
             offset += part.source.count
         return result
+
+    def restore(self, corrections: Mapping[int, np.ndarray]) -> None:
+        """Show what a run that is resumed had locked, unless there are strokes already."""
+        if not any(np.any(pixels <= 1) for pixels in corrections.values()) or self.corrections():
+            return
+        offset = 0
+        for part in self.parts:
+            there = {i - offset: pixels for i, pixels in corrections.items() if 0 <= i - offset < part.source.count}
+            if there:
+                part.open_strokes()
+                if part.strokes is not None:
+                    part.strokes.restore({part.source.plane_of(number): pixels for number, pixels in there.items()})
+            offset += part.source.count
+        self.locked = self.corrections()
 
     def told(self) -> dict[int, np.ndarray]:
         """Return the corrections as a run is told them: what was locked and undone since is free again (254)."""
@@ -416,9 +504,8 @@ class RunLayers:
     def hide(self) -> None:
         """Hide this run's layers (a new run draws its own)."""
         for part in self.parts:
-            for layer in (part.masks, *part.extras.values()):
-                if layer is not None:
-                    layer.visible = False
+            for layer in part.own:
+                layer.visible = False
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""

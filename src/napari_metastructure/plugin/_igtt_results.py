@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QMenu, QPushButton, QWidget
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._igtt_layers import Extra
 from napari_metastructure.plugin._inputs import row
+from napari_metastructure.plugin._stroke_list import BrushButtons
 
 OUTLINES_KEY, MASKS_KEY = "Shift-C", "Shift-M"
 
@@ -53,15 +54,15 @@ class ResultPanel(QWidget):
         )
         self.use_button = QPushButton("Use this epoch")
         self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
-        self.edits_button = QPushButton("Continue from my edits")
+        self.edits_button = QPushButton("Continue")
         self.edits_button.setToolTip(
             tooltip(
-                "Paint or erase on the masks layer first. The pixels you changed, object and background "
-                "alike, are locked and training goes on: in the running run from its next epoch, else in a "
-                "new run that starts from the epoch on the slider."
+                "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
+                "training goes on: in the running run from its next epoch, else in a new run that starts from the "
+                "epoch on the slider."
             )
         )
-        self.save_button = QPushButton("Save mask as TIFF…")
+        self.save_button = QPushButton("Save mask…")
         self.save_button.setToolTip(
             tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
         )
@@ -81,10 +82,11 @@ class ResultPanel(QWidget):
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
+        self.brushes = BrushButtons(self)
         lines = (
             (self.outlines, self.probability, self.labels),
-            (self.edits_button, self.use_button),
-            (self.save_button, self.more_button),
+            (*self.brushes.buttons.values(), self.edits_button),
+            (self.use_button, self.save_button, self.more_button),
         )
         for number, line in enumerate(lines):
             layout.addWidget(row(*line, spacing=2), number, 0)
@@ -110,5 +112,6 @@ class ResultPanel(QWidget):
 
     def set_available(self, there: bool) -> None:
         """Enable the buttons if there are masks to work with."""
-        for button in (self.use_button, self.edits_button, self.save_button, self.more_button):
+        save = (self.save_button, self.more_button)
+        for button in (*self.brushes.buttons.values(), self.use_button, self.edits_button, *save):
             button.setEnabled(there)

@@ -157,6 +157,10 @@ class Source:
         """Return of pixels of its shape the planes that are taken."""
         return taken(list(pixels.reshape(-1, *self.shape[-2:])), self.kept)
 
+    def plane_of(self, number: int) -> int:
+        """Return which plane of the layer one of those that are taken is."""
+        return number if self.kept is None else self.kept[number]
+
     def number(self, plane: int) -> int | None:
         """Return which of the planes that are taken one of the layer is; None if it is not."""
         return plane if self.kept is None else self.kept.index(plane) if plane in self.kept else None

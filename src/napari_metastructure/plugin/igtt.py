@@ -28,6 +28,7 @@ from napari_metastructure.plugin._painting import counted
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
 from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
 from napari_metastructure.plugin.writer import ask_where, file_name
@@ -171,6 +172,8 @@ class IGTTWidget(JobWidget):
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
+        self.strokes = StrokeList(self.viewer)
+        self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
             tooltip(
@@ -190,7 +193,7 @@ class IGTTWidget(JobWidget):
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
         images = (heading("Images"), self.picker, self.ranges, self.try_button)
-        parts = (*images, heading("Settings"), self.settings, self.folder, self.curves)
+        parts = (*images, heading("Settings"), self.settings, self.folder, self.strokes, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
 
@@ -215,9 +218,12 @@ class IGTTWidget(JobWidget):
         layers = self.viewer.layers
         self.listen(layers.events.removed, self._on_layer_removed)
         self.listen(layers.selection.events.active, self._show_score)
-        self.listen(layers.selection.events.active, self._on_brush)
+        self.listen(layers.selection.events.active, self._on_painted)
+        self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.release_with(self.picker.release, self.curves.release)
+        self.results.brushes.taken.connect(lambda value: self.take_brush(value))
+        self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
+        self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
         self.ranges.show_layers(self.picker.chosen())
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
@@ -276,7 +282,7 @@ class IGTTWidget(JobWidget):
         return self.begin(prepare)
 
     def continue_from_edits(self) -> bool:
-        """Lock the pixels painted on the masks and train on; False if nothing was painted.
+        """Lock the pixels that were painted and train on; False if nothing was painted.
 
         A run that goes on takes them up at its next relabelling; a paused one is resumed. Otherwise a new run starts
         from the epoch on the slider, in the same layers, and counts its epochs on from the newest.
@@ -285,7 +291,7 @@ class IGTTWidget(JobWidget):
             return False
         painted = layers.corrections()
         if not painted and not (self.running and layers.locked):  # which may have been undone
-            show_warning("Nothing was painted yet; paint or erase on the masks layer, then continue.")
+            show_warning("Nothing was painted yet; paint object or background where masks are wrong, then continue.")
             return False
         if self.running:
             if (control := self._control) is None:
@@ -368,9 +374,10 @@ class IGTTWidget(JobWidget):
             layers.go_on(config)
             self._ready.set()
         else:
-            layers = RunLayers(self.viewer, sources, config)
+            layers = RunLayers(self.viewer, sources, config, self._on_painted)
             if self.layers is not None:
                 self.layers.hide()
+                self.layers.painted = lambda: None
             self._drop_trial()
             layers.shown = self.results.shown()
             layers.outline(self.results.outlines.isChecked())
@@ -397,14 +404,23 @@ class IGTTWidget(JobWidget):
             self.viewer.layers.remove(part)
 
     def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
-        """Let the run begin, and notice when a brush is taken up or put away."""
-        for part in layers.parts:
-            if part.masks is not None:
-                self.listen(part.masks.events.mode, self._on_brush)
+        """Let the run begin."""
         ready.set()
 
-    def _on_brush(self, event: Any = None) -> None:
+    def take_brush(self, value: int) -> None:
+        """Take up the brush for objects (1) or background (2), on the strokes of the image on screen."""
+        if (layers := self._with_masks()) is not None:
+            layers.take_brush(value)
+
+    def _on_painted(self, event: Any = None) -> None:
+        """Show what was painted, and which brush is in hand; let epochs come if none is."""
+        self.strokes.show_strokes(self.layers)
+        self.results.brushes.show_brush(self.layers)
         self.show_waiting()
+
+    def _let_go_of_strokes(self) -> None:
+        if self.layers is not None:
+            self.layers.painted = lambda: None
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
@@ -427,6 +443,8 @@ class IGTTWidget(JobWidget):
                 last = event.resumed_epoch
                 self.curves.begin(event.epochs, [row for row in before if self._goes_on(last) or row[0] < last])
                 self.progress.begin_epochs(event)
+                if self.layers is not None:
+                    self.layers.restore(event.corrections)
                 images = "1 image" if event.images == 1 else f"{event.images} images"
                 locked = f" {self._locked_in_words()}." if self._locked_in_words() else ""
                 self.say(f"{images} on {event.device}, {event.objects} objects.{locked}")
