@@ -12,6 +12,7 @@ from napari_metastructure.cli._options import with_option
 from napari_metastructure.cli._progress import FAILED
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
+from napari_metastructure.cli.film import film
 from napari_metastructure.cli.igtt import igtt
 from napari_metastructure.cli.labels import density, noise, transition
 from napari_metastructure.cli.measure import measure
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )  # fmt: skip
 app.command()(igtt)
+app.command()(film)
 app.command()(train)
 app.command()(predict)
 app.command()(export)

@@ -23,6 +23,7 @@ from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import SMALL_ENCODERS
@@ -37,7 +38,7 @@ from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
-from napari_metastructure.training.run_folder import RunFolder, described
+from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 
 STABLE_ROUNDS = 1
 """Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
@@ -75,6 +76,7 @@ def iterate(
     first_epoch: int = 0,
     colour: Colour | None = None,
     ranks: Ranks = ALONE,
+    chosen: Chosen | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
 
@@ -104,6 +106,8 @@ def iterate(
     ranks : Ranks
         The processes that work on the planes together (`training.distributed.join`), each called with the same
         arguments; only the first writes.
+    chosen : Chosen, optional
+        Which planes and frames of the inputs the planes are, for ``run.yaml``.
 
     Yields
     ------
@@ -120,7 +124,7 @@ def iterate(
     """
     control = control or Control()
     with short_of_memory_fails(), ranks.lost_fails():
-        given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks
+        given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks, chosen
         run = ranks.together(lambda: Run(images, *given))
         try:
             run.check(corrections or {}, start_masks)
@@ -159,6 +163,35 @@ def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = 
     return stop_agreement < 1 and len(newest) > rounds and all(later < earlier for earlier, later in pairwise(newest))
 
 
+# ---- What a run takes ------------------------------------------------------------------------------------
+
+
+def spec_of(config: IGTTConfig) -> NetworkSpec:
+    """Describe the network of a run."""
+    return NetworkSpec(
+        architecture=config.network,
+        in_channels=channels_of(config.inputs),
+        encoder=config.encoder or SMALL_ENCODERS[config.network],
+        base_channels=config.base_channels,
+    )
+
+
+def is_trained(config: IGTTConfig) -> bool:
+    """Whether a run begins with the weights of the prior."""
+    return config.weights == "prior" and (spec_of(config), config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+
+
+def effort(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
+    """Return the steps of a round and the patches of a step, where all images make so many: fewer for few.
+
+    Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
+    """
+    if not trained:
+        return config.steps_per_epoch, config.batch_size
+    batch = min(config.batch_size, math.ceil(patches))
+    return min(config.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+
+
 # ---- A run ----------------------------------------------------------------------------------------------
 
 
@@ -183,11 +216,13 @@ class Run:
         colour: Colour | None = None,
         first_epoch: int = 0,
         ranks: Ranks = ALONE,
+        chosen: Chosen | None = None,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
         self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
         self.ranks, self.checkpoint = ranks, ranks.stopping(control)
         ranks.check_batch(config.batch_size)
+        self.chosen = chosen or Chosen()
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
@@ -199,13 +234,7 @@ class Run:
         self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
         self.planes = planes  # as the user knows them, until `_turn_upright`
-        self.spec = NetworkSpec(
-            architecture=config.network,
-            in_channels=channels_of(config.inputs),
-            encoder=config.encoder or SMALL_ENCODERS[config.network],
-            base_channels=config.base_channels,
-        )
-        self.trained = config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+        self.spec, self.trained = spec_of(config), is_trained(config)
         if self.trained:
             network: torch.nn.Module = load_prior()
         else:
@@ -348,7 +377,8 @@ class Run:
             yield from self._write(last=True)
 
     def _describe(self, folder: RunFolder) -> Saved:
-        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs))
+        chosen = {CHOSEN: facts} if (facts := self.chosen.facts()) else None
+        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs, chosen))
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -462,16 +492,9 @@ class Run:
         yield self._event()
 
     def _effort(self, painted: bool) -> tuple[int, int]:
-        """Return the steps of a round and the patches of a step: fewer of both for few images.
-
-        Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
-        """
-        c = self.config
-        if not self.trained or painted:
-            return c.steps_per_epoch, c.batch_size
+        """Return the steps of a round and the patches of a step, see `effort`."""
         patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
-        batch = min(c.batch_size, math.ceil(patches))
-        return min(c.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+        return effort(self.config, self.trained and not painted, patches)
 
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
