@@ -12,8 +12,10 @@ from napari_metastructure.cli._options import with_option
 from napari_metastructure.cli._progress import FAILED
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
+from napari_metastructure.cli.film import film
 from napari_metastructure.cli.igtt import igtt
 from napari_metastructure.cli.labels import density, noise, transition
+from napari_metastructure.cli.measure import measure
 from napari_metastructure.cli.predict import export, predict
 from napari_metastructure.cli.score import score
 from napari_metastructure.cli.study import study
@@ -33,11 +35,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )  # fmt: skip
 app.command()(igtt)
+app.command()(film)
 app.command()(train)
 app.command()(predict)
 app.command()(export)
 app.command()(study)
 app.command()(compare)
+app.command()(measure)
 app.command()(score)
 app.command()(noise)
 app.command()(density)
@@ -60,7 +64,7 @@ def metastructure(
     axes: Annotated[
         str | None,
         typer.Option(
-            help="Axes of all files that are read, in place of what they say: letters of TCZYXS, S for colours.",
+            help="Axes of all files that are read, instead of what they say: letters of TCZYXS, S for colours.",
             metavar="ZYX",
             show_default=False,
         ),

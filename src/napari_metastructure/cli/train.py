@@ -170,4 +170,4 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--classes {text}: write numbers apart by commas, for example 0,1,2.") from None
+        raise InputError(f"--classes {text}: write numbers separated by commas, for example 0,1,2.") from None

@@ -23,7 +23,9 @@ from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
@@ -36,7 +38,7 @@ from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
-from napari_metastructure.training.run_folder import RunFolder, described
+from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 
 STABLE_ROUNDS = 1
 """Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
@@ -74,6 +76,7 @@ def iterate(
     first_epoch: int = 0,
     colour: Colour | None = None,
     ranks: Ranks = ALONE,
+    chosen: Chosen | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
 
@@ -103,6 +106,8 @@ def iterate(
     ranks : Ranks
         The processes that work on the planes together (`training.distributed.join`), each called with the same
         arguments; only the first writes.
+    chosen : Chosen, optional
+        Which planes and frames of the inputs the planes are, for ``run.yaml``.
 
     Yields
     ------
@@ -119,7 +124,7 @@ def iterate(
     """
     control = control or Control()
     with short_of_memory_fails(), ranks.lost_fails():
-        given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks
+        given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks, chosen
         run = ranks.together(lambda: Run(images, *given))
         try:
             run.check(corrections or {}, start_masks)
@@ -158,6 +163,35 @@ def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = 
     return stop_agreement < 1 and len(newest) > rounds and all(later < earlier for earlier, later in pairwise(newest))
 
 
+# ---- What a run takes ------------------------------------------------------------------------------------
+
+
+def spec_of(config: IGTTConfig) -> NetworkSpec:
+    """Describe the network of a run."""
+    return NetworkSpec(
+        architecture=config.network,
+        in_channels=channels_of(config.inputs),
+        encoder=config.encoder or SMALL_ENCODERS[config.network],
+        base_channels=config.base_channels,
+    )
+
+
+def is_trained(config: IGTTConfig) -> bool:
+    """Whether a run begins with the weights of the prior."""
+    return config.weights == "prior" and (spec_of(config), config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+
+
+def effort(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
+    """Return the steps of a round and the patches of a step, where all images make so many: fewer for few.
+
+    Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
+    """
+    if not trained:
+        return config.steps_per_epoch, config.batch_size
+    batch = min(config.batch_size, math.ceil(patches))
+    return min(config.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+
+
 # ---- A run ----------------------------------------------------------------------------------------------
 
 
@@ -182,11 +216,13 @@ class Run:
         colour: Colour | None = None,
         first_epoch: int = 0,
         ranks: Ranks = ALONE,
+        chosen: Chosen | None = None,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
         self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
         self.ranks, self.checkpoint = ranks, ranks.stopping(control)
         ranks.check_batch(config.batch_size)
+        self.chosen = chosen or Chosen()
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
@@ -198,13 +234,7 @@ class Run:
         self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
         self.planes = planes  # as the user knows them, until `_turn_upright`
-        self.spec = NetworkSpec(
-            architecture=config.network,
-            in_channels=channels_of(config.inputs),
-            encoder=config.encoder or SMALL_ENCODERS[config.network],
-            base_channels=config.base_channels,
-        )
-        self.trained = config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+        self.spec, self.trained = spec_of(config), is_trained(config)
         if self.trained:
             network: torch.nn.Module = load_prior()
         else:
@@ -290,7 +320,8 @@ class Run:
         where = folder.path if folder else None
         epoch = self.journal.epoch if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
-        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects)
+        locked = self._locked()
+        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects, locked)
         yield from map(Warned, self.notes)
         yield from self._mixed()
         if folder:  # on a resume too: the number of epochs may be another
@@ -313,6 +344,13 @@ class Run:
             return
         yield from self._save(last=True)
         yield self._finished(stopped)
+
+    def _locked(self) -> dict[int, np.ndarray]:
+        """Return the pixels that are locked before the first round: of the run that is resumed, and new ones."""
+        found = dict(self.labels.corrections) if self.resumed else {}
+        for index, pixels in self.control.take_corrections().items():
+            found[index] = np.where(pixels == UNLABELLED, found.get(index, pixels), pixels)
+        return {i: np.where(pixels <= 1, pixels, UNLABELLED).astype(np.uint8) for i, pixels in found.items()}
 
     def _goes_on(self) -> bool:
         return self.journal.epoch < self.config.epochs and not self._over() and not self.saver.lost
@@ -339,7 +377,8 @@ class Run:
             yield from self._write(last=True)
 
     def _describe(self, folder: RunFolder) -> Saved:
-        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs))
+        chosen = {CHOSEN: facts} if (facts := self.chosen.facts()) else None
+        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs, chosen))
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -453,16 +492,9 @@ class Run:
         yield self._event()
 
     def _effort(self, painted: bool) -> tuple[int, int]:
-        """Return the steps of a round and the patches of a step: fewer of both for few images.
-
-        Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
-        """
-        c = self.config
-        if not self.trained or painted:
-            return c.steps_per_epoch, c.batch_size
+        """Return the steps of a round and the patches of a step, see `effort`."""
         patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
-        batch = min(c.batch_size, math.ceil(patches))
-        return min(c.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+        return effort(self.config, self.trained and not painted, patches)
 
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
@@ -515,7 +547,9 @@ class Run:
         c, agreements = self.config, [row["agreement"] for row in self.journal.rows[1:]]
         unpainted = c.rounds == "painted" and not self.labels.corrections
         if unpainted and not agreements and self.trained and self.by_prior:
-            return "The masks are those of the start, which training would not improve; paint what is wrong to go on."
+            return (
+                "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
+            )
         if stable(agreements, c.stop_agreement):
             return f"The masks no longer change; they are those of epoch {self.journal.epoch}."
         if wandering(agreements, c.stop_agreement):
@@ -551,7 +585,7 @@ class Run:
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
-            reason = f"The run ended early, for it could not be saved; the masks are those of epoch {epoch}."
+            reason = f"The run ended early, because it could not be saved; the masks are those of epoch {epoch}."
         elif over := self._over():
             reason = over
         else:

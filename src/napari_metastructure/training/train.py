@@ -481,7 +481,7 @@ class SupervisedRun:
         if stopped:
             reason = f"Stopped by the user; {kept}."
         elif self.saver.lost:
-            reason = f"The run ended early, for it could not be saved; {kept}."
+            reason = f"The run ended early, because it could not be saved; {kept}."
         elif self._out_of_patience():
             reason = f"No better score in {self.config.patience} epochs; {kept}."
         else:
