@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from napari.layers._source import Source
 from qtpy.QtWidgets import QFileDialog
 
@@ -551,3 +552,68 @@ def test_a_value_the_model_refuses_is_named(panel):
     form.editors["patch_size"].set(100)
     with pytest.raises(InputError, match=r"^Patch size must be a multiple of 32 from 32 to 4096, not 100; take 96\.$"):
         panel.config()
+
+
+def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs())
+    press = {str(key): action for key, action in viewer.keymap.items()}
+    widget.results.outlines.setChecked(True)
+    run(widget)
+    masks = viewer.layers["a iGTT masks"]
+    assert masks.contour
+    press["Shift+C"](viewer)
+    assert not masks.contour and not widget.results.outlines.isChecked()
+    press["Shift+M"](viewer)
+    assert not masks.visible
+    press["Shift+M"](viewer)
+    assert masks.visible
+    press["Shift+C"](viewer)
+    (kept,) = widget.use_epoch()
+    assert kept.contour and not masks.visible
+    press["Shift+M"](viewer)
+    assert not kept.visible and not masks.visible
+    press["Shift+M"](viewer)
+    assert kept.visible and not masks.visible
+    viewer.layers.remove(kept)
+    press["Shift+M"](viewer)
+    assert masks.visible
+
+
+def test_the_keys_go_with_the_widget(qtbot):
+    viewer = ViewerModel()
+    widget = IGTTWidget(viewer)
+    press = {str(key): action for key, action in viewer.keymap.items()}
+    press["Shift+M"](viewer)  # nothing to hide yet
+    with qtbot.waitSignal(widget.destroyed):
+        widget.deleteLater()
+    assert not viewer.keymap
+
+
+def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot, tmp_path, said, monkeypatch):
+    viewer, widget = open_widget(np.stack([blobs(0), blobs(1)]), blobs(2)[None])
+    assert not widget.save_film(tmp_path / "x.gif") and "no masks yet" in said()[-1]
+    run(widget)
+    viewer.layers.selection.active = viewer.layers["a iGTT masks"]
+    viewer.dims.set_point(1, 1)
+    epochs = widget.layers.film(None, widget.curves.rounds)()
+    np.testing.assert_array_equal(epochs.image, blobs(1))
+    assert list(epochs.masks) == [0, 1, 2] and [row[0] for row in epochs.rounds] == [1, 2]
+    np.testing.assert_array_equal(epochs.masks[2], widget.result.masks[1])
+    answers = iter([("film", "GIF (*.gif)"), ("grid.PDF", "PNG (*.png)"), ("", "")])
+
+    def answer(*_):
+        name, kind = next(answers)
+        return name and str(tmp_path / name), kind
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    _ome, film, figure = widget.results.more_button.menu().actions()
+    for action, name in ((film, "film.gif"), (figure, "grid.PDF")):
+        with qtbot.waitSignal(widget.saved) as saved:
+            action.trigger()
+        assert [path.name for path in saved.args[0]] == [name]
+        assert widget.progress.status.text() == f"Saved {name} in {tmp_path}."
+    film.trigger()  # cancelled
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.gif", "grid.PDF"]
+    with qtbot.waitSignal(widget.saved):
+        assert widget.save_film(tmp_path / "none" / "x.png")
+    assert "folder does not exist" in said()[-1]

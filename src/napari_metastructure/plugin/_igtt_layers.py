@@ -12,6 +12,7 @@ from napari.layers import Image, Labels
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin._layers import (
     ORIGIN,
+    PLANES,
     EpochPages,
     EpochSlider,
     colormap,
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.igtt.film import Epochs
     from napari_metastructure.plugin._source import Source
 
 
 FOREGROUND = "#00d0ff"
+
+OUTLINE = 2
+"""Pixels that an outline is wide."""
 
 LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
 
@@ -55,6 +60,7 @@ class SourceLayers:
         self.masks: Labels | None = None
         self.strokes: Strokes | None = None
         self.extras: dict[Extra, Layer] = {}
+        self.outlined = False
         self._origin = _origin(source, config)
         self._pages = EpochPages(source.shape, config.epochs, "masks", source.name)
 
@@ -74,6 +80,7 @@ class SourceLayers:
             **placement(self.source.layer, "epoch"),
         )
         masks.editable = False  # strokes have a layer of their own
+        masks.contour = OUTLINE if self.outlined else 0
         self.masks = masks  # first: it may be removed as soon as it is added
         self._add(masks)
         return masks
@@ -143,7 +150,7 @@ class SourceLayers:
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
         """Show the newest probability or pseudo-label, in its layer or a new one (empty before epoch 0)."""
         if planes is not None:
-            data = self.source.join(planes)
+            data = self.source.join(planes, 0 if kind == "probability" else UNLABELLED)
         elif kind == "probability":
             data = np.zeros(self.source.shape, np.float32)
         else:
@@ -179,14 +186,23 @@ class SourceLayers:
 
     def planes(self, epoch: int) -> list[np.ndarray]:
         """Return the masks of one epoch with the strokes on them: (Y, X) uint8 arrays of 0 and 1."""
-        planes = list((self._buffer[epoch] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
+        planes = self.drawn(epoch)
         for index, pixels in self.corrections().items():
             np.copyto(planes[index], pixels, where=pixels <= 1)
         return planes
 
+    def drawn(self, epoch: int) -> list[np.ndarray]:
+        """Return the masks of one epoch as the run made them: (Y, X) uint8 arrays of 0 and 1."""
+        return self.source.part((self._buffer[epoch] > 0).astype(np.uint8))
+
     def corrections(self) -> dict[int, np.ndarray]:
-        """Return what the user painted, by plane, see `Strokes`; nothing once the layer was removed."""
-        return {} if self.strokes is None or self.canvas is None else self.strokes.corrections()
+        """Return what the user painted, by plane of those the run takes, see `Strokes`; elsewhere it is for nothing.
+
+        Nothing once the layer was removed.
+        """
+        painted = {} if self.strokes is None or self.canvas is None else self.strokes.corrections()
+        numbers = {plane: self.source.number(plane) for plane in painted}
+        return {number: painted[plane] for plane, number in numbers.items() if number is not None}
 
     def keep(self, epoch: int) -> Labels:
         """Add the masks of one epoch as a layer of their own, without the epoch axis, in place of the epochs."""
@@ -199,6 +215,7 @@ class SourceLayers:
             **placement(self.source.layer),
         )
         layer.selected_label = 1
+        layer.contour = OUTLINE if self.outlined else 0
         add_above(self.viewer, self.source.layer, layer)
         for covered in (self.masks, self.canvas):
             if covered is not None:
@@ -207,8 +224,9 @@ class SourceLayers:
 
 
 def _origin(source: Source, config: IGTTConfig) -> dict[str, Any]:
-    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"))[ORIGIN]
-    return how
+    planes = {PLANES: source.note} if source.note else {}
+    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"), **planes)
+    return how[ORIGIN]  # type: ignore[no-any-return]
 
 
 class RunLayers:
@@ -220,6 +238,8 @@ class RunLayers:
     ----------
     waiting : list of int
         Epochs that are there and not drawn, or that the slider would have gone to.
+    kept : list of Labels
+        The final masks, see `keep`.
     locked : dict of int to (Y, X) uint8 array
         The corrections that the run was told, by the engine's image index.
     painted : callable
@@ -240,6 +260,8 @@ class RunLayers:
         self.waiting: list[int] = []
         self.locked: dict[int, np.ndarray] = {}
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
+        self.kept: list[Labels] = []
+        self._hidden: list[Labels] = []
         self._last: EpochFinished | None = None
 
     @property
@@ -377,13 +399,33 @@ class RunLayers:
         active = self.viewer.layers.selection.active
         return next((p for p in self.parts if active is p.source.layer or active in p.own), self.parts[0])
 
+    def film(self, colour: str | None, rounds: Sequence[tuple[int, float, float]]) -> Callable[[], Epochs]:
+        """Return what reads the plane on screen and its masks of all epochs, in any thread.
+
+        Parameters
+        ----------
+        colour : str or None
+            The channel of RGB layers.
+        rounds : sequence of (epoch, loss, agreement)
+        """
+        part, epochs, rounds = self._part, list(self.epochs), list(rounds)
+        number = self._slice(part.source)
+
+        def read() -> Epochs:
+            from napari_metastructure.igtt.film import Epochs
+
+            pixels = part.source.plane(part.source.places[number], colour)
+            return Epochs(pixels, {epoch: part.drawn(epoch)[number] for epoch in epochs}, rounds)
+
+        return read
+
     def _slice(self, source: Source) -> int:
         """Return which plane of a source is on screen."""
         if not source.leading:
             return 0
         point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
         at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
-        return int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))
+        return source.number(int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))) or 0
 
     def masks(self, epoch: int) -> list[np.ndarray]:
         """Return every image's mask of one epoch, with the user's edits."""
@@ -407,7 +449,7 @@ class RunLayers:
             if there:
                 part.open_strokes()
                 if part.strokes is not None:
-                    part.strokes.restore(there)
+                    part.strokes.restore({part.source.plane_of(number): pixels for number, pixels in there.items()})
             offset += part.source.count
         self.locked = self.corrections()
 
@@ -421,17 +463,35 @@ class RunLayers:
 
     def keep(self, epoch: int) -> list[Labels]:
         """Turn one epoch into final mask layers, one per source, which show in place of the run's."""
-        return [part.keep(epoch) for part in self.parts]
+        self.kept = [part.keep(epoch) for part in self.parts]
+        return self.kept
 
-    def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
-        """Write final mask layers, or the epoch on screen where none was kept, as TIFF.
+    def outline(self, on: bool) -> None:
+        """Draw the masks as outlines, or filled."""
+        for part in self.parts:
+            part.outlined = on
+        for layer in self._masks():
+            layer.contour = OUTLINE if on else 0
+
+    def toggle(self) -> None:
+        """Hide the masks that are shown; if none is, show those that were hidden so, else the masks of the epochs."""
+        shown = [layer for layer in self._masks() if layer.visible]
+        again = [layer for layer in self._hidden if layer in self.viewer.layers]
+        for layer in shown or again or [part.masks for part in self.parts if part.masks is not None]:
+            layer.visible = not shown
+        self._hidden = shown
+
+    def _masks(self) -> list[Labels]:
+        layers = [*(part.masks for part in self.parts), *self.kept]
+        return [layer for layer in layers if layer is not None and layer in self.viewer.layers]
+
+    def save(self, path: Path, ome: bool = False) -> list[Path]:
+        """Write the final masks, or the epoch on screen where none was kept, as TIFF.
 
         Parameters
         ----------
         path : Path
             The file; with several sources each one's name comes before its own.
-        kept : sequence of Labels
-            What `keep` returned, or nothing.
         ome : bool
             OME-TIFF instead of ImageJ TIFF.
 
@@ -440,8 +500,11 @@ class RunLayers:
         list of Path
             What was written.
         """
-        masks = [layer.data for layer in kept] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
-        return save_masks(path, masks, [part.source.layer for part in self.parts], ome)
+        masks = [layer.data for layer in self.kept] or [
+            part.source.join(part.planes(self.epoch)) for part in self.parts
+        ]
+        notes = [part.source.note for part in self.parts]
+        return save_masks(path, masks, [part.source.layer for part in self.parts], ome, notes)
 
     def hide(self) -> None:
         """Hide this run's layers (a new run draws its own)."""

@@ -99,7 +99,7 @@ class LiveAnswer(QObject):
             nonlocal prepared
             if prepared is None or prepared[0] is not p or not {*strokes, plane} <= set(prepared[1]):
                 colour = colour_of(sources)
-                places = [(source, at) for source in sources for at in np.ndindex(source.leading)]
+                places = [(source, at) for source in sources for at in source.places]
                 chosen = sorted(wanted)
                 at = [places[i] for i in chosen]
                 planes = [check_plane(source.plane(index, colour), source.name) for source, index in at]
@@ -117,7 +117,7 @@ class LiveAnswer(QObject):
             return
         for part in self._layers.parts:
             if plane < part.source.count:
-                self._show(part, plane, mask)
+                self._show(part, part.source.plane_of(plane), mask)
                 return
             plane -= part.source.count
 
