@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
+from napari_metastructure.batch.label_set import UnusableFiles
 from napari_metastructure.errors import InputError, ReadingError, explain
 from napari_metastructure.images.files import noting
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
@@ -22,6 +23,18 @@ CHANNEL = typer.Option(
     help="Channel of a multi-channel image: a number from 0; of colour images also red, green, blue, alpha or "
     "luminance, or auto: the colour of most local contrast that the others confirm.",
     metavar="NAME|N",
+)
+
+
+SCHEDULER = typer.Option(
+    help="Share the work out: local:N, N worker processes on this machine, or the address of a running scheduler of "
+    "dask.distributed. [default: this process, one file after the other]",
+    metavar="local:N|tcp://HOST:PORT",
+    show_default=False,
+)
+
+RESUME = typer.Option(
+    "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
 )
 
 
@@ -93,6 +106,8 @@ def warnings_as_lines() -> Iterator[None]:
 
 def with_option(error: InputError) -> str:
     """Return what an error says; where a reading decides, with the option that sets it."""
+    if isinstance(error, UnusableFiles):
+        return "\n".join(map(with_option, error.bad.values()))
     return f"{str(error).removesuffix('.')} (option --reading)." if isinstance(error, ReadingError) else str(error)
 
 

@@ -14,14 +14,12 @@ import numpy as np
 import typer
 
 from napari_metastructure import __version__
+from napari_metastructure.batch.label_set import NOISE_FILE, LabelSet, made_in
 from napari_metastructure.cli._files import (
-    NOISE_FILE,
     WAYS,
-    LabelSet,
     ReadingOption,
     check_same_sizes,
     list_labels,
-    made_in,
     pair_paths,
     partners_of,
     result_paths,

@@ -11,8 +11,8 @@ from warnings import warn
 
 import typer
 
+from napari_metastructure.batch.label_set import LabelSet
 from napari_metastructure.cli._files import (
-    LabelSet,
     ReadingOption,
     check_same_size,
     check_same_sizes,

@@ -290,7 +290,7 @@ def predict_files(
     yield PredictionStarted(str(model), len(paths), str(device))
     for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
         try:
-            image, planes, notes = _read(path, model, channel)
+            image, planes, notes = read_for(path, model, channel)
             names = plane_names(replace(image, name=str(path)))
             todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
             found: list[PlanePredicted] = []
@@ -304,14 +304,14 @@ def predict_files(
             continue
         notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
-        _write(target, found, image, model.use.classes)
+        write_predicted(target, found, image, model.use.classes)
         yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
     model.release()
     yield PredictionFinished(False, done, time.perf_counter() - began)
 
 
-def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
+def read_for(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
     """Read an image file: it, its planes, and what the reader had to say about it."""
     with noting() as notes:
         image = read_image(path)
@@ -320,7 +320,7 @@ def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, l
     return image, planes, notes
 
 
-def _write(target: Target, found: Sequence[PlanePredicted], image: Image, classes: Sequence[int]) -> None:
+def write_predicted(target: Target, found: Sequence[PlanePredicted], image: Image, classes: Sequence[int]) -> None:
     """Write the labels, and the probability if it is wanted, with axes and scale of the image."""
     make_folder(target.folder)
     labels = stack([event.labels for event in found], like=image)
