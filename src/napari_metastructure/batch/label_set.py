@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
-from warnings import warn
+from warnings import catch_warnings, simplefilter, warn
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import noting
+from napari_metastructure.images.files import list_images, noting, stem
 from napari_metastructure.images.image import Image, planes
-from napari_metastructure.images.label_files import read_labels
+from napari_metastructure.images.label_files import pair_by_stem, read_labels
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Meaning, Reading, meaning_of
@@ -116,6 +116,12 @@ class LabelSet:
         number = self._meaning.foreground
         return "" if number is None else f"{number} is read as foreground, 1."
 
+    @property
+    def first_planes(self) -> list[int]:
+        """Number of the first plane of each file: planes are numbered on from file to file."""
+        counts = [shape[0] for shape in self.shapes]
+        return [sum(counts[:index]) for index in range(len(counts))]
+
     def read(self, index: int) -> tuple[np.ndarray, Image]:
         """Read one file's labels as classes.
 
@@ -192,3 +198,80 @@ def made_in(folder: Path) -> set[str]:
         return set()
     files = read_yaml(path, "mend or remove it").get("files")
     return {str(f["name"]) for f in files if isinstance(f, dict) and "name" in f} if isinstance(files, list) else set()
+
+
+# ---- partners of the same stem
+
+RESULT_ENDINGS = ("_mask", "_probability", "_epochs")
+"""What the names of results add to those of their images."""
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """List the images of a folder of masks, which holds other files of a run as well.
+
+    Raises
+    ------
+    InputError
+        For what is no folder, or one without images.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; name a folder of masks.")
+    with catch_warnings():
+        simplefilter("ignore", UserWarning)
+        return list_images([folder], results=True)
+
+
+def only_masks(files: Iterable[Path]) -> list[Path]:
+    """Leave out the probabilities and epochs of a run."""
+    return [path for path in files if not stem(path).endswith(RESULT_ENDINGS[1:])]
+
+
+def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
+    """Find the partner of each file: a single reference, or that of its stem in a folder.
+
+    Raises
+    ------
+    InputError
+        As `list_folder`; if a file has no partner, or two share a stem.
+    """
+    if not reference.exists():
+        raise InputError(f"{reference} does not exist; check the name.")
+    if not reference.is_dir():
+        if len(paths) > 1:
+            raise InputError(f"{reference} is one file for {len(paths)} label files; name a folder of references.")
+        return [reference]
+    found = pair_by_stem(paths, only_masks(list_folder(reference)))
+    if found.first_alone:
+        others = len(found.first_alone) - 1
+        more = f" (nor have {others} more files)" if others else ""
+        raise InputError(
+            f"{found.first_alone[0]} has no partner of its stem in {reference}{more}; leave it out or add one."
+        )
+    partner = dict(found.pairs.values())
+    return [partner[path] for path in paths]
+
+
+def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tuple[int, ...]) -> None:
+    """Refuse two images of different sizes.
+
+    Raises
+    ------
+    InputError
+        It names both files.
+    """
+    if shape != known:
+        sizes = [" x ".join(map(str, s)) for s in (shape, known)]
+        raise InputError(f"{path} has {sizes[0]} pixels but {other} has {sizes[1]}; compare equal sizes.")
+
+
+def check_same_sizes(labels: LabelSet, others: LabelSet) -> None:
+    """Refuse files that differ in size from their partners.
+
+    Raises
+    ------
+    InputError
+        It names both files of the first such pair.
+    """
+    for path, other, *shapes in zip(labels.paths, others.paths, labels.shapes, others.shapes, strict=True):
+        shape, known = (s if s[0] > 1 else s[1:] for s in shapes)
+        check_same_size(path, shape, other, known)

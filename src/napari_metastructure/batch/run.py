@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from napari_metastructure.batch.recipe import BatchRecipe, Predict
+from napari_metastructure.batch.recipe import BatchRecipe, Density, Noise, Predict
 from napari_metastructure.batch.record import Record
 from napari_metastructure.batch.scheduler import JOIN, Pool, Share, is_part, pool_of
-from napari_metastructure.batch.units import Done, Outcome, Piece, Split, Unit
+from napari_metastructure.batch.units import Done, Outcome, Piece, Plan, Split, Unit
 from napari_metastructure.images.choice import choose
 from napari_metastructure.images.files import OTHER_FOLDER, noting
 from napari_metastructure.images.writing import make_folder
@@ -84,15 +84,6 @@ class BatchFinished:
 BatchEvent = BatchStarted | UnitProgress | UnitDone | UnitFailed | BatchFinished | Warned
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The units of a batch, files that cannot be used, and what is written once the others are done."""
-
-    units: list[Unit]
-    refused: dict[Path, str] = field(default_factory=dict)
-    finish: Callable[[list[dict[str, object]]], Sequence[str]] | None = None
-
-
 def plan_of(recipe: BatchRecipe, paths: Sequence[Path], splits: bool) -> Plan:
     """Look at what is to be done, as far as that says whether it can be."""
     match recipe.task:
@@ -100,6 +91,14 @@ def plan_of(recipe: BatchRecipe, paths: Sequence[Path], splits: bool) -> Plan:
             from napari_metastructure.batch.predict import units_of
 
             return Plan(units_of(recipe.task, paths, recipe.out, splits))
+        case Noise():
+            from napari_metastructure.batch.labels import plan_noise
+
+            return plan_noise(recipe.task, paths, recipe.out)
+        case Density():
+            from napari_metastructure.batch.labels import plan_density
+
+            return plan_density(recipe.task, paths, recipe.out)
     raise AssertionError(recipe.task)
 
 
@@ -177,8 +176,8 @@ def run(
             except Stopped:
                 stopped = True
         said: Sequence[str] = ()
-        if plan.finish is not None and not stopped:
-            said = plan.finish(record.facts(plan.units))
+        if plan.finish is not None and (made := record.facts(plan.units)):
+            said = plan.finish(made)
     finally:
         report = record.close([*plan.units, *map(_refused, plan.refused)])
     seconds, failed = time.perf_counter() - began, failed + len(plan.refused)

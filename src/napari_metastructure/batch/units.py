@@ -69,6 +69,15 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """The units of a batch, files that cannot be used and why, and what is made of the `Done.facts` of the others."""
+
+    units: list[Unit]
+    refused: dict[Path, str] = field(default_factory=dict)
+    finish: Callable[[Sequence[dict[str, Any]]], list[str]] | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of a unit, or of a part of one."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_metastructure.batch.label_set import NOISE_FILE, LabelSet
+from napari_metastructure.batch.label_set import NOISE_FILE, list_folder, only_masks
 from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, output_stems, stem
@@ -18,9 +18,6 @@ from napari_metastructure.labels.readings import READING
 
 if TYPE_CHECKING:
     from napari_metastructure.images.channels import ImageSet
-
-RESULT_ENDINGS = ("_mask", "_probability", "_epochs")
-"""What the names of results add to those of their images."""
 
 WAYS = ("choose another --out", "replace it with --overwrite")
 """Ways out where a result is in the way; see `napari_metastructure.images.files.check_free`."""
@@ -64,26 +61,6 @@ def list_labels(paths: Iterable[Path]) -> list[Path]:
         return list_images(paths, results=True)
 
 
-def list_folder(folder: Path) -> list[Path]:
-    """List the images of a folder of masks, which holds other files of a run as well.
-
-    Raises
-    ------
-    InputError
-        For what is no folder, or one without images.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; name a folder of masks.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return list_images([folder], results=True)
-
-
-def only_masks(files: Iterable[Path]) -> list[Path]:
-    """Leave out the probabilities and epochs of a run."""
-    return [path for path in files if not stem(path).endswith(RESULT_ENDINGS[1:])]
-
-
 def pair_folders(
     first: Sequence[Path], second: Sequence[Path], folders: tuple[Path, Path]
 ) -> dict[str, tuple[Path, Path]]:
@@ -120,55 +97,3 @@ def pair_paths(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
     if not first.is_dir():
         return {stem(second): (first, second)}
     return pair_folders(only_masks(list_folder(first)), only_masks(list_folder(second)), (first, second))
-
-
-def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
-    """Find the partner of each file: a single reference, or that of its stem in a folder.
-
-    Raises
-    ------
-    InputError
-        As `list_folder`; if a file has no partner, or two share a stem.
-    """
-    if not reference.exists():
-        raise InputError(f"{reference} does not exist; check the name.")
-    if not reference.is_dir():
-        if len(paths) > 1:
-            raise InputError(f"{reference} is one file for {len(paths)} label files; name a folder of references.")
-        return [reference]
-    with warnings_as_lines():
-        found = pair_by_stem(paths, only_masks(list_folder(reference)))
-    if found.first_alone:
-        others = len(found.first_alone) - 1
-        more = f" (nor have {others} more files)" if others else ""
-        raise InputError(
-            f"{found.first_alone[0]} has no partner of its stem in {reference}{more}; leave it out or add one."
-        )
-    partner = dict(found.pairs.values())
-    return [partner[path] for path in paths]
-
-
-def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tuple[int, ...]) -> None:
-    """Refuse two images of different sizes.
-
-    Raises
-    ------
-    InputError
-        It names both files.
-    """
-    if shape != known:
-        sizes = [" x ".join(map(str, s)) for s in (shape, known)]
-        raise InputError(f"{path} has {sizes[0]} pixels but {other} has {sizes[1]}; compare equal sizes.")
-
-
-def check_same_sizes(labels: LabelSet, others: LabelSet) -> None:
-    """Refuse files that differ in size from their partners.
-
-    Raises
-    ------
-    InputError
-        It names both files of the first such pair.
-    """
-    for path, other, *shapes in zip(labels.paths, others.paths, labels.shapes, others.shapes, strict=True):
-        shape, known = (s if s[0] > 1 else s[1:] for s in shapes)
-        check_same_size(path, shape, other, known)

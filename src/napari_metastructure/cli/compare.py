@@ -21,7 +21,8 @@ from napari_metastructure.baselines.results import (
     shown,
     summary,
 )
-from napari_metastructure.cli._files import WAYS, partners_of, read_images, tell_colour
+from napari_metastructure.batch.label_set import partners_of
+from napari_metastructure.cli._files import WAYS, read_images, tell_colour
 from napari_metastructure.cli._options import CHANNEL, option, validated, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.errors import InputError, RunFailed
@@ -221,7 +222,8 @@ class CompareFiles:
         self.masks: list[np.ndarray] | None = None
         self._inputs = self.paths
         if masks is not None:
-            partners = partners_of(self.paths, masks)
+            with warnings_as_lines():
+                partners = partners_of(self.paths, masks)
             self._inputs = [*self.paths, *partners]
             with warnings_as_lines():
                 self.masks = [

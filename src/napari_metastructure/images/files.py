@@ -176,6 +176,10 @@ RESULTS = ("_mask", "_probability", "_epochs", "_density")
 """Endings of the stems of results, see `result_path`."""
 
 
+RECORDS = ("batch.yaml", "batch.csv")
+"""Of batches, beside their results."""
+
+
 FIGURES = ("compare.png", "study.png")
 """Figures that commands draw beside their ``run.yaml``."""
 
@@ -188,6 +192,8 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
         raise InputError(f"Cannot look into the folder {folder} ({error.strerror}); check its permissions.") from error
     images = []
     for file in files:
+        if file.name in RECORDS:
+            continue
         if file.is_dir():
             images += [file] if formats.kind_of(file) else []
         elif (why := _stray(file)) is not None:
