@@ -23,8 +23,6 @@ FORMAT = "napari-metastructure-batch/1"
 
 ADVICE = "name a recipe that Save recipe of a widget, or a batch, has written"
 
-_DEVICE: Any = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
-
 
 class Task(BaseModel):
     """What is done with each file; the name of the command is ``what``."""
@@ -35,12 +33,12 @@ class Task(BaseModel):
     """Whether the files are labels."""
 
 
-class Predict(Task):
-    """Settings of ``metastructure predict``."""
+class PredictSettings(BaseModel):
+    """How a model is applied to images."""
 
-    what: Literal["predict"] = "predict"
-    model: Path = Field(description="A run folder, or its model.safetensors.")
-    device: str = _DEVICE
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     channel: str | None = Field(
         None,
         description="For a model of one channel, which one of colour images (red, green, blue, alpha, luminance; by "
@@ -50,6 +48,18 @@ class Predict(Task):
         True, description="Give the probability too: of the foreground, or of the class that was chosen."
     )
     ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of the ImageJ kind that Fiji reads.")
+
+    @classmethod
+    def from_preset(cls, preset: str = "default", **overrides: object) -> Self:
+        """There is one preset: the defaults."""
+        return cls.model_validate(overrides)
+
+
+class Predict(Task, PredictSettings):
+    """Settings of ``metastructure predict``."""
+
+    what: Literal["predict"] = "predict"
+    model: Path = Field(description="A run folder, or its model.safetensors.")
 
 
 class IGTT(Task):

@@ -18,8 +18,9 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
+from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
-from napari_metastructure.plugin._form import ConfigPanel, tooltip
+from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
@@ -246,6 +247,12 @@ class IGTTWidget(JobWidget):
                 "see soon what the settings do. Its layers go with the next run."
             )
         )
+        self.each = QCheckBox("A run for each file")
+        self.each.setToolTip(
+            tooltip("Each file trains a network of its own, in a folder of its name; else one run trains on all files.")
+        )
+        results = "<stem>_mask.tif, <stem>_probability.tif and the run"
+        self.batch = FolderBatch(self._task, "images", results, [self.each])
         self.form = (self.settings, self.folder, self.try_button)
         self.estimator = Estimator(self)
         self._estimate: Estimate | None = None
@@ -258,7 +265,8 @@ class IGTTWidget(JobWidget):
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
+        folder = collapsed("Folder in, folder out", self.batch)
+        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, folder, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
 
@@ -282,6 +290,10 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_brush)
         self.listen(self.viewer.dims.events.point, self._show_score)
         self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with the files of a folder."""
+        return {"what": "igtt", "config": self.settings.config(), "each": self.each.isChecked()}
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 

@@ -19,7 +19,8 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
-from napari_metastructure.plugin._form import choice_editor, tooltip
+from napari_metastructure.plugin._batch import FolderBatch
+from napari_metastructure.plugin._form import choice_editor, collapsed, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
     READING_TIP,
@@ -160,6 +161,7 @@ class NoiseWidget(QWidget):
         )
         self.run = StackRun("Label noise", "Slices done: each is read for its classes, then drawn.")
         self.status = _text()
+        self.batch = FolderBatch(self._task, "clean labels", "<stem>.tif, the noisy labels, and noise.yaml")
 
     def _lay_out(self) -> None:
         labels = QFormLayout()
@@ -175,6 +177,7 @@ class NoiseWidget(QWidget):
             *(heading("Clean labels"), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
             *(heading("Noise transition matrix"), self.matrix, self.verdict, self.retained),
+            collapsed("Folder in, folder out", self.batch),
         )
         lay_out(self, parts, (apply, self.run, self.status))
         for text in (self.problem, self.verdict, self.retained, self.status):
@@ -234,6 +237,11 @@ class NoiseWidget(QWidget):
             return self._refuse(f"The seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}.")
         self.seed.setValue(int(seed))
         return True
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with each file of a folder."""
+        reading = self.reading.get()
+        return {"what": "noise", "recipe": self.form.recipe(), "seed": int(self.seed.value()), "reading": reading}
 
     def preview_on(self, on: bool) -> None:
         """Show the preview, or remove it."""
