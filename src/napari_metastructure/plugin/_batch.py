@@ -119,10 +119,10 @@ class FolderBatch(QWidget):
         self.settings = column(self.inputs, self.out, row(self.scheduler, self.replace), *more)
         column(
             self.settings,
-            self.table,
             self.buttons,
             row(self.continue_button, self.save_button),
             self.progress,
+            self.table,
             into=self,
         )
         self.runner = Runner(self)
@@ -260,20 +260,23 @@ class FolderBatch(QWidget):
         match event:
             case BatchStarted():
                 self.table.files.begin(event)
+                self.table.show()
                 self._shares = [1.0 if done else 0.0 for done in event.settled]
                 self.progress.begin(sum(self._shares), len(self._shares), self._count())
-                self.progress.say(f"By {event.where}.")
+                self.progress.say(f"The work is done by {event.where}.")
             case UnitProgress():
                 self.table.files.show_state(event.index, f"running, {event.share:.0%}")
                 self._take(event.index, min(event.share, 0.99))
             case UnitDone():
                 self.written += event.written
-                self.table.files.show_state(event.index, f"done, {duration(event.seconds)}", " ".join(event.notes))
+                took = duration(event.seconds) if event.seconds >= 10 else f"{event.seconds:.1f} s"
+                self.table.files.show_state(event.index, f"done, {took}", " ".join(event.notes))
                 self._take(event.index, 1.0)
                 for note in event.notes:
                     show_warning(note)
             case UnitFailed():
-                self.table.files.show_state(event.index, f"failed: {event.why}", event.why)
+                why = event.why.removeprefix(event.name).lstrip(" :")
+                self.table.files.show_state(event.index, f"failed: {why}", event.why)
                 self._take(event.index, 1.0)
             case Warned():
                 show_warning(event.message)
@@ -339,8 +342,9 @@ class FileTable(QTableView):
         height = self.fontMetrics().height() + 6
         self.verticalHeader().setDefaultSectionSize(height)
         self.setFixedHeight((ROWS + 1) * height + 8)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.hide()  # until there are files
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setWordWrap(False)
         self.setToolTip(tooltip("What becomes of each file; the whole sentence is shown where the mouse rests."))
