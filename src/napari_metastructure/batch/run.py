@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from napari_metastructure.batch.recipe import BatchRecipe, Density, Noise, Predict
+from napari_metastructure.batch.recipe import IGTT, BatchRecipe, Compare, Density, Noise, Predict
 from napari_metastructure.batch.record import Record
 from napari_metastructure.batch.scheduler import JOIN, Pool, Share, is_part, pool_of
 from napari_metastructure.batch.units import Done, Outcome, Piece, Plan, Split, Unit
@@ -99,7 +99,14 @@ def plan_of(recipe: BatchRecipe, paths: Sequence[Path], splits: bool) -> Plan:
             from napari_metastructure.batch.labels import plan_density
 
             return plan_density(recipe.task, paths, recipe.out)
-    raise AssertionError(recipe.task)
+        case IGTT():
+            from napari_metastructure.batch.runs import plan_igtt
+
+            return plan_igtt(recipe.task, paths, recipe.out)
+        case Compare():
+            from napari_metastructure.batch.runs import plan_compare
+
+            return plan_compare(recipe.task, paths, recipe.out)
 
 
 def run(

@@ -25,6 +25,9 @@ from napari_metastructure.training.events import Warned
 BAD_FILES = 2
 """Exit code where some of the files could not be used."""
 
+SHOWN = 4
+"""Results that are named in a line."""
+
 
 def batch(
     recipe: Annotated[Path, typer.Argument(help="What Save recipe of a widget wrote, or a batch.yaml.")],
@@ -75,7 +78,8 @@ def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
                     for note in event.notes:
                         terminal.warn(note)
                     names = [path.relative_to(recipe.out.absolute()).as_posix() for path in event.written]
-                    terminal.say(f"{event.name} -> {', '.join(names)}")
+                    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+                    terminal.say(f"{event.name} -> {', '.join(names[:SHOWN])}{more}")
                 case UnitFailed():
                     terminal.warn(event.why if event.name in event.why else f"{event.name}: {event.why}", "Error")
                 case Warned():
