@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_metastructure.images.files import check_free, output_stems, read_image, result_path
+from napari_metastructure.images.files import OTHER_FOLDER, check_free, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, stacks
 from napari_metastructure.images.writing import remove, write_mask, write_probability
 from napari_metastructure.training.events import Finished
@@ -45,7 +45,7 @@ class Outputs:
         own = [self.path(i, kind) for i in range(len(self.images)) for kind in self.kinds]
         return [*(self.folder / name for name in FILES), *own]
 
-    def check_free(self, resume: bool, overwrite: bool, ways: Sequence[str]) -> None:
+    def check_free(self, resume: bool, overwrite: bool, ways: Sequence[str] = OTHER_FOLDER) -> None:
         """Refuse to write over an earlier run, unless asked to, and over an input in any case.
 
         The ``ways`` out are those of `images.files.check_free`.
