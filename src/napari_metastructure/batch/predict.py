@@ -13,7 +13,8 @@ import numpy as np
 from napari_metastructure.batch.recipe import Predict
 from napari_metastructure.batch.units import Checkpoint, Done, Split, Steps, Unit
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import plane_names
+from napari_metastructure.images.image import Image, plane_names
+from napari_metastructure.images.ranges import leading_of, taken
 from napari_metastructure.images.surround import missing_notes
 from napari_metastructure.networks.batch import (
     FileRefused,
@@ -75,10 +76,10 @@ def predict_file(
 ) -> Steps:
     """Predict a file, or say how to split it."""
     loaded, device = _model(model, mark), _device(task.device)
-    if splits and (parts := list(_parts(loaded, read_for(path, loaded, task.channel)[1]))):
+    if splits and (parts := list(_parts(loaded, _taken(path, loaded, task)[1]))):
         args = (model, mark, path, task)
         return Split(tuple((predict_part, (*args, part)) for part in parts), join_file, (*args, target, parts))
-    for event in predict_files(loaded, [path], [target], device, checkpoint, task.channel):
+    for event in predict_files(loaded, [path], [target], device, checkpoint, task.channel, task.chosen):
         match event:
             case PredictionProgress():
                 yield event.done
@@ -87,6 +88,15 @@ def predict_file(
             case FileWritten():
                 return Done(event.notes)
     raise RuntimeError(f"{path} was neither predicted nor refused")
+
+
+def _taken(
+    path: Path, model: Model, task: Predict
+) -> tuple[Image, list[np.ndarray], tuple[int, ...] | None, list[str]]:
+    """Read a file: its image, the planes that are taken, their numbers if not all are, and notes."""
+    image, planes, notes = read_for(path, model, task.channel)
+    kept = task.chosen.kept(leading_of(image, task.chosen), str(path))
+    return image, taken(planes, kept), kept, notes
 
 
 Part = tuple[int, int, range | None]
@@ -140,8 +150,8 @@ def predict_part(checkpoint: Checkpoint, model: Path, mark: str, path: Path, tas
 @lru_cache(maxsize=1)
 def _planes(path: Path, modified: int, model: Path, mark: str, task: Predict) -> tuple[list[str], list[np.ndarray]]:
     """Read a file once for all parts of it that a process does, one after the other."""
-    image, planes, _ = read_for(path, _model(model, mark), task.channel)
-    return plane_names(image), planes
+    image, planes, kept, _ = _taken(path, _model(model, mark), task)
+    return taken(plane_names(image), kept), planes
 
 
 @lru_cache(maxsize=1)
@@ -163,7 +173,7 @@ def join_file(
 ) -> Steps:
     """Write the results of a file that was predicted in parts."""
     loaded, device = _model(model, mark), _device(task.device)
-    image, planes, notes = read_for(path, loaded, task.channel)
+    image, planes, kept, notes = _taken(path, loaded, task)
     whole: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     rows: dict[int, list[tuple[range, Any]]] = {}
     for (first, last, some), result in zip(parts, made, strict=True):
@@ -172,7 +182,7 @@ def join_file(
         else:
             rows.setdefault(first, []).append((some, result))
     found = []
-    for index, (name, plane) in enumerate(zip(plane_names(image), planes, strict=True)):
+    for index, (name, plane) in enumerate(zip(taken(plane_names(image), kept), planes, strict=True)):
         if index not in whole:
             steps = loaded.steps(plane, device, checkpoint, task.probability, name, rows.pop(index))
             whole[index] = yield from steps
@@ -180,7 +190,8 @@ def join_file(
         found.append(PlanePredicted(index, name, labels, probability, _missing(plane)))
         yield (index + 1) / len(planes)
     loaded.release()
-    write_predicted(target, found, image, loaded.use.classes)
+    note = task.chosen.note(leading_of(image, task.chosen))
+    write_predicted(target, found, image, loaded.use.classes, kept, note)
     return Done((*notes, *missing_notes((event.name, event.missing) for event in found)))
 
 

@@ -8,12 +8,13 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.errors import InputError, explain
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.files import list_images, results_among
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.labels.density import Kernel
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.labels.recipes import Recipe
@@ -22,6 +23,14 @@ from napari_metastructure.training.yaml_file import read_yaml, write_yaml
 FORMAT = "napari-metastructure-batch/1"
 
 ADVICE = "name a recipe that Save recipe of a widget, or a batch, has written"
+
+
+def _check_planes(text: str) -> str:
+    return Chosen(text).planes
+
+
+Planes = Annotated[str, AfterValidator(_check_planes)]
+"""Which planes or frames are taken, see `images.ranges.Chosen`."""
 
 
 class Task(BaseModel):
@@ -41,13 +50,14 @@ class PredictSettings(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     channel: str | None = Field(
         None,
-        description="For a model of one channel, which one of colour images (red, green, blue, alpha, luminance; by "
-        "default the one it was trained on, else luminance) or of files with several channels (a number from 0).",
+        description="The channel that a model of one channel gets. Of colour images: red, green, blue, alpha or "
+        "luminance; left empty, the one it was trained on, else luminance. Of files with several channels: a number "
+        "from 0.",
     )
     probability: bool = Field(
-        True, description="Give the probability too: of the foreground, or of the class that was chosen."
+        True, description="Give the probability too: of the foreground, or of the class that each pixel got."
     )
-    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of the ImageJ kind that Fiji reads.")
+    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of ImageJ TIFF. Fiji reads both.")
 
     @classmethod
     def from_preset(cls, preset: str = "default", **overrides: object) -> Self:
@@ -60,6 +70,13 @@ class Predict(Task, PredictSettings):
 
     what: Literal["predict"] = "predict"
     model: Path = Field(description="A run folder, or its model.safetensors.")
+    planes: Planes = ""
+    frames: Planes = ""
+
+    @property
+    def chosen(self) -> Chosen:
+        """What of each file is taken."""
+        return Chosen(self.planes, self.frames)
 
 
 class IGTT(Task):
@@ -68,12 +85,19 @@ class IGTT(Task):
     what: Literal["igtt"] = "igtt"
     config: IGTTConfig = IGTTConfig()
     channel: str = Field("auto", description="As the option --channel.")
+    planes: Planes = ""
+    frames: Planes = ""
     each: bool = Field(
         False,
         description="A run of its own for each file, in a folder of its stem; else one run trains on all of them.",
     )
-    keep_epochs: bool = Field(False, description="Write <stem>_epochs.tif as well.")
-    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of the ImageJ kind that Fiji reads.")
+    keep_epochs: bool = Field(False, description="Also write the masks of all epochs.")
+    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of ImageJ TIFF. Fiji reads both.")
+
+    @property
+    def chosen(self) -> Chosen:
+        """What of each file is taken."""
+        return Chosen(self.planes, self.frames, "" if self.channel == "auto" else self.channel)
 
 
 class Noise(Task):

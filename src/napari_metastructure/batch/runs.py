@@ -77,8 +77,8 @@ def _segment(checkpoint: Checkpoint, paths: Sequence[Path], folder: Path, task: 
     from napari_metastructure.igtt.iterate import iterate
 
     with noting() as notes:
-        read = read_set(paths, task.channel)
-        outputs = Outputs(folder, read.images, task.keep_epochs, task.ome)
+        read = read_set(paths, task.channel, task.chosen)
+        outputs = Outputs(folder, read.images, task.keep_epochs, task.ome, read.kept, task.chosen)
     history: list[Sequence[np.ndarray]] = []
     resumed, epochs = 0, 1
     result: Finished | None = None
@@ -91,6 +91,7 @@ def _segment(checkpoint: Checkpoint, paths: Sequence[Path], folder: Path, task: 
         inputs=list(paths),
         resume=resume,
         colour=read.colour,
+        chosen=task.chosen,
     )
     for event in events:
         match event:

@@ -14,6 +14,7 @@ from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, output_stems, stem
 from napari_metastructure.images.label_files import pair_by_stem
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels.readings import READING
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ def check_modes(resume: bool, overwrite: bool) -> None:
         raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
 
 
-def read_images(paths: Sequence[Path], channel: str) -> ImageSet:
+def read_images(paths: Sequence[Path], channel: str, ranges: Chosen = ALL) -> ImageSet:
     """Read a set of images to segment, see `napari_metastructure.images.channels.read_set`; warnings are lines."""
     from napari_metastructure.images.channels import read_set
 
     with warnings_as_lines():
-        return read_set(paths, channel)
+        return read_set(paths, channel, ranges)
 
 
 def tell_colour(read: ImageSet) -> None:

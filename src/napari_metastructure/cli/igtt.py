@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,18 +13,23 @@ import typer
 
 from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
-from napari_metastructure.cli._options import CHANNEL, SCHEDULER, option, warnings_as_lines
+from napari_metastructure.cli._options import CHANNEL, FRAMES, PLANES, SCHEDULER, option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import counted, running
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.igtt.outputs import Outputs
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.networks import ENCODERS
+from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
+from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
     from napari_metastructure.images.channels import ImageSet
+
+AUTO = "auto"
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
 _option = partial(option, IGTTConfig, PRESETS)
@@ -37,7 +43,7 @@ def igtt(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="What works (default), or Algorithm 1 as printed (paper); other options are set on top.",
+            help="The recommended settings (default), or Algorithm 1 as printed (paper); other options are set on top.",
             metavar="default|paper",
         ),
     ] = None,
@@ -47,20 +53,20 @@ def igtt(
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
-    channel: Annotated[str, CHANNEL] = "auto",
+    channel: Annotated[str, CHANNEL] = AUTO,
+    planes: Annotated[str, PLANES] = "",
+    frames: Annotated[str, FRAMES] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
     ] = None,
-    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Write <stem>_epochs.tif as well.")] = False,
+    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Also write the masks of all epochs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
-    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
     model: Annotated[
         Path | None,
-        typer.Option(
-            help="Apply the model of an earlier run in place of a new run: predict MODEL.", show_default=False
-        ),
+        typer.Option(help="Apply the model of an earlier run, as predict does; no new run.", show_default=False),
     ] = None,
     each: Annotated[
         bool, typer.Option("--each", help="A run of its own for each file, in --out/<stem>/, as a batch.")
@@ -70,9 +76,10 @@ def igtt(
     """Segment images without labels (iGTT).
 
     Writes <stem>_mask.tif (uint8, 0 and 255), <stem>_probability.tif (float32), run.yaml, metrics.csv and the
-    model. Stems that clash get their ending or folder (x_png, a_x). Ctrl-C stops the run, saves, and exits with
-    130; --resume goes on. One run trains one network on all images, and is done by one worker of a --scheduler; runs
-    of --each, and the images of --model, are shared out.
+    model. Stems that clash get their ending or folder (x_png, a_x). Results have the size of their image: what
+    --planes and --frames leave out is empty in them. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
+    One run trains one network on all images, and is done by one worker of a --scheduler; runs of --each, and the images
+    of --model, are shared out.
     """
     check_modes(resume, overwrite)
     given = (preset, objects, network, encoder, epochs, seed, device)
@@ -80,21 +87,34 @@ def igtt(
         if each or keep_epochs or settings or any(value is not None for value in given[:-1]):
             raise InputError("--model applies what was trained: leave out --each, --keep-epochs and settings of a run.")
         task = {"what": "predict", "model": model, "device": device or "auto", "ome": ome}
-        task |= {"channel": None if channel == "auto" else channel}
+        task |= {"channel": None if channel == AUTO else channel, "planes": planes, "frames": frames}
         shared_out(images, out, scheduler, task, resume, overwrite)
         return
     config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     if each or scheduler is not None:
-        task = {"what": "igtt", "config": config, "channel": channel, "each": each}
+        task = {"what": "igtt", "config": config, "channel": channel, "each": each, "planes": planes, "frames": frames}
         task |= {"keep_epochs": keep_epochs, "ome": ome}
         shared_out(images, out, scheduler, task, resume, overwrite)
         return
-    read = read_images(expanded(images), channel)
+    chosen = _chosen(Chosen(planes, frames, "" if channel == AUTO else channel), out if resume else None)
+    read = read_images(expanded(images), chosen.channel or AUTO, chosen)
     with warnings_as_lines():
-        outputs = Outputs(out, read.images, keep_epochs, ome)
-    outputs.check_free(resume, overwrite, RUN_WAYS)
+        outputs = Outputs(out, read.images, keep_epochs, ome, read.kept, chosen)
+    join().from_first(lambda: outputs.check_free(resume, overwrite, RUN_WAYS))
     tell_colour(read)
     _run(outputs, read, config, resume)
+
+
+def _chosen(asked: Chosen, folder: Path | None) -> Chosen:
+    """Return what of the images is taken: what was asked for, or of a run that is resumed what it was made of."""
+    if folder is None:
+        return asked
+    before = FoundRun[IGTTConfig](folder).chosen()
+    now, then = ({**c.facts(), "channel": ""} for c in (asked, before))
+    if now not in (then, {"channel": ""}):
+        was = " and ".join(f"{name} {text}" for name, text in then.items() if text) or "all planes"
+        raise InputError(f"The run in {folder} was made of {was}; leave out --planes and --frames to resume it.")
+    return replace(before, channel=asked.channel or before.channel)
 
 
 def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> None:
@@ -103,21 +123,23 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
-    resumed, last = 0, None
-    with running() as terminal:
+    resumed, last, ranks = 0, None, join()
+    with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
+        more |= {"ranks": ranks, "chosen": outputs.chosen}
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)
         for event in terminal.follow(events):
             match event:
                 case RunStarted():
                     resumed = event.resumed_epoch
-                    if not resume:  # all is well so far, and --overwrite was given if anything is there
+                    if not resume and ranks.first:  # all is well so far, and --overwrite was given if anything is there
                         outputs.clear()
                 case EpochFinished() if "epochs" in outputs.kinds:
                     history.append(event.masks)
                 case Finished():
                     last = event
-                    if last.masks:  # a run may be stopped before its first; here, while the folder is still its own
+                    if last.masks and ranks.first:  # a run may be stopped before its first
+                        # Here, while the folder is still its own.
                         write = partial(outputs.write_all, last, history, resumed)
                         written = terminal.write(terminal.place or outputs.folder, write)
                         images = counted(len(outputs.images), "image")

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_metastructure.images.files import OTHER_FOLDER, check_free, output_stems, read_image, result_path
-from napari_metastructure.images.image import Image, stacks
+from napari_metastructure.images.image import Image, plane_count, stacks
+from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back
 from napari_metastructure.images.writing import remove, write_mask, write_probability
 from napari_metastructure.training.events import Finished
 from napari_metastructure.training.run_folder import FILES
@@ -28,10 +29,23 @@ class Outputs:
         Whether ``<stem>_epochs.tif`` is written too.
     ome : bool
         OME-TIFF, named ``.ome.tif``, in place of ImageJ TIFF.
+    kept : sequence of (tuple of int, or None)
+        Of each image the planes that were segmented, by default all; the others are empty.
+    chosen : Chosen
+        How they were chosen.
     """
 
-    def __init__(self, folder: Path, images: Sequence[Image], epochs: bool, ome: bool) -> None:
-        self.folder, self.images, self.ome = folder, list(images), ome
+    def __init__(
+        self,
+        folder: Path,
+        images: Sequence[Image],
+        epochs: bool,
+        ome: bool,
+        kept: Sequence[tuple[int, ...] | None] = (),
+        chosen: Chosen = ALL,
+    ) -> None:
+        self.folder, self.images, self.ome, self.chosen = folder, list(images), ome, chosen
+        self.kept = kept or [None] * len(self.images)
         self.stems = output_stems([i.source or Path(i.name) for i in images])
         self.kinds = ("mask", "probability", "epochs") if epochs else ("mask", "probability")
 
@@ -79,9 +93,9 @@ class Outputs:
     def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
         """Write ``<stem>_mask.tif`` (uint8, 0 and 255) and ``<stem>_probability.tif`` (float32)."""
         written = []
-        for index, found in enumerate(zip(*(stacks(p, like=self.images) for p in (masks, probabilities)), strict=True)):
+        for index, found in enumerate(zip(*(self._stacks(p) for p in (masks, probabilities)), strict=True)):
             for kind, write, image in zip(self.kinds[:2], (write_mask, write_probability), found, strict=True):
-                write(self.path(index, kind), image.data, image, self.ome)
+                write(self.path(index, kind), image.data, image, self.ome, self._note(index))
                 written.append(self.path(index, kind))
         return written
 
@@ -95,25 +109,37 @@ class Outputs:
             How many epochs a resumed run had already; they are taken from the file of that run where it is.
         """
         written = []
-        for index, frames in enumerate(zip(*(stacks(masks, like=self.images) for masks in epochs), strict=True)):
+        for index, frames in enumerate(zip(*map(self._stacks, epochs), strict=True)):
             target, first = self.path(index, "epochs"), frames[0]
-            axes, data = _with_epochs(first.axes), np.stack([f.data != 0 for f in frames])
+            axes, data = with_epochs(first.axes), np.stack([f.data != 0 for f in frames])
             if before and target.exists():
-                earlier = _read_epochs(target, axes)
+                earlier = read_epochs(target, axes)
                 if earlier.shape[1:] == data.shape[1:] and len(earlier) >= before:
                     data = np.concatenate([earlier[:before] != 0, data])
             like = replace(first, data=data, axes=axes, scale=(1.0, *first.scale), units=("pixel", *first.units))
-            write_mask(target, data, like, self.ome)
+            write_mask(target, data, like, self.ome, self._note(index))
             written.append(target)
         return written
 
+    def _stacks(self, planes: Sequence[np.ndarray]) -> list[Image]:
+        """Put the planes of all images back together."""
+        every: list[np.ndarray] = []
+        for image, kept in zip(self.images, self.kept, strict=True):
+            count = plane_count(image)
+            own, planes = planes[: (n := count if kept is None else len(kept))], planes[n:]
+            every += put_back(own, kept, count)
+        return stacks(every, like=self.images)
 
-def _with_epochs(axes: str) -> str:
+    def _note(self, index: int) -> str:
+        return self.chosen.note(leading_of(self.images[index], self.chosen))
+
+
+def with_epochs(axes: str) -> str:
     """Put the epochs in front of the axes as T; an image's own T moves to Z, or to C where Z is taken."""
     return "T" + axes.replace("T", "C" if "Z" in axes else "Z")
 
 
-def _read_epochs(path: Path, axes: str) -> np.ndarray:
+def read_epochs(path: Path, axes: str) -> np.ndarray:
     """Read the masks of an earlier run, axes in the order asked for; a single epoch has lost its axis."""
     image = read_image(path)
     data, found = image.data, image.axes

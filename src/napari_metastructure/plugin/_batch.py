@@ -32,7 +32,7 @@ from napari_metastructure.batch.run import (
     run,
 )
 from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._form import collapsed, tooltip
 from napari_metastructure.plugin._inputs import PathEdit, column, row
 from napari_metastructure.plugin._job_widget import RunButtons
 from napari_metastructure.plugin._progress import ProgressPanel, duration
@@ -141,6 +141,12 @@ class FolderBatch(QWidget):
         self.save_button.clicked.connect(self._ask_where)
         for signal in (self.inputs.changed, self.out.changed, self.scheduler.textChanged):
             signal.connect(self._forget)
+
+    def section(self) -> QWidget:
+        """Put the panel under a title that opens it."""
+        group = collapsed("Folder in, folder out", self)
+        group.toggleButton().setToolTip(tooltip("Do all files of a folder with the settings that are shown here."))
+        return group
 
     # ---- for buttons and scripts ---------------------------------------------------------------------------
 

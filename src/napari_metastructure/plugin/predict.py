@@ -19,6 +19,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.batch.recipe import PredictSettings
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.networks.batch import (
     PlanePredicted,
     PredictionEvent,
@@ -28,12 +29,14 @@ from napari_metastructure.networks.batch import (
 )
 from napari_metastructure.networks.model import find_model
 from napari_metastructure.plugin._batch import FolderBatch
+from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
-from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
+from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
 from napari_metastructure.plugin._progress import ProgressPanel
-from napari_metastructure.plugin._source import Layered
+from napari_metastructure.plugin._ranges import RangeRows
+from napari_metastructure.plugin._source import Layered, Source
 from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
@@ -58,30 +61,31 @@ class LayerPredicted:
     model: str
 
 
-def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -> Job:
+def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, ranges: Chosen = ALL) -> Job:
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | LayerPredicted | Warned]:
         from napari_metastructure.images.surround import missing_notes
         from napari_metastructure.networks.batch import predict_planes
 
-        chosen = [_layered(layer, model, settings.channel) for layer in layers]
-        total, done, began = sum(c.axes.count for c in chosen), 0, time.perf_counter()
+        chosen = [_layered(layer, model, settings.channel, ranges) for layer in layers]
+        total, done, began = sum(len(c.places) for c in chosen), 0, time.perf_counter()
         shares: list[tuple[str, float]] = []
         yield PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
             labels, probability = _room(layered, settings.probability)
             for event in predict_planes(
-                model, layered.planes(), layered.axes.count, device, control.checkpoint, settings.probability
+                model, layered.planes(), len(layered.places), device, control.checkpoint, settings.probability
             ):
                 match event:
                     case PlanePredicted():
-                        _put(event.labels, labels, event.index)
-                        _put(event.probability, probability, event.index)
+                        number = event.index if layered.source.kept is None else layered.source.kept[event.index]
+                        _put(event.labels, labels, number)
+                        _put(event.probability, probability, number)
                         shares.append((event.name, event.missing))
                     case PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
-            done += layered.axes.count
+            done += len(layered.places)
             yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
         yield from map(Warned, missing_notes(shares))
         model.release()
@@ -117,10 +121,10 @@ def _is_on_the_way(event: object) -> bool:
     return isinstance(event, PredictionProgress) and event.done < event.images
 
 
-def _layered(layer: Layer, model: Model, channel: str | None) -> Layered:
+def _layered(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> Layered:
     """See a layer as the model takes it: of RGB layers the colour it was trained on, if the user did not name one."""
     own = model.use.colour if getattr(layer, "rgb", False) else None
-    return Layered.of(layer, model.use.channels, own if channel is None else channel)
+    return Layered.of(layer, model.use.channels, own if channel is None else channel, ranges)
 
 
 def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> None:
@@ -190,7 +194,8 @@ class ModelLine(PathEdit):
 def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     """Lay the probability (hidden, it would cover the image) and labels over the layer they were predicted from."""
     source, made = event.layered.source, list[Layer]()
-    origin = made_from(source.layer, model=event.model, classes=event.classes)
+    planes = {PLANES: source.note} if source.note else {}
+    origin = made_from(source.layer, model=event.model, classes=event.classes, **planes)
     more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
     if event.probability is not None:
         name = result_name(source.name, "probability")
@@ -252,7 +257,7 @@ class PredictWidget(JobWidget):
             napari_viewer,
             RunButtons(
                 "Label the ticked layers, in the background.",
-                *("Predict", "Cancel", "End it at the next tile; what is done already stays."),
+                *("Predict", "Cancel", "Stop at the next tile; what is done is kept."),
             ),
             ProgressPanel("Planes that are done."),
             parent,
@@ -261,6 +266,7 @@ class PredictWidget(JobWidget):
         self.made: list[Layer] = []
         self.model = ModelLine()
         self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
+        self.ranges = RangeRows("labelled")
         self.batch = FolderBatch(self._task, "images", "<stem>_mask.tif and <stem>_probability.tif")
         self.where = QTabWidget()
         for name, part in {"Layers": self.picker, "Folder": self.batch}.items():
@@ -269,11 +275,15 @@ class PredictWidget(JobWidget):
             self.where.addTab(page, name)
         self.where.currentChanged.connect(self._on_tab)
         self.settings = ConfigPanel(PredictSettings, ("device", "channel", "probability"), {"Files": ("ome",)})
-        self.form = (self.model, self.where, self.settings)
+        self.form = (self.model, self.where, self.ranges, self.settings)
         self.release_with(self.picker.release)
         forms = [form.changed for form in self.settings.forms]
-        self.forget_refusal_at(self.model.changed, self.picker.picked, self.where.currentChanged, *forms)
-        images = (heading("Images"), self.where, heading("Settings"), self.settings)
+        inputs = (self.model.changed, self.picker.picked, self.where.currentChanged, self.ranges.changed, *forms)
+        self.forget_refusal_at(*inputs)
+        self.picker.picked.connect(self._show_ranges)
+        self._show_ranges()
+        self.estimate_at(*inputs, self.model.described)
+        images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
         lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
 
     # ---- for scripts -------------------------------------------------------------------------------------
@@ -317,12 +327,22 @@ class PredictWidget(JobWidget):
 
     def prepare(self) -> Job:
         """Check what is chosen, as far as that takes no waiting."""
-        settings, model = self.settings.config(), self._model()
+        settings, model, ranges = self.settings.config(), self._model(), self.ranges.get()
         if not (layers := self.picker.chosen()):
             raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
+        for layer in layers:
+            Source.of(layer, ranges)  # whether it has those planes
         bring_to_front(self.viewer, layers)
         self.result, self.made = None, []
-        return layers_job(model, layers, settings)
+        return layers_job(model, layers, settings, ranges)
+
+    def to_estimate(self) -> Work | None:
+        """Return what finds out how long a prediction would take; a folder says so after its first file."""
+        if (model := self.model.get()) is None or not self.model.known or self.where.currentIndex() == FOLDER:
+            return None
+        sources = [Source.of(layer, self.ranges.get()) for layer in self.picker.chosen()]
+        shapes = [(source.count, *source.shape[-2:]) for source in sources]
+        return partial(predict_estimate, model, self.settings.config().device, shapes) if shapes else None
 
     def _model(self) -> Path:
         if (model := self.model.get()) is None:
@@ -331,11 +351,16 @@ class PredictWidget(JobWidget):
 
     def _task(self) -> dict[str, Any]:
         """Say what is done with each file of a folder."""
-        model = find_model(self._model())
-        return {"what": "predict", "model": model, **self.settings.config().model_dump()}
+        model, chosen = find_model(self._model()), self.ranges.get()
+        settings = self.settings.config().model_dump()
+        return {"what": "predict", "model": model, **settings, "planes": chosen.planes, "frames": chosen.frames}
+
+    def _show_ranges(self) -> None:
+        self.ranges.show_layers(self.picker.chosen() if self.where.currentIndex() == LAYERS else None)
 
     def _on_tab(self, tab: int) -> None:
         """Offer the buttons of what is in sight: a folder has its own."""
+        self._show_ranges()
         for part in (self.buttons, self.progress):
             part.setVisible(tab == LAYERS)
 
