@@ -370,6 +370,19 @@ def test_images_that_do_not_fit(open_measure, said):
     assert len(viewer.layers) == 2
 
 
+def test_the_image_of_the_labels_is_chosen_unless_none_is_wanted(open_measure):
+    viewer, layer, widget = open_measure(squares(9), np.zeros((60, 60)))
+    image, other = viewer.layers["image"], viewer.add_image(np.zeros((9, 9)))
+    assert widget.images.chosen() is image
+    small = viewer.add_labels(np.zeros((9, 9), np.uint8))
+    widget.set_source(small)
+    assert widget.images.chosen() is other
+    widget.images.choose(None)
+    widget.images.activated.emit(0)
+    widget.set_source(layer)
+    assert widget.images.chosen() is None
+
+
 def test_pixels_that_are_not_square(open_measure, done):
     _viewer, _layer, widget = open_measure(squares(9), scale=(1, 0.5), units=("um", "um"))
     done(widget.measure)
