@@ -16,6 +16,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, noting, output_stems, stem
 from napari_metastructure.images.image import Image, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import READING, Reading, meaning_of
@@ -46,12 +47,12 @@ def check_modes(resume: bool, overwrite: bool) -> None:
         raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
 
 
-def read_images(paths: Sequence[Path], channel: str) -> ImageSet:
+def read_images(paths: Sequence[Path], channel: str, ranges: Chosen = ALL) -> ImageSet:
     """Read a set of images to segment, see `napari_metastructure.images.channels.read_set`; warnings are lines."""
     from napari_metastructure.images.channels import read_set
 
     with warnings_as_lines():
-        return read_set(paths, channel)
+        return read_set(paths, channel, ranges)
 
 
 def tell_colour(read: ImageSet) -> None:

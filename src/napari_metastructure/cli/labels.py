@@ -190,7 +190,12 @@ def density(
     ] = "8",
     classes: Annotated[
         list[int] | None,
-        typer.Option("--class", metavar="N", help="Whose density; may be repeated. [default: all]", show_default=False),
+        typer.Option(
+            "--class",
+            metavar="N",
+            help="The class whose density it is; may be repeated. [default: all]",
+            show_default=False,
+        ),
     ] = None,
     edges: Annotated[
         bool, typer.Option("--edges", help="Correct for what lies outside the image or is unlabelled.")

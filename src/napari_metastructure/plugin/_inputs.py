@@ -373,7 +373,7 @@ class FolderRow(QWidget):
         self.found.setToolTip(tooltip("The last epoch that the run in this folder finished."))
         self.load_button = QPushButton("Load settings")
         self.load_button.setToolTip(
-            tooltip("Take over the settings of the run in this folder, to raise Epochs and go further, say.")
+            tooltip("Load the settings of the run in this folder, for example to raise Epochs and go on.")
         )
         self.resume_button = QPushButton("Resume run")
         self.resume_button.setToolTip(

@@ -28,6 +28,10 @@ ORIGIN = "napari-metastructure"
 """Key under which a layer's ``metadata`` says how this plugin made it."""
 
 
+PLANES = "planes"
+"""Key beside it under which stands which planes hold something, if not all do: a sentence for files."""
+
+
 READINGS: dict[Reading, str] = {
     "classes": "classes: each number is one",
     "foreground": "foreground and background",

@@ -57,7 +57,7 @@ NO_SOURCE = "There is no Labels layer to add noise to; open or paint one."
 
 NO_MATRIX = "No matrix: the preview failed, see above."
 
-NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and a slider that stands within the layer."
+NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and the slider inside the layer."
 
 CANCELLED = "Cancelled; nothing was changed."
 
@@ -141,8 +141,8 @@ class NoiseWidget(QWidget):
         self.verdict, self.retained = sentence(), sentence()
         self.retained.setToolTip(
             tooltip(
-                "The share of the clean labels' density that the noisy ones still tell: 100 % for clean labels and "
-                "RCL, 0 % for random ones, in between for PCL."
+                "How much of the clean labels' density can still be read from the noisy labels: 100 % for clean "
+                "labels and RCL, 0 % for random ones, in between for PCL."
             )
         )
         self.apply_button = with_tip(QPushButton(), "Draw the noise on every slice, in the background.")
@@ -151,7 +151,9 @@ class NoiseWidget(QWidget):
             "Write into the source layer instead, as classes (0, 1, …, 255 = unlabelled). "
             "Undo (Ctrl-Z on that layer) brings it back.",
         )
-        self.run = StackRun("Label noise", "Slices done: each is read for its classes, then drawn.")
+        self.run = StackRun(
+            "Label noise", "Slices done: each one is read to find its classes, then its noise is drawn."
+        )
         self.status = sentence()
 
     def _lay_out(self) -> None:
@@ -346,7 +348,7 @@ class NoiseWidget(QWidget):
         assert found is not None
         self._show_matrix(found.transition)
         if found.verdict is not None:
-            how = "" if preview.transition is not None else " Counted on this slice: PCL depends on the place."
+            how = "" if preview.transition is not None else " Counted on this slice, because PCL depends on the place."
             say(self.verdict, f"{found.verdict.sentence}{how}")
         if found.retained is not None:
             share, box = f"{100 * found.retained:.0f} %", f"box of {found.bandwidth[0]:g} px"
