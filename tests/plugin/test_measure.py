@@ -97,6 +97,23 @@ def test_the_preview_is_what_cleaning_gives_and_the_source_is_out_of_sight(open_
     assert widget.counts.text() == ""
 
 
+def test_objects_that_were_measured_are_out_of_sight_too(open_measure, settle, done):
+    _viewer, layer, widget = open_measure(squares(5, 2, 9))
+    objects = done(widget.measure)
+    widget.set_dials(CleanUp(5))
+    settle(widget)
+    assert (layer.opacity, objects.opacity, widget.preview.layer.opacity) == (0, 0, 0.7)
+    widget.previewing.setChecked(False)
+    settle(widget)
+    assert (layer.opacity, objects.opacity) == (0.7, 0.7)
+    widget.previewing.setChecked(True)
+    settle(widget)
+    objects.opacity = 0.4  # by hand
+    widget.set_dials(CleanUp())
+    settle(widget)
+    assert (layer.opacity, objects.opacity) == (0.7, 0.4)
+
+
 def test_it_follows_slider_brush_and_the_other_boxes(open_measure, settle):
     stack = np.stack([squares(5), squares(5, 2), squares(2)])
     viewer, layer, widget = open_measure(stack)

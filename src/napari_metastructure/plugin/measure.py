@@ -454,7 +454,9 @@ class MeasureWidget(QWidget):
         say(self.problem, "")
         source = preview.source
         how = made_from(source, unlabelled=is_ours(source))
-        self.preview.show(source, preview.index, preview.labels, "clean preview", how)
+        objects = self._numbered.get(source)  # which would show what is removed
+        others = () if objects is None or objects not in self.viewer.layers else (objects,)
+        self.preview.show(source, preview.index, preview.labels, "clean preview", how, others=others)
         self.previewed.emit(preview)
         return True
 
