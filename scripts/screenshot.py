@@ -5,6 +5,7 @@ xvfb-run -a -s "-screen 0 1440x900x24" python scripts/screenshot.py docs/images/
 ... python scripts/screenshot.py docs/images/noise.png --show noise
 ... python scripts/screenshot.py docs/images/figure_6.png --show figure-6
 ... python scripts/screenshot.py docs/images/compare.png --show compare
+... python scripts/screenshot.py docs/images/measure.png --show measure
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Any
 import napari
 from demo import PLUGIN, WIDGET, open_demo
 from napari.layers import Labels
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 
 from napari_metastructure.images.files import read_image
 from napari_metastructure.labels.recipes import Flip
+from napari_metastructure.labels.regions import CleanUp
 from napari_metastructure.plugin import samples
 from napari_metastructure.training.events import EpochFinished, Event
 
@@ -32,7 +34,7 @@ SETTLE_MS = 1500
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
-    parser.add_argument("--show", choices=("igtt", "noise", "figure-6", "compare"), default="igtt")
+    parser.add_argument("--show", choices=("igtt", "noise", "figure-6", "compare", "measure"), default="igtt")
     parser.add_argument("--images", type=Path, nargs="+", help="igtt: in place of the sample")
     parser.add_argument("--epoch", type=int, default=1, help="igtt: take it when this epoch is done")
     options = parser.parse_args()
@@ -45,6 +47,8 @@ def main() -> None:
         show_noise(viewer, options.picture)
     elif options.show == "compare":
         show_compare(viewer, options.picture)
+    elif options.show == "measure":
+        show_measure(viewer, options.picture)
     else:
         show_figure_6(viewer, options.picture)
     print(options.picture)
@@ -97,6 +101,23 @@ def show_compare(viewer: napari.Viewer, picture: Path) -> None:
     wait(widget.finished)
     widget.table.select("igtt")
     viewer.reset_view()
+    settle(SETTLE_MS)
+    shoot(viewer, picture)
+
+
+def show_measure(viewer: napari.Viewer, picture: Path) -> None:
+    """Take the widget that cleans up and measures, with the largest object selected."""
+    labels = add_mitochondria(viewer)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Clean up and measure")
+    viewer.reset_view()
+    widget.set_source(labels)
+    widget.set_dials(CleanUp(smallest_object=20, smallest_hole=20))
+    widget.apply()
+    wait(widget.finished)
+    widget.measure()
+    wait(widget.finished)
+    widget.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+    widget.view.selectRow(0)
     settle(SETTLE_MS)
     shoot(viewer, picture)
 
