@@ -360,12 +360,15 @@ class RunLayers:
         masks = [layer.data for layer in kept] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
         return save_masks(path, masks, [part.source.layer for part in self.parts], ome)
 
+    def all(self) -> list[Layer]:
+        """Return this run's layers, masks first."""
+        masks = [part.masks for part in self.parts if part.masks is not None]
+        return [*masks, *(layer for part in self.parts for layer in part.extras.values())]
+
     def hide(self) -> None:
         """Hide this run's layers (a new run draws its own)."""
-        for part in self.parts:
-            for layer in (part.masks, *part.extras.values()):
-                if layer is not None:
-                    layer.visible = False
+        for layer in self.all():
+            layer.visible = False
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""

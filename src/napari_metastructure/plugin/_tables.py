@@ -88,6 +88,7 @@ class ResultTable(QTableWidget):
     def __init__(self, heads: Mapping[str, str], parent: QWidget | None = None) -> None:
         super().__init__(0, len(heads), parent)
         self.setHorizontalHeaderLabels(list(heads))
+        self.setToolTip(tooltip("The head of each column tells what it holds."))
         for column, tip in enumerate(heads.values()):
             self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
         self.verticalHeader().setVisible(False)
@@ -95,6 +96,7 @@ class ResultTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setWordWrap(False)
+        self.setTabKeyNavigation(False)  # Tab leaves it; the arrows go through it
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(24)
@@ -421,6 +423,7 @@ class ClassTable(QTableView):
         self.numbers = _Numbers(square)
         self.setModel(self.numbers)
         self.setItemDelegate(_Share(self))
+        self.setTabKeyNavigation(False)
         self.setToolTip(tooltip(tip))
         for header in (self.horizontalHeader(), self.verticalHeader()):
             header.setSectionsClickable(False)

@@ -24,6 +24,7 @@ from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._painting import counted
+from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
@@ -43,6 +44,7 @@ from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
+    from napari_metastructure.plugin._layers import EpochSlider
 
 
 class ResultPanel(QWidget):
@@ -69,7 +71,8 @@ class ResultPanel(QWidget):
         self.labels = QCheckBox("Pseudo-label")
         self.labels.setToolTip(
             tooltip(
-                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
+                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out).",
+                "Pseudo-label",
             )
         )
         self.use_button = QPushButton("Use this epoch")
@@ -221,6 +224,7 @@ class IGTTWidget(JobWidget):
         What the last run drew.
     """
 
+    name = "igtt"
     title = "The iGTT run"
     progress: EpochProgress
 
@@ -235,7 +239,7 @@ class IGTTWidget(JobWidget):
         )
         self.picker = LayerPicker(self.viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
         self.settings = SettingsPanel()
-        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED)
+        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED, self.name)
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
@@ -258,11 +262,16 @@ class IGTTWidget(JobWidget):
         self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
-        lay_out(self, parts, (self.buttons, self.progress, self.results))
+        images = (row(heading("Images"), self.tools), self.picker, self.try_button)
+        settings = (heading("Settings"), self.settings, self.folder)
+        lay_out(self, (*images, *settings, self.curves), (self.buttons, self.progress, self.results))
         self._connect()
+        boxes = {name: of_box(getattr(self.results, name)) for name in ("probability", "labels", "ome")}
+        shown = of_settings(IGTTConfig, self.settings.config, self.settings.fill)
+        self.remember({"settings": shown, **boxes}, lambda known: {"settings": known.settings(IGTTConfig)})
 
     def _connect(self) -> None:
+        self.tools.reset_button.clicked.connect(self.run_folder.propose)
         self.try_button.clicked.connect(lambda: self.try_on_screen())
         self.estimator.known.connect(self._show_estimate)
         self.picker.picked.connect(self._ask_estimate)
@@ -282,6 +291,14 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_brush)
         self.listen(self.viewer.dims.events.point, self._show_score)
         self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
+
+    def slider(self) -> EpochSlider | None:
+        """Return what moves through the epochs of the newest run."""
+        return None if self.layers is None else self.layers.slider
+
+    def made_layers(self) -> list[napari.layers.Layer]:
+        """Return masks, further layers and final masks of the newest run."""
+        return [] if self.layers is None else [*self.layers.all(), *self._kept]
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 

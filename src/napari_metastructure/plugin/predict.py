@@ -29,9 +29,10 @@ from napari_metastructure.networks.batch import (
     PredictionStarted,
 )
 from napari_metastructure.plugin._form import ConfigPanel
-from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
+from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
+from napari_metastructure.plugin._preferences import Value, of_path, of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._source import Layered
 from napari_metastructure.plugin._stacking import add_above, bring_to_front
@@ -286,6 +287,7 @@ class PredictWidget(JobWidget):
         Why files of the last one could not be used.
     """
 
+    name = "predict"
     title = "The prediction"
     preparing = "Loading the model…"
     stopping = "Stopping…"
@@ -323,7 +325,21 @@ class PredictWidget(JobWidget):
         inputs = (self.model.changed, self.picker.picked, self.images.changed, self.out.changed)
         self.forget_refusal_at(*inputs, self.where.currentChanged, *forms)
         images = (heading("Images"), self.where, heading("Settings"), self.settings)
-        lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
+        lay_out(
+            self,
+            (row(heading("Model"), self.tools), self.model, self.model.facts, *images),
+            (self.buttons, self.progress),
+        )
+        paths = {name: of_path(getattr(self, name)) for name in ("model", "images", "out")}
+        where = Value(self.where.currentIndex, self.where.setCurrentIndex)
+        settings = of_settings(PredictSettings, self.settings.config, self.settings.fill, but=("overwrite",))
+        self.remember(
+            {"settings": settings, **paths, "where": where}, lambda known: {"settings": {"device": known.device}}
+        )
+
+    def made_layers(self) -> list[Layer]:
+        """Return the layers of the last prediction."""
+        return self.made
 
     # ---- for scripts -------------------------------------------------------------------------------------
 

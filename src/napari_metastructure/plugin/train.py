@@ -20,7 +20,7 @@ from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
-from napari_metastructure.plugin._inputs import heading, lay_out
+from napari_metastructure.plugin._inputs import heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import (
     ORIGIN,
@@ -32,6 +32,7 @@ from napari_metastructure.plugin._layers import (
     result_name,
 )
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
@@ -321,6 +322,7 @@ class TrainWidget(JobWidget):
         What is trained on.
     """
 
+    name = "train"
     title = "The training run"
     size = (400, 780)
     progress: EpochProgress
@@ -334,7 +336,7 @@ class TrainWidget(JobWidget):
         )
         self.data = DataPanel(self.viewer)
         self.settings = TrainSettings(self.data.reading)
-        self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED)
+        self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED, self.name)
         self.folder = self.run_folder.row
         self.form = (self.data, self.settings, self.folder)
         self.badge = DeviceBadge()
@@ -363,7 +365,7 @@ class TrainWidget(JobWidget):
         self.scroll = lay_out(
             self,
             (
-                heading("Images and labels"),
+                row(heading("Images and labels"), self.tools),
                 self.data,
                 heading("Settings"),
                 self.settings,
@@ -380,6 +382,7 @@ class TrainWidget(JobWidget):
         self._connect()
 
     def _connect(self) -> None:
+        self.tools.reset_button.clicked.connect(self.run_folder.propose)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.save_button.clicked.connect(self._ask_where)
@@ -392,6 +395,16 @@ class TrainWidget(JobWidget):
         )
         self._show_set()
         self.release_with(self.data.release, self.curves.release)
+        settings = of_settings(TrainConfig, self.settings.config, self.settings.fill)
+        self.remember({"settings": settings}, lambda known: {"settings": known.settings(TrainConfig)})
+
+    def slider(self) -> EpochSlider | None:
+        """Return what moves through the epochs of the newest run."""
+        return None if self.watched is None else self.watched.slider
+
+    def made_layers(self) -> list[Labels]:
+        """Return the prediction of the newest run."""
+        return [] if self.watched is None or self.watched.labels is None else [self.watched.labels]
 
     # ---- begin a run: new or resumed -----------------------------------------------------------------------
 
