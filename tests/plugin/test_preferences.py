@@ -111,7 +111,7 @@ def test_the_other_widgets_keep_theirs(start, tmp_path):
     density = start(DensityWidget)
     assert density.set(bandwidth=12.5, kernel="gaussian")
     predict = start(PredictWidget)
-    predict.choose_model(tmp_path / "ein Modell µ")
+    predict.choose_model(tmp_path / "the model µ")
     predict.set(probability=False, overwrite=True)
     study = start(StudyWidget)
     study.show_config(StudyConfig(networks=("unet",), repeats=2, train=TrainConfig(epochs=4, reading="foreground")))
@@ -125,7 +125,7 @@ def test_the_other_widgets_keep_theirs(start, tmp_path):
     how = start(DensityWidget).settings.settings()
     assert (how.bandwidth, how.kernel) == (12.5, "gaussian")
     predict = start(PredictWidget)
-    assert predict.model.get() == tmp_path / "ein Modell µ"
+    assert predict.model.get() == tmp_path / "the model µ"
     assert not predict.settings.config().probability
     assert not predict.settings.config().overwrite  # files are not replaced unasked
     study = start(StudyWidget).config()

@@ -1,4 +1,4 @@
-"""Where each widget's page of the documentation is, and the buttons at its top: Reset all and Help."""
+"""The buttons at the top of each widget: one puts its values back, one opens its page of the documentation."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ class Tools(QWidget):
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.address = f"{DOCUMENTATION}/{PAGES[name]}"
-        self.reset_button, self.help_button = QPushButton("Reset all"), QPushButton("Help")
+        self.reset_button, self.help_button = QPushButton("Reset"), QPushButton("?")
         self.reset_button.setToolTip(
             tooltip(
                 "Put back what this widget opens with: the device, seed and preset of napari's preferences "
                 "(File > Preferences > Meta-structure), and the defaults of all else."
             )
         )
-        self.help_button.setToolTip(tooltip("Open the page of the documentation about this widget, in the browser."))
+        self.help_button.setAccessibleName("Help")
+        self.help_button.setToolTip(tooltip("Help: open this widget's page of the documentation, in the browser."))
         row(self.reset_button, self.help_button, into=self)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.help_button.clicked.connect(lambda: QDesktopServices.openUrl(QUrl(self.address)))

@@ -453,6 +453,7 @@ def pages_above(
     """
     tabs = QTabWidget()
     tabs.setDocumentMode(True)
+    tabs.tabBar().setDrawBase(False)
     tabs.setCornerWidget(corner)
     for title, parts in pages.items():
         page = QWidget()

@@ -446,7 +446,8 @@ class CompareWidget(JobWidget):
         self.save_button.clicked.connect(self._ask_where)
         self.picker.picked.connect(self._show_truth)
         boxes = [box.toggled for box in self.methods.boxes.values()]
-        self.forget_refusal_at(self.picker.picked, self.truth.changed, *boxes)
+        forms = [form.changed for panel in (self.settings.main, self.settings.train) for form in panel.forms]
+        self.forget_refusal_at(self.picker.picked, self.truth.changed, *boxes, *forms)
         self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
         self.table.picked.connect(self._show_method)
         self.listen(self.viewer.layers.events.removed, self._on_layer_removed)

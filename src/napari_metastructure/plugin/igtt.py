@@ -275,7 +275,8 @@ class IGTTWidget(JobWidget):
         self.try_button.clicked.connect(lambda: self.try_on_screen())
         self.estimator.known.connect(self._show_estimate)
         self.picker.picked.connect(self._ask_estimate)
-        self.forget_refusal_at(self.picker.picked, self.folder.path.changed)
+        forms = [form.changed for form in self.settings.forms]
+        self.forget_refusal_at(self.picker.picked, self.folder.path.changed, *forms)
         for form in self.settings.forms:
             form.changed.connect(self._ask_estimate)
         self.folder.load_settings.connect(lambda: self.load_run_settings())

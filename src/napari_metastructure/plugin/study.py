@@ -296,6 +296,10 @@ class StudyWidget(JobWidget):
         self.conditions.refused.connect(self.refuse)
         for changed in (self.data.changed, self.settings.changed):
             changed.connect(self._show_set)
+        boxes = [box.toggled for box in self.settings.networks.values()]
+        forms = [form.changed for form in (self.settings.repeats, self.settings.more, *self.settings.train.forms)]
+        inputs = (self.data.changed, self.conditions.list.itemChanged, self.folder.line.changed)
+        self.forget_refusal_at(*inputs, *boxes, *forms)
         self.table.curves_changed.connect(lambda: self.curves.show_only(self.table.hidden()))
         self.table.picked.connect(self.curves.emphasise)
         self.table.labels_changed.connect(self._show_labels)

@@ -245,6 +245,18 @@ class WatchedImage:
         if self.labels is not None:
             self.labels.colormap = class_colormap(classes if len(classes) > 2 else classes[1:])
 
+    def shows(self, watching: Watching, source: Image | None, epoch: int) -> bool:
+        """Whether the newest epoch drawn here is this one, of the image that is to be watched."""
+        there = self.labels is not None and self.labels in self.viewer.layers and self.source in self.viewer.layers
+        return there and self.names == watching.names and source in (None, self.source) and self.epochs[-1:] == [epoch]
+
+    def go_on(self, config: TrainConfig) -> None:
+        """Make room for a run that goes on from the one drawn here, and show it again."""
+        if self._pages.reserve(config.epochs) and self.labels is not None:
+            self.labels.data = self._pages.array[: len(self.labels.data)]
+        if self.labels is not None:
+            self.labels.visible = True
+
     def close(self) -> None:
         """Undo `open` (for a run that never finished an epoch)."""
         for layer in (self.labels, self.source if self._added else None):
@@ -359,7 +371,8 @@ class TrainWidget(JobWidget):
         self.epochs: list[int] = []
         self._config = TrainConfig()
         self._given: TrainingSet | None = None
-        self._resumed = False
+        self._resumed: FoundRun[TrainConfig] | None = None
+        self._before: WatchedImage | None = None
         self._where = ""
         self._offer_model(False)
         self.scroll = lay_out(
@@ -421,7 +434,7 @@ class TrainWidget(JobWidget):
 
         def prepare() -> Job:
             run, config = self.run_folder.resumed()
-            return self._prepare(run.folder, config, resume=True)
+            return self._prepare(run.folder, config, run)
 
         return self.begin(prepare)
 
@@ -434,7 +447,9 @@ class TrainWidget(JobWidget):
         self.say("The settings are those of the run in the folder.")
         return True
 
-    def _prepare(self, folder: Path | None, config: TrainConfig | None = None, resume: bool = False) -> Job:
+    def _prepare(
+        self, folder: Path | None, config: TrainConfig | None = None, resumed: FoundRun[TrainConfig] | None = None
+    ) -> Job:
         config = config or self.settings.config()
         channel, given = self.data.channel.get(), self.data.given()
         if isinstance(given, LayerSet):
@@ -442,16 +457,16 @@ class TrainWidget(JobWidget):
                 given.check(config)
             if channel == LUMINANCE and any(source.layer.rgb for source in given.layers.values()):
                 show_info("RGB images are reduced to their luminance.")
-        if self.watched is not None:
+        if self.watched is not None and resumed is None:
             self.watched.hide()
-        self._config, self._given, self._resumed = config, given, resume
+        self._config, self._given, self._resumed, self._before = config, given, resumed, self.watched
         self.result = self.model = self.watched = self.saved_model = None
         self.epochs = []
         self.show_place(folder)
         self.curves.clear()
         self.scores.setText("")
         self._offer_model(False)
-        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resume)
+        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resumed is not None)
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
@@ -513,7 +528,7 @@ class TrainWidget(JobWidget):
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""
         if self.result is None:
             return ""
-        idle = self._resumed and not self.epochs and not self.result.stopped
+        idle = self._resumed is not None and not self.epochs and not self.result.stopped
         more = " To train on, raise Epochs and press Resume run." if idle else ""
         return f"{self.result.reason}{more}{self._where}"
 
@@ -522,10 +537,20 @@ class TrainWidget(JobWidget):
         self.settings.set_devices(devices)
 
     def _open_watched(self, watching: Watching) -> None:
-        """Add the layer of the image that is watched; without memory for it the run goes on unwatched."""
+        """Add the layer of the image that is watched; without memory for it the run goes on unwatched.
+
+        A run that is resumed goes on in the layer it has.
+        """
         given = self._given if isinstance(self._given, LayerSet) else None
         layer = given.layers[watching.group].layer if given is not None else None
+        before, self._before = self._before, None
         try:
+            if before is not None and self._resumed is not None:
+                if before.shows(watching, layer, self._resumed.epoch):
+                    before.go_on(self._config)
+                    self.watched = before
+                    return
+                before.hide()
             self.watched = WatchedImage(self.viewer, watching, layer, self._config)
         except InputError as error:
             show_warning(str(error))
