@@ -1,4 +1,4 @@
-"""What holds for all seven widgets: tooltips, the way of the Tab key, pages of the documentation, keys."""
+"""What holds for all widgets: tooltips, the way of the Tab key, pages of the documentation, keys."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from napari_metastructure.plugin._inputs import TABBED
 from napari_metastructure.plugin.compare import CompareWidget
 from napari_metastructure.plugin.density import DensityWidget
 from napari_metastructure.plugin.igtt import IGTTWidget
+from napari_metastructure.plugin.measure import MeasureWidget
 from napari_metastructure.plugin.noise import NoiseWidget
 from napari_metastructure.plugin.predict import PredictWidget
 from napari_metastructure.plugin.study import StudyWidget
@@ -46,6 +47,7 @@ WIDGETS = {
     "predict": PredictWidget,
     "noise": NoiseWidget,
     "density": DensityWidget,
+    "measure": MeasureWidget,
     "study": StudyWidget,
     "compare": CompareWidget,
 }
@@ -66,7 +68,7 @@ def opened(request, make_napari_viewer, settle):
     viewer.window.add_dock_widget(widget, name=request.param)
     for group in widget.findChildren(QCollapsible):
         group.expand(animate=False)
-    if request.param in ("noise", "density"):
+    if request.param in ("noise", "density", "measure"):
         settle(widget)
     return viewer, widget
 

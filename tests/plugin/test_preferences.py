@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Labels
 from npe2 import PluginManifest
 from pydantic import BaseModel
 
@@ -16,6 +17,7 @@ from napari_metastructure.plugin._preferences import PLUGIN, Preferences, change
 from napari_metastructure.plugin.compare import CompareWidget
 from napari_metastructure.plugin.density import DensityWidget
 from napari_metastructure.plugin.igtt import IGTTWidget
+from napari_metastructure.plugin.measure import MeasureWidget
 from napari_metastructure.plugin.noise import NoiseWidget
 from napari_metastructure.plugin.predict import PredictWidget
 from napari_metastructure.plugin.study import StudyWidget
@@ -23,7 +25,16 @@ from napari_metastructure.plugin.train import TrainWidget
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.study_results import StudyConfig
 
-WIDGETS = (IGTTWidget, TrainWidget, PredictWidget, NoiseWidget, DensityWidget, StudyWidget, CompareWidget)
+WIDGETS = (
+    IGTTWidget,
+    TrainWidget,
+    PredictWidget,
+    NoiseWidget,
+    DensityWidget,
+    StudyWidget,
+    CompareWidget,
+    MeasureWidget,
+)
 
 
 @pytest.fixture
@@ -117,7 +128,10 @@ def test_the_other_widgets_keep_theirs(start, tmp_path):
     study.show_config(StudyConfig(networks=("unet",), repeats=2, train=TrainConfig(epochs=4, reading="foreground")))
     compare = start(CompareWidget)
     compare.show_config(CompareConfig(methods=("otsu",), repeats=2))
-    for widget in (train, noise, density, predict, study, compare):
+    measure = start(MeasureWidget, Labels(np.eye(8, dtype=np.uint8)))
+    measure.smallest_hole.setValue(7)
+    measure.border.setChecked(True)
+    for widget in (train, noise, density, predict, study, compare, measure):
         widget.close()
     assert start(TrainWidget).settings.config() == TrainConfig(epochs=3, reading="classes")
     noise = start(NoiseWidget)
@@ -131,6 +145,10 @@ def test_the_other_widgets_keep_theirs(start, tmp_path):
     study = start(StudyWidget).config()
     assert (study.networks, study.repeats, study.train.epochs) == (("unet",), 2, 4)
     assert start(CompareWidget).config() == CompareConfig(methods=("otsu",), repeats=2)
+    measure = start(MeasureWidget, Labels(np.eye(8, dtype=np.uint8)))
+    assert (measure.smallest_hole.value(), measure.border.isChecked()) == (7, True)
+    measure.tools.reset_button.click()
+    assert (measure.smallest_hole.value(), measure.border.isChecked()) == (0, False)
 
 
 def test_a_preference_holds_for_what_was_not_changed(start, page):
@@ -148,8 +166,6 @@ def test_a_run_keeps_what_it_was_begun_with(open_widget, blobs, run, kept, page)
 
 
 def test_numbers_by_class_follow_another_source(start, qtbot, settle):
-    from napari.layers import Labels
-
     first = start(NoiseWidget, Labels(np.eye(8, dtype=np.uint8) * 2))
     first.reading.set("classes")
     first.set_recipe(Flip(per_class={0: 0.1, 2: 0.2}))
@@ -175,6 +191,7 @@ DAMAGED = {
             "density": {"settings": 1.5},
             "study": {"settings": [[]]},
             "compare": {"settings": "x"},
+            "measure": {"reading": "x", "sizes": "x", "border": "x"},
         }
     ),
     "values that no longer are": json.dumps(
@@ -185,6 +202,7 @@ DAMAGED = {
             "density": {"settings": {"bandwidth": -1, "kernel": "x", "unit": "mile"}},
             "study": {"settings": {"train": {"epochs": -1, "gone": 1}, "conditions": [{"name": 3}], "networks": ["x"]}},
             "compare": {"settings": {"methods": ["x"], "repeats": 0, "train": {"gone": 1}}},
+            "measure": {"reading": 3, "sizes": [1, 2, "mile"], "border": None},
             "predict": {"where": 99, "settings": {"probability": "maybe"}},
         }
     ),
@@ -195,7 +213,7 @@ DAMAGED = {
 def test_damaged_values_are_passed_over(start, kept, text):
     kept.write_text(text, "utf-8")
     shown = [start(kind) for kind in WIDGETS]
-    igtt, train, predict, noise, density, study, compare = shown
+    igtt, train, predict, noise, density, study, compare, measure = shown
     assert igtt.settings.config() == IGTTConfig()
     assert train.settings.config() == TrainConfig()
     assert predict.settings.config().probability
@@ -203,6 +221,7 @@ def test_damaged_values_are_passed_over(start, kept, text):
     assert density.settings.settings().bandwidth == 8
     assert study.config().networks == StudyConfig().networks
     assert compare.config().repeats == CompareConfig().repeats
+    assert (measure.smallest_object.value(), measure.border.isChecked()) == (0, False)
     igtt.settings.fill(IGTTConfig(epochs=3))
     for widget in shown:
         widget.close()

@@ -13,9 +13,11 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
 from napari_metastructure.plugin._shortcuts import KEYS, PACKAGE, Keys, in_front, register
 
-CTRL, NONE = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.NoModifier
+CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+NONE = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture
@@ -96,9 +98,10 @@ def test_a_key_with_nothing_to_do_says_so(open_widget, blobs, press, said):
     press(viewer, Qt.Key.Key_Period, CTRL)
     press(viewer, Qt.Key.Key_P, CTRL)
     assert said() == ["No run is going on.", "No run is going on that could pause."]
-    for code in (Qt.Key.Key_Comma, Qt.Key.Key_Period, Qt.Key.Key_J, Qt.Key.Key_H):
+    for code in (Qt.Key.Key_Comma, Qt.Key.Key_Period, Qt.Key.Key_J):
         press(viewer, code)
-    assert said()[2:] == ["There is no mask to paint on; select a Labels layer."]
+    press(viewer, Qt.Key.Key_M, SHIFT)
+    assert said()[2:] == ["There is nothing to paint on yet; run iGTT, or select a Labels layer."]
 
 
 def test_keys_go_through_epochs_paint_and_hide(open_widget, blobs, run, press):
@@ -117,16 +120,19 @@ def test_keys_go_through_epochs_paint_and_hide(open_widget, blobs, run, press):
     assert widget.layers.epoch == widget.layers.epochs[0] + 1
     viewer.layers.selection.active = viewer.layers["a"]
     press(viewer, Qt.Key.Key_K)
-    assert viewer.layers.selection.active is masks
-    assert masks.mode == "erase"
+    strokes = viewer.layers.selection.active
+    assert (strokes, strokes.mode, strokes.selected_label) == (widget.layers.parts[0].canvas, "paint", BACKGROUND)
     press(viewer, Qt.Key.Key_J)
-    assert (masks.mode, masks.selected_label) == ("paint", 1)
-    masks.selected_label = 0
+    assert strokes.selected_label == OBJECT
     press(viewer, Qt.Key.Key_J)
-    assert masks.selected_label == 1
-    press(viewer, Qt.Key.Key_H)
+    assert strokes.mode == "pan_zoom"
+    press(viewer, Qt.Key.Key_C, SHIFT)
+    assert masks.contour > 0
+    press(viewer, Qt.Key.Key_C, SHIFT)
+    assert masks.contour == 0
+    press(viewer, Qt.Key.Key_M, SHIFT)
     assert not masks.visible
-    press(viewer, Qt.Key.Key_H)
+    press(viewer, Qt.Key.Key_M, SHIFT)
     assert masks.visible
 
 

@@ -12,7 +12,10 @@ from napari_metastructure.plugin._inputs import row
 DOCUMENTATION = "https://github.com/napari-metastructure/napari-metastructure/tree/main/docs"
 """As in ``pyproject.toml``."""
 
-PAGES = {name: f"widgets/{name}.md" for name in ("igtt", "train", "predict", "noise", "density", "study", "compare")}
+PAGES = {
+    name: f"widgets/{name}.md"
+    for name in ("igtt", "train", "predict", "noise", "density", "measure", "study", "compare")
+}
 """Of each widget, below `DOCUMENTATION`."""
 
 

@@ -160,7 +160,7 @@ class Memory(QObject):
         widget: QWidget,
         name: str,
         values: Mapping[str, Value],
-        preferred: Callable[[Preferences], dict[str, Any]],
+        preferred: Callable[[Preferences], dict[str, Any]] = lambda _: {},
     ) -> None:
         super().__init__(widget)
         self.name, self._values, self._preferred = name, values, preferred

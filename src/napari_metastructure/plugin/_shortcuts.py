@@ -38,15 +38,11 @@ class Key:
 
 
 def _presses(name: str, otherwise: str) -> Callable[[Any], None]:
-    """Make the function that presses the first button of this name that can be pressed."""
+    """Make the function that presses a button of this name in the foremost widget where it can be pressed."""
 
     def press(viewer: Any) -> None:
-        for keys in in_front(viewer):
-            for button in keys.buttons.get(name, ()):
-                if button.isEnabled() and not button.isHidden():
-                    button.click()
-                    return
-        show_info(otherwise)
+        if not any(keys.press(name) for keys in in_front(viewer)):
+            show_info(otherwise)
 
     return press
 
@@ -65,18 +61,16 @@ def _steps(by: int) -> Callable[[Any], None]:
     return step
 
 
-def _brushes(on: bool) -> Callable[[Any], None]:
-    """Make the function that takes up a brush: on the selected Labels layer, else on the front widget's masks."""
+def _brushes(name: str, on: bool) -> Callable[[Any], None]:
+    """Make the function that takes up a brush: that of the front widget, else one on the selected Labels layer."""
 
     def brush(viewer: Any) -> None:
-        active = viewer.layers.selection.active
-        masks = [layer for keys in in_front(viewer) for layer in keys.results() if isinstance(layer, Labels)]
-        near = [active] if isinstance(active, Labels) else [mask for mask in masks if mask.visible]
-        layer = next((layer for layer in near if layer.editable), None)
-        if layer is None:
-            show_info("There is no mask to paint on; select a Labels layer.")
+        if any(keys.press(name) for keys in in_front(viewer)[:1]):
             return
-        viewer.layers.selection.active = layer
+        layer = viewer.layers.selection.active
+        if not isinstance(layer, Labels) or not layer.editable:
+            show_info("There is nothing to paint on yet; run iGTT, or select a Labels layer.")
+            return
         if on:
             layer.selected_label = layer.selected_label or 1
         layer.mode = "paint" if on else "erase"
@@ -97,15 +91,18 @@ def _show_or_hide(viewer: Any) -> None:
 
 NO_RUN = "No widget of Meta-structure is open that could run now."
 
+NO_OUTLINES = "No widget is open that draws outlines."
+
 KEYS = {
     "run": Key("Run the open widget of Meta-structure", "Ctrl+Enter", _presses("run", NO_RUN)),
     "pause": Key("Pause its run, or let it go on", "Ctrl+P", _presses("pause", "No run is going on that could pause.")),
     "stop": Key("Stop its run", "Ctrl+.", _presses("stop", "No run is going on.")),
     "previous_epoch": Key("Previous epoch of its run", ",", _steps(-1), repeats=True),
     "next_epoch": Key("Next epoch of its run", ".", _steps(1), repeats=True),
-    "object_brush": Key("Paint objects on its masks", "J", _brushes(True)),
-    "background_brush": Key("Paint background on its masks", "K", _brushes(False)),
-    "show_results": Key("Show or hide its masks", "H", _show_or_hide),
+    "object_brush": Key("Paint objects on its masks", "J", _brushes("object_brush", True)),
+    "background_brush": Key("Paint background on its masks", "K", _brushes("background_brush", False)),
+    "outlines": Key("Draw its masks as outlines, or filled", "Shift+C", _presses("outlines", NO_OUTLINES)),
+    "show_results": Key("Show or hide its masks", "Shift+M", _show_or_hide),
 }
 """By name. No key is one of napari's own, of any layer."""
 
@@ -145,9 +142,7 @@ class Keys(QObject):
     slider : callable
         Returns what tells the epochs of the run that is shown, or None.
     results : callable
-        Returns the layers that it made, those to be painted on first.
-    tell : mapping of str to sequence of QWidget
-        Further parts whose tooltips say which key does what.
+        Returns the layers that it made.
     """
 
     def __init__(
@@ -157,21 +152,33 @@ class Keys(QObject):
         buttons: Mapping[str, Sequence[QAbstractButton]],
         slider: Callable[[], EpochSlider | None] = lambda: None,
         results: Callable[[], Sequence[Layer]] = lambda: (),
-        tell: Mapping[str, QWidget] | None = None,
     ) -> None:
         super().__init__(widget)
-        self.widget, self.viewer, self.buttons = widget, viewer, buttons
+        self.widget, self.viewer = widget, viewer
+        self.buttons: dict[str, Sequence[QAbstractButton]] = {}
         self.slider, self.results = slider, results
         self.hidden: WeakSet[Layer] = WeakSet()
-        parts = [(part, name) for name, pressed in buttons.items() for part in pressed]
-        parts += [(part, name) for name, part in (tell or {}).items()]
         self._tips: dict[QWidget, tuple[str, list[str]]] = {}
-        for part, name in parts:
-            self._tips.setdefault(part, (part.toolTip(), []))[1].append(name)
         register()
         _all.add(self)
         Releases(self).listen(action_manager.events.shortcut_changed, self._tell)
+        self.add(buttons)
+
+    def add(self, buttons: Mapping[str, Sequence[QAbstractButton]], tell: Mapping[str, QWidget] | None = None) -> None:
+        """Press these buttons too; say in the tooltips of further parts which key does what."""
+        self.buttons.update(buttons)
+        parts = [(part, name) for name, pressed in buttons.items() for part in pressed]
+        for part, name in (*parts, *((part, name) for name, part in (tell or {}).items())):
+            self._tips.setdefault(part, (part.toolTip(), []))[1].append(name)
         self._tell()
+
+    def press(self, name: str) -> bool:
+        """Press the first button of this name that can be pressed; False if none can."""
+        for button in self.buttons.get(name, ()):
+            if button.isEnabled() and not button.isHidden():
+                button.click()
+                return True
+        return False
 
     def _tell(self, event: Any = None) -> None:
         for part, (tip, names) in self._tips.items():

@@ -30,6 +30,7 @@ from napari_metastructure.baselines.results import (
 )
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
+from napari_metastructure.plugin._estimate import Unknown
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
 from napari_metastructure.plugin._inputs import (
     LayerBox,
@@ -503,6 +504,10 @@ class CompareWidget(JobWidget):
     def made_layers(self) -> list[Labels]:
         """Return the masks of the method that is shown."""
         return [] if self.layers is None else self.layers.layers.get(self.layers.shown or "", [])
+
+    def to_estimate(self) -> Unknown:
+        """Say why it is not known how long a comparison would take."""
+        return Unknown("How long it takes is known once each method has run: they differ by a factor of a thousand.")
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""

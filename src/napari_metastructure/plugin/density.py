@@ -78,7 +78,7 @@ PROBLEM = "#e5534b"
 
 REFERENCE_TIP = (
     "The labels whose classes count as true, for histograms and numbers. By default those that a noisy layer was made "
-    "from; of labels that were not made here, their own."
+    "from; for labels made elsewhere, the labels themselves."
 )
 
 
@@ -136,7 +136,7 @@ class DensityWidget(QWidget):
         self.live.hold(self.watch, self._line_watch, self.maps)
         self._connect()
         kept = {"settings": of_settings(DensitySettings, self.settings.settings, self._show_settings)}
-        self.memory = Memory(self, "density", kept, lambda _: {})
+        self.memory = Memory(self, "density", kept)
         self.tools.reset_button.clicked.connect(lambda: self.memory.reset())
         self.keys = Keys(self, viewer, {"stop": (self.run.cancel_button,)}, results=lambda: self.images)
         self.live.refresh()
@@ -149,7 +149,7 @@ class DensityWidget(QWidget):
         self.settings = DensityForm()
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.status.setToolTip(tooltip("What the widget has to say about the layers and settings."))
+        self.status.setToolTip(tooltip("Messages about the layers and settings."))
         self.histograms = HistogramPlots(viewer)
         self.table = ComparisonTable()
         self.lines = LayerBox(
@@ -158,7 +158,8 @@ class DensityWidget(QWidget):
         self.draw_button = _button("Draw a line", "Draw a line over labels or a map; the plot follows it.")
         self.profiles = ProfilePlot(viewer)
         self.stack_button = _button(
-            "Whole stack", "Make layers of the densities of all slices, in the background; they stay as they are then."
+            "Whole stack",
+            "Make layers of the densities of all slices, in the background; settings no longer change them.",
         )
         self.figure_button = _button(
             "Figure 6",
@@ -387,7 +388,7 @@ class DensityWidget(QWidget):
         """Return a layer's plane on screen."""
         plane = visible_plane(self.viewer, layer)
         if plane is None and self.viewer.dims.ndisplay == 3:
-            raise InputError("Densities are of slices; switch the viewer back to 2D.")
+            raise InputError("Densities are computed on slices; switch the viewer back to 2D.")
         if plane is None:
             raise InputError(
                 f"Layer {layer.name!r} has no slice here; move the sliders into it, with Y and X on screen."
