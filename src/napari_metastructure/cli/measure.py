@@ -10,11 +10,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from napari_metastructure.batch.label_set import LabelSet, check_same_size, only_masks, partners_of
+from napari_metastructure.batch.label_set import LabelSet, check_same_size, list_folder, only_masks, partners_of
 from napari_metastructure.cli._files import (
     WAYS,
     ReadingOption,
-    list_folder,
     list_labels,
     result_paths,
 )

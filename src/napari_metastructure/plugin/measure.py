@@ -29,6 +29,7 @@ from napari_metastructure.labels.regions import (
 )
 from napari_metastructure.plugin._clean_preview import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor
+from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
 from napari_metastructure.plugin._layers import (
     READING_TIP,
@@ -47,8 +48,10 @@ from napari_metastructure.plugin._layers import (
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._measured_layers import fits, has_slices, intensity_of, leading_axes, voxel_of
 from napari_metastructure.plugin._object_finder import ObjectFinder
+from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_choice
 from napari_metastructure.plugin._preview_layer import PreviewLayer
 from napari_metastructure.plugin._region_table import RegionView
+from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin.writer import file_name
 
@@ -131,6 +134,11 @@ class MeasureWidget(QWidget):
         self.live.hold(self.watch, self.preview, self.finder)
         self._connect()
         self._follow()
+        self.keys = Keys(self, viewer, {"run": [self.measure_button], "stop": [self.run.cancel_button]})
+        kept = {name: of_box(getattr(self, name)) for name in ("volumes", "border", "skeleton")}
+        sizes = Value(self._sizes, lambda values: self._show_sizes(*values))
+        self.memory = Memory(self, "measure", {"reading": of_choice(self.reading.widget), "sizes": sizes, **kept})
+        self.tools.reset_button.clicked.connect(lambda: self.memory.reset())
 
     def _make_parts(self) -> None:
         viewer = self.viewer
@@ -202,8 +210,9 @@ class MeasureWidget(QWidget):
         measuring.addRow("Image", self.images)
         labels.addRow(self.volumes)
         measuring.addRow(self.skeleton)
+        self.tools = Tools("measure")
         parts = (
-            labels,
+            *(row(heading("Labels"), self.tools), labels),
             *(heading("Clean up"), dials, self.problem, self.counts),
             *(heading("Measure"), measuring, self.found, self.stale, self.view, self.notes),
             row(self.alone, self.save_button),
@@ -211,6 +220,18 @@ class MeasureWidget(QWidget):
         buttons = row(self.apply_button, self.number_button, self.measure_button)
         scroll = lay_out(self, parts, (buttons, self.run, self.status))
         scroll.widget().layout().setStretchFactor(self.view, 100)  # it takes the room that is left
+
+    def _sizes(self) -> list[Any]:
+        return [self.smallest_object.value(), self.smallest_hole.value(), self.unit.get()]
+
+    def _show_sizes(self, smallest_object: float, smallest_hole: float, unit: str) -> None:
+        """Show sizes of the last time, if the layer has the unit they are in."""
+        if self.unit.widget.findData(unit) < 0:
+            raise ValueError(f"There are no sizes in {unit}.")
+        self.unit.set(unit)
+        self._used_unit = unit
+        self.smallest_object.setValue(smallest_object)
+        self.smallest_hole.setValue(smallest_hole)
 
     def _connect(self) -> None:
         self.sources.picked.connect(self._follow)
