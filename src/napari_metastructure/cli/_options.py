@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from napari_metastructure.errors import InputError, ReadingError, explain
 from napari_metastructure.images.files import noting
+from napari_metastructure.images.ranges import PARTS
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -23,6 +24,15 @@ CHANNEL = typer.Option(
     "luminance, or auto: the colour with the most local contrast.",
     metavar="NAME|N",
 )
+
+
+PLANES = typer.Option(
+    help=f"Slices of stacks to take, or of other images the steps of the axis before Y and X. {PARTS} [default: all]",
+    metavar="RANGES",
+    show_default=False,
+)
+
+FRAMES = typer.Option(help=f"Frames of films to take. {PARTS} [default: all]", metavar="RANGES", show_default=False)
 
 
 def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], field: str, **more: Any) -> Any:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_metastructure.cli._files import WAYS
-from napari_metastructure.cli._options import warnings_as_lines
+from napari_metastructure.cli._options import FRAMES, PLANES, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.training.control import Stopped
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    planes: Annotated[str, PLANES] = "",
+    frames: Annotated[str, FRAMES] = "",
     ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are in --out already.")] = False,
     no_probability: Annotated[
@@ -46,14 +49,15 @@ def predict(
 
     Writes <stem>_mask.tif (uint8: 0 and 255 for two classes, else the class values) and <stem>_probability.tif
     (float32: of the foreground, or of the class chosen), with axes and voxel size of the image; T and Z are taken plane
-    by plane. A file that cannot be used is named, the others go on, and the exit code is 2. Ctrl-C leaves whole files
-    only and exits with 130.
+    by plane, and what --planes and --frames leave out is empty. A file that cannot be used is named, the others go on,
+    and the exit code is 2. Ctrl-C leaves whole files only and exits with 130.
     """
     from napari_metastructure.igtt.apply import load_model
     from napari_metastructure.images.files import list_images
     from napari_metastructure.networks.batch import predict_files, targets_of
     from napari_metastructure.networks.device import resolve
 
+    chosen = Chosen(planes, frames)
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
         paths = list_images(images)
@@ -61,7 +65,7 @@ def predict(
     with running() as terminal:
         try:
             refused = _follow(
-                predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel), terminal
+                predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel, chosen), terminal
             )
         except Stopped:
             terminal.say("Stopped by the user; every file that was written is whole.")

@@ -50,6 +50,7 @@ class ConditionsPanel(QWidget):
     """
 
     refused = Signal(str)
+    changed = Signal()
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -160,6 +161,7 @@ class ConditionsPanel(QWidget):
         ticked = list(self.conditions())
         names = (name for name, own in STUDIES.items() if [CONDITIONS[c] for c in own] == ticked)
         self.preset.setCurrentIndex(self.preset.findData(next(names, OWN)))
+        self.changed.emit()
 
     def _on_add(self) -> None:
         try:

@@ -11,24 +11,27 @@ How a widget is built on it:
 6. Write `summary`, the sentence at the end, and `on_end` for what else happens then; see ``self.failure``.
 7. Feed the bars with ``self.progress.begin(...)``, ``.show_outer(done, total, text)`` and ``.show_inner(...)``.
 8. Listen to the viewer by ``self.listen(emitter, method)``; give ``release`` methods of parts to ``self.release_with``.
-9. For a run folder own a `RunInFolder`; hand devices on in `show_devices`; write files by `save_in_background`.
-10. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
+9. Say in `to_estimate` how long a job will take, and by ``self.estimate_at(signals)`` when that may have changed.
+10. For a run folder own a `RunInFolder`; hand devices on in `show_devices`; write files by `save_in_background`.
+11. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from pydantic import BaseModel
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.plugin._estimate import Estimate, Estimator, Unknown, Work, no_probe
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._inputs import FolderRow
 from napari_metastructure.plugin._layers import Releases, unwrapped
@@ -203,6 +206,12 @@ class RunInFolder(Generic[C]):
         self._shown = None
 
 
+def _alone(job: Job, control: Control) -> Iterator[Any]:
+    """Do a job once no probe is at work any more."""
+    with no_probe():
+        yield from job(control)
+
+
 # ---- the frame -----------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +266,11 @@ class JobWidget(QWidget):
         buttons.pause.clicked.connect(lambda: self.pause())
         buttons.resume.clicked.connect(lambda: self.resume())
         buttons.stop.clicked.connect(lambda: self.stop())
+        self.estimate: Estimate | None = None
+        self.estimator = Estimator(self)
+        self.estimator.known.connect(self._show_estimate)
         self._releases = Releases(self)
+        self.release_with(self.estimator.stop)
 
     # ---- what a widget says ------------------------------------------------------------------------------
 
@@ -287,6 +300,16 @@ class JobWidget(QWidget):
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
 
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a job would take, why that cannot be known, or None for nothing to say.
+
+        Raises
+        ------
+        InputError
+            If something is wrong, or half typed.
+        """
+        return None
+
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the job is kept from now on; None: in none."""
 
@@ -310,12 +333,13 @@ class JobWidget(QWidget):
             job = prepare()
         except InputError as error:
             return self.refuse(str(error))
+        self.estimator.stop()
         self.failure, self.why_stopped = None, ""
         self.progress.start(self.title, self.preparing)
         self.buttons.show_state("running")
         self._set_form_enabled(False)
         control = Control()
-        self.runner.start(partial(job, control), control, self.title)
+        self.runner.start(partial(_alone, job, control), control, self.title)
         return True
 
     def pause(self) -> bool:
@@ -374,6 +398,31 @@ class JobWidget(QWidget):
 
         for signal in inputs:
             signal.connect(forget)
+
+    def estimate_at(self, *inputs: Any) -> None:
+        """Estimate how long a job takes once one of these signals comes: it may be another one."""
+        for signal in inputs:
+            signal.connect(lambda *_: self.ask_estimate())
+
+    def ask_estimate(self) -> None:
+        """Find out how long a job would take, if somebody sees it."""
+        if self.running or not self.isVisible():
+            return
+        self.estimator.stop()
+        self.estimate = None
+        self.progress.eta.setText("")
+        with suppress(InputError):  # said at Run; meanwhile it may be half typed
+            work = self.to_estimate()
+            if isinstance(work, Unknown):
+                self._show_estimate(work)
+            elif work is not None:
+                self.estimator.ask(work)
+
+    def _show_estimate(self, estimate: Estimate | Unknown) -> None:
+        if not self.running:
+            self.estimate = estimate if isinstance(estimate, Estimate) else None
+            self.progress.eta.setText(str(estimate))
+            self.progress.eta.setToolTip(tooltip(f"{estimate}. Measured on this device by a short probe."))
 
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
         """Connect to an event of the viewer, which may outlive the widget and must not call it then."""
@@ -439,8 +488,8 @@ class JobWidget(QWidget):
         self.finished.emit()
 
     def _on_saved(self, paths: list[Path]) -> None:
-        if not self.running:
-            self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+        said = f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}."
+        show_info(said) if self.running else self.say(said)
         self.saved.emit(paths)
 
     def _on_not_saved(self, error: Exception) -> None:
@@ -452,7 +501,13 @@ class JobWidget(QWidget):
         super().showEvent(event)
         if not self._asked_devices:
             self._asked_devices = True
-            warm_up_in_background(self.show_devices)
+            warm_up_in_background(self._on_devices)
+        else:
+            self.ask_estimate()
+
+    def _on_devices(self, devices: list[Device]) -> None:
+        self.show_devices(devices)
+        self.ask_estimate()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Take as much height as there is, within a small laptop's screen."""

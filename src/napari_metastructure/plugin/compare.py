@@ -30,6 +30,7 @@ from napari_metastructure.baselines.results import (
 )
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
+from napari_metastructure.plugin._estimate import Unknown
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, column, follow_layers, heading, pages_above
 from napari_metastructure.plugin._job_widget import (
@@ -463,6 +464,10 @@ class CompareWidget(JobWidget):
         self._clear_results()
         self.tabs.setCurrentIndex(RESULTS)
         return compare_job(sources, labels, planes, config)
+
+    def to_estimate(self) -> Unknown:
+        """Say why it is not known how long a comparison would take."""
+        return Unknown("How long it takes is known once each method has run: they differ by a factor of a thousand.")
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.networks.batch import (
     FileRefused,
     FileWritten,
@@ -28,12 +29,14 @@ from napari_metastructure.networks.batch import (
     PredictionProgress,
     PredictionStarted,
 )
+from napari_metastructure.plugin._estimate import Unknown, Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
-from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
+from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
 from napari_metastructure.plugin._progress import ProgressPanel
-from napari_metastructure.plugin._source import Layered
+from napari_metastructure.plugin._ranges import RangeRows
+from napari_metastructure.plugin._source import Layered, Source
 from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
@@ -82,30 +85,31 @@ class LayerPredicted:
     model: str
 
 
-def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -> Job:
+def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, ranges: Chosen = ALL) -> Job:
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | LayerPredicted | Warned]:
         from napari_metastructure.images.surround import missing_notes
         from napari_metastructure.networks.batch import predict_planes
 
-        chosen = [_layered(layer, model, settings.channel) for layer in layers]
-        total, done, began = sum(c.axes.count for c in chosen), 0, time.perf_counter()
+        chosen = [_layered(layer, model, settings.channel, ranges) for layer in layers]
+        total, done, began = sum(len(c.places) for c in chosen), 0, time.perf_counter()
         shares: list[tuple[str, float]] = []
         yield PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
             labels, probability = _room(layered, settings.probability)
             for event in predict_planes(
-                model, layered.planes(), layered.axes.count, device, control.checkpoint, settings.probability
+                model, layered.planes(), len(layered.places), device, control.checkpoint, settings.probability
             ):
                 match event:
                     case PlanePredicted():
-                        _put(event.labels, labels, event.index)
-                        _put(event.probability, probability, event.index)
+                        number = event.index if layered.source.kept is None else layered.source.kept[event.index]
+                        _put(event.labels, labels, number)
+                        _put(event.probability, probability, number)
                         shares.append((event.name, event.missing))
                     case PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
-            done += layered.axes.count
+            done += len(layered.places)
             yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
         yield from map(Warned, missing_notes(shares))
         model.release()
@@ -114,7 +118,7 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -
     return partial(_with_model, path, settings.device, predict)
 
 
-def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -> Job:
+def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings, ranges: Chosen = ALL) -> Job:
     """Make the job that predicts the image files of a folder, and writes the results into another."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | Warned]:
@@ -125,7 +129,7 @@ def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -
             paths = list_images([images])
             targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
         yield from map(Warned, notes)
-        yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel)
+        yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel, ranges)
 
     return partial(_with_model, path, settings.device, predict)
 
@@ -157,10 +161,10 @@ def _is_on_the_way(event: object) -> bool:
     return isinstance(event, PredictionProgress) and event.done < event.images
 
 
-def _layered(layer: Layer, model: Model, channel: str | None) -> Layered:
+def _layered(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> Layered:
     """See a layer as the model takes it: of RGB layers the colour it was trained on, if the user did not name one."""
     own = model.use.colour if getattr(layer, "rgb", False) else None
-    return Layered.of(layer, model.use.channels, own if channel is None else channel)
+    return Layered.of(layer, model.use.channels, own if channel is None else channel, ranges)
 
 
 def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> None:
@@ -230,7 +234,8 @@ class ModelLine(PathEdit):
 def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     """Lay the probability (hidden, it would cover the image) and labels over the layer they were predicted from."""
     source, made = event.layered.source, list[Layer]()
-    origin = made_from(source.layer, model=event.model, classes=event.classes)
+    planes = {PLANES: source.note} if source.note else {}
+    origin = made_from(source.layer, model=event.model, classes=event.classes, **planes)
     more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
     if event.probability is not None:
         name = result_name(source.name, "probability")
@@ -308,6 +313,7 @@ class PredictWidget(JobWidget):
         self.refused: list[str] = []
         self.model = ModelLine()
         self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
+        self.ranges = RangeRows("labelled")
         self.images = PathEdit("folder of images", "Every image file in it is labelled, not those in its subfolders.")
         self.out = PathEdit(
             "folder for the results", "For each image, <name>_mask.tif and <name>_probability.tif are written here."
@@ -320,12 +326,16 @@ class PredictWidget(JobWidget):
         self.settings = ConfigPanel(
             PredictSettings, ("device", "channel", "probability"), {"Files": ("ome", "overwrite")}
         )
-        self.form = (self.model, self.where, self.settings)
+        self.form = (self.model, self.where, self.ranges, self.settings)
         self.release_with(self.picker.release)
         forms = [form.changed for form in self.settings.forms]
         inputs = (self.model.changed, self.picker.picked, self.images.changed, self.out.changed)
-        self.forget_refusal_at(*inputs, self.where.currentChanged, *forms)
-        images = (heading("Images"), self.where, heading("Settings"), self.settings)
+        self.forget_refusal_at(*inputs, self.where.currentChanged, self.ranges.changed, *forms)
+        for signal in (self.picker.picked, self.where.currentChanged):
+            signal.connect(lambda *_: self._show_ranges())
+        self._show_ranges()
+        self.estimate_at(*inputs, self.model.described, self.where.currentChanged, self.ranges.changed, *forms)
+        images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
         lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
 
     # ---- for scripts -------------------------------------------------------------------------------------
@@ -365,6 +375,9 @@ class PredictWidget(JobWidget):
 
     # ---- the prediction ------------------------------------------------------------------------------------
 
+    def _show_ranges(self) -> None:
+        self.ranges.show_layers(self.picker.chosen() if self.where.currentIndex() == LAYERS else None)
+
     def prepare(self) -> Job:
         """Check what is chosen, as far as that takes no waiting."""
         job = self._job()
@@ -373,20 +386,32 @@ class PredictWidget(JobWidget):
         return job
 
     def _job(self) -> Job:
-        settings, model = self.settings.config(), self.model.get()
+        settings, model, ranges = self.settings.config(), self.model.get(), self.ranges.get()
         if model is None:
             raise InputError("No model is chosen; name a run folder, or a model file in one.")
         if self.where.currentIndex() == LAYERS:
             if layers := self.picker.chosen():
+                for layer in layers:
+                    Source.of(layer, ranges)  # whether it has those planes
                 bring_to_front(self.viewer, layers)
-                return layers_job(model, layers, settings)
+                return layers_job(model, layers, settings, ranges)
             raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
         images, out = self.images.get(), self.out.get()
         if images is None or out is None:
             raise InputError("Two folders are needed: one with the images, and one for the results.")
         if not images.is_dir():
             raise InputError(f"There is no folder {images}; choose one with images.")
-        return folder_job(model, images, out, settings)
+        return folder_job(model, images, out, settings, ranges)
+
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a prediction would take, or why that is not known."""
+        if (model := self.model.get()) is None or not self.model.known:
+            return None
+        if self.where.currentIndex() == FOLDER:
+            return Unknown("How long a folder takes is known after its first file.")
+        sources = [Source.of(layer, self.ranges.get()) for layer in self.picker.chosen()]
+        shapes = [(source.count, *source.shape[-2:]) for source in sources]
+        return partial(predict_estimate, model, self.settings.config().device, shapes) if shapes else None
 
     def on_event(self, event: object) -> None:
         """Show how far it is, and add what it made."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -25,6 +26,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.networks import Architecture
 from napari_metastructure.plugin._conditions import ConditionsPanel
+from napari_metastructure.plugin._estimate import Unknown, Work, study_estimate
 from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
 from napari_metastructure.plugin._inputs import PathEdit, column, heading, pages_above, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
@@ -291,6 +293,9 @@ class StudyWidget(JobWidget):
         self.conditions.refused.connect(self.refuse)
         for changed in (self.data.changed, self.settings.changed):
             changed.connect(self._show_set)
+        forms = (self.settings.repeats, *self.settings.train.forms)
+        ticks = (box.toggled for box in self.settings.networks.values())
+        self.estimate_at(self.conditions.changed, *ticks, *(form.changed for form in forms))
         self.table.curves_changed.connect(lambda: self.curves.show_only(self.table.hidden()))
         self.table.picked.connect(self.curves.emphasise)
         self.table.labels_changed.connect(self._show_labels)
@@ -345,6 +350,16 @@ class StudyWidget(JobWidget):
         except InputError:  # said at Run; meanwhile it may be half typed
             config = None
         self.data.show_set(config)
+        self.ask_estimate()
+
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a study would take."""
+        if (given := self.data.given()) is None:  # the folder is still being looked through
+            return None
+        config = self.settings.config(self.conditions.conditions(), self.data.reading.get())
+        runs = dict.fromkeys(config.networks, len(config.conditions) * config.repeats)
+        settings = config.train.model_copy(update={"patience": 0})
+        return partial(study_estimate, settings, runs, *given.held(self.settings.split()))
 
     # ---- while it runs ---------------------------------------------------------------------------------------
 

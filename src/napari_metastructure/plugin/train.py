@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizeP
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
+from napari_metastructure.plugin._estimate import Unknown, Work, train_estimate
 from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
@@ -397,7 +399,10 @@ class TrainWidget(JobWidget):
 
     def prepare(self) -> Job:
         """Check pairs and settings, and make room for a new run."""
-        return self._prepare(self.run_folder.free())
+        before = self.estimate
+        job = self._prepare(self.run_folder.free())
+        self.progress.expected = None if before is None else before.epochs
+        return job
 
     def resume_run(self) -> bool:
         """Go on with the run in the folder, on the pairs chosen; False if something is wrong.
@@ -431,6 +436,7 @@ class TrainWidget(JobWidget):
                 show_info("RGB images are reduced to their luminance.")
         if self.watched is not None:
             self.watched.hide()
+        self.progress.expected = None
         self._config, self._given, self._resumed = config, given, resume
         self.result = self.model = self.watched = self.saved_model = None
         self.epochs = []
@@ -504,6 +510,13 @@ class TrainWidget(JobWidget):
         more = " To train on, raise Epochs and press Resume run." if idle else ""
         return f"{self.result.reason}{more}{self._where}"
 
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a run would take."""
+        if (given := self.data.given()) is None:  # the folder is still being looked through
+            return None
+        config = self.settings.config()
+        return partial(train_estimate, config, *given.held(config))
+
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
         self.settings.set_devices(devices)
@@ -526,6 +539,7 @@ class TrainWidget(JobWidget):
         except InputError:  # said at Run; meanwhile it may be half typed
             config = None
         self.data.show_set(config)
+        self.ask_estimate()
 
     def _offer_model(self, there: bool) -> None:
         for button in (self.save_button, self.use_button):
