@@ -19,11 +19,12 @@ import numpy as np
 from demo import PLUGIN, WIDGET, open_demo
 from napari.layers import Image, Labels
 from PIL import Image as Picture
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 
 from napari_metastructure.images.files import read_image
 from napari_metastructure.images.simulate import mitochondria, nuclei
 from napari_metastructure.labels.recipes import Flip
+from napari_metastructure.labels.regions import CleanUp
 from napari_metastructure.networks.model import FILE
 from napari_metastructure.plugin import samples
 from napari_metastructure.training.events import EpochFinished, Event, TrainEpoch
@@ -204,6 +205,23 @@ def show_study(viewer: napari.Viewer) -> Shots:
     yield "study_results"
 
 
+def show_measure(viewer: napari.Viewer) -> Shots:
+    """Show the widget that cleans up and measures, with the largest object selected."""
+    _, labels = add_sample(viewer, samples.mitochondria)
+    widget = dock(viewer, "Clean up and measure")
+    viewer.reset_view()
+    widget.set_source(labels)
+    widget.set_dials(CleanUp(smallest_object=20, smallest_hole=20))
+    widget.apply()
+    wait(widget.finished)
+    widget.measure()
+    wait(widget.finished)
+    widget.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+    widget.view.selectRow(0)
+    settle(SETTLE_MS)
+    yield "measure"
+
+
 def show_compare(viewer: napari.Viewer) -> Shots:
     """Show the widget that compares methods, with ground truth, when all are done."""
     add_sample(viewer, samples.mitochondria)
@@ -225,6 +243,7 @@ SHOWS: dict[str, Callable[[napari.Viewer], Shots]] = {
     "predict": show_predict,
     "noise": show_noise,
     "density": show_density,
+    "measure": show_measure,
     "study": show_study,
     "compare": show_compare,
 }

@@ -92,8 +92,14 @@ def measure(
         labels = LabelSet(paths, reading, instances=True)
         _check_sizes(labels, partners)
     voxels = _voxels(labels, volumes, pixels)
-    sizes = {"--smallest-object": smallest_object, "--smallest-hole": smallest_hole}
-    dials = [CleanUp(*(_in_pixels(voxel, *size) for size in sizes.items()), clear_border) for voxel in voxels]
+    dials = [
+        CleanUp(
+            _in_pixels(voxel, "--smallest-object", smallest_object),
+            _in_pixels(voxel, "--smallest-hole", smallest_hole),
+            clear_border,
+        )
+        for voxel in voxels
+    ]
     for folder in (out.parent, clean, instances):
         if folder is not None:
             make_folder(folder)

@@ -413,8 +413,8 @@ class MeasureWidget(QWidget):
     def _dials(self) -> CleanUp:
         layer, unit = self.sources.chosen(), self.unit.get()
         size = 1.0 if layer is None or unit == PIXEL else self._voxel(layer).size
-        sizes = (box.value() / size for box in (self.smallest_object, self.smallest_hole))
-        return CleanUp(*(round(pixels, 6) for pixels in sizes), self.border.isChecked())
+        least, hole = (round(box.value() / size, 6) for box in (self.smallest_object, self.smallest_hole))
+        return CleanUp(least, hole, self.border.isChecked())
 
     # ---- the preview -----------------------------------------------------------------------------------
 
