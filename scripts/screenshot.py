@@ -27,6 +27,7 @@ from napari_metastructure.labels.recipes import Flip
 from napari_metastructure.labels.regions import CleanUp
 from napari_metastructure.networks.model import FILE
 from napari_metastructure.plugin import samples
+from napari_metastructure.plugin._painting import BACKGROUND
 from napari_metastructure.training.events import EpochFinished, Event, TrainEpoch
 from napari_metastructure.training.study_results import CONDITIONS
 
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("shows", nargs="*", help=f"default: all of {', '.join(SHOWS)}")
     parser.add_argument("--images", type=Path, nargs="+", help="igtt: in place of the sample")
-    parser.add_argument("--epoch", type=int, default=1, help="igtt: take it when this epoch is done")
+    parser.add_argument("--epoch", type=int, default=3, help="igtt: take it when this epoch is done")
     options = parser.parse_args()
     if unknown := set(options.shows) - set(SHOWS):
         sys.exit(f"There is no {', '.join(sorted(unknown))}; choose of {', '.join(SHOWS)}.")
@@ -69,14 +70,14 @@ def main() -> None:
 # ---- one function a widget ------------------------------------------------------------------------------------
 
 
-def show_run(viewer: napari.Viewer, images: list[Path] | None = None, epoch: int = 1) -> Shots:
+def show_run(viewer: napari.Viewer, images: list[Path] | None = None, epoch: int = 3) -> Shots:
     """Show the iGTT widget in the middle of a run."""
     if images:
         viewer.open([str(path) for path in images])
         widget = dock(viewer, WIDGET)
     else:
         widget = open_demo(viewer)
-    widget.settings.fill(widget.settings.config(rounds="always", epochs=99, stop_agreement=1))
+    widget.settings.fill(widget.settings.config(rounds="always", epochs=20, stop_agreement=1))
     started(widget)
     wait_for(widget, lambda event: isinstance(event, EpochFinished) and event.epoch == epoch)
     settle(DELAY_MS)
@@ -106,11 +107,9 @@ def show_tutorial(viewer: napari.Viewer) -> Shots:
     wait(widget.finished)
     settle(SETTLE_MS)
     yield "tutorial_masks"
-    masks = next(layer for layer in viewer.layers if isinstance(layer, Labels))
-    paint(viewer, masks, TOUCHING)
+    paint(viewer, widget, TOUCHING)
     settle(SETTLE_MS)
     yield "tutorial_paint"
-    masks.mode = "pan_zoom"
     widget.continue_from_edits()
     wait(widget.finished)
     widget.use_epoch()
@@ -169,8 +168,8 @@ def show_density(viewer: napari.Viewer) -> Shots:
     """Show the density of labels and of the same labels with noise, then the paper's Figure 6."""
     _, clean = add_sample(viewer, samples.nuclei)
     rng = np.random.default_rng(0)
-    flipped = np.where(rng.random(clean.data.shape) < 0.45, 1 - clean.data, clean.data)
-    noisy = viewer.add_labels(flipped, name="45 % flipped", scale=clean.scale, units=clean.units)
+    flipped = np.where(rng.random(clean.data.shape) < 0.3, 1 - clean.data, clean.data)
+    noisy = viewer.add_labels(flipped, name="30 % flipped", scale=clean.scale, units=clean.units)
     density = dock(viewer, "Meta-structure density")
     density.choose([clean, noisy])
     density.choose_reference(clean)
@@ -275,14 +274,16 @@ def add_simulated(viewer: napari.Viewer, draw: Callable[..., tuple[np.ndarray, n
         viewer.add_labels((mask > 0).astype(int), name=f"cell {number} mask", **look)
 
 
-def paint(viewer: napari.Viewer, layer: Labels, strokes: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> None:
-    """Paint strokes of background with a brush, as a user would."""
-    viewer.layers.selection.active = layer
-    layer.mode, layer.selected_label, layer.brush_size = "paint", 0, 3
+def paint(viewer: napari.Viewer, widget: Any, strokes: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> None:
+    """Paint strokes of background with the widget's brush, as a user would."""
+    widget.take_brush(BACKGROUND)
+    layer: Any = viewer.layers.selection.active
+    layer.brush_size = 3
     front = [int(i) for i in viewer.dims.current_step[: layer.ndim - 2]]
     for start, stop in strokes:
-        for y, x in np.linspace(start, stop, 40).round().astype(int):
-            layer.paint((*front, int(y), int(x)), 0)
+        with layer.block_history():
+            for y, x in np.linspace(start, stop, 40).round().astype(int):
+                layer.paint((*front, int(y), int(x)), layer.selected_label)
 
 
 def started(widget: Any) -> None:

@@ -60,8 +60,9 @@ def test_what_the_readme_names_is_there(root):
     assert [target for target in targets if not (root / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/labels.md"])
-def test_the_python_that_a_page_shows_runs(page, root, capsys):
+@pytest.mark.parametrize("page", ["README.md", "docs/labels.md", "docs/widgets/measure.md"])
+def test_the_python_that_a_page_shows_runs(page, root, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (root / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     images = [nuclei((64, 64), np.random.default_rng(0))[0]]
