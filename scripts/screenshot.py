@@ -199,6 +199,8 @@ def show_study(viewer: napari.Viewer) -> Shots:
     yield "study"
     started(widget)
     wait(widget.finished)
+    for layer in viewer.layers:
+        layer.visible = not layer.name.endswith("mask")
     widget.show_labels(["RCL flipping 0.45"])
     settle(SETTLE_MS)
     yield "study_results"
