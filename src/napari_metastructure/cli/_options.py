@@ -51,7 +51,8 @@ def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], fie
     """Make an option whose help and default are those of a setting."""
     info = model.model_fields[field]
     paper = f"; paper: {presets['paper'][field]}" if field in presets["paper"] else ""
-    return typer.Option(help=f"{info.description} [default: {info.default}{paper}]", show_default=False, **more)
+    default = "none" if info.default is None else info.default
+    return typer.Option(help=f"{info.description} [default: {default}{paper}]", show_default=False, **more)
 
 
 def settings(

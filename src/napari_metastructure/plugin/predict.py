@@ -31,9 +31,10 @@ from napari_metastructure.networks.model import find_model
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
-from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
+from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
+from napari_metastructure.plugin._preferences import Value, of_path, of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import Layered, Source
@@ -247,6 +248,7 @@ class PredictWidget(JobWidget):
         What does a folder.
     """
 
+    name = "predict"
     title = "The prediction"
     preparing = "Loading the model…"
     stopping = "Stopping…"
@@ -283,8 +285,19 @@ class PredictWidget(JobWidget):
         self.picker.picked.connect(self._show_ranges)
         self._show_ranges()
         self.estimate_at(*inputs, self.model.described)
+        model = (row(heading("Model"), self.tools), self.model, self.model.facts)
         images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
-        lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
+        lay_out(self, (*model, *images), (self.buttons, self.progress))
+        paths = {"model": of_path(self.model), "images": of_path(self.batch.inputs), "out": of_path(self.batch.out)}
+        where = Value(self.where.currentIndex, self.where.setCurrentIndex)
+        settings = of_settings(PredictSettings, self.settings.config, self.settings.fill)
+        self.remember(
+            {"settings": settings, **paths, "where": where}, lambda known: {"settings": {"device": known.device}}
+        )
+
+    def made_layers(self) -> list[Layer]:
+        """Return the layers of the last prediction."""
+        return self.made
 
     # ---- for scripts -------------------------------------------------------------------------------------
 
