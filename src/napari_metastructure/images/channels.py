@@ -14,6 +14,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import Image, plane_count, plane_names, planes
 from napari_metastructure.images.intensity import check_planes
+from napari_metastructure.images.ranges import ALL, Chosen, leading_of, taken
 from napari_metastructure.images.surround import measured
 
 Colour = Literal["red", "green", "blue"]
@@ -157,9 +158,11 @@ class ImageSet(NamedTuple):
     """The channel that was taken of images in colour; None if there are none, or it is no single colour."""
     chosen: bool
     """Whether that was chosen for the user."""
+    kept: list[tuple[int, ...] | None]
+    """Of each image the numbers of the planes that were taken; None for all."""
 
 
-def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
+def read_set(paths: Sequence[Path], channel: str = AUTO, ranges: Chosen = ALL) -> ImageSet:
     """Read all images of files and folders, and check their planes.
 
     Parameters
@@ -167,6 +170,8 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
     paths : sequence of Path
     channel : str
         As `image.planes` takes it, or ``auto``: one colour for all images that have any.
+    ranges : Chosen
+        Which planes and frames of each image; its channel does not count.
 
     Raises
     ------
@@ -185,14 +190,16 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
     auto = channel.strip().lower() == AUTO
     colour = (None if bad else choose_channel(found)) if auto else colour_named(found, channel)
     cut: list[np.ndarray] = []
+    kept: list[tuple[int, ...] | None] = []
     for path, image in images.items():
         try:
-            own = planes(image, channel_for(image, colour) if auto else channel)
-            cut += check_planes(own, plane_names(image))
+            kept.append(ranges.kept(leading_of(image, ranges), image.name))
+            own = taken(planes(image, channel_for(image, colour) if auto else channel), kept[-1])
+            cut += check_planes(own, taken(plane_names(image), kept[-1]))
         except InputError as error:
             bad[path] = str(error)
     if bad:
         raise InputError("\n".join(bad[path] for path in files if path in bad))
     found = [replace(image, name=path.name) for path, image in images.items()]
-    names = [name for image in found for name in plane_names(image)]
-    return ImageSet(found, cut, names, colour, auto and colour is not None)
+    names = [name for image, own in zip(found, kept, strict=True) for name in taken(plane_names(image), own)]
+    return ImageSet(found, cut, names, colour, auto and colour is not None, kept)

@@ -125,7 +125,7 @@ _IMAGEJ_BYTES = 2**32 - 2**25
 """An ImageJ TIFF has 32-bit offsets; this leaves room for its tags."""
 
 
-def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = False) -> None:
+def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = False, note: str = "") -> None:
     """Write a binary mask as uint8, 0 and 255; see `write_tiff`.
 
     Parameters
@@ -138,6 +138,8 @@ def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = Fal
         Gives axes, scale and units (`napari_metastructure.images.image.stack` makes one from planes).
     ome : bool
         OME-TIFF in place of ImageJ TIFF.
+    note : str
+        What is to be known of the pixels.
 
     Raises
     ------
@@ -159,13 +161,15 @@ def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = Fal
     (dtype('uint8'), np.uint8(255), (0.1, 0.1), 'micrometer')
     """
     data = (np.asarray(masks) != 0).astype(np.uint8) * np.uint8(255)
-    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
+    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome, note=note)
 
 
-def write_probability(path: str | Path, probabilities: np.ndarray, like: Image, ome: bool = False) -> None:
+def write_probability(
+    path: str | Path, probabilities: np.ndarray, like: Image, ome: bool = False, note: str = ""
+) -> None:
     """Write probabilities as float32; arguments as in `write_mask`."""
     data = np.asarray(probabilities, dtype=np.float32)
-    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
+    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome, note=note)
 
 
 def write_tiff(
@@ -175,6 +179,7 @@ def write_tiff(
     scale: Sequence[float],
     units: Sequence[str],
     ome: bool = False,
+    note: str = "",
 ) -> None:
     """Write an image with axes, voxel size and unit, whole or not at all.
 
@@ -194,6 +199,8 @@ def write_tiff(
         Units as pint names them; lengths are written in one unit, that of X if possible, times in seconds.
     ome : bool
         OME-TIFF in place of ImageJ TIFF.
+    note : str
+        What is to be known of the pixels: Fiji shows it in *Image > Show Info*, an OME-TIFF has it as description.
 
     Raises
     ------
@@ -221,6 +228,8 @@ def write_tiff(
     ome = ome or ("S" in axes and (pixels.dtype != np.uint8 or pixels.shape[-1] not in (3, 4)))
     unit = None if ome else _common_unit(steps)
     options = _ome_options(axes, steps) if unit is None else _imagej_options(axes, steps, unit)
+    if note:
+        options["metadata"]["Description" if unit is None else "Info"] = note
     if "S" in axes and pixels.shape[-1] in (3, 4):
         options["photometric"] = "rgb"
     else:

@@ -14,7 +14,8 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import check_free, noting, output_stems, read_image, result_path
-from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
+from napari_metastructure.images.image import Image, channel_planes, plane_count, plane_names, stack
+from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back, taken
 from napari_metastructure.images.surround import missing_notes, missing_share
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
 
@@ -259,6 +260,7 @@ def predict_files(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     channel: int | str | None = None,
+    chosen: Chosen = ALL,
 ) -> Iterator[PredictionEvent]:
     """Predict image files, one in memory at a time; each result is written whole or not at all.
 
@@ -273,7 +275,9 @@ def predict_files(
     checkpoint : callable, optional
         Called between tiles; may raise to leave.
     channel : int or str, optional
-        As `images.axes.planes` takes it; by default the colour that the model was trained on.
+        As `images.image.planes` takes it; by default the colour that the model was trained on.
+    chosen : Chosen
+        Which planes and frames of each file; the others are empty in the result.
 
     Yields
     ------
@@ -290,8 +294,9 @@ def predict_files(
     yield PredictionStarted(str(model), len(paths), str(device))
     for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
         try:
-            image, planes, notes = _read(path, model, channel)
-            names = plane_names(replace(image, name=str(path)))
+            image, planes, notes = read_for(path, model, channel)
+            kept = chosen.kept(leading_of(image, chosen), str(path))
+            planes, names = taken(planes, kept), taken(plane_names(replace(image, name=str(path))), kept)
             todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
             found: list[PlanePredicted] = []
             for event in predict_planes(model, todo, len(todo), device, checkpoint, target.probability):
@@ -304,14 +309,14 @@ def predict_files(
             continue
         notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
-        _write(target, found, image, model.use.classes)
+        write_predicted(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
         yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
     model.release()
     yield PredictionFinished(False, done, time.perf_counter() - began)
 
 
-def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
+def read_for(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
     """Read an image file: it, its planes, and what the reader had to say about it."""
     with noting() as notes:
         image = read_image(path)
@@ -320,15 +325,23 @@ def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, l
     return image, planes, notes
 
 
-def _write(target: Target, found: Sequence[PlanePredicted], image: Image, classes: Sequence[int]) -> None:
+def write_predicted(
+    target: Target,
+    found: Sequence[PlanePredicted],
+    image: Image,
+    classes: Sequence[int],
+    kept: Sequence[int] | None,
+    note: str,
+) -> None:
     """Write the labels, and the probability if it is wanted, with axes and scale of the image."""
     make_folder(target.folder)
-    labels = stack([event.labels for event in found], like=image)
+    count = plane_count(image)
+    labels = stack(put_back([event.labels for event in found], kept, count), like=image)
     if len(classes) == 2:
-        write_mask(target.mask, labels.data == classes[1], labels, target.ome)
+        write_mask(target.mask, labels.data == classes[1], labels, target.ome, note)
     else:
-        write_tiff(target.mask, labels.data, labels.axes, labels.scale, labels.units, target.ome)
+        write_tiff(target.mask, labels.data, labels.axes, labels.scale, labels.units, target.ome, note)
     if target.probability:
         planes = [event.probability for event in found if event.probability is not None]
-        probability = stack(planes, like=image)
-        write_probability(target.files[1], probability.data, probability, target.ome)
+        probability = stack(put_back(planes, kept, count), like=image)
+        write_probability(target.files[1], probability.data, probability, target.ome, note)

@@ -153,7 +153,9 @@ class ProgressPanel(QWidget):
         self.inner.setToolTip(tooltip(inner))
         self.inner.setVisible(bool(inner))
         self.eta, self.status = QLabel(), QLabel()
-        self.eta.setToolTip(tooltip("Time left at most, from the pace so far, and when that would be."))
+        self.eta.setToolTip(
+            tooltip("Time left at most, at the pace so far, and the time of day when the run would be done.")
+        )
         self.eta.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # it widens no dock
         self.status.setWordWrap(True)
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
