@@ -60,6 +60,7 @@ def test_a_second_dock_is_a_tab_of_the_first(docked):
     first, *others = [dock for dock, _ in made]
     assert set(window.tabifiedDockWidgets(first)) == set(others)
     assert made[-1][1].isVisible() and made[-1][0].height() > 400
+    assert not made[-1][1].visibleRegion().isEmpty()  # in front of the others
 
 
 def test_a_dock_that_is_put_beside_another_stays_there(docked):
