@@ -144,9 +144,9 @@ class FolderBatch(QWidget):
 
     def section(self) -> QWidget:
         """Put the panel under a title that opens it."""
-        group = collapsed("Folder in, folder out", self)
-        group.toggleButton().setToolTip(tooltip("Do all files of a folder with the settings that are shown here."))
-        return group
+        return collapsed(
+            "Folder in, folder out", self, "Do all files of a folder with the settings that are shown here."
+        )
 
     # ---- for buttons and scripts ---------------------------------------------------------------------------
 
