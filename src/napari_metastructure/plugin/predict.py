@@ -405,7 +405,7 @@ class PredictWidget(JobWidget):
         if (model := self.model.get()) is None or not self.model.known:
             return None
         if self.where.currentIndex() == FOLDER:
-            return Unknown("How long a folder takes is known after its first file.")
+            return Unknown("Time: known after the first file", "Files are looked at when their turn comes.")
         sources = [Source.of(layer, self.ranges.get()) for layer in self.picker.chosen()]
         shapes = [(source.count, *source.shape[-2:]) for source in sources]
         return partial(predict_estimate, model, self.settings.config().device, shapes) if shapes else None
