@@ -321,7 +321,7 @@ def test_a_failure_is_said_and_the_next_job_runs(counting, qtbot, said):
     with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert isinstance(counting.failure, RunFailed)
-    assert counting.progress.status.text() == said()[-1] == "The counting broke: RuntimeError: seven"
+    assert counting.progress.status.text() == said()[-1] == "The counting failed: RuntimeError: seven"
     assert counting.ends == [counting.failure]
     counting.line.setText("2")
     with qtbot.waitSignal(counting.finished, timeout=60_000):

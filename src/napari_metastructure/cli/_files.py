@@ -20,6 +20,7 @@ from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import READING, Reading, meaning_of
+from napari_metastructure.labels.regions import Blocks
 from napari_metastructure.training.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -181,8 +182,8 @@ class LabelSet:
     paths : sequence of Path
     reading : str
         "auto", "foreground", "objects" or "classes"; see `napari_metastructure.labels.classes.as_classes`.
-    binary : bool
-        Background and foreground are wanted.
+    binary, instances : bool
+        Background and foreground are wanted, or objects.
 
     Attributes
     ----------
@@ -191,8 +192,8 @@ class LabelSet:
         Those of all files together, ascending.
     shapes : list of tuple of int
         Planes, height and width of each file.
-    pixels : list of ((float, str), (float, str))
-        Height and width of a pixel with their units, of each file.
+    steps : list of dict of str to (float, str)
+        Size of a pixel with its unit along Y and X, and along T and Z where there are several planes, of each file.
 
     Raises
     ------
@@ -200,7 +201,7 @@ class LabelSet:
         One line for each file that holds no labels, cannot be read this way, or is unlabelled throughout.
     """
 
-    def __init__(self, paths: Sequence[Path], reading: str, binary: bool = False) -> None:
+    def __init__(self, paths: Sequence[Path], reading: str, binary: bool = False, instances: bool = False) -> None:
         if reading not in get_args(Reading):
             raise InputError(f"--reading {reading}: choose {', '.join(get_args(Reading)[:-1])} or classes.")
         self.paths, self.reading = list(paths), cast(Reading, reading)
@@ -208,12 +209,14 @@ class LabelSet:
         ours = [path.name in made[path.parent] for path in self.paths]
         name = str(self.paths[0]) if len(self.paths) == 1 else f"The {len(self.paths)} files together"
         self._files = _LabelFiles(self.paths)
-        self._stack = LabelStack(self._files, self.reading, ours, name, list(map(str, self.paths)), binary=binary)
+        self._stack = LabelStack(
+            self._files, self.reading, ours, name, list(map(str, self.paths)), binary=binary, instances=instances
+        )
         self._check_each()
         self._meaning = self._stack.meaning()
         self.classes = self._meaning.classes
         self.shapes = [self._files.shapes[i] for i in range(len(self.paths))]
-        self.pixels = [self._files.pixels[i] for i in range(len(self.paths))]
+        self.steps = [self._files.steps[i] for i in range(len(self.paths))]
         for note in self._stack.notes(self._meaning):
             warn(note, stacklevel=2)
 
@@ -237,6 +240,18 @@ class LabelSet:
         """
         with noting():  # warnings about the file were given when its numbers were looked at
             return self._stack.read(index, self._meaning), self._files.image(index)
+
+    def blocks(self, index: int, volumes: bool) -> tuple[Blocks, Image]:
+        """Return the planes or volumes of one file with its objects told apart, and what `read` returns beside them."""
+        with noting():
+            numbers, like = self._stack.numbers(index, self._meaning), self._files.image(index)
+        sizes = [like.data.shape[like.axes.index(axis)] for axis in self.steps[index] if axis in "TZ"]
+        blocks = Blocks.of(self._stack, self._meaning, (*sizes, *numbers.shape[-2:]), volumes)
+        return blocks.changed(numbers), like
+
+    def written(self, numbers: np.ndarray) -> np.ndarray:
+        """Write numbers of `blocks` as the files do."""
+        return self._stack.written(numbers, self._meaning)
 
     def _check_each(self) -> None:
         """Read every file, and name all that cannot be used in one error."""
@@ -263,7 +278,7 @@ class _LabelFiles(Sequence[np.ndarray]):
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
         self.shapes: dict[int, tuple[int, ...]] = {}
-        self.pixels: dict[int, tuple[tuple[float, str], tuple[float, str]]] = {}
+        self.steps: dict[int, dict[str, tuple[float, str]]] = {}
         self._last: tuple[int, Image] | None = None
 
     def __len__(self) -> int:
@@ -272,8 +287,10 @@ class _LabelFiles(Sequence[np.ndarray]):
     def __getitem__(self, index: Any) -> Any:
         image = self.image(index)
         cut = planes(image)
-        y, x = ((image.scale[i], image.units[i]) for i in (image.axes.index("Y"), image.axes.index("X")))
-        self.shapes[index], self.pixels[index] = (len(cut), *cut[0].shape), (y, x)
+        self.shapes[index] = (len(cut), *cut[0].shape)
+        at = {a: image.axes.index(a) for a in "TZYX" if a in image.axes}
+        several = {a: i for a, i in at.items() if a in "YX" or image.data.shape[i] > 1}
+        self.steps[index] = {a: (image.scale[i], image.units[i]) for a, i in several.items()}
         return np.asarray(cut) if len(cut) > 1 else cut[0][None]
 
     def image(self, index: int) -> Image:

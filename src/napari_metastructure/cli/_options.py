@@ -21,7 +21,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 CHANNEL = typer.Option(
     help="Channel of a multi-channel image: a number from 0; of colour images also red, green, blue, alpha or "
-    "luminance, or auto: the colour of most local contrast that the others confirm.",
+    "luminance, or auto: the colour with the most local contrast.",
     metavar="NAME|N",
 )
 

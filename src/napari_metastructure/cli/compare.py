@@ -57,7 +57,7 @@ def compare(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(TITLES)}, or {ALL}; apart by commas, or the option repeated. "
+            help=f"{', '.join(TITLES)}, or {ALL}; separated by commas, or the option repeated. "
             f"[default: {','.join(CompareConfig().methods)}]",
             metavar="NAME,...",
             show_default=False,

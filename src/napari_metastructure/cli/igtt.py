@@ -22,6 +22,7 @@ from napari_metastructure.images.image import Image, plane_count, stacks
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back
 from napari_metastructure.images.writing import remove, write_mask, write_probability
 from napari_metastructure.networks import ENCODERS
+from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
 from napari_metastructure.training.run_folder import FILES, FoundRun
 
@@ -42,7 +43,7 @@ def igtt(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="What works (default), or Algorithm 1 as printed (paper); other options are set on top.",
+            help="The recommended settings (default), or Algorithm 1 as printed (paper); other options are set on top.",
             metavar="default|paper",
         ),
     ] = None,
@@ -59,10 +60,10 @@ def igtt(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
     ] = None,
-    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Write <stem>_epochs.tif as well.")] = False,
+    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Also write the masks of all epochs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
-    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
 ) -> None:
     """Segment images without labels (iGTT).
 
@@ -76,7 +77,7 @@ def igtt(
     chosen = _chosen(Chosen(planes, frames, "" if channel == AUTO else channel), out if resume else None)
     read = read_images(images, chosen.channel or AUTO, chosen)
     outputs = Outputs(out, read.images, keep_epochs, ome, read.kept, chosen)
-    outputs.check_free(resume, overwrite)
+    join().from_first(lambda: outputs.check_free(resume, overwrite))
     tell_colour(read)
     _run(outputs, read, config, resume)
 
@@ -99,21 +100,23 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
-    resumed, last = 0, None
-    with running() as terminal:
+    resumed, last, ranks = 0, None, join()
+    with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
-        events = iterate(read.planes, config, terminal.control, names=read.names, chosen=outputs.chosen, **more)
+        more |= {"ranks": ranks, "chosen": outputs.chosen}
+        events = iterate(read.planes, config, terminal.control, names=read.names, **more)
         for event in terminal.follow(events):
             match event:
                 case RunStarted():
                     resumed = event.resumed_epoch
-                    if not resume:  # all is well so far, and --overwrite was given if anything is there
+                    if not resume and ranks.first:  # all is well so far, and --overwrite was given if anything is there
                         outputs.clear()
                 case EpochFinished() if "epochs" in outputs.kinds:
                     history.append(event.masks)
                 case Finished():
                     last = event
-                    if last.masks:  # a run may be stopped before its first; here, while the folder is still its own
+                    if last.masks and ranks.first:  # a run may be stopped before its first
+                        # Here, while the folder is still its own.
                         write = partial(outputs.write_all, last, history, resumed)
                         written = terminal.write(terminal.place or outputs.folder, write)
                         images = counted(len(outputs.images), "image")

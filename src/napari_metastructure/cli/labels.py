@@ -190,7 +190,12 @@ def density(
     ] = "8",
     classes: Annotated[
         list[int] | None,
-        typer.Option("--class", metavar="N", help="Whose density; may be repeated. [default: all]", show_default=False),
+        typer.Option(
+            "--class",
+            metavar="N",
+            help="The class whose density it is; may be repeated. [default: all]",
+            show_default=False,
+        ),
     ] = None,
     edges: Annotated[
         bool, typer.Option("--edges", help="Correct for what lies outside the image or is unlabelled.")
@@ -257,7 +262,8 @@ def _bandwidths(text: str, labels: LabelSet) -> list[tuple[float, float]]:
     except InputError as error:
         raise InputError(f"--bandwidth {text}: {error}") from None
     found, bad = [], []
-    for path, shape, pixel in zip(labels.paths, labels.shapes, labels.pixels, strict=True):
+    for path, shape, steps_of in zip(labels.paths, labels.shapes, labels.steps, strict=True):
+        pixel = steps_of["Y"], steps_of["X"]
         lengths = [convert(size, unit, to) if unit != PIXEL else size for _, to in pixel]
         if None in lengths:
             bad.append(f"{path} has no voxel size to turn {text} into pixels; give --bandwidth in pixels.")

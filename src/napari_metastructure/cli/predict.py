@@ -32,15 +32,14 @@ def predict(
     channel: Annotated[
         str | None,
         typer.Option(
-            help="For a model of one channel, which one of a multi-channel image: a number from 0; of a colour image "
-            "also red, green, blue, alpha or luminance. [default: the colour that the model was trained on, else "
-            "luminance]",
+            help="The channel that a model of one channel gets: a number from 0; of a colour image also red, green, "
+            "blue, alpha or luminance. [default: the colour that the model was trained on, else luminance]",
             show_default=False,
         ),
     ] = None,
     planes: Annotated[str, PLANES] = "",
     frames: Annotated[str, FRAMES] = "",
-    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are in --out already.")] = False,
     no_probability: Annotated[
         bool, typer.Option("--no-probability", help="Write the labels only; takes less memory and disk.")

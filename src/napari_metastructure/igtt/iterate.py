@@ -29,9 +29,10 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
+from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, probabilities
 from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
 from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
@@ -74,6 +75,7 @@ def iterate(
     start_masks: Sequence[np.ndarray] | None = None,
     first_epoch: int = 0,
     colour: Colour | None = None,
+    ranks: Ranks = ALONE,
     chosen: Chosen | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
@@ -101,6 +103,9 @@ def iterate(
         The number of the start, of a run that counts on from another; it ends at ``config.epochs`` as any.
     colour : {"red", "green", "blue"}, optional
         The channel of colour images that the planes are; the saved model takes the same one.
+    ranks : Ranks
+        The processes that work on the planes together (`training.distributed.join`), each called with the same
+        arguments; only the first writes.
     chosen : Chosen, optional
         Which planes and frames of the inputs the planes are, for ``run.yaml``.
 
@@ -118,8 +123,9 @@ def iterate(
         Out of memory with a single patch or elsewhere, or a loss that is no number.
     """
     control = control or Control()
-    with short_of_memory_fails():
-        run = Run(images, config, control, names, folder, colour, first_epoch, chosen)
+    with short_of_memory_fails(), ranks.lost_fails():
+        given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks, chosen
+        run = ranks.together(lambda: Run(images, *given))
         try:
             run.check(corrections or {}, start_masks)
             for index, pixels in (corrections or {}).items():
@@ -209,10 +215,13 @@ class Run:
         folder: Path | None,
         colour: Colour | None = None,
         first_epoch: int = 0,
+        ranks: Ranks = ALONE,
         chosen: Chosen | None = None,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
         self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
+        self.ranks, self.checkpoint = ranks, ranks.stopping(control)
+        ranks.check_batch(config.batch_size)
         self.chosen = chosen or Chosen()
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
@@ -222,7 +231,7 @@ class Run:
         found = list(map(measured, checked))
         planes, self.missing = [plane for plane, _ in found], [missing for _, missing in found]
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
-        self.device = resolve(config.device)
+        self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
         self.planes = planes  # as the user knows them, until `_turn_upright`
         self.spec, self.trained = spec_of(config), is_trained(config)
@@ -230,9 +239,9 @@ class Run:
             network: torch.nn.Module = load_prior()
         else:
             network = build(self.spec, config.seed, config.encoder_weights)
-        network = place(network, self.device)
+        network = ranks.synchronised(place(network, self.device), self.device)
         optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
-        self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed)
+        self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed, ranks=ranks)
         self.rng = np.random.default_rng(config.seed)
         identity = [(name, _fingerprint(p)) for name, p in zip(self.names, planes, strict=True)] if folder else []
         self.journal = Journal(config, MAY_CHANGE, identity)
@@ -257,7 +266,7 @@ class Run:
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [settle(seen)] * len(self.planes)
         try:
-            return prior_polarities(self.prior, self.planes, self.device, self.control.checkpoint)
+            return prior_polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
         except Stopped:  # the next checkpoint ends the run
             return ["bright"] * len(self.planes)
 
@@ -298,7 +307,7 @@ class Run:
         if folder:
             folder.lock()
         if resume:
-            self.journal.resume(folder, self._restore)
+            self.journal.resume(folder, self._restore, self.ranks)
             self.resumed = True
         else:
             self._turn_upright(self._polarities())
@@ -306,7 +315,8 @@ class Run:
                 folder.clear()
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
         self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
-        self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
+        shapes = [p.shape for p in self.planes]
+        self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
         epoch = self.journal.epoch if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
@@ -319,7 +329,7 @@ class Run:
         stopped = False
         try:
             yield self._start(start_masks)
-            while self.journal.epoch < c.epochs and not self._over() and not self.saver.lost:
+            while self.ranks.from_first(self._goes_on):
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
                 good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
                 yield from self._round()
@@ -341,6 +351,9 @@ class Run:
         for index, pixels in self.control.take_corrections().items():
             found[index] = np.where(pixels == UNLABELLED, found.get(index, pixels), pixels)
         return {i: np.where(pixels <= 1, pixels, UNLABELLED).astype(np.uint8) for i, pixels in found.items()}
+
+    def _goes_on(self) -> bool:
+        return self.journal.epoch < self.config.epochs and not self._over() and not self.saver.lost
 
     def close(self) -> None:
         """Give the memory and the folder back."""
@@ -388,7 +401,7 @@ class Run:
         if len(dark) != len(self.planes) or not set(map(type, dark)) <= {bool}:
             raise ValueError("polarities of other images")
         self._turn_upright(["dark" if d else "bright" for d in dark])
-        self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device)
+        self.labels = self._labels([])
         self.labels.restore(labels)
         self.trainer.load(state["trainer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
@@ -425,12 +438,15 @@ class Run:
                 self._cut_network(CUTS[-1])
             else:
                 start = self._start_probabilities()
-            self.labels = PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device)
+            self.labels = self._labels(start)
             self.labels.begin(given=start_masks is not None)
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
             self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
+
+    def _labels(self, start: list[np.ndarray]) -> PseudoLabels:
+        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks)
 
     def _start_probabilities(self) -> list[np.ndarray]:
         """Estimate foreground probabilities before any training."""
@@ -438,15 +454,16 @@ class Run:
         if method == "prior":
             same = self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            found, cut = prior_start(self.prior, self.planes, self.device, self.control.checkpoint, inputs)
+            found, cut = prior_start(self.prior, self.planes, self.device, self.checkpoint, inputs, self.ranks)
             self._cut_network(cut)
             return found
         self._cut_network(CUTS[-1])
-        found = []
-        for plane in self.planes:
-            self.control.checkpoint()
-            found.append(start_probability(plane, method))
-        return found
+
+        def started(index: int) -> np.ndarray:
+            self.checkpoint()
+            return start_probability(self.planes[index], method)
+
+        return self.ranks.shared_out(len(self.planes), lambda mine: list(map(started, mine)))
 
     def _cut_network(self, cut: float) -> None:
         """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
@@ -483,11 +500,16 @@ class Run:
         network = self.trainer.network
         if has_statistics(network):
             batches = self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES)
-            with seeded(self.config.seed + self.journal.epoch, self.device):  # some drop channels at random
+            seed = self.config.seed + self.journal.epoch  # some drop channels at random
+            with seeded(seed, self.device), self.ranks.statistics(self.device):
                 refresh_statistics(network, batches)
         network.eval()
-        inputs = [self.held.inputs(i) for i in range(len(self.planes))]
-        found = probabilities(network, inputs, self.patch, self.device, self.control.checkpoint)
+
+        def predicted(mine: Sequence[int]) -> list[np.ndarray]:
+            inputs = [self.held.inputs(i) for i in mine]
+            return probabilities(network, inputs, self.patch, self.device, self.checkpoint)
+
+        found = self.ranks.shared_out(len(self.planes), predicted)
         if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
             inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
@@ -525,7 +547,9 @@ class Run:
         c, agreements = self.config, [row["agreement"] for row in self.journal.rows[1:]]
         unpainted = c.rounds == "painted" and not self.labels.corrections
         if unpainted and not agreements and self.trained and self.by_prior:
-            return "The masks are those of the start, which training would not improve; paint what is wrong to go on."
+            return (
+                "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
+            )
         if stable(agreements, c.stop_agreement):
             return f"The masks no longer change; they are those of epoch {self.journal.epoch}."
         if wandering(agreements, c.stop_agreement):
@@ -561,7 +585,7 @@ class Run:
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
-            reason = f"The run ended early, for it could not be saved; the masks are those of epoch {epoch}."
+            reason = f"The run ended early, because it could not be saved; the masks are those of epoch {epoch}."
         elif over := self._over():
             reason = over
         else:

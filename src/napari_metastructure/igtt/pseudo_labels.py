@@ -12,6 +12,7 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
 from napari_metastructure.training.metrics import dice
@@ -51,6 +52,8 @@ class PseudoLabels:
         What lies outside the field of view (`images.surround`): never foreground, and unlabelled.
     device : torch.device, optional
         CUDA finds the levels of the planes.
+    ranks : Ranks
+        Processes that share the planes out; all have all labels.
 
     Attributes
     ----------
@@ -68,8 +71,10 @@ class PseudoLabels:
         planes: Sequence[np.ndarray],
         outside: Sequence[np.ndarray | None] | None = None,
         device: torch.device | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config = config
+        self.ranks = ranks
         self.device = device
         self.planes = planes
         self.outside = outside if outside is not None else [None] * len(planes)
@@ -178,11 +183,13 @@ class PseudoLabels:
 
     def _confirmed(self, probabilities: Sequence[np.ndarray]) -> float:
         """Score how well the edges of the images confirm the masks of these probabilities: the mean, 0 to 1."""
-        found = []
-        for index in np.unique(np.linspace(0, len(probabilities) - 1, SAMPLE).astype(int)):
-            mask, _ = self._search(probabilities[index].astype(np.float32), int(index))
-            found.append(self.edges(int(index)).score(mask))
-        return float(np.mean(found))
+
+        def score(index: int) -> float:
+            mask, _ = self._search(probabilities[index].astype(np.float32), index)
+            return self.edges(index).score(mask)
+
+        sample = np.unique(np.linspace(0, len(probabilities) - 1, SAMPLE).astype(int)).tolist()
+        return float(np.mean(self.ranks.shared_out(len(sample), lambda mine: [score(sample[i]) for i in mine])))
 
     def _search(self, p: np.ndarray, index: int) -> tuple[np.ndarray, ScoreCurve]:
         """Return the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
@@ -198,7 +205,9 @@ class PseudoLabels:
 
     def _cut(self, evidence: list[np.ndarray]) -> None:
         self.evidence = evidence
-        found = [self._search(e.astype(np.float32), i) for i, e in enumerate(evidence)]
+        found = self.ranks.shared_out(
+            len(evidence), lambda mine: [self._search(evidence[i].astype(np.float32), i) for i in mine]
+        )
         self.masks = [mask.astype(np.uint8) for mask, _ in found]
         self.curves = [curve for _, curve in found]
 

@@ -168,7 +168,7 @@ class TrainCurves(QWidget):
         self.score = make_plot(
             "Dice",
             "Agreement with the labels: on the patches trained on, while learning, and on whole validation images. "
-            "Dice of the foreground; of more than two classes the mean IoU. The line marks the epoch that is kept.",
+            "Dice of the foreground; with more than two classes the mean IoU. The line marks the epoch that is kept.",
             TRAIN_HEIGHT,
         )
         self.plots = (self.loss, self.score)

@@ -50,7 +50,7 @@ class Docking(QObject):
         beside = [d for d in others if not d.isHidden() and not d.isFloating() and window.dockWidgetArea(d) == area]
         if beside:
             window.tabifyDockWidget(beside[-1], part)
-            part.raise_()
+            QTimer.singleShot(0, lambda: part.raise_() if isalive(part) else None)  # its tab is made a little later
         elif area in SIDES:
             across = [d for d in window.findChildren(QDockWidget) if not d.isHidden() and not d.isFloating()]
             other = next((d for d in across if window.dockWidgetArea(d) in SIDES and d not in (part, *others)), None)

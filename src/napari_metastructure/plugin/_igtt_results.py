@@ -32,8 +32,8 @@ class ResultPanel(QWidget):
         self.waiting_button = QPushButton()
         self.waiting_button.setToolTip(
             tooltip(
-                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. "
-                "This goes to the newest; what was painted stays on its epoch and can still be locked."
+                "New epochs wait while you paint, and until your paint is locked, so that nothing moves under the "
+                "brush. This button shows the newest."
             )
         )
         self.waiting_button.setVisible(False)
@@ -64,13 +64,16 @@ class ResultPanel(QWidget):
         )
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(
-            tooltip("Save the final mask (else the epoch on the slider), or the epochs as a film or a figure.")
+            tooltip(
+                "Save the final mask, or if there is none yet the epoch on the slider; or the epochs as a film or a "
+                "figure."
+            )
         )
         menu = QMenu(self.save_button)
         menu.setToolTipsVisible(True)
         for text, act, tip in (
             ("Mask as TIFF…", lambda: self.save.emit(False), "0 and 255, with axes, voxel size and unit, for Fiji."),
-            ("Mask as OME-TIFF…", lambda: self.save.emit(True), "The same for programs that read OME."),
+            ("Mask as OME-TIFF…", lambda: self.save.emit(True), "The same as OME-TIFF; Fiji reads it too."),
             ("Epochs as film…", self.film.emit, "GIF or MP4 of the plane on screen, filled or as outlines."),
             ("Epochs as figure…", self.figure.emit, "A grid of epochs with loss and agreement: PNG, PDF or SVG."),
         ):

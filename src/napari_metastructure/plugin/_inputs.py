@@ -373,7 +373,7 @@ class FolderRow(QWidget):
         self.found.setToolTip(tooltip("The last epoch that the run in this folder finished."))
         self.load_button = QPushButton("Load settings")
         self.load_button.setToolTip(
-            tooltip("Take over the settings of the run in this folder, to raise Epochs and go further, say.")
+            tooltip("Load the settings of the run in this folder, for example to raise Epochs and go on.")
         )
         self.resume_button = QPushButton("Resume run")
         self.resume_button.setToolTip(
@@ -479,3 +479,30 @@ def heading(text: str) -> QLabel:
     label = QLabel(f"<b>{text}</b>")
     label.setTextFormat(Qt.TextFormat.RichText)
     return label
+
+
+PROBLEM = "#e5534b"
+"""Colour of a sentence about what is wrong."""
+
+
+def sentence(style: str = "") -> QLabel:
+    """Make a label for sentences: plain text over as many lines as they need, without a line for none."""
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setStyleSheet(style)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    say(label, "")
+    return label
+
+
+def say(label: QLabel, text: str) -> None:
+    """Show sentences, or no line at all."""
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
+def with_tip(widget: Any, tip: str) -> Any:
+    """Give a widget its tooltip, and return it."""
+    widget.setToolTip(tooltip(tip))
+    return widget

@@ -85,7 +85,7 @@ class RunButtons(QWidget):
         layout.setSpacing(4)
         tips = {
             run: tip,
-            "Pause": "Hold the run at its next batch; the device keeps its memory.",
+            "Pause": "Pause the run after this batch; it keeps its memory on the device.",
             "Resume": "Let the paused run go on.",
             stop: stop_tip,
         }

@@ -88,7 +88,7 @@ LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequ
 SEEN = 0.1
 """Share of the first epoch's steps from which on their pace counts: the very first ones are slow."""
 
-LEFT = "Time left at most, from the pace so far, and when that would be."
+LEFT = "Time left at most, at the pace so far, and the time of day when the run would be done."
 
 FINE = 1000
 """Parts of a bar's step, where less than a step is shown."""

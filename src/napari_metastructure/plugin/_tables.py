@@ -325,8 +325,8 @@ class MatrixView(QWidget):
 
 
 TIP = (
-    "Mean Dice between the masks of two methods in their first repeat, 0 to 1; a column bears the number of its "
-    "method. Methods that agree with no other are suspect; methods that agree may err alike."
+    "Mean Dice between the masks of two methods in their first repeat, 0 to 1; columns have the numbers of their "
+    "methods. Methods that agree with no other are suspect; methods that agree may err alike."
 )
 
 ROOMY = 8

@@ -87,7 +87,7 @@ class _Run:
         except BaseException as error:  # whatever it is, the widget has to leave its running state
             # as text: a log handler that kept the traceback would keep the network alive with it
             log.error("%s broke\n%s", self.title, traceback.format_exc())
-            self.failure = RunFailed(f"{self.title} broke: {type(error).__name__}: {error}")
+            self.failure = RunFailed(f"{self.title} failed: {type(error).__name__}: {error}")
         finally:
             pool.reserveThread()
 

@@ -75,7 +75,7 @@ PROBLEM = "#e5534b"
 
 REFERENCE_TIP = (
     "The labels whose classes count as true, for histograms and numbers. By default those that a noisy layer was made "
-    "from; of labels that were not made here, their own."
+    "from; for labels made elsewhere, the labels themselves."
 )
 
 
@@ -141,7 +141,7 @@ class DensityWidget(QWidget):
         self.settings = DensityForm()
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.status.setToolTip(tooltip("What the widget has to say about the layers and settings."))
+        self.status.setToolTip(tooltip("Messages about the layers and settings."))
         self.histograms = HistogramPlots(viewer)
         self.table = ComparisonTable()
         self.lines = LayerBox(
@@ -150,7 +150,8 @@ class DensityWidget(QWidget):
         self.draw_button = _button("Draw a line", "Draw a line over labels or a map; the plot follows it.")
         self.profiles = ProfilePlot(viewer)
         self.stack_button = _button(
-            "Whole stack", "Make layers of the densities of all slices, in the background; they stay as they are then."
+            "Whole stack",
+            "Make layers of the densities of all slices, in the background; settings no longer change them.",
         )
         self.figure_button = _button(
             "Figure 6",
@@ -371,7 +372,7 @@ class DensityWidget(QWidget):
         """Return a layer's plane on screen."""
         plane = visible_plane(self.viewer, layer)
         if plane is None and self.viewer.dims.ndisplay == 3:
-            raise InputError("Densities are of slices; switch the viewer back to 2D.")
+            raise InputError("Densities are computed on slices; switch the viewer back to 2D.")
         if plane is None:
             raise InputError(
                 f"Layer {layer.name!r} has no slice here; move the sliders into it, with Y and X on screen."

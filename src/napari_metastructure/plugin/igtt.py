@@ -82,8 +82,8 @@ FILMS = {".gif": "GIF", ".mp4": "MP4"}
 FIGURES = {".png": "PNG", ".pdf": "PDF", ".svg": "SVG"}
 
 RESUMED = (
-    "the ticked layers. Its settings are loaded first, unless they are shown already; of those, Epochs, Device and "
-    "Stop agreement may be changed."
+    "the ticked layers. Its settings are loaded first, unless they are shown already; only Epochs, Device "
+    "and Stop agreement may be changed."
 )
 
 
@@ -178,7 +178,7 @@ class IGTTWidget(JobWidget):
         self.try_button.setToolTip(
             tooltip(
                 f"Run on the part of the selected image that is on screen, for {TRY_EPOCHS} epochs at most: zoom in to "
-                "see soon what the settings do. Its layers go with the next run."
+                "see soon what the settings do. The next run removes its layers."
             )
         )
         self.form = (self.ranges, self.settings, self.folder, self.try_button)

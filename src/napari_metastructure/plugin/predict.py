@@ -55,13 +55,14 @@ class PredictSettings(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     channel: str | None = Field(
         None,
-        description="For a model of one channel, which one of colour images (red, green, blue, alpha, luminance; by "
-        "default the one it was trained on, else luminance) or of files with several channels (a number from 0).",
+        description="The channel that a model of one channel gets. Of colour images: red, green, blue, alpha or "
+        "luminance; left empty, the one it was trained on, else luminance. Of files with several channels: a number "
+        "from 0.",
     )
     probability: bool = Field(
-        True, description="Give the probability too: of the foreground, or of the class that was chosen."
+        True, description="Give the probability too: of the foreground, or of the class that each pixel got."
     )
-    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of the ImageJ kind that Fiji reads.")
+    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of ImageJ TIFF. Fiji reads both.")
     overwrite: bool = Field(False, description="Replace results of the same names that are in the folder already.")
 
     @classmethod
@@ -301,7 +302,7 @@ class PredictWidget(JobWidget):
             napari_viewer,
             RunButtons(
                 "Label the ticked layers, or the images of the folder, in the background.",
-                *("Predict", "Cancel", "End it at the next tile; what is done already stays."),
+                *("Predict", "Cancel", "Stop at the next tile; what is done is kept."),
             ),
             ProgressPanel("Planes or files that are done."),
             parent,
@@ -314,7 +315,9 @@ class PredictWidget(JobWidget):
         self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
         self.ranges = RangeRows("labelled")
         self.images = PathEdit("folder of images", "Every image file in it is labelled, not those in its subfolders.")
-        self.out = PathEdit("folder for the results", "Gets <stem>_mask.tif and <stem>_probability.tif of each image.")
+        self.out = PathEdit(
+            "folder for the results", "For each image, <name>_mask.tif and <name>_probability.tif are written here."
+        )
         self.where = QTabWidget()
         for name, parts in {"Layers": [self.picker], "Folder": [self.images, self.out]}.items():
             page = column(*parts, margin=4)

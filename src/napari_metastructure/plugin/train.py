@@ -290,7 +290,7 @@ ENDING = ".safetensors"
 PLUGIN, PREDICT = "napari-metastructure", "Predict (apply a saved model)"
 
 RESUMED = (
-    "the same images and labels. Its settings are loaded first, unless they are shown already; of those, Epochs, "
+    "the same images and labels. Its settings are loaded first, unless they are shown already; only Epochs, "
     "Patience and Device may be changed."
 )
 
@@ -346,7 +346,7 @@ class TrainWidget(JobWidget):
         self.scores.setToolTip(tooltip("The newest epoch in numbers."))
         self.save_button = QPushButton("Save model as…")
         self.save_button.setToolTip(
-            tooltip("Save the network of the best epoch with all that predicting takes, as one .safetensors file.")
+            tooltip("Save the network of the best epoch, with all that prediction needs, as one .safetensors file.")
         )
         self.use_button = QPushButton("Use in Predict")
         self.use_button.setToolTip(

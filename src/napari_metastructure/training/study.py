@@ -148,7 +148,7 @@ def study(
             yield from writer.results()
             yield ConditionFinished(found[-1])
             if writer.saver.lost:
-                why = "The study ended early, for it could not be saved"
+                why = "The study ended early, because it could not be saved"
                 yield StudyFinished(False, f"{why}; {len(found)} of {len(runs)} runs are done.", tuple(found))
                 return
         yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
