@@ -12,8 +12,6 @@ from napari_metastructure.plugin._igtt_layers import Extra
 from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._stroke_list import BrushButtons
 
-OUTLINES_KEY, MASKS_KEY = "Shift-C", "Shift-M"
-
 
 class ResultPanel(QWidget):
     """Buttons that only say what was asked for; the widget does it."""
@@ -42,16 +40,12 @@ class ResultPanel(QWidget):
         self.labels = QCheckBox("Pseudo-label")
         self.labels.setToolTip(
             tooltip(
-                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
+                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out).",
+                "Pseudo-label",
             )
         )
         self.outlines = QCheckBox("Outlines")
-        self.outlines.setToolTip(
-            tooltip(
-                f"Draw masks as outlines (key {OUTLINES_KEY}), so that the image below is seen. Key {MASKS_KEY} hides "
-                "and shows the masks of the run."
-            )
-        )
+        self.outlines.setToolTip(tooltip("Draw masks as outlines, so that the image below is seen."))
         self.use_button = QPushButton("Use epoch")
         self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
         self.edits_button = QPushButton("Continue")
