@@ -168,7 +168,7 @@ def test_settings_that_cannot_be_read_are_one_sentence(tmp_path, settings, why):
 def test_a_folder_beside_is_a_free_one(qtbot, tmp_path):
     form = SettingsPanel()
     qtbot.addWidget(form)
-    folder = RunInFolder(EarlierRun, form, (), RESUMED)
+    folder = RunInFolder(EarlierRun, form, (), RESUMED, "igtt")
     qtbot.addWidget(folder.row)
     assert folder.free_beside() is None
     folder.row.set(tmp_path / "run")

@@ -33,11 +33,7 @@ OWN = "own choice"
 FIRST = "figure 1"
 """Whose conditions are ticked at first."""
 
-TIP = (
-    "The kinds of training labels to compare. <b>CL</b>: the clean labels. <b>RCL</b>: pixels lose or change their "
-    "label at random, wherever they lie. <b>PCL</b>: objects grow, shrink or thin. <b>RL</b>: random labels, drawn "
-    "without regard to the clean ones."
-)
+TIP = "The kinds of training labels to compare: CL, RCL, PCL and RL."
 
 
 class ConditionsPanel(QWidget):
@@ -71,7 +67,7 @@ class ConditionsPanel(QWidget):
         self.remove_button.setToolTip(tooltip("Remove the selected condition from the list, if it is one of yours."))
         self._form: RecipeForm | None = None
         self._own = column(row(self.name, self.add_button, self.remove_button))
-        self.free = collapsed("A condition of your own", self._own)
+        self.free = collapsed("A condition of your own", self._own, "Labels with noise of your choice.")
         self.free.toggled.connect(lambda on: on and self.form)
         column(self.preset, self.list, self.free, into=self)
         for condition in CONDITIONS.values():

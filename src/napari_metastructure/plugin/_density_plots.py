@@ -155,7 +155,7 @@ class ComparisonTable(QLabel):
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setToolTip(tooltip(TABLE_TIP))
+        self.setToolTip(tooltip(TABLE_TIP, "Theorem 2, Lemma 2"))
         self.show_results(())
 
     def show_results(self, results: Sequence[DensityResult]) -> None:

@@ -261,13 +261,17 @@ class RunLayers:
         self.locked: dict[int, np.ndarray] = {}
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
         self.kept: list[Labels] = []
-        self._hidden: list[Labels] = []
         self._last: EpochFinished | None = None
 
     @property
     def newest(self) -> int | None:
         """The newest epoch, drawn or not."""
         return max((*self.epochs, *self.waiting), default=None)
+
+    @property
+    def probabilities(self) -> Sequence[np.ndarray] | None:
+        """The newest probabilities, one a plane; None before the first epoch."""
+        return None if self._last is None else self._last.probabilities
 
     @property
     def held(self) -> bool:
@@ -465,18 +469,11 @@ class RunLayers:
         """Draw the masks as outlines, or filled."""
         for part in self.parts:
             part.outlined = on
-        for layer in self._masks():
+        for layer in self.mask_layers():
             layer.contour = OUTLINE if on else 0
 
-    def toggle(self) -> None:
-        """Hide the masks that are shown; if none is, show those that were hidden so, else the masks of the epochs."""
-        shown = [layer for layer in self._masks() if layer.visible]
-        again = [layer for layer in self._hidden if layer in self.viewer.layers]
-        for layer in shown or again or [part.masks for part in self.parts if part.masks is not None]:
-            layer.visible = not shown
-        self._hidden = shown
-
-    def _masks(self) -> list[Labels]:
+    def mask_layers(self) -> list[Labels]:
+        """Return the layers of masks that are in the viewer, those of the epochs first."""
         layers = [*(part.masks for part in self.parts), *self.kept]
         return [layer for layer in layers if layer is not None and layer in self.viewer.layers]
 

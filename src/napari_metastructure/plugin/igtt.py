@@ -12,19 +12,22 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.images.ranges import ALL, Chosen
+from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._estimate import Work
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
-from napari_metastructure.plugin._igtt_results import MASKS_KEY, OUTLINES_KEY, ResultPanel
-from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out
+from napari_metastructure.plugin._igtt_results import ResultPanel
+from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._painting import counted
+from napari_metastructure.plugin._live_answer import LiveAnswer
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
+from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
@@ -46,6 +49,7 @@ from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
+    from napari_metastructure.plugin._layers import EpochSlider
 
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
@@ -153,6 +157,7 @@ class IGTTWidget(JobWidget):
         What the last run drew.
     """
 
+    name = "igtt"
     title = "The iGTT run"
     progress: EpochProgress
 
@@ -168,11 +173,12 @@ class IGTTWidget(JobWidget):
         self.picker = LayerPicker(self.viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
         self.ranges = RangeRows("segmented", colours=True)
         self.settings = SettingsPanel()
-        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED)
+        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED, self.name)
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
         self.strokes = StrokeList(self.viewer)
+        self.answer = LiveAnswer(self.viewer, self)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
@@ -181,6 +187,12 @@ class IGTTWidget(JobWidget):
                 "see soon what the settings do. The next run removes its layers."
             )
         )
+        self.each = QCheckBox("A run for each file")
+        self.each.setToolTip(
+            tooltip("Each file trains a network of its own, in a folder of its name; else one run trains on all files.")
+        )
+        results = "<stem>_mask.tif, <stem>_probability.tif and the run"
+        self.batch = FolderBatch(self._task, "images", results, [self.each])
         self.form = (self.ranges, self.settings, self.folder, self.try_button)
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
         self.result: Finished | None = None
@@ -192,16 +204,22 @@ class IGTTWidget(JobWidget):
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        images = (heading("Images"), self.picker, self.ranges, self.try_button)
-        parts = (*images, heading("Settings"), self.settings, self.folder, self.strokes, self.curves)
+        images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
+        batch = self.batch.section()
+        parts = (*images, heading("Settings"), self.settings, self.folder, batch, self.strokes, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
+        boxes = {name: of_box(getattr(self.results, name)) for name in ("outlines", "probability", "labels")}
+        shown = of_settings(IGTTConfig, self.settings.config, self.settings.fill)
+        self.remember({"settings": shown, **boxes}, lambda known: {"settings": known.settings(IGTTConfig)})
 
     def _connect(self) -> None:
+        self.tools.reset_button.clicked.connect(self.run_folder.propose)
         self.try_button.clicked.connect(lambda: self.try_on_screen())
         self.picker.picked.connect(self._show_ranges)
-        self.estimate_at(self.ranges.changed, *(form.changed for form in self.settings.forms))
-        self.forget_refusal_at(self.picker.picked, self.folder.path.changed, self.ranges.changed)
+        forms = [form.changed for form in self.settings.forms]
+        self.estimate_at(self.ranges.changed, *forms)
+        self.forget_refusal_at(self.picker.picked, self.folder.path.changed, self.ranges.changed, *forms)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.results.use_epoch.connect(lambda: self.use_epoch())
@@ -212,19 +230,41 @@ class IGTTWidget(JobWidget):
         self.results.show_extra.connect(self._show_extra)
         self.results.show_waiting.connect(lambda: self.show_waiting(True))
         self.results.show_outlines.connect(self._show_outlines)
-        for key, act in ((OUTLINES_KEY, self.results.outlines.toggle), (MASKS_KEY, self.toggle_masks)):
-            self.viewer.bind_key(key, lambda _, act=act: act(), overwrite=True)
-            self.release_with(partial(self.viewer.bind_key, key, None, overwrite=True))
+        brushes = self.results.brushes.buttons
+        self.keys.add(
+            {
+                "object_brush": [brushes[OBJECT]],
+                "background_brush": [brushes[BACKGROUND]],
+                "outlines": [self.results.outlines],
+            },
+            dict.fromkeys(("previous_epoch", "next_epoch", "show_results"), self.results.use_button),
+        )
         layers = self.viewer.layers
         self.listen(layers.events.removed, self._on_layer_removed)
         self.listen(layers.selection.events.active, self._show_score)
         self.listen(layers.selection.events.active, self._on_painted)
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
+        self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
         self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
         self.ranges.show_layers(self.picker.chosen())
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with the files of a folder."""
+        chosen = self.ranges.get()
+        task = {"what": "igtt", "config": self.settings.config(), "each": self.each.isChecked()}
+        return {**task, **chosen.facts(), "channel": chosen.channel or "auto"}
+
+    def slider(self) -> EpochSlider | None:
+        """Return what moves through the epochs of the newest run."""
+        return None if self.layers is None else self.layers.slider
+
+    def made_layers(self) -> list[Labels]:
+        """Return the masks of the newest run."""
+        return [] if self.layers is None else self.layers.mask_layers()
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 
@@ -328,6 +368,7 @@ class IGTTWidget(JobWidget):
         """Note what the run was told, and let epochs come again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
+            self.answer.clear()
             if not self.layers.put_brush_away():  # which says so itself
                 self.show_waiting()
 
@@ -378,6 +419,7 @@ class IGTTWidget(JobWidget):
             if self.layers is not None:
                 self.layers.hide()
                 self.layers.painted = lambda: None
+            self.answer.clear()
             self._drop_trial()
             layers.shown = self.results.shown()
             layers.outline(self.results.outlines.isChecked())
@@ -416,6 +458,7 @@ class IGTTWidget(JobWidget):
         """Show what was painted, and which brush is in hand; let epochs come if none is."""
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
+        self.answer.ask(self.layers)
         self.show_waiting()
 
     def _let_go_of_strokes(self) -> None:
@@ -596,11 +639,6 @@ class IGTTWidget(JobWidget):
     def _show_outlines(self, on: bool) -> None:
         if self.layers is not None:
             self.layers.outline(on)
-
-    def toggle_masks(self) -> None:
-        """Hide the masks of the run that are shown, or show them again."""
-        if self.layers is not None:
-            self.layers.toggle()
 
     def _with_masks(self) -> RunLayers | None:
         """Return the layers of a run with masks; None, which is said, without."""

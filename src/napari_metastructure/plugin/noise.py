@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
@@ -18,8 +18,17 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
-from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
+from napari_metastructure.labels.recipes import (
+    NoisyStack,
+    RecipeBase,
+    apply_to_stack,
+    checksum,
+    make_recipe,
+    recipe_name,
+)
+from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._form import choice_editor, tooltip
+from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
 from napari_metastructure.plugin._layers import (
     READING_TIP,
@@ -35,8 +44,10 @@ from napari_metastructure.plugin._layers import (
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._noise_preview import NoisePreview, NoiseRequest, draw, measure
+from napari_metastructure.plugin._preferences import Memory, Value, of_choice
 from napari_metastructure.plugin._preview_layer import PreviewLayer
 from napari_metastructure.plugin._recipe_form import RecipeForm
+from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._tables import MatrixView
 
 if TYPE_CHECKING:
@@ -115,8 +126,18 @@ class NoiseWidget(QWidget):
         self.live.hold(self.watch, self.preview)
         self._connect()
         self._follow()
+        pressed = {"run": (self.apply_button,), "stop": (self.run.cancel_button,)}
+        self.keys = Keys(self, viewer, pressed, results=lambda: [made] if (made := self.preview.layer) else [])
+        kept = {
+            "recipe": Value(lambda: [self.form.recipe().model_dump(mode="json")], self._show_kept),
+            "reading": of_choice(self.reading.widget),
+            "seed": Value(self.seed.value, self.seed.setValue),
+        }
+        self.memory = Memory(self, "noise", kept, lambda known: {"seed": known.seed})
+        self.tools.reset_button.clicked.connect(lambda: self.memory.reset())
 
     def _make_parts(self) -> None:
+        self.tools = Tools("noise")
         self.sources = LayerBox(self.viewer, "The clean labels. They stay as they are.", self._is_offered)
         self.reading = choice_editor([])
         for reading, text in READINGS.items():
@@ -155,6 +176,7 @@ class NoiseWidget(QWidget):
             "Label noise", "Slices done: each one is read to find its classes, then its noise is drawn."
         )
         self.status = sentence()
+        self.batch = FolderBatch(self._task, "clean labels", "<stem>.tif, the noisy labels, and noise.yaml")
 
     def _lay_out(self) -> None:
         labels = QFormLayout()
@@ -167,9 +189,10 @@ class NoiseWidget(QWidget):
         for line, part in ((seed, self.seed), (apply, self.apply_button)):
             line.layout().setStretchFactor(part, 1)
         parts = (
-            *(heading("Clean labels"), labels),
+            *(row(heading("Clean labels"), self.tools), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
             *(heading("Noise transition matrix"), self.matrix, self.verdict, self.retained),
+            self.batch.section(),
         )
         lay_out(self, parts, (apply, self.run, self.status))
         self._name_button()
@@ -221,12 +244,22 @@ class NoiseWidget(QWidget):
         self.live.refresh()
         return True
 
+    def _show_kept(self, kept: list[dict[str, Any]]) -> None:
+        """Show a recipe of the last time, whose numbers by class may change with the source."""
+        self.set_recipe(make_recipe(**kept[0]))
+        self.form.let_go()
+
     def set_seed(self, seed: int) -> bool:
         """Choose the seed; False if it is none."""
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= MOST_SEED:
             return self._refuse(f"The seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}.")
         self.seed.setValue(int(seed))
         return True
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with each file of a folder."""
+        reading = self.reading.get()
+        return {"what": "noise", "recipe": self.form.recipe(), "seed": int(self.seed.value()), "reading": reading}
 
     def preview_on(self, on: bool) -> None:
         """Show the preview, or remove it."""
@@ -350,8 +383,9 @@ class NoiseWidget(QWidget):
         if found.verdict is not None:
             how = "" if preview.transition is not None else " Counted on this slice, because PCL depends on the place."
             say(self.verdict, f"{found.verdict.sentence}{how}")
+            self.verdict.setToolTip(tooltip("What a network can learn from these labels.", self.verdict.text()))
         if found.retained is not None:
-            share, box = f"{100 * found.retained:.0f} %", f"box of {found.bandwidth[0]:g} px"
+            share, box = f"{100 * found.retained:.0f} %", f"labels counted within {found.bandwidth[0]:g} pixels"
             say(self.retained, f"Meta-structure retained on this slice: {share} ({box}).")
 
     def _show_failure(self, error: Exception) -> None:

@@ -22,7 +22,7 @@ from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._estimate import Unknown, Work, train_estimate
 from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
-from napari_metastructure.plugin._inputs import heading, lay_out
+from napari_metastructure.plugin._inputs import heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import (
     ORIGIN,
@@ -34,6 +34,7 @@ from napari_metastructure.plugin._layers import (
     result_name,
 )
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
@@ -246,6 +247,18 @@ class WatchedImage:
         if self.labels is not None:
             self.labels.colormap = class_colormap(classes if len(classes) > 2 else classes[1:])
 
+    def shows(self, watching: Watching, source: Image | None, epoch: int) -> bool:
+        """Whether the newest epoch drawn here is this one, of the image that is to be watched."""
+        there = self.labels is not None and self.labels in self.viewer.layers and self.source in self.viewer.layers
+        return there and self.names == watching.names and source in (None, self.source) and self.epochs[-1:] == [epoch]
+
+    def go_on(self, config: TrainConfig) -> None:
+        """Make room for a run that goes on from the one drawn here, and show it again."""
+        if self._pages.reserve(config.epochs) and self.labels is not None:
+            self.labels.data = self._pages.array[: len(self.labels.data)]
+        if self.labels is not None:
+            self.labels.visible = True
+
     def close(self) -> None:
         """Undo `open` (for a run that never finished an epoch)."""
         for layer in (self.labels, self.source if self._added else None):
@@ -323,6 +336,7 @@ class TrainWidget(JobWidget):
         What is trained on.
     """
 
+    name = "train"
     title = "The training run"
     size = (400, 780)
     progress: EpochProgress
@@ -336,7 +350,7 @@ class TrainWidget(JobWidget):
         )
         self.data = DataPanel(self.viewer)
         self.settings = TrainSettings(self.data.reading)
-        self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED)
+        self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED, self.name)
         self.folder = self.run_folder.row
         self.form = (self.data, self.settings, self.folder)
         self.badge = DeviceBadge()
@@ -359,13 +373,14 @@ class TrainWidget(JobWidget):
         self.epochs: list[int] = []
         self._config = TrainConfig()
         self._given: TrainingSet | None = None
-        self._resumed = False
+        self._resumed: FoundRun[TrainConfig] | None = None
+        self._before: WatchedImage | None = None
         self._where = ""
         self._offer_model(False)
         self.scroll = lay_out(
             self,
             (
-                heading("Images and labels"),
+                row(heading("Images and labels"), self.tools),
                 self.data,
                 heading("Settings"),
                 self.settings,
@@ -382,6 +397,7 @@ class TrainWidget(JobWidget):
         self._connect()
 
     def _connect(self) -> None:
+        self.tools.reset_button.clicked.connect(self.run_folder.propose)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.save_button.clicked.connect(self._ask_where)
@@ -394,6 +410,16 @@ class TrainWidget(JobWidget):
         )
         self._show_set()
         self.release_with(self.data.release, self.curves.release)
+        settings = of_settings(TrainConfig, self.settings.config, self.settings.fill)
+        self.remember({"settings": settings}, lambda known: {"settings": known.settings(TrainConfig)})
+
+    def slider(self) -> EpochSlider | None:
+        """Return what moves through the epochs of the newest run."""
+        return None if self.watched is None else self.watched.slider
+
+    def made_layers(self) -> list[Labels]:
+        """Return the prediction of the newest run."""
+        return [] if self.watched is None or self.watched.labels is None else [self.watched.labels]
 
     # ---- begin a run: new or resumed -----------------------------------------------------------------------
 
@@ -413,7 +439,7 @@ class TrainWidget(JobWidget):
 
         def prepare() -> Job:
             run, config = self.run_folder.resumed()
-            return self._prepare(run.folder, config, resume=True)
+            return self._prepare(run.folder, config, run)
 
         return self.begin(prepare)
 
@@ -426,7 +452,9 @@ class TrainWidget(JobWidget):
         self.say("The settings are those of the run in the folder.")
         return True
 
-    def _prepare(self, folder: Path | None, config: TrainConfig | None = None, resume: bool = False) -> Job:
+    def _prepare(
+        self, folder: Path | None, config: TrainConfig | None = None, resumed: FoundRun[TrainConfig] | None = None
+    ) -> Job:
         config = config or self.settings.config()
         channel, given = self.data.channel.get(), self.data.given()
         if isinstance(given, LayerSet):
@@ -434,17 +462,17 @@ class TrainWidget(JobWidget):
                 given.check(config)
             if channel == LUMINANCE and any(source.layer.rgb for source in given.layers.values()):
                 show_info("RGB images are reduced to their luminance.")
-        if self.watched is not None:
+        if self.watched is not None and resumed is None:
             self.watched.hide()
         self.progress.expected = None
-        self._config, self._given, self._resumed = config, given, resume
+        self._config, self._given, self._resumed, self._before = config, given, resumed, self.watched
         self.result = self.model = self.watched = self.saved_model = None
         self.epochs = []
         self.show_place(folder)
         self.curves.clear()
         self.scores.setText("")
         self._offer_model(False)
-        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resume)
+        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resumed is not None)
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
@@ -506,7 +534,7 @@ class TrainWidget(JobWidget):
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""
         if self.result is None:
             return ""
-        idle = self._resumed and not self.epochs and not self.result.stopped
+        idle = self._resumed is not None and not self.epochs and not self.result.stopped
         more = " To train on, raise Epochs and press Resume run." if idle else ""
         return f"{self.result.reason}{more}{self._where}"
 
@@ -522,10 +550,20 @@ class TrainWidget(JobWidget):
         self.settings.set_devices(devices)
 
     def _open_watched(self, watching: Watching) -> None:
-        """Add the layer of the image that is watched; without memory for it the run goes on unwatched."""
+        """Add the layer of the image that is watched; without memory for it the run goes on unwatched.
+
+        A run that is resumed goes on in the layer it has.
+        """
         given = self._given if isinstance(self._given, LayerSet) else None
         layer = given.layers[watching.group].layer if given is not None else None
+        before, self._before = self._before, None
         try:
+            if before is not None and self._resumed is not None:
+                if before.shows(watching, layer, self._resumed.epoch):
+                    before.go_on(self._config)
+                    self.watched = before
+                    return
+                before.hide()
             self.watched = WatchedImage(self.viewer, watching, layer, self._config)
         except InputError as error:
             show_warning(str(error))
