@@ -17,7 +17,7 @@ import napari_metastructure
 NAME = "napari-metastructure"
 VIEWER = ("napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "superqt", "pyqtgraph", "magicgui", "vispy")
 HEAVY = ("torch", "torchvision", "segmentation_models_pytorch", "timm")
-COMMANDS = ("igtt", "noise", "density", "transition")
+COMMANDS = ("igtt", "measure", "noise", "density", "transition")
 
 BLOCK = """
 import sys

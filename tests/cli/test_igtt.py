@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_metastructure.cli.igtt import Outputs
+from napari_metastructure.cli._files import RUN_WAYS
 from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.outputs import Outputs
 from napari_metastructure.images.image import Image
 from napari_metastructure.networks.checkpoint import load_model
 
@@ -298,7 +299,7 @@ def test_nothing_is_written_over_unasked_and_inputs_never(tmp_path):
     (tmp_path / "last.pt").write_text("old")
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"last\.pt is there already.*--resume.*--overwrite"):
-        outputs.check_free(False, False)
+        outputs.check_free(False, False, RUN_WAYS)
     outputs.check_free(False, True)
     outputs.clear()
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

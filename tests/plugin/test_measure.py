@@ -97,6 +97,23 @@ def test_the_preview_is_what_cleaning_gives_and_the_source_is_out_of_sight(open_
     assert widget.counts.text() == ""
 
 
+def test_objects_that_were_measured_are_out_of_sight_too(open_measure, settle, done):
+    _viewer, layer, widget = open_measure(squares(5, 2, 9))
+    objects = done(widget.measure)
+    widget.set_dials(CleanUp(5))
+    settle(widget)
+    assert (layer.opacity, objects.opacity, widget.preview.layer.opacity) == (0, 0, 0.7)
+    widget.previewing.setChecked(False)
+    settle(widget)
+    assert (layer.opacity, objects.opacity) == (0.7, 0.7)
+    widget.previewing.setChecked(True)
+    settle(widget)
+    objects.opacity = 0.4  # by hand
+    widget.set_dials(CleanUp())
+    settle(widget)
+    assert (layer.opacity, objects.opacity) == (0.7, 0.4)
+
+
 def test_it_follows_slider_brush_and_the_other_boxes(open_measure, settle):
     stack = np.stack([squares(5), squares(5, 2), squares(2)])
     viewer, layer, widget = open_measure(stack)
@@ -368,6 +385,19 @@ def test_images_that_do_not_fit(open_measure, said):
     assert "has 50 x 60 pixels but the labels have 60 x 60" in widget.status.text()
     assert said() == [widget.status.text()]
     assert len(viewer.layers) == 2
+
+
+def test_the_image_of_the_labels_is_chosen_unless_none_is_wanted(open_measure):
+    viewer, layer, widget = open_measure(squares(9), np.zeros((60, 60)))
+    image, other = viewer.layers["image"], viewer.add_image(np.zeros((9, 9)))
+    assert widget.images.chosen() is image
+    small = viewer.add_labels(np.zeros((9, 9), np.uint8))
+    widget.set_source(small)
+    assert widget.images.chosen() is other
+    widget.images.choose(None)
+    widget.images.activated.emit(0)
+    widget.set_source(layer)
+    assert widget.images.chosen() is None
 
 
 def test_pixels_that_are_not_square(open_measure, done):

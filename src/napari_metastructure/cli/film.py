@@ -10,9 +10,9 @@ import typer
 
 from napari_metastructure.cli._files import WAYS
 from napari_metastructure.cli._options import warnings_as_lines
-from napari_metastructure.cli.igtt import read_epochs, with_epochs
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.outputs import read_epochs, with_epochs
 from napari_metastructure.images.files import check_free, output_stems, read_image, result_path, stem
 from napari_metastructure.images.image import plane_count, planes
 from napari_metastructure.training.run_folder import FoundRun, read_description

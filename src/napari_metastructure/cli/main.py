@@ -10,6 +10,7 @@ import typer
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
 from napari_metastructure.cli._progress import FAILED
+from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
 from napari_metastructure.cli.film import film
@@ -46,6 +47,7 @@ app.command()(score)
 app.command()(noise)
 app.command()(density)
 app.command()(transition)
+app.command()(batch)
 app.command()(doctor)
 
 

@@ -10,14 +10,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from napari_metastructure.batch.label_set import LabelSet, check_same_size, list_folder, only_masks, partners_of
 from napari_metastructure.cli._files import (
     WAYS,
-    LabelSet,
     ReadingOption,
-    check_same_size,
     list_labels,
-    only_masks,
-    partners_of,
     result_paths,
 )
 from napari_metastructure.cli._options import warnings_as_lines
@@ -78,7 +75,8 @@ def measure(
     """
     if skeleton:
         measures.check_skan()
-    paths = only_masks(list_labels(masks))
+    found = [path for place in masks for path in (list_folder(place) if place.is_dir() else list_labels([place]))]
+    paths = only_masks(dict.fromkeys(found))  # of a run folder, say
     if not paths:
         raise InputError(f"{masks[0]} holds probabilities only; name masks, or folders of them.")
     partners = partners_of(paths, images) if images is not None else []
@@ -92,8 +90,14 @@ def measure(
         labels = LabelSet(paths, reading, instances=True)
         _check_sizes(labels, partners)
     voxels = _voxels(labels, volumes, pixels)
-    sizes = {"--smallest-object": smallest_object, "--smallest-hole": smallest_hole}
-    dials = [CleanUp(*(_in_pixels(voxel, *size) for size in sizes.items()), clear_border) for voxel in voxels]
+    dials = [
+        CleanUp(
+            _in_pixels(voxel, "--smallest-object", smallest_object),
+            _in_pixels(voxel, "--smallest-hole", smallest_hole),
+            clear_border,
+        )
+        for voxel in voxels
+    ]
     for folder in (out.parent, clean, instances):
         if folder is not None:
             make_folder(folder)

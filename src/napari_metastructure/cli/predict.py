@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli._files import WAYS
-from napari_metastructure.cli._options import FRAMES, PLANES, warnings_as_lines
+from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
+from napari_metastructure.cli.batch import BAD_FILES, shared_out
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
 from napari_metastructure.images.ranges import Chosen
@@ -20,13 +22,11 @@ if TYPE_CHECKING:
     from napari_metastructure.networks.batch import PredictionEvent
 
 
-BAD_FILES = 2
-"""Exit code where some of the files could not be used."""
-
-
 def predict(
     model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.", show_default=False)],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the results; made if it is not there.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ... or mps.", metavar="D")] = "auto",
     channel: Annotated[
@@ -44,14 +44,23 @@ def predict(
     no_probability: Annotated[
         bool, typer.Option("--no-probability", help="Write the labels only; takes less memory and disk.")
     ] = False,
+    scheduler: Annotated[str | None, SCHEDULER] = None,
+    resume: Annotated[bool, RESUME] = False,
 ) -> None:
     """Label images by a model that iGTT or supervised training has saved.
 
     Writes <stem>_mask.tif (uint8: 0 and 255 for two classes, else the class values) and <stem>_probability.tif
     (float32: of the foreground, or of the class chosen), with axes and voxel size of the image; T and Z are taken plane
     by plane, and what --planes and --frames leave out is empty. A file that cannot be used is named, the others go on,
-    and the exit code is 2. Ctrl-C leaves whole files only and exits with 130.
+    and the exit code is 2. Ctrl-C leaves whole files only and exits with 130. With --scheduler or --resume also
+    batch.yaml and batch.csv, what was done and what failed; large images are shared out by tiles then, to the same
+    masks.
     """
+    if scheduler is not None or resume:
+        task = {"what": "predict", "model": model, "device": device, "channel": channel}
+        task |= {"ome": ome, "probability": not no_probability, "planes": planes, "frames": frames}
+        shared_out(images, out, scheduler, task, resume, overwrite)
+        return
     from napari_metastructure.igtt.apply import load_model
     from napari_metastructure.images.files import list_images
     from napari_metastructure.networks.batch import predict_files, targets_of
@@ -60,7 +69,7 @@ def predict(
     chosen = Chosen(planes, frames)
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
-        paths = list_images(images)
+        paths = list_images(expanded(images))
         targets = targets_of(paths, out, ome=ome, probability=not no_probability, overwrite=overwrite)
     with running() as terminal:
         try:

@@ -121,6 +121,17 @@ def iterate(
         Before anything is trained: an image, option or folder that cannot be used.
     RunFailed
         Out of memory with a single patch or elsewhere, or a loss that is no number.
+
+    Examples
+    --------
+    >>> from napari_metastructure.images.simulate import nuclei
+    >>> from napari_metastructure.training.metrics import dice
+    >>> image, truth = nuclei((128, 128), np.random.default_rng(1))
+    >>> for event in iterate([image], IGTTConfig(device="cpu")):
+    ...     if isinstance(event, Finished):
+    ...         (mask,) = event.masks
+    >>> dice(mask, truth) > 0.9
+    True
     """
     control = control or Control()
     with short_of_memory_fails(), ranks.lost_fails():

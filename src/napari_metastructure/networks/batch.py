@@ -294,7 +294,7 @@ def predict_files(
     yield PredictionStarted(str(model), len(paths), str(device))
     for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
         try:
-            image, planes, notes = _read(path, model, channel)
+            image, planes, notes = read_for(path, model, channel)
             kept = chosen.kept(leading_of(image, chosen), str(path))
             planes, names = taken(planes, kept), taken(plane_names(replace(image, name=str(path))), kept)
             todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
@@ -309,14 +309,14 @@ def predict_files(
             continue
         notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
-        _write(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
+        write_predicted(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
         yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
     model.release()
     yield PredictionFinished(False, done, time.perf_counter() - began)
 
 
-def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
+def read_for(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
     """Read an image file: it, its planes, and what the reader had to say about it."""
     with noting() as notes:
         image = read_image(path)
@@ -325,7 +325,7 @@ def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, l
     return image, planes, notes
 
 
-def _write(
+def write_predicted(
     target: Target,
     found: Sequence[PlanePredicted],
     image: Image,

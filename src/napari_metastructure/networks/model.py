@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -161,12 +161,16 @@ class Model:
         checkpoint: Checkpoint | None = None,
         want_probability: bool = True,
         name: str = "The image",
+        parts: Iterable[tuple[range, np.ndarray]] | None = None,
     ) -> Generator[float, None, Prediction]:
-        """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1)."""
-        from napari_metastructure.images.surround import fill, measured, surround, together
-        from napari_metastructure.networks.predict import WHOLE, bands, prepared
+        """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1).
 
-        image, missing = measured(self.check(image, name))
+        With ``parts``, what `part` has made of all rows of tiles, from the top, the network is not asked again.
+        """
+        from napari_metastructure.images.surround import together
+        from napari_metastructure.networks.predict import WHOLE, bands, joined, prepared
+
+        image, outside, missing = self._within(self.check(image, name))
         use, shape = self.use, image.shape[-2:]
         cut = self.cut if use.cut != "half" else None
         if cut is None and use.cut != "half":
@@ -177,13 +181,14 @@ class Model:
         probability = np.zeros(shape, precision) if want_probability or cut else None
         if missing is not None and missing.all():
             return Prediction(labels, probability)
-        outside = surround(image, use.objects) if use.surround else None
-        if outside is not None:
-            image = fill(image, outside)
         outside = together(outside, missing)
         device = self._on(device)
-        inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
-        for first, band in bands(self.network, inputs, use.patch, device, checkpoint):
+        if parts is None:
+            inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
+            found = bands(self.network, inputs, use.patch, device, checkpoint)
+        else:
+            found = joined(self.network, shape, use.patch, parts)
+        for first, band in found:
             rows = slice(first, first + band.shape[1])
             if probability is not None:
                 probability[rows] = band.max(axis=0)
@@ -199,6 +204,34 @@ class Model:
             if probability is not None:
                 probability[outside] = 0
         return Prediction(labels, probability if want_probability else None)
+
+    def prepare(
+        self, image: np.ndarray, device: torch.device, checkpoint: Checkpoint | None = None, name: str = "The image"
+    ) -> Any:
+        """Return what `part` takes of an image plane, the arguments as in `predict`; None where there is nothing."""
+        from napari_metastructure.networks.predict import prepared
+
+        image, _, missing = self._within(self.check(image, name))
+        if missing is not None and missing.all():
+            return None
+        return prepared(image, self.use.inputs, self.use.objects, checkpoint, self._on(device))
+
+    def part(self, inputs: Any, rows: range, device: torch.device, checkpoint: Checkpoint | None = None) -> np.ndarray:
+        """Predict some rows of tiles of a prepared plane: what they add to it, (K, rows, X) float32, for `steps`."""
+        from napari_metastructure.networks.predict import bands
+
+        made = bands(self.network, inputs, self.use.patch, self._on(device), checkpoint, rows=rows)
+        return np.concatenate([band for _, band in made], axis=1)
+
+    def _within(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Fill what lies outside the field of view; return the image, where that is, and where nothing was measured."""
+        from napari_metastructure.images.surround import fill, measured, surround
+
+        image, missing = measured(image)
+        if missing is not None and missing.all():
+            return image, None, missing
+        outside = surround(image, self.use.objects) if self.use.surround else None
+        return (image if outside is None else fill(image, outside)), outside, missing
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
         """Return the image as float32 or, to save memory, as the small integers it holds; (Y, X) for one channel.

@@ -52,7 +52,8 @@ class PreviewLayer:
         self._colors: tuple[Any, ...] = ()
         self._placed: tuple[Any, ...] = ()
         self._hidden = False
-        self._aside: tuple[Labels, float] | None = None  # the source that is out of sight, and its opacity
+        self._others: tuple[Labels, ...] = ()
+        self._aside: dict[Labels, float] = {}  # layers that are out of sight, and their opacities
         viewer.layers.events.connect(self._on_layers)
 
     def show(
@@ -63,6 +64,7 @@ class PreviewLayer:
         what: str,
         metadata: dict[str, Any],
         classes: tuple[int, ...] | None = None,
+        others: tuple[Labels, ...] = (),
     ) -> None:
         """Put a plane on screen, in the layer there is or a new one.
 
@@ -78,6 +80,8 @@ class PreviewLayer:
             How the labels were made.
         classes : tuple of int, optional
             Those of the source, each of which has its colour; without them the colours are those of the source.
+        others : tuple of napari.layers.Labels
+            What else is out of sight meanwhile.
         """
         name = result_name(source.name, what)
         where = VisiblePlane(source, index, ()).placement()
@@ -92,10 +96,10 @@ class PreviewLayer:
                 self._move_above(source)
                 for attribute, value in {"name": name, **where}.items():
                     setattr(self.layer, attribute, value)
-        self._placed, self._classes = placed, classes
+        self._placed, self._classes, self._others = placed, classes, others
         if classes is None and new and self.layer is not None:
             self.layer.colormap = source.colormap.model_copy()  # its own: napari changes it as a label is selected
-            self.layer.opacity = source.opacity
+            self.layer.opacity = self._aside.get(source, source.opacity)
         self._use_colors()
         if self._hidden and self.layer is not None:
             self.layer.visible = True
@@ -132,14 +136,16 @@ class PreviewLayer:
             layers.move(layers.index(self.layer), layers.index(source) + 1)
 
     def _set_aside(self) -> None:
-        """Take the source out of sight while the preview shows, and put back one that was, unless the user has."""
-        source = self._placed[0] if self.layer is not None and self.layer.visible and self._placed else None
-        if self._aside is not None and self._aside[0] is not source:
-            (before, opacity), self._aside = self._aside, None
-            before.opacity = before.opacity or opacity
-        if self._aside is None and source is not None:
-            self._aside = source, source.opacity
-            source.opacity = 0
+        """Take source and others out of sight while the preview shows, and put them back, unless the user has."""
+        shown = self.layer is not None and self.layer.visible and self._placed
+        wanted = [self._placed[0], *self._others] if shown else []
+        for layer in [layer for layer in self._aside if layer not in wanted]:
+            if (before := self._aside.pop(layer, None)) is not None:  # else it was put back meanwhile
+                layer.opacity = layer.opacity or before
+        for layer in wanted:
+            if layer not in self._aside:
+                self._aside[layer] = layer.opacity
+                layer.opacity = 0
 
     def _use_colors(self) -> None:
         """Colour the classes; over other visible labels background and unlabelled pixels cover those."""

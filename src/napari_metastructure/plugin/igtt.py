@@ -12,11 +12,12 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.images.ranges import ALL, Chosen
+from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._estimate import Work
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
@@ -24,6 +25,7 @@ from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._live_answer import LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
 from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
@@ -176,6 +178,7 @@ class IGTTWidget(JobWidget):
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
         self.strokes = StrokeList(self.viewer)
+        self.answer = LiveAnswer(self.viewer, self)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
@@ -184,6 +187,12 @@ class IGTTWidget(JobWidget):
                 "see soon what the settings do. The next run removes its layers."
             )
         )
+        self.each = QCheckBox("A run for each file")
+        self.each.setToolTip(
+            tooltip("Each file trains a network of its own, in a folder of its name; else one run trains on all files.")
+        )
+        results = "<stem>_mask.tif, <stem>_probability.tif and the run"
+        self.batch = FolderBatch(self._task, "images", results, [self.each])
         self.form = (self.ranges, self.settings, self.folder, self.try_button)
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
         self.result: Finished | None = None
@@ -196,7 +205,8 @@ class IGTTWidget(JobWidget):
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
-        parts = (*images, heading("Settings"), self.settings, self.folder, self.strokes, self.curves)
+        batch = self.batch.section()
+        parts = (*images, heading("Settings"), self.settings, self.folder, batch, self.strokes, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
         boxes = {name: of_box(getattr(self.results, name)) for name in ("outlines", "probability", "labels")}
@@ -235,10 +245,18 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_painted)
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
+        self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
         self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
         self.ranges.show_layers(self.picker.chosen())
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with the files of a folder."""
+        chosen = self.ranges.get()
+        task = {"what": "igtt", "config": self.settings.config(), "each": self.each.isChecked()}
+        return {**task, **chosen.facts(), "channel": chosen.channel or "auto"}
 
     def slider(self) -> EpochSlider | None:
         """Return what moves through the epochs of the newest run."""
@@ -350,6 +368,7 @@ class IGTTWidget(JobWidget):
         """Note what the run was told, and let epochs come again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
+            self.answer.clear()
             if not self.layers.put_brush_away():  # which says so itself
                 self.show_waiting()
 
@@ -400,6 +419,7 @@ class IGTTWidget(JobWidget):
             if self.layers is not None:
                 self.layers.hide()
                 self.layers.painted = lambda: None
+            self.answer.clear()
             self._drop_trial()
             layers.shown = self.results.shown()
             layers.outline(self.results.outlines.isChecked())
@@ -438,6 +458,7 @@ class IGTTWidget(JobWidget):
         """Show what was painted, and which brush is in hand; let epochs come if none is."""
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
+        self.answer.ask(self.layers)
         self.show_waiting()
 
     def _let_go_of_strokes(self) -> None:

@@ -114,6 +114,7 @@ class MeasureWidget(QWidget):
         self._numbered: WeakKeyDictionary[Layer, Labels] = WeakKeyDictionary()  # layers of objects by their source
         self._refused = ""  # what the status line says of a refusal, until something changes
         self._drawer = CleanDrawer()
+        self._no_image = False  # chosen by hand
         self._known_voxel: tuple[object, Voxel] | None = None
         self.preview = PreviewLayer(viewer, lambda: self.previewing.setChecked(False))
         self.finder = ObjectFinder(viewer, self._on_clicked, lambda: say(self.stale, STALE))
@@ -241,6 +242,7 @@ class MeasureWidget(QWidget):
         self.unit.widget.activated.connect(lambda _: self._convert())
         self.border.toggled.connect(self.live.refresh)
         self.previewing.toggled.connect(self.live.refresh)
+        self.images.activated.connect(lambda _: self._on_image())
         self.view.picked.connect(self.finder.show)
         self.alone.toggled.connect(self.finder.show_alone)
         self.apply_button.clicked.connect(lambda: self.apply())
@@ -306,7 +308,7 @@ class MeasureWidget(QWidget):
                 "3d": volumes,
             }
         }
-        return self._begin("Clean-up", work, lambda result: self._add_cleaned(layer, stack, *result, how))
+        return self._begin("Clean-up", work, lambda result: self._add_cleaned(layer, stack, result, how))
 
     def number_objects(self) -> bool:
         """Give the connected objects numbers in a new layer, in the background; False if that cannot begin."""
@@ -407,10 +409,19 @@ class MeasureWidget(QWidget):
         if layer is None:
             self.preview.remove()
             say(self.problem, NO_SOURCE)
-        elif self.images.chosen() is None:
-            self.images.choose(next((image for image in reversed(self.viewer.layers) if fits(image, layer)), None))
+        else:
+            self._choose_image(layer)
         self._let()
         self.live.refresh()
+
+    def _choose_image(self, layer: Labels) -> None:
+        """Choose an image that lies on the labels, unless one is chosen, or none by hand."""
+        image = self.images.chosen()
+        if not self._no_image if image is None else not fits(image, layer):
+            self.images.choose(next((other for other in reversed(self.viewer.layers) if fits(other, layer)), None))
+
+    def _on_image(self) -> None:
+        self._no_image = self.images.chosen() is None
 
     def _offer_units(self, voxel: Voxel) -> None:
         box, chosen = self.unit.widget, self.unit.get()
@@ -434,8 +445,8 @@ class MeasureWidget(QWidget):
     def _dials(self) -> CleanUp:
         layer, unit = self.sources.chosen(), self.unit.get()
         size = 1.0 if layer is None or unit == PIXEL else self._voxel(layer).size
-        sizes = (box.value() / size for box in (self.smallest_object, self.smallest_hole))
-        return CleanUp(*(round(pixels, 6) for pixels in sizes), self.border.isChecked())
+        least, hole = (round(box.value() / size, 6) for box in (self.smallest_object, self.smallest_hole))
+        return CleanUp(least, hole, self.border.isChecked())
 
     # ---- the preview -----------------------------------------------------------------------------------
 
@@ -464,7 +475,9 @@ class MeasureWidget(QWidget):
         say(self.problem, "")
         source = preview.source
         how = made_from(source, unlabelled=is_ours(source))
-        self.preview.show(source, preview.index, preview.labels, "clean preview", how)
+        objects = self._numbered.get(source)  # which would show what is removed
+        others = () if objects is None or objects not in self.viewer.layers else (objects,)
+        self.preview.show(source, preview.index, preview.labels, "clean preview", how, others=others)
         self.previewed.emit(preview)
         return True
 
@@ -520,9 +533,10 @@ class MeasureWidget(QWidget):
         self.finished.emit(layer)
 
     def _add_cleaned(
-        self, source: Labels, stack: LabelStack, labels: np.ndarray, meaning: Meaning, how: dict[str, Any]
+        self, source: Labels, stack: LabelStack, result: tuple[np.ndarray, Meaning], how: dict[str, Any]
     ) -> Labels:
         """Add the cleaned labels in the numbers and colours of the source, and go on with them."""
+        labels, meaning = result
         unlabelled = is_ours(source) or (meaning.unlabelled and stack.reading != "objects")
         how |= {"reading": stack.reading, "unlabelled": unlabelled, "numbered": stack.numbered(meaning)}
         layer = Labels(

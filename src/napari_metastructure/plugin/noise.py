@@ -26,6 +26,7 @@ from napari_metastructure.labels.recipes import (
     make_recipe,
     recipe_name,
 )
+from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
@@ -175,6 +176,7 @@ class NoiseWidget(QWidget):
             "Label noise", "Slices done: each one is read to find its classes, then its noise is drawn."
         )
         self.status = sentence()
+        self.batch = FolderBatch(self._task, "clean labels", "<stem>.tif, the noisy labels, and noise.yaml")
 
     def _lay_out(self) -> None:
         labels = QFormLayout()
@@ -190,6 +192,7 @@ class NoiseWidget(QWidget):
             *(row(heading("Clean labels"), self.tools), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
             *(heading("Noise transition matrix"), self.matrix, self.verdict, self.retained),
+            self.batch.section(),
         )
         lay_out(self, parts, (apply, self.run, self.status))
         self._name_button()
@@ -252,6 +255,11 @@ class NoiseWidget(QWidget):
             return self._refuse(f"The seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}.")
         self.seed.setValue(int(seed))
         return True
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with each file of a folder."""
+        reading = self.reading.get()
+        return {"what": "noise", "recipe": self.form.recipe(), "seed": int(self.seed.value()), "reading": reading}
 
     def preview_on(self, on: bool) -> None:
         """Show the preview, or remove it."""

@@ -7,29 +7,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_warning
-from pydantic import BaseModel, ConfigDict, Field
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 from superqt.utils import QSignalDebouncer
 
+from napari_metastructure.batch.recipe import PredictSettings
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.networks.batch import (
-    FileRefused,
-    FileWritten,
     PlanePredicted,
     PredictionEvent,
     PredictionFinished,
     PredictionProgress,
     PredictionStarted,
 )
-from napari_metastructure.plugin._estimate import Unknown, Work, predict_estimate
+from napari_metastructure.networks.model import find_model
+from napari_metastructure.plugin._batch import FolderBatch
+from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
@@ -46,30 +46,6 @@ from napari_metastructure.training.events import Warned
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
     from napari_metastructure.networks.model import Model
-
-
-class PredictSettings(BaseModel):
-    """The form's fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
-    channel: str | None = Field(
-        None,
-        description="The channel that a model of one channel gets. Of colour images: red, green, blue, alpha or "
-        "luminance; left empty, the one it was trained on, else luminance. Of files with several channels: a number "
-        "from 0.",
-    )
-    probability: bool = Field(
-        True, description="Give the probability too: of the foreground, or of the class that each pixel got."
-    )
-    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of ImageJ TIFF. Fiji reads both.")
-    overwrite: bool = Field(False, description="Replace results of the same names that are in the folder already.")
-
-    @classmethod
-    def from_preset(cls, preset: str = "default", **overrides: object) -> Self:
-        """There is one preset: the defaults."""
-        return cls.model_validate(overrides)
 
 
 # ---- what the background thread does ---------------------------------------------------------------------------
@@ -115,22 +91,6 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, r
         yield from map(Warned, missing_notes(shares))
         model.release()
         yield PredictionFinished(False, len(chosen), time.perf_counter() - began)
-
-    return partial(_with_model, path, settings.device, predict)
-
-
-def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings, ranges: Chosen = ALL) -> Job:
-    """Make the job that predicts the image files of a folder, and writes the results into another."""
-
-    def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | Warned]:
-        from napari_metastructure.images.files import list_images, noting
-        from napari_metastructure.networks.batch import predict_files, targets_of
-
-        with noting() as notes:
-            paths = list_images([images])
-            targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
-        yield from map(Warned, notes)
-        yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel, ranges)
 
     return partial(_with_model, path, settings.device, predict)
 
@@ -250,15 +210,12 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     return made
 
 
-def summary(result: PredictionFinished, layers: int, written: Sequence[Path], refused: Sequence[str]) -> str:
+def summary(result: PredictionFinished, layers: int) -> str:
     """Say what came of it, in a sentence or two."""
     if result.stopped:
-        done = f" {len(written)} files were written." if written else f" {layers} layers were made." if layers else ""
-        return f"Cancelled.{done}"
+        return f"Cancelled.{f' {layers} layers were made.' if layers else ''}"
     images = "1 image" if result.images == 1 else f"{result.images} images"
-    where = f" into {written[0].parent}" if written else ""
-    bad = f" {len(refused)} could not be used: {refused[0]}" if refused else ""
-    return f"{images} predicted in {result.seconds:.1f} s{where}.{bad}"
+    return f"{images} predicted in {result.seconds:.1f} s."
 
 
 LAYERS, FOLDER = 0, 1
@@ -266,11 +223,11 @@ LAYERS, FOLDER = 0, 1
 
 
 class PredictWidget(JobWidget):
-    """Apply a saved model to image layers or to a folder of images.
+    """Apply a saved model to image layers, or to a folder of images by a batch.
 
     The buttons call `start`, `pause`, `resume` and `cancel`; scripts may do the same, and `choose_model`,
-    `choose_layers`, `choose_folders` and `set`. None of them raises: what is wrong is said in one sentence by a napari
-    notification and in the widget, and the method returns False.
+    `choose_layers`, `choose_folders` and `set`; folders are done by `batch`. None of them raises: what is wrong is said
+    in one sentence by a napari notification and in the widget, and the method returns False.
 
     Parameters
     ----------
@@ -287,10 +244,8 @@ class PredictWidget(JobWidget):
         Why the last one failed.
     made : list of Layer
         The layers of the last one.
-    written : list of Path
-        The files of the last one.
-    refused : list of str
-        Why files of the last one could not be used.
+    batch : FolderBatch
+        What does a folder.
     """
 
     name = "predict"
@@ -303,46 +258,39 @@ class PredictWidget(JobWidget):
         super().__init__(
             napari_viewer,
             RunButtons(
-                "Label the ticked layers, or the images of the folder, in the background.",
+                "Label the ticked layers, in the background.",
                 *("Predict", "Cancel", "Stop at the next tile; what is done is kept."),
             ),
-            ProgressPanel("Planes or files that are done."),
+            ProgressPanel("Planes that are done."),
             parent,
         )
         self.result: PredictionFinished | None = None
         self.made: list[Layer] = []
-        self.written: list[Path] = []
-        self.refused: list[str] = []
         self.model = ModelLine()
         self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
         self.ranges = RangeRows("labelled")
-        self.images = PathEdit("folder of images", "Every image file in it is labelled, not those in its subfolders.")
-        self.out = PathEdit(
-            "folder for the results", "For each image, <name>_mask.tif and <name>_probability.tif are written here."
-        )
+        self.batch = FolderBatch(self._task, "images", "<stem>_mask.tif and <stem>_probability.tif")
         self.where = QTabWidget()
-        for name, parts in {"Layers": [self.picker], "Folder": [self.images, self.out]}.items():
-            page = column(*parts, margin=4)
+        for name, part in {"Layers": self.picker, "Folder": self.batch}.items():
+            page = column(part, margin=4)
             page.layout().addStretch(1)
             self.where.addTab(page, name)
-        self.settings = ConfigPanel(
-            PredictSettings, ("device", "channel", "probability"), {"Files": ("ome", "overwrite")}
-        )
+        self.where.currentChanged.connect(self._on_tab)
+        self.settings = ConfigPanel(PredictSettings, ("device", "channel", "probability"), {"Files": ("ome",)})
         self.form = (self.model, self.where, self.ranges, self.settings)
         self.release_with(self.picker.release)
         forms = [form.changed for form in self.settings.forms]
-        inputs = (self.model.changed, self.picker.picked, self.images.changed, self.out.changed)
-        self.forget_refusal_at(*inputs, self.where.currentChanged, self.ranges.changed, *forms)
-        for signal in (self.picker.picked, self.where.currentChanged):
-            signal.connect(lambda *_: self._show_ranges())
+        inputs = (self.model.changed, self.picker.picked, self.where.currentChanged, self.ranges.changed, *forms)
+        self.forget_refusal_at(*inputs)
+        self.picker.picked.connect(self._show_ranges)
         self._show_ranges()
-        self.estimate_at(*inputs, self.model.described, self.where.currentChanged, self.ranges.changed, *forms)
+        self.estimate_at(*inputs, self.model.described)
         model = (row(heading("Model"), self.tools), self.model, self.model.facts)
         images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
         lay_out(self, (*model, *images), (self.buttons, self.progress))
-        paths = {name: of_path(getattr(self, name)) for name in ("model", "images", "out")}
+        paths = {"model": of_path(self.model), "images": of_path(self.batch.inputs), "out": of_path(self.batch.out)}
         where = Value(self.where.currentIndex, self.where.setCurrentIndex)
-        settings = of_settings(PredictSettings, self.settings.config, self.settings.fill, but=("overwrite",))
+        settings = of_settings(PredictSettings, self.settings.config, self.settings.fill)
         self.remember(
             {"settings": settings, **paths, "where": where}, lambda known: {"settings": {"device": known.device}}
         )
@@ -369,10 +317,8 @@ class PredictWidget(JobWidget):
 
     def choose_folders(self, images: Path | str, out: Path | str) -> bool:
         """Predict the image files of one folder into another."""
-        self.images.set(images)
-        self.out.set(out)
         self.where.setCurrentIndex(FOLDER)
-        return True
+        return self.batch.choose(images, out)
 
     def set(self, **settings: Any) -> bool:
         """Change settings, those of `PredictSettings`: ``set(device="cpu", probability=False)``."""
@@ -388,43 +334,48 @@ class PredictWidget(JobWidget):
 
     # ---- the prediction ------------------------------------------------------------------------------------
 
-    def _show_ranges(self) -> None:
-        self.ranges.show_layers(self.picker.chosen() if self.where.currentIndex() == LAYERS else None)
+    def start(self) -> bool:
+        """Label the ticked layers, or the folder if that is in sight; False if something is wrong."""
+        return self.batch.start() if self.where.currentIndex() == FOLDER else super().start()
 
     def prepare(self) -> Job:
         """Check what is chosen, as far as that takes no waiting."""
-        job = self._job()
-        self.result = None
-        self.made, self.written, self.refused = [], [], []
-        return job
-
-    def _job(self) -> Job:
-        settings, model, ranges = self.settings.config(), self.model.get(), self.ranges.get()
-        if model is None:
-            raise InputError("No model is chosen; name a run folder, or a model file in one.")
-        if self.where.currentIndex() == LAYERS:
-            if layers := self.picker.chosen():
-                for layer in layers:
-                    Source.of(layer, ranges)  # whether it has those planes
-                bring_to_front(self.viewer, layers)
-                return layers_job(model, layers, settings, ranges)
+        settings, model, ranges = self.settings.config(), self._model(), self.ranges.get()
+        if not (layers := self.picker.chosen()):
             raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
-        images, out = self.images.get(), self.out.get()
-        if images is None or out is None:
-            raise InputError("Two folders are needed: one with the images, and one for the results.")
-        if not images.is_dir():
-            raise InputError(f"There is no folder {images}; choose one with images.")
-        return folder_job(model, images, out, settings, ranges)
+        for layer in layers:
+            Source.of(layer, ranges)  # whether it has those planes
+        bring_to_front(self.viewer, layers)
+        self.result, self.made = None, []
+        return layers_job(model, layers, settings, ranges)
 
-    def to_estimate(self) -> Work | Unknown | None:
-        """Return what finds out how long a prediction would take, or why that is not known."""
-        if (model := self.model.get()) is None or not self.model.known:
+    def to_estimate(self) -> Work | None:
+        """Return what finds out how long a prediction would take; a folder says so after its first file."""
+        if (model := self.model.get()) is None or not self.model.known or self.where.currentIndex() == FOLDER:
             return None
-        if self.where.currentIndex() == FOLDER:
-            return Unknown("How long a folder takes is known after its first file.")
         sources = [Source.of(layer, self.ranges.get()) for layer in self.picker.chosen()]
         shapes = [(source.count, *source.shape[-2:]) for source in sources]
         return partial(predict_estimate, model, self.settings.config().device, shapes) if shapes else None
+
+    def _model(self) -> Path:
+        if (model := self.model.get()) is None:
+            raise InputError("No model is chosen; name a run folder, or a model file in one.")
+        return model
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with each file of a folder."""
+        model, chosen = find_model(self._model()), self.ranges.get()
+        settings = self.settings.config().model_dump()
+        return {"what": "predict", "model": model, **settings, "planes": chosen.planes, "frames": chosen.frames}
+
+    def _show_ranges(self) -> None:
+        self.ranges.show_layers(self.picker.chosen() if self.where.currentIndex() == LAYERS else None)
+
+    def _on_tab(self, tab: int) -> None:
+        """Offer the buttons of what is in sight: a folder has its own."""
+        self._show_ranges()
+        for part in (self.buttons, self.progress):
+            part.setVisible(tab == LAYERS)
 
     def on_event(self, event: object) -> None:
         """Show how far it is, and add what it made."""
@@ -438,13 +389,6 @@ class PredictWidget(JobWidget):
                     self.say(event.name)
             case LayerPredicted():
                 self.made += add_layers(self.viewer, event)
-            case FileWritten():
-                self.written += event.written
-                for note in event.notes:
-                    show_warning(note)
-            case FileRefused():
-                self.refused.append(event.why)
-                show_warning(event.why)
             case Warned():
                 show_warning(event.message)
             case PredictionFinished():
@@ -452,7 +396,7 @@ class PredictWidget(JobWidget):
 
     def summary(self) -> str:
         """Say what came of it."""
-        return "" if self.result is None else summary(self.result, len(self.made), self.written, self.refused)
+        return "" if self.result is None else summary(self.result, len(self.made))
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""

@@ -93,6 +93,19 @@ def train(
     RunFailed
         Out of memory with a single patch or elsewhere, or a loss that is no number. The best network so far is saved
         first.
+
+    Examples
+    --------
+    >>> from napari_metastructure.images.simulate import nuclei
+    >>> from napari_metastructure.training.pairs import pairs_of
+    >>> images, masks = zip(*(nuclei((64, 64), np.random.default_rng(seed)) for seed in range(4)))
+    >>> config = TrainConfig(epochs=2, steps_per_epoch=5, base_channels=4, patch_size=64, device="cpu")
+    >>> for event in train(pairs_of(images, masks), config):
+    ...     if isinstance(event, TrainFinished):
+    ...         model = event.model
+    >>> labels, probability = model.predict(images[0], device="cpu")
+    >>> labels.shape
+    (64, 64)
     """
     try:
         with short_of_memory_fails(), ranks.lost_fails():
