@@ -556,7 +556,7 @@ def test_a_value_the_model_refuses_is_named(panel):
 
 def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
     viewer, widget = open_widget(blobs())
-    press = {str(key): action for key, action in viewer.keymap.items()}
+    press = {str(key): action for key, action in ViewerModel.class_keymap.items()}
     widget.results.outlines.setChecked(True)
     run(widget)
     masks = viewer.layers["a iGTT masks"]
@@ -577,16 +577,6 @@ def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
     viewer.layers.remove(kept)
     press["Shift+M"](viewer)
     assert masks.visible
-
-
-def test_the_keys_go_with_the_widget(qtbot):
-    viewer = ViewerModel()
-    widget = IGTTWidget(viewer)
-    press = {str(key): action for key, action in viewer.keymap.items()}
-    press["Shift+M"](viewer)  # nothing to hide yet
-    with qtbot.waitSignal(widget.destroyed):
-        widget.deleteLater()
-    assert not viewer.keymap
 
 
 def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot, tmp_path, said, monkeypatch):
