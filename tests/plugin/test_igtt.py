@@ -5,7 +5,6 @@ import csv
 import numpy as np
 import pytest
 import tifffile
-from napari.components import ViewerModel
 from napari.layers._source import Source
 from qtpy.QtWidgets import QFileDialog
 
@@ -554,39 +553,17 @@ def test_a_value_the_model_refuses_is_named(panel):
         panel.config()
 
 
-def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
+def test_masks_are_drawn_as_outlines(open_widget, blobs, run):
     viewer, widget = open_widget(blobs())
-    press = {str(key): action for key, action in viewer.keymap.items()}
     widget.results.outlines.setChecked(True)
     run(widget)
     masks = viewer.layers["a iGTT masks"]
     assert masks.contour
-    press["Shift+C"](viewer)
-    assert not masks.contour and not widget.results.outlines.isChecked()
-    press["Shift+M"](viewer)
-    assert not masks.visible
-    press["Shift+M"](viewer)
-    assert masks.visible
-    press["Shift+C"](viewer)
+    widget.results.outlines.setChecked(False)
+    assert not masks.contour
+    widget.results.outlines.setChecked(True)
     (kept,) = widget.use_epoch()
-    assert kept.contour and not masks.visible
-    press["Shift+M"](viewer)
-    assert not kept.visible and not masks.visible
-    press["Shift+M"](viewer)
-    assert kept.visible and not masks.visible
-    viewer.layers.remove(kept)
-    press["Shift+M"](viewer)
-    assert masks.visible
-
-
-def test_the_keys_go_with_the_widget(qtbot):
-    viewer = ViewerModel()
-    widget = IGTTWidget(viewer)
-    press = {str(key): action for key, action in viewer.keymap.items()}
-    press["Shift+M"](viewer)  # nothing to hide yet
-    with qtbot.waitSignal(widget.destroyed):
-        widget.deleteLater()
-    assert not viewer.keymap
+    assert kept.contour and masks.contour
 
 
 def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot, tmp_path, said, monkeypatch):
