@@ -457,7 +457,7 @@ def test_the_voxel_size_that_napari_left_in_the_file_is_saved(open_widget, tmp_p
     viewer.layers["a"]._set_source(Source(path=str(tmp_path / "cells.tif")))
     run(widget)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *given: (given[2].removesuffix(".tif"), ""))
-    widget.results.save_button.click()
+    widget.results.save_button.menu().actions()[0].trigger()
     image = read_image(tmp_path / "a_mask.tif")
     assert (image.scale, image.units) == (pytest.approx((0.2, 0.1)), ("micrometer",) * 2)
     assert "that of its file is saved, 0.2 x 0.1 micrometer" in said()[-1]
@@ -564,6 +564,7 @@ def test_masks_are_drawn_as_outlines(open_widget, blobs, run):
     widget.results.outlines.setChecked(True)
     (kept,) = widget.use_epoch()
     assert kept.contour and masks.contour
+    assert viewer.layers.selection.active is kept
 
 
 def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot, tmp_path, said, monkeypatch):
