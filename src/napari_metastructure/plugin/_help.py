@@ -9,12 +9,11 @@ from qtpy.QtWidgets import QPushButton, QSizePolicy, QWidget
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import row
 
-DOCUMENTATION = "https://github.com/napari-metastructure/napari-metastructure/tree/main/docs"
+DOCUMENTATION = "https://napari-metastructure.github.io/napari-metastructure"
 """As in ``pyproject.toml``."""
 
 PAGES = {
-    name: f"widgets/{name}.md"
-    for name in ("igtt", "train", "predict", "noise", "density", "measure", "study", "compare")
+    name: f"widgets/{name}/" for name in ("igtt", "train", "predict", "noise", "density", "measure", "study", "compare")
 }
 """Of each widget, below `DOCUMENTATION`."""
 
