@@ -606,7 +606,7 @@ def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot,
         return name and str(tmp_path / name), kind
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
-    _ome, film, figure = widget.results.more_button.menu().actions()
+    *_mask, film, figure = widget.results.save_button.menu().actions()
     for action, name in ((film, "film.gif"), (figure, "grid.PDF")):
         with qtbot.waitSignal(widget.saved) as saved:
             action.trigger()

@@ -269,6 +269,11 @@ class RunLayers:
         return max((*self.epochs, *self.waiting), default=None)
 
     @property
+    def probabilities(self) -> Sequence[np.ndarray] | None:
+        """The newest probabilities, one a plane; None before the first epoch."""
+        return None if self._last is None else self._last.probabilities
+
+    @property
     def held(self) -> bool:
         """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
         there = any(part.there for part in self.parts)

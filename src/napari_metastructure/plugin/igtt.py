@@ -25,6 +25,7 @@ from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._live_answer import LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
 from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
@@ -177,6 +178,7 @@ class IGTTWidget(JobWidget):
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
         self.strokes = StrokeList(self.viewer)
+        self.answer = LiveAnswer(self.viewer, self)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
@@ -243,6 +245,8 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_painted)
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
+        self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
         self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
@@ -364,6 +368,7 @@ class IGTTWidget(JobWidget):
         """Note what the run was told, and let epochs come again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
+            self.answer.clear()
             if not self.layers.put_brush_away():  # which says so itself
                 self.show_waiting()
 
@@ -414,6 +419,7 @@ class IGTTWidget(JobWidget):
             if self.layers is not None:
                 self.layers.hide()
                 self.layers.painted = lambda: None
+            self.answer.clear()
             self._drop_trial()
             layers.shown = self.results.shown()
             layers.outline(self.results.outlines.isChecked())
@@ -452,6 +458,7 @@ class IGTTWidget(JobWidget):
         """Show what was painted, and which brush is in hand; let epochs come if none is."""
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
+        self.answer.ask(self.layers)
         self.show_waiting()
 
     def _let_go_of_strokes(self) -> None:
