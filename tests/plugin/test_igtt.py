@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from napari.layers._source import Source
 from qtpy.QtWidgets import QFileDialog
 
