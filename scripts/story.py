@@ -28,7 +28,8 @@ from demo import PLUGIN, WIDGET
 from qtpy.QtCore import QEventLoop, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit, QScrollArea, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QFileDialog, QLineEdit, QScrollArea, QWidget
+from superqt import QCollapsible
 
 TICK_MS = 5
 LONG = 0.05
@@ -77,7 +78,9 @@ class Heartbeat:
         while True:
             time.sleep(TICK_MS / 1000)
             if self._on and time.perf_counter() - self._last[0] > LONG / 2:
-                stack = traceback.extract_stack(sys._current_frames()[self._main])
+                if (frame := sys._current_frames().get(self._main)) is None:
+                    return
+                stack = traceback.extract_stack(frame)
                 ours = [f for f in stack if OURS in f.filename]
                 inner = [f for f in stack if "/site-packages/" in f.filename][-1:]
                 named = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in (*ours[-1:], *inner)]
@@ -107,7 +110,8 @@ class Story:
         self.pulse.stop()
         self.steps.append((name, self.pulse.longest, self.pulse.work, self.pulse.where))
         picture = self.folder / f"{len(self.steps):02}_{name.replace(' ', '_')}.png"
-        self.viewer.window._qt_window.grab().save(str(picture))
+        window = self.viewer.window._qt_window  # from the screen: napari's fading notes cannot be drawn twice at once
+        window.screen().grabWindow(0, window.x(), window.y(), window.width(), window.height()).save(str(picture))
 
     def table(self) -> str:
         """Return the steps, as lines."""
@@ -228,28 +232,40 @@ def tell(story: Story, image: Path) -> None:
     story.step("save", save, saved.exists)
     film = folder / "epochs.gif"
     story.step("film", lambda: widget.save_film(film), film.exists)
-    predict_folder(story, widgets, dock, image)
+    measure(story, dock, widgets)
+    batch(story, widget, image)
 
 
-def predict_folder(story: Story, widgets: dict[str, Any], dock: Callable[[str], None], image: Path) -> None:
-    """Apply the model of a run to a folder of images."""
-    name, inputs, model = "Predict (apply a saved model)", story.folder / "in", story.folder / "model"
+def measure(story: Story, dock: Callable[[str], None], widgets: dict[str, Any]) -> None:
+    """Clean up the final mask, and measure its objects."""
+    name = "Clean up and measure"
+    story.step("open measure", lambda: dock(name), lambda: not widgets[name].busy)
+    widget = widgets[name]
+    story.step("smallest object", lambda: type_into(widget.smallest_object, "50"), lambda: not widget.busy)
+    story.step("clean up", lambda: click(widget.apply_button), lambda: not widget.busy)
+    story.step("measure", lambda: click(widget.measure_button), lambda: widget.table is not None and not widget.busy)
+
+
+def batch(story: Story, widget: Any, image: Path) -> None:
+    """Do a folder of copies of the image."""
+    inputs, panel = story.folder / "in", widget.batch
     inputs.mkdir(exist_ok=True)
     for number in range(2):
         shutil.copy(image, inputs / f"{number}_{image.name}")
-    widget = widgets[WIDGET]
-    widget.folder.set(model)
-    story.step("run in folder", lambda: click(widget.buttons.run), lambda: not widget.running)
-    story.step("open predict", lambda: dock(name))
-    predict = widgets[name]
 
-    def fill() -> None:
-        predict.where.setCurrentIndex(1)
-        for part, path in ((predict.model, model), (predict.images, inputs), (predict.out, story.folder / "out")):
+    def open_section() -> None:
+        docks = story.viewer.window._qt_window.findChildren(QDockWidget)
+        next(d for d in docks if d.isAncestorOf(widget)).raise_()
+        settle(200)
+        section = panel
+        while not isinstance(section, QCollapsible):
+            section = section.parentWidget()
+        click(section.toggleButton())
+        for part, path in ((panel.inputs, inputs), (panel.out, story.folder / "out")):
             type_into(part.line, str(path))
 
-    story.step("choose folder", fill, lambda: predict.model.known)
-    story.step("batch", lambda: click(predict.buttons.run), lambda: not predict.running and predict.result is not None)
+    story.step("choose folder", open_section)
+    story.step("batch", lambda: click(panel.buttons.run), lambda: not panel.running and panel.result is not None)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def several(step: Step) -> None:
         for kind, network in RUNS:
             with step.part(f"{kind}, {network}: {processes} processes"):
                 found = list(np.load(Path(place) / f"{kind}-{network}.npy"))
-                alone, again = (_alone(step, kind, network, 2 * processes, times) for times in (1, 2))
+                alone, again = (_alone(step, kind, network, 2 * processes, onednn) for onednn in (True, False))
                 gap, rounding = apart(alone, found), apart(alone, again).mean
                 allowed = max(ROUNDING, 3 * rounding)
                 step.row(
@@ -46,14 +47,10 @@ def several(step: Step) -> None:
                 )  # fmt: skip
 
 
-def _alone(step: Step, kind: Kind, network: str, batch: int, times: int) -> list[np.ndarray]:
-    """Do a run in this process; on a CPU with so many times the threads, for there the same ones give the same bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(times * before)
-    try:
+def _alone(step: Step, kind: Kind, network: str, batch: int, onednn: bool) -> list[np.ndarray]:
+    """Do a run in this process; on a CPU perhaps without oneDNN, for there the same operations give the same bits."""
+    with warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=onednn):
         return result(step, kind, begin(step, kind, str(step.device), network=network, batch=batch))
-    finally:
-        torch.set_num_threads(before)
 
 
 def _launch(step: Step, processes: int, arguments: Sequence[str]) -> None:
