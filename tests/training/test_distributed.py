@@ -26,7 +26,10 @@ from napari_metastructure.training.train import train
 sys.path.insert(0, str(Path(__file__).parent))
 from several import IGTT, STEPS, TRAIN, blobs, network_step, training_pairs
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo"),
+    pytest.mark.skipif(os.name == "nt", reason="processes are stopped and killed by signals"),
+]
 
 TWICE = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
 

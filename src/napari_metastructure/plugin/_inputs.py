@@ -513,7 +513,7 @@ def _as_read(widget: QWidget) -> Iterator[QWidget]:
 def _laid_out(layout: QLayout | None) -> list[QWidget]:
     if layout is None:
         return []
-    places = range(layout.count())
+    places: Sequence[int] = range(layout.count())
     if isinstance(layout, QGridLayout):
         places = sorted(places, key=layout.getItemPosition)
     items = [layout.itemAt(place) for place in places]

@@ -53,12 +53,11 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
     if trained and config.start == "prior" and config.rounds != "always":
-        return Estimate(start * pixels, 0, what, name, f"; {EPOCHS_AFTER}")
+        return Estimate(start * pixels, 0, what, name, ENDS)
     return Estimate(start * pixels, epochs, what, name)
 
 
-EPOCHS_AFTER = "what you paint is answered in seconds"
-"""Of a run that ends with its start."""
+ENDS = "The run ends with its first masks; it answers what you paint, and trains where Rounds is always."
 
 
 def probe(config: IGTTConfig, size: Sequence[int], control: Control) -> tuple[float, float, float] | None:

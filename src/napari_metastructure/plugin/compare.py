@@ -507,7 +507,7 @@ class CompareWidget(JobWidget):
 
     def to_estimate(self) -> Unknown:
         """Say why it is not known how long a comparison would take."""
-        return Unknown("How long it takes is known once each method has run: they differ by a factor of a thousand.")
+        return Unknown("Time: known once each method has run", "Methods differ in time by a factor of a thousand.")
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
