@@ -345,13 +345,17 @@ class IGTTWidget(JobWidget):
             return True
 
         def prepare() -> Job:
+            from napari_metastructure.igtt.iterate import is_trained
+
             if gone := [part.source.name for part in layers.parts if not part.there]:
                 raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
             sources = [part.source for part in layers.parts]
-            given = {"corrections": painted, "start_masks": start, "first_epoch": first}
+            given: dict[str, Any] = {"corrections": painted, "first_epoch": first}
+            if config.rounds == "always" or not (is_trained(config) and config.start == "prior"):
+                given["start_masks"] = start  # else strokes are answered from the prior's start, whatever came between
             folder = self.run_folder.free_beside()
             job = self._prepare(sources, folder, None, config, layers, given, chosen=self._chosen)
             self.run_folder.shown_no_more()  # its last epoch is another one than the form says
