@@ -131,8 +131,8 @@ def describe(
     made : sequence of dict
         What `draw` gave of each file.
     """
-    total = sum(np.array(facts["counts"], np.int64) for facts in made)
-    counted = from_counts(classes, total) if made and total[:, :-1].any() else None  # type: ignore[index]
+    total = np.sum([facts["counts"] for facts in made], axis=0, dtype=np.int64)
+    counted = from_counts(classes, total) if made and total[:, :-1].any() else None
     files = [{name: value for name, value in facts.items() if name != "counts"} for facts in made]
     known = {"closed_form": closed, "counted": counted}
     described = {

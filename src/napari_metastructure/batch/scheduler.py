@@ -200,8 +200,8 @@ class Cluster:
                 return Outcome()
             try:
                 outcome: Outcome = future.result(timeout=PATIENCE * 6)
-            except Exception as error:  # its worker died with it, and the scheduler has given up
-                return Outcome(why=f"Its result was lost: {type(error).__name__}.")
+            except Exception as lost:  # its worker died with it, and the scheduler has given up
+                return Outcome(why=f"Its result was lost: {type(lost).__name__}.")
             return outcome
         try:
             error = future.exception(timeout=PATIENCE)

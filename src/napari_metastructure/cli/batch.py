@@ -76,8 +76,8 @@ def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
                     before = sum(event.settled)
                     shares = {index: 0.0 for index, done in enumerate(event.settled) if not done}
                     progress.update(task, total=len(shares))
-                    done = f", {before} done before" if before else ""
-                    terminal.say(f"{counted(len(event.names), 'file')}{done}; {event.where}")
+                    earlier = f", {before} done before" if before else ""
+                    terminal.say(f"{counted(len(event.names), 'file')}{earlier}; {event.where}")
                 case UnitProgress():
                     shares[event.index] = event.share
                     progress.update(task, completed=sum(shares.values()), description=Path(event.name).name)
