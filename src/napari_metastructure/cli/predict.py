@@ -38,6 +38,9 @@ def predict(
         ),
     ] = None,
     ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+    zarr: Annotated[
+        bool, typer.Option("--zarr", help="Write OME-Zarr with a pyramid; needs the extra [zarr].")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are in --out already.")] = False,
     no_probability: Annotated[
         bool, typer.Option("--no-probability", help="Write the labels only; takes less memory and disk.")
@@ -47,18 +50,22 @@ def predict(
 
     Writes <stem>_mask.tif (uint8: 0 and 255 for two classes, else the class values) and <stem>_probability.tif
     (float32: of the foreground, or of the class chosen), with axes and voxel size of the image; T and Z are taken plane
-    by plane. A file that cannot be used is named, the others go on, and the exit code is 2. Ctrl-C leaves whole files
-    only and exits with 130.
+    by plane. A large OME-Zarr or TIFF is read, predicted and written in parts (docs/large.md). A file that cannot be
+    used is named, the others go on, and the exit code is 2. Ctrl-C leaves whole files only and exits with 130.
     """
     from napari_metastructure.igtt.apply import load_model
     from napari_metastructure.images.files import list_images
     from napari_metastructure.networks.batch import predict_files, targets_of
     from napari_metastructure.networks.device import resolve
 
+    if ome and zarr:
+        raise InputError("--ome writes OME-TIFF and --zarr writes OME-Zarr; give one of them.")
+    if out.suffix == ".zarr":
+        raise InputError(f"--out {out}: --out names the folder of the results; --zarr makes them OME-Zarr.")
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
         paths = list_images(images)
-        targets = targets_of(paths, out, ome=ome, probability=not no_probability, overwrite=overwrite)
+        targets = targets_of(paths, out, ome=ome, zarr=zarr, probability=not no_probability, overwrite=overwrite)
     with running() as terminal:
         try:
             refused = _follow(

@@ -17,6 +17,7 @@ from napari_metastructure.images.files import check_free, noting, output_stems, 
 from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
 from napari_metastructure.images.surround import missing_notes, missing_share
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
+from napari_metastructure.networks.large import is_large, predict_in_parts
 
 if TYPE_CHECKING:
     import torch
@@ -169,12 +170,13 @@ class PlaneAxes:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the result of one image goes: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``."""
+    """Where the result of one image goes: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``, or OME-Zarr."""
 
     folder: Path
     stem: str
     ome: bool = False
     probability: bool = True
+    zarr: bool = False
 
     @property
     def mask(self) -> Path:
@@ -187,11 +189,17 @@ class Target:
         return (self.mask, self._file("probability")) if self.probability else (self.mask,)
 
     def _file(self, kind: str) -> Path:
-        return result_path(self.folder, self.stem, kind, self.ome)
+        return result_path(self.folder, self.stem, kind, self.ome, self.zarr)
 
 
 def targets_of(
-    paths: Sequence[Path], folder: Path, *, ome: bool = False, probability: bool = True, overwrite: bool = False
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    ome: bool = False,
+    zarr: bool = False,
+    probability: bool = True,
+    overwrite: bool = False,
 ) -> list[Target]:
     """Say where the results of image files go.
 
@@ -200,15 +208,15 @@ def targets_of(
     paths : sequence of Path
         As `images.files.list_images` finds them; never written over.
     folder : Path
-    ome, probability, overwrite : bool
-        OME-TIFF in place of ImageJ TIFF; with probabilities; replace results that are there.
+    ome, zarr, probability, overwrite : bool
+        OME-TIFF in place of ImageJ TIFF; OME-Zarr; with probabilities; replace results that are there.
 
     Raises
     ------
     InputError
         Naming a file that is in the way.
     """
-    targets = [Target(folder, stem, ome, probability) for stem in output_stems(paths)]
+    targets = [Target(folder, stem, ome, probability, zarr) for stem in output_stems(paths)]
     check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
     return targets
 
@@ -260,7 +268,7 @@ def predict_files(
     checkpoint: Checkpoint | None = None,
     channel: int | str | None = None,
 ) -> Iterator[PredictionEvent]:
-    """Predict image files, one in memory at a time; each result is written whole or not at all.
+    """Predict image files, one in memory at a time, or parts of a large one; each result is whole or not there.
 
     Parameters
     ----------
@@ -292,6 +300,13 @@ def predict_files(
         try:
             image, planes, notes = _read(path, model, channel)
             names = plane_names(replace(image, name=str(path)))
+            if target.zarr or is_large(image):
+                where, shares = (target.files, device, checkpoint, target.ome), list[tuple[str, float]]()
+                for share in predict_in_parts(model, image, planes, names, shares, *where):
+                    yield PredictionProgress(index + share, len(paths), path.name)
+                yield FileWritten(index, path, target.files, (*notes, *missing_notes(shares)))
+                done += 1
+                continue
             todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
             found: list[PlanePredicted] = []
             for event in predict_planes(model, todo, len(todo), device, checkpoint, target.probability):
@@ -314,7 +329,7 @@ def predict_files(
 def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
     """Read an image file: it, its planes, and what the reader had to say about it."""
     with noting() as notes:
-        image = read_image(path)
+        image = read_image(path, lazily=True)
     channel = channel_for(image, model.use.colour) if channel is None else channel
     planes = channel_planes(replace(image, name=str(path)), model.use.channels, channel)
     return image, planes, notes
