@@ -17,8 +17,9 @@ from napari_metastructure.cli._options import settings as chosen_settings
 from napari_metastructure.cli._progress import counted, running
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.images.files import check_free, output_stems, read_image, result_path
-from napari_metastructure.images.image import Image, stacks
-from napari_metastructure.images.writing import remove, write_mask, write_probability
+from napari_metastructure.images.image import Image, plane_count, stack, stacks
+from napari_metastructure.images.lazy import is_lazy
+from napari_metastructure.images.writing import remove, write_mask, write_probability, writing_tiff
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
 from napari_metastructure.training.run_folder import FILES
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from napari_metastructure.images.channels import ImageSet
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
+
+TOLD = 1e9
+"""Bytes above which what a run needs is said before it starts."""
+
 _option = partial(option, IGTTConfig, PRESETS)
 
 
@@ -77,12 +82,16 @@ def igtt(
 def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> None:
     """Run, show progress, and write the results."""
     from napari_metastructure.igtt.iterate import iterate
+    from napari_metastructure.igtt.room import Need
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
     resumed, last = 0, None
     with running() as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
+        need = Need.of([plane.shape for plane in read.planes], config)
+        if need.held > TOLD or not need.fits:
+            terminal.say(str(need))
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)
         for event in terminal.follow(events):
             match event:
@@ -167,10 +176,18 @@ class Outputs:
     def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
         """Write ``<stem>_mask.tif`` (uint8, 0 and 255) and ``<stem>_probability.tif`` (float32)."""
         written = []
-        for index, found in enumerate(zip(*(stacks(p, like=self.images) for p in (masks, probabilities)), strict=True)):
-            for kind, write, image in zip(self.kinds[:2], (write_mask, write_probability), found, strict=True):
-                write(self.path(index, kind), image.data, image, self.ome)
-                written.append(self.path(index, kind))
+        first = 0
+        for index, image in enumerate(self.images):
+            last = first + plane_count(image)
+            kinds = (("mask", write_mask, masks), ("probability", write_probability, probabilities))
+            for kind, write, found in kinds:
+                path, own = self.path(index, kind), found[first:last]
+                if is_lazy(image.data):
+                    _write_planes(path, image, own, kind, self.ome)
+                else:
+                    write(path, (whole := stack(own, like=image)).data, whole, self.ome)
+                written.append(path)
+            first = last
         return written
 
     def write_epochs(self, epochs: Sequence[Sequence[np.ndarray]], before: int = 0) -> list[Path]:
@@ -194,6 +211,14 @@ class Outputs:
             write_mask(target, data, like, self.ome)
             written.append(target)
         return written
+
+
+def _write_planes(path: Path, image: Image, planes: Sequence[np.ndarray], kind: str, ome: bool) -> None:
+    """Write the planes of an image that memory may not hold, one after the other."""
+    leading = [image.data.shape[image.axes.index(a)] for a in "TZ" if a in image.axes]
+    with writing_tiff(path, image, np.uint8 if kind == "mask" else np.float32, ome) as file:
+        for at, plane in zip(np.ndindex(*leading), planes, strict=True):
+            file.put(at, 0, (plane != 0) * np.uint8(255) if kind == "mask" else plane)
 
 
 def _with_epochs(axes: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from napari_metastructure.igtt.candidates import Edges, search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
+from napari_metastructure.igtt.room import MEMORY, Room
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
@@ -51,6 +52,8 @@ class PseudoLabels:
         What lies outside the field of view (`images.surround`): never foreground, and unlabelled.
     device : torch.device, optional
         CUDA finds the levels of the planes.
+    room : Room
+        Where all of it is kept.
 
     Attributes
     ----------
@@ -68,8 +71,9 @@ class PseudoLabels:
         planes: Sequence[np.ndarray],
         outside: Sequence[np.ndarray | None] | None = None,
         device: torch.device | None = None,
+        room: Room = MEMORY,
     ) -> None:
-        self.config = config
+        self.config, self.room = config, room
         self.device = device
         self.planes = planes
         self.outside = outside if outside is not None else [None] * len(planes)
@@ -77,7 +81,7 @@ class PseudoLabels:
         self._levels: dict[int, Levels] = {}
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
-        self.start = [self._within(i, s.astype(np.float16)) for i, s in enumerate(start)]
+        self.start = room.keep(self._within(i, s.astype(np.float16)) for i, s in enumerate(start))
         self.memory: list[np.ndarray] = []
         self.corrections: dict[int, np.ndarray] = {}
         self.evidence: list[np.ndarray] = []
@@ -87,16 +91,19 @@ class PseudoLabels:
         self._start_score: float | None = None
 
     def edges(self, index: int) -> Edges:
-        """Return the edges of a plane, found when they are first asked for."""
-        if index not in self._edges:
-            self._edges[index] = Edges(self.planes[index])
-        return self._edges[index]
+        """Return the edges of a plane, found when they are first asked for, or anew where memory is short."""
+        if index in self._edges:
+            return self._edges[index]
+        found = Edges(self.planes[index])
+        if self.room.in_memory:
+            self._edges[index] = found
+        return found
 
     def begin(self, given: bool = False) -> None:
         """Cut the start itself: the labels of the first round. Masks that were ``given`` stay as they are."""
-        self._cut([s.astype(np.float32) for s in self.start])
+        self._cut(s.astype(np.float32) for s in self.start)
         if given:
-            self.masks = [(s > 0.5).astype(np.uint8) for s in self.start]
+            self.masks = self.room.keep((s > 0.5).astype(np.uint8) for s in self.start)
         self._extract()
 
     def update(self, probabilities: Sequence[np.ndarray]) -> float:
@@ -108,21 +115,19 @@ class PseudoLabels:
             Agreement: mean Dice between the new masks and those before.
         """
         m = self.config.memory
-        probabilities = [self._within(i, p) for i, p in enumerate(probabilities)]
+        within = (self._within(i, p) for i, p in enumerate(probabilities))
         if not self.memory:
-            self.memory = [p.astype(np.float16) for p in probabilities]
+            self.memory = self.room.keep(p.astype(np.float16) for p in within)
         else:
-            self.memory = [
+            self.memory = self.room.keep(
                 (m * old.astype(np.float32) + (1 - m) * new).astype(np.float16)
-                for old, new in zip(self.memory, probabilities, strict=True)
-            ]
+                for old, new in zip(self.memory, within, strict=True)
+            )
         before = self.masks
         a = self._anchor()
         self._cut(
-            [
-                a * s.astype(np.float32) + (1 - a) * p.astype(np.float32)
-                for s, p in zip(self.start, self.memory, strict=True)
-            ]
+            a * s.astype(np.float32) + (1 - a) * p.astype(np.float32)
+            for s, p in zip(self.start, self.memory, strict=True)
         )
         self._extract()
         return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
@@ -160,9 +165,9 @@ class PseudoLabels:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned; nothing is drawn at random."""
-        self.start, self.memory = list(state["start"]), list(state["memory"])
-        self._cut(list(state["evidence"]))
-        self.masks, self.labels = list(state["masks"]), list(state["labels"])
+        self.start, self.memory = self.room.keep(state["start"]), self.room.keep(state["memory"])
+        self._cut(state["evidence"])
+        self.masks, self.labels = self.room.keep(state["masks"]), self.room.keep(state["labels"])
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
     def _anchor(self) -> float:
@@ -188,24 +193,30 @@ class PseudoLabels:
         """Return the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
         c = self.config
         if c.criterion == "level":
-            if index not in self._levels:
-                self._levels[index] = Levels(self.planes[index], device=self.device)
-            mask, curve = self._levels[index].cut(p, c.thresholds)
+            levels = self._levels.get(index) or Levels(self.planes[index], device=self.device)
+            if self.room.in_memory:
+                self._levels[index] = levels
+            mask, curve = levels.cut(p, c.thresholds)
             return self._within(index, mask), curve  # a level adds pixels around the objects
         steep = self.edges(index).steep if c.criterion == "edge" else None
         curve = search(p, c.criterion, c.search, c.thresholds, steep)
         return p > curve.chosen, curve
 
-    def _cut(self, evidence: list[np.ndarray]) -> None:
-        self.evidence = evidence
-        found = [self._search(e.astype(np.float32), i) for i, e in enumerate(evidence)]
-        self.masks = [mask.astype(np.uint8) for mask, _ in found]
-        self.curves = [curve for _, curve in found]
+    def _cut(self, evidence: Iterable[np.ndarray]) -> None:
+        self.evidence = self.room.keep(evidence)
+        self.curves = []
+        self.masks = self.room.keep(self._masks())
+
+    def _masks(self) -> Iterator[np.ndarray]:
+        for index, evidence in enumerate(self.evidence):
+            mask, curve = self._search(evidence.astype(np.float32), index)
+            self.curves.append(curve)
+            yield mask.astype(np.uint8)
 
     def _extract(self) -> None:
         c = self.config
         labels = (extract(m, self.rng, c.extraction, c.keep, c.radius) for m in self.masks)
-        self.labels = [self._within(i, label, UNLABELLED) for i, label in enumerate(labels)]
+        self.labels = self.room.keep(self._within(i, label, UNLABELLED) for i, label in enumerate(labels))
         self._lock()
 
     def _within(self, index: int, values: np.ndarray, beyond: int = 0) -> np.ndarray:

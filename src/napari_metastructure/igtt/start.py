@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
+from napari_metastructure.igtt.room import MEMORY, Room
 from napari_metastructure.images.intensity import Polarity, contrast_and_log, log_intensity, orient
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
-from napari_metastructure.networks.predict import inputs_on, probabilities, probability
+from napari_metastructure.networks.predict import inputs_on, predicted, probability
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
 
@@ -152,6 +153,7 @@ def prior_start(
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
     inputs: Sequence[Tensor] | None = None,
+    room: Room = MEMORY,
 ) -> PriorStart:
     """Predict a set of planes by the prior.
 
@@ -171,15 +173,17 @@ def prior_start(
         Called between tiles; may raise to leave.
     inputs : sequence of (4, Y, X) float32 tensors, optional
         The planes as the prior sees them at their own size, if they were normalised before.
+    room : Room
+        Where the results are kept.
     """
-    looks = _looks(prior, planes, device, checkpoint, inputs)
+    looks = _looks(prior, planes, device, checkpoint, inputs, room)
 
     def averaged(first: int) -> Iterator[np.ndarray]:
         return (_averaged(each[first : first + TOGETHER], p.shape) for each, p in zip(looks, planes, strict=True))
 
     windows = min(map(len, looks), default=1) - TOGETHER + 1
     best = max(range(windows), key=lambda first: _sureness(averaged(first))) if windows > 1 else 0
-    logits = list(averaged(best))
+    logits = room.keep(averaged(best))
     confirmed = np.zeros(len(CUTS))
     for plane, logit in zip(planes, logits, strict=True):
         edges = Edges(plane)
@@ -187,7 +191,7 @@ def prior_start(
         if checkpoint is not None:
             checkpoint()
     cut = CUTS[int(confirmed.argmax())] if confirmed.any() else CUTS[-1]
-    return PriorStart([_sigmoid(logit - _logit(cut)) for logit in logits], cut)
+    return PriorStart(room.keep(_sigmoid(logit - _logit(cut)) for logit in logits), cut)
 
 
 def prior_polarities(
@@ -225,16 +229,21 @@ def _looks(
     device: torch.device,
     checkpoint: Callable[[], None] | None,
     inputs: Sequence[Tensor] | None,
+    room: Room,
 ) -> list[list[np.ndarray]]:
     """Predict each plane at each size that it is large enough for, in that size; those of one size together."""
     found: list[list[np.ndarray]] = [[] for _ in planes]
     for scale in PRIOR_SCALES:
         at = [i for i, p in enumerate(planes) if scale == 1 or scale * min(p.shape) >= SMALLEST]
-        if scale == 1 and inputs is not None:
-            seen = [inputs[i] for i in at]
-        else:
-            seen = [inputs_on(device, _reduced(planes[i], scale), USE.inputs, "bright") for i in at]
-        for i, p in zip(at, probabilities(prior, seen, USE.patch, device, checkpoint), strict=True):
+
+        def read(k: int, scale: float = scale, at: Sequence[int] = at) -> Tensor:
+            if scale == 1 and inputs is not None:
+                return inputs[at[k]]
+            return inputs_on(device, _reduced(planes[at[k]], scale), USE.inputs, "bright")
+
+        shapes = [_size(planes[i].shape, scale) for i in at]
+        seen = room.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint))
+        for i, p in zip(at, seen, strict=True):
             found[i].append(p)
     return found
 
@@ -267,7 +276,11 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def _reduced(plane: np.ndarray, scale: float) -> np.ndarray:
-    return _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
+    return _resized(plane, _size(plane.shape, scale))
+
+
+def _size(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    return round(scale * shape[0]), round(scale * shape[1])
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

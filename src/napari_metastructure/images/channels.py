@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, read_image
+from napari_metastructure.images.files import list_images, noting, read_image
 from napari_metastructure.images.image import Image, plane_count, plane_names, planes
 from napari_metastructure.images.intensity import check_planes
+from napari_metastructure.images.lazy import Source, is_lazy
 from napari_metastructure.images.surround import measured
 
 Colour = Literal["red", "green", "blue"]
@@ -107,6 +108,7 @@ def _some(images: Sequence[Image]) -> Iterator[np.ndarray]:
 
 def _reduced(plane: np.ndarray) -> np.ndarray:
     """Average blocks of pixels, so large that `SIDE` blocks hold the plane."""
+    plane = np.asarray(plane)
     step = min(-(-max(plane.shape) // SIDE), *plane.shape)
     height, width = (side // step for side in plane.shape)
     blocks = plane[: height * step, : width * step].reshape(height, step, width, step)
@@ -149,14 +151,30 @@ class ImageSet(NamedTuple):
     """Image files read to be segmented, see `read_set`."""
 
     images: list[Image]
-    planes: list[np.ndarray]
-    """(Y, X) float32 arrays of all images, one after the other."""
+    planes: list[Any]
+    """(Y, X) float32 arrays of all images, one after the other; of large files and sets `images.lazy.Plane`."""
     names: list[str]
     """Of the planes, for messages."""
     colour: Colour | None
     """The channel that was taken of images in colour; None if there are none, or it is no single colour."""
     chosen: bool
     """Whether that was chosen for the user."""
+
+
+HELD_BYTES = 2**30
+"""Pixels of a set of files up to which they stay in memory; files beyond are read again when they are needed."""
+
+
+def _read_again(image: Image, path: Path) -> Image:
+    """Return an image without its pixels, which are read from its file when they are asked for."""
+    if is_lazy(image.data):
+        return image
+
+    def read(slices: tuple[slice, ...]) -> np.ndarray:
+        with noting():  # what is odd was said before
+            return read_image(path).data[slices]
+
+    return replace(image, data=cast(np.ndarray, Source(path, image.data.shape, image.data.dtype, read)))
 
 
 def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
@@ -176,9 +194,12 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
     files = list_images(paths)
     images: dict[Path, Image] = {}
     bad: dict[Path, str] = {}
+    held = 0
     for path in files:
         try:
-            images[path] = replace(read_image(path), name=str(path))  # so that messages tell a/x.png from b/x.png
+            image = replace(read_image(path, lazily=True), name=str(path))  # messages tell a/x.png from b/x.png
+            held += 0 if is_lazy(image.data) else image.data.nbytes
+            images[path] = image if held <= HELD_BYTES else _read_again(image, path)
         except InputError as error:
             bad[path] = str(error)
     found = list(images.values())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.lazy import Plane, row_blocks
+from napari_metastructure.images.lazy import Plane, computed, row_blocks
 
 Polarity = Literal["bright", "dark"]
 
@@ -180,15 +180,23 @@ def as_float32(array: np.ndarray, name: str) -> np.ndarray:
     return plane
 
 
-def check_planes(planes: Iterable[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+def check_planes(
+    planes: Iterable[Any], names: Sequence[str], keep: Callable[[Iterable[np.ndarray]], list[Any]] | None = None
+) -> list[Any]:
     """Check each plane of a set, see `check_plane`; some may have one value everywhere, as a frame that was dropped.
+
+    Those that are lazy stay so, unchecked, but where they are read to ``keep`` them.
 
     Raises
     ------
     InputError
         As `check_plane`, or where all planes are like that.
     """
-    checked = [check_plane(plane, name) for plane, name in zip(planes, names, strict=True)]
+    if keep is not None:
+        checked = keep(check_plane(computed(plane), name) for plane, name in zip(planes, names, strict=True))
+    else:
+        named = zip(planes, names, strict=True)
+        checked = [plane if isinstance(plane, Plane) else check_plane(plane, name) for plane, name in named]
     refuse_blank(checked, names)
     return checked
 

@@ -174,6 +174,14 @@ def as_plane(pixels: Any) -> Plane:
     return Plane(pixels.shape, pixels.dtype, lambda rows, columns: computed(pixels[..., rows, columns]))
 
 
+def opened(pixels: Any) -> np.ndarray | Plane:
+    """Return pixels as an array if they are in memory or small, else as a `Plane` that is read in windows."""
+    if not is_lazy(pixels):
+        return pixels
+    size = float(np.prod(pixels.shape, dtype=float)) * np.dtype(pixels.dtype).itemsize
+    return as_plane(pixels) if size > LARGE_BYTES else computed(pixels)
+
+
 def computed(array: Any) -> np.ndarray:
     """Return a lazy array's pixels; dask computes them here, whatever cluster may be connected."""
     return np.asarray(array.compute(scheduler="threads") if hasattr(array, "compute") else array)

@@ -196,25 +196,44 @@ def probabilities(
     checkpoint: Checkpoint | None = None,
 ) -> list[np.ndarray]:
     """Predict the foreground probability of planes as `probability` does, small ones of one size together."""
-    found: list[np.ndarray] = [np.empty(0)] * len(inputs)
+    shapes = [tuple(plane.shape[-2:]) for plane in inputs]
+    found = dict(predicted(network, shapes, inputs.__getitem__, patch, device, checkpoint))
+    return [found[index] for index in range(len(inputs))]
+
+
+def predicted(
+    network: nn.Module,
+    shapes: Sequence[tuple[int, ...]],
+    read: Callable[[int], Any],
+    patch: tuple[int, int],
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the number and the probability of each plane, those of one size after the other, as `probabilities` does.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int)
+    read : callable
+        Returns the inputs of a plane when its turn comes.
+    """
     alike: dict[tuple[int, ...], list[int]] = {}
-    for index, plane in enumerate(inputs):
-        alike.setdefault(tuple(plane.shape), []).append(index)
-    for (_, height, width), indices in alike.items():
+    for index, shape in enumerate(shapes):
+        alike.setdefault(tuple(shape), []).append(index)
+    for (height, width), indices in alike.items():
         tile = tile_shape(network, (height, width), patch)
         if height > tile[0] or width > tile[1]:
             for index in indices:
-                found[index] = probability(network, inputs[index], patch, device, checkpoint)
+                yield index, probability(network, read(index), patch, device, checkpoint)
             continue
         batch, alone = _at_once(tile), torch.ones(tile[1], device=device)
         for first in range(0, len(indices), batch):
             some = indices[first : first + batch]
-            strip = [pad(upload(torch.as_tensor(inputs[i], dtype=torch.float32), device), tile) for i in some]
+            strip = [pad(upload(torch.as_tensor(read(i), dtype=torch.float32), device), tile) for i in some]
             lefts = [number * tile[1] for number in range(len(some))]
             row = _RowsOfTiles(network, lefts, [alone] * len(some), checkpoint, batch)(torch.cat(strip, dim=2))
             for index, p in zip(some, row[0].cpu().numpy().reshape(tile[0], len(some), -1).swapaxes(0, 1), strict=True):
-                found[index] = p[:height, :width].copy()
-    return found
+                yield index, p[:height, :width].copy()
 
 
 def _at_once(tile: tuple[int, int]) -> int:

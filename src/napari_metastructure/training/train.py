@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import channels_of
+from napari_metastructure.images.lazy import Plane, opened, row_blocks
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
@@ -159,7 +160,7 @@ def _data_of(
     use = Use(
         inputs=config.inputs,
         patch=patch_shape([pair.shape for pair in training], config.patch_size),
-        channels=len(first) if first.ndim == 3 else 1,
+        channels=first.shape[0] if first.ndim == 3 else 1,
         classes=classes,
     )
     spec = NetworkSpec(
@@ -237,7 +238,7 @@ class Validation:
             if len(p) == 1:
                 found.append(p[0])
                 truths.append(y)
-            if pair.name in watch:
+            if pair.name in watch and said.shape == pair.shape:  # of a large image windows are looked at
                 predictions[pair.name] = values[said]
         if not losses:
             return None, predictions
@@ -479,8 +480,10 @@ def identity_of(pairs: Sequence[Pair], prints: Mapping[Path, Mapping[str, Any]])
             named = str(pair.files[which]) if which < len(pair.files) else f"The {what} of {pair.name}"
             parts = [str(pair.shape), *(str(prints[file]["sha256"]) for file in pair.files[which : which + 1])]
             if number == 0 or not pair.files:  # of files the first shows whether channel and classes are read as before
-                pixels = np.asarray(read())
-                parts += [str(pixels.dtype), hashlib.sha256(pixels.tobytes()).hexdigest()]
+                pixels, digest = opened(read()), hashlib.sha256()
+                for block in row_blocks(pixels) if isinstance(pixels, Plane) else [np.asarray(pixels)]:
+                    digest.update(block.tobytes())
+                parts += [str(pixels.dtype), digest.hexdigest()]
             found.append((named, hashlib.sha256(" ".join(parts).encode()).hexdigest()))
     return found
 
