@@ -4,7 +4,7 @@
 
 Each number is of a command in a process of its own, whose memory is asked for every 20 ms. MB are resident memory, and
 of that what is not the content of a file (Linux), which the system cannot take back. Images are OME-Zarr in chunks of
-512 x 512; training takes a light U-Net for one epoch of 20 steps on one image, iGTT one round.
+512 x 512; training takes a U-Net (fast-unet) for one epoch of 20 steps on one image, iGTT one round.
 
 A command that has not ended after ``--seconds`` is stopped, and its line says so: the mark then is that of what it had
 done by then, as after the statistics of the whole image and so many rows of it.
@@ -101,16 +101,16 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        train = ["--network", "light-unet", "--epochs", "1", "--set", "steps_per_epoch=20"]
+        train = ["--network", "fast-unet", "--epochs", "1", "--set"]
         first = make(folder, 1024)[0].parents[1]
         model = folder / "model"
-        measure(["train", str(first), "--out", str(model), *train], args.threads, args.seconds)
+        measure(["train", str(first), "--out", str(model), *train, "steps_per_epoch=1"], args.threads, args.seconds)
         print(f"{'':10}{'side':>8}{'MB':>8}{'own MB':>8}{'s':>8}", flush=True)
         for side in args.sides:
             image = make(folder, side)[0]
             commands = {
                 "predict": ["predict", str(model), str(image), "--zarr"],
-                "train": ["train", str(image.parents[1]), *train],
+                "train": ["train", str(image.parents[1]), *train, "steps_per_epoch=20"],
                 "igtt": ["igtt", str(image), "--epochs", "1", "--set", "rounds=always"],
             }
             for row in args.rows:

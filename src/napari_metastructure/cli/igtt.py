@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
 
-TOLD = 1e9
-"""Bytes above which what a run needs is said before it starts."""
-
 _option = partial(option, IGTTConfig, PRESETS)
 
 
@@ -90,7 +87,7 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
     with running() as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
         need = Need.of([plane.shape for plane in read.planes], config)
-        if need.held > TOLD or not need.fits:
+        if need.matters:
             terminal.say(str(need))
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)
         for event in terminal.follow(events):

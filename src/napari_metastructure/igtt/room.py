@@ -29,6 +29,10 @@ SHARE = 0.7
 """Share of the free memory that a run may fill."""
 
 
+TOLD = 1e9
+"""Bytes above which what a run needs is said before it starts."""
+
+
 @dataclass(frozen=True)
 class Need:
     """What a run takes.
@@ -62,6 +66,11 @@ class Need:
     def fits(self) -> bool:
         """Whether memory holds it."""
         return self.held + self.at_work <= SHARE * self.free
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is so much that a user wants to know."""
+        return self.held > TOLD or not self.fits
 
     def __str__(self) -> str:
         """Say it in a sentence."""

@@ -176,10 +176,13 @@ def as_plane(pixels: Any) -> Plane:
 
 def opened(pixels: Any) -> np.ndarray | Plane:
     """Return pixels as an array if they are in memory or small, else as a `Plane` that is read in windows."""
-    if not is_lazy(pixels):
-        return pixels
+    return as_plane(pixels) if is_large(pixels) else computed(pixels)
+
+
+def is_large(pixels: Any) -> bool:
+    """Test whether pixels are lazy and take more than `LARGE_BYTES`."""
     size = float(np.prod(pixels.shape, dtype=float)) * np.dtype(pixels.dtype).itemsize
-    return as_plane(pixels) if size > LARGE_BYTES else computed(pixels)
+    return is_lazy(pixels) and size > LARGE_BYTES
 
 
 def computed(array: Any) -> np.ndarray:

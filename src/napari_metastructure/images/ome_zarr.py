@@ -69,6 +69,15 @@ def levels(path: Path) -> list[lazy.Source]:
     return [image.source(level) for level in range(len(image.paths))]
 
 
+def scale_of(path: Path) -> tuple[str, list[float], list[str]]:
+    """Return axes as stored, and the step along each with its unit; one pixel where the metadata say nothing."""
+    image = _Multiscale(path, _images(path)[0])
+    free = [letter for letter in "ZTC" if letter not in image.axes]
+    axes = "".join(free.pop(0) if letter == "Q" and free else letter for letter in image.axes)
+    steps = [image.steps.get(letter, (1.0, PIXEL)) for letter in image.axes]
+    return axes, [size for size, _ in steps], [unit for _, unit in steps]
+
+
 def is_label(path: Path) -> bool:
     """Test whether an image says that it holds labels."""
     return "image-label" in _attributes(_images(path)[0])

@@ -15,6 +15,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import check_free, noting, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
+from napari_metastructure.images.lazy import opened
 from napari_metastructure.images.surround import missing_notes, missing_share
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
 from napari_metastructure.networks.large import is_large, predict_in_parts
@@ -248,7 +249,7 @@ def predict_planes(
     for index, (name, read) in enumerate(planes):
         if checkpoint is not None:
             checkpoint()
-        image = np.asarray(read())
+        image = opened(read())
         steps = model.steps(image, device, checkpoint, want_probability, name)
         while True:
             try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.igtt.room import Need
     from napari_metastructure.plugin._source import Source
 
 # ---- how long it will take -------------------------------------------------------------------------------------------
@@ -60,19 +61,21 @@ class Pace:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run on these planes will take: seconds of the start, seconds of all epochs, and a device."""
+    """What a run on these planes will take: seconds of the start, seconds of all epochs, a device, and memory."""
 
     start: float
     epochs: float
     device: str
     planes: int
     size: tuple[int, int]
+    need: Need | None = None
 
     def __str__(self) -> str:
         """Put it into words."""
         planes = "1 plane" if self.planes == 1 else f"{self.planes} planes"
         about = duration(_rounded(self.start + self.epochs))
-        return f"About {about}: {planes} of {self.size[0]} x {self.size[1]}, {self.device}"
+        need = f". {self.need}" if self.need is not None and self.need.matters else ""
+        return f"About {about}: {planes} of {self.size[0]} x {self.size[1]}, {self.device}{need}"
 
 
 def _rounded(seconds: float) -> float:
@@ -127,6 +130,7 @@ class Estimator(QObject):
 def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Control) -> Estimate | None:
     """Estimate how long a run takes on layers of these shapes; for a thread. None if it was stopped."""
     torch_beside_a_window()
+    from napari_metastructure.igtt.room import Need
     from napari_metastructure.networks.device import list_devices, resolve
 
     device = str(resolve(config.device))
@@ -143,7 +147,7 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
         _remember(key, pace)
     planes = sum(math.prod(shape[:-2]) for shape in shapes)
     start, epochs = pace.seconds(config, sum(math.prod(shape) for shape in shapes))
-    return Estimate(start, epochs, name, planes, (size[0], size[1]))
+    return Estimate(start, epochs, name, planes, (size[0], size[1]), Need.of(shapes, config))
 
 
 PACE_DEPENDS_ON = (

@@ -189,7 +189,7 @@ def igtt_job(
         colour = colour_of(sources)
         if colour is not None:
             yield ColourTaken(colour)
-        images = read_planes(sources, colour) if planes is None else planes
+        images = read_planes(sources, colour, lazily=True) if planes is None else planes
         paths = [Path(path) for source in sources if (path := source.layer.source.path)]
         files = [path for path in paths if path.is_file()]
         yield from iterate(images, config, control, names=names, inputs=files, colour=colour, **given)
