@@ -21,11 +21,11 @@ PYTEST := $(BIN)/python -m pytest
 XVFB := xvfb-run -a -s "-screen 0 1440x900x24"
 # Two threads of torch on two cores already slow down a test run; the viewers draw in software.
 CHECK_ENV := OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1
-HERE := lint types unit
+HERE := lint docs types unit
 BESIDE := plugin-pyqt5 plugin-pyqt6
 STEPS := $(HERE) $(BESIDE)
 
-.PHONY: help demo test $(STEPS) samples manifest wheel-check quality smoothness gpu-check clean
+.PHONY: help demo test $(STEPS) pictures samples manifest wheel-check quality smoothness gpu-check clean
 help:
 	@sed -n 's/^# make/make/p; s/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
 
@@ -47,7 +47,11 @@ $(VENV)/.has-demo: pyproject.toml $(VENV)/.has-torch
 
 $(VENV)/.has-test: pyproject.toml $(VENV)/.has-torch
 	$(PIP) -e ".[pyqt5,pyqt6,test]"
-	@touch $@ $(VENV)/.has-demo
+	@touch $@ $(VENV)/.has-demo $(VENV)/.has-docs
+
+$(VENV)/.has-docs: pyproject.toml $(VENV)/.has-torch
+	$(PIP) -e ".[docs]"
+	@touch $@
 
 # ---- what people call ---------------------------------------------------------------------------------
 
@@ -75,6 +79,10 @@ lint: $(VENV)/.has-test ## ruff, and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/typos
 
+docs: $(VENV)/.has-docs ## the documentation into site/; a page, picture or anchor that is not there is an error
+	@echo "== docs"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+
 types: $(VENV)/.has-test ## mypy
 	@echo "== types"
 	$(BIN)/mypy
@@ -88,6 +96,10 @@ plugin-pyqt5 plugin-pyqt6: plugin-%: $(VENV)/.has-test ## plugin tests in real v
 	@echo "== plugin tests on $*"
 	@# A test that hangs inside Qt can only be ended from another thread.
 	$(CHECK_ENV) QT_API=$* PYTEST_QT_API=$* $(XVFB) $(PYTEST) -o timeout_method=thread tests/plugin
+
+pictures: $(VENV)/.has-test ## draw docs/images/ anew from the running plugin
+	@NEEDS_XVFB=1 scripts/system_libraries.sh "$(BIN)/python"
+	$(CHECK_ENV) QT_API=pyqt6 xvfb-run -a -s "-screen 0 1440x1000x24" $(BIN)/python scripts/screenshot.py docs/images
 
 samples: $(VENV)/.has-demo ## make sample_data/ anew
 	$(BIN)/python scripts/make_samples.py
@@ -109,4 +121,4 @@ gpu-check: $(VENV)/.has-test ## what the engine does on a GPU, and how fast; wit
 	$(BIN)/python scripts/gpu_check.py --out "$(OUT)" --seconds $(SECONDS)
 
 clean: ## remove what the above made, the environment too
-	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

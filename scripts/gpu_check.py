@@ -25,6 +25,7 @@ JOBS = (
     Job("memory", "gpu.runs:memory_use", 3),
     Job("stop and resume", "gpu.runs:stopping", 4),
     Job("determinism", "gpu.runs:determinism", 2),
+    Job("several GPUs", "gpu.ranks:several", 3),
 )
 """The steps, and how they share the time."""
 

@@ -17,7 +17,7 @@ import napari_metastructure
 NAME = "napari-metastructure"
 VIEWER = ("napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "superqt", "pyqtgraph", "magicgui", "vispy")
 HEAVY = ("torch", "torchvision", "segmentation_models_pytorch", "timm")
-COMMANDS = ("igtt", "noise", "density", "transition")
+COMMANDS = ("igtt", "measure", "noise", "density", "transition")
 
 BLOCK = """
 import sys
@@ -104,6 +104,7 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
         "Label noise (RCL, PCL, RL)",
         "Noise study",
         "Compare methods",
+        "Clean up and measure",
     ]
     assert [sample.key for sample in offered.sample_data] == ["er", "mitochondria", "nuclei", "figure_6"]
     assert {ext for writer in offered.writers for ext in writer.filename_extensions} == {
@@ -113,7 +114,8 @@ def test_the_manifest_lists_what_the_plugin_offers(manifest):
     segment = [f"{NAME}.{name}" for name in ("igtt", "train", "predict", "compare")]
     assert [item.command for item in offered.menus["napari/layers/segment"]] == segment
     assert [item.command for item in offered.menus["napari/layers/filter"]] == [f"{NAME}.noise"]
-    assert [item.command for item in offered.menus["napari/layers/measure"]] == [f"{NAME}.density", f"{NAME}.study"]
+    measure = [f"{NAME}.{name}" for name in ("measure", "density", "study")]
+    assert [item.command for item in offered.menus["napari/layers/measure"]] == measure
 
 
 def test_all_the_manifest_names_can_be_imported():

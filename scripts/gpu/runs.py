@@ -22,6 +22,7 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import BatchFinished, Event, Finished, Saved, TrainFinished, Warned
 from napari_metastructure.training.pairs import pairs_of
 from napari_metastructure.training.train import train
@@ -33,10 +34,10 @@ ROUNDING = 0.01
 """Mean difference of probabilities that rounding makes in a few steps on a GPU; a CPU repeats itself exactly."""
 
 
-# ---- runs that steps 5 to 7 begin, stop and compare --------------------------------------------------------------
+# ---- runs that steps 5 to 8 begin, stop and compare --------------------------------------------------------------
 
 
-def _begin(
+def begin(
     step: Step,
     kind: Kind,
     device: str,
@@ -47,6 +48,7 @@ def _begin(
     control: Control | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Event]:
     """Start a short run of either kind, always on the same images."""
     sizes = sizes_of(step)
@@ -61,12 +63,12 @@ def _begin(
     }
     if kind == "iGTT":
         config = IGTTConfig.from_preset("default", **common, rounds="always", stop_agreement=1.0)
-        return iterate(images, config, control, folder=folder, resume=resume)
+        return iterate(images, config, control, folder=folder, resume=resume, ranks=ranks)
     settings = TrainConfig.from_preset("default", **common, network=network, validation_fraction=0)
-    return train(pairs_of(images, masks), settings, control, folder=folder, resume=resume)
+    return train(pairs_of(images, masks), settings, control, folder=folder, resume=resume, ranks=ranks)
 
 
-def _result(step: Step, kind: Kind, events: Iterator[Event]) -> list[np.ndarray]:
+def result(step: Step, kind: Kind, events: Iterator[Event]) -> list[np.ndarray]:
     """Return the foreground probabilities that a run ends with, of the images it had."""
     *_, last = step.timely(events)
     if kind == "iGTT":
@@ -91,7 +93,7 @@ class Apart:
         return {"greatest": self.most, "masks differ at": f"{100 * self.masks:.3g} %"}
 
 
-def _apart(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Apart:
+def apart(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Apart:
     gaps = np.concatenate([np.abs(a - b).ravel() for a, b in zip(some, others, strict=True)])
     return Apart(float(gaps.mean()), float(gaps.max()), differing([a > 0.5 for a in some], [b > 0.5 for b in others]))
 
@@ -128,13 +130,13 @@ def memory_use(step: Step) -> None:
 
 
 def _ended(step: Step, kind: Kind) -> None:
-    for _ in _begin(step, kind, str(step.device), epochs=1):
+    for _ in begin(step, kind, str(step.device), epochs=1):
         pass
 
 
 def _stopped(step: Step, kind: Kind) -> None:
     control = Control()
-    for event in _begin(step, kind, str(step.device), epochs=2, control=control):
+    for event in begin(step, kind, str(step.device), epochs=2, control=control):
         if isinstance(event, BatchFinished) and event.batch == 2:
             control.stop()
 
@@ -151,7 +153,7 @@ def _failing(step: Step, kind: Kind) -> None:
 
     with forward_hook(fail):
         try:
-            for event in _begin(step, kind, str(step.device), epochs=2):
+            for event in begin(step, kind, str(step.device), epochs=2):
                 batches += isinstance(event, BatchFinished)
         except _Injected:
             return
@@ -162,12 +164,12 @@ def _out_of_memory(step: Step, kind: Kind) -> None:
     """Run on a card that another allocation holds: the run has to go on with fewer patches at once, and say so."""
     batch = 64 if step.on_gpu else 4
     with Peaks(step.device) as peaks:
-        for _ in step.timely(_begin(step, kind, str(step.device), epochs=1, batch=batch)):
+        for _ in step.timely(begin(step, kind, str(step.device), epochs=1, batch=batch)):
             pass
     leave = int(max(0.35 * peaks.on_device, 64) * MIB)
     messages, done = [], False
     with squeezed(step.device, leave, most=batch // 2) as how:
-        for event in step.timely(_begin(step, kind, str(step.device), epochs=1, batch=batch)):
+        for event in step.timely(begin(step, kind, str(step.device), epochs=1, batch=batch)):
             if isinstance(event, Warned):
                 messages.append(event.message)
             done = isinstance(event, Finished | TrainFinished)
@@ -198,7 +200,7 @@ def _stop_and_pause(step: Step, kind: Kind) -> None:
 
     def go() -> None:
         try:
-            for event in _begin(step, kind, str(step.device), epochs=10_000, control=control):
+            for event in begin(step, kind, str(step.device), epochs=10_000, control=control):
                 batches[0] += isinstance(event, BatchFinished)
         except Exception as error:
             errors.append(error)
@@ -207,13 +209,13 @@ def _stop_and_pause(step: Step, kind: Kind) -> None:
     thread = threading.Thread(target=go, daemon=True)
     thread.start()
     try:
-        _wait(step, lambda: batches[0] >= 3 or finished.is_set())
+        wait(step, lambda: batches[0] >= 3 or finished.is_set())
         control.pause()
         paused = batches[0]
         _settled(step, batches)
         after_pause = batches[0] - paused
         control.resume()
-        _wait(step, lambda: batches[0] > paused + after_pause + 1 or finished.is_set())
+        wait(step, lambda: batches[0] > paused + after_pause + 1 or finished.is_set())
     finally:
         control.stop()
         began, stopped = time.perf_counter(), batches[0]
@@ -227,7 +229,7 @@ def _stop_and_pause(step: Step, kind: Kind) -> None:
     )  # fmt: skip
 
 
-def _wait(step: Step, until: Any) -> None:
+def wait(step: Step, until: Any) -> None:
     """Look now and then, as long as there is time."""
     while not until():
         step.check_time()
@@ -248,12 +250,12 @@ def _settled(step: Step, batches: list[int]) -> None:
 def _resume(step: Step, kind: Kind, place: Path) -> None:
     """After ``kill -9`` on the same device, and from the one device to the other."""
     here = str(step.device)
-    whole = _result(step, kind, _begin(step, kind, here))
-    again = _apart(whole, _result(step, kind, _begin(step, kind, here)))
+    whole = result(step, kind, begin(step, kind, here))
+    again = apart(whole, result(step, kind, begin(step, kind, here)))
     allowed = max(ROUNDING, 3 * again.mean) if step.on_gpu else 1e-6
     with step.part(f"{kind}: resumed after kill -9"):
         _kill(step, kind, place / "killed")
-        found = _apart(whole, _result(step, kind, _begin(step, kind, here, folder=place / "killed", resume=True)))
+        found = apart(whole, result(step, kind, begin(step, kind, here, folder=place / "killed", resume=True)))
         step.row(
             f"{kind}: kill -9 and resume or undisturbed, difference of P", found.mean,
             target=f"mean <= {allowed:.2g}", ok=found.mean <= allowed,
@@ -262,9 +264,9 @@ def _resume(step: Step, kind: Kind, place: Path) -> None:
     for first, second in dict.fromkeys([("cpu", here), (here, "cpu")]):  # without a GPU these are one
         with step.part(f"{kind}: begun on {first}, resumed on {second}"):
             folder = place / f"{first}-{second}".replace(":", "")
-            for _ in step.timely(_begin(step, kind, first, epochs=1, folder=folder)):
+            for _ in step.timely(begin(step, kind, first, epochs=1, folder=folder)):
                 pass
-            found = _apart(whole, _result(step, kind, _begin(step, kind, second, folder=folder, resume=True)))
+            found = apart(whole, result(step, kind, begin(step, kind, second, folder=folder, resume=True)))
             step.row(
                 f"{kind}: {first} and resumed on {second} or {here}, difference of P", found.mean,
                 target=f"mean <= {allowed:.2g}", ok=found.mean <= allowed, more=found.more,
@@ -276,7 +278,7 @@ def _kill(step: Step, kind: Kind, folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_run_and_die, args=(str(step.device), kind, folder))
     process.start()
-    _wait(step, lambda: not process.is_alive())
+    wait(step, lambda: not process.is_alive())
     if process.exitcode != -signal.SIGKILL:
         raise RuntimeError(f"The process that was to be killed ended with exit code {process.exitcode}.")
 
@@ -284,7 +286,7 @@ def _kill(step: Step, kind: Kind, folder: Path) -> None:
 def _run_and_die(device: str, kind: Kind, folder: Path) -> None:
     """In a process of its own: stops dead two batches after the state to resume from was written."""
     step, saved = Step("killed", torch.device(device), 600, lambda row: None), False
-    for event in _begin(step, kind, device, folder=folder):
+    for event in begin(step, kind, device, folder=folder):
         saved = saved or (isinstance(event, Saved) and event.path.name == "last.pt")
         if saved and isinstance(event, BatchFinished) and event.batch == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -301,8 +303,8 @@ def determinism(step: Step) -> None:
         name = f"{kind}, {network}: the same seed twice, difference of P"
         with step.part(name):
             epochs = 3 if step.on_gpu else 1
-            one, two = (_result(step, kind, _begin(step, kind, here, network=network, epochs=epochs)) for _ in range(2))
-            found = _apart(one, two)
+            one, two = (result(step, kind, begin(step, kind, here, network=network, epochs=epochs)) for _ in range(2))
+            found = apart(one, two)
             exact = found.most == 0
             step.row(
                 name, "identical" if exact else found.mean, target="" if step.on_gpu else "identical on a CPU",

@@ -20,7 +20,7 @@ def run(capsys):
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def blobs():
     """A (Y, X) uint8 image of bright discs on noise."""
 
@@ -34,7 +34,7 @@ def blobs():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def save():
     """Save an array as picture, its folder made on the way."""
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_metastructure.cli.igtt import Outputs
+from napari_metastructure.cli._files import RUN_WAYS
 from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.outputs import Outputs
 from napari_metastructure.images.image import Image
 from napari_metastructure.networks.checkpoint import load_model
 
@@ -298,7 +299,7 @@ def test_nothing_is_written_over_unasked_and_inputs_never(tmp_path):
     (tmp_path / "last.pt").write_text("old")
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"last\.pt is there already.*--resume.*--overwrite"):
-        outputs.check_free(False, False)
+        outputs.check_free(False, False, RUN_WAYS)
     outputs.check_free(False, True)
     outputs.clear()
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
@@ -306,3 +307,28 @@ def test_nothing_is_written_over_unasked_and_inputs_never(tmp_path):
     trap = Image(np.zeros((9, 9)), "YX", (1, 1), ("pixel",) * 2, "x_mask", tmp_path / "x_mask.tif")
     with pytest.raises(InputError, match="is an input"):
         Outputs(tmp_path, [mine, trap], epochs=False, ome=False).check_free(False, True)
+
+
+def test_chosen_planes_alone_are_segmented_and_a_resumed_run_remembers_them(run, blobs, tmp_path):
+    stack = np.stack([blobs(seed=i) for i in range(4)]).astype(np.uint16) * 100
+    tifffile.imwrite(tmp_path / "s.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    call = ("igtt", tmp_path / "s.tif", "--out", tmp_path / "out", "--epochs", 1, "--keep-epochs", *FAST)
+    code, stdout, err = run(*call, "--planes", "2, 4")
+    assert (code, err) == (0, "")
+    assert "2 planes on cpu" in stdout
+    with tifffile.TiffFile(tmp_path / "out" / "s_mask.tif") as tif:
+        mask = tif.asarray()
+        assert "Only planes 2, 4 of 4 were processed" in tif.imagej_metadata["Info"]
+    assert mask.shape == stack.shape
+    assert [bool(plane.any()) for plane in mask] == [False, True, False, True]
+    assert "planes: 2, 4" in (tmp_path / "out" / "run.yaml").read_text()
+
+    code, stdout, err = run(*call[:5], 2, *call[6:], "--resume")
+    assert (code, err) == (0, "")
+    assert tifffile.imread(tmp_path / "out" / "s_epochs.tif").any(axis=(0, 2, 3)).tolist() == [False, True, False, True]
+
+    code, _, err = run(*call, "--resume", "--planes", "1")
+    assert code == 2 and "was made of planes 2, 4" in err
+    for wrong in ("5", "0", "two"):
+        code, _, err = run(*call[:3], tmp_path / "other", *call[4:], "--planes", wrong)
+        assert code == 2 and "planes" in err.lower() and not (tmp_path / "other").exists()

@@ -237,3 +237,16 @@ def test_export_says_what_the_file_takes_and_how_near_it_is(run, model, tmp_path
     assert "32 x 32" in stdout
     assert "0.0001" in stdout
     assert (tmp_path / "m.onnx").read_bytes() == b"an ONNX file"
+
+
+def test_chosen_frames_and_planes_alone_are_labelled(run, blobs, model, tmp_path):
+    film = np.stack([[blobs((32, 32), seed=3 * t + z) for z in range(3)] for t in range(2)]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "film.tif", film, imagej=True, metadata={"axes": "TZYX"})
+    call = ("predict", model(), tmp_path / "film.tif", "--device", "cpu", "--ome", "--out")
+    code, _, err = run(*call, tmp_path / "out", "--planes", "1-2", "--frames", "2")
+    assert (code, err) == (0, "")
+    with tifffile.TiffFile(tmp_path / "out" / "film_probability.ome.tif") as tif:
+        assert tif.asarray().any(axis=(2, 3)).tolist() == [[False] * 3, [True, True, False]]
+        assert "Only planes 1-2 of 3 and frames 2 of 2" in tif.ome_metadata
+    code, _, err = run(*call, tmp_path / "no", "--frames", "3")
+    assert code == 2 and "film.tif has 2 frames" in err and not (tmp_path / "no").exists()

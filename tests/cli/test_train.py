@@ -104,7 +104,7 @@ def test_several_classes_and_channels(run, blobs, save, tmp_path):
         ((), "Name a folder with images and labels"),
         (("in", "--epochs", 0), "--epochs must be a whole number from 1 to 100000, not 0."),
         (("in", "--network", "vgg"), "'deeplabv3plus', 'deeplabv3' or 'hrnet', not 'vgg'."),
-        (("in", "--classes", "0;1"), "write numbers apart by commas"),
+        (("in", "--classes", "0;1"), "write numbers separated by commas"),
         (("in", "--classes", "0,2"), "the label 1 is none of the classes 0 and 2"),
         (("in", "--set", "los=dice"), "los"),
         (("in", "--set", "loss=dice"), "use the option --loss"),

@@ -214,7 +214,7 @@ def test_a_disk_that_fills_up_does_not_cost_the_masks(blobs, quick, tmp_path, mo
     (told,) = (e.message for e in events if isinstance(e, Unsaved))
     assert "disk is full" in told and "last.pt" in told
     assert isinstance(events[-1], Finished) and events[-1].epoch == 1 and events[-1].masks[0].any()
-    assert "ended early, for it could not be saved" in events[-1].reason
+    assert "ended early, because it could not be saved" in events[-1].reason
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.csv", "run.yaml"]
 
 

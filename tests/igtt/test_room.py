@@ -82,7 +82,7 @@ def test_a_run_reads_lazy_planes_of_files(frames, tmp_path, monkeypatch):
     expected = read_set([tmp_path])
     monkeypatch.setattr(lazy, "LARGE_BYTES", 100)
     monkeypatch.setattr(channels, "HELD_BYTES", 100)
-    found = read_set([tmp_path])
+    found = read_set([tmp_path], lazily=True)
     assert all(map(lazy.is_lazy, found.planes))
     runs = [Run(read.planes, settings(), Control(), read.names, None) for read in (expected, found)]
     for own, other in zip(*(run.planes for run in runs), strict=True):
@@ -93,6 +93,6 @@ def test_small_files_of_a_large_set_are_read_again(tmp_path, monkeypatch):
     for index in range(3):
         tifffile.imwrite(tmp_path / f"{index}.tif", np.arange(100, dtype=np.uint16).reshape(10, 10) + index)
     monkeypatch.setattr(channels, "HELD_BYTES", 300)
-    planes = read_set([tmp_path]).planes
+    planes = read_set([tmp_path], lazily=True).planes
     assert [lazy.is_lazy(plane) for plane in planes] == [False, True, True]
     np.testing.assert_array_equal(np.asarray(planes[2]), np.arange(100).reshape(10, 10) + 2)

@@ -548,3 +548,12 @@ def open_density(request, qtbot, settle):
         return viewer, widget
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _own_paces(monkeypatch, tmp_path):
+    """Paces that probes found are forgotten with the test, and those of this computer's user stay as they are."""
+    from napari_metastructure.plugin import _estimate
+
+    monkeypatch.setattr(_estimate, "_file", lambda: tmp_path / "cache" / "pace.json")
+    monkeypatch.setattr(_estimate, "_paces", {})

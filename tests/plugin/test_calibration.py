@@ -58,7 +58,7 @@ def test_the_voxel_size_is_that_of_the_whole_transform_and_what_is_lost_is_told(
     assert found.scale == pytest.approx((0.1, 0.2))
     assert pixel_size(layer) == pytest.approx((0.1, 0.2))
     assert found.units == ("micrometer",) * 2
-    wanted = [f"TIFF has no place for the layer's {lost}; its pixels are written as they lie in it."] if lost else []
+    wanted = [f"TIFF cannot store the layer's {lost}; its pixels are written as they are."] if lost else []
     assert list(found.notes) == wanted
 
 
@@ -104,7 +104,7 @@ def test_unnamed_axes_are_t_z_c_and_those_of_length_one_are_left_out(shape, axes
 
 def test_steps_without_a_unit_beside_others_with_one_are_told():
     (note,) = of(image((5, 8, 9), scale=(2, 0.1, 0.1), units=("pixel", *UM))).notes
-    assert note == "Z has no unit of length; Fiji takes its step for 2 micrometer."
+    assert note == "Z has no unit of length; Fiji will read its step as 2 micrometer."
     (note,) = of(image((5, 8, 9), scale=(2, 0.1, 0.1), units=("pixel", *UM), axis_labels=("t", "y", "x"))).notes
     assert note == "The step of T has no unit of time; it is not written."
     (note,) = of(image()).notes

@@ -115,3 +115,24 @@ def test_a_viewer_closed_while_noise_and_density_are_live():
         viewer.close()
         """
     )
+
+
+@pytest.mark.usefixtures("qapp")
+def test_skeletons_beside_the_canvas_and_a_window_closed_while_measuring():
+    """Skeletons bring a second LLVM, by numba, beside that of OpenGL in software."""
+    pytest.importorskip("skan")
+    in_its_own_process(
+        """
+        labels = viewer.add_labels(np.eye(40, dtype=np.uint8))
+        widget = dock(viewer, "Clean up and measure")
+        widget.skeleton.setChecked(True)
+        assert widget.measure()
+        until(lambda: not widget.run.running)
+        assert widget.table.columns["skeleton length"].sum() > 0
+        labels.data = np.kron(np.eye(90, dtype=np.uint8)[::2].repeat(2, 0), np.eye(6, dtype=np.uint8))
+        widget.smallest_object.setValue(30)
+        assert widget.measure()
+        viewer.close()
+        turns(500)
+        """
+    )

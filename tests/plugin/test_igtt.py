@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from napari.layers._source import Source
 from qtpy.QtWidgets import QFileDialog
 
@@ -14,6 +15,7 @@ from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.images.files import read_image
 from napari_metastructure.networks.checkpoint import load_model
 from napari_metastructure.networks.device import Device
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
 from napari_metastructure.plugin.igtt import IGTTWidget, SettingsPanel
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted, Warned
 
@@ -348,11 +350,10 @@ def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewe
 # ---- masks in the user's hands ---------------------------------------------------------------------------
 
 
-def paint(widget, index, rows, value):
+def paint(widget, rows, value):
     """As the brush does: an edit that napari can undo."""
-    masks = widget.layers.parts[0].masks
-    at = np.indices((rows, 64)).reshape(2, -1)
-    masks.data_setitem((np.full(at.shape[1], index), *at), value)
+    canvas = widget.layers.parts[0].open_strokes()
+    canvas.data_setitem(tuple(np.indices((rows, 64)).reshape(2, -1)), value)
 
 
 def test_use_this_epoch_keeps_scale_and_has_no_epoch_axis(open_widget, blobs, run):
@@ -374,13 +375,13 @@ def test_nothing_painted_is_said(open_widget, blobs, run, said):
     assert "Nothing was painted" in said()[-1]
 
 
-@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize("value", [OBJECT, BACKGROUND])
 def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value, blobs):
     _viewer, widget = open_widget(blobs(), config=ENDLESS)
     widget.start()
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2, timeout=60_000)
-    paint(widget, 1, 64, value)
-    locked = widget.layers.corrections()[0] == value
+    paint(widget, 10, value)
+    locked = widget.layers.corrections()[0] == (value == OBJECT)
     assert locked.any()
     assert widget.continue_from_edits()
     # made before they were locked: what is drawn, what waits to be, and at most the one at work
@@ -389,7 +390,7 @@ def test_edits_during_a_run_are_locked_in_later_epochs(open_widget, qtbot, value
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= first + 3 or not widget.running, timeout=60_000)
     assert widget.failure is None
     for epoch in range(first, first + 3):
-        assert np.all(widget.layers.masks(epoch)[0][locked] == value)
+        assert np.all(widget.layers.parts[0].masks.data[epoch][locked] == (value == OBJECT))
 
 
 def test_edits_after_a_run_go_on_in_the_same_layers_and_count_on(open_widget, blobs, run, said, tmp_path):
@@ -397,7 +398,7 @@ def test_edits_after_a_run_go_on_in_the_same_layers_and_count_on(open_widget, bl
     widget.folder.set(tmp_path / "run")
     run(widget)
     viewer.dims.set_point(0, 1)
-    paint(widget, 1, 10, 1)
+    paint(widget, 10, OBJECT)
     expected, before = widget.layers.masks(1)[0], widget.layers
     locked = widget.layers.corrections()[0]
     told = []
@@ -405,7 +406,7 @@ def test_edits_after_a_run_go_on_in_the_same_layers_and_count_on(open_widget, bl
     widget.progress.say = lambda text: (told.append(text), say(text))
     run(widget, widget.continue_from_edits)
     assert any(f"{(locked == 1).sum()} pixels as object and 0 as background are locked" in text for text in told)
-    assert widget.layers is before and len(viewer.layers) == 2
+    assert widget.layers is before and [layer.name for layer in viewer.layers] == ["a", "a iGTT masks", "a strokes"]
     assert widget.layers.epochs == [0, 1, 2, 3, 4]
     assert widget.progress.outer.format() == "4 of 4 epochs"
     assert [row[0] for row in widget.curves.rounds] == [1, 2, 3, 4]
@@ -414,7 +415,7 @@ def test_edits_after_a_run_go_on_in_the_same_layers_and_count_on(open_widget, bl
         assert np.all(widget.layers.masks(index)[0][locked == 1] == 1)
     assert read_rows(tmp_path / "run-2") == [2, 3, 4]
     # and they stay locked when the user goes on once more
-    paint(widget, 4, 64, 0)
+    paint(widget, 5, BACKGROUND)
     erased = widget.layers.corrections()[0] == 0
     run(widget, widget.continue_from_edits)
     assert widget.layers.epochs[-1] == 6
@@ -551,3 +552,68 @@ def test_a_value_the_model_refuses_is_named(panel):
     form.editors["patch_size"].set(100)
     with pytest.raises(InputError, match=r"^Patch size must be a multiple of 32 from 32 to 4096, not 100; take 96\.$"):
         panel.config()
+
+
+def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs())
+    press = {str(key): action for key, action in viewer.keymap.items()}
+    widget.results.outlines.setChecked(True)
+    run(widget)
+    masks = viewer.layers["a iGTT masks"]
+    assert masks.contour
+    press["Shift+C"](viewer)
+    assert not masks.contour and not widget.results.outlines.isChecked()
+    press["Shift+M"](viewer)
+    assert not masks.visible
+    press["Shift+M"](viewer)
+    assert masks.visible
+    press["Shift+C"](viewer)
+    (kept,) = widget.use_epoch()
+    assert kept.contour and not masks.visible
+    press["Shift+M"](viewer)
+    assert not kept.visible and not masks.visible
+    press["Shift+M"](viewer)
+    assert kept.visible and not masks.visible
+    viewer.layers.remove(kept)
+    press["Shift+M"](viewer)
+    assert masks.visible
+
+
+def test_the_keys_go_with_the_widget(qtbot):
+    viewer = ViewerModel()
+    widget = IGTTWidget(viewer)
+    press = {str(key): action for key, action in viewer.keymap.items()}
+    press["Shift+M"](viewer)  # nothing to hide yet
+    with qtbot.waitSignal(widget.destroyed):
+        widget.deleteLater()
+    assert not viewer.keymap
+
+
+def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot, tmp_path, said, monkeypatch):
+    viewer, widget = open_widget(np.stack([blobs(0), blobs(1)]), blobs(2)[None])
+    assert not widget.save_film(tmp_path / "x.gif") and "no masks yet" in said()[-1]
+    run(widget)
+    viewer.layers.selection.active = viewer.layers["a iGTT masks"]
+    viewer.dims.set_point(1, 1)
+    epochs = widget.layers.film(None, widget.curves.rounds)()
+    np.testing.assert_array_equal(epochs.image, blobs(1))
+    assert list(epochs.masks) == [0, 1, 2] and [row[0] for row in epochs.rounds] == [1, 2]
+    np.testing.assert_array_equal(epochs.masks[2], widget.result.masks[1])
+    answers = iter([("film", "GIF (*.gif)"), ("grid.PDF", "PNG (*.png)"), ("", "")])
+
+    def answer(*_):
+        name, kind = next(answers)
+        return name and str(tmp_path / name), kind
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    *_mask, film, figure = widget.results.save_button.menu().actions()
+    for action, name in ((film, "film.gif"), (figure, "grid.PDF")):
+        with qtbot.waitSignal(widget.saved) as saved:
+            action.trigger()
+        assert [path.name for path in saved.args[0]] == [name]
+        assert widget.progress.status.text() == f"Saved {name} in {tmp_path}."
+    film.trigger()  # cancelled
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.gif", "grid.PDF"]
+    with qtbot.waitSignal(widget.saved):
+        assert widget.save_film(tmp_path / "none" / "x.png")
+    assert "folder does not exist" in said()[-1]

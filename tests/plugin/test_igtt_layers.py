@@ -9,6 +9,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.plugin._igtt_layers import RunLayers
 from napari_metastructure.plugin._layers import ORIGIN, placement
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
 from napari_metastructure.plugin._source import Source, sources_of
 from napari_metastructure.training.events import EpochFinished
 
@@ -212,43 +213,42 @@ def test_what_the_user_painted_is_told_for_both_classes_and_undo_takes_it_back()
     viewer, drawn = start(Image(RNG.random((2, 16, 20))))
     add(drawn, epoch(0, [(16, 20)] * 2))
     add(drawn, epoch(1, [(16, 20)] * 2))
-    masks = drawn.parts[0].masks
     assert drawn.corrections() == {}
-    masks.data_setitem((np.array([1]), np.array([1]), np.array([5]), np.array([6])), 1)
-    masks.data_setitem((np.array([1]), np.array([1]), np.array([1]), np.array([1])), 0)
+    canvas = drawn.parts[0].open_strokes()
+    canvas.data_setitem((np.array([1]), np.array([5]), np.array([6])), OBJECT)
+    canvas.data_setitem((np.array([1]), np.array([1]), np.array([1])), BACKGROUND)
     (index, pixels), *rest = drawn.corrections().items()
     assert index == 1
     assert not rest
     assert pixels[5, 6] == 1
     assert pixels[1, 1] == 0
     assert (pixels != 255).sum() == 2
-    masks.undo()
+    canvas.undo()
     assert (drawn.corrections()[1] != 255).sum() == 1
-    viewer.dims.set_point(0, 1)
-    masks.brush_size = 4
-    masks.paint((1, 0, 10, 10), 3)  # any label but 0 means object
-    assert set(np.unique(drawn.corrections()[0])) == {1, 255}
+    assert canvas.data.shape == (2, 16, 20)  # strokes hold in all epochs
+    assert list(viewer.layers)[-1] is canvas
 
 
 def test_painting_outlives_later_epochs_and_the_newest_stroke_wins():
     _viewer, drawn = start(Image(RNG.random((16, 20))))
     add(drawn, epoch(0, [(16, 20)]))
-    drawn.parts[0].masks.data_setitem((np.array([0]), np.array([9]), np.array([9])), 1)
+    canvas = drawn.parts[0].open_strokes()
+    canvas.data_setitem((np.array([9]), np.array([9])), OBJECT)
     add(drawn, epoch(1, [(16, 20)]))
     assert drawn.waiting == [1] and drawn.epoch == 0  # until the paint is locked, or the epoch asked for
     for _ in drawn.show_waiting(wanted=True):
         pass
     assert drawn.waiting == [] and drawn.epoch == 1
     assert drawn.corrections()[0][9, 9] == 1
-    assert drawn.parts[0].masks.data[0, 9, 9] == 1
-    drawn.parts[0].masks.data_setitem((np.array([1]), np.array([1]), np.array([0])), 0)
-    assert drawn.corrections()[0][1, 0] == 0
+    assert drawn.masks(0)[0][9, 9] == 1 and drawn.parts[0].masks.data[0, 9, 9] == 0
+    canvas.data_setitem((np.array([9]), np.array([9])), BACKGROUND)
+    assert drawn.corrections()[0][9, 9] == 0
 
 
 def test_the_kept_mask_has_the_edits_and_no_epoch_axis():
     _viewer, drawn = start(Image(RNG.random((16, 20)), name="cells", scale=(0.2, 0.1)))
     add(drawn, epoch(0, [(16, 20)]))
-    drawn.parts[0].masks.data_setitem((np.array([0]), np.array([9]), np.array([9])), 2)
+    drawn.parts[0].open_strokes().data_setitem((np.array([9]), np.array([9])), OBJECT)
     (kept,) = drawn.keep(0)
     assert kept.name == "cells mask"
     assert kept.data.shape == (16, 20)

@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.plugin._painting import BACKGROUND
 from napari_metastructure.training.run_folder import RunFolder
 
 OTHER = {"base_channels": 8, "learning_rate": 1.23456789e-3}
@@ -81,11 +82,6 @@ def test_masks_of_a_resumed_run_are_used_by_their_epoch(earlier, open_widget, bl
         np.testing.assert_array_equal(kept.data, widget.layers.masks(epoch)[0])
         assert kept.metadata["napari-metastructure"]["epoch"] == epoch
         assert widget._scores[epoch]
-    masks = widget.layers.parts[0].masks
-    masks.data_setitem((np.array([2]), np.array([5]), np.array([6])), 1 - int(masks.data[2, 5, 6]))
-    (pixels,) = widget.layers.corrections().values()
-    assert (pixels != 255).sum() == 1
-    assert pixels[5, 6] == masks.data[2, 5, 6]
 
 
 def test_settings_come_from_the_run_unless_they_are_shown_already(open_widget, blobs, run, tmp_path):
@@ -130,13 +126,22 @@ def test_continuing_from_edits_gets_a_folder_of_its_own(earlier, open_widget, bl
     widget.folder.set(earlier)
     run(widget, widget.resume_run)
     before = files(earlier)
-    masks = widget.layers.parts[0].masks
-    masks.data_setitem((np.array([2]), np.array([5]), np.array([6])), 1 - int(masks.data[2, 5, 6]))
+    widget.layers.parts[0].open_strokes().data_setitem((np.array([5]), np.array([6])), BACKGROUND)
     run(widget, widget.continue_from_edits)
     assert widget.failure is None
     assert widget.folder.get() == earlier.with_name("run-2")
     assert (earlier.with_name("run-2") / "last.pt").exists()
     assert files(earlier) == before
+    # strokes are kept in the run, and shown when it goes on elsewhere
+    painted = widget.layers.corrections()
+    _, other = open_widget(blobs())
+    other.folder.set(earlier.with_name("run-2"))
+    raise_epochs(other, 5)
+    run(other, other.resume_run)
+    assert other.failure is None
+    np.testing.assert_array_equal(other.layers.corrections()[0], painted[0])
+    assert other.layers.corrections().keys() == painted.keys()
+    assert not other.layers.held and other.strokes.list.count() == 1
 
 
 def test_other_images_are_refused_and_change_nothing(earlier, open_widget, blobs, run, said):

@@ -168,7 +168,7 @@ def test_settings_that_cannot_be_read_are_one_sentence(tmp_path, settings, why):
 def test_a_folder_beside_is_a_free_one(qtbot, tmp_path):
     form = SettingsPanel()
     qtbot.addWidget(form)
-    folder = RunInFolder(EarlierRun, form, (), RESUMED)
+    folder = RunInFolder(EarlierRun, form, (), RESUMED, "igtt")
     qtbot.addWidget(folder.row)
     assert folder.free_beside() is None
     folder.row.set(tmp_path / "run")
@@ -321,7 +321,7 @@ def test_a_failure_is_said_and_the_next_job_runs(counting, qtbot, said):
     with qtbot.waitSignal(counting.finished, timeout=60_000):
         assert counting.start()
     assert isinstance(counting.failure, RunFailed)
-    assert counting.progress.status.text() == said()[-1] == "The counting broke: RuntimeError: seven"
+    assert counting.progress.status.text() == said()[-1] == "The counting failed: RuntimeError: seven"
     assert counting.ends == [counting.failure]
     counting.line.setText("2")
     with qtbot.waitSignal(counting.finished, timeout=60_000):

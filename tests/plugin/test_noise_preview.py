@@ -380,7 +380,7 @@ def test_the_matrix_of_rcl_is_the_closed_form(open_noise, settle, mask):
     assert "Rank 2 of 2" in widget.verdict.text()
     assert "Counted" not in widget.verdict.text()
     assert "Meta-structure retained on this slice: " in widget.retained.text()
-    assert "box of 8 px" in widget.retained.text()
+    assert "within 8 pixels" in widget.retained.text()
 
 
 def test_the_matrix_of_pcl_is_counted_and_says_so(open_noise, settle, mask):

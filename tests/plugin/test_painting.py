@@ -1,41 +1,43 @@
-"""Strokes on the masks of a run, by napari's own mouse callbacks: nothing moves under them, and none is lost."""
+"""Strokes on the images of a run, by napari's own mouse callbacks: nothing moves under them, and none is lost."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
-from napari_metastructure.plugin._painting import counted
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Strokes, counted
 from napari_metastructure.training.control import FREE
 
 ENDLESS = {"epochs": 2000}
 
 
 class Brush:
-    """The mouse on a masks layer, in its pixels."""
+    """The mouse with a brush of the widget in hand, in pixels of the strokes."""
 
-    def __init__(self, viewer, masks, mode="paint", size=5) -> None:
-        self.viewer, self.masks = viewer, masks
-        viewer.layers.selection.active = masks
-        masks.brush_size, masks.mode = size, mode
+    def __init__(self, widget, value=OBJECT, mode="paint", size=5) -> None:
+        self.viewer, self.widget = widget.viewer, widget
+        widget.take_brush(value)
+        self.canvas = widget.layers.in_hand
+        self.canvas.brush_size, self.canvas.mode = size, mode
 
     def event(self, kind, at, dragging):
-        place = self.masks.data_to_world((*self.viewer.dims.point[:-2], 0, 0))
-        world = (*place[:-2], at[0] * self.masks.scale[-2], at[1] * self.masks.scale[-1])
+        place = self.viewer.dims.point[-self.canvas.ndim : -2]
+        world = (*place, at[0] * self.canvas.scale[-2], at[1] * self.canvas.scale[-1])
         return read_only_mouse_event(
             type=kind, is_dragging=dragging, position=world, pos=np.array(at), dims_displayed=self.viewer.dims.displayed
         )
 
     def press(self, at):
-        mouse_press_callbacks(self.masks, self.event("mouse_press", at, False))
+        mouse_press_callbacks(self.canvas, self.event("mouse_press", at, False))
 
     def move(self, at):
-        mouse_move_callbacks(self.masks, self.event("mouse_move", at, True))
+        mouse_move_callbacks(self.canvas, self.event("mouse_move", at, True))
 
     def release(self, at):
-        mouse_release_callbacks(self.masks, self.event("mouse_release", at, False))
+        mouse_release_callbacks(self.canvas, self.event("mouse_release", at, False))
 
     def stroke(self, *points):
         self.press(points[0])
@@ -46,11 +48,11 @@ class Brush:
 
 @pytest.fixture
 def running(open_widget, blobs, qtbot):
-    """A run without an end, at its second epoch, and its masks."""
+    """A run without an end, at its second epoch."""
     viewer, widget = open_widget(blobs(), config=ENDLESS)
     widget.start()
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 2 and viewer.dims.point[0] >= 1)
-    return viewer, widget, widget.layers.parts[0].masks
+    return viewer, widget
 
 
 def epochs_come(widget, qtbot, number=2):
@@ -59,9 +61,14 @@ def epochs_come(widget, qtbot, number=2):
     qtbot.waitUntil(lambda: widget.layers.newest >= newest + number)
 
 
+def drawn(widget):
+    """The strokes of the first image, as the layer shows them."""
+    return widget.layers.parts[0].canvas.data
+
+
 def test_a_stroke_is_whole_however_many_epochs_come_meanwhile(running, qtbot):
-    viewer, widget, masks = running
-    brush = Brush(viewer, masks)
+    viewer, widget = running
+    brush = Brush(widget)
     at = int(viewer.dims.point[0])
     brush.press((8, 8))
     for x in (16, 24, 32):
@@ -70,17 +77,29 @@ def test_a_stroke_is_whole_however_many_epochs_come_meanwhile(running, qtbot):
     brush.release((8, 32))
     epochs_come(widget, qtbot, 1)
     assert viewer.dims.point[0] == at
-    assert np.all(masks.data[at, 8, 8:33] == 1)
-    assert len(masks._undo_history) == 1
+    assert np.all(drawn(widget)[8, 8:33] == OBJECT)
+    assert len(brush.canvas._undo_history) == 1
     newest = widget.layers.waiting[-1]
     assert widget.results.waiting_button.text() == f"Epoch {newest} is ready: show it"
-    masks.undo()
+    brush.canvas.undo()
     assert widget.layers.corrections() == {}
 
 
+def test_strokes_never_touch_the_masks(running):
+    viewer, widget = running
+    widget.pause()
+    masks = widget.layers.parts[0].masks
+    before = masks.data.copy()
+    Brush(widget).stroke((8, 8), (8, 40))
+    np.testing.assert_array_equal(masks.data[: len(before)], before)
+    assert not masks.editable and masks in viewer.layers
+    at = widget.layers.epochs[-1]
+    assert np.all(widget.layers.masks(at)[0][8, 8:41] == 1)  # what is used or saved has them
+
+
 def test_the_epoch_that_waits_can_be_asked_for_and_the_stroke_stays(running, qtbot):
-    viewer, widget, masks = running
-    Brush(viewer, masks).stroke((8, 8), (8, 20))
+    viewer, widget = running
+    Brush(widget).stroke((8, 8), (8, 20))
     painted = widget.layers.corrections()
     epochs_come(widget, qtbot)
     newest = widget.layers.waiting[-1]
@@ -90,40 +109,57 @@ def test_the_epoch_that_waits_can_be_asked_for_and_the_stroke_stays(running, qtb
 
 
 def test_putting_an_unused_brush_away_lets_epochs_come(running, qtbot):
-    viewer, widget, masks = running
-    brush = Brush(viewer, masks)
+    viewer, widget = running
+    button = widget.results.brushes.buttons[OBJECT]
+    button.click()
+    assert button.isChecked() and widget.layers.in_hand is not None
     epochs_come(widget, qtbot)
     assert widget.layers.waiting
-    brush.masks.mode = "pan_zoom"
+    button.click()
+    assert not button.isChecked()
     qtbot.waitUntil(lambda: not widget.layers.waiting and viewer.dims.point[0] == widget.layers.epochs[-1])
+
+
+def test_the_buttons_show_which_brush_is_in_hand(running):
+    viewer, widget = running
+    buttons = widget.results.brushes.buttons
+    buttons[BACKGROUND].click()
+    assert (buttons[OBJECT].isChecked(), buttons[BACKGROUND].isChecked()) == (False, True)
+    widget.layers.in_hand.selected_label = OBJECT  # napari's own control
+    assert (buttons[OBJECT].isChecked(), buttons[BACKGROUND].isChecked()) == (True, False)
+    viewer.layers.selection.active = viewer.layers["a"]
+    assert not buttons[OBJECT].isChecked() and not buttons[BACKGROUND].isChecked()
 
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_continue_says_what_is_locked_and_goes_on(running, qtbot, paused, pause):
-    viewer, widget, masks = running
+    _viewer, widget = running
     if paused:
         pause(widget)
-    Brush(viewer, masks).stroke((8, 8), (8, 40))
-    Brush(viewer, masks, "erase").stroke((30, 10), (50, 10))
+    brush = Brush(widget)
+    brush.stroke((8, 8), (8, 40))
+    Brush(widget, BACKGROUND).stroke((30, 10), (50, 10))
     locked = widget.layers.corrections()[0]
     assert widget.continue_from_edits()
     assert f"{(locked == 1).sum()} pixels as object and {(locked == 0).sum()} as background" in (
         widget.progress.status.text()
     )
     assert not widget.runner.control.paused and widget.buttons.pause.isVisibleTo(widget)
-    assert masks.mode == "pan_zoom"
+    assert brush.canvas.mode == "pan_zoom"
     at = locked != 255
     # Some epochs may have been on their way.
-    qtbot.waitUntil(lambda: bool((widget.layers.masks(widget.layers.epochs[-1])[0][at] == locked[at]).all()))
+    masks = widget.layers.parts[0].masks
+    qtbot.waitUntil(lambda: bool((masks.data[widget.layers.epochs[-1]][at] == locked[at]).all()))
 
 
 def test_what_is_undone_once_it_was_locked_is_free_again(running, qtbot):
-    viewer, widget, masks = running
-    masks.data[int(viewer.dims.point[0]), 50:60, 2:60] = 0
-    Brush(viewer, masks).stroke((55, 5), (55, 58))
+    _viewer, widget = running
+    brush = Brush(widget)
+    brush.stroke((55, 5), (55, 58))
     assert widget.continue_from_edits()
-    qtbot.waitUntil(lambda: bool(widget.layers.masks(widget.layers.epochs[-1])[0][55, 5:59].all()))
-    masks.undo()
+    masks = widget.layers.parts[0].masks
+    qtbot.waitUntil(lambda: bool(masks.data[widget.layers.epochs[-1], 55, 5:59].all()))
+    brush.canvas.undo()
     assert widget.layers.held
     assert widget.continue_from_edits()
     assert "0 pixels as object and 0 as background" in widget.progress.status.text()
@@ -132,31 +168,16 @@ def test_what_is_undone_once_it_was_locked_is_free_again(running, qtbot):
     assert set(np.unique(told)) == {FREE, 255} and told[55, 30] == FREE
 
 
-def test_all_that_a_brush_went_over_is_locked_not_what_it_changed_alone(running):
-    """Else an object that was painted over gets holes where the network thought so already, later."""
-    viewer, widget, masks = running
-    at = int(viewer.dims.point[0])
-    widget.pause()
-    masks.data[at, 20:30, 20:30] = 1
-    Brush(viewer, masks, size=3).stroke((25, 15), (25, 40))
-    assert np.all(widget.layers.corrections()[0][25, 15:41] == 1)
-    masks.undo()
-    assert widget.layers.corrections() == {}
-    masks.redo()
-    assert np.all(widget.layers.corrections()[0][25, 15:41] == 1)
-
-
 @pytest.mark.parametrize("mode", ["fill", "polygon"])
 def test_other_tools_count_as_the_brush_does(running, mode):
-    viewer, widget, masks = running
+    _viewer, widget = running
     widget.pause()
-    at = int(viewer.dims.point[0])
-    masks.data[at] = 0
+    brush = Brush(widget, mode=mode)
     if mode == "fill":
-        Brush(viewer, masks, mode).stroke((5, 5))
+        brush.stroke((5, 5))
         assert np.all(widget.layers.corrections()[0] == 1)
     else:
-        masks.paint_polygon([[at, 10, 10], [at, 10, 30], [at, 30, 30], [at, 30, 10]], 1)
+        brush.canvas.paint_polygon([[10, 10], [10, 30], [30, 30], [30, 10]], OBJECT)
         assert np.all(widget.layers.corrections()[0][12:29, 12:29] == 1)
 
 
@@ -164,26 +185,126 @@ def test_a_stroke_over_two_slices_is_told_for_both(open_widget, blobs, qtbot):
     viewer, widget = open_widget(np.stack([blobs(0), blobs(1), blobs(2)]), config=ENDLESS)
     widget.start()
     qtbot.waitUntil(lambda: len(widget.layers.epochs) >= 1)
-    masks = widget.layers.parts[0].masks
-    brush = Brush(viewer, masks)
+    brush = Brush(widget)
     brush.press((8, 8))
     viewer.dims.set_point(1, 2)
     brush.move((40, 40))
     brush.release((40, 40))
     assert set(widget.layers.corrections()) == {1, 2} or set(widget.layers.corrections()) == {0, 2}
-    masks.undo()
+    brush.canvas.undo()
     assert widget.layers.corrections() == {}
 
 
 def test_epochs_wait_in_other_views_too(running, qtbot):
     """With the axis of epochs on screen, new pages would change the picture under the brush."""
-    viewer, widget, masks = running
+    viewer, widget = running
     viewer.dims.order = (1, 0, 2)
-    Brush(viewer, masks)
+    Brush(widget)
+    masks = widget.layers.parts[0].masks
     shape = masks.data.shape
     epochs_come(widget, qtbot)
     qtbot.waitUntil(lambda: bool(widget.layers.waiting))
     assert masks.data.shape == shape
+
+
+def test_a_stroke_is_taken_back_from_the_list_and_comes_back_by_undo(running):
+    _viewer, widget = running
+    widget.pause()
+    Brush(widget, size=3).stroke((10, 5), (10, 40))
+    brush = Brush(widget, BACKGROUND, size=3)
+    brush.stroke((5, 20), (40, 20))
+    texts = [widget.strokes.list.item(i).text().split(":")[0] for i in range(widget.strokes.list.count())]
+    assert texts == ["Background", "Object"]
+    assert drawn(widget)[10, 20] == BACKGROUND
+    widget.strokes.list.setCurrentRow(0)
+    widget.strokes.back.click()
+    assert drawn(widget)[10, 20] == OBJECT and not np.any(drawn(widget) == BACKGROUND)  # as if it had never been
+    assert widget.strokes.list.count() == 1
+    brush.canvas.undo()
+    assert drawn(widget)[10, 20] == BACKGROUND
+    assert widget.strokes.list.count() == 2
+
+
+def test_the_list_is_gone_with_the_layer_and_so_are_its_strokes(running):
+    viewer, widget = running
+    widget.pause()
+    brush = Brush(widget)
+    brush.stroke((10, 5), (10, 40))
+    viewer.layers.remove(brush.canvas)
+    assert widget.layers.corrections() == {} and widget.strokes.list.count() == 0
+    Brush(widget).stroke((20, 5), (20, 40))  # on a new one
+    assert widget.layers.corrections()[0][20, 20] == 1
+
+
+# ---- the strokes alone, without a run ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def canvas():
+    return Strokes(Labels(np.zeros((2, 20, 20), np.uint8)))
+
+
+def put(canvas, plane, rows, columns, value):
+    at = np.ix_([plane], range(*rows), range(*columns))
+    canvas.layer.data_setitem(tuple(np.broadcast_arrays(*at)), value)
+
+
+def test_any_label_but_that_of_background_is_an_object(canvas):
+    for row, value in enumerate((OBJECT, BACKGROUND, 3, 200)):
+        put(canvas, 1, (row, row + 1), (0, 5), value)
+    (index, pixels), *rest = canvas.corrections().items()
+    assert index == 1 and not rest
+    assert pixels[:5, 0].tolist() == [1, 0, 1, 1, 255]
+
+
+def test_erased_pixels_are_free_and_the_newest_stroke_wins(canvas):
+    put(canvas, 0, (0, 4), (0, 4), OBJECT)
+    put(canvas, 0, (0, 2), (0, 4), BACKGROUND)
+    put(canvas, 0, (1, 2), (0, 4), 0)
+    assert canvas.corrections()[0][:5, 0].tolist() == [0, 255, 1, 1, 255]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stroke_taken_back_is_as_if_it_had_never_been(seed):
+    rng = np.random.default_rng(seed)
+
+    def painted(strokes):
+        canvas = Strokes(Labels(np.zeros((20, 20), np.uint8)))
+        canvas.layer.brush_size = 6
+        for y, x, value in strokes:
+            canvas.layer.paint((y, x), value)
+        return canvas
+
+    left = []
+    while len(left) < 8:
+        new = [*left, (*rng.integers(4, 16, 2), int(rng.integers(0, 3)))]
+        if np.any(painted(new).layer.data != painted(left).layer.data):  # napari tells of no other stroke
+            left = new
+    canvas = painted(left)
+    for _ in range(5):
+        at = int(rng.integers(len(left)))
+        canvas.take_back(canvas.strokes()[at])
+        left.pop(at)
+        np.testing.assert_array_equal(canvas.layer.data, painted(left).layer.data)
+
+
+def test_strokes_that_were_undone_do_not_come_back_with_the_next(canvas):
+    canvas.layer.brush_size = 3
+    canvas.layer.paint((0, 5, 5), OBJECT)
+    canvas.layer.undo()
+    put(canvas, 0, (10, 12), (10, 12), BACKGROUND)  # a script's stroke
+    assert [stroke.value for stroke in canvas.strokes()] == [BACKGROUND]
+    assert set(np.unique(canvas.corrections()[0])) == {0, 255}
+
+
+def test_corrections_of_an_earlier_run_come_before_all_strokes(canvas):
+    put(canvas, 0, (0, 1), (0, 5), OBJECT)
+    earlier = np.full((20, 20), 255, np.uint8)
+    earlier[0, :10], earlier[5] = 0, 1
+    canvas.restore({0: earlier, 1: earlier})
+    assert canvas.corrections()[0][0, [0, 7]].tolist() == [1, 0]
+    np.testing.assert_array_equal(canvas.corrections()[1], earlier)
+    assert len(canvas.strokes()) == 5
 
 
 def test_what_is_locked_is_put_into_words():

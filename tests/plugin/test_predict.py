@@ -166,7 +166,7 @@ def test_colours_and_channels(open_predict, saved, predict):
     assert tuple(widget.made[-1].scale) == (0.5, 0.25)
 
 
-def test_a_folder_of_images_becomes_files(open_predict, saved, predict, tmp_path, said):
+def test_a_folder_of_images_becomes_files(open_predict, saved, qtbot, tmp_path, said):
     run = saved()
     viewer, widget = open_predict(run)
     (tmp_path / "in").mkdir()
@@ -176,23 +176,29 @@ def test_a_folder_of_images_becomes_files(open_predict, saved, predict, tmp_path
     tifffile.imwrite(tmp_path / "in" / "c.tif", np.full((40, 50), 3, np.uint8))
     (tmp_path / "in" / "notes.txt").write_text("hello")
     assert widget.choose_folders(tmp_path / "in", tmp_path / "out")
-    predict(widget)
-    assert [path.name for path in widget.written] == [f"{s}_{k}.tif" for s in "ac" for k in ("mask", "probability")]
+    batch = widget.batch
+
+    def go():
+        with qtbot.waitSignal(batch.finished, timeout=60_000):
+            assert widget.start()
+
+    go()
+    assert [path.name for path in batch.written] == [f"{s}_{k}.tif" for s in "ac" for k in ("mask", "probability")]
     expected = load_model(run).predict(good, "cpu")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "a_mask.tif"), expected.labels * 255)
     assert not viewer.layers
-    (why,) = widget.refused
-    assert "b.tif" in why
-    assert "complex" in why
+    assert [state.split(",")[0].split(":")[0] for state in batch.table.files.states] == ["done", "failed", "done"]
+    assert "b.tif" in batch.table.files.tips[1] and "complex" in batch.table.files.tips[1]
     assert any("notes.txt" in text for text in said())
     assert any("c.tif" in text and "same value" in text for text in said())
-    assert "2 images predicted" in widget.progress.status.text()
-    assert "1 could not be used" in widget.progress.status.text()
-    predict(widget)
-    assert "a_mask.tif is there already" in str(widget.failure)
-    assert widget.set(overwrite=True, ome=True, probability=False)
-    predict(widget)
-    assert [path.name for path in widget.written] == ["a_mask.ome.tif", "c_mask.ome.tif"]
+    assert "2 files done" in batch.progress.status.text()
+    assert "1 failed" in batch.progress.status.text()
+    go()
+    assert "batch.yaml is there already" in str(batch.failure)
+    batch.replace.setChecked(True)
+    assert widget.set(ome=True, probability=False)
+    go()
+    assert [path.name for path in batch.written] == ["a_mask.ome.tif", "c_mask.ome.tif"]
 
 
 def test_a_line_says_what_the_model_is(open_predict, saved, qtbot, tmp_path):
@@ -229,20 +235,20 @@ def test_cancel_keeps_what_is_done(open_predict, saved, qtbot):
 def test_what_is_missing_is_said_before_anything_starts(open_predict, saved, said, tmp_path):
     viewer, widget = open_predict()
 
-    def refused(words):
+    def refused(words, panel=widget):
         assert not widget.start()
         assert not widget.running
         assert words in said()[-1]
-        assert widget.progress.status.text() == said()[-1]
+        assert panel.progress.status.text() == said()[-1]
 
     refused("No model is chosen")
     widget.choose_model(saved())
     refused("No image layer is chosen")
     viewer.add_image(pixels(40, 50), name="a")
     widget.choose_folders("", tmp_path)
-    refused("Two folders are needed")
+    refused("Two folders are needed", widget.batch)
     widget.choose_folders(tmp_path / "gone", tmp_path)
-    refused("There is no folder")
+    refused("There is no folder", widget.batch)
 
 
 def test_a_refusal_is_gone_with_its_cause(open_predict, saved, predict):

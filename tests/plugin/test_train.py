@@ -299,7 +299,8 @@ def test_stopped_before_the_first_epoch_leaves_nothing(open_train, labelled, qtb
     assert not widget.save_button.isEnabled()
 
 
-def test_a_stopped_run_goes_on(open_train, labelled, qtbot, run, tmp_path, said):
+@pytest.mark.parametrize("there", (True, False), ids=("in its layer", "in a new layer"))
+def test_a_stopped_run_goes_on(open_train, labelled, qtbot, run, tmp_path, said, there):
     viewer, widget = open_train(*(labelled(i) for i in range(3)), config=ENDLESS)
     widget.folder.set(tmp_path / "run")
     with qtbot.waitSignal(widget.finished, timeout=60_000):
@@ -311,13 +312,18 @@ def test_a_stopped_run_goes_on(open_train, labelled, qtbot, run, tmp_path, said)
     assert not widget.start()
     assert "already holds a run" in said()[-1]
     widget.settings.fill(widget.settings.config(epochs=reached + 2))
+    names = [layer.name for layer in viewer.layers]
+    if not there:
+        viewer.layers.remove(widget.watched.labels)
     run(widget, widget.resume_run)
+    assert [layer.name for layer in viewer.layers] == names
     assert widget.failure is None
     assert widget.epochs == [reached + 1, reached + 2]
     assert points(widget, "loss", "training") == reached + 2
-    drawn = viewer.layers[-1].data
+    drawn = widget.watched.labels.data
     assert len(drawn) == reached + 3
-    assert not drawn[: reached + 1].any()
+    assert drawn[1 : reached + 1].any() == there
+    assert drawn[reached + 1 :].any()
     run(widget, widget.resume_run)
     assert "raise Epochs" in widget.progress.status.text()
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-STEPS = ["doctor", "iGTT", "training", "prediction", "memory", "stop and resume", "determinism"]
+STEPS = ["doctor", "iGTT", "training", "prediction", "memory", "stop and resume", "determinism", "several GPUs"]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def test_every_point_has_its_rows(check):
         assert "going on with" in some(kind, "too little memory")[0]["note"]
         for word in ("Pause", "Stop", "kill -9", "resumed on"):
             some(kind, word)
+    assert [row["status"] for row in some("processes or one")] == ["ok"] * 3
 
 
 STEPS_THAT_FAIL = """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_metastructure.cli._files import made_in
+from napari_metastructure.batch.label_set import made_in
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, load_model, save_model

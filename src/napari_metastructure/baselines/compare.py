@@ -399,6 +399,16 @@ def compare(
     InputError
         Before anything is run: images, masks or a device that cannot be used, a supervised method without masks or
         with a single group of images, a folder that cannot be written to.
+
+    Examples
+    --------
+    >>> from napari_metastructure.images.simulate import nuclei
+    >>> image, truth = nuclei((128, 128), np.random.default_rng(1))
+    >>> *_, end = compare([image], CompareConfig(methods=("otsu", "lc"), device="cpu"), masks=[truth])
+    >>> [result.method for result in end.results]
+    ['otsu', 'lc']
+    >>> end.agreement.methods
+    ('otsu', 'lc')
     """
     control = control or Control()
     task, objects, notes = prepare(images, config, control, masks, names, groups)

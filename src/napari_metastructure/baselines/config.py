@@ -50,12 +50,14 @@ class CompareConfig(BaseModel):
     repeats: int = Field(
         3, ge=1, le=100, description="Runs of each method that depends on a seed; the others run once."
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Of the first repeat; the next one has the next number.")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="Seed of the first repeat; each further repeat takes the next number."
+    )
     objects: Literal["auto", "bright", "dark"] = Field(
         "auto",
         description="Are objects brighter or darker than their surround? auto settles it from the images.",
     )
-    reading: Reading = Field("auto", description=f"Of ground truth. {READING}")
+    reading: Reading = Field("auto", description=f"For the ground truth. {READING}")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     rounds: int | None = Field(
         None, ge=1, le=10_000, description="Rounds of iGTT at most; left empty, what its preset says."

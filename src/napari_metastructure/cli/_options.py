@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
+from napari_metastructure.batch.label_set import UnusableFiles
 from napari_metastructure.errors import InputError, ReadingError, explain
 from napari_metastructure.images.files import noting
+from napari_metastructure.images.ranges import PARTS
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -20,16 +22,37 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 CHANNEL = typer.Option(
     help="Channel of a multi-channel image: a number from 0; of colour images also red, green, blue, alpha or "
-    "luminance, or auto: the colour of most local contrast that the others confirm.",
+    "luminance, or auto: the colour with the most local contrast.",
     metavar="NAME|N",
 )
+
+
+SCHEDULER = typer.Option(
+    help="Share the work out: local:N, N worker processes on this machine, or the address of a running scheduler of "
+    "dask.distributed. [default: this process, one file after the other]",
+    metavar="local:N|tcp://HOST:PORT",
+    show_default=False,
+)
+
+RESUME = typer.Option(
+    "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
+)
+
+PLANES = typer.Option(
+    help=f"Slices of stacks to take, or of other images the steps of the axis before Y and X. {PARTS} [default: all]",
+    metavar="RANGES",
+    show_default=False,
+)
+
+FRAMES = typer.Option(help=f"Frames of films to take. {PARTS} [default: all]", metavar="RANGES", show_default=False)
 
 
 def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], field: str, **more: Any) -> Any:
     """Make an option whose help and default are those of a setting."""
     info = model.model_fields[field]
     paper = f"; paper: {presets['paper'][field]}" if field in presets["paper"] else ""
-    return typer.Option(help=f"{info.description} [default: {info.default}{paper}]", show_default=False, **more)
+    default = "none" if info.default is None else info.default
+    return typer.Option(help=f"{info.description} [default: {default}{paper}]", show_default=False, **more)
 
 
 def settings(
@@ -93,6 +116,8 @@ def warnings_as_lines() -> Iterator[None]:
 
 def with_option(error: InputError) -> str:
     """Return what an error says; where a reading decides, with the option that sets it."""
+    if isinstance(error, UnusableFiles):
+        return "\n".join(map(with_option, error.bad.values()))
     return f"{str(error).removesuffix('.')} (option --reading)." if isinstance(error, ReadingError) else str(error)
 
 

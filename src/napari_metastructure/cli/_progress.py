@@ -34,6 +34,7 @@ from napari_metastructure.baselines.results import (
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training.control import Control
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import (
     BatchFinished,
     EpochFinished,
@@ -142,28 +143,41 @@ def free_name(folder: Path) -> Path:
 
 
 @contextmanager
-def running() -> Iterator[Terminal]:
-    """Give a terminal; within the block the first Ctrl-C or signal to end stops its control, the second the program."""
+def running(ranks: Ranks = ALONE) -> Iterator[Terminal]:
+    """Give a terminal; within the block the first Ctrl-C or signal to end stops its control, the second the program.
+
+    Several processes wait for each other at the end of the block.
+    """
     terminal = Terminal()
-    with stopping_on_interrupt(terminal.control):
-        yield terminal
+    with stopping_on_interrupt(terminal.control, ranks):
+        try:
+            yield terminal
+        except typer.Exit:
+            ranks.leave()
+            raise
+        ranks.leave()
 
 
 @contextmanager
-def stopping_on_interrupt(control: Control) -> Iterator[None]:
-    """Stop ``control`` at the first of `SIGNALS` within the block; the second ends the process at once."""
+def stopping_on_interrupt(control: Control, ranks: Ranks = ALONE) -> Iterator[None]:
+    """Stop ``control`` at the first of `SIGNALS` within the block; the second ends the process at once.
+
+    Not one of several processes: batch systems signal both torchrun, which passes it on, and what it has started.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
-        if control.stopped:
+        if control.stopped and ranks.alone:
             # Not an exception: raised inside a library it would be turned into another, and shown with a traceback.
             with suppress(Exception):
                 sys.stdout.flush()
             os.write(2, SHOW_CURSOR + b"\nEnded at once.\n" if os.isatty(2) else b"\nEnded at once.\n")
             os._exit(INTERRUPTED)
         control.stop()
+        if not ranks.alone:  # perhaps because another has ended: what came of it is said at the end
+            return
         # Not print: the signal may have come in the middle of one.
         os.write(2, b"\nStopping after this batch and saving; press Ctrl-C again to end at once.\n")
 

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_metastructure.baselines.config import ALL, TITLES, CompareConfig
-from napari_metastructure.baselines.figure import FIGURE
 from napari_metastructure.baselines.results import (
-    AGREEMENT,
-    MARKDOWN,
-    RESULTS,
-    TABLE,
     CompareFinished,
     CompareStarted,
     MethodFinished,
     shown,
     summary,
 )
-from napari_metastructure.cli._files import WAYS, partners_of, read_images, tell_colour
-from napari_metastructure.cli._options import CHANNEL, option, validated, warnings_as_lines
+from napari_metastructure.cli._files import WAYS, tell_colour
+from napari_metastructure.cli._options import CHANNEL, RESUME, SCHEDULER, option, validated, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
+from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.files import check_free, output_stems, result_path, stem
-from napari_metastructure.images.image import plane_count, planes, stacks
-from napari_metastructure.images.label_files import read_labels
-from napari_metastructure.images.writing import make_folder, remove, write_mask
 from napari_metastructure.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.table import Table
+
+    from napari_metastructure.batch.compare_files import CompareFiles
 
 _TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
@@ -57,7 +50,7 @@ def compare(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(TITLES)}, or {ALL}; apart by commas, or the option repeated. "
+            help=f"{', '.join(TITLES)}, or {ALL}; separated by commas, or the option repeated. "
             f"[default: {','.join(CompareConfig().methods)}]",
             metavar="NAME,...",
             show_default=False,
@@ -84,19 +77,29 @@ def compare(
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier comparison in --out.")] = False,
+    scheduler: Annotated[str | None, SCHEDULER] = None,
+    resume: Annotated[bool, RESUME] = False,
 ) -> None:
     """Compare methods of segmentation on the same images.
 
     Prints and writes Dice, AUC, accuracy (with --masks), seconds and peak memory, and how much the methods agree:
     results.csv, table.csv, table.md, agreement.csv, compare.png, run.yaml, and of the first repeat
     masks/METHOD/<stem>_mask.tif (uint8, 0 and 255). Supervised methods are trained on one half of the images and
-    predict the other. Ctrl-C keeps what is done and exits with 130.
+    predict the other. Ctrl-C keeps what is done and exits with 130. --scheduler has one worker do all of it: times and
+    memory of methods can be compared on one machine only.
     """
     config = _config(methods, reading, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
-    files = CompareFiles(images, masks, channel, out)
+    if scheduler is not None or resume:
+        task = {"what": "compare", "config": config, "masks": masks, "channel": channel}
+        shared_out([images], out, scheduler, task, resume, overwrite)
+        return
+    from napari_metastructure.batch.compare_files import CompareFiles
+
+    with warnings_as_lines():
+        files = CompareFiles([images], masks, channel, out)
     if config.methods == tuple(TITLES):
         config = config.model_copy(update={"methods": _usable(files)})
-    files.check_free(config.methods, overwrite)
+    files.check_free(config.methods, overwrite, WAYS)
     tell_colour(files.read)
     _run(files, config)
 
@@ -172,117 +175,3 @@ def _tables(last: CompareFinished) -> Iterator[Table]:
             for number, name, line in zip(numbers, last.agreement.methods, last.agreement.dice, strict=True)
         ]
         yield table(["Dice between masks", *map(str, numbers)], rows, whole_names=True)
-
-
-class CompareFiles:
-    """Images, ground truth and results of a comparison, paired by stem.
-
-    Parameters
-    ----------
-    images : Path
-        A folder, or one file.
-    masks : Path or None
-        The same.
-    channel : str
-        As `napari_metastructure.images.channels.read_set` takes it.
-    out : Path
-        The folder of the results.
-
-    Attributes
-    ----------
-    read : ImageSet
-        The images, their planes and the channel that was taken.
-    paths : list of Path
-        The image files.
-    groups : list of str
-        The frame or stack that each plane is of.
-    masks : list of (Y, X) arrays, or None
-        Ground truth of each plane.
-
-    Raises
-    ------
-    InputError
-        For a file that cannot be used, two images of one stem, an image without a mask, or a mask that does not fit.
-    """
-
-    def __init__(self, images: Path, masks: Path | None, channel: str, out: Path) -> None:
-        from napari_metastructure.baselines.methods import frame_of
-
-        self.out, self.read = out, read_images([images], channel)
-        self.paths = [image.source or Path(image.name) for image in self.read.images]
-        self._check_stems()
-        with warnings_as_lines():
-            self._names = output_stems(self.paths)
-        self.groups = [
-            frame_of(stem(path))
-            for path, image in zip(self.paths, self.read.images, strict=True)
-            for _ in range(plane_count(image))
-        ]
-        self.masks: list[np.ndarray] | None = None
-        self._inputs = self.paths
-        if masks is not None:
-            partners = partners_of(self.paths, masks)
-            self._inputs = [*self.paths, *partners]
-            with warnings_as_lines():
-                self.masks = [
-                    plane
-                    for image, path, partner in zip(self.read.images, self.paths, partners, strict=True)
-                    for plane in _truth(path, partner, plane_count(image))
-                ]
-
-    def check_free(self, methods: Sequence[str], overwrite: bool) -> None:
-        """Refuse to write over an input in any case, and over an earlier comparison unless asked to.
-
-        Raises
-        ------
-        InputError
-            Naming the file in the way.
-        """
-        check_free(self._files(list(TITLES)), self._inputs, overwrite=True, ways=WAYS)
-        check_free(self._files(methods), overwrite=overwrite, ways=WAYS)
-
-    def clear(self) -> None:
-        """Remove what an earlier comparison has written, also masks of methods that are not run now.
-
-        Raises
-        ------
-        InputError
-            If a file cannot be removed.
-        """
-        remove(self._files(list(TITLES)))
-
-    def write(self, method: str, masks: Sequence[np.ndarray]) -> None:
-        """Write ``masks/METHOD/<stem>_mask.tif`` with axes and voxel size of the images.
-
-        Raises
-        ------
-        InputError
-            If one cannot be written.
-        """
-        make_folder(self.out / "masks" / method)
-        for path, image in zip(self._masks_of(method), stacks(masks, like=self.read.images), strict=True):
-            write_mask(path, image.data, image)
-
-    def _files(self, methods: Sequence[str]) -> list[Path]:
-        tables = ("run.yaml", RESULTS, TABLE, AGREEMENT, MARKDOWN, FIGURE)
-        return [self.out / name for name in tables] + [path for name in methods for path in self._masks_of(name)]
-
-    def _masks_of(self, method: str) -> list[Path]:
-        return [result_path(self.out / "masks" / method, name, "mask") for name in self._names]
-
-    def _check_stems(self) -> None:
-        """Refuse two images of one stem, by which tables and masks name them."""
-        seen: dict[str, Path] = {}
-        for path in self.paths:
-            key = stem(path).casefold()
-            if key in seen:
-                raise InputError(f"{seen[key]} and {path} share the stem {stem(path)!r}; keep one of them.")
-            seen[key] = path
-
-
-def _truth(path: Path, partner: Path, count: int) -> list[np.ndarray]:
-    """Read the planes of a mask, one for each of its image."""
-    found = planes(read_labels(partner))
-    if len(found) != count:
-        raise InputError(f"{path} has {count} planes, its mask {partner} {len(found)}; give a mask of every plane.")
-    return found

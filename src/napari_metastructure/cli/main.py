@@ -10,34 +10,44 @@ import typer
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
 from napari_metastructure.cli._progress import FAILED
+from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
+from napari_metastructure.cli.film import film
 from napari_metastructure.cli.igtt import igtt
 from napari_metastructure.cli.labels import density, noise, transition
+from napari_metastructure.cli.measure import measure
 from napari_metastructure.cli.predict import export, predict
 from napari_metastructure.cli.score import score
 from napari_metastructure.cli.study import study
 from napari_metastructure.cli.train import train
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.choice import choose
+from napari_metastructure.training.distributed import ending_at_once, join, launched, only_first_prints, speaks
 
 BAD_INPUT = 2
 """Exit code where the user can mend it."""
+
+SHARED = ("igtt", "train")
+"""Commands that several processes can share."""
 
 app = typer.Typer(
     name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )  # fmt: skip
 app.command()(igtt)
+app.command()(film)
 app.command()(train)
 app.command()(predict)
 app.command()(export)
 app.command()(study)
 app.command()(compare)
+app.command()(measure)
 app.command()(score)
 app.command()(noise)
 app.command()(density)
 app.command()(transition)
+app.command()(batch)
 app.command()(doctor)
 
 
@@ -49,13 +59,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def metastructure(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     axes: Annotated[
         str | None,
         typer.Option(
-            help="Axes of all files that are read, in place of what they say: letters of TCZYXS, S for colours.",
+            help="Axes of all files that are read, instead of what they say: letters of TCZYXS, S for colours.",
             metavar="ZYX",
             show_default=False,
         ),
@@ -70,6 +81,13 @@ def metastructure(
     ] = None,
 ) -> None:
     """Segment microscopy images without labels, score masks, and see what label noise leaves to learn."""
+    if launched():
+        if context.invoked_subcommand not in SHARED:
+            raise InputError(
+                f"metastructure {context.invoked_subcommand} is not shared out to several processes; start it without "
+                "torchrun."
+            )
+        join()
     choose(axes, series)
 
 
@@ -86,17 +104,20 @@ def main(arguments: list[str] | None = None) -> None:
     SystemExit
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
-    try:
-        app(arguments)
-    except InputError as error:
-        _fail(with_option(error), BAD_INPUT)
-    except RunFailed as error:
-        _fail(str(error), FAILED)
-    except MemoryError:
-        _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
+    with ending_at_once():
+        try:
+            with only_first_prints():
+                app(arguments)
+        except InputError as error:
+            _fail(with_option(error), BAD_INPUT)
+        except RunFailed as error:
+            _fail(str(error), FAILED)
+        except MemoryError:
+            _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
 
 
 def _fail(sentence: str, code: int) -> None:
-    for line in sentence.splitlines():
-        typer.echo(f"Error: {line}", err=True)
+    if speaks():
+        for line in sentence.splitlines():
+            typer.echo(f"Error: {line}", err=True)
     sys.exit(code)

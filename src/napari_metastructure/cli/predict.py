@@ -8,36 +8,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli._files import WAYS
-from napari_metastructure.cli._options import warnings_as_lines
+from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
+from napari_metastructure.cli.batch import BAD_FILES, shared_out
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.training.control import Stopped
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.batch import PredictionEvent
 
 
-BAD_FILES = 2
-"""Exit code where some of the files could not be used."""
-
-
 def predict(
     model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.", show_default=False)],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the results; made if it is not there.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ... or mps.", metavar="D")] = "auto",
     channel: Annotated[
         str | None,
         typer.Option(
-            help="For a model of one channel, which one of a multi-channel image: a number from 0; of a colour image "
-            "also red, green, blue, alpha or luminance. [default: the colour that the model was trained on, else "
-            "luminance]",
+            help="The channel that a model of one channel gets: a number from 0; of a colour image also red, green, "
+            "blue, alpha or luminance. [default: the colour that the model was trained on, else luminance]",
             show_default=False,
         ),
     ] = None,
-    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF in place of ImageJ TIFF.")] = False,
+    planes: Annotated[str, PLANES] = "",
+    frames: Annotated[str, FRAMES] = "",
+    ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
     zarr: Annotated[
         bool, typer.Option("--zarr", help="Write OME-Zarr with a pyramid; needs the extra [zarr].")
     ] = False,
@@ -45,31 +47,41 @@ def predict(
     no_probability: Annotated[
         bool, typer.Option("--no-probability", help="Write the labels only; takes less memory and disk.")
     ] = False,
+    scheduler: Annotated[str | None, SCHEDULER] = None,
+    resume: Annotated[bool, RESUME] = False,
 ) -> None:
     """Label images by a model that iGTT or supervised training has saved.
 
     Writes <stem>_mask.tif (uint8: 0 and 255 for two classes, else the class values) and <stem>_probability.tif
     (float32: of the foreground, or of the class chosen), with axes and voxel size of the image; T and Z are taken plane
-    by plane. A large OME-Zarr or TIFF is read, predicted and written in parts (docs/large.md). A file that cannot be
-    used is named, the others go on, and the exit code is 2. Ctrl-C leaves whole files only and exits with 130.
+    by plane, and what --planes and --frames leave out is empty. A large OME-Zarr or TIFF is read, predicted and written
+    in parts (docs/large.md). A file that cannot be used is named, the others go on, and the exit code is 2. Ctrl-C
+    leaves whole files only and exits with 130. With --scheduler or --resume also batch.yaml and batch.csv, what was
+    done and what failed; large images are shared out by tiles then, to the same masks.
     """
+    if out.suffix == ".zarr":
+        raise InputError(f"--out {out}: --out names the folder of the results; --zarr makes them OME-Zarr.")
+    if zarr and (ome or scheduler is not None or resume):
+        raise InputError("--zarr goes without --ome, --scheduler and --resume; leave them out.")
+    if scheduler is not None or resume:
+        task = {"what": "predict", "model": model, "device": device, "channel": channel}
+        task |= {"ome": ome, "probability": not no_probability, "planes": planes, "frames": frames}
+        shared_out(images, out, scheduler, task, resume, overwrite)
+        return
     from napari_metastructure.igtt.apply import load_model
     from napari_metastructure.images.files import list_images
     from napari_metastructure.networks.batch import predict_files, targets_of
     from napari_metastructure.networks.device import resolve
 
-    if ome and zarr:
-        raise InputError("--ome writes OME-TIFF and --zarr writes OME-Zarr; give one of them.")
-    if out.suffix == ".zarr":
-        raise InputError(f"--out {out}: --out names the folder of the results; --zarr makes them OME-Zarr.")
+    chosen = Chosen(planes, frames)
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
-        paths = list_images(images)
+        paths = list_images(expanded(images))
         targets = targets_of(paths, out, ome=ome, zarr=zarr, probability=not no_probability, overwrite=overwrite)
     with running() as terminal:
         try:
             refused = _follow(
-                predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel), terminal
+                predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel, chosen), terminal
             )
         except Stopped:
             terminal.say("Stopped by the user; every file that was written is whole.")

@@ -11,13 +11,9 @@ from warnings import warn
 
 import typer
 
+from napari_metastructure.batch.label_set import LabelSet, check_same_size, check_same_sizes, list_folder, only_masks
 from napari_metastructure.cli._files import (
-    LabelSet,
     ReadingOption,
-    check_same_size,
-    check_same_sizes,
-    list_folder,
-    only_masks,
     pair_folders,
 )
 from napari_metastructure.cli._options import warnings_as_lines

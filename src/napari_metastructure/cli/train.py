@@ -17,6 +17,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.config import PRESETS, TrainConfig
+from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import TrainFinished
 from napari_metastructure.training.run_folder import FILES, read_config, read_files
 
@@ -97,7 +98,8 @@ def train(
     given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, reading, numbers)
     earlier = dict(read_config(config_file, TrainConfig)) if config_file else None
     config = chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
-    check_free([out / name for name in FILES], overwrite=resume or overwrite, ways=RUN_WAYS)
+    files = [out / name for name in FILES]
+    join().from_first(lambda: check_free(files, overwrite=resume or overwrite, ways=RUN_WAYS))
     sets = find_sets(data, validation, channel, config_file)
     _run(sets, config, out, resume)
 
@@ -132,21 +134,20 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
     """Train, show progress, and score the model where there are test images."""
     from napari_metastructure.training.train import train as job
 
-    last = None
-    with running() as terminal:
+    last, ranks = None, join()
+    with running(ranks) as terminal:
         if sets.test:  # what numbers mean is settled for all splits together
             sets, notes = sets.read(config)
             for note in notes:
                 terminal.warn(note)
-        events = job(
-            sets.train, config, terminal.control, validation=sets.validation or None, folder=out, resume=resume
-        )
+        more: dict[str, Any] = {"folder": out, "resume": resume, "ranks": ranks}
+        events = job(sets.train, config, terminal.control, validation=sets.validation or None, **more)
         for event in terminal.follow(events):
             if isinstance(event, TrainFinished):
                 last = event
         if last is None:
             raise RuntimeError("the run ended without a result")
-        if sets.test and last.model is not None and not last.stopped:
+        if sets.test and last.model is not None and not last.stopped and ranks.first:
             terminal.say(_tested(sets.test, last.model, config))
     terminal.end(last.stopped)
 
@@ -169,4 +170,4 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--classes {text}: write numbers apart by commas, for example 0,1,2.") from None
+        raise InputError(f"--classes {text}: write numbers separated by commas, for example 0,1,2.") from None

@@ -22,10 +22,34 @@ if TYPE_CHECKING:
 def load_model(path: str | Path) -> Model:
     """Read any model of this package, from a file or a run folder, with all that its cut takes.
 
+    Parameters
+    ----------
+    path : str or Path
+        A run folder, or its ``model.safetensors``.
+
+    Returns
+    -------
+    Model
+        Its ``predict`` gives labels and probability of an image.
+
     Raises
     ------
     InputError
         As `networks.model.Model.load`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from napari_metastructure.igtt.config import IGTTConfig
+    >>> from napari_metastructure.igtt.iterate import iterate
+    >>> from napari_metastructure.images.simulate import nuclei
+    >>> first, second = (nuclei((128, 128), np.random.default_rng(seed))[0] for seed in (1, 2))
+    >>> with TemporaryDirectory() as folder:
+    ...     *_, end = iterate([first], IGTTConfig(device="cpu"), folder=Path(folder))
+    ...     model = load_model(folder)
+    >>> labels, probability = model.predict(second, device="cpu")
+    >>> labels.shape, labels.dtype.name, probability.dtype.name
+    ((128, 128), 'uint8', 'float32')
     """
     model = Model.load(path)
     criterion, objects, signed = model.use.cut, model.use.objects, model.use.signed

@@ -57,7 +57,7 @@ class IGTTConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: Literal["default", "paper"] = Field("default", description="Where the settings below started from.")
+    preset: Literal["default", "paper"] = Field("default", description="The preset that the settings below began with.")
     objects: Literal["auto", "bright", "dark"] = Field(
         "auto",
         description="Are objects brighter or darker than their surround? auto finds it for each image.",
@@ -100,14 +100,14 @@ class IGTTConfig(BaseModel):
     )
     rounds: Literal["painted", "always"] = Field(
         "painted",
-        description="Train once something was painted, or always. From the start and the weights of the prior rounds "
-        "without paint gain nothing on most images, so such a run ends with its start.",
+        description="When to train: only once something was painted, or always. A run that begins with the prior gains "
+        "nothing from training on most images, so it ends with its start until something is painted.",
     )
     criterion: Literal["level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "level",
-        description="What makes a candidate mask the best: what levels of the image near the objects and the "
-        "probability agree upon (level), how a mask agrees with the probability it was cut from (correlation, dmi, "
-        "iou, bce), or correlation times how steep the image is along its outline (edge).",
+        description="How the best candidate mask is chosen. level: the image's own levels near the objects and the "
+        "probability vote; correlation, dmi, iou, bce: by agreement with the probability it was cut from; edge: "
+        "correlation times how steep the image is along the outline.",
     )
     search: Literal["exact", "grid"] = Field(
         "exact", description="Best of all thresholds, or of the K equally spaced ones of the paper."
@@ -117,17 +117,20 @@ class IGTTConfig(BaseModel):
     extraction: Literal["density", "skeleton", "none"] = Field(
         "density", description="EMS: labels drawn from the mask's local density, as printed (skeleton), or off."
     )
-    keep: float = Field(0.5, gt=0, le=1, description="Fraction of pixels that EMS leaves a label.")
-    radius: int = Field(1, ge=0, le=20, description="Greatest random shift of EMS, in pixels.")
+    keep: float = Field(0.5, gt=0, le=1, description="Share of the pixels that keep a label after EMS.")
+    radius: int = Field(
+        1, ge=0, le=20, description="Radius of EMS in pixels: of the local density, or of the random shift."
+    )
     memory: float = Field(
-        0.7, ge=0, lt=1, description="Weight of all earlier rounds against the newest when labels are made again."
+        0.7, ge=0, lt=1, description="Weight of all earlier rounds, against the newest, when new labels are made."
     )
     anchor: float = Field(
-        0.5, ge=0, le=1, description="Weight of the start against what the network says when labels are made again."
+        0.5, ge=0, le=1, description="Weight of the start, against what the network says, when new labels are made."
     )
     balance: Literal["edges", "fixed"] = Field(
         "edges",
-        description="Move that weight towards the one whose masks the edges of the images confirm better, or keep it.",
+        description="edges: move the anchor towards the side whose masks fit the edges of the images better; fixed: "
+        "keep it.",
     )
 
     loss: Literal["bce", "dmi_iou"] = Field("bce", description="Binary cross-entropy, or DMI + IoU of eq. (6).")
@@ -137,8 +140,8 @@ class IGTTConfig(BaseModel):
         40,
         ge=1,
         le=100_000,
-        description="Optimiser steps a round; with too few the network has not learned its labels. Fewer are taken for "
-        "few images where the weights were the prior's.",
+        description="Optimiser steps a round; with too few, the network does not learn its labels. A run that begins "
+        "with the prior's weights takes fewer for few images.",
     )
     batch_size: int = Field(2, ge=1, le=1024, description="Patches a step; halved by itself if memory runs out.")
     patch_size: int = Field(
@@ -148,8 +151,8 @@ class IGTTConfig(BaseModel):
         0.99,
         gt=0,
         le=1,
-        description="Stop once a round has left the masks as they were up to this Dice, or two in a row changed them "
-        "more than the round before; 1 never stops.",
+        description="Stop once the masks of two rounds agree to this Dice or better, or once they have changed more "
+        "from round to round twice in a row; 1 never stops.",
     )
 
     @classmethod

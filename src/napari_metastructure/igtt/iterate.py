@@ -24,19 +24,22 @@ from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
+from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import give_back, home, let_go, place, resolve, seeded, short_of_memory_fails
+from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
 from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
-from napari_metastructure.training.run_folder import RunFolder, described
+from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 
 STABLE_ROUNDS = 1
 """Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
@@ -73,6 +76,8 @@ def iterate(
     start_masks: Sequence[np.ndarray] | None = None,
     first_epoch: int = 0,
     colour: Colour | None = None,
+    ranks: Ranks = ALONE,
+    chosen: Chosen | None = None,
 ) -> Iterator[Event]:
     """Segment planes without labels, and tell how it goes.
 
@@ -99,6 +104,11 @@ def iterate(
         The number of the start, of a run that counts on from another; it ends at ``config.epochs`` as any.
     colour : {"red", "green", "blue"}, optional
         The channel of colour images that the planes are; the saved model takes the same one.
+    ranks : Ranks
+        The processes that work on the planes together (`training.distributed.join`), each called with the same
+        arguments; only the first writes.
+    chosen : Chosen, optional
+        Which planes and frames of the inputs the planes are, for ``run.yaml``.
 
     Yields
     ------
@@ -112,10 +122,22 @@ def iterate(
         Before anything is trained: an image, option or folder that cannot be used.
     RunFailed
         Out of memory with a single patch or elsewhere, or a loss that is no number.
+
+    Examples
+    --------
+    >>> from napari_metastructure.images.simulate import nuclei
+    >>> from napari_metastructure.training.metrics import dice
+    >>> image, truth = nuclei((128, 128), np.random.default_rng(1))
+    >>> for event in iterate([image], IGTTConfig(device="cpu")):
+    ...     if isinstance(event, Finished):
+    ...         (mask,) = event.masks
+    >>> dice(mask, truth) > 0.9
+    True
     """
     control = control or Control()
-    with short_of_memory_fails():
-        run = Run(images, config, control, names, folder, colour, first_epoch)
+    with short_of_memory_fails(), ranks.lost_fails():
+        given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks, chosen
+        run = ranks.together(lambda: Run(images, *given))
         try:
             run.check(corrections or {}, start_masks)
             for index, pixels in (corrections or {}).items():
@@ -153,6 +175,35 @@ def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = 
     return stop_agreement < 1 and len(newest) > rounds and all(later < earlier for earlier, later in pairwise(newest))
 
 
+# ---- What a run takes ------------------------------------------------------------------------------------
+
+
+def spec_of(config: IGTTConfig) -> NetworkSpec:
+    """Describe the network of a run."""
+    return NetworkSpec(
+        architecture=config.network,
+        in_channels=channels_of(config.inputs),
+        encoder=config.encoder or SMALL_ENCODERS[config.network],
+        base_channels=config.base_channels,
+    )
+
+
+def is_trained(config: IGTTConfig) -> bool:
+    """Whether a run begins with the weights of the prior."""
+    return config.weights == "prior" and (spec_of(config), config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+
+
+def effort(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
+    """Return the steps of a round and the patches of a step, where all images make so many: fewer for few.
+
+    Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
+    """
+    if not trained:
+        return config.steps_per_epoch, config.batch_size
+    batch = min(config.batch_size, math.ceil(patches))
+    return min(config.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+
+
 # ---- A run ----------------------------------------------------------------------------------------------
 
 
@@ -176,9 +227,14 @@ class Run:
         folder: Path | None,
         colour: Colour | None = None,
         first_epoch: int = 0,
+        ranks: Ranks = ALONE,
+        chosen: Chosen | None = None,
     ) -> None:
         self._clock, self._paused = time.perf_counter(), control.paused_seconds
         self.config, self.control, self.colour, self.first_epoch = config, control, colour, first_epoch
+        self.ranks, self.checkpoint = ranks, ranks.stopping(control)
+        ranks.check_batch(config.batch_size)
+        self.chosen = chosen or Chosen()
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
@@ -190,23 +246,17 @@ class Run:
         self.missing = self.room.keep(self.missing)
         del checked
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
-        self.device = resolve(config.device)
+        self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
         self.planes = planes  # as the user knows them, until `_turn_upright`
-        self.spec = NetworkSpec(
-            architecture=config.network,
-            in_channels=channels_of(config.inputs),
-            encoder=config.encoder or SMALL_ENCODERS[config.network],
-            base_channels=config.base_channels,
-        )
-        self.trained = config.weights == "prior" and (self.spec, config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+        self.spec, self.trained = spec_of(config), is_trained(config)
         if self.trained:
             network: torch.nn.Module = load_prior()
         else:
             network = build(self.spec, config.seed, config.encoder_weights)
-        network = place(network, self.device)
+        network = ranks.synchronised(place(network, self.device), self.device)
         optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
-        self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed)
+        self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed, ranks=ranks)
         self.rng = np.random.default_rng(config.seed)
         identity = [(name, _fingerprint(p)) for name, p in zip(self.names, planes, strict=True)] if folder else []
         self.journal = Journal(config, MAY_CHANGE, identity)
@@ -237,7 +287,7 @@ class Run:
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [settle(seen)] * len(self.planes)
         try:
-            return prior_polarities(self.prior, self.planes, self.device, self.control.checkpoint)
+            return prior_polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
         except Stopped:  # the next checkpoint ends the run
             return ["bright"] * len(self.planes)
 
@@ -278,7 +328,7 @@ class Run:
         if folder:
             folder.lock()
         if resume:
-            self.journal.resume(folder, self._restore)
+            self.journal.resume(folder, self._restore, self.ranks)
             self.resumed = True
         else:
             self._turn_upright(self._polarities())
@@ -288,11 +338,13 @@ class Run:
         here = here if self.room.in_memory else torch.device("cpu")
         inputs = (inputs_on(here, p, c.inputs, "bright") for p in self.planes)
         self.held = Held(inputs, self.patch, here, None if self.room.in_memory else self.room.keep)
-        self.sampler = PatchSampler(self.held, [p.shape for p in self.planes], self.patch, self.device)
+        shapes = [p.shape for p in self.planes]
+        self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
         epoch = self.journal.epoch if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
-        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects)
+        locked = self._locked()
+        yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects, locked)
         yield from map(Warned, self.notes)
         yield from self._mixed()
         if folder:  # on a resume too: the number of epochs may be another
@@ -300,7 +352,7 @@ class Run:
         stopped = False
         try:
             yield self._start(start_masks)
-            while self.journal.epoch < c.epochs and not self._over() and not self.saver.lost:
+            while self.ranks.from_first(self._goes_on):
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
                 good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
                 yield from self._round()
@@ -315,6 +367,16 @@ class Run:
             return
         yield from self._save(last=True)
         yield self._finished(stopped)
+
+    def _locked(self) -> dict[int, np.ndarray]:
+        """Return the pixels that are locked before the first round: of the run that is resumed, and new ones."""
+        found = dict(self.labels.corrections) if self.resumed else {}
+        for index, pixels in self.control.take_corrections().items():
+            found[index] = np.where(pixels == UNLABELLED, found.get(index, pixels), pixels)
+        return {i: np.where(pixels <= 1, pixels, UNLABELLED).astype(np.uint8) for i, pixels in found.items()}
+
+    def _goes_on(self) -> bool:
+        return self.journal.epoch < self.config.epochs and not self._over() and not self.saver.lost
 
     def close(self) -> None:
         """Give the memory and the folder back."""
@@ -338,7 +400,8 @@ class Run:
             yield from self._write(last=True)
 
     def _describe(self, folder: RunFolder) -> Saved:
-        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs))
+        chosen = {CHOSEN: facts} if (facts := self.chosen.facts()) else None
+        return Saved(folder.write_description(self.config, str(self.device), self.names, self.inputs, chosen))
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -361,7 +424,7 @@ class Run:
         if len(dark) != len(self.planes) or not set(map(type, dark)) <= {bool}:
             raise ValueError("polarities of other images")
         self._turn_upright(["dark" if d else "bright" for d in dark])
-        self.labels = PseudoLabels([], self.config, self.rng, self.planes, self.outside, self.device, self.room)
+        self.labels = self._labels([])
         self.labels.restore(labels)
         self.trainer.load(state["trainer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
@@ -398,12 +461,15 @@ class Run:
                 self._cut_network(CUTS[-1])
             else:
                 start = self._start_probabilities()
-            self.labels = PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.room)
+            self.labels = self._labels(start)
             self.labels.begin(given=start_masks is not None)
         self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
             self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
+
+    def _labels(self, start: list[np.ndarray]) -> PseudoLabels:
+        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks, self.room)
 
     def _start_probabilities(self) -> list[np.ndarray]:
         """Estimate foreground probabilities before any training."""
@@ -411,16 +477,18 @@ class Run:
         if method == "prior":
             same = self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            found, cut = prior_start(self.prior, self.planes, self.device, self.control.checkpoint, inputs, self.room)
+            where = (self.device, self.checkpoint, inputs, self.ranks, self.room)
+            found, cut = prior_start(self.prior, self.planes, *where)
             self._cut_network(cut)
             return found
         self._cut_network(CUTS[-1])
-        return self.room.keep(self._by_thresholds(method))
 
-    def _by_thresholds(self, method: Any) -> Iterator[np.ndarray]:
-        for plane in self.planes:
-            self.control.checkpoint()
-            yield start_probability(plane, method)
+        def started(mine: Sequence[int]) -> Iterator[np.ndarray]:
+            for index in mine:
+                self.checkpoint()
+                yield start_probability(self.planes[index], method)
+
+        return self.room.shared_out(self.ranks, len(self.planes), started)
 
     def _cut_network(self, cut: float) -> None:
         """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
@@ -449,27 +517,25 @@ class Run:
         yield self._event()
 
     def _effort(self, painted: bool) -> tuple[int, int]:
-        """Return the steps of a round and the patches of a step: fewer of both for few images.
-
-        Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
-        """
-        c = self.config
-        if not self.trained or painted:
-            return c.steps_per_epoch, c.batch_size
+        """Return the steps of a round and the patches of a step, see `effort`."""
         patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
-        batch = min(c.batch_size, math.ceil(patches))
-        return min(c.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
+        return effort(self.config, self.trained and not painted, patches)
 
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
         if has_statistics(network):
             batches = self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES)
-            with seeded(self.config.seed + self.journal.epoch, self.device):  # some drop channels at random
+            seed = self.config.seed + self.journal.epoch  # some drop channels at random
+            with seeded(seed, self.device), self.ranks.statistics(self.device):
                 refresh_statistics(network, batches)
         network.eval()
-        shapes = [p.shape for p in self.planes]
-        several = predicted(network, shapes, self.held.inputs, self.patch, self.device, self.control.checkpoint)
-        found = self.room.keep_numbered(several)
+
+        def seen(mine: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+            shapes = [self.planes[i].shape for i in mine]
+            read = lambda k: self.held.inputs(mine[k])  # noqa: E731
+            return predicted(network, shapes, read, self.patch, self.device, self.checkpoint)
+
+        found = self.room.shared_out_numbered(self.ranks, len(self.planes), seen)
         if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
             inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
@@ -507,7 +573,9 @@ class Run:
         c, agreements = self.config, [row["agreement"] for row in self.journal.rows[1:]]
         unpainted = c.rounds == "painted" and not self.labels.corrections
         if unpainted and not agreements and self.trained and self.by_prior:
-            return "The masks are those of the start, which training would not improve; paint what is wrong to go on."
+            return (
+                "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
+            )
         if stable(agreements, c.stop_agreement):
             return f"The masks no longer change; they are those of epoch {self.journal.epoch}."
         if wandering(agreements, c.stop_agreement):
@@ -543,7 +611,7 @@ class Run:
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
-            reason = f"The run ended early, for it could not be saved; the masks are those of epoch {epoch}."
+            reason = f"The run ended early, because it could not be saved; the masks are those of epoch {epoch}."
         elif over := self._over():
             reason = over
         else:

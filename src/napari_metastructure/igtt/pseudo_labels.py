@@ -13,6 +13,7 @@ from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.igtt.room import MEMORY, Room
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
 from napari_metastructure.training.metrics import dice
@@ -52,6 +53,8 @@ class PseudoLabels:
         What lies outside the field of view (`images.surround`): never foreground, and unlabelled.
     device : torch.device, optional
         CUDA finds the levels of the planes.
+    ranks : Ranks
+        Processes that share the planes out; all have all labels.
     room : Room
         Where all of it is kept.
 
@@ -71,9 +74,10 @@ class PseudoLabels:
         planes: Sequence[np.ndarray],
         outside: Sequence[np.ndarray | None] | None = None,
         device: torch.device | None = None,
+        ranks: Ranks = ALONE,
         room: Room = MEMORY,
     ) -> None:
-        self.config, self.room = config, room
+        self.config, self.ranks, self.room = config, ranks, room
         self.device = device
         self.planes = planes
         self.outside = outside if outside is not None else [None] * len(planes)
@@ -183,11 +187,13 @@ class PseudoLabels:
 
     def _confirmed(self, probabilities: Sequence[np.ndarray]) -> float:
         """Score how well the edges of the images confirm the masks of these probabilities: the mean, 0 to 1."""
-        found = []
-        for index in np.unique(np.linspace(0, len(probabilities) - 1, SAMPLE).astype(int)):
-            mask, _ = self._search(probabilities[index].astype(np.float32), int(index))
-            found.append(self.edges(int(index)).score(mask))
-        return float(np.mean(found))
+
+        def score(index: int) -> float:
+            mask, _ = self._search(probabilities[index].astype(np.float32), index)
+            return self.edges(index).score(mask)
+
+        sample = np.unique(np.linspace(0, len(probabilities) - 1, SAMPLE).astype(int)).tolist()
+        return float(np.mean(self.ranks.shared_out(len(sample), lambda mine: [score(sample[i]) for i in mine])))
 
     def _search(self, p: np.ndarray, index: int) -> tuple[np.ndarray, ScoreCurve]:
         """Return the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
@@ -204,14 +210,22 @@ class PseudoLabels:
 
     def _cut(self, evidence: Iterable[np.ndarray]) -> None:
         self.evidence = self.room.keep(evidence)
-        self.curves = []
-        self.masks = self.room.keep(self._masks())
+        self.curves, count = [], len(self.evidence)
+        found = (
+            self._searched(range(count))
+            if self.ranks.alone
+            else self.ranks.shared_out(count, lambda mine: list(self._searched(mine)))
+        )
 
-    def _masks(self) -> Iterator[np.ndarray]:
-        for index, evidence in enumerate(self.evidence):
-            mask, curve = self._search(evidence.astype(np.float32), index)
-            self.curves.append(curve)
-            yield mask.astype(np.uint8)
+        def masks() -> Iterator[np.ndarray]:
+            for mask, curve in found:
+                self.curves.append(curve)
+                yield mask.astype(np.uint8)
+
+        self.masks = self.room.keep(masks())
+
+    def _searched(self, mine: Sequence[int]) -> Iterator[tuple[np.ndarray, ScoreCurve]]:
+        return (self._search(self.evidence[i].astype(np.float32), i) for i in mine)
 
     def _extract(self) -> None:
         c = self.config

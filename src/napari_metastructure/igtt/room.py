@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from napari_metastructure.images.lazy import mapped
 
 if TYPE_CHECKING:
     from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.training.distributed import Ranks
 
 HELD = 30
 """Bytes a pixel that a run holds beside the inputs of its network: planes, start, memory, evidence, masks, labels."""
@@ -151,6 +153,19 @@ class Room:
 
         found = self.keep(noted())
         return [found[i] for i in sorted(range(len(found)), key=places.__getitem__)]
+
+    def shared_out(self, ranks: Ranks, count: int, work: Callable[[Sequence[int]], Iterable[Any]]) -> list[Any]:
+        """Keep what ``work`` makes of each of so many pieces, which processes share, see `Ranks.shared_out`."""
+        found = work(range(count)) if ranks.alone else ranks.shared_out(count, lambda mine: list(work(mine)))
+        return self.keep(found)
+
+    def shared_out_numbered(
+        self, ranks: Ranks, count: int, work: Callable[[Sequence[int]], Iterable[tuple[int, Any]]]
+    ) -> list[Any]:
+        """Do the same where ``work`` makes the pieces in any order, each with its place among them."""
+        if ranks.alone:
+            return self.keep_numbered(work(range(count)))
+        return self.keep(ranks.shared_out(count, lambda mine: [p for _, p in sorted(work(mine), key=itemgetter(0))]))
 
 
 MEMORY = Room(Need(0, 0, 0, 1), None)

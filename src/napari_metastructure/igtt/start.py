@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -21,6 +21,7 @@ from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
 from napari_metastructure.networks.predict import inputs_on, predicted, probability
+from napari_metastructure.training.distributed import ALONE, Ranks
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
 
@@ -153,6 +154,7 @@ def prior_start(
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
     inputs: Sequence[Tensor] | None = None,
+    ranks: Ranks = ALONE,
     room: Room = MEMORY,
 ) -> PriorStart:
     """Predict a set of planes by the prior.
@@ -173,25 +175,42 @@ def prior_start(
         Called between tiles; may raise to leave.
     inputs : sequence of (4, Y, X) float32 tensors, optional
         The planes as the prior sees them at their own size, if they were normalised before.
+    ranks : Ranks
+        Processes that share the planes out; all get all probabilities.
     room : Room
         Where the results are kept.
     """
-    looks = _looks(prior, planes, device, checkpoint, inputs, room)
+    looks: dict[int, list[np.ndarray]] = {}  # of the planes of this process
 
-    def averaged(first: int) -> Iterator[np.ndarray]:
-        return (_averaged(each[first : first + TOGETHER], p.shape) for each, p in zip(looks, planes, strict=True))
+    def look(mine: Sequence[int]) -> list[int]:
+        seen = inputs if inputs is None else [inputs[i] for i in mine]
+        looks.update(zip(mine, _looks(prior, [planes[i] for i in mine], device, checkpoint, seen, room), strict=True))
+        return [len(looks[i]) for i in mine]
 
-    windows = min(map(len, looks), default=1) - TOGETHER + 1
-    best = max(range(windows), key=lambda first: _sureness(averaged(first))) if windows > 1 else 0
-    logits = room.keep(averaged(best))
-    confirmed = np.zeros(len(CUTS))
-    for plane, logit in zip(planes, logits, strict=True):
-        edges = Edges(plane)
-        confirmed += [edges.score(logit > _logit(cut)) for cut in CUTS]
+    def averaged(index: int, first: int) -> np.ndarray:
+        return _averaged(looks[index][first : first + TOGETHER], planes[index].shape)
+
+    def confirmed(index: int) -> list[float]:
+        logit, edges = averaged(index, best), Edges(planes[index])
+        scores = [edges.score(logit > _logit(cut)) for cut in CUTS]
         if checkpoint is not None:
             checkpoint()
-    cut = CUTS[int(confirmed.argmax())] if confirmed.any() else CUTS[-1]
-    return PriorStart(room.keep(_sigmoid(logit - _logit(cut)) for logit in logits), cut)
+        return scores
+
+    windows = range(min(ranks.shared_out(len(planes), look), default=1) - TOGETHER + 1)
+    best = 0
+    if len(windows) > 1:
+        surer = ranks.shared_out(
+            len(planes), lambda mine: [[_sureness(averaged(i, first)) for first in windows] for i in mine]
+        )
+        best = max(windows, key=lambda first: np.mean([s[first] for s in surer if s[first] is not None] or [0.0]))
+    scores = np.sum(ranks.shared_out(len(planes), lambda mine: list(map(confirmed, mine))), axis=0)
+    cut = CUTS[int(scores.argmax())] if scores.any() else CUTS[-1]
+
+    def started(mine: Sequence[int]) -> Iterator[np.ndarray]:
+        return (_sigmoid(averaged(i, best) - _logit(cut)) for i in mine)
+
+    return PriorStart(room.shared_out(ranks, len(planes), started), cut)
 
 
 def prior_polarities(
@@ -199,6 +218,7 @@ def prior_polarities(
     planes: Sequence[np.ndarray],
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[Polarity]:
     """Find for each plane whether its objects are bright or dark: the way round of which the prior is surer.
 
@@ -208,8 +228,8 @@ def prior_polarities(
 
     Parameters are as for `prior_start`, but that planes are as the user knows them.
     """
-    surer = []
-    for plane in planes:
+
+    def surer_bright(plane: np.ndarray) -> float:
         scale = min(1.0, max(POLARITY_SIDE / min(plane.shape), 0.5))
         reduced = _reduced(plane, scale)
         found = []
@@ -219,7 +239,9 @@ def prior_polarities(
             p = probability(prior, inputs_on(device, upright, USE.inputs, "bright"), USE.patch, device, checkpoint)
             inside = p > 0.5 if outside is None else (p > 0.5) & ~outside
             found.append(float((2 * p[inside] - 1).mean()) if inside.any() else 0.0)
-        surer.append(found[0] - found[1])
+        return found[0] - found[1]
+
+    surer = ranks.shared_out(len(planes), lambda mine: [surer_bright(planes[i]) for i in mine])
     return ["bright" if own + np.mean(surer) >= 0 else "dark" for own in surer]
 
 
@@ -257,14 +279,14 @@ def _averaged(looks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray
     return total / len(looks)
 
 
-def _sureness(logits: Iterable[np.ndarray]) -> float:
-    """Average over a set how far from one half probabilities are, 0 to 1, where there is foreground and nearby.
+def _sureness(logit: np.ndarray) -> float | None:
+    """Average how far from one half probabilities are, 0 to 1, where there is foreground and nearby; None without any.
 
     Foreground is what is above the last of `CUTS`: what is found at a wrong size is mostly fainter.
     """
-    found = (_sigmoid(logit - _logit(CUTS[-1])) for logit in logits)
-    near = ((p, dilated(p > 0.5, NEAR)) for p in found)
-    return float(np.mean([np.abs(2 * p[close] - 1).mean() for p, close in near if close.any()] or [0.0]))
+    p = _sigmoid(logit - _logit(CUTS[-1]))
+    close = dilated(p > 0.5, NEAR)
+    return float(np.abs(2 * p[close] - 1).mean()) if close.any() else None
 
 
 def _logit(p: float) -> float:

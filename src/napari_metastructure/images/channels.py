@@ -15,6 +15,7 @@ from napari_metastructure.images.files import list_images, noting, read_image
 from napari_metastructure.images.image import Image, plane_count, plane_names, planes
 from napari_metastructure.images.intensity import check_planes
 from napari_metastructure.images.lazy import Source, is_lazy
+from napari_metastructure.images.ranges import ALL, Chosen, leading_of, taken
 from napari_metastructure.images.surround import measured
 
 Colour = Literal["red", "green", "blue"]
@@ -159,6 +160,8 @@ class ImageSet(NamedTuple):
     """The channel that was taken of images in colour; None if there are none, or it is no single colour."""
     chosen: bool
     """Whether that was chosen for the user."""
+    kept: list[tuple[int, ...] | None]
+    """Of each image the numbers of the planes that were taken; None for all."""
 
 
 HELD_BYTES = 2**30
@@ -177,7 +180,7 @@ def _read_again(image: Image, path: Path) -> Image:
     return replace(image, data=cast(np.ndarray, Source(path, image.data.shape, image.data.dtype, read)))
 
 
-def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
+def read_set(paths: Sequence[Path], channel: str = AUTO, ranges: Chosen = ALL, lazily: bool = False) -> ImageSet:
     """Read all images of files and folders, and check their planes.
 
     Parameters
@@ -185,6 +188,10 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
     paths : sequence of Path
     channel : str
         As `image.planes` takes it, or ``auto``: one colour for all images that have any.
+    ranges : Chosen
+        Which planes and frames of each image; its channel does not count.
+    lazily : bool
+        Leave the planes of large files and sets where they are, see `images.lazy`.
 
     Raises
     ------
@@ -197,23 +204,25 @@ def read_set(paths: Sequence[Path], channel: str = AUTO) -> ImageSet:
     held = 0
     for path in files:
         try:
-            image = replace(read_image(path, lazily=True), name=str(path))  # messages tell a/x.png from b/x.png
+            image = replace(read_image(path, lazily=lazily), name=str(path))  # messages tell a/x.png from b/x.png
             held += 0 if is_lazy(image.data) else image.data.nbytes
-            images[path] = image if held <= HELD_BYTES else _read_again(image, path)
+            images[path] = image if held <= HELD_BYTES or not lazily else _read_again(image, path)
         except InputError as error:
             bad[path] = str(error)
     found = list(images.values())
     auto = channel.strip().lower() == AUTO
     colour = (None if bad else choose_channel(found)) if auto else colour_named(found, channel)
     cut: list[np.ndarray] = []
+    kept: list[tuple[int, ...] | None] = []
     for path, image in images.items():
         try:
-            own = planes(image, channel_for(image, colour) if auto else channel)
-            cut += check_planes(own, plane_names(image))
+            kept.append(ranges.kept(leading_of(image, ranges), image.name))
+            own = taken(planes(image, channel_for(image, colour) if auto else channel), kept[-1])
+            cut += check_planes(own, taken(plane_names(image), kept[-1]))
         except InputError as error:
             bad[path] = str(error)
     if bad:
         raise InputError("\n".join(bad[path] for path in files if path in bad))
     found = [replace(image, name=path.name) for path, image in images.items()]
-    names = [name for image in found for name in plane_names(image)]
-    return ImageSet(found, cut, names, colour, auto and colour is not None)
+    names = [name for image, own in zip(found, kept, strict=True) for name in taken(plane_names(image), own)]
+    return ImageSet(found, cut, names, colour, auto and colour is not None, kept)

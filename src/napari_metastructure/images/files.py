@@ -183,6 +183,10 @@ RESULTS = ("_mask", "_probability", "_epochs", "_density")
 """Endings of the stems of results, see `result_path`."""
 
 
+RECORDS = ("batch.yaml", "batch.csv")
+"""Of batches, beside their results."""
+
+
 FIGURES = ("compare.png", "study.png")
 """Figures that commands draw beside their ``run.yaml``."""
 
@@ -195,13 +199,15 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
         raise InputError(f"Cannot look into the folder {folder} ({error.strerror}); check its permissions.") from error
     images = []
     for file in files:
+        if file.name in RECORDS:
+            continue
         if file.is_dir():
             images += [file] if _named_kind(file) else []
         elif (why := _stray(file)) is not None:
             note(f"{shown(file)} {why} and was skipped.")
         else:
             images.append(file)
-    if not results and (ours := _results_in(images)):
+    if not results and (ours := results_among(images)):
         more = f" and {len(ours) - 3} more" if len(ours) > 3 else ""
         names = ", ".join(file.name for file in ours[:3])
         note(f"{folder}: {names}{more} {'is a result' if len(ours) == 1 else 'are results'} beside an image, not read.")
@@ -211,7 +217,7 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
     return images
 
 
-def _results_in(files: Sequence[Path]) -> list[Path]:
+def results_among(files: Sequence[Path]) -> list[Path]:
     """Find this tool's masks and the like whose image, or other results, lie beside them, and figures of a run."""
     stems = {stem(file) for file in files}
     beside = stems | {f"{stem(file)}_{file.suffix[1:]}" for file in files}

@@ -155,7 +155,7 @@ _IMAGEJ_BYTES = 2**32 - 2**25
 """An ImageJ TIFF has 32-bit offsets; this leaves room for its tags."""
 
 
-def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = False) -> None:
+def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = False, note: str = "") -> None:
     """Write a binary mask as uint8, 0 and 255; see `write_tiff`.
 
     Parameters
@@ -168,6 +168,8 @@ def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = Fal
         Gives axes, scale and units (`napari_metastructure.images.image.stack` makes one from planes).
     ome : bool
         OME-TIFF in place of ImageJ TIFF.
+    note : str
+        What is to be known of the pixels.
 
     Raises
     ------
@@ -189,13 +191,15 @@ def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = Fal
     (dtype('uint8'), np.uint8(255), (0.1, 0.1), 'micrometer')
     """
     data = (np.asarray(masks) != 0).astype(np.uint8) * np.uint8(255)
-    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
+    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome, note=note)
 
 
-def write_probability(path: str | Path, probabilities: np.ndarray, like: Image, ome: bool = False) -> None:
+def write_probability(
+    path: str | Path, probabilities: np.ndarray, like: Image, ome: bool = False, note: str = ""
+) -> None:
     """Write probabilities as float32; arguments as in `write_mask`."""
     data = np.asarray(probabilities, dtype=np.float32)
-    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome)
+    write_tiff(path, data, like.axes, like.scale, like.units, ome=ome, note=note)
 
 
 def write_tiff(
@@ -205,6 +209,7 @@ def write_tiff(
     scale: Sequence[float],
     units: Sequence[str],
     ome: bool = False,
+    note: str = "",
 ) -> None:
     """Write an image with axes, voxel size and unit, whole or not at all.
 
@@ -224,6 +229,8 @@ def write_tiff(
         Units as pint names them; lengths are written in one unit, that of X if possible, times in seconds.
     ome : bool
         OME-TIFF in place of ImageJ TIFF.
+    note : str
+        What is to be known of the pixels: Fiji shows it in *Image > Show Info*, an OME-TIFF has it as description.
 
     Raises
     ------
@@ -247,7 +254,7 @@ def write_tiff(
     steps = {a: (image.scale[i], image.units[i]) for i, a in zip(order, axes, strict=True)}
 
     pixels = _storable(pixels, path)
-    options = _options(axes, steps, pixels.shape, pixels.dtype, ome)
+    options = _options(axes, steps, pixels.shape, pixels.dtype, ome, note)
     import tifffile
 
     with replacing(path) as beside:
@@ -268,12 +275,12 @@ class TiffRows:
 
 
 @contextmanager
-def writing_tiff(path: Path, like: Image, dtype: Any, ome: bool = False) -> Iterator[TiffRows]:
+def writing_tiff(path: Path, like: Image, dtype: Any, ome: bool = False, note: str = "") -> Iterator[TiffRows]:
     """Give what takes the rows of a TIFF that memory may not hold; it is there if the block ends well.
 
     Parameters
     ----------
-    path, like, ome :
+    path, like, ome, note :
         As in `write_mask`; the result has no C and S.
     dtype : numpy.dtype
         uint8 or float32.
@@ -289,7 +296,7 @@ def writing_tiff(path: Path, like: Image, dtype: Any, ome: bool = False) -> Iter
     steps = {a: (like.scale[like.axes.index(a)], like.units[like.axes.index(a)]) for a in axes}
     shape = tuple(like.data.shape[like.axes.index(a)] for a in axes)
     with replacing(path) as beside:
-        options = _options(axes, steps, shape, np.dtype(dtype), ome)
+        options = _options(axes, steps, shape, np.dtype(dtype), ome, note)
         tifffile.imwrite(beside, shape=shape, dtype=dtype, **options)
         with tifffile.TiffFile(beside) as tif:
             offset, order = tif.pages.first.dataoffsets[0], tif.byteorder
@@ -298,7 +305,7 @@ def writing_tiff(path: Path, like: Image, dtype: Any, ome: bool = False) -> Iter
 
 
 def _options(
-    axes: str, steps: dict[str, tuple[float, str]], shape: tuple[int, ...], dtype: np.dtype, ome: bool
+    axes: str, steps: dict[str, tuple[float, str]], shape: tuple[int, ...], dtype: np.dtype, ome: bool, note: str
 ) -> dict[str, Any]:
     """Choose how tifffile writes an image: as ImageJ TIFF where that holds it, else as OME-TIFF."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -306,6 +313,8 @@ def _options(
     ome = ome or ("S" in axes and (dtype != np.uint8 or shape[-1] not in (3, 4)))
     unit = None if ome else _common_unit(steps)
     options = _ome_options(axes, steps) if unit is None else _imagej_options(axes, steps, unit)
+    if note:
+        options["metadata"]["Description" if unit is None else "Info"] = note
     return {**options, "photometric": "rgb" if "S" in axes and shape[-1] in (3, 4) else "minisblack"}
 
 

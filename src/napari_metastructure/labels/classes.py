@@ -30,6 +30,8 @@ _LARGEST_TABLE = 1 << 16
 
 MIDDLE = 2048
 """Pixels on either side of the middle of a large lazy plane in which they are looked for, and soft edges too."""
+UNKNOWN = -1
+"""In `LabelStack.numbers`, an unlabelled pixel."""
 
 LOOKED_AT = 16
 """Planes at most, evenly spread, in which instance numbers are looked for."""
@@ -272,8 +274,8 @@ class LabelStack:
         How they name each plane; as the stack if left out.
     sources : sequence of str, optional
         The file or layer that each plane is of: those must agree on what 255 means. By default ``names``.
-    binary : bool
-        Background and foreground are wanted, see `readings.meaning_of`.
+    binary, instances : bool
+        Background and foreground are wanted, or objects; see `readings.meaning_of`.
 
     Examples
     --------
@@ -291,10 +293,11 @@ class LabelStack:
         names: Sequence[str] | None = None,
         sources: Sequence[str] | None = None,
         binary: bool = False,
+        instances: bool = False,
     ) -> None:
         self.planes: Any = ArrayPlanes(planes) if hasattr(planes, "shape") else planes
         self.reading, self.ours, self.name, self.names = reading, ours, name, names
-        self.binary, self._sources = binary, sources or names
+        self.binary, self.instances, self._sources = binary, instances, sources or names
         self._lock = threading.Lock()
         self._changes = 0
         self._values: dict[int, tuple[int, ...]] = {}
@@ -393,7 +396,9 @@ class LabelStack:
         numbers = present - {0, UNLABELLED}
         asked = self.reading == "auto" and classes is None
         numbered = asked and len(numbers) > 2 and self._look_numbered(numbers)
-        return meaning_of(found, self.reading, self.name, numbered=numbered, binary=self.binary)
+        return meaning_of(
+            found, self.reading, self.name, numbered=numbered, binary=self.binary, instances=self.instances
+        )
 
     def notes(self, meaning: Meaning) -> list[str]:
         """Say in sentences what of the `meaning` of this stack a user may not expect."""
@@ -406,7 +411,7 @@ class LabelStack:
                 f"{_some(soft)}: the edges are soft (smoothed, or changed by compression); what is above half of the "
                 "greatest number is read as foreground."
             )
-        if meaning.objects:
+        if meaning.objects and not self.instances:
             but = "0 and 255, which is unlabelled," if meaning.unlabelled else "0"
             notes.append(f"{self.name}: the numbers count objects, so all but {but} are read as foreground.")
         return notes
@@ -422,6 +427,41 @@ class LabelStack:
             self.values_of(index)
             return pixels.map(lambda block: meaning.read(self._as_numbers(block, index), ours), np.uint8)
         return meaning.read(self._numbers(index), ours)
+
+    def numbered(self, meaning: Meaning) -> bool:
+        """Whether the numbers of these labels, by their `meaning`, count objects."""
+        return self.reading == "objects" or meaning.objects
+
+    def numbers(self, index: int, meaning: Meaning | None = None) -> np.ndarray:
+        """Read a plane with its objects told apart where they are numbered.
+
+        Returns
+        -------
+        (..., Y, X) array of signed integers
+            The numbers of objects, or classes (a foreground is 1); 0 is background, `UNKNOWN` unlabelled.
+        """
+        meaning = self.meaning() if meaning is None else meaning
+        ours = self._is_ours(index)
+        if self.numbered(meaning):
+            self.values_of(index)  # which looks for soft edges
+            pixels = self.pixels(index) if not (top := self._tops.get(index)) else self.pixels(index) > top / 2
+            unlabelled = ours or (meaning.objects and meaning.unlabelled)
+        else:
+            pixels, unlabelled = self.read(index, meaning), True
+        if (most := int(pixels.max())) > np.iinfo(np.int64).max:
+            raise InputError(f"{self._name(index)}: the label {most} is too large; number the objects from 1.")
+        result = pixels.astype(np.int32 if most <= np.iinfo(np.int32).max else np.int64)
+        if unlabelled:
+            result[pixels == UNLABELLED] = UNKNOWN
+        return result
+
+    def written(self, numbers: np.ndarray, meaning: Meaning) -> np.ndarray:
+        """Write `numbers` as these labels do, 255 being unlabelled: a foreground is the number that it was."""
+        result = numbers.copy()
+        if not self.numbered(meaning) and meaning.foreground is not None:
+            result[numbers == 1] = meaning.foreground
+        result[numbers == UNKNOWN] = UNLABELLED
+        return result.astype(np.min_scalar_type(max(UNLABELLED, int(result.max()))))
 
     def read_alone(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
         """Read a plane as classes without the others, which may be many and lazy.

@@ -191,6 +191,14 @@ def densities_of_stack(
     ------
     InputError
         As `density`; if no plane holds the class, or there is not enough memory.
+
+    Examples
+    --------
+    >>> from napari_metastructure.labels.classes import LabelStack
+    >>> stack = LabelStack(np.array([np.eye(16), np.tri(16)], int), "foreground")
+    >>> *progress, maps = densities_of_stack(stack, 1, "box", 3)
+    >>> len(progress), maps[1].shape
+    (2, (2, 16, 16))
     """
     pair, kernel = check_bandwidth(bandwidth, stack.shape, stack.name), check_kernel(kernel)
     found: dict[int, np.ndarray] = {}

@@ -97,6 +97,7 @@ def meaning_of(
     may_be_empty: bool = False,
     numbered: bool = False,
     binary: bool = False,
+    instances: bool = False,
 ) -> Meaning:
     """Decide what label numbers stand for, once for all labels of a set.
 
@@ -118,6 +119,8 @@ def meaning_of(
         The pixels look like instance numbers, see `LabelStack`.
     binary : bool
         Background and foreground are wanted: with ``auto``, numbered objects are foreground.
+    instances : bool
+        Objects are wanted, be they numbered or not: with ``auto``, numbered objects are what they are.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def meaning_of(
     others = sorted(present - {0, UNLABELLED})
     if reading == "auto" and numbered:
         unlabelled = UNLABELLED in present and UNLABELLED - 1 not in present
-        if binary:
+        if binary or instances:
             return Meaning((0, 1), objects=True, unlabelled=unlabelled)
         raise ReadingError(
             f"{_having(sources, others[-1])}: the {len(others)} different labels of this set look like instance "

@@ -278,7 +278,7 @@ class DisplaceBoundary(RecipeBase):
     kind: Literal["boundary"] = "boundary"
     amplitude: float = Field(3.0, ge=0, le=1000, description="How far boundaries move (rms), in pixels.")
     correlation: float = Field(
-        20.0, gt=0, le=10_000, description="How far apart two places move on their own, in pixels."
+        20.0, gt=0, le=10_000, description="Distance in pixels beyond which places on a boundary move on their own."
     )
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:

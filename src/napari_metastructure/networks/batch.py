@@ -14,8 +14,9 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import check_free, noting, output_stems, read_image, result_path
-from napari_metastructure.images.image import Image, channel_planes, plane_names, stack
+from napari_metastructure.images.image import Image, channel_planes, plane_count, plane_names, stack
 from napari_metastructure.images.lazy import opened
+from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back, taken
 from napari_metastructure.images.surround import missing_notes, missing_share
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
 from napari_metastructure.networks.large import is_large, predict_in_parts
@@ -268,6 +269,7 @@ def predict_files(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     channel: int | str | None = None,
+    chosen: Chosen = ALL,
 ) -> Iterator[PredictionEvent]:
     """Predict image files, one in memory at a time, or parts of a large one; each result is whole or not there.
 
@@ -282,7 +284,9 @@ def predict_files(
     checkpoint : callable, optional
         Called between tiles; may raise to leave.
     channel : int or str, optional
-        As `images.axes.planes` takes it; by default the colour that the model was trained on.
+        As `images.image.planes` takes it; by default the colour that the model was trained on.
+    chosen : Chosen
+        Which planes and frames of each file; the others are empty in the result.
 
     Yields
     ------
@@ -299,10 +303,12 @@ def predict_files(
     yield PredictionStarted(str(model), len(paths), str(device))
     for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
         try:
-            image, planes, notes = _read(path, model, channel)
-            names = plane_names(replace(image, name=str(path)))
+            image, planes, notes = read_for(path, model, channel, lazily=True)
+            kept = chosen.kept(leading_of(image, chosen), str(path))
+            planes, names = taken(planes, kept), taken(plane_names(replace(image, name=str(path))), kept)
             if target.zarr or is_large(image):
-                where, shares = (target.files, device, checkpoint, target.ome), list[tuple[str, float]]()
+                said, shares = chosen.note(leading_of(image, chosen)), list[tuple[str, float]]()
+                where = (target.files, device, checkpoint, target.ome, kept, said)
                 for share in predict_in_parts(model, image, planes, names, shares, *where):
                     yield PredictionProgress(index + share, len(paths), path.name)
                 yield FileWritten(index, path, target.files, (*notes, *missing_notes(shares)))
@@ -320,31 +326,41 @@ def predict_files(
             continue
         notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
-        _write(target, found, image, model.use.classes)
+        write_predicted(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
         yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
     model.release()
     yield PredictionFinished(False, done, time.perf_counter() - began)
 
 
-def _read(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
+def read_for(
+    path: Path, model: Model, channel: int | str | None, lazily: bool = False
+) -> tuple[Image, list[np.ndarray], list[str]]:
     """Read an image file: it, its planes, and what the reader had to say about it."""
     with noting() as notes:
-        image = read_image(path, lazily=True)
+        image = read_image(path, lazily=lazily)
     channel = channel_for(image, model.use.colour) if channel is None else channel
     planes = channel_planes(replace(image, name=str(path)), model.use.channels, channel)
     return image, planes, notes
 
 
-def _write(target: Target, found: Sequence[PlanePredicted], image: Image, classes: Sequence[int]) -> None:
+def write_predicted(
+    target: Target,
+    found: Sequence[PlanePredicted],
+    image: Image,
+    classes: Sequence[int],
+    kept: Sequence[int] | None,
+    note: str,
+) -> None:
     """Write the labels, and the probability if it is wanted, with axes and scale of the image."""
     make_folder(target.folder)
-    labels = stack([event.labels for event in found], like=image)
+    count = plane_count(image)
+    labels = stack(put_back([event.labels for event in found], kept, count), like=image)
     if len(classes) == 2:
-        write_mask(target.mask, labels.data == classes[1], labels, target.ome)
+        write_mask(target.mask, labels.data == classes[1], labels, target.ome, note)
     else:
-        write_tiff(target.mask, labels.data, labels.axes, labels.scale, labels.units, target.ome)
+        write_tiff(target.mask, labels.data, labels.axes, labels.scale, labels.units, target.ome, note)
     if target.probability:
         planes = [event.probability for event in found if event.probability is not None]
-        probability = stack(planes, like=image)
-        write_probability(target.files[1], probability.data, probability, target.ome)
+        probability = stack(put_back(planes, kept, count), like=image)
+        write_probability(target.files[1], probability.data, probability, target.ome, note)

@@ -223,6 +223,7 @@ def _allow_single_values(network: nn.Module) -> nn.Module:
 
     The mean over a patch in DeepLabv3+, and the coarsest level of any encoder on patches of 32 pixels, are one value a
     channel; with a batch of one patch (also one that was halved for lack of memory) there is nothing to normalise by.
+    Layers that are ``synchronised`` see the patches of other processes as well (`training.distributed`).
     """
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -233,7 +234,7 @@ def _allow_single_values(network: nn.Module) -> nn.Module:
 
 def _before_single(norm: Any, inputs: tuple[Tensor, ...]) -> None:
     x = inputs[0]
-    norm.single = norm.training and x.numel() == x.shape[1]
+    norm.single = norm.training and x.numel() == x.shape[1] and not getattr(norm, "synchronised", False)
     if norm.single:
         norm.training = False
 

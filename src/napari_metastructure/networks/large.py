@@ -35,6 +35,8 @@ def predict_in_parts(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     ome: bool = False,
+    numbers: Sequence[int] | None = None,
+    note: str = "",
 ) -> Iterator[float]:
     """Predict the planes of an image into files, which are there when all of them are done.
 
@@ -55,6 +57,10 @@ def predict_in_parts(
         As for `Model.stream`.
     ome : bool
         OME-TIFF in place of ImageJ TIFF.
+    numbers : sequence of int, optional
+        Those of the planes among all of the image, the others of which are empty in the result.
+    note : str
+        What a TIFF says of that.
 
     Yields
     ------
@@ -76,9 +82,10 @@ def predict_in_parts(
             if path.suffix == ".zarr":
                 out.append(written.enter_context(writing_zarr(path, image, dtype, labels=dtype == np.uint8)))
             else:
-                out.append(written.enter_context(writing_tiff(path, image, dtype, ome)))
+                out.append(written.enter_context(writing_tiff(path, image, dtype, ome, note)))
         for index, (plane, name) in enumerate(zip(planes, names, strict=True)):
-            at = tuple(int(i) for i in np.unravel_index(index, leading)) if leading else ()
+            number = index if numbers is None else numbers[index]
+            at = tuple(int(i) for i in np.unravel_index(number, leading)) if leading else ()
             for part in model.stream(plane, device, checkpoint, len(out) > 1, name, folder):
                 if part.missing is not None:
                     shares.append((name, part.missing))

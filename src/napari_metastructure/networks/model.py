@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -178,12 +178,16 @@ class Model:
         checkpoint: Checkpoint | None = None,
         want_probability: bool = True,
         name: str = "The image",
+        parts: Iterable[tuple[range, np.ndarray]] | None = None,
     ) -> Generator[float, None, Prediction]:
-        """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1)."""
+        """Do what `predict` does, and yield after each row of tiles which share of the image is done (0 to 1).
+
+        With ``parts``, what `part` has made of all rows of tiles, from the top, the network is not asked again.
+        """
         shape = image.shape[-2:]
         labels = np.zeros(shape, np.uint8)
         probability = np.zeros(shape, np.float32) if want_probability else None
-        for part in self.stream(image, device, checkpoint, want_probability, name):
+        for part in self.stream(image, device, checkpoint, want_probability, name, parts=parts):
             if part.rows is not None:
                 labels[part.rows] = part.labels
                 if probability is not None:
@@ -200,6 +204,7 @@ class Model:
         want_probability: bool = True,
         name: str = "The image",
         folder: Path | None = None,
+        parts: Iterable[np.ndarray] | None = None,
     ) -> Iterator[Part]:
         """Predict an image of any size from top to bottom.
 
@@ -207,23 +212,21 @@ class Model:
         memory at a time, whether it is an array or lazy (a `images.lazy.Plane`, a dask array), and the result is the
         same either way, bit for bit. What the cut of an iGTT model needs a second time lies in an unnamed file.
 
-        Parameters are those of `predict`, and ``folder``, where the disk has room for that file.
+        Parameters are those of `steps`, and ``folder``, where the disk has room for that file.
 
         Yields
         ------
         Part
             Each row once.
         """
-        from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
-        from napari_metastructure.networks.predict import WHOLE, bands, prepared
+        from napari_metastructure.networks.predict import WHOLE, bands, joined, prepared
 
         use, shape = self.use, image.shape[-2:]
         cut = self.cut if use.cut != "half" else None
         if cut is None and use.cut != "half":
             raise ValueError(f"{self.path} is cut by iGTT's {use.cut} criterion; read it by igtt.apply.load_model")
         large = int(np.prod(image.shape)) > WHOLE
-        image = self._rows_of(as_plane(image), name) if large else self.check(image, name)
-        share = missing_share(image)
+        image, outside, share = self._within(self._ready(image, name))
         yield Part(0.0, missing=share)
         if share == 1:
             for first in range(0, shape[0], ROWS):
@@ -231,17 +234,16 @@ class Model:
                 labels = np.full((rows.stop - first, shape[1]), use.classes[0], np.uint8)
                 yield Part(rows.stop / shape[0], rows, labels, np.zeros(labels.shape, np.float32))
             return
-        image, missing = measured(image)
-        outside = surround(image, use.objects) if use.surround else None
-        if outside is not None:
-            image = fill(image, outside)
-        outside = together(outside, missing)
         device = self._on(device)
-        inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
+        if parts is None:
+            inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
+            found = bands(self.network, inputs, use.patch, device, checkpoint)
+        else:
+            found = joined(self.network, shape, use.patch, parts)
         # For a cut alone half precision is fine, and saves a large image much.
         precision = np.float32 if want_probability or not large else np.float16
         kept: Any = None if cut is None else Spool(shape, precision, folder) if large else np.zeros(shape, precision)
-        for first, band in bands(self.network, inputs, use.patch, device, checkpoint):
+        for first, band in found:
             rows = slice(first, first + band.shape[1])
             p = band.max(axis=0)
             if cut is None:
@@ -281,6 +283,41 @@ class Model:
         if plane.dtype.kind in "bui" and plane.dtype.itemsize <= 2:
             return plane
         return plane.map(lambda block: as_float32(block, name), np.float32)
+
+    def prepare(
+        self, image: np.ndarray, device: torch.device, checkpoint: Checkpoint | None = None, name: str = "The image"
+    ) -> Any:
+        """Return what `part` takes of an image plane, the arguments as in `predict`; None where there is nothing."""
+        from napari_metastructure.networks.predict import prepared
+
+        image, _, share = self._within(self._ready(image, name))
+        if share == 1:
+            return None
+        return prepared(image, self.use.inputs, self.use.objects, checkpoint, self._on(device))
+
+    def part(self, inputs: Any, rows: range, device: torch.device, checkpoint: Checkpoint | None = None) -> np.ndarray:
+        """Predict some rows of tiles of a prepared plane: what they add to it, (K, rows, X) float32, for `steps`."""
+        from napari_metastructure.networks.predict import bands
+
+        made = bands(self.network, inputs, self.use.patch, self._on(device), checkpoint, rows=rows)
+        return np.concatenate([band for _, band in made], axis=1)
+
+    def _ready(self, image: Any, name: str) -> Any:
+        """Check an image; a large one is a `Plane` then, whether it was lazy or an array."""
+        from napari_metastructure.networks.predict import WHOLE
+
+        large = int(np.prod(image.shape)) > WHOLE
+        return self._rows_of(as_plane(image), name) if large else self.check(image, name)
+
+    def _within(self, image: Any) -> tuple[Any, Any, float]:
+        """Fill what lies outside the field of view; return the image, where that is, and which share was missing."""
+        from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
+
+        if (share := missing_share(image)) == 1:
+            return image, None, share
+        image, missing = measured(image)
+        outside = surround(image, self.use.objects) if self.use.surround else None
+        return (image if outside is None else fill(image, outside)), together(outside, missing), share
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
         """Return the image as float32 or, to save memory, as the small integers it holds; (Y, X) for one channel.

@@ -63,6 +63,7 @@ def bands(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     batch: int = 4,
+    rows: range | None = None,
 ) -> Iterator[Band]:
     """Predict the class probabilities of one plane from top to bottom, a band of finished rows at a time.
 
@@ -88,6 +89,8 @@ def bands(
         Called before each batch of tiles; may raise to leave.
     batch : int
         Tiles at once; halved if memory runs out.
+    rows : range, optional
+        Only these rows of tiles: what they add to the plane, for `joined`. The last band is that of a whole tile.
 
     Yields
     ------
@@ -100,7 +103,8 @@ def bands(
     RunFailed
         If memory does not suffice for a single tile.
     """
-    found = ((first, Download(band)) for first, band in _bands(network, inputs, patch, device, checkpoint, batch))
+    made = _bands(network, inputs, patch, device, checkpoint, batch, rows)
+    found = ((first, Download(band)) for first, band in made)
     for first, band in one_behind(found) if device.type == "cuda" else found:
         yield first, band.get().numpy()
 
@@ -121,6 +125,7 @@ def _bands(
     device: torch.device,
     checkpoint: Checkpoint | None,
     batch: int,
+    rows: range | None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the finished rows as (K, rows, X) tensors on the device."""
     height, width = inputs.shape[-2:]
@@ -128,34 +133,78 @@ def _bands(
     tops, down = _shares(height, patch[0], device)
     lefts, across = _shares(width, patch[1], device)
     rows_of_tiles = _RowsOfTiles(network, lefts, across, checkpoint, batch)
+    rows = rows or range(len(tops))
     above: Tensor | None = None  # what earlier rows of tiles add to rows of this one
-    for row, (top, strip) in enumerate(zip(tops, _strips(inputs, tops, patch[0]), strict=True)):
+    for row, strip in zip(rows, _strips(inputs, tops, patch[0], rows), strict=True):
+        top = tops[row]
         band = rows_of_tiles(pad(upload(strip, device), patch)).mul_(down[row][:, None])
         if above is not None:
             band[:, : above.shape[1]] += above
-        done = tops[row + 1] - top if row + 1 < len(tops) else min(height - top, patch[0])
+        done = tops[row + 1] - top if row + 1 < rows.stop else min(height - top, patch[0])
         above = band[:, done:]
         yield top, band[:, :done, :width]
 
 
-def _strips(inputs: Any, tops: list[int], rows: int) -> Iterator[Tensor]:
-    """Yield the inputs of each row of tiles. Rows are made once, and those of `LazyInputs` while the network runs."""
+def _strips(inputs: Any, tops: list[int], height: int, rows: range) -> Iterator[Tensor]:
+    """Yield the inputs of each row of tiles. Rows are made once, and those of `LazyInputs` while the network runs.
+
+    The latter are always made between the same borders, wherever one begins: how a blur is cut shows in its last bits.
+    """
 
     def made(first: int, last: int) -> Tensor:
         return torch.as_tensor(inputs[:, first:last], dtype=torch.float32)
 
     if not isinstance(inputs, LazyInputs):
-        yield from (made(top, top + rows) for top in tops)
+        yield from (made(tops[row], tops[row] + height) for row in rows)
         return
+    borders = [0, *(top + height for top in tops)]
     with ThreadPoolExecutor(1) as beside:
-        following: Future[Tensor] = beside.submit(made, tops[0], tops[0] + rows)
-        strip: Tensor | None = None
-        for row, top in enumerate(tops):
+        reach = next(row for row in range(len(tops)) if borders[row + 1] > tops[rows.start])
+        pieces = [made(*borders[row : row + 2]) for row in range(reach, rows.start)]
+        following: Future[Tensor] = beside.submit(made, *borders[rows.start : rows.start + 2])
+        strip, top = (torch.cat(pieces, dim=1) if pieces else None), borders[reach]
+        for row in rows:
             new = following.result()
-            if row + 1 < len(tops):
-                following = beside.submit(made, top + rows, tops[row + 1] + rows)
-            strip = new if strip is None else torch.cat([strip[:, top - tops[row - 1] :], new], dim=1)
+            if row + 1 < rows.stop:
+                following = beside.submit(made, *borders[row + 1 : row + 3])
+            strip = new if strip is None else torch.cat([strip[:, tops[row] - top :], new], dim=1)
+            top = tops[row]
             yield strip
+
+
+def rows_of_tiles(network: nn.Module, shape: tuple[int, ...], patch: tuple[int, int]) -> tuple[int, int]:
+    """Count the rows of tiles that a plane is predicted in, and the tiles of each."""
+    height, width = (len(starts(*sides)) for sides in zip(shape[-2:], tile_shape(network, shape, patch), strict=True))
+    return height, width
+
+
+FEWEST_ROWS = 4
+"""Rows of tiles a plane must have to be predicted in parts: then no pixel is in more than two rows of tiles."""
+
+
+def joined(
+    network: nn.Module, shape: tuple[int, ...], patch: tuple[int, int], parts: Iterable[tuple[range, np.ndarray]]
+) -> Iterator[Band]:
+    """Join what all rows of tiles of a plane add to it: the very `bands` of the whole.
+
+    Sums are the same in either order, so parts may have been made anywhere and in any order.
+
+    Parameters
+    ----------
+    network, shape, patch
+        As for `bands`; the shape is that of the inputs.
+    parts : iterable of (range, (K, rows, X) array)
+        Rows of tiles, and the bands they gave; one after the other from the top, each of all rows of tiles once.
+    """
+    height = tile_shape(network, shape, patch)[0]
+    tops = [*starts(shape[-2], height), shape[-2]]
+    above: np.ndarray | None = None
+    for rows, part in parts:
+        if above is not None:
+            part[:, : above.shape[1]] += above
+        done = tops[rows.stop] - tops[rows.start]
+        above = part[:, done:]
+        yield tops[rows.start], part[:, :done]
 
 
 def class_probabilities(

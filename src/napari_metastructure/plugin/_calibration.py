@@ -153,11 +153,11 @@ def _losses(lost: Sequence[str], steps: Mapping[str, tuple[float, str]]) -> list
     """Say what the file does not tell, or tells wrong."""
     notes, unit = [], steps["X"][1]
     if lost:
-        notes.append(f"TIFF has no place for the layer's {listed(lost)}; its pixels are written as they lie in it.")
+        notes.append(f"TIFF cannot store the layer's {listed(lost)}; its pixels are written as they are.")
     if unit == PIXEL:
         notes.append("Neither the layer nor its file says how large a pixel is; the file counts in pixels.")
     elif odd := [axis for axis in "YZ" if axis in steps and convert(1.0, steps[axis][1], unit) is None]:
-        notes.append(f"{listed(odd)} has no unit of length; Fiji takes its step for {steps[odd[0]][0]:g} {unit}.")
+        notes.append(f"{listed(odd)} has no unit of length; Fiji will read its step as {steps[odd[0]][0]:g} {unit}.")
     if "T" in steps and not is_time(steps["T"][1]) and steps["T"] != (1.0, PIXEL):
         notes.append("The step of T has no unit of time; it is not written.")
     return notes

@@ -51,7 +51,7 @@ class CompareProgress(ProgressPanel):
             parent=parent,
         )
         self.eta.setToolTip(
-            tooltip("Time left, from the pace so far; of all runs once each method has been timed in its first repeat.")
+            tooltip("Time left, at the pace so far; of all runs once each method has been timed in its first repeat.")
         )
         self._runs: list[str] = []
         self._seconds: dict[str, float] = {}

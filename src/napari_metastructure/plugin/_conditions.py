@@ -33,11 +33,7 @@ OWN = "own choice"
 FIRST = "figure 1"
 """Whose conditions are ticked at first."""
 
-TIP = (
-    "The kinds of training labels to compare. <b>CL</b>: the clean labels. <b>RCL</b>: pixels lose or change their "
-    "label at random, wherever they lie. <b>PCL</b>: objects grow, shrink or thin. <b>RL</b>: random labels, drawn "
-    "without regard to the clean ones."
-)
+TIP = "The kinds of training labels to compare: CL, RCL, PCL and RL."
 
 
 class ConditionsPanel(QWidget):
@@ -50,6 +46,7 @@ class ConditionsPanel(QWidget):
     """
 
     refused = Signal(str)
+    changed = Signal()
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,7 +67,7 @@ class ConditionsPanel(QWidget):
         self.remove_button.setToolTip(tooltip("Remove the selected condition from the list, if it is one of yours."))
         self._form: RecipeForm | None = None
         self._own = column(row(self.name, self.add_button, self.remove_button))
-        self.free = collapsed("A condition of your own", self._own)
+        self.free = collapsed("A condition of your own", self._own, "Labels with noise of your choice.")
         self.free.toggled.connect(lambda on: on and self.form)
         column(self.preset, self.list, self.free, into=self)
         for condition in CONDITIONS.values():
@@ -160,6 +157,7 @@ class ConditionsPanel(QWidget):
         ticked = list(self.conditions())
         names = (name for name, own in STUDIES.items() if [CONDITIONS[c] for c in own] == ticked)
         self.preset.setCurrentIndex(self.preset.findData(next(names, OWN)))
+        self.changed.emit()
 
     def _on_add(self) -> None:
         try:

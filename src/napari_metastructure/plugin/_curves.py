@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_metastructure.plugin._plots import dots, faint, make_plot, thin_out, use_theme
 from napari_metastructure.training.events import BatchFinished, EpochFinished, ScoreCurve, TrainEpoch, TrainStarted
@@ -24,8 +24,6 @@ TRAINING, VALIDATION = LOSS, AGREEMENT
 
 AGREEMENT_FROM = 0.5
 """Least agreement on the axis, as long as none is lower."""
-
-TRAIN_HEIGHT = 150
 
 NO_VALIDATION = "no validation"
 
@@ -163,13 +161,11 @@ class TrainCurves(QWidget):
         self.loss = make_plot(
             "Loss",
             "Loss of each training step (thin), its mean of each epoch, and of the validation images.",
-            TRAIN_HEIGHT,
         )
         self.score = make_plot(
             "Dice",
             "Agreement with the labels: on the patches trained on, while learning, and on whole validation images. "
-            "Dice of the foreground; of more than two classes the mean IoU. The line marks the epoch that is kept.",
-            TRAIN_HEIGHT,
+            "Dice of the foreground; with more than two classes the mean IoU. The line marks the epoch that is kept.",
         )
         self.plots = (self.loss, self.score)
         self._steps = StepCurve(self.loss)
@@ -183,7 +179,7 @@ class TrainCurves(QWidget):
         for plot, line, note in zip(self.plots, self.best, self.notes, strict=True):
             plot.addItem(line)
             note.setParentItem(plot.getViewBox())  # it stays in its corner whatever is plotted
-        layout = QHBoxLayout(self)
+        layout = QVBoxLayout(self)  # beside each other, their titles would not fit a narrow dock
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         for plot in self.plots:

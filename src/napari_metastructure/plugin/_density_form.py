@@ -39,19 +39,17 @@ class BandwidthRow(QWidget):
         fields = DensitySettings.model_fields
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
-        self.slider.setMinimumWidth(50)
         self.number = _Number()
         self.number.setDecimals(6)
         self.number.setRange(1e-6, 1e6)
         self.number.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
         self.number.setKeyboardTracking(False)  # half a number is no bandwidth
-        self.number.setFixedWidth(76)
         self.units = QComboBox()
-        self.units.setFixedWidth(84)
+        self.units.setMinimumWidth(60)
         self.units.addItem("pixels", "pixel")
         for part, name in ((self.slider, "bandwidth"), (self.number, "bandwidth"), (self.units, "unit")):
             part.setToolTip(tooltip(fields[name].description))
-        row(self.slider, self.number, self.units, into=self)
+        column(row(self.number, self.units), self.slider, into=self)  # beside each other, too wide for a narrow dock
         self._pixel, self._highest = 1.0, 64.0
         self._unit: Unit = "pixel"
         self.number.setValue(fields["bandwidth"].default)

@@ -54,9 +54,7 @@ class DensitySettings(BaseModel):
         allow_inf_nan=False,
         description="How far around each place pixels count: radius of box and Epanechnikov, sigma of Gaussian.",
     )
-    unit: Unit = Field(
-        "pixel", description="Whether the bandwidth is in pixels, or in the unit of the layer, by its scale."
-    )
+    unit: Unit = Field("pixel", description="Give the bandwidth in pixels, or in the unit of the layer.")
     edges: bool = Field(
         False,
         title="Correct edges",

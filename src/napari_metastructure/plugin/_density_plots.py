@@ -71,7 +71,7 @@ class HistogramPlots(QWidget):
         classes = sorted({c for found in drawn for c in found.classes})
         legend = "&nbsp; ".join(f'<span style="color:{class_color(c)}">■</span> class {c}' for c in classes)
         more = f" &nbsp;(and {len(self.shown) - MOST} more maps)" if len(self.shown) > MOST else ""
-        self.legend.setText(f"True classes: {legend}{more}" if classes else "No map to count yet.")
+        self.legend.setText(f"True classes: {legend}{more}" if classes else "No density map yet.")
 
     def use_theme(self) -> None:
         """Take on the colours of the viewer's theme."""
@@ -137,8 +137,8 @@ def _draw_histogram(plot: pg.PlotWidget, histogram: ClassHistogram) -> None:
 TABLE_TIP = (
     "On the visible slice, against the true classes. Retained: the share of the meta-structure, 0 to 1. Distance: of "
     "the density map from that of the true classes, 0 (equal up to a factor and a constant) to 1. Rank: of the noise "
-    "transition matrix, as far as the pixel counts prove it, of so many classes; as many classes can still be told "
-    "apart."
+    "transition matrix, as far as the pixel counts prove it, of the number of classes; so many classes can still be "
+    "told apart."
 )
 
 HEAD = (("Layer", "left", 36), ("Retained", "right", 23), ("Distance", "right", 23), ("Rank", "right", 18))
@@ -155,7 +155,7 @@ class ComparisonTable(QLabel):
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setToolTip(tooltip(TABLE_TIP))
+        self.setToolTip(tooltip(TABLE_TIP, "Theorem 2, Lemma 2"))
         self.show_results(())
 
     def show_results(self, results: Sequence[DensityResult]) -> None:

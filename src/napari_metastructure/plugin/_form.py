@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_metastructure.errors import InputError, explain, title_of
+from napari_metastructure.plugin._words import explained
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
@@ -64,9 +65,10 @@ class ModelForm(QWidget):
         for name in names:
             field = model.model_fields[name]
             editor = self.editors[name] = (special or {}).get(name) or make_editor(field)
-            label = QLabel(title_of(name, field))
+            title = title_of(name, field)
+            label = QLabel(title)
             for part in (label, editor.widget):
-                part.setToolTip(tooltip(field.description))
+                part.setToolTip(tooltip(field.description, title))
             layout.addRow(label, editor.widget)
             editor.changed.connect(lambda *_, name=name: self.changed.emit(name))
 
@@ -139,7 +141,7 @@ class PresetBox(QWidget):
         self._presets = presets
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
-        self.reset_button = QPushButton("Reset")
+        self.reset_button = QPushButton("Reset to preset")
         self.reset_button.setToolTip(tooltip("Take all values of this preset again."))
         layout = QVBoxLayout(self)  # below each other: in a narrow dock "default (changed)" needs the whole width
         layout.setContentsMargins(0, 0, 0, 0)
@@ -243,9 +245,9 @@ def _text_editor(field: FieldInfo) -> Editor:
     return Editor(line, read, write, line.editingFinished)
 
 
-def tooltip(text: str | None) -> str:
-    """Return rich text, which Qt wraps."""
-    return f"<qt>{text}</qt>" if text else ""
+def tooltip(text: str | None, about: str = "") -> str:
+    """Return rich text, which Qt wraps, with what the terms in it mean, and those in what it is ``about``."""
+    return f"<qt>{text}{explained(about, text)}</qt>" if text else ""
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -321,8 +323,7 @@ class ConfigPanel(QWidget, Generic[C]):
         self.groups: list[QCollapsible] = []
         for name, fields in _complete(model, {*main, *without}, groups).items():
             form = ModelForm(model, fields)
-            group = collapsed(name, form)
-            group.setToolTip(tooltip(f"{name}: {', '.join(form.editors).replace('_', ' ')}."))
+            group = collapsed(name, form, f"{name}: {', '.join(form.editors).replace('_', ' ')}.")
             layout.addWidget(group)
             self.forms.append(form)
             self.groups.append(group)
@@ -365,9 +366,11 @@ class ConfigPanel(QWidget, Generic[C]):
         self._choose_device(chosen)
 
     def of_preset(self, preset: str) -> C:
-        """Return what choosing a preset fills in."""
+        """Return what choosing a preset fills in; device and seed stay as they are."""
         model: Any = self.model
-        config: C = model.from_preset(preset, device=self.device.get())
+        shown = {name: value for form in self.forms for name, value in form.values().items()}
+        kept = {name: shown[name] for name in ("device", "seed") if name in shown}
+        config: C = model.from_preset(preset, **kept)
         return config
 
     def _choose_device(self, device: str) -> None:
@@ -392,9 +395,10 @@ class ConfigPanel(QWidget, Generic[C]):
         self.preset.show_changed(any(getattr(shown, name) != getattr(meant, name) for name in names))
 
 
-def collapsed(name: str, content: QWidget) -> QCollapsible:
+def collapsed(name: str, content: QWidget, tip: str) -> QCollapsible:
     """Put a widget under a title that opens it."""
     group = QCollapsible(name, expandedIcon="▾", collapsedIcon="▸")
+    group.setToolTip(tooltip(tip, name))
     group.setDuration(0)
     group.layout().setContentsMargins(0, 0, 0, 0)
     group.layout().setSpacing(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from napari.layers import Image, Labels
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin._layers import (
     ORIGIN,
+    PLANES,
     EpochPages,
     EpochSlider,
     colormap,
@@ -19,7 +20,7 @@ from napari_metastructure.plugin._layers import (
     placement,
     result_name,
 )
-from napari_metastructure.plugin._painting import BRUSHES, Strokes, same
+from napari_metastructure.plugin._painting import BACKGROUND, BRUSHES, OBJECT, Strokes, same
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.control import FREE
@@ -30,12 +31,19 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_metastructure.igtt.config import IGTTConfig
+    from napari_metastructure.igtt.film import Epochs
     from napari_metastructure.plugin._source import Source
 
 
 FOREGROUND = "#00d0ff"
 
+OUTLINE = 2
+"""Pixels that an outline is wide."""
+
 LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
+
+STROKE_COLORS = {0: "transparent", OBJECT: "#ff9900", BACKGROUND: "#4073ff"}
+"""As in the pseudo-label, where strokes are taken over."""
 
 Extra = Literal["probability", "labels"]
 
@@ -43,12 +51,16 @@ Extra = Literal["probability", "labels"]
 class SourceLayers:
     """The layers made for one source; `RunLayers` keeps one of these per chosen layer."""
 
-    def __init__(self, viewer: napari.Viewer, source: Source, config: IGTTConfig) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, source: Source, config: IGTTConfig, painted: Callable[[], None] = lambda: None
+    ) -> None:
         self.viewer = viewer
         self.source = source
+        self._painted = painted
         self.masks: Labels | None = None
         self.strokes: Strokes | None = None
         self.extras: dict[Extra, Layer] = {}
+        self.outlined = False
         self._origin = _origin(source, config)
         self._pages = EpochPages(source.shape, config.epochs, "masks", source.name)
 
@@ -67,27 +79,62 @@ class SourceLayers:
             visible=self.source.layer.visible,  # of images that lie over each other, one shows
             **placement(self.source.layer, "epoch"),
         )
-        masks.selected_label = 1
-        self.masks, self.strokes = masks, Strokes(masks)  # first: it may be removed as soon as it is added
-        try:
-            add_above(self.viewer, self.source.layer, masks)
-        except ValueError:  # napari cannot select it then
-            if self.there:
-                raise
+        masks.editable = False  # strokes have a layer of their own
+        masks.contour = OUTLINE if self.outlined else 0
+        self.masks = masks  # first: it may be removed as soon as it is added
+        self._add(masks)
         return masks
+
+    def open_strokes(self) -> Labels:
+        """Add the layer to paint on, above the masks, unless it is there."""
+        if self.canvas is not None:
+            return self.canvas
+        layer = Labels(
+            np.zeros(self.source.shape, np.uint8),
+            name=result_name(self.source.name, "strokes"),
+            colormap=colormap(STROKE_COLORS, others=STROKE_COLORS[OBJECT]),
+            opacity=0.8,
+            metadata={ORIGIN: self._origin},
+            visible=self.source.layer.visible,
+            **placement(self.source.layer),
+        )
+        layer.selected_label = OBJECT
+        self.strokes = Strokes(layer, self._painted)
+        self._add(layer)
+        return layer
+
+    def _add(self, layer: Layer) -> None:
+        try:
+            add_above(self.viewer, self.source.layer, layer)
+        except ValueError:  # it was removed as it was added, and napari cannot select it then
+            if layer in self.viewer.layers:
+                raise
 
     @property
     def there(self) -> bool:
         """Whether the masks layer is in the viewer."""
         return self.masks is not None and self.masks in self.viewer.layers
 
+    @property
+    def canvas(self) -> Labels | None:
+        """The layer of strokes; None if it is not in the viewer."""
+        return self.strokes.layer if self.strokes is not None and self.strokes.layer in self.viewer.layers else None
+
+    @property
+    def own(self) -> list[Layer]:
+        """The layers in the viewer that were made for the source."""
+        made = (self.masks, self.canvas, *self.extras.values())
+        return [layer for layer in made if layer is not None and layer in self.viewer.layers]
+
     def go_on(self, config: IGTTConfig) -> None:
         """Make room for a run that goes on from this one, and show its masks."""
-        if self.masks is not None:
-            self.masks.visible = self.source.layer.visible
+        for layer in (self.masks, self.canvas):
+            if layer is not None:
+                layer.visible = self.source.layer.visible
         self._origin = _origin(self.source, config)
         if self._pages.reserve(config.epochs) and self.masks is not None:
             self.masks.data = self._buffer[: len(self.masks.data)]
+            self.masks.editable = False
 
     def grow(self, epoch: int, masks: Sequence[np.ndarray]) -> None:
         """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the pages."""
@@ -97,12 +144,13 @@ class SourceLayers:
         """Show the pages up to an epoch in the layer, if it is still there."""
         if self.masks is not None and self.there:
             slider.set_data(self.masks, self._buffer[: epoch + 1], epoch)
+            self.masks.editable = False  # new data make it editable
             self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
         """Show the newest probability or pseudo-label, in its layer or a new one (empty before epoch 0)."""
         if planes is not None:
-            data = self.source.join(planes)
+            data = self.source.join(planes, 0 if kind == "probability" else UNLABELLED)
         elif kind == "probability":
             data = np.zeros(self.source.shape, np.float32)
         else:
@@ -117,9 +165,8 @@ class SourceLayers:
 
     def close(self) -> None:
         """Take the layers out of the viewer again."""
-        for layer in (self.masks, *self.extras.values()):
-            if layer is not None and layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+        for layer in self.own:
+            self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
         where = {"metadata": {ORIGIN: self._origin}, **placement(self.source.layer)}
@@ -138,17 +185,29 @@ class SourceLayers:
         return layer
 
     def planes(self, epoch: int) -> list[np.ndarray]:
-        """Return the masks of one epoch, edits included: (Y, X) uint8 arrays of 0 and 1."""
-        return list((self._buffer[epoch] > 0).astype(np.uint8).reshape(-1, *self.source.shape[-2:]))
+        """Return the masks of one epoch with the strokes on them: (Y, X) uint8 arrays of 0 and 1."""
+        planes = self.drawn(epoch)
+        for index, pixels in self.corrections().items():
+            np.copyto(planes[index], pixels, where=pixels <= 1)
+        return planes
+
+    def drawn(self, epoch: int) -> list[np.ndarray]:
+        """Return the masks of one epoch as the run made them: (Y, X) uint8 arrays of 0 and 1."""
+        return self.source.part((self._buffer[epoch] > 0).astype(np.uint8))
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """Return what the user painted, by plane, see `Strokes`."""
-        return {} if self.strokes is None else self.strokes.corrections()
+        """Return what the user painted, by plane of those the run takes, see `Strokes`; elsewhere it is for nothing.
+
+        Nothing once the layer was removed.
+        """
+        painted = {} if self.strokes is None or self.canvas is None else self.strokes.corrections()
+        numbers = {plane: self.source.number(plane) for plane in painted}
+        return {number: painted[plane] for plane, number in numbers.items() if number is not None}
 
     def keep(self, epoch: int) -> Labels:
         """Add the masks of one epoch as a layer of their own, without the epoch axis, in place of the epochs."""
         layer = Labels(
-            (self._buffer[epoch] > 0).astype(np.uint8),
+            self.source.join(self.planes(epoch)),
             name=result_name(self.source.name, "mask"),
             colormap=colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
@@ -156,15 +215,18 @@ class SourceLayers:
             **placement(self.source.layer),
         )
         layer.selected_label = 1
+        layer.contour = OUTLINE if self.outlined else 0
         add_above(self.viewer, self.source.layer, layer)
-        if self.masks is not None:
-            self.masks.visible = False  # its colour would mix with that of the final mask
+        for covered in (self.masks, self.canvas):
+            if covered is not None:
+                covered.visible = False  # its colour would mix with that of the final mask
         return layer
 
 
 def _origin(source: Source, config: IGTTConfig) -> dict[str, Any]:
-    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"))[ORIGIN]
-    return how
+    planes = {PLANES: source.note} if source.note else {}
+    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"), **planes)
+    return how[ORIGIN]  # type: ignore[no-any-return]
 
 
 class RunLayers:
@@ -176,18 +238,29 @@ class RunLayers:
     ----------
     waiting : list of int
         Epochs that are there and not drawn, or that the slider would have gone to.
+    kept : list of Labels
+        The final masks, see `keep`.
     locked : dict of int to (Y, X) uint8 array
         The corrections that the run was told, by the engine's image index.
+    painted : callable
+        Called when strokes come or go, and when a brush is taken up or put away.
     """
 
-    def __init__(self, viewer: napari.Viewer, sources: Sequence[Source], config: IGTTConfig) -> None:
-        self.viewer = viewer
-        self.parts = [SourceLayers(viewer, source, config) for source in sources]
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        sources: Sequence[Source],
+        config: IGTTConfig,
+        painted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.viewer, self.painted = viewer, painted
+        self.parts = [SourceLayers(viewer, source, config, lambda: self.painted()) for source in sources]
         self.slider = EpochSlider(viewer, lambda: self.held)
         self.epochs = self.slider.epochs
         self.waiting: list[int] = []
         self.locked: dict[int, np.ndarray] = {}
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
+        self.kept: list[Labels] = []
         self._last: EpochFinished | None = None
 
     @property
@@ -196,20 +269,40 @@ class RunLayers:
         return max((*self.epochs, *self.waiting), default=None)
 
     @property
+    def probabilities(self) -> Sequence[np.ndarray] | None:
+        """The newest probabilities, one a plane; None before the first epoch."""
+        return None if self._last is None else self._last.probabilities
+
+    @property
     def held(self) -> bool:
         """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
-        active = self.viewer.layers.selection.active
-        brush = any(
-            part.masks is active and part.masks is not None and part.masks.mode in BRUSHES for part in self.parts
-        )
-        return brush or (any(part.there for part in self.parts) and not same(self.corrections(), self.locked))
+        there = any(part.there for part in self.parts)
+        return self.in_hand is not None or (there and not same(self.corrections(), self.locked))
 
     def put_brush_away(self) -> bool:
         """Let the mouse move the image again; whether it held a brush."""
-        held = [part.masks for part in self.parts if part.masks is not None and part.masks.mode in BRUSHES]
-        for masks in held:
-            masks.mode = "pan_zoom"
+        held = self._brushes()
+        for layer in held:
+            layer.mode = "pan_zoom"
         return bool(held)
+
+    def _brushes(self) -> list[Labels]:
+        """Return the layers of strokes with a brush in hand."""
+        return [part.canvas for part in self.parts if part.canvas is not None and part.canvas.mode in BRUSHES]
+
+    @property
+    def in_hand(self) -> Labels | None:
+        """The layer of strokes that a brush is in use on, if there is one."""
+        active = self.viewer.layers.selection.active
+        return next((layer for layer in self._brushes() if layer is active), None)
+
+    def take_brush(self, value: int) -> None:
+        """Take up a brush of one class, on the strokes of the image on screen."""
+        layer = self._part.open_strokes()
+        layer.visible = True
+        layer.selected_label = value
+        self.viewer.layers.selection.active = layer
+        layer.mode = "paint"
 
     def go_on(self, config: IGTTConfig) -> None:
         """Make room for a run that goes on from this one, and show its masks if they were hidden."""
@@ -269,7 +362,7 @@ class RunLayers:
                 part.show(kind, None, None)
                 yield
         visible = [part.masks for part in self.parts if part.source.layer.visible and part.there]
-        if visible:  # ready to be painted on
+        if visible:
             self.viewer.layers.selection.active = max(visible, key=self.viewer.layers.index)
 
     def close(self) -> None:
@@ -296,13 +389,34 @@ class RunLayers:
     @property
     def plane(self) -> int:
         """The image on screen, in the engine's count: of the source in hand (selected), else of the first."""
+        before = self.parts[: self.parts.index(self._part)]
+        return sum(part.source.count for part in before) + self._slice(self._part.source)
+
+    @property
+    def _part(self) -> SourceLayers:
+        """The source in hand: that of the selected layer, else the first."""
         active = self.viewer.layers.selection.active
-        offset = 0
-        for part in self.parts:
-            if active is not None and (active is part.source.layer or active is part.masks):
-                return offset + self._slice(part.source)
-            offset += part.source.count
-        return self._slice(self.parts[0].source)
+        return next((p for p in self.parts if active is p.source.layer or active in p.own), self.parts[0])
+
+    def film(self, colour: str | None, rounds: Sequence[tuple[int, float, float]]) -> Callable[[], Epochs]:
+        """Return what reads the plane on screen and its masks of all epochs, in any thread.
+
+        Parameters
+        ----------
+        colour : str or None
+            The channel of RGB layers.
+        rounds : sequence of (epoch, loss, agreement)
+        """
+        part, epochs, rounds = self._part, list(self.epochs), list(rounds)
+        number = self._slice(part.source)
+
+        def read() -> Epochs:
+            from napari_metastructure.igtt.film import Epochs
+
+            pixels = part.source.plane(part.source.places[number], colour)
+            return Epochs(pixels, {epoch: part.drawn(epoch)[number] for epoch in epochs}, rounds)
+
+        return read
 
     def _slice(self, source: Source) -> int:
         """Return which plane of a source is on screen."""
@@ -310,7 +424,7 @@ class RunLayers:
             return 0
         point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
         at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
-        return int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))
+        return source.number(int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))) or 0
 
     def masks(self, epoch: int) -> list[np.ndarray]:
         """Return every image's mask of one epoch, with the user's edits."""
@@ -324,6 +438,20 @@ class RunLayers:
             offset += part.source.count
         return result
 
+    def restore(self, corrections: Mapping[int, np.ndarray]) -> None:
+        """Show what a run that is resumed had locked, unless there are strokes already."""
+        if not any(np.any(pixels <= 1) for pixels in corrections.values()) or self.corrections():
+            return
+        offset = 0
+        for part in self.parts:
+            there = {i - offset: pixels for i, pixels in corrections.items() if 0 <= i - offset < part.source.count}
+            if there:
+                part.open_strokes()
+                if part.strokes is not None:
+                    part.strokes.restore({part.source.plane_of(number): pixels for number, pixels in there.items()})
+            offset += part.source.count
+        self.locked = self.corrections()
+
     def told(self) -> dict[int, np.ndarray]:
         """Return the corrections as a run is told them: what was locked and undone since is free again (254)."""
         told = dict(self.corrections())
@@ -334,21 +462,28 @@ class RunLayers:
 
     def keep(self, epoch: int) -> list[Labels]:
         """Turn one epoch into final mask layers, one per source, which show in place of the run's."""
-        kept = [part.keep(epoch) for part in self.parts]
-        for part in self.parts:
-            if part.masks is not None:
-                part.masks.visible = False
-        return kept
+        self.kept = [part.keep(epoch) for part in self.parts]
+        return self.kept
 
-    def save(self, path: Path, kept: Sequence[Labels], ome: bool = False) -> list[Path]:
-        """Write final mask layers, or the epoch on screen where none was kept, as TIFF.
+    def outline(self, on: bool) -> None:
+        """Draw the masks as outlines, or filled."""
+        for part in self.parts:
+            part.outlined = on
+        for layer in self.mask_layers():
+            layer.contour = OUTLINE if on else 0
+
+    def mask_layers(self) -> list[Labels]:
+        """Return the layers of masks that are in the viewer, those of the epochs first."""
+        layers = [*(part.masks for part in self.parts), *self.kept]
+        return [layer for layer in layers if layer is not None and layer in self.viewer.layers]
+
+    def save(self, path: Path, ome: bool = False) -> list[Path]:
+        """Write the final masks, or the epoch on screen where none was kept, as TIFF.
 
         Parameters
         ----------
         path : Path
             The file; with several sources each one's name comes before its own.
-        kept : sequence of Labels
-            What `keep` returned, or nothing.
         ome : bool
             OME-TIFF instead of ImageJ TIFF.
 
@@ -357,15 +492,17 @@ class RunLayers:
         list of Path
             What was written.
         """
-        masks = [layer.data for layer in kept] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
-        return save_masks(path, masks, [part.source.layer for part in self.parts], ome)
+        masks = [layer.data for layer in self.kept] or [
+            part.source.join(part.planes(self.epoch)) for part in self.parts
+        ]
+        notes = [part.source.note for part in self.parts]
+        return save_masks(path, masks, [part.source.layer for part in self.parts], ome, notes)
 
     def hide(self) -> None:
         """Hide this run's layers (a new run draws its own)."""
         for part in self.parts:
-            for layer in (part.masks, *part.extras.values()):
-                if layer is not None:
-                    layer.visible = False
+            for layer in part.own:
+                layer.visible = False
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
@@ -16,6 +17,7 @@ from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLayout,
@@ -34,6 +36,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._form import narrow, tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
+from napari_metastructure.plugin._words import explained
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
@@ -190,6 +193,8 @@ class LayerPicker(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends, and sizes follow
         self.all_button, self.none_button = QPushButton("Tick all"), QPushButton("Tick none")
+        self.all_button.setToolTip(tooltip("Tick all layers of this list."))
+        self.none_button.setToolTip(tooltip("Tick no layer."))
         self._buttons = row(self.all_button, self.none_button)
         column(self.list, self._buttons, into=self)
         self._offered = offered or _is_source
@@ -373,7 +378,7 @@ class FolderRow(QWidget):
         self.found.setToolTip(tooltip("The last epoch that the run in this folder finished."))
         self.load_button = QPushButton("Load settings")
         self.load_button.setToolTip(
-            tooltip("Take over the settings of the run in this folder, to raise Epochs and go further, say.")
+            tooltip("Load the settings of the run in this folder, for example to raise Epochs and go on.")
         )
         self.resume_button = QPushButton("Resume run")
         self.resume_button.setToolTip(
@@ -439,10 +444,17 @@ def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout], below: Iterable
     return scroll
 
 
-def pages_above(widget: QWidget, pages: Mapping[str, Iterable[QWidget]], below: Iterable[QWidget]) -> QTabWidget:
-    """Put pages of parts, by their titles, into a widget, and below them what all pages need; return the tabs."""
+def pages_above(
+    widget: QWidget, pages: Mapping[str, Iterable[QWidget]], corner: QWidget, below: Iterable[QWidget]
+) -> QTabWidget:
+    """Put pages of parts, by their titles, into a widget, and below them what all pages need; return the tabs.
+
+    A part in the ``corner`` stands beside the titles.
+    """
     tabs = QTabWidget()
     tabs.setDocumentMode(True)
+    tabs.tabBar().setDrawBase(False)
+    tabs.setCornerWidget(corner)
     for title, parts in pages.items():
         page = QWidget()
         _scrolled(parts, page)
@@ -459,6 +471,7 @@ def _scrolled(parts: Iterable[QWidget | QLayout], into: QWidget) -> QScrollArea:
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab goes to what is in it, and scrolls there
     scroll.setWidget(content)
     column(scroll, into=into)
     return scroll
@@ -472,10 +485,72 @@ def _pin(widget: QWidget, below: Iterable[QWidget]) -> None:
     widget.layout().setStretch(0, 1)
     widget.setMinimumWidth(NARROWEST)
     Docking(widget)
+    order_tabs(widget)
+
+
+TABBED = (Qt.FocusPolicy.TabFocus, Qt.FocusPolicy.StrongFocus, Qt.FocusPolicy.WheelFocus)
+
+
+def order_tabs(widget: QWidget) -> None:
+    """Let the Tab key go through a widget as one reads; by itself it goes in the order in which parts were made."""
+    for one, next_one in pairwise(part for part in _as_read(widget) if part.focusPolicy() in TABBED):
+        QWidget.setTabOrder(one, next_one)
+
+
+def _as_read(widget: QWidget) -> Iterator[QWidget]:
+    yield widget
+    if isinstance(widget, QTabWidget):
+        inside = [widget.tabBar(), widget.cornerWidget(), *(widget.widget(i) for i in range(widget.count()))]
+    elif isinstance(widget, QScrollArea):
+        inside = [widget.widget()]
+    else:
+        inside = _laid_out(widget.layout())
+    for part in inside:
+        if part is not None:
+            yield from _as_read(part)
+
+
+def _laid_out(layout: QLayout | None) -> list[QWidget]:
+    if layout is None:
+        return []
+    places = range(layout.count())
+    if isinstance(layout, QGridLayout):
+        places = sorted(places, key=layout.getItemPosition)
+    items = [layout.itemAt(place) for place in places]
+    parts = [[item.widget()] if item.widget() is not None else _laid_out(item.layout()) for item in items]
+    return [part for found in parts for part in found]
 
 
 def heading(text: str) -> QLabel:
-    """Make the title of what stands below it."""
+    """Make the title of what stands below it; the mouse tells what the terms in it mean."""
     label = QLabel(f"<b>{text}</b>")
+    label.setToolTip(explained(text))
     label.setTextFormat(Qt.TextFormat.RichText)
     return label
+
+
+PROBLEM = "#e5534b"
+"""Colour of a sentence about what is wrong."""
+
+
+def sentence(style: str = "") -> QLabel:
+    """Make a label for sentences: plain text over as many lines as they need, without a line for none."""
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setStyleSheet(style)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    say(label, "")
+    return label
+
+
+def say(label: QLabel, text: str) -> None:
+    """Show sentences, or no line at all."""
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
+def with_tip(widget: Any, tip: str) -> Any:
+    """Give a widget its tooltip, and return it."""
+    widget.setToolTip(tooltip(tip))
+    return widget

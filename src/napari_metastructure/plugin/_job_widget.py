@@ -10,29 +10,37 @@ How a widget is built on it:
 5. Write `on_event` (``match event: ...``) and, where steps are drawn, `on_batches`. They run in the main thread.
 6. Write `summary`, the sentence at the end, and `on_end` for what else happens then; see ``self.failure``.
 7. Feed the bars with ``self.progress.begin(...)``, ``.show_outer(done, total, text)`` and ``.show_inner(...)``.
-8. Listen to the viewer by ``self.listen(emitter, method)``; give ``release`` methods of parts to ``self.release_with``.
-9. For a run folder own a `RunInFolder`; hand devices on in `show_devices`; write files by `save_in_background`.
-10. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
+8. At the end call `remember`: what comes back at napari's next start, and what its preferences say of it.
+9. Listen to the viewer by ``self.listen(emitter, method)``; give ``release`` methods of parts to ``self.release_with``.
+10. Say in `to_estimate` how long a job will take, and by ``self.estimate_at(signals)`` when that may have changed.
+11. For a run folder own a `RunInFolder`; hand devices on in `show_devices`; write files by `save_in_background`.
+12. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from pydantic import BaseModel
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.plugin._estimate import Estimate, Estimator, Unknown, Work, no_probe
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
+from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import FolderRow
 from napari_metastructure.plugin._layers import Releases, unwrapped
+from napari_metastructure.plugin._preferences import Memory, Preferences, Value, preferences
 from napari_metastructure.plugin._progress import ProgressPanel
+from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import Unsaved
@@ -40,8 +48,10 @@ from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
     from napari_metastructure.networks.device import Device
+    from napari_metastructure.plugin._layers import EpochSlider
     from napari_metastructure.training.events import BatchFinished
 
 Job = Callable[[Control], Iterable[Any]]
@@ -82,7 +92,7 @@ class RunButtons(QWidget):
         layout.setSpacing(4)
         tips = {
             run: tip,
-            "Pause": "Hold the run at its next batch; the device keeps its memory.",
+            "Pause": "Pause the run after this batch; it keeps its memory on the device.",
             "Resume": "Let the paused run go on.",
             stop: stop_tip,
         }
@@ -116,6 +126,8 @@ class RunInFolder(Generic[C]):
         Settings that a resumed run takes as they are shown.
     resumed : str
         What a run goes on with, as the tooltip of the button says.
+    name : str
+        Of the folder that is proposed where the preferences name one for all runs.
 
     Attributes
     ----------
@@ -123,10 +135,20 @@ class RunInFolder(Generic[C]):
         What the user sees of it.
     """
 
-    def __init__(self, kind: type[FoundRun[C]], form: ConfigPanel[C], may_change: Sequence[str], resumed: str) -> None:
-        self.kind, self.form, self.may_change = kind, form, may_change
+    def __init__(
+        self, kind: type[FoundRun[C]], form: ConfigPanel[C], may_change: Sequence[str], resumed: str, name: str
+    ) -> None:
+        self.kind, self.form, self.may_change, self.name = kind, form, may_change, name
         self.row = FolderRow(kind, resumed)
         self._shown: Path | None = None  # the folder whose run's settings the form shows
+        self._proposed: Path | None = None
+        self.propose()
+
+    def propose(self) -> None:
+        """Show a free folder in the one that the preferences name for runs, unless the user chose one."""
+        if (runs := preferences().folder) and self.row.get() in (None, self._proposed):
+            self._proposed = _free(Path(os.path.expanduser(runs), self.name))
+            self.row.set(self._proposed)
 
     def free(self) -> Path | None:
         """Return the folder for a new run, or None.
@@ -139,6 +161,9 @@ class RunInFolder(Generic[C]):
         folder = self.row.get()
         if (run := self.kind.find(folder)) is None:
             return folder
+        if folder == self._proposed:  # that was the run before
+            self.propose()
+            return self.row.get()
         raise InputError(
             "The folder already holds a run; press Resume run to go on with it, or choose another folder."
             if run.can_go_on
@@ -148,13 +173,7 @@ class RunInFolder(Generic[C]):
     def free_beside(self) -> Path | None:
         """Return the folder if no run is in it, else the first name that is free: run-2, run-3, ...; None without."""
         folder = self.row.get()
-        if folder is None or self.kind.find(folder) is None:
-            return folder
-        number, free = 1, folder
-        while free.exists():
-            number += 1
-            free = folder.with_name(f"{folder.name}-{number}")
-        return free
+        return folder if folder is None or self.kind.find(folder) is None else _free(folder)
 
     def load_settings(self) -> None:
         """Show the settings that the run in the folder was made with.
@@ -203,6 +222,21 @@ class RunInFolder(Generic[C]):
         self._shown = None
 
 
+def _free(folder: Path) -> Path:
+    """Return a folder that is not there yet: this one, or the first of run-2, run-3, ..."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _alone(job: Job, control: Control) -> Iterator[Any]:
+    """Do a job once no probe is at work any more."""
+    with no_probe():
+        yield from job(control)
+
+
 # ---- the frame -----------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +263,8 @@ class JobWidget(QWidget):
     finished = Signal()
     saved = Signal(list)
 
+    name: ClassVar[str]
+    """Of its page of the documentation, and in what is remembered."""
     title: ClassVar[str] = "The run"
     preparing: ClassVar[str] = "Preparing…"
     stopping: ClassVar[str] = "Stopping after this batch…"
@@ -242,6 +278,8 @@ class JobWidget(QWidget):
         self.failure: MetastructureError | None = None
         self.form: Sequence[QWidget] = ()
         self.why_stopped = ""
+        self.tools = Tools(self.name)
+        self.memory: Memory | None = None
         self.runner = Runner(self)
         self.runner.batches.connect(self.on_batches)
         self.runner.event_received.connect(self.on_event)
@@ -257,7 +295,13 @@ class JobWidget(QWidget):
         buttons.pause.clicked.connect(lambda: self.pause())
         buttons.resume.clicked.connect(lambda: self.resume())
         buttons.stop.clicked.connect(lambda: self.stop())
+        self.estimate: Estimate | None = None
+        self.estimator = Estimator(self)
+        self.estimator.known.connect(self._show_estimate)
         self._releases = Releases(self)
+        self.release_with(self.estimator.stop)
+        pressed = {"run": (buttons.run,), "pause": (buttons.pause, buttons.resume), "stop": (buttons.stop,)}
+        self.keys = Keys(self, self.viewer, pressed, lambda: self.slider(), lambda: self.made_layers())
 
     # ---- what a widget says ------------------------------------------------------------------------------
 
@@ -287,8 +331,26 @@ class JobWidget(QWidget):
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
 
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a job would take, why that cannot be known, or None for nothing to say.
+
+        Raises
+        ------
+        InputError
+            If something is wrong, or half typed.
+        """
+        return None
+
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the job is kept from now on; None: in none."""
+
+    def slider(self) -> EpochSlider | None:
+        """Return what moves through the epochs of the newest job; None where it has none."""
+        return None
+
+    def made_layers(self) -> Sequence[Layer]:
+        """Return the layers that show the newest job's results, those to be painted on first."""
+        return ()
 
     # ---- what buttons and scripts do ---------------------------------------------------------------------
 
@@ -310,12 +372,15 @@ class JobWidget(QWidget):
             job = prepare()
         except InputError as error:
             return self.refuse(str(error))
+        self.estimator.stop()
         self.failure, self.why_stopped = None, ""
+        if self.memory is not None:
+            self.memory.save()
         self.progress.start(self.title, self.preparing)
         self.buttons.show_state("running")
         self._set_form_enabled(False)
         control = Control()
-        self.runner.start(partial(job, control), control, self.title)
+        self.runner.start(partial(_alone, job, control), control, self.title)
         return True
 
     def pause(self) -> bool:
@@ -375,9 +440,38 @@ class JobWidget(QWidget):
         for signal in inputs:
             signal.connect(forget)
 
+    def estimate_at(self, *inputs: Any) -> None:
+        """Estimate how long a job takes once one of these signals comes: it may be another one."""
+        for signal in inputs:
+            signal.connect(lambda *_: self.ask_estimate())
+
+    def ask_estimate(self) -> None:
+        """Find out how long a job would take, if somebody sees it."""
+        if self.running or not self.isVisible():
+            return
+        self.estimator.stop()
+        self.estimate = None
+        self.progress.eta.setText("")
+        with suppress(InputError):  # said at Run; meanwhile it may be half typed
+            work = self.to_estimate()
+            if isinstance(work, Unknown):
+                self._show_estimate(work)
+            elif work is not None:
+                self.estimator.ask(work)
+
+    def _show_estimate(self, estimate: Estimate | Unknown) -> None:
+        if not self.running:
+            self.estimate = estimate if isinstance(estimate, Estimate) else None
+            self.progress.show_before(str(estimate), estimate.note)
+
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
         """Connect to an event of the viewer, which may outlive the widget and must not call it then."""
         self._releases.listen(emitter, callback)
+
+    def remember(self, values: Mapping[str, Value], preferred: Callable[[Preferences], dict[str, Any]]) -> None:
+        """Open with what napari's preferences say and with what was shown last, see `Memory`."""
+        self.memory = memory = Memory(self, self.name, values, preferred)
+        self.tools.reset_button.clicked.connect(lambda: memory.reset())
 
     def release_with(self, *releases: Callable[[], object]) -> None:
         """Call these when the widget is destroyed."""
@@ -425,7 +519,7 @@ class JobWidget(QWidget):
         self.stop(why)
 
     def _set_form_enabled(self, enabled: bool) -> None:
-        for part in self.form:
+        for part in (*self.form, self.tools.reset_button):
             part.setEnabled(enabled)
 
     def _on_finished(self, failure: MetastructureError | None) -> None:
@@ -439,8 +533,8 @@ class JobWidget(QWidget):
         self.finished.emit()
 
     def _on_saved(self, paths: list[Path]) -> None:
-        if not self.running:
-            self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+        said = f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}."
+        show_info(said) if self.running else self.say(said)
         self.saved.emit(paths)
 
     def _on_not_saved(self, error: Exception) -> None:
@@ -452,7 +546,13 @@ class JobWidget(QWidget):
         super().showEvent(event)
         if not self._asked_devices:
             self._asked_devices = True
-            warm_up_in_background(self.show_devices)
+            warm_up_in_background(self._on_devices)
+        else:
+            self.ask_estimate()
+
+    def _on_devices(self, devices: list[Device]) -> None:
+        self.show_devices(devices)
+        self.ask_estimate()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Take as much height as there is, within a small laptop's screen."""

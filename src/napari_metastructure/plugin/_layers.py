@@ -28,6 +28,10 @@ ORIGIN = "napari-metastructure"
 """Key under which a layer's ``metadata`` says how this plugin made it."""
 
 
+PLANES = "planes"
+"""Key beside it under which stands which planes hold something, if not all do: a sentence for files."""
+
+
 READINGS: dict[Reading, str] = {
     "classes": "classes: each number is one",
     "foreground": "foreground and background",
@@ -370,10 +374,12 @@ class LayerWatch:
     viewer : napari.Viewer
     changed : callable
         Called after every change: other pixels, a stroke while it is drawn, undo, a redraw, another place or name.
+    instances : bool
+        Stacks tell objects apart, see `LabelStack`.
     """
 
-    def __init__(self, viewer: napari.Viewer, changed: Callable[[], None]) -> None:
-        self.viewer = viewer
+    def __init__(self, viewer: napari.Viewer, changed: Callable[[], None], instances: bool = False) -> None:
+        self.viewer, self.instances = viewer, instances
         self._changed = changed
         self._listening: dict[Layer, list[tuple[Any, Callable[[Any], None]]]] = {}
         self._stacks: dict[Layer, LabelStack] = {}
@@ -401,7 +407,7 @@ class LayerWatch:
         """Return the labels of a layer that is followed; the same stack until its data are replaced."""
         stack, ours = self._stacks.get(layer), is_ours(layer)
         if stack is None or stack.reading != reading or stack.ours != ours:
-            stack = self._stacks[layer] = LabelStack(full(layer), reading, ours)
+            stack = self._stacks[layer] = LabelStack(full(layer), reading, ours, instances=self.instances)
         stack.name = f"Layer {layer.name!r}"
         return stack
 
@@ -499,8 +505,8 @@ def origin_of(layer: Layer) -> dict[str, Any]:
 
 
 def is_ours(layer: Layer) -> bool:
-    """Whether this plugin made a layer: 255 is unlabelled in it for sure."""
-    return ORIGIN in layer.metadata
+    """Whether this plugin made a layer in which 255 is unlabelled for sure; in numbered objects it may be one."""
+    return ORIGIN in layer.metadata and bool(origin_of(layer).get("unlabelled", True))
 
 
 def find_source(viewer: napari.Viewer, layer: Layer) -> Layer | None:

@@ -1,88 +1,171 @@
-"""Strokes of a brush, bucket or polygon on a masks layer: which pixels of which planes a user has decided."""
+"""Strokes of a user in a layer of their own: which pixels of which planes are objects, which are background."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
 
-if TYPE_CHECKING:
-    from napari.layers import Labels
+OBJECT, BACKGROUND = 1, 2
+"""Values of a layer of strokes; 0 is not painted, any other is an object."""
+
+CLASSES = {OBJECT: "object", BACKGROUND: "background", 0: "erased"}
 
 BRUSHES = ("paint", "erase", "fill", "polygon")
 """Modes of a Labels layer in which a click changes pixels."""
 
 
-@dataclass(frozen=True)
-class Dab:
-    """Pixels that got one value, as flat indices into a layer's data."""
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """One stroke of a brush, bucket or polygon.
 
-    pixels: np.ndarray
-    object: bool
+    Attributes
+    ----------
+    dabs : tuple of (array of int, int)
+        Flat indices into the layer's data and the value that they got, in the order they were painted.
+    back : Stroke or None
+        The stroke that this one took back.
+    """
+
+    dabs: tuple[tuple[np.ndarray, int], ...]
+    back: Stroke | None = None
+    history: Any = field(default=(), repr=False)
+    """What napari's history holds of it; known by identity."""
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """All its pixels, as flat indices in order."""
+        return np.unique(np.concatenate([pixels for pixels, _ in self.dabs]))
+
+    @property
+    def value(self) -> int:
+        """What it painted last: 0 erased, 1 object, 2 background."""
+        return self.dabs[-1][1]
 
 
 class Strokes:
-    """What a user painted on a masks layer whose first axis is that of epochs, in the order it was painted.
+    """All strokes on one image.
 
-    Pixels that had the value of the brush already count as painted: who paints over half an object means all of it.
-    napari's undo history holds those alone that changed, so the brush is watched as well. A stroke that was undone
-    counts for nothing.
+    A brush that goes over pixels which have its class already counts there too: so a stroke that is taken back leaves
+    what another one covers. napari's undo history holds those pixels alone that changed, so the brush is watched.
+
+    Parameters
+    ----------
+    layer : Labels
+        uint8, of the image's shape; see `OBJECT` and `BACKGROUND`.
+    changed : callable
+        Called after each stroke and undo, and when a brush is taken up or put away.
     """
 
-    def __init__(self, masks: Labels) -> None:
-        self.masks = masks
-        self._done: list[tuple[set[int], list[Dab], Any]] = []  # what napari's history holds of a stroke, by identity
-        self._staged: list[Dab] = []
-        masks.events.paint.connect(self._on_paint)
+    def __init__(self, layer: Labels, changed: Callable[[], None] = lambda: None) -> None:
+        self.layer, self._changed = layer, changed
+        self._done: list[Stroke] = []
+        self._staged: list[tuple[np.ndarray, int]] = []
+        self._gone: set[int] = set()  # what was undone when last looked at
+        self._back: Stroke | None = None
+        self._early = False  # told of a stroke whose pixels come next
+        self._touched: set[int] = set()  # planes that were ever painted on
+        layer.events.paint.connect(self._on_paint)
+        for drawn in (layer.events.set_data, layer.events.labels_update):
+            drawn.connect(self._on_drawn)
+        layer.events.mode.connect(lambda: self._changed())
+        layer.events.selected_label.connect(lambda: self._changed())
         # Every tool of napari ends here, before it leaves out pixels that would not change.
-        if (apply := getattr(masks, "_apply_mask_to_data", None)) is not None:
+        if (apply := getattr(layer, "_apply_mask_to_data", None)) is not None:
 
             def watched(data: np.ndarray, mask: np.ndarray, label: int, where: tuple[slice, ...]) -> Any:
-                if not masks.preserve_labels:
-                    self._forget_undone()  # napari is about to forget them too
-                    self._staged.append(Dab(self._flat(_within(where, mask)), label > 0))
+                if not layer.preserve_labels:
+                    self._staged.append((self._flat(_within(where, mask)), _class(label)))
                 return apply(data, mask, label, where)
 
-            masks._apply_mask_to_data = watched
+            layer._apply_mask_to_data = watched
+
+    def strokes(self) -> list[Stroke]:
+        """Return the strokes that count, oldest first: not those that were undone or taken back."""
+        undone = self._undone()
+        done = [stroke for stroke in self._done if not any(id(atom) in undone for atom in stroke.history)]
+        back = [stroke.back for stroke in done if stroke.back is not None]
+        return [stroke for stroke in done if stroke.back is None and stroke not in back]
+
+    def take_back(self, stroke: Stroke) -> None:
+        """Make it as if a stroke had never been: pixels get what the others say. napari's undo brings it back."""
+        pixels = stroke.pixels
+        values = np.zeros(len(pixels), np.uint8)
+        for other in self.strokes():
+            for covered, value in other.dabs if other is not stroke else ():
+                values[np.isin(pixels, covered)] = value
+        self._back, before = stroke, len(self._done)
+        self.layer.data_setitem(np.unravel_index(pixels, self.layer.data.shape), values)
+        self._back = None
+        if len(self._done) == before:  # others cover all of it
+            self._done.remove(stroke)
+            self._changed()
+
+    def restore(self, corrections: Mapping[int, np.ndarray]) -> None:
+        """Show corrections of an earlier run, by plane, as strokes before all others."""
+        planes = self._pages()
+        for plane, pixels in corrections.items():
+            given = np.select([pixels == 1, pixels == 0], [OBJECT, BACKGROUND]).astype(np.uint8)
+            np.copyto(planes[plane], given, where=planes[plane] == 0)
+            for value in np.unique(given[given > 0]):
+                self._add(Stroke(((np.flatnonzero(given == value) + plane * given.size, int(value)),)), first=True)
+        self.layer.refresh(extent=False)
+        self._changed()
 
     def corrections(self) -> dict[int, np.ndarray]:
-        """Return what was painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted); later strokes win."""
-        shape = self.masks.data.shape
-        result: dict[int, np.ndarray] = {}
-        undone = self._undone()
-        strokes = [dabs for atoms, dabs, _ in self._done if not atoms & undone]
-        for dab in (dab for dabs in (*strokes, self._staged) for dab in dabs):
-            page = np.prod(shape[1:], dtype=int)
-            plane, pixel = np.divmod(dab.pixels % page, shape[-2] * shape[-1])
-            for number in np.unique(plane):
-                pixels = result.setdefault(int(number), np.full(shape[-2:], UNLABELLED, np.uint8))
-                pixels.flat[pixel[plane == number]] = dab.object
-        return result
+        """Return what is painted, by plane: (Y, X) uint8 of 1, 0 and 255 (not painted)."""
+        planes = self._pages()
+        result = {plane: planes[plane] for plane in sorted(self._touched) if planes[plane].any()}
+        return {
+            plane: np.where(pixels == 0, UNLABELLED, pixels != BACKGROUND).astype(np.uint8)
+            for plane, pixels in result.items()
+        }
+
+    def plane(self, stroke: Stroke) -> int:
+        """Return the plane that a stroke began on."""
+        return int(stroke.dabs[0][0][0] // self._pages()[0].size)
+
+    def _pages(self) -> np.ndarray:
+        return self.layer.data.reshape(-1, *self.layer.data.shape[-2:])
+
+    def _add(self, stroke: Stroke, first: bool = False) -> None:
+        self._done.insert(0 if first else len(self._done), stroke)
+        self._touched |= set((stroke.pixels // self._pages()[0].size).tolist())
 
     def _on_paint(self, event: Any) -> None:
         """Close a stroke; one that was not watched (a script's) is read from napari's history."""
-        self._forget_undone()
+        self._done = [s for s in self._done if not any(id(atom) in self._gone for atom in s.history)]  # for good
+        self._gone = set()
         dabs, self._staged = self._staged, []
+        self._early = not dabs
         for atom in () if dabs else event.value:
             where, given = atom[0], np.asarray(atom[-1])
             indices = _within(where, atom[1]) if isinstance(where[0], slice) else where
-            flat, values = self._flat(indices), np.broadcast_to(given > 0, np.shape(indices[0]))
-            dabs += [Dab(flat[values == value], value) for value in (False, True)]
-        self._done.append(({id(atom) for atom in event.value}, _joined(dabs), event.value))
+            flat, values = self._flat(indices), np.broadcast_to(given, np.shape(indices[0]))
+            dabs += [(flat[values == value], _class(value)) for value in np.unique(values)]
+        self._add(Stroke(_joined(dabs), self._back, tuple(event.value)))
+        self._changed()
 
-    def _flat(self, indices: tuple[np.ndarray, ...]) -> np.ndarray:
-        return np.ravel_multi_index(indices, self.masks.data.shape)
+    def _on_drawn(self, event: Any = None) -> None:
+        undone = self._undone()
+        if self._early or undone != self._gone:  # napari sends no event for an undo
+            self._early, self._gone = False, undone
+            self._changed()
 
     def _undone(self) -> set[int]:
-        return {id(atom) for item in self.masks._redo_history for atom in item}
+        return {id(atom) for item in self.layer._redo_history for atom in item}
 
-    def _forget_undone(self) -> None:
-        if undone := self._undone():
-            self._done = [stroke for stroke in self._done if not stroke[0] & undone]
+    def _flat(self, indices: tuple[np.ndarray, ...]) -> np.ndarray:
+        return np.ravel_multi_index(indices, self.layer.data.shape)
+
+
+def _class(label: Any) -> int:
+    return int(label) if label in CLASSES else OBJECT
 
 
 def _within(where: tuple[slice, ...], mask: np.ndarray | None) -> tuple[np.ndarray, ...]:
@@ -92,15 +175,15 @@ def _within(where: tuple[slice, ...], mask: np.ndarray | None) -> tuple[np.ndarr
     return tuple(axis + part.start for axis, part in zip(inside, where, strict=True))
 
 
-def _joined(dabs: Iterable[Dab]) -> list[Dab]:
+def _joined(dabs: Iterable[tuple[np.ndarray, int]]) -> tuple[tuple[np.ndarray, int], ...]:
     """Make one of dabs in a row that have the same value: a brush goes over each pixel many times."""
-    joined: list[Dab] = []
-    for dab in dabs:
-        if joined and joined[-1].object == dab.object:
-            joined[-1] = Dab(np.union1d(joined[-1].pixels, dab.pixels), dab.object)
+    joined: list[tuple[list[np.ndarray], int]] = []
+    for pixels, value in dabs:
+        if joined and joined[-1][1] == value:
+            joined[-1][0].append(pixels)
         else:
-            joined.append(dab)
-    return joined
+            joined.append(([pixels], value))
+    return tuple((np.unique(np.concatenate(parts)), value) for parts, value in joined)
 
 
 def same(one: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray]) -> bool:

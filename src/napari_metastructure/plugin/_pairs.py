@@ -192,6 +192,7 @@ class PairsTable(QWidget):
         self._unwanted: set[int] = set()  # images whose row the user took out
         self._named: list[Any] = []
         self.table = QTableWidget(0, len(HEADS))
+        self.table.setTabKeyNavigation(False)  # Tab leaves it; the arrows go through it
         self._make_table()
         self.add_button = QPushButton("Add pair")
         self.add_button.setToolTip(tooltip("Add a row; choose its layers by a double click."))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
+from qtpy.QtCore import Qt
 
 from napari_metastructure.plugin._form import tooltip
 
@@ -22,8 +23,9 @@ def make_plot(title: str, tip: str, height: int = HEIGHT) -> pg.PlotWidget:
     plot = pg.PlotWidget(title=title)
     plot.setFixedHeight(height)
     plot.setMinimumWidth(60)
-    plot.setToolTip(tooltip(tip))
+    plot.setToolTip(tooltip(tip, title))
     plot.setMenuEnabled(False)
+    plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # there is nothing to type
     plot.hideButtons()
     plot.setMouseEnabled(x=False, y=False)  # the wheel scrolls the panel, not the plot
     plot.showGrid(x=True, y=True, alpha=0.15)

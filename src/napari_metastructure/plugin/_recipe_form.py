@@ -104,7 +104,11 @@ class Dials(QWidget):
         self.form = ModelForm(model, plain, {name: dial_editor(name, fields[name]) for name in plain})
         for name, text in NAMES.items():
             if name in self.form.editors:
-                self.form.layout().labelForField(self.form.editors[name].widget).setText(text)
+                editor = self.form.editors[name].widget
+                label = self.form.layout().labelForField(editor)
+                label.setText(text)
+                for part in (label, editor):
+                    part.setToolTip(tooltip(fields[name].description, text))
         self.form.setVisible(bool(plain))
         column(self.form, into=self)
         self.fit = QPushButton("Fit to the classes")
@@ -229,12 +233,6 @@ class Dials(QWidget):
 FIRST = "flip"
 """The recipe shown first: the paper's main example."""
 
-FAMILIES = {
-    "RCL": "randomized clean labels: pixels lose or change their label regardless of their place; the structure stays",
-    "PCL": "perturbed clean labels: outlines move, objects grow, shrink or thin; the structure changes",
-    "RL": "random labels: drawn independently of the source; no structure",
-}
-
 WITHOUT_SEED = ("dilate", "erode", "skeleton", "open", "close")
 """Recipes that draw nothing at random."""
 
@@ -248,7 +246,7 @@ class RecipeForm(QWidget):
         super().__init__(parent)
         self.box = QComboBox()
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setToolTip(tooltip("<br>".join(f"<b>{name}</b>, {what}." for name, what in FAMILIES.items())))
+        self.box.setToolTip(tooltip("The kind of noise: RCL, PCL or RL."))
         column(self.box, into=self)
         self.dials: dict[str, Dials] = {}
         family = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.image import channel_planes
 from napari_metastructure.images.lazy import as_plane, computed, is_large, opened
+from napari_metastructure.images.ranges import ALL, Chosen, put_back, taken
 from napari_metastructure.networks.batch import PlaneAxes
 from napari_metastructure.plugin._layers import full, placement
 
@@ -29,7 +30,7 @@ def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:
     return read_planes(sources) if quick else None
 
 
-def read_planes(sources: Sequence[Source], colour: Colour | None = None, lazily: bool = False) -> list[Any]:
+def read_planes(sources: Sequence[Source], colour: str | None = None, lazily: bool = False) -> list[Any]:
     """Every source's checked planes, one after the other; of RGB layers that colour, or their luminance.
 
     With ``lazily``, those of a large lazy layer are read, and checked, when they are needed.
@@ -54,19 +55,25 @@ class Source:
         The layer; multiscale layers count with their full resolution.
     shape : tuple of int
         Its pixel shape ``([T, Z, ...], Y, X)``, without RGB samples.
+    kept : tuple of int, or None
+        The numbers of the planes that are taken, in C order of the leading axes; None for all.
+    note : str
+        Which they are, in words.
     """
 
     layer: Image
     shape: tuple[int, ...]
+    kept: tuple[int, ...] | None = None
+    note: str = ""
 
     @classmethod
-    def of(cls, layer: Layer) -> Source:
+    def of(cls, layer: Layer, chosen: Chosen = ALL) -> Source:
         """Check what can be told without reading pixels.
 
         Raises
         ------
         InputError
-            If it is no image layer or has fewer than two dimensions.
+            If it is no image layer, has fewer than two dimensions, or no such planes as are chosen.
         """
         from napari.layers import Image
 
@@ -79,7 +86,7 @@ class Source:
             raise InputError(f"Layer {layer.name!r} has {len(shape)} dimension; an image needs at least two.")
         if 0 in shape:
             raise InputError(f"Layer {layer.name!r} is empty (shape {shape}); choose an image with pixels.")
-        return cls(layer, shape)
+        return cls(layer, shape, chosen.kept(shape[:-2], f"Layer {layer.name!r}"), chosen.note(shape[:-2]))
 
     @property
     def name(self) -> str:
@@ -93,8 +100,18 @@ class Source:
 
     @property
     def count(self) -> int:
-        """Number of 2D planes."""
+        """Number of 2D planes that are taken."""
+        return self.whole if self.kept is None else len(self.kept)
+
+    @property
+    def whole(self) -> int:
+        """Number of 2D planes of the layer."""
         return int(np.prod(self.leading, dtype=int))
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """Where each plane that is taken lies along the leading axes."""
+        return taken(list(np.ndindex(self.leading)), self.kept)
 
     @property
     def eager(self) -> bool:
@@ -104,11 +121,11 @@ class Source:
 
     def names(self) -> list[str]:
         """Name each plane, as messages and files of a run do."""
-        if self.count == 1:
+        if self.whole == 1:
             return [self.name]
-        return [f"{self.name} [{', '.join(map(str, at))}]" for at in np.ndindex(self.leading)]
+        return [f"{self.name} [{', '.join(map(str, at))}]" for at in self.places]
 
-    def planes(self, colour: Colour | None = None, lazily: bool = False) -> Iterator[Any]:
+    def planes(self, colour: str | None = None, lazily: bool = False) -> Iterator[Any]:
         """Each plane as checked (Y, X) float32, in C order of the leading axes; of RGB that colour, or the luminance.
 
         Raises
@@ -120,10 +137,10 @@ class Source:
 
         data = full(self.layer)
         lazily = lazily and not self.layer.rgb and is_large(data)
-        for at, name in zip(np.ndindex(self.leading), self.names(), strict=True):
+        for at, name in zip(self.places, self.names(), strict=True):
             yield as_plane(data[at]) if lazily else check_plane(self.plane(at, colour), f"Layer {name!r}")
 
-    def plane(self, at: tuple[int, ...], colour: Colour | None = None) -> np.ndarray:
+    def plane(self, at: tuple[int, ...], colour: str | None = None) -> np.ndarray:
         """Read the (Y, X) pixels at a place along the leading axes, unchecked; of RGB that colour, or the luminance."""
         if not self.layer.rgb:
             return computed(full(self.layer)[at])
@@ -138,9 +155,21 @@ class Source:
 
         return PixelImage(np.asarray(full(self.layer)[at]), "YXS", (1, 1, 1), ("pixel",) * 3, self.name)
 
-    def join(self, planes: Sequence[np.ndarray]) -> np.ndarray:
-        """Put one array per plane back in place: ``([T, Z, ...], Y, X)``."""
-        return np.stack(planes).reshape(self.shape)
+    def join(self, planes: Sequence[np.ndarray], empty: int = 0) -> np.ndarray:
+        """Put one array per plane back in place, ``([T, Z, ...], Y, X)``; planes that are not taken are empty."""
+        return np.stack(put_back(planes, self.kept, self.whole, empty)).reshape(self.shape)
+
+    def part(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Return of pixels of its shape the planes that are taken."""
+        return taken(list(pixels.reshape(-1, *self.shape[-2:])), self.kept)
+
+    def plane_of(self, number: int) -> int:
+        """Return which plane of the layer one of those that are taken is."""
+        return number if self.kept is None else self.kept[number]
+
+    def number(self, plane: int) -> int | None:
+        """Return which of the planes that are taken one of the layer is; None if it is not."""
+        return plane if self.kept is None else self.kept.index(plane) if plane in self.kept else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +190,20 @@ def colour_of(sources: Sequence[Source]) -> Colour | None:
     """
     from napari_metastructure.images.channels import SAMPLE, choose_channel
 
-    every = [(source, at) for source in sources if source.layer.rgb for at in np.ndindex(source.leading)]
+    every = [(source, at) for source in sources if source.layer.rgb for at in source.places]
     some = np.unique(np.linspace(0, len(every) - 1, SAMPLE).astype(int)) if every else ()
     return choose_channel([every[i][0].coloured(every[i][1]) for i in some])
 
 
-def sources_of(layers: Sequence[Layer]) -> list[Source]:
-    """Check a choice of layers; they must agree in their number of dimensions.
+def sources_of(layers: Sequence[Layer], chosen: Chosen = ALL) -> list[Source]:
+    """Check a choice of layers and of their planes; they must agree in their number of dimensions.
 
     The epoch axis comes before all others, and napari aligns axes from the right: of layers with different
     numbers of dimensions, one layer's epochs would share a slider with another's slices.
     """
     if not layers:
         raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
-    sources = [Source.of(layer) for layer in layers]
+    sources = [Source.of(layer, chosen) for layer in layers]
     first = sources[0]
     for other in sources[1:]:
         if len(other.shape) != len(first.shape):
@@ -209,7 +238,7 @@ class Layered:
     channel: str | None
 
     @classmethod
-    def of(cls, layer: Layer, channels: int, channel: str | None = None) -> Layered:
+    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> Layered:
         """See how a layer fits a model of so many channels, without reading its pixels.
 
         Raises
@@ -217,7 +246,7 @@ class Layered:
         InputError
             If it does not fit; the message names the layer.
         """
-        source = Source.of(layer)
+        source = Source.of(layer, chosen)
         if channels == 1 or source.layer.rgb:
             made = cls(source, PlaneAxes(source.shape), channels, channel)
             made._plane(np.zeros((2, 2, *full(layer).shape[len(source.shape) :])))  # whether it can be
@@ -225,15 +254,29 @@ class Layered:
         if channel is not None:
             raise InputError(f"All {channels} channels of layer {source.name!r} are taken; leave Channel empty.")
         labels = [str(label) for label in layer.axis_labels]
-        return cls(source, PlaneAxes.find(source.shape, labels, channels, f"Layer {source.name!r}"), channels, None)
+        axes = PlaneAxes.find(source.shape, labels, channels, f"Layer {source.name!r}")
+        if source.kept is not None:
+            at = [list(places) for places in np.unravel_index(source.kept, source.leading)]
+            if len(set(at.pop(axes.axis or 0))) < channels:
+                raise InputError(
+                    f"The model takes all {channels} channels of layer {source.name!r}; choose none of them alone."
+                )
+            kept = np.unique(np.ravel_multi_index(at, axes.leading)) if at else [0]
+            source = replace(source, kept=tuple(map(int, kept)))
+        return cls(source, axes, channels, None)
 
     def planes(self) -> list[Plane]:
         """List what messages call each plane, and what reads it, in C order."""
         made: list[Plane] = []
-        for at, index in self.axes.places():
+        for at, index in self.places:
             name = f"Layer {self.source.name!r}" + (f" [{', '.join(map(str, at))}]" if at else "")
             made.append((name, partial(self._read, index)))
         return made
+
+    @property
+    def places(self) -> list[tuple[tuple[int, ...], tuple[int | slice, ...]]]:
+        """Each plane that is taken: its place along the axes before Y and X, and its index, see `PlaneAxes`."""
+        return taken(list(self.axes.places()), self.source.kept)
 
     def placement(self) -> dict[str, Any]:
         """Keyword arguments that lay the result over the layer, at all of its channels."""

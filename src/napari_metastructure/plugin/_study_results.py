@@ -238,7 +238,7 @@ CONDITION, SCORE, LOSS, RANK, RETAINED, SHOWN = range(6)
 HEADS = {
     "Condition": "Ticked: its curves are drawn. The curves of the selected row are thicker.",
     "Test Dice": "On clean labels of images never trained on, after the last epoch: mean ± standard deviation over the "
-    "repeats. Behind …: the current run.",
+    "repeats. After …: the current run.",
     "Loss": "Training loss of the last epoch, mean over the repeats.",
     "Rank": "Predicted: rank of the noise transition matrix / number of classes. Full rank: all classes can be learnt "
     "(Theorem 2); rank 1: no two classes can be told apart.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap
+from qtpy.QtGui import QColor, QHelpEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QDoubleSpinBox,
@@ -42,6 +42,10 @@ SMALL = "QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px;
 """Letters that fit a table with many columns into a dock."""
 
 
+MOST_NAME = 120
+"""Pixels of a name that are always seen."""
+
+
 def patch(color: str) -> QIcon:
     """Make a small square in a colour."""
     pixmap = QPixmap(12, 12)
@@ -63,16 +67,19 @@ def short(share: float) -> str:
 
 
 def fit_rows(table: QTableWidget) -> None:
-    """Make a table as high as its rows: the panel scrolls, not the table."""
+    """Make a table as high as its rows, and a bar below where it is wider: the panel scrolls, not the table."""
     table.resizeRowsToContents()
     rows = sum(table.rowHeight(row) for row in range(table.rowCount()))
-    table.setFixedHeight(rows + table.horizontalHeader().sizeHint().height() + 4)
+    wider = table.horizontalHeader().length() > table.viewport().width()
+    scrolls = wider and table.horizontalScrollBarPolicy() != Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+    bar = table.horizontalScrollBar().sizeHint().height() if scrolls else 0
+    table.setFixedHeight(rows + table.horizontalHeader().sizeHint().height() + bar + 4)
 
 
 class ResultTable(QTableWidget):
     """A row of numbers for each key, under headings with tooltips; rows are selected whole, one at a time.
 
-    The first column holds names, and takes the room that is left.
+    The first column holds names, and takes the room that is left; where that is too little, the table scrolls sideways.
 
     Parameters
     ----------
@@ -88,6 +95,7 @@ class ResultTable(QTableWidget):
     def __init__(self, heads: Mapping[str, str], parent: QWidget | None = None) -> None:
         super().__init__(0, len(heads), parent)
         self.setHorizontalHeaderLabels(list(heads))
+        self.setToolTip(tooltip("The head of each column tells what it holds."))
         for column, tip in enumerate(heads.values()):
             self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
         self.verticalHeader().setVisible(False)
@@ -95,13 +103,26 @@ class ResultTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setWordWrap(False)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTabKeyNavigation(False)  # Tab leaves it; the arrows go through it
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(24)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.sectionResized.connect(lambda column, *_: self._fit_names() if column else None)
         self.setStyleSheet(SMALL)
         self.keys: list[Any] = []
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Share the width out again."""
+        super().resizeEvent(event)
+        self._fit_names()
+
+    def _fit_names(self) -> None:
+        numbers = sum(self.columnWidth(column) for column in range(1, self.columnCount()))
+        enough = min(self.sizeHintForColumn(0), MOST_NAME)
+        self.setColumnWidth(0, max(enough, self.viewport().width() - numbers))
+        fit_rows(self)
 
     def show_rows(self, names: Mapping[Any, str]) -> None:
         """Show a row for each of these keys, by its name, without numbers."""
@@ -164,6 +185,9 @@ HEIGHT = 200
 
 MOST_CELLS = 24
 """With more classes cells are painted as one image."""
+
+DARK = 0.6
+"""Lightness below which white letters are read best."""
 
 GROUND = 0.06
 """Of the blue, where a probability is 0: the cell shows."""
@@ -292,11 +316,14 @@ class MatrixView(QWidget):
             painter.fillRect(place, QColor(128, 128, 128, 40))
             return
         gap = 1 if min(place.width(), place.height()) > 6 else 0
-        painter.fillRect(place.adjusted(0, 0, -gap, -gap), blue(GROUND + (1 - GROUND) * float(share)))
+        shade = blue(GROUND + (1 - GROUND) * float(share))
+        painter.fillRect(place.adjusted(0, 0, -gap, -gap), shade)
         number = short(share)
         metrics = self.fontMetrics()
         if place.width() > metrics.horizontalAdvance(number) + 3 and place.height() > metrics.height() - 3:
-            painter.setPen(QColor("white") if share > 0.5 else text)
+            ground = self.palette().window().color().lightnessF()
+            seen = ground + shade.alphaF() * (shade.lightnessF() - ground)
+            painter.setPen(QColor("white") if seen < DARK else text)
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, number)
             painter.setPen(text)
 
@@ -325,8 +352,8 @@ class MatrixView(QWidget):
 
 
 TIP = (
-    "Mean Dice between the masks of two methods in their first repeat, 0 to 1; a column bears the number of its "
-    "method. Methods that agree with no other are suspect; methods that agree may err alike."
+    "Mean Dice between the masks of two methods in their first repeat, 0 to 1; columns have the numbers of their "
+    "methods. Methods that agree with no other are suspect; methods that agree may err alike."
 )
 
 ROOMY = 8
@@ -421,6 +448,7 @@ class ClassTable(QTableView):
         self.numbers = _Numbers(square)
         self.setModel(self.numbers)
         self.setItemDelegate(_Share(self))
+        self.setTabKeyNavigation(False)
         self.setToolTip(tooltip(tip))
         for header in (self.horizontalHeader(), self.verticalHeader()):
             header.setSectionsClickable(False)

@@ -253,7 +253,7 @@ class DataPanel(QWidget):
                 self.reading,
                 f"<b>As their numbers suggest</b>: refused where they leave it open. {READING_TIP}",
             ),
-            ("Colours", self.channel, "What is taken of images in colour; of others there is nothing to choose."),
+            ("Colours", self.channel, "The channel used of colour images; grey images have only one."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
         ):
             label = QLabel(name)

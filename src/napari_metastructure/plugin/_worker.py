@@ -87,7 +87,7 @@ class _Run:
         except BaseException as error:  # whatever it is, the widget has to leave its running state
             # as text: a log handler that kept the traceback would keep the network alive with it
             log.error("%s broke\n%s", self.title, traceback.format_exc())
-            self.failure = RunFailed(f"{self.title} broke: {type(error).__name__}: {error}")
+            self.failure = RunFailed(f"{self.title} failed: {type(error).__name__}: {error}")
         finally:
             pool.reserveThread()
 
@@ -421,7 +421,10 @@ def warm_up() -> list[Device]:
     import numpy as np
     from napari.layers import Labels
 
-    Labels(np.zeros((1, 1, 1), np.uint8))  # pandas and a colormap: a quarter of a second at the first Run
+    from napari_metastructure.plugin._layers import colormap
+
+    # pandas, colormaps, and what numba compiles for labels with colours of their own: a second at the first Run
+    Labels(np.zeros((1, 1, 1), np.uint8), colormap=colormap({0: "transparent", 1: "white"}, others="white"))
     block_triton_beside_mesa()
     import torch
 

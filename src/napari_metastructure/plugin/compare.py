@@ -30,8 +30,17 @@ from napari_metastructure.baselines.results import (
 )
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
+from napari_metastructure.plugin._estimate import Unknown
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
-from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, column, follow_layers, heading, pages_above
+from napari_metastructure.plugin._inputs import (
+    LayerBox,
+    LayerPicker,
+    column,
+    follow_layers,
+    heading,
+    order_tabs,
+    pages_above,
+)
 from napari_metastructure.plugin._job_widget import (
     Job,
     JobWidget,
@@ -39,11 +48,13 @@ from napari_metastructure.plugin._job_widget import (
 )
 from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
+from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._stacking import bring_to_front
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
 from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window
+from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth
@@ -201,7 +212,8 @@ class CompareSettings(QWidget):
         super().__init__(parent)
         self.main = ConfigPanel(CompareConfig, MAIN, GROUPS, ("methods", "train"))
         self.train = TrainingSettings(("preset", "epochs"), WITHOUT)
-        column(self.main, collapsed("Supervised networks", self.train), into=self)
+        supervised = collapsed("Supervised networks", self.train, "How networks are trained on the ground truth.")
+        column(self.main, supervised, into=self)
 
     def config(self, methods: Sequence[str]) -> CompareConfig:
         """Return the settings as shown, for these methods.
@@ -385,6 +397,7 @@ class CompareWidget(JobWidget):
         The masks of the current comparison or the last one.
     """
 
+    name = "compare"
     title = "The comparison"
     preparing = "Reading the images…"
     size = (540, 780)
@@ -425,7 +438,8 @@ class CompareWidget(JobWidget):
             *(heading("Methods"), self.methods, heading("Settings"), self.settings),
         )
         results = (self.table, self.agreement_heading, self.agreement, self.save_button)
-        self.tabs = pages_above(self, {"Methods": choice, "Results": results}, (self.buttons, self.progress))
+        pages = {"Methods": choice, "Results": results}
+        self.tabs = pages_above(self, pages, self.tools, (self.buttons, self.progress))
         self._clear_results()
         self._connect()
 
@@ -433,12 +447,20 @@ class CompareWidget(JobWidget):
         self.save_button.clicked.connect(self._ask_where)
         self.picker.picked.connect(self._show_truth)
         boxes = [box.toggled for box in self.methods.boxes.values()]
-        self.forget_refusal_at(self.picker.picked, self.truth.changed, *boxes)
+        forms = [form.changed for panel in (self.settings.main, self.settings.train) for form in panel.forms]
+        self.forget_refusal_at(self.picker.picked, self.truth.changed, *boxes, *forms)
         self.truth.changed.connect(lambda: self.methods.set_labelled(self._is_labelled()))
         self.table.picked.connect(self._show_method)
         self.listen(self.viewer.layers.events.removed, self._on_layer_removed)
         self.release_with(self.picker.release, self.truth.release)
+        self.truth.changed.connect(lambda: order_tabs(self))
         self._show_truth()
+        self.remember(
+            {"settings": of_settings(CompareConfig, self.config, self.show_config)},
+            lambda known: {
+                "settings": {"device": known.device, "seed": known.seed, "train": known.settings(TrainConfig)}
+            },
+        )
 
     def _show_truth(self) -> None:
         self.truth.show_images(self.picker.chosen())
@@ -452,7 +474,7 @@ class CompareWidget(JobWidget):
     def prepare(self) -> Job:
         """Check what was chosen, and make room for a new comparison."""
         sources, labels = sources_of(self.picker.chosen()), self.truth.truths()
-        config = self.settings.config(self.methods.chosen())
+        config = self.config()
         # Everything is checked before the thread starts, except what would take long to read.
         planes = read_at_once(sources)
         if self.layers is not None:
@@ -463,6 +485,29 @@ class CompareWidget(JobWidget):
         self._clear_results()
         self.tabs.setCurrentIndex(RESULTS)
         return compare_job(sources, labels, planes, config)
+
+    def config(self) -> CompareConfig:
+        """Return methods and settings as shown.
+
+        Raises
+        ------
+        InputError
+            If there is no method, or a value cannot be used.
+        """
+        return self.settings.config(self.methods.chosen())
+
+    def show_config(self, config: CompareConfig) -> None:
+        """Show these methods and settings."""
+        self.methods.choose(config.methods)
+        self.settings.fill(config)
+
+    def made_layers(self) -> list[Labels]:
+        """Return the masks of the method that is shown."""
+        return [] if self.layers is None else self.layers.layers.get(self.layers.shown or "", [])
+
+    def to_estimate(self) -> Unknown:
+        """Say why it is not known how long a comparison would take."""
+        return Unknown("Time: known once each method has run", "Methods differ in time by a factor of a thousand.")
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""

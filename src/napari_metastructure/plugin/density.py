@@ -48,6 +48,7 @@ from napari_metastructure.plugin._density_plots import (
     profile,
 )
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._layers import (
     ORIGIN,
@@ -61,6 +62,8 @@ from napari_metastructure.plugin._layers import (
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
+from napari_metastructure.plugin._preferences import Memory, of_settings
+from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._worker import TurnByTurn
 
@@ -75,7 +78,7 @@ PROBLEM = "#e5534b"
 
 REFERENCE_TIP = (
     "The labels whose classes count as true, for histograms and numbers. By default those that a noisy layer was made "
-    "from; of labels that were not made here, their own."
+    "from; for labels made elsewhere, the labels themselves."
 )
 
 
@@ -132,16 +135,21 @@ class DensityWidget(QWidget):
         self._line_watch = LayerWatch(viewer, self._line_changed.throttle)
         self.live.hold(self.watch, self._line_watch, self.maps)
         self._connect()
+        kept = {"settings": of_settings(DensitySettings, self.settings.settings, self._show_settings)}
+        self.memory = Memory(self, "density", kept)
+        self.tools.reset_button.clicked.connect(lambda: self.memory.reset())
+        self.keys = Keys(self, viewer, {"stop": (self.run.cancel_button,)}, results=lambda: self.images)
         self.live.refresh()
 
     def _make_parts(self) -> None:
         viewer = self.viewer
+        self.tools = Tools("density")
         self.picker = LayerPicker(viewer, "Labels whose density is shown, live on the visible slice.", is_labels)
         self.reference = LayerBox(viewer, REFERENCE_TIP, is_labels, none="the source of each")
         self.settings = DensityForm()
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.status.setToolTip(tooltip("What the widget has to say about the layers and settings."))
+        self.status.setToolTip(tooltip("Messages about the layers and settings."))
         self.histograms = HistogramPlots(viewer)
         self.table = ComparisonTable()
         self.lines = LayerBox(
@@ -150,7 +158,8 @@ class DensityWidget(QWidget):
         self.draw_button = _button("Draw a line", "Draw a line over labels or a map; the plot follows it.")
         self.profiles = ProfilePlot(viewer)
         self.stack_button = _button(
-            "Whole stack", "Make layers of the densities of all slices, in the background; they stay as they are then."
+            "Whole stack",
+            "Make layers of the densities of all slices, in the background; settings no longer change them.",
         )
         self.figure_button = _button(
             "Figure 6",
@@ -166,7 +175,7 @@ class DensityWidget(QWidget):
         for whole, part in ((reference, self.reference), (line, self.lines)):
             whole.layout().setStretchFactor(part, 1)
         parts = (
-            *(heading("Labels"), self.picker, reference),
+            *(row(heading("Labels"), self.tools), self.picker, reference),
             *(heading("Density"), self.settings, self.status),
             *(heading("Histogram per true class"), self.histograms),
             *(heading("Meta-structure retained"), self.table),
@@ -221,6 +230,14 @@ class DensityWidget(QWidget):
                 self._on_setting(name)
 
         return self._try(fill)
+
+    def _show_settings(self, how: DensitySettings) -> None:
+        """Show settings of the last time, whose unit the layers of this time may not have."""
+        self._fit_slider()
+        if not self.settings.bandwidth.offers(how.unit):
+            how = how.changed(unit="pixel", bandwidth=DensitySettings().bandwidth)
+        self.settings.fill(how)
+        self.live.refresh()
 
     def refresh(self) -> None:
         """Read all labels again, after a write in place that napari was not told of."""
@@ -371,7 +388,7 @@ class DensityWidget(QWidget):
         """Return a layer's plane on screen."""
         plane = visible_plane(self.viewer, layer)
         if plane is None and self.viewer.dims.ndisplay == 3:
-            raise InputError("Densities are of slices; switch the viewer back to 2D.")
+            raise InputError("Densities are computed on slices; switch the viewer back to 2D.")
         if plane is None:
             raise InputError(
                 f"Layer {layer.name!r} has no slice here; move the sliders into it, with Y and X on screen."

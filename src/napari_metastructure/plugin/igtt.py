@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,22 +12,29 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
+from napari_metastructure.images.ranges import ALL, Chosen
+from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
+from napari_metastructure.plugin._estimate import Work
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
+from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._painting import counted
+from napari_metastructure.plugin._live_answer import LiveAnswer
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
+from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
+from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
-from napari_metastructure.plugin._trial import PROBING, TRY_EPOCHS, Estimate, Estimator, part_on_screen
+from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
+from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
-from napari_metastructure.plugin.writer import ask_where
+from napari_metastructure.plugin.writer import ask_where, file_name
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -43,84 +49,7 @@ from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
-
-
-class ResultPanel(QWidget):
-    """Buttons that only say what was asked for; the widget does it."""
-
-    use_epoch = Signal()
-    continue_from_edits = Signal()
-    save = Signal(bool)
-    show_extra = Signal(str, bool)
-    show_waiting = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.waiting_button = QPushButton()
-        self.waiting_button.setToolTip(
-            tooltip(
-                "New epochs wait while a brush is in hand, or paint is not locked yet: nothing moves under it. "
-                "This goes to the newest; what was painted stays on its epoch and can still be locked."
-            )
-        )
-        self.waiting_button.setVisible(False)
-        self.probability = QCheckBox("Probability")
-        self.probability.setToolTip(tooltip("Show the network's foreground probability of the newest epoch."))
-        self.labels = QCheckBox("Pseudo-label")
-        self.labels.setToolTip(
-            tooltip(
-                "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out)."
-            )
-        )
-        self.use_button = QPushButton("Use this epoch")
-        self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
-        self.edits_button = QPushButton("Continue from my edits")
-        self.edits_button.setToolTip(
-            tooltip(
-                "Paint or erase on the masks layer first. The pixels you changed, object and background "
-                "alike, are locked and training goes on: in the running run from its next epoch, else in a "
-                "new run that starts from the epoch on the slider."
-            )
-        )
-        self.save_button = QPushButton("Save mask as TIFF…")
-        self.save_button.setToolTip(
-            tooltip("Save the final mask (else the epoch on the slider) as 0/255 with axes, voxel size and unit.")
-        )
-        self.ome = QCheckBox("OME-TIFF")
-        self.ome.setToolTip(tooltip("Write OME-TIFF instead of the ImageJ kind that Fiji reads."))
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        lines = (
-            (self.probability, self.labels),
-            (self.edits_button, self.use_button),
-            (self.save_button, self.ome),
-        )
-        for number, line in enumerate(lines):
-            layout.addWidget(row(*line, spacing=2), number, 0)
-        layout.addWidget(self.waiting_button, len(lines), 0)
-        self.waiting_button.clicked.connect(self.show_waiting)
-        self.use_button.clicked.connect(self.use_epoch)
-        self.edits_button.clicked.connect(self.continue_from_edits)
-        self.save_button.clicked.connect(lambda: self.save.emit(self.ome.isChecked()))
-        self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
-        self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
-        self.set_available(False)
-
-    def shown(self) -> dict[Extra, bool]:
-        """Return which of the optional layers are ticked."""
-        return {"probability": self.probability.isChecked(), "labels": self.labels.isChecked()}
-
-    def show_ready(self, waiting: Sequence[int]) -> None:
-        """Offer the newest of the epochs that wait, if there are any."""
-        if waiting:
-            self.waiting_button.setText(f"Epoch {waiting[-1]} is ready: show it")
-        self.waiting_button.setVisible(bool(waiting))
-
-    def set_available(self, there: bool) -> None:
-        """Enable the buttons if there are masks to work with."""
-        for button in (self.use_button, self.edits_button, self.save_button):
-            button.setEnabled(there)
+    from napari_metastructure.plugin._layers import EpochSlider
 
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
@@ -152,14 +81,19 @@ class EarlierRun(FoundRun[IGTTConfig]):
     columns = ("loss", "agreement")
 
 
+FILMS = {".gif": "GIF", ".mp4": "MP4"}
+
+FIGURES = {".png": "PNG", ".pdf": "PDF", ".svg": "SVG"}
+
 RESUMED = (
-    "the ticked layers. Its settings are loaded first, unless they are shown already; of those, Epochs, Device and "
-    "Stop agreement may be changed."
+    "the ticked layers. Its settings are loaded first, unless they are shown already; only Epochs, Device "
+    "and Stop agreement may be changed."
 )
 
 
 def igtt_job(
     sources: Sequence[Source],
+    chosen: Chosen,
     planes: list[np.ndarray] | None,
     config: IGTTConfig,
     ready: threading.Event,
@@ -170,6 +104,8 @@ def igtt_job(
     Parameters
     ----------
     sources : sequence of Source
+    chosen : Chosen
+        Of RGB layers the channel; of which planes the sources are, for ``run.yaml``.
     planes : list of (Y, X) arrays, or None
         Their checked pixels; None: they are read and checked in the thread.
     config : IGTTConfig
@@ -180,19 +116,19 @@ def igtt_job(
 
     def job(control: Control) -> Iterator[Event | ColourTaken]:
         wait_for(ready, control)
-        with PROBING:  # the probe of an estimate ends at its next step
-            pass
         torch_beside_a_window()
         from napari_metastructure.igtt.iterate import iterate
+        from napari_metastructure.images.channels import COLOURS
 
         names = [name for source in sources for name in source.names()]
-        colour = colour_of(sources)
-        if colour is not None:
+        colour = next((c for c in COLOURS if c == chosen.channel), None) if chosen.channel else colour_of(sources)
+        if colour is not None and not chosen.channel:
             yield ColourTaken(colour)
-        images = read_planes(sources, colour, lazily=True) if planes is None else planes
+        images = read_planes(sources, chosen.channel or colour, lazily=True) if planes is None else planes
         paths = [Path(path) for source in sources if (path := source.layer.source.path)]
         files = [path for path in paths if path.is_file()]
-        yield from iterate(images, config, control, names=names, inputs=files, colour=colour, **given)
+        more = {"colour": colour, "chosen": chosen, **given}
+        yield from iterate(images, config, control, names=names, inputs=files, **more)
 
     return job
 
@@ -221,6 +157,7 @@ class IGTTWidget(JobWidget):
         What the last run drew.
     """
 
+    name = "igtt"
     title = "The iGTT run"
     progress: EpochProgress
 
@@ -234,62 +171,109 @@ class IGTTWidget(JobWidget):
             parent,
         )
         self.picker = LayerPicker(self.viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
+        self.ranges = RangeRows("segmented", colours=True)
         self.settings = SettingsPanel()
-        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED)
+        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED, self.name)
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
+        self.strokes = StrokeList(self.viewer)
+        self.answer = LiveAnswer(self.viewer, self)
+        self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
             tooltip(
                 f"Run on the part of the selected image that is on screen, for {TRY_EPOCHS} epochs at most: zoom in to "
-                "see soon what the settings do. Its layers go with the next run."
+                "see soon what the settings do. The next run removes its layers."
             )
         )
-        self.form = (self.settings, self.folder, self.try_button)
-        self.estimator = Estimator(self)
-        self._estimate: Estimate | None = None
+        self.each = QCheckBox("A run for each file")
+        self.each.setToolTip(
+            tooltip("Each file trains a network of its own, in a folder of its name; else one run trains on all files.")
+        )
+        results = "<stem>_mask.tif, <stem>_probability.tif and the run"
+        self.batch = FolderBatch(self._task, "images", results, [self.each])
+        self.form = (self.ranges, self.settings, self.folder, self.try_button)
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
         self.result: Finished | None = None
         self.layers: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._folder: Path | None = None
+        self._chosen = ALL
+        self._colour: str | None = None
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
-        self._kept: list[Labels] = []
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
-        parts = (heading("Images"), self.picker, self.try_button, heading("Settings"), *self.form, self.curves)
+        images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
+        batch = self.batch.section()
+        parts = (*images, heading("Settings"), self.settings, self.folder, batch, self.strokes, self.curves)
         lay_out(self, parts, (self.buttons, self.progress, self.results))
         self._connect()
+        boxes = {name: of_box(getattr(self.results, name)) for name in ("outlines", "probability", "labels")}
+        shown = of_settings(IGTTConfig, self.settings.config, self.settings.fill)
+        self.remember({"settings": shown, **boxes}, lambda known: {"settings": known.settings(IGTTConfig)})
 
     def _connect(self) -> None:
+        self.tools.reset_button.clicked.connect(self.run_folder.propose)
         self.try_button.clicked.connect(lambda: self.try_on_screen())
-        self.estimator.known.connect(self._show_estimate)
-        self.picker.picked.connect(self._ask_estimate)
-        self.forget_refusal_at(self.picker.picked, self.folder.path.changed)
-        for form in self.settings.forms:
-            form.changed.connect(self._ask_estimate)
+        self.picker.picked.connect(self._show_ranges)
+        forms = [form.changed for form in self.settings.forms]
+        self.estimate_at(self.ranges.changed, *forms)
+        self.forget_refusal_at(self.picker.picked, self.folder.path.changed, self.ranges.changed, *forms)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.results.use_epoch.connect(lambda: self.use_epoch())
         self.results.continue_from_edits.connect(lambda: self.continue_from_edits())
         self.results.save.connect(self._ask_where)
+        self.results.film.connect(lambda: self._ask_film(FILMS))
+        self.results.figure.connect(lambda: self._ask_film(FIGURES))
         self.results.show_extra.connect(self._show_extra)
         self.results.show_waiting.connect(lambda: self.show_waiting(True))
+        self.results.show_outlines.connect(self._show_outlines)
+        brushes = self.results.brushes.buttons
+        self.keys.add(
+            {
+                "object_brush": [brushes[OBJECT]],
+                "background_brush": [brushes[BACKGROUND]],
+                "outlines": [self.results.outlines],
+            },
+            dict.fromkeys(("previous_epoch", "next_epoch", "show_results"), self.results.use_button),
+        )
         layers = self.viewer.layers
         self.listen(layers.events.removed, self._on_layer_removed)
         self.listen(layers.selection.events.active, self._show_score)
-        self.listen(layers.selection.events.active, self._on_brush)
+        self.listen(layers.selection.events.active, self._on_painted)
+        self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.release_with(self.picker.release, self.curves.release, self.estimator.stop)
+        self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
+        self.results.brushes.taken.connect(lambda value: self.take_brush(value))
+        self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
+        self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
+        self.ranges.show_layers(self.picker.chosen())
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with the files of a folder."""
+        chosen = self.ranges.get()
+        task = {"what": "igtt", "config": self.settings.config(), "each": self.each.isChecked()}
+        return {**task, **chosen.facts(), "channel": chosen.channel or "auto"}
+
+    def slider(self) -> EpochSlider | None:
+        """Return what moves through the epochs of the newest run."""
+        return None if self.layers is None else self.layers.slider
+
+    def made_layers(self) -> list[Labels]:
+        """Return the masks of the newest run."""
+        return [] if self.layers is None else self.layers.mask_layers()
 
     # ---- begin a run: new, resumed, or from edits ----------------------------------------------------------
 
     def prepare(self) -> Job:
         """Check the ticked layers, and make room for a new run on them."""
-        estimate = self._estimate
-        job = self._prepare(self.picker.chosen(), self.run_folder.free())
-        self.progress.expected = None if estimate is None else estimate.epochs
+        before = self.estimate
+        chosen = self.ranges.get()
+        job = self._prepare(sources_of(self.picker.chosen(), chosen), self.run_folder.free(), chosen=chosen)
+        self.progress.expected = None if before is None else before.epochs or None
         return job
 
     def try_on_screen(self) -> bool:
@@ -304,7 +288,8 @@ class IGTTWidget(JobWidget):
             pixels, look = part_on_screen(self.viewer, sources[0])
             part = self.viewer.add_image(pixels, **look)
             try:
-                job = self._prepare([part], None, config=config)
+                colour = Chosen(channel=self.ranges.get().channel)
+                job = self._prepare(sources_of([part]), None, config=config, chosen=colour)
             except InputError:
                 self.viewer.layers.remove(part)
                 raise
@@ -323,20 +308,21 @@ class IGTTWidget(JobWidget):
 
         def prepare() -> Job:
             run, config = self.run_folder.resumed()
-            chosen, layers = self.picker.chosen(), self.layers
+            self.ranges.set(chosen := run.chosen())
+            sources, layers = sources_of(self.picker.chosen(), chosen), self.layers
             if layers is not None and not (
                 self._folder == run.folder
                 and layers.newest == run.epoch
-                and [part.source.layer for part in layers.parts] == chosen
+                and [part.source for part in layers.parts] == sources
                 and all(part.there for part in layers.parts)
             ):
                 layers = None
-            return self._prepare(chosen, run.folder, run, config, layers)
+            return self._prepare(sources, run.folder, run, config, layers, chosen=chosen)
 
         return self.begin(prepare)
 
     def continue_from_edits(self) -> bool:
-        """Lock the pixels painted on the masks and train on; False if nothing was painted.
+        """Lock the pixels that were painted and train on; False if nothing was painted.
 
         A run that goes on takes them up at its next relabelling; a paused one is resumed. Otherwise a new run starts
         from the epoch on the slider, in the same layers, and counts its epochs on from the newest.
@@ -345,7 +331,7 @@ class IGTTWidget(JobWidget):
             return False
         painted = layers.corrections()
         if not painted and not (self.running and layers.locked):  # which may have been undone
-            show_warning("Nothing was painted yet; paint or erase on the masks layer, then continue.")
+            show_warning("Nothing was painted yet; paint object or background where masks are wrong, then continue.")
             return False
         if self.running:
             if (control := self._control) is None:
@@ -363,9 +349,10 @@ class IGTTWidget(JobWidget):
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
-            sources = [part.source.layer for part in layers.parts]
+            sources = [part.source for part in layers.parts]
             given = {"corrections": painted, "start_masks": start, "first_epoch": first}
-            job = self._prepare(sources, self.run_folder.free_beside(), config=config, layers=layers, given=given)
+            folder = self.run_folder.free_beside()
+            job = self._prepare(sources, folder, None, config, layers, given, chosen=self._chosen)
             self.run_folder.shown_no_more()  # its last epoch is another one than the form says
             self._lock(painted)
             return job
@@ -381,6 +368,7 @@ class IGTTWidget(JobWidget):
         """Note what the run was told, and let epochs come again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
+            self.answer.clear()
             if not self.layers.put_brush_away():  # which says so itself
                 self.show_waiting()
 
@@ -401,44 +389,50 @@ class IGTTWidget(JobWidget):
             self.run_folder.load_settings()
         except InputError as error:
             return self.refuse(str(error))
+        if (run := self.run_folder.kind.find(self.folder.get())) is not None:
+            self.ranges.set(run.chosen())
         self.say("The settings are those of the run in the folder.")
         return True
 
     def _prepare(
         self,
-        chosen: Sequence[napari.layers.Layer],
+        sources: Sequence[Source],
         folder: Path | None,
         earlier: FoundRun[IGTTConfig] | None = None,
         config: IGTTConfig | None = None,
         layers: RunLayers | None = None,
         given: Mapping[str, Any] | None = None,
+        *,
+        chosen: Chosen,
     ) -> Job:
         """Check what a run needs, and make room for it; ``layers`` are those it goes on in."""
         config = config or self.settings.config()
-        sources = sources_of(chosen)
         # Everything is checked before the thread starts, except what would take long to read.
         planes = read_at_once(sources)
-        self.estimator.stop()
-        self.progress.expected = self._estimate = None
+        self.progress.expected = None
         self._ready = threading.Event()  # the thread waits for all layers: beside a busy one they take twice as long
         if layers is not None:
             layers.go_on(config)
             self._ready.set()
         else:
-            layers = RunLayers(self.viewer, sources, config)
+            layers = RunLayers(self.viewer, sources, config, self._on_painted)
             if self.layers is not None:
                 self.layers.hide()
+                self.layers.painted = lambda: None
+            self.answer.clear()
             self._drop_trial()
             layers.shown = self.results.shown()
-            self._scores, self._kept = {}, []
+            layers.outline(self.results.outlines.isChecked())
+            self._scores = {}
             self.curves.clear()
             self.results.set_available(False)
             self.results.show_ready(())
             self._opening.start(layers.open(), partial(self._on_open, layers, self._ready))
-        self.layers, self.result, self._earlier = layers, None, earlier
+        self._colour = chosen.channel or None
+        self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
-        return igtt_job(sources, planes, config, self._ready, run)
+        return igtt_job(sources, chosen, planes, config, self._ready, run)
 
     def _drop_trial(self) -> None:
         """Take the layers of a try away, but for masks that were painted on."""
@@ -452,14 +446,24 @@ class IGTTWidget(JobWidget):
             self.viewer.layers.remove(part)
 
     def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
-        """Let the run begin, and notice when a brush is taken up or put away."""
-        for part in layers.parts:
-            if part.masks is not None:
-                self.listen(part.masks.events.mode, self._on_brush)
+        """Let the run begin."""
         ready.set()
 
-    def _on_brush(self, event: Any = None) -> None:
+    def take_brush(self, value: int) -> None:
+        """Take up the brush for objects (1) or background (2), on the strokes of the image on screen."""
+        if (layers := self._with_masks()) is not None:
+            layers.take_brush(value)
+
+    def _on_painted(self, event: Any = None) -> None:
+        """Show what was painted, and which brush is in hand; let epochs come if none is."""
+        self.strokes.show_strokes(self.layers)
+        self.results.brushes.show_brush(self.layers)
+        self.answer.ask(self.layers)
         self.show_waiting()
+
+    def _let_go_of_strokes(self) -> None:
+        if self.layers is not None:
+            self.layers.painted = lambda: None
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
@@ -482,6 +486,8 @@ class IGTTWidget(JobWidget):
                 last = event.resumed_epoch
                 self.curves.begin(event.epochs, [row for row in before if self._goes_on(last) or row[0] < last])
                 self.progress.begin_epochs(event)
+                if self.layers is not None:
+                    self.layers.restore(event.corrections)
                 images = "1 image" if event.images == 1 else f"{event.images} images"
                 locked = f" {self._locked_in_words()}." if self._locked_in_words() else ""
                 self.say(f"{images} on {event.device}, {event.objects} objects.{locked}")
@@ -493,6 +499,7 @@ class IGTTWidget(JobWidget):
                 self.curves.add_epoch(event)
                 self.runner.spread(self._draw(self.layers, event))
             case ColourTaken():
+                self._colour = event.colour
                 show_info(str(event))
             case Warned(message):
                 self.warn(message)
@@ -523,21 +530,16 @@ class IGTTWidget(JobWidget):
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
         self.settings.set_devices(devices)
-        self._ask_estimate()
 
-    def _ask_estimate(self, _: str = "") -> None:
-        """Find out how long a run would take, if somebody sees it."""
-        if self.running or not self.isVisible():
-            return
-        self._estimate = None
-        self.progress.eta.setText("")
-        with suppress(InputError):  # said at Run; meanwhile it may be half typed
-            self.estimator.ask(self.settings.config(), sources_of(self.picker.chosen()))
+    def _show_ranges(self) -> None:
+        self.ranges.show_layers(self.picker.chosen())
+        self.ask_estimate()
 
-    def _show_estimate(self, estimate: Estimate) -> None:
-        if not self.running:
-            self._estimate = estimate
-            self.progress.eta.setText(str(estimate))
+    def to_estimate(self) -> Work:
+        """Return what finds out how long a run would take."""
+        sources = sources_of(self.picker.chosen(), self.ranges.get())
+        shapes = [(source.count, *source.shape[-2:]) for source in sources]
+        return partial(estimate, self.settings.config(), shapes)
 
     def _on_layer_removed(self, event: Any) -> None:
         if self.running and self.layers is not None and self.layers.needs(event.value):
@@ -569,8 +571,7 @@ class IGTTWidget(JobWidget):
         """Make the epoch on the slider the final mask; the new layers, one per source."""
         if (layers := self._with_masks()) is None:
             return []
-        self._kept = layers.keep(layers.epoch)
-        return self._kept
+        return layers.keep(layers.epoch)
 
     def save_mask(self, path: str | Path, ome: bool = False) -> list[Path]:
         """Write the final mask, else the epoch on the slider, as TIFF of 0 and 255 with the source's scale.
@@ -590,7 +591,7 @@ class IGTTWidget(JobWidget):
         if (layers := self._with_masks()) is None:
             return []
         try:
-            return layers.save(Path(path), self._kept, ome)
+            return layers.save(Path(path), ome)
         except (MetastructureError, OSError) as error:
             show_error(str(error))
             return []
@@ -600,9 +601,44 @@ class IGTTWidget(JobWidget):
         if sources and (path := ask_where(self, sources, ome)) and (paths := self.save_mask(path, ome)):
             self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
 
+    def save_film(self, path: str | Path) -> bool:
+        """Draw the epochs of the plane on screen, in the background; `saved` is emitted at the end.
+
+        Parameters
+        ----------
+        path : path
+            A film, ``.gif`` or ``.mp4``, or a figure with the curves, ``.png``, ``.pdf`` or ``.svg``.
+        """
+        if (layers := self._with_masks()) is None:
+            return False
+        read, outlines = layers.film(self._colour, self.curves.rounds), self.results.outlines.isChecked()
+
+        def draw() -> list[Path]:
+            from napari_metastructure.igtt.film import write
+
+            return [write(Path(path), read(), outlines)]
+
+        self.save_in_background(draw)
+        return True
+
+    def _ask_film(self, kinds: Mapping[str, str]) -> None:
+        if self.layers is None:
+            return
+        names = [f"{kind} (*{ending})" for ending, kind in kinds.items()]
+        first = file_name(self.layers.parts[0].source.name)
+        proposed = f"{first}_epochs{next(iter(kinds))}"
+        name, kind = QFileDialog.getSaveFileName(self, "Save the epochs", proposed, ";;".join(names))
+        if name:
+            endings = dict(zip(names, kinds, strict=True))
+            self.save_film(name if Path(name).suffix.lower() in kinds else name + endings.get(kind, next(iter(kinds))))
+
     def _show_extra(self, kind: Extra, shown: bool) -> None:
         if self.layers is not None:
             self.layers.show(kind, shown)
+
+    def _show_outlines(self, on: bool) -> None:
+        if self.layers is not None:
+            self.layers.outline(on)
 
     def _with_masks(self) -> RunLayers | None:
         """Return the layers of a run with masks; None, which is said, without."""

@@ -10,7 +10,7 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QPushButton, QWidget
 from superqt import QLargeIntSpinBox
 
@@ -18,9 +18,18 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
-from napari_metastructure.labels.recipes import NoisyStack, RecipeBase, apply_to_stack, checksum, recipe_name
+from napari_metastructure.labels.recipes import (
+    NoisyStack,
+    RecipeBase,
+    apply_to_stack,
+    checksum,
+    make_recipe,
+    recipe_name,
+)
+from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._form import choice_editor, tooltip
-from napari_metastructure.plugin._inputs import LayerBox, heading, lay_out, row
+from napari_metastructure.plugin._help import Tools
+from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
 from napari_metastructure.plugin._layers import (
     READING_TIP,
     READINGS,
@@ -34,14 +43,11 @@ from napari_metastructure.plugin._layers import (
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
-from napari_metastructure.plugin._noise_preview import (
-    NoisePreview,
-    NoiseRequest,
-    PreviewLayer,
-    draw,
-    measure,
-)
+from napari_metastructure.plugin._noise_preview import NoisePreview, NoiseRequest, draw, measure
+from napari_metastructure.plugin._preferences import Memory, Value, of_choice
+from napari_metastructure.plugin._preview_layer import PreviewLayer
 from napari_metastructure.plugin._recipe_form import RecipeForm
+from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._tables import MatrixView
 
 if TYPE_CHECKING:
@@ -53,8 +59,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBLEM = "#e5534b"
-
 MOST_SEED = 2**32 - 1
 
 MEASURE_AFTER_MS = 150
@@ -64,7 +68,7 @@ NO_SOURCE = "There is no Labels layer to add noise to; open or paint one."
 
 NO_MATRIX = "No matrix: the preview failed, see above."
 
-NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and a slider that stands within the layer."
+NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and the slider inside the layer."
 
 CANCELLED = "Cancelled; nothing was changed."
 
@@ -122,8 +126,18 @@ class NoiseWidget(QWidget):
         self.live.hold(self.watch, self.preview)
         self._connect()
         self._follow()
+        pressed = {"run": (self.apply_button,), "stop": (self.run.cancel_button,)}
+        self.keys = Keys(self, viewer, pressed, results=lambda: [made] if (made := self.preview.layer) else [])
+        kept = {
+            "recipe": Value(lambda: [self.form.recipe().model_dump(mode="json")], self._show_kept),
+            "reading": of_choice(self.reading.widget),
+            "seed": Value(self.seed.value, self.seed.setValue),
+        }
+        self.memory = Memory(self, "noise", kept, lambda known: {"seed": known.seed})
+        self.tools.reset_button.clicked.connect(lambda: self.memory.reset())
 
     def _make_parts(self) -> None:
+        self.tools = Tools("noise")
         self.sources = LayerBox(self.viewer, "The clean labels. They stay as they are.", self._is_offered)
         self.reading = choice_editor([])
         for reading, text in READINGS.items():
@@ -136,30 +150,33 @@ class NoiseWidget(QWidget):
         self.seed_label = QLabel("Seed")
         for part in (self.seed, self.seed_label):
             part.setToolTip(tooltip("The same seed draws the same noise again, here and on the command line."))
-        self.new_seed = _button(QPushButton("New seed"), "Draw the noise again, from another seed.")
-        self.problem = _text(f"color: {PROBLEM};")
-        self.previewing = _button(
+        self.new_seed = with_tip(QPushButton("New seed"), "Draw the noise again, from another seed.")
+        self.problem = sentence(f"color: {PROBLEM};")
+        self.previewing = with_tip(
             QCheckBox("Preview on the visible slice"),
             "Show the noise as a layer over the source; it follows every dial, the slider and your brush. "
             "It is what Apply gives on this slice.",
         )
         self.previewing.setChecked(True)
         self.matrix = MatrixView()
-        self.verdict, self.retained = _text(), _text()
+        self.verdict, self.retained = sentence(), sentence()
         self.retained.setToolTip(
             tooltip(
-                "The share of the clean labels' density that the noisy ones still tell: 100 % for clean labels and "
-                "RCL, 0 % for random ones, in between for PCL."
+                "How much of the clean labels' density can still be read from the noisy labels: 100 % for clean "
+                "labels and RCL, 0 % for random ones, in between for PCL."
             )
         )
-        self.apply_button = _button(QPushButton(), "Draw the noise on every slice, in the background.")
-        self.in_place = _button(
+        self.apply_button = with_tip(QPushButton(), "Draw the noise on every slice, in the background.")
+        self.in_place = with_tip(
             QCheckBox("In place"),
             "Write into the source layer instead, as classes (0, 1, …, 255 = unlabelled). "
             "Undo (Ctrl-Z on that layer) brings it back.",
         )
-        self.run = StackRun("Label noise", "Slices done: each is read for its classes, then drawn.")
-        self.status = _text()
+        self.run = StackRun(
+            "Label noise", "Slices done: each one is read to find its classes, then its noise is drawn."
+        )
+        self.status = sentence()
+        self.batch = FolderBatch(self._task, "clean labels", "<stem>.tif, the noisy labels, and noise.yaml")
 
     def _lay_out(self) -> None:
         labels = QFormLayout()
@@ -172,13 +189,12 @@ class NoiseWidget(QWidget):
         for line, part in ((seed, self.seed), (apply, self.apply_button)):
             line.layout().setStretchFactor(part, 1)
         parts = (
-            *(heading("Clean labels"), labels),
+            *(row(heading("Clean labels"), self.tools), labels),
             *(heading("Noise"), self.form, seed, self.problem, self.previewing),
             *(heading("Noise transition matrix"), self.matrix, self.verdict, self.retained),
+            self.batch.section(),
         )
         lay_out(self, parts, (apply, self.run, self.status))
-        for text in (self.problem, self.verdict, self.retained, self.status):
-            _show(text, "")
         self._name_button()
 
     def _connect(self) -> None:
@@ -217,7 +233,7 @@ class NoiseWidget(QWidget):
         try:
             return self.form.recipe()
         except InputError as error:
-            _show(self.problem, str(error))
+            say(self.problem, str(error))
             return None
 
     def set_recipe(self, recipe: object) -> bool:
@@ -228,12 +244,22 @@ class NoiseWidget(QWidget):
         self.live.refresh()
         return True
 
+    def _show_kept(self, kept: list[dict[str, Any]]) -> None:
+        """Show a recipe of the last time, whose numbers by class may change with the source."""
+        self.set_recipe(make_recipe(**kept[0]))
+        self.form.let_go()
+
     def set_seed(self, seed: int) -> bool:
         """Choose the seed; False if it is none."""
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= MOST_SEED:
             return self._refuse(f"The seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}.")
         self.seed.setValue(int(seed))
         return True
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with each file of a folder."""
+        reading = self.reading.get()
+        return {"what": "noise", "recipe": self.form.recipe(), "seed": int(self.seed.value()), "reading": reading}
 
     def preview_on(self, on: bool) -> None:
         """Show the preview, or remove it."""
@@ -269,7 +295,7 @@ class NoiseWidget(QWidget):
         stack = LabelStack(full(layer), self.reading.get(), is_ours(layer), f"Layer {layer.name!r}")
         request = NoiseRequest(layer, stack, recipe, int(self.seed.value()))
         self._applying = request, in_place
-        _show(self.status, "")
+        say(self.status, "")
         self.run.start(lambda: apply_to_stack(recipe, stack, request.seed))
         self._let_apply()
         return True
@@ -278,7 +304,7 @@ class NoiseWidget(QWidget):
         """Let `apply` end at its next plane, with nothing done."""
         if self.run.running:
             self.run.cancel()
-            _show(self.status, "Cancelling…")
+            say(self.status, "Cancelling…")
 
     # ---- the preview -----------------------------------------------------------------------------------
 
@@ -298,13 +324,13 @@ class NoiseWidget(QWidget):
         if layer is None:
             self.preview.remove()
         self._show_matrix(None, NO_SOURCE if layer is None else "")
-        _show(self.problem, "")
+        say(self.problem, "")
         self.live.refresh()
 
     def _request(self) -> Callable[[Callable[[], bool]], NoisePreview] | None:
         """Return the job that draws what is chosen now, or say what is wrong with it."""
         if self._refused and self.status.text() == self._refused:  # its cause may be gone
-            _show(self.status, "")
+            say(self.status, "")
         for part in (self.seed_label, self.seed, self.new_seed):
             part.setEnabled(self.form.random)
         if (layer := self.sources.chosen()) is None:
@@ -333,9 +359,18 @@ class NoiseWidget(QWidget):
             return False
         self._unusable = False
         self._let_apply()
-        _show(self.problem, "")
+        say(self.problem, "")
         if self.previewing.isChecked():
-            self.preview.show(preview)
+            request = preview.request
+            assert preview.noisy is not None
+            self.preview.show(
+                request.layer,
+                request.index,
+                preview.noisy,
+                "noise preview",
+                request.origin(preview.classes, None, **{"preview of plane": request.index}),
+                preview.classes,
+            )
         if preview.transition is not None:
             self._show_matrix(preview.transition)
         self.previewed.emit(preview)
@@ -346,11 +381,12 @@ class NoiseWidget(QWidget):
         assert found is not None
         self._show_matrix(found.transition)
         if found.verdict is not None:
-            how = "" if preview.transition is not None else " Counted on this slice: PCL depends on the place."
-            _show(self.verdict, f"{found.verdict.sentence}{how}")
+            how = "" if preview.transition is not None else " Counted on this slice, because PCL depends on the place."
+            say(self.verdict, f"{found.verdict.sentence}{how}")
+            self.verdict.setToolTip(tooltip("What a network can learn from these labels.", self.verdict.text()))
         if found.retained is not None:
-            share, box = f"{100 * found.retained:.0f} %", f"box of {found.bandwidth[0]:g} px"
-            _show(self.retained, f"Meta-structure retained on this slice: {share} ({box}).")
+            share, box = f"{100 * found.retained:.0f} %", f"labels counted within {found.bandwidth[0]:g} pixels"
+            say(self.retained, f"Meta-structure retained on this slice: {share} ({box}).")
 
     def _show_failure(self, error: Exception) -> None:
         """Report an error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""
@@ -367,13 +403,13 @@ class NoiseWidget(QWidget):
         self.live.drop()
         self.preview.hide()
         self._show_matrix(None, NO_MATRIX)
-        _show(self.problem, why)
+        say(self.problem, why)
 
     def _show_matrix(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
         self.matrix.show_matrix(transition, why_not)
         if transition is None:
-            _show(self.verdict, "")
-            _show(self.retained, "")
+            say(self.verdict, "")
+            say(self.retained, "")
 
     def _on_previewing(self, on: bool) -> None:
         self._preview_removed = False
@@ -408,12 +444,12 @@ class NoiseWidget(QWidget):
             except InputError as error:
                 why = str(error)
         if layer is None:
-            _show(self.status, why or CANCELLED)
+            say(self.status, why or CANCELLED)
             if why:
                 show_error(why)
             self.failed.emit(why or CANCELLED)
             return
-        _show(self.status, f"{_name(request)}, seed {request.seed}, is in layer {layer.name!r}.")
+        say(self.status, f"{_name(request)}, seed {request.seed}, is in layer {layer.name!r}.")
         self.applied.emit(layer)
 
     def _add(self, request: NoiseRequest, stack: NoisyStack) -> Labels:
@@ -450,34 +486,13 @@ class NoiseWidget(QWidget):
     def _refuse(self, why: str) -> bool:
         show_error(why)
         self._refused = why
-        _show(self.status, why)
+        say(self.status, why)
         return False
 
 
 def _name(request: NoiseRequest) -> str:
     assert request.recipe is not None
     return recipe_name(request.recipe)
-
-
-def _show(label: QLabel, text: str) -> None:
-    """Show sentences, or no line at all."""
-    label.setText(text)
-    label.setVisible(bool(text))
-
-
-def _text(style: str = "") -> QLabel:
-    """Make a label for sentences: plain text over as many lines as they need."""
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setStyleSheet(style)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
-
-
-def _button(button: Any, tip: str) -> Any:
-    button.setToolTip(tooltip(tip))
-    return button
 
 
 # ---- writing into the source layer, as one edit that napari can undo ---------------------------------------

@@ -7,33 +7,37 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_warning
-from pydantic import BaseModel, ConfigDict, Field
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 from superqt.utils import QSignalDebouncer
 
+from napari_metastructure.batch.recipe import PredictSettings
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.networks.batch import (
-    FileRefused,
-    FileWritten,
     PlanePredicted,
     PredictionEvent,
     PredictionFinished,
     PredictionProgress,
     PredictionStarted,
 )
+from napari_metastructure.networks.model import find_model
+from napari_metastructure.plugin._batch import FolderBatch
+from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
-from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out
+from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
-from napari_metastructure.plugin._layers import class_colormap, made_from, result_name
+from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
+from napari_metastructure.plugin._preferences import Value, of_path, of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
-from napari_metastructure.plugin._source import Layered
+from napari_metastructure.plugin._ranges import RangeRows
+from napari_metastructure.plugin._source import Layered, Source
 from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
@@ -42,29 +46,6 @@ from napari_metastructure.training.events import Warned
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
     from napari_metastructure.networks.model import Model
-
-
-class PredictSettings(BaseModel):
-    """The form's fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
-    channel: str | None = Field(
-        None,
-        description="For a model of one channel, which one of colour images (red, green, blue, alpha, luminance; by "
-        "default the one it was trained on, else luminance) or of files with several channels (a number from 0).",
-    )
-    probability: bool = Field(
-        True, description="Give the probability too: of the foreground, or of the class that was chosen."
-    )
-    ome: bool = Field(False, title="OME-TIFF", description="Write OME-TIFF instead of the ImageJ kind that Fiji reads.")
-    overwrite: bool = Field(False, description="Replace results of the same names that are in the folder already.")
-
-    @classmethod
-    def from_preset(cls, preset: str = "default", **overrides: object) -> Self:
-        """There is one preset: the defaults."""
-        return cls.model_validate(overrides)
 
 
 # ---- what the background thread does ---------------------------------------------------------------------------
@@ -81,50 +62,35 @@ class LayerPredicted:
     model: str
 
 
-def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings) -> Job:
+def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, ranges: Chosen = ALL) -> Job:
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
     def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | LayerPredicted | Warned]:
         from napari_metastructure.images.surround import missing_notes
         from napari_metastructure.networks.batch import predict_planes
 
-        chosen = [_layered(layer, model, settings.channel) for layer in layers]
-        total, done, began = sum(c.axes.count for c in chosen), 0, time.perf_counter()
+        chosen = [_layered(layer, model, settings.channel, ranges) for layer in layers]
+        total, done, began = sum(len(c.places) for c in chosen), 0, time.perf_counter()
         shares: list[tuple[str, float]] = []
         yield PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
             labels, probability = _room(layered, settings.probability)
             for event in predict_planes(
-                model, layered.planes(), layered.axes.count, device, control.checkpoint, settings.probability
+                model, layered.planes(), len(layered.places), device, control.checkpoint, settings.probability
             ):
                 match event:
                     case PlanePredicted():
-                        _put(event.labels, labels, event.index)
-                        _put(event.probability, probability, event.index)
+                        number = event.index if layered.source.kept is None else layered.source.kept[event.index]
+                        _put(event.labels, labels, number)
+                        _put(event.probability, probability, number)
                         shares.append((event.name, event.missing))
                     case PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
-            done += layered.axes.count
+            done += len(layered.places)
             yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
         yield from map(Warned, missing_notes(shares))
         model.release()
         yield PredictionFinished(False, len(chosen), time.perf_counter() - began)
-
-    return partial(_with_model, path, settings.device, predict)
-
-
-def folder_job(path: Path, images: Path, out: Path, settings: PredictSettings) -> Job:
-    """Make the job that predicts the image files of a folder, and writes the results into another."""
-
-    def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | Warned]:
-        from napari_metastructure.images.files import list_images, noting
-        from napari_metastructure.networks.batch import predict_files, targets_of
-
-        with noting() as notes:
-            paths = list_images([images])
-            targets = targets_of(paths, out, **settings.model_dump(include={"ome", "probability", "overwrite"}))
-        yield from map(Warned, notes)
-        yield from predict_files(model, paths, targets, device, control.checkpoint, settings.channel)
 
     return partial(_with_model, path, settings.device, predict)
 
@@ -156,10 +122,10 @@ def _is_on_the_way(event: object) -> bool:
     return isinstance(event, PredictionProgress) and event.done < event.images
 
 
-def _layered(layer: Layer, model: Model, channel: str | None) -> Layered:
+def _layered(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> Layered:
     """See a layer as the model takes it: of RGB layers the colour it was trained on, if the user did not name one."""
     own = model.use.colour if getattr(layer, "rgb", False) else None
-    return Layered.of(layer, model.use.channels, own if channel is None else channel)
+    return Layered.of(layer, model.use.channels, own if channel is None else channel, ranges)
 
 
 def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> None:
@@ -229,7 +195,8 @@ class ModelLine(PathEdit):
 def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     """Lay the probability (hidden, it would cover the image) and labels over the layer they were predicted from."""
     source, made = event.layered.source, list[Layer]()
-    origin = made_from(source.layer, model=event.model, classes=event.classes)
+    planes = {PLANES: source.note} if source.note else {}
+    origin = made_from(source.layer, model=event.model, classes=event.classes, **planes)
     more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
     if event.probability is not None:
         name = result_name(source.name, "probability")
@@ -243,15 +210,12 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     return made
 
 
-def summary(result: PredictionFinished, layers: int, written: Sequence[Path], refused: Sequence[str]) -> str:
+def summary(result: PredictionFinished, layers: int) -> str:
     """Say what came of it, in a sentence or two."""
     if result.stopped:
-        done = f" {len(written)} files were written." if written else f" {layers} layers were made." if layers else ""
-        return f"Cancelled.{done}"
+        return f"Cancelled.{f' {layers} layers were made.' if layers else ''}"
     images = "1 image" if result.images == 1 else f"{result.images} images"
-    where = f" into {written[0].parent}" if written else ""
-    bad = f" {len(refused)} could not be used: {refused[0]}" if refused else ""
-    return f"{images} predicted in {result.seconds:.1f} s{where}.{bad}"
+    return f"{images} predicted in {result.seconds:.1f} s."
 
 
 LAYERS, FOLDER = 0, 1
@@ -259,11 +223,11 @@ LAYERS, FOLDER = 0, 1
 
 
 class PredictWidget(JobWidget):
-    """Apply a saved model to image layers or to a folder of images.
+    """Apply a saved model to image layers, or to a folder of images by a batch.
 
     The buttons call `start`, `pause`, `resume` and `cancel`; scripts may do the same, and `choose_model`,
-    `choose_layers`, `choose_folders` and `set`. None of them raises: what is wrong is said in one sentence by a napari
-    notification and in the widget, and the method returns False.
+    `choose_layers`, `choose_folders` and `set`; folders are done by `batch`. None of them raises: what is wrong is said
+    in one sentence by a napari notification and in the widget, and the method returns False.
 
     Parameters
     ----------
@@ -280,12 +244,11 @@ class PredictWidget(JobWidget):
         Why the last one failed.
     made : list of Layer
         The layers of the last one.
-    written : list of Path
-        The files of the last one.
-    refused : list of str
-        Why files of the last one could not be used.
+    batch : FolderBatch
+        What does a folder.
     """
 
+    name = "predict"
     title = "The prediction"
     preparing = "Loading the model…"
     stopping = "Stopping…"
@@ -295,35 +258,46 @@ class PredictWidget(JobWidget):
         super().__init__(
             napari_viewer,
             RunButtons(
-                "Label the ticked layers, or the images of the folder, in the background.",
-                *("Predict", "Cancel", "End it at the next tile; what is done already stays."),
+                "Label the ticked layers, in the background.",
+                *("Predict", "Cancel", "Stop at the next tile; what is done is kept."),
             ),
-            ProgressPanel("Planes or files that are done."),
+            ProgressPanel("Planes that are done."),
             parent,
         )
         self.result: PredictionFinished | None = None
         self.made: list[Layer] = []
-        self.written: list[Path] = []
-        self.refused: list[str] = []
         self.model = ModelLine()
         self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
-        self.images = PathEdit("folder of images", "Every image file in it is labelled, not those in its subfolders.")
-        self.out = PathEdit("folder for the results", "Gets <stem>_mask.tif and <stem>_probability.tif of each image.")
+        self.ranges = RangeRows("labelled")
+        self.batch = FolderBatch(self._task, "images", "<stem>_mask.tif and <stem>_probability.tif")
         self.where = QTabWidget()
-        for name, parts in {"Layers": [self.picker], "Folder": [self.images, self.out]}.items():
-            page = column(*parts, margin=4)
+        for name, part in {"Layers": self.picker, "Folder": self.batch}.items():
+            page = column(part, margin=4)
             page.layout().addStretch(1)
             self.where.addTab(page, name)
-        self.settings = ConfigPanel(
-            PredictSettings, ("device", "channel", "probability"), {"Files": ("ome", "overwrite")}
-        )
-        self.form = (self.model, self.where, self.settings)
+        self.where.currentChanged.connect(self._on_tab)
+        self.settings = ConfigPanel(PredictSettings, ("device", "channel", "probability"), {"Files": ("ome",)})
+        self.form = (self.model, self.where, self.ranges, self.settings)
         self.release_with(self.picker.release)
         forms = [form.changed for form in self.settings.forms]
-        inputs = (self.model.changed, self.picker.picked, self.images.changed, self.out.changed)
-        self.forget_refusal_at(*inputs, self.where.currentChanged, *forms)
-        images = (heading("Images"), self.where, heading("Settings"), self.settings)
-        lay_out(self, (heading("Model"), self.model, self.model.facts, *images), (self.buttons, self.progress))
+        inputs = (self.model.changed, self.picker.picked, self.where.currentChanged, self.ranges.changed, *forms)
+        self.forget_refusal_at(*inputs)
+        self.picker.picked.connect(self._show_ranges)
+        self._show_ranges()
+        self.estimate_at(*inputs, self.model.described)
+        model = (row(heading("Model"), self.tools), self.model, self.model.facts)
+        images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
+        lay_out(self, (*model, *images), (self.buttons, self.progress))
+        paths = {"model": of_path(self.model), "images": of_path(self.batch.inputs), "out": of_path(self.batch.out)}
+        where = Value(self.where.currentIndex, self.where.setCurrentIndex)
+        settings = of_settings(PredictSettings, self.settings.config, self.settings.fill)
+        self.remember(
+            {"settings": settings, **paths, "where": where}, lambda known: {"settings": {"device": known.device}}
+        )
+
+    def made_layers(self) -> list[Layer]:
+        """Return the layers of the last prediction."""
+        return self.made
 
     # ---- for scripts -------------------------------------------------------------------------------------
 
@@ -343,10 +317,8 @@ class PredictWidget(JobWidget):
 
     def choose_folders(self, images: Path | str, out: Path | str) -> bool:
         """Predict the image files of one folder into another."""
-        self.images.set(images)
-        self.out.set(out)
         self.where.setCurrentIndex(FOLDER)
-        return True
+        return self.batch.choose(images, out)
 
     def set(self, **settings: Any) -> bool:
         """Change settings, those of `PredictSettings`: ``set(device="cpu", probability=False)``."""
@@ -362,28 +334,48 @@ class PredictWidget(JobWidget):
 
     # ---- the prediction ------------------------------------------------------------------------------------
 
+    def start(self) -> bool:
+        """Label the ticked layers, or the folder if that is in sight; False if something is wrong."""
+        return self.batch.start() if self.where.currentIndex() == FOLDER else super().start()
+
     def prepare(self) -> Job:
         """Check what is chosen, as far as that takes no waiting."""
-        job = self._job()
-        self.result = None
-        self.made, self.written, self.refused = [], [], []
-        return job
-
-    def _job(self) -> Job:
-        settings, model = self.settings.config(), self.model.get()
-        if model is None:
-            raise InputError("No model is chosen; name a run folder, or a model file in one.")
-        if self.where.currentIndex() == LAYERS:
-            if layers := self.picker.chosen():
-                bring_to_front(self.viewer, layers)
-                return layers_job(model, layers, settings)
+        settings, model, ranges = self.settings.config(), self._model(), self.ranges.get()
+        if not (layers := self.picker.chosen()):
             raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
-        images, out = self.images.get(), self.out.get()
-        if images is None or out is None:
-            raise InputError("Two folders are needed: one with the images, and one for the results.")
-        if not images.is_dir():
-            raise InputError(f"There is no folder {images}; choose one with images.")
-        return folder_job(model, images, out, settings)
+        for layer in layers:
+            Source.of(layer, ranges)  # whether it has those planes
+        bring_to_front(self.viewer, layers)
+        self.result, self.made = None, []
+        return layers_job(model, layers, settings, ranges)
+
+    def to_estimate(self) -> Work | None:
+        """Return what finds out how long a prediction would take; a folder says so after its first file."""
+        if (model := self.model.get()) is None or not self.model.known or self.where.currentIndex() == FOLDER:
+            return None
+        sources = [Source.of(layer, self.ranges.get()) for layer in self.picker.chosen()]
+        shapes = [(source.count, *source.shape[-2:]) for source in sources]
+        return partial(predict_estimate, model, self.settings.config().device, shapes) if shapes else None
+
+    def _model(self) -> Path:
+        if (model := self.model.get()) is None:
+            raise InputError("No model is chosen; name a run folder, or a model file in one.")
+        return model
+
+    def _task(self) -> dict[str, Any]:
+        """Say what is done with each file of a folder."""
+        model, chosen = find_model(self._model()), self.ranges.get()
+        settings = self.settings.config().model_dump()
+        return {"what": "predict", "model": model, **settings, "planes": chosen.planes, "frames": chosen.frames}
+
+    def _show_ranges(self) -> None:
+        self.ranges.show_layers(self.picker.chosen() if self.where.currentIndex() == LAYERS else None)
+
+    def _on_tab(self, tab: int) -> None:
+        """Offer the buttons of what is in sight: a folder has its own."""
+        self._show_ranges()
+        for part in (self.buttons, self.progress):
+            part.setVisible(tab == LAYERS)
 
     def on_event(self, event: object) -> None:
         """Show how far it is, and add what it made."""
@@ -397,13 +389,6 @@ class PredictWidget(JobWidget):
                     self.say(event.name)
             case LayerPredicted():
                 self.made += add_layers(self.viewer, event)
-            case FileWritten():
-                self.written += event.written
-                for note in event.notes:
-                    show_warning(note)
-            case FileRefused():
-                self.refused.append(event.why)
-                show_warning(event.why)
             case Warned():
                 show_warning(event.message)
             case PredictionFinished():
@@ -411,7 +396,7 @@ class PredictWidget(JobWidget):
 
     def summary(self) -> str:
         """Say what came of it."""
-        return "" if self.result is None else summary(self.result, len(self.made), self.written, self.refused)
+        return "" if self.result is None else summary(self.result, len(self.made))
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""

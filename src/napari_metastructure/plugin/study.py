@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -25,11 +26,13 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.networks import Architecture
 from napari_metastructure.plugin._conditions import ConditionsPanel
+from napari_metastructure.plugin._estimate import Unknown, Work, study_estimate
 from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
-from napari_metastructure.plugin._inputs import PathEdit, column, heading, pages_above, row
+from napari_metastructure.plugin._inputs import PathEdit, column, heading, order_tabs, pages_above, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._pairs import LayerSet
+from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._study_results import (
     Key,
@@ -58,6 +61,8 @@ from napari_metastructure.training.study_results import (
 )
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_metastructure.labels.readings import Reading
     from napari_metastructure.networks.device import Device
     from napari_metastructure.training.pairs import Pair, TrainingSet
@@ -135,7 +140,8 @@ class StudySettings(QWidget):
         for place, box in enumerate(self.networks.values()):
             box.setToolTip(tooltip("Each ticked network is trained by itself; light-unet suits small data and CPUs."))
             grid.addWidget(box, place // 2, place % 2)
-        column(grid, self.repeats, self.train, collapsed("Test and prediction", self.more), into=self)
+        more = collapsed("Test and prediction", self.more, "What is kept to test on, and how far labels are counted.")
+        column(grid, self.repeats, self.train, more, into=self)
         self.fill(StudyConfig())
         for form in (self.more, self.train.main):
             form.changed.connect(lambda _: self.changed.emit())
@@ -238,6 +244,7 @@ class StudyWidget(JobWidget):
         Why the last study failed.
     """
 
+    name = "study"
     title = "The noise study"
     preparing = "Reading the images…"
     size = (450, 780)
@@ -282,7 +289,7 @@ class StudyWidget(JobWidget):
         labels_of = row(QLabel("Labels of"), self.image)
         labels_of.layout().setStretch(1, 1)
         results = (self.curves, self.table, labels_of, self.save_button)
-        self.tabs = pages_above(self, {"Study": study, "Results": results}, (self.buttons, self.progress))
+        self.tabs = pages_above(self, {"Study": study, "Results": results}, self.tools, (self.buttons, self.progress))
         self._connect()
 
     def _connect(self) -> None:
@@ -291,13 +298,23 @@ class StudyWidget(JobWidget):
         self.conditions.refused.connect(self.refuse)
         for changed in (self.data.changed, self.settings.changed):
             changed.connect(self._show_set)
+        ticks = [box.toggled for box in self.settings.networks.values()]
+        forms = [form.changed for form in (self.settings.repeats, *self.settings.train.forms)]
+        self.estimate_at(self.conditions.changed, *ticks, *forms)
+        inputs = (self.data.changed, self.conditions.changed, self.folder.line.changed, self.settings.more.changed)
+        self.forget_refusal_at(*inputs, *ticks, *forms)
         self.table.curves_changed.connect(lambda: self.curves.show_only(self.table.hidden()))
         self.table.picked.connect(self.curves.emphasise)
         self.table.labels_changed.connect(self._show_labels)
         self.image.currentIndexChanged.connect(lambda _: self._show_labels())
         self.listen(self.viewer.events.theme, self._use_theme)
         self.release_with(self.data.release)
+        self.conditions.free.toggled.connect(lambda _: order_tabs(self))  # its dials are made then
         self._show_set()
+        self.remember(
+            {"settings": of_settings(StudyConfig, self.config, self.show_config)},
+            lambda known: {"settings": {"train": known.settings(TrainConfig)}},
+        )
 
     # ---- begin a study ---------------------------------------------------------------------------------------
 
@@ -307,7 +324,7 @@ class StudyWidget(JobWidget):
         A study that is in the folder already goes on with the runs it has not done.
         """
         given = self.data.given()
-        config, folder = self.settings.config(self.conditions.conditions(), self.data.reading.get()), self.folder.get()
+        config, folder = self.config(), self.folder.get()
         self._config, self._read, self.results = config, None, ()
         self._current, self._end = None, ""
         self._where = f" Tables and figure are in {folder}." if folder else ""
@@ -320,6 +337,26 @@ class StudyWidget(JobWidget):
         self.tabs.setCurrentIndex(RESULTS)
         return study_job(self.data.reader(given), config, folder)
 
+    def config(self) -> StudyConfig:
+        """Return conditions and settings as shown.
+
+        Raises
+        ------
+        InputError
+            If nothing is ticked where something has to be, or a value cannot be used.
+        """
+        return self.settings.config(self.conditions.conditions(), self.data.reading.get())
+
+    def show_config(self, config: StudyConfig) -> None:
+        """Show these conditions and settings."""
+        self.settings.fill(config)
+        self.data.reading.set(config.train.reading)
+        self.conditions.choose(config.conditions)
+
+    def made_layers(self) -> list[Layer]:
+        """Return the noisy labels that are shown."""
+        return list(self.labels.layers.values())
+
     def load_run_settings(self) -> bool:
         """Show conditions and settings of the study in the folder; False if they cannot be read."""
         if (study := FoundStudy.find(self.folder.get())) is None:
@@ -328,9 +365,7 @@ class StudyWidget(JobWidget):
             config = study.config()
         except InputError as error:
             return self.refuse(str(error))
-        self.settings.fill(config)
-        self.data.reading.set(config.train.reading)
-        self.conditions.choose(config.conditions)
+        self.show_config(config)
         self.say("The settings are those of the study in the folder.")
         return True
 
@@ -345,6 +380,16 @@ class StudyWidget(JobWidget):
         except InputError:  # said at Run; meanwhile it may be half typed
             config = None
         self.data.show_set(config)
+        self.ask_estimate()
+
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a study would take."""
+        if (given := self.data.given()) is None:  # the folder is still being looked through
+            return None
+        config = self.settings.config(self.conditions.conditions(), self.data.reading.get())
+        runs = dict.fromkeys(config.networks, len(config.conditions) * config.repeats)
+        settings = config.train.model_copy(update={"patience": 0})
+        return partial(study_estimate, settings, runs, *given.held(self.settings.split()))
 
     # ---- while it runs ---------------------------------------------------------------------------------------
 

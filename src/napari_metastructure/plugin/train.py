@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizeP
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.plugin._curves import TrainCurves
+from napari_metastructure.plugin._estimate import Unknown, Work, train_estimate
 from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
-from napari_metastructure.plugin._inputs import heading, lay_out
+from napari_metastructure.plugin._inputs import heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import (
     ORIGIN,
@@ -32,6 +34,7 @@ from napari_metastructure.plugin._layers import (
     result_name,
 )
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
@@ -244,6 +247,18 @@ class WatchedImage:
         if self.labels is not None:
             self.labels.colormap = class_colormap(classes if len(classes) > 2 else classes[1:])
 
+    def shows(self, watching: Watching, source: Image | None, epoch: int) -> bool:
+        """Whether the newest epoch drawn here is this one, of the image that is to be watched."""
+        there = self.labels is not None and self.labels in self.viewer.layers and self.source in self.viewer.layers
+        return there and self.names == watching.names and source in (None, self.source) and self.epochs[-1:] == [epoch]
+
+    def go_on(self, config: TrainConfig) -> None:
+        """Make room for a run that goes on from the one drawn here, and show it again."""
+        if self._pages.reserve(config.epochs) and self.labels is not None:
+            self.labels.data = self._pages.array[: len(self.labels.data)]
+        if self.labels is not None:
+            self.labels.visible = True
+
     def close(self) -> None:
         """Undo `open` (for a run that never finished an epoch)."""
         for layer in (self.labels, self.source if self._added else None):
@@ -288,7 +303,7 @@ ENDING = ".safetensors"
 PLUGIN, PREDICT = "napari-metastructure", "Predict (apply a saved model)"
 
 RESUMED = (
-    "the same images and labels. Its settings are loaded first, unless they are shown already; of those, Epochs, "
+    "the same images and labels. Its settings are loaded first, unless they are shown already; only Epochs, "
     "Patience and Device may be changed."
 )
 
@@ -321,6 +336,7 @@ class TrainWidget(JobWidget):
         What is trained on.
     """
 
+    name = "train"
     title = "The training run"
     size = (400, 780)
     progress: EpochProgress
@@ -334,7 +350,7 @@ class TrainWidget(JobWidget):
         )
         self.data = DataPanel(self.viewer)
         self.settings = TrainSettings(self.data.reading)
-        self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED)
+        self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED, self.name)
         self.folder = self.run_folder.row
         self.form = (self.data, self.settings, self.folder)
         self.badge = DeviceBadge()
@@ -344,7 +360,7 @@ class TrainWidget(JobWidget):
         self.scores.setToolTip(tooltip("The newest epoch in numbers."))
         self.save_button = QPushButton("Save model as…")
         self.save_button.setToolTip(
-            tooltip("Save the network of the best epoch with all that predicting takes, as one .safetensors file.")
+            tooltip("Save the network of the best epoch, with all that prediction needs, as one .safetensors file.")
         )
         self.use_button = QPushButton("Use in Predict")
         self.use_button.setToolTip(
@@ -357,13 +373,14 @@ class TrainWidget(JobWidget):
         self.epochs: list[int] = []
         self._config = TrainConfig()
         self._given: TrainingSet | None = None
-        self._resumed = False
+        self._resumed: FoundRun[TrainConfig] | None = None
+        self._before: WatchedImage | None = None
         self._where = ""
         self._offer_model(False)
         self.scroll = lay_out(
             self,
             (
-                heading("Images and labels"),
+                row(heading("Images and labels"), self.tools),
                 self.data,
                 heading("Settings"),
                 self.settings,
@@ -380,6 +397,7 @@ class TrainWidget(JobWidget):
         self._connect()
 
     def _connect(self) -> None:
+        self.tools.reset_button.clicked.connect(self.run_folder.propose)
         self.folder.load_settings.connect(lambda: self.load_run_settings())
         self.folder.resume_run.connect(lambda: self.resume_run())
         self.save_button.clicked.connect(self._ask_where)
@@ -392,12 +410,25 @@ class TrainWidget(JobWidget):
         )
         self._show_set()
         self.release_with(self.data.release, self.curves.release)
+        settings = of_settings(TrainConfig, self.settings.config, self.settings.fill)
+        self.remember({"settings": settings}, lambda known: {"settings": known.settings(TrainConfig)})
+
+    def slider(self) -> EpochSlider | None:
+        """Return what moves through the epochs of the newest run."""
+        return None if self.watched is None else self.watched.slider
+
+    def made_layers(self) -> list[Labels]:
+        """Return the prediction of the newest run."""
+        return [] if self.watched is None or self.watched.labels is None else [self.watched.labels]
 
     # ---- begin a run: new or resumed -----------------------------------------------------------------------
 
     def prepare(self) -> Job:
         """Check pairs and settings, and make room for a new run."""
-        return self._prepare(self.run_folder.free())
+        before = self.estimate
+        job = self._prepare(self.run_folder.free())
+        self.progress.expected = None if before is None else before.epochs
+        return job
 
     def resume_run(self) -> bool:
         """Go on with the run in the folder, on the pairs chosen; False if something is wrong.
@@ -408,7 +439,7 @@ class TrainWidget(JobWidget):
 
         def prepare() -> Job:
             run, config = self.run_folder.resumed()
-            return self._prepare(run.folder, config, resume=True)
+            return self._prepare(run.folder, config, run)
 
         return self.begin(prepare)
 
@@ -421,7 +452,9 @@ class TrainWidget(JobWidget):
         self.say("The settings are those of the run in the folder.")
         return True
 
-    def _prepare(self, folder: Path | None, config: TrainConfig | None = None, resume: bool = False) -> Job:
+    def _prepare(
+        self, folder: Path | None, config: TrainConfig | None = None, resumed: FoundRun[TrainConfig] | None = None
+    ) -> Job:
         config = config or self.settings.config()
         channel, given = self.data.channel.get(), self.data.given()
         if isinstance(given, LayerSet):
@@ -429,16 +462,17 @@ class TrainWidget(JobWidget):
                 given.check(config)
             if channel == LUMINANCE and any(source.layer.rgb for source in given.layers.values()):
                 show_info("RGB images are reduced to their luminance.")
-        if self.watched is not None:
+        if self.watched is not None and resumed is None:
             self.watched.hide()
-        self._config, self._given, self._resumed = config, given, resume
+        self.progress.expected = None
+        self._config, self._given, self._resumed, self._before = config, given, resumed, self.watched
         self.result = self.model = self.watched = self.saved_model = None
         self.epochs = []
         self.show_place(folder)
         self.curves.clear()
         self.scores.setText("")
         self._offer_model(False)
-        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resume)
+        return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resumed is not None)
 
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the run is kept; None: in none."""
@@ -500,19 +534,36 @@ class TrainWidget(JobWidget):
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""
         if self.result is None:
             return ""
-        idle = self._resumed and not self.epochs and not self.result.stopped
+        idle = self._resumed is not None and not self.epochs and not self.result.stopped
         more = " To train on, raise Epochs and press Resume run." if idle else ""
         return f"{self.result.reason}{more}{self._where}"
+
+    def to_estimate(self) -> Work | Unknown | None:
+        """Return what finds out how long a run would take."""
+        if (given := self.data.given()) is None:  # the folder is still being looked through
+            return None
+        config = self.settings.config()
+        return partial(train_estimate, config, *given.held(config))
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
         self.settings.set_devices(devices)
 
     def _open_watched(self, watching: Watching) -> None:
-        """Add the layer of the image that is watched; without memory for it the run goes on unwatched."""
+        """Add the layer of the image that is watched; without memory for it the run goes on unwatched.
+
+        A run that is resumed goes on in the layer it has.
+        """
         given = self._given if isinstance(self._given, LayerSet) else None
         layer = given.layers[watching.group].layer if given is not None else None
+        before, self._before = self._before, None
         try:
+            if before is not None and self._resumed is not None:
+                if before.shows(watching, layer, self._resumed.epoch):
+                    before.go_on(self._config)
+                    self.watched = before
+                    return
+                before.hide()
             self.watched = WatchedImage(self.viewer, watching, layer, self._config)
         except InputError as error:
             show_warning(str(error))
@@ -526,6 +577,7 @@ class TrainWidget(JobWidget):
         except InputError:  # said at Run; meanwhile it may be half typed
             config = None
         self.data.show_set(config)
+        self.ask_estimate()
 
     def _offer_model(self, there: bool) -> None:
         for button in (self.save_button, self.use_button):

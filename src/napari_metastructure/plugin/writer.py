@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
-from napari_metastructure.plugin._layers import ORIGIN, file_of, placement
+from napari_metastructure.plugin._layers import ORIGIN, PLANES, file_of, placement
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -50,7 +50,9 @@ def write_labels_ome(path: str, data: Any, attributes: Mapping[str, Any]) -> lis
     return [str(_write_layer(path, data, attributes, ome=True))]
 
 
-def save_masks(path: str | Path, masks: Sequence[Any], layers: Sequence[Layer], ome: bool = False) -> list[Path]:
+def save_masks(
+    path: str | Path, masks: Sequence[Any], layers: Sequence[Layer], ome: bool = False, notes: Sequence[str] = ()
+) -> list[Path]:
     """Write the masks of image layers as TIFF, each with the axes, voxel size and unit of its image.
 
     Parameters
@@ -62,6 +64,8 @@ def save_masks(path: str | Path, masks: Sequence[Any], layers: Sequence[Layer], 
     layers : sequence of napari.layers.Image
     ome : bool
         OME-TIFF instead of ImageJ TIFF.
+    notes : sequence of str
+        Which planes hold something, for each file, see `_layers.PLANES`.
 
     Returns
     -------
@@ -78,8 +82,9 @@ def save_masks(path: str | Path, masks: Sequence[Any], layers: Sequence[Layer], 
     for target in paths:
         if any(file is not None and file.resolve() == target.resolve() for file in files):
             raise InputError(f"{target} is the image itself; choose another name for the mask.")
-    for target, mask, layer, file in zip(paths, masks, layers, files, strict=True):
-        _write(target, np.asarray(mask) != 0, placement(layer), file, ome)
+    notes = notes or [""] * len(paths)
+    for target, mask, layer, file, note in zip(paths, masks, layers, files, notes, strict=True):
+        _write(target, np.asarray(mask) != 0, placement(layer), file, ome, note)
     return paths
 
 
@@ -126,15 +131,16 @@ def _write_layer(path: str, data: Any, attributes: Mapping[str, Any], ome: bool)
 
     viewer = napari.current_viewer()
     layer = next((layer for layer in viewer.layers if layer.data is data), None) if viewer is not None else None
-    known = attributes.get("metadata", {}).get(ORIGIN, {}).get("file")
+    origin = attributes.get("metadata", {}).get(ORIGIN, {})
+    known = origin.get("file")
     file = file_of(layer) if layer is not None else None if known is None else Path(known)
     # npe2 goes by the last suffix: "x.ome.tif" arrives here by both writers.
     ome = ome or path.lower().endswith((".ome.tif", ".ome.tiff"))
     pixels = data[0] if isinstance(data, Sequence) else data  # napari's pyramids turn into their smallest level
-    return _write(Path(path), pixels, attributes, file, ome)
+    return _write(Path(path), pixels, attributes, file, ome, str(origin.get(PLANES, "")))
 
 
-def _write(path: Path, data: Any, attributes: Mapping[str, Any], file: Path | None, ome: bool) -> Path:
+def _write(path: Path, data: Any, attributes: Mapping[str, Any], file: Path | None, ome: bool, planes: str) -> Path:
     from napari.utils.notifications import show_info
 
     from napari_metastructure.images.writing import write_tiff
@@ -144,7 +150,7 @@ def _write(path: Path, data: Any, attributes: Mapping[str, Any], file: Path | No
     if pixels.dtype == bool or (pixels.size and pixels.min() >= 0 and pixels.max() <= 1):
         pixels = (pixels > 0).astype(np.uint8) * np.uint8(255)
     found = calibration(pixels.shape, attributes, file)
-    write_tiff(path, pixels.reshape(found.shape), found.axes, found.scale, found.units, ome=ome)
+    write_tiff(path, pixels.reshape(found.shape), found.axes, found.scale, found.units, ome=ome, note=planes)
     for note in found.notes:
         show_info(f"{note} ({path.name})")
     return path

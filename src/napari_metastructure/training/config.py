@@ -39,10 +39,10 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: Literal["default", "paper"] = Field("default", description="Where the settings below started from.")
+    preset: Literal["default", "paper"] = Field("default", description="The preset that the settings below began with.")
     network: Architecture = Field(
         "light-unet",
-        description="The network; light-unet suits small data, fast-unet slow CPUs, and objects of any size.",
+        description="The network; light-unet suits small data, fast-unet suits slow CPUs and objects of any size.",
     )
     epochs: int = Field(40, ge=1, le=100_000, description="Epochs at most.")
     validation_fraction: float = Field(

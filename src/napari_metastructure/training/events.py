@@ -7,6 +7,7 @@ Arrays inside events are never changed by the job after they were sent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ class RunStarted:
     resumed_epoch: int = 0
     objects: str = "bright"
     """The polarity in force, of most images: ``bright`` or ``dark`` (``auto`` has been settled)."""
+    corrections: Mapping[int, np.ndarray] = field(default_factory=dict, repr=False)
+    """What is locked from the start on, by image: (Y, X) uint8 of 0, 1 and 255 (free)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Saved, Unsaved
 from napari_metastructure.training.run_folder import FILES, RunFolder
 from napari_metastructure.training.state_file import damaged
@@ -146,7 +147,7 @@ class Journal:
         self._saving_seconds += time.perf_counter() - began
         self._saved_epoch = self.epoch
 
-    def resume(self, folder: RunFolder | None, restore: Callable[[dict[str, Any]], None]) -> None:
+    def resume(self, folder: RunFolder | None, restore: Callable[[dict[str, Any]], None], ranks: Ranks = ALONE) -> None:
         """Read what ``last.pt`` holds, and go on from there.
 
         Parameters
@@ -154,12 +155,24 @@ class Journal:
         folder : RunFolder or None
         restore : callable
             Takes what ``state`` of `save` returned; whatever it raises means that the file is damaged.
+        ranks : Ranks
+            Processes of the run: the first reads, the others need no folder.
 
         Raises
         ------
         InputError
             If there is none, or it is damaged, or that of another run.
         """
+        path, state = ranks.from_first(lambda: self._read(folder))
+        with damage_told(path):
+            self.rows = [{str(k): _number(v) for k, v in row.items()} for row in state["rows"]]
+            if [row["epoch"] - self.rows[0]["epoch"] for row in self.rows] != list(range(len(self.rows))):
+                raise ValueError
+            restore(state)
+        self._saved_epoch = self.epoch
+
+    def _read(self, folder: RunFolder | None) -> tuple[Path, dict[str, Any]]:
+        """Read the state of a run that was made of the same settings and images as this one."""
         if folder is None:
             raise InputError("A run can only be resumed in its folder; name the folder.")
         state = folder.read_last()
@@ -175,12 +188,7 @@ class Journal:
                 "same settings or choose another folder."
             )
         check_identity(checksums, self.identity, f"the run in {folder.path}")
-        with damage_told(folder.last):
-            self.rows = [{str(k): _number(v) for k, v in row.items()} for row in state["rows"]]
-            if [row["epoch"] - self.rows[0]["epoch"] for row in self.rows] != list(range(len(self.rows))):
-                raise ValueError
-            restore(state)
-        self._saved_epoch = self.epoch
+        return folder.last, state
 
 
 def check_identity(then: Sequence[str], now: Sequence[tuple[str, str]], job: str) -> None:

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, OneCycl
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.networks.device import Download, mixed_precision, out_of_memory, release, scaler, seeded
 from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import BatchFinished, Event, Warned
 from napari_metastructure.training.losses import Loss
 
@@ -100,6 +101,8 @@ class Trainer:
     """Of random layers such as dropout."""
     seen: Callable[[Tensor, Tensor], None] | None = None
     """Given the logits and labels of every step, without gradients."""
+    ranks: Ranks = ALONE
+    """The processes that each have a share of every batch."""
 
     def __post_init__(self) -> None:
         self.scaler = scaler(self.device)
@@ -107,6 +110,7 @@ class Trainer:
         """Steps whose loss is not waited for: CUDA computes one while the host prepares the next."""
         self._steps = 0
         self._parts = 1
+        self._parallel: nn.Module | None = None
         self._warnings: list[str] = []
 
     def take_warnings(self) -> list[str]:
@@ -123,7 +127,7 @@ class Trainer:
         Raises
         ------
         RunFailed
-            If a single patch does not fit.
+            If a single patch does not fit; among several processes, if the share of one does not.
         """
         while True:
             try:
@@ -137,6 +141,11 @@ class Trainer:
     def _halve(self, batch: int) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         release(self.device)
+        if not self.ranks.alone:  # the others are in the middle of this step
+            raise RunFailed(
+                f"Out of memory on {self.device} with {batch} patches; choose a smaller batch size, patch size or "
+                "network, or start more processes."
+            )
         if self._parts >= batch:
             raise RunFailed(
                 f"Out of memory on {self.device} with a single patch; choose a smaller patch size or network, "
@@ -153,11 +162,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         size = max(1, len(inputs) // self._parts)
         value = torch.zeros((), device=self.device)
-        with seeded(self.seed + self._steps, self.device):
+        if self._parallel is None:  # made here: all processes have come so far, and what was resumed is in place
+            self._parallel = self.ranks.parallel(self.network, self.device)
+        shared = {} if self.ranks.alone else {"total": self.ranks.total}
+        with seeded(self.ranks.seed(self.seed + self._steps), self.device):
             for x, y in zip(inputs.split(size), labels.split(size), strict=True):
-                with mixed_precision(self.device, training=True):
-                    logits = self.network(x)
-                loss = self.loss(logits, y) * (len(x) / len(inputs))
+                with mixed_precision(self.device, training=True), self.ranks.statistics(self.device):
+                    logits = self._parallel(x)
+                loss = self.loss(logits, y, **shared) * (len(x) / len(inputs))
                 if self.seen is not None:
                     self.seen(logits.detach(), y)
                 self.scaler.scale(loss).backward()
@@ -248,7 +260,7 @@ def run_epoch(
 
     try:
         for _ in range(steps):
-            control.checkpoint()
+            trainer.ranks.checkpoint(control)
             began = time.perf_counter()
             inputs, labels = draw()
             drawn = time.perf_counter()

@@ -1,7 +1,8 @@
 """Losses on logits and labels; pixels of 255 (unlabelled) are left out.
 
 Binary networks have one channel of logits, that of the foreground; networks of M > 2 classes have one channel each.
-Labels are class codes, 0 to M - 1.
+Labels are class codes, 0 to M - 1. Each loss is a function of sums over all pixels of a batch; where several processes
+have a part of it each, ``total`` adds their sums up, so that all have the loss of the whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from torch.nn import functional as F  # noqa: N812 - the name the field uses
 
 from napari_metastructure.labels import UNLABELLED
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
+
+Total = Callable[[Tensor], Tensor]
+
+
+def alone(sums: Tensor) -> Tensor:
+    """Return sums over a batch that no other process has a part of."""
+    return sums
+
 
 LOCKED = 2
 """Added to 0 or 1 where the user corrected a binary label: these pixels weigh `LOCKED_WEIGHT` times."""
@@ -29,7 +38,7 @@ def weights(labels: Tensor, binary: bool = True) -> Tensor:
     return weight + (LOCKED_WEIGHT - 1) * ((labels >= LOCKED) & (labels != UNLABELLED)).float()
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, *, total: Total = alone) -> Tensor:
     """Average the cross-entropy (binary for one channel of logits) over the labelled pixels.
 
     Parameters
@@ -37,6 +46,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     logits : (N, 1, Y, X) or (N, M, Y, X) float tensor
     labels : (N, Y, X) uint8 tensor
         0 to M - 1, 255 = unlabelled; in binary labels 2 and 3 are 0 and 1 that the user locked.
+    total : callable
+        Adds up a tensor over all processes that have a part of the batch, with gradients.
 
     Returns
     -------
@@ -50,10 +61,11 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     else:
         known = labels.long().masked_fill(labels == UNLABELLED, 0)
         losses = F.cross_entropy(logits.float(), known, reduction="none")
-    return (losses * weight).sum() / weight.sum().clamp(min=1)
+    loss, pixels = total(torch.stack([(losses * weight).sum(), weight.sum()]))
+    return loss / pixels.clamp(min=1)
 
 
-def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
+def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total = alone) -> Tensor:
     """Average the soft ``1 - 2 sum(p y) / (sum p + sum y)`` over the classes the batch holds.
 
     Of a binary network only the foreground counts. Parameters are as for `cross_entropy`.
@@ -62,22 +74,22 @@ def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
     ----------
     Milletari, Navab, Ahmadi, "V-Net", 3DV 2016.
     """
-    both, p, y, present = _overlaps(logits, labels)
+    both, p, y, present = _overlaps(logits, labels, total)
     return _mean(1 - (2 * both + epsilon) / (p + y + epsilon), present)
 
 
-def iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
+def iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total = alone) -> Tensor:
     """Average ``1 - sum(p y) / sum(p + y - p y)``, the second term of eq. (6), as `dice` does.
 
     References
     ----------
     Rahman and Wang, "Optimizing intersection-over-union in deep neural networks", ISVC 2016.
     """
-    both, p, y, present = _overlaps(logits, labels)
+    both, p, y, present = _overlaps(logits, labels, total)
     return _mean(1 - (both + epsilon) / (p + y - both + epsilon), present)
 
 
-def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
+def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total = alone) -> Tensor:
     """Compute L_DMI + L_IOU of eq. (6) over all labelled pixels of the batch.
 
     L_DMI is ``-log |det Q|`` of the joint distribution Q of prediction and label, M x M. Dividing Q by N only adds
@@ -88,13 +100,13 @@ def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Tensor:
     ----------
     Xu, Cao, Kong, Wang, "L_DMI", NeurIPS 2019; Luo et al., AAAI 2022, eq. (6).
     """
-    both, p, y, present = _overlaps(logits, labels)
+    both, p, y, present = _overlaps(logits, labels, total)
     if logits.shape[1] == 1:
         determinant = both[0] - p[0] * y[0]
     else:
         probabilities, onehot, weight = _soft(logits, labels)
-        pixels = (weight / weight.sum().clamp(min=1)).flatten()
-        joint = probabilities.transpose(0, 1).flatten(1) * pixels @ onehot.transpose(0, 1).flatten(1).T
+        pixels = (weight / total(weight.sum()).clamp(min=1)).flatten()
+        joint = total(probabilities.transpose(0, 1).flatten(1) * pixels @ onehot.transpose(0, 1).flatten(1).T)
         # A class the batch lacks would make it 0: its row and column become those of the identity.
         both_there = present[:, None] & present
         determinant = torch.linalg.det(torch.where(both_there, joint, torch.diag((~present).to(joint))))
@@ -110,11 +122,12 @@ def _soft(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.softmax(logits.float(), 1), onehot, weights(labels, binary=False)[:, None]
 
 
-def _overlaps(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _overlaps(logits: Tensor, labels: Tensor, total: Total) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Means over the labelled pixels of p y, p and y, each (K,), and which classes there are."""
     p, y, weight = _soft(logits, labels)
-    total = weight.sum().clamp(min=1)
-    means = [(value * weight).sum((0, 2, 3)) / total for value in (p * y, p, y)]
+    sums = [(value * weight).sum((0, 2, 3)) for value in (p * y, p, y)]
+    *sums, pixels = total(torch.cat([*sums, weight.sum()[None]])).split([*map(len, sums), 1])
+    means = [each / pixels.clamp(min=1) for each in sums]
     present = torch.ones_like(means[2], dtype=torch.bool) if logits.shape[1] == 1 else means[2] > 0
     return means[0], means[1], means[2], present
 

@@ -255,10 +255,19 @@ def binary_scores(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarr
     truths : sequence of (Y, X) uint8 arrays
         0, 1 and 255.
     """
-    counts = [count(p, y) for p, y in zip(probabilities, truths, strict=True)]
-    dices, ious, accuracies = zip(*((c.dice, c.iou, c.accuracy) for c in counts), strict=True)
-    aucs = [auc(p, y) for p, y in zip(probabilities, truths, strict=True)]
-    return Scores(_mean(dices), _mean(ious), _mean(accuracies), _mean(aucs))
+    found = []
+    for p, y in zip(probabilities, truths, strict=True):
+        c = count(p, y)
+        found.append(Scores(c.dice, c.iou, c.accuracy, auc(p, y)))
+    return mean_scores(found)
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Average binary scores of images, each score over those for which it is defined."""
+    dice, iou, accuracy, auc = (
+        _mean([getattr(each, name) for each in scores]) for name in ("dice", "iou", "accuracy", "auc")
+    )
+    return Scores(dice, iou, accuracy, auc)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

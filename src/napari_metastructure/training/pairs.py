@@ -75,6 +75,12 @@ def pairs_of(
     ------
     InputError
         If there is none, or an image and its labels differ in shape; it names them.
+
+    Examples
+    --------
+    >>> stack = np.zeros((2, 64, 64))
+    >>> [pair.name for pair in pairs_of([stack], [stack.astype(int)], ["cell"])]
+    ['cell [0]', 'cell [1]']
     """
     if len(images) != len(labels):
         raise InputError(f"There are {len(images)} images and {len(labels)} labels; give one for each.")

@@ -17,6 +17,7 @@ from napari_metastructure.images.surround import measured, missing_notes, missin
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.device import home, seeded, upload
 from napari_metastructure.networks.predict import LazyInputs, inputs_on, pad
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.pairs import Pair, label_codes, read_image
 
 HELD_BYTES = 4 * 2**30
@@ -25,7 +26,7 @@ HELD_BYTES = 4 * 2**30
 WINDOWS, SIDE = 4, 512
 """Of a large image so many windows along each side, of so many pixels, are validated on."""
 
-Augment = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor]]
+Augment = Callable[[Tensor, Tensor, Sequence[int]], tuple[Tensor, Tensor]]
 
 
 class Large:
@@ -50,7 +51,6 @@ class Large:
         self, image: Any, missing: Any, codes: Any, inputs: Inputs, patch: tuple[int, int], device: torch.device
     ) -> None:
         self.shape: tuple[int, int] = image.shape[-2:]
-        self.padded = max(self.shape[0], patch[0]), max(self.shape[1], patch[1])
         self.device, self._missing, self._codes = device, missing, codes
         self._inputs = LazyInputs(image, inputs, "bright")
 
@@ -97,9 +97,11 @@ class PatchSampler:
     device : torch.device
         Where the batches are wanted.
     augment : callable, optional
-        Changes a batch further, on the device.
+        Changes a batch further, on the device; given a seed for each patch.
     flips : bool
         Off: patches are taken as they are.
+    ranks : Ranks
+        Processes that draw the same batches, of which each makes its share only.
     """
 
     def __init__(
@@ -110,27 +112,39 @@ class PatchSampler:
         device: torch.device,
         augment: Augment | None = None,
         flips: bool = True,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.fetch = fetch
         self.patch = patch
         self.device = device
         self.augment = augment
         self.flips = flips
+        self.ranks = ranks
+        self._shapes = [(max(y, patch[0]), max(x, patch[1])) for y, x in shapes]
         areas = np.array([y * x for y, x in shapes], float)
         self._chance = areas / areas.sum()
 
     def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
-        """Draw a batch: (N, C, Y, X) float32 inputs and (N, Y, X) uint8 labels, on the device."""
+        """Draw a batch: (N, C, Y, X) float32 inputs and (N, Y, X) uint8 labels, on the device.
+
+        Of several processes each gets its share of the N patches; one that has none, a patch without labels.
+        """
+        chosen = rng.choice(len(self._chance), batch, p=self._chance)
+        places = [self._place(rng, self._shapes[index]) for index in chosen]
+        seeds = rng.integers(2**31, size=batch).tolist() if self.augment is not None else []
+        first, last = self.ranks.share(batch)
+        mine = slice(first, max(last, first + 1))
         images: list[tuple[Tensor, Tensor]] = []
         flat: list[tuple[int, int, int]] = []
-        for index in rng.choice(len(self._chance), batch, p=self._chance):
+        for index, place in zip(chosen[mine], places[mine], strict=True):
             found = self.fetch(int(index))
             if isinstance(found, Large):
-                images.append(self._read(found, self._place(rng, found.padded)))
+                images.append(self._read(found, place))
                 flat.append((0, self.patch[1], 1))
             else:
                 images.append(found)
-                flat.append(self._steps(self._place(rng, found[1].shape), found[1].shape[1]))
+                flat.append(self._steps(place, found[1].shape[1]))
+        batch = len(images)
         (height, width), here = self.patch, images[0][0].device
         start, down, across = upload(torch.tensor(flat), here).T[:, :, None, None]
         rows, columns = torch.arange(height, device=here)[:, None], torch.arange(width, device=here)
@@ -143,7 +157,9 @@ class PatchSampler:
             torch.index_select(labels.flatten(), 0, at[number], out=y[number])
         x = x.to(self.device, non_blocking=pinned).view(batch, height, width, -1).permute(0, 3, 1, 2)
         y = y.to(self.device, non_blocking=pinned).view(batch, height, width)
-        return (x, y) if self.augment is None else self.augment(x, y, rng)
+        if self.augment is not None:
+            x, y = self.augment(x, y, seeds[mine])
+        return x, y if first < last else torch.full_like(y, UNLABELLED)
 
     def batches(self, rng: np.random.Generator, batch: int, count: int) -> list[Tensor]:
         """Draw the inputs of several batches, for recomputing a network's statistics."""
@@ -318,16 +334,15 @@ class Store:
         self._told += len(new)
         return missing_notes(new)
 
-    def whole(self) -> Iterator[tuple[Pair, Tensor, Tensor]]:
-        """Yield every pair with its inputs and codes at their own size, not mirrored; of a large one windows."""
-        for index, pair in enumerate(self.pairs):
-            found = self(index)
-            if isinstance(found, Large):
-                yield from ((pair, x, y) for x, y in found.windows())
-                continue
-            x, y = found
-            height, width = pair.shape
-            yield pair, x[:, :height, :width], y[:height, :width]
+    def whole(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs and codes of a pair at their own size, without the mirrored part; of a large one windows."""
+        found = self(index)
+        if isinstance(found, Large):
+            yield from found.windows()
+            return
+        x, y = found
+        height, width = self.pairs[index].shape
+        yield x[:, :height, :width], y[:height, :width]
 
 
 def patch_shape(shapes: Sequence[tuple[int, ...]], size: int) -> tuple[int, int]:
@@ -355,7 +370,7 @@ def padded_labels(labels: np.ndarray, patch: tuple[int, int]) -> Tensor:
 DEGREES, SCALES = 180.0, (0.8, 1.25)
 
 GAIN, OFFSET, NOISE = 0.2, 0.1, 0.1
-"""Greatest change of contrast (a factor) and brightness, and standard deviation of noise, in units of the batch's
+"""Greatest change of contrast (a factor) and brightness, and standard deviation of noise, in units of the patch's
 standard deviation."""
 
 
@@ -382,17 +397,19 @@ class Full:
         self._place = v2.RandomAffine(DEGREES, scale=SCALES, interpolation=v2.InterpolationMode.BILINEAR, fill=fill)
         self._blur = v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], p=0.3)
 
-    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Change (N, C, Y, X) float inputs and (N, Y, X) labels; what lies outside the patch becomes unlabelled."""
-        with seeded(int(rng.integers(2**31)), x.device):  # torchvision draws from torch's global generator
-            for index in range(len(x)):
+    def __call__(self, x: Tensor, y: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Change (N, C, Y, X) float inputs and (N, Y, X) labels; what lies outside the patch becomes unlabelled.
+
+        What becomes of a patch depends on its seed alone, not on the others.
+        """
+        for index, seed in enumerate(seeds):
+            with seeded(seed, x.device):  # torchvision draws from torch's global generator
                 image, mask = self._place(self._image(x[index]), self._mask(y[index][None]))
-                x[index], y[index] = self._blur(image), mask[0]
-        # torchvision's colour functions take one or three channels and cut at 0 and 1; ours are any, and normalised.
-        size = (len(x), 1, 1, 1)
-        changes = rng.uniform(1 - GAIN, 1 + GAIN, size), rng.uniform(-OFFSET, OFFSET, size)
-        gain, offset = upload(torch.from_numpy(np.stack(changes).astype(np.float32)), x.device)
-        spread = x.std()
-        generator = torch.Generator(x.device).manual_seed(int(rng.integers(2**31)))
-        noise = torch.empty_like(x).normal_(generator=generator)
-        return x * gain + offset * spread + noise * (NOISE * spread * float(rng.random())), y
+                image = self._blur(image).as_subclass(Tensor)
+                # torchvision's colour functions take one or three channels and cut at 0 and 1; ours are any, and
+                # normalised.
+                gain, offset, noise = torch.rand(3).tolist()
+                changed = image * (1 + GAIN * (2 * gain - 1))
+                changes = OFFSET * (2 * offset - 1) + NOISE * noise * torch.randn_like(image)
+            x[index], y[index] = changed + image.std() * changes, mask[0]
+        return x, y

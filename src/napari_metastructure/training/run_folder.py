@@ -20,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, explain
 from napari_metastructure.images.files import fingerprint
+from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.writing import cannot_write, make_folder, remove, replacing, sweep
 from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.yaml_file import read_yaml, write_yaml
@@ -28,6 +29,9 @@ FORMAT = "napari-metastructure-run/1"
 
 DESCRIPTION, METRICS, MODEL, LAST = FILES = ("run.yaml", "metrics.csv", "model.safetensors", "last.pt")
 """The files of a run. Any of them says that a folder is taken: a new run would write over it."""
+
+CHOSEN = "chosen"
+"""Key of ``run.yaml`` under which stand the planes, frames and channel of the inputs that were taken, if not all."""
 
 LOCK, OWNER = ".lock", ".lock.txt"
 """The file that the system locks for a run, and the run that has it, in words."""
@@ -274,6 +278,12 @@ class FoundRun(Generic[C]):
     def can_go_on(self) -> bool:
         """Whether it left a state to go on from."""
         return (self.folder / LAST).exists()
+
+    def chosen(self) -> Chosen:
+        """Read which planes, frames and channel of the inputs it was made of; all where that cannot be read."""
+        with suppress(InputError):
+            return Chosen.of(read_description(self.folder).get(CHOSEN))
+        return Chosen()
 
     def config(self) -> C:
         """Read the settings it was made with.

@@ -78,6 +78,20 @@ def study(
         For images, labels or settings that cannot be used, or a folder with a study of other settings.
     RunFailed
         If a training breaks down; the results so far are written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_metastructure.images.simulate import nuclei
+    >>> from napari_metastructure.training.config import TrainConfig
+    >>> from napari_metastructure.training.pairs import pairs_of
+    >>> from napari_metastructure.training.study_results import CONDITIONS
+    >>> images, masks = zip(*(nuclei((64, 64), np.random.default_rng(seed)) for seed in range(3)))
+    >>> small = TrainConfig(epochs=1, steps_per_epoch=2, base_channels=4, patch_size=64, device="cpu")
+    >>> config = StudyConfig(conditions=(CONDITIONS["CL"], CONDITIONS["RL 0.5"]), repeats=1, train=small)
+    >>> *_, end = study(pairs_of(images, masks), config)
+    >>> [(result.condition, result.rank) for result in end.results]
+    [('CL', 2), ('RL 0.5', 1)]
     """
     control = control or Control()
     training, held = (
@@ -148,7 +162,7 @@ def study(
             yield from writer.results()
             yield ConditionFinished(found[-1])
             if writer.saver.lost:
-                why = "The study ended early, for it could not be saved"
+                why = "The study ended early, because it could not be saved"
                 yield StudyFinished(False, f"{why}; {len(found)} of {len(runs)} runs are done.", tuple(found))
                 return
         yield StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))

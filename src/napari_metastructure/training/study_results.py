@@ -84,7 +84,7 @@ class StudyConfig(BaseModel):
     bandwidth: float = Field(
         4.0,
         ge=LEAST,
-        description="Radius in pixels of the kernel that says how much of the meta-structure is retained.",
+        description="Radius in pixels of the kernel that measures how much of the meta-structure is retained.",
     )
     train: TrainConfig = Field(
         TrainConfig(epochs=20, patience=0),

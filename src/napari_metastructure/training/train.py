@@ -22,16 +22,17 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import give_back, let_go, place, resolve, short_of_memory_fails
+from napari_metastructure.networks.device import give_back, let_go, place, short_of_memory_fails
 from napari_metastructure.networks.model import Model
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
+from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Event, Kept, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
 from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, make_schedule, run_epoch
 from napari_metastructure.training.losses import LOSSES
-from napari_metastructure.training.metrics import Confusion, Scores, binary_scores
+from napari_metastructure.training.metrics import Confusion, Scores, binary_scores, mean_scores
 from napari_metastructure.training.pairs import (
     Pair,
     check_values,
@@ -56,6 +57,7 @@ def train(
     folder: Path | None = None,
     resume: bool = False,
     watch: Sequence[str] = (),
+    ranks: Ranks = ALONE,
 ) -> Iterator[Event]:
     """Train a network on images and labels, and tell how it goes.
 
@@ -74,6 +76,9 @@ def train(
         Go on from ``folder/last.pt`` up to ``config.epochs``.
     watch : sequence of str
         Names of validation pairs whose predictions are wanted with every epoch.
+    ranks : Ranks
+        The processes that train together (`distributed.join`), each called with the same arguments; only the first
+        writes.
 
     Yields
     ------
@@ -89,15 +94,30 @@ def train(
     RunFailed
         Out of memory with a single patch or elsewhere, or a loss that is no number. The best network so far is saved
         first.
+
+    Examples
+    --------
+    >>> from napari_metastructure.images.simulate import nuclei
+    >>> from napari_metastructure.training.pairs import pairs_of
+    >>> images, masks = zip(*(nuclei((64, 64), np.random.default_rng(seed)) for seed in range(4)))
+    >>> config = TrainConfig(epochs=2, steps_per_epoch=5, base_channels=4, patch_size=64, device="cpu")
+    >>> for event in train(pairs_of(images, masks), config):
+    ...     if isinstance(event, TrainFinished):
+    ...         model = event.model
+    >>> labels, probability = model.predict(images[0], device="cpu")
+    >>> labels.shape
+    (64, 64)
     """
     try:
-        with short_of_memory_fails():
-            run = SupervisedRun(pairs, config, control or Control(), validation, folder, watch)
+        with short_of_memory_fails(), ranks.lost_fails():
+            given = config, control or Control(), validation, folder if ranks.first else None, watch, ranks
+            run = ranks.together(lambda: SupervisedRun(pairs, *given))
     except Stopped:  # while the labels were read
         yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
         return
     try:
-        yield from run.go(resume)
+        with ranks.lost_fails():
+            yield from run.go(resume)
     except BaseException as error:
         let_go(error)
         raise
@@ -196,11 +216,20 @@ class Agreement:
         pairs = torch.where(labels != UNLABELLED, labels.long() * self.classes + said, self.classes**2).flatten()
         self._counts.scatter_add_(0, pairs, torch.ones_like(pairs))
 
-    def scores(self) -> Scores:
-        """Return what the counts come to."""
+    def scores(self, ranks: Ranks = ALONE) -> Scores:
+        """Return what the counts of all processes come to."""
         confusion = Confusion(self.classes)
-        confusion.counts += self._counts[:-1].reshape(self.classes, self.classes).cpu().numpy()
+        confusion.counts += ranks.total(self._counts)[:-1].reshape(self.classes, self.classes).cpu().numpy()
         return confusion.scores()
+
+
+class _Validated(NamedTuple):
+    """How an image was predicted: ``said`` are the class codes, of an image that is watched."""
+
+    loss: float
+    counts: np.ndarray
+    scores: Scores | None
+    said: np.ndarray | None
 
 
 class Validation:
@@ -211,7 +240,7 @@ class Validation:
     store : Store
         The images and labels; none of them may be trained on.
     trainer : Trainer
-        Whose network and loss are used.
+        Whose network and loss are used; its processes share the images out.
     use : Use
     """
 
@@ -222,28 +251,39 @@ class Validation:
         self, watch: Collection[str], checkpoint: Callable[[], None]
     ) -> tuple[tuple[float, Scores] | None, dict[str, np.ndarray]]:
         """Return mean loss and scores (None if there is no image), and the labels predicted for the images watched."""
-        network, device = self.trainer.network.eval(), self.trainer.device
-        losses: list[float] = []
+        self.trainer.network.eval()
+        pairs = self.store.pairs
+        found = self.trainer.ranks.shared_out(
+            len(pairs), lambda mine: [self._one(i, pairs[i].name in watch, checkpoint) for i in mine]
+        )
+        values = np.array(self.use.classes, np.uint8)
+        predictions = {p.name: values[f.said] for p, f in zip(pairs, found, strict=True) if f.said is not None}
+        if not found:
+            return None, predictions
+        confusion = Confusion(len(values))
+        confusion.counts += sum(each.counts for each in found)
+        binary = [each.scores for each in found if each.scores is not None]
+        return (
+            float(np.mean([f.loss for f in found])),
+            mean_scores(binary) if binary else confusion.scores(),
+        ), predictions
+
+    def _one(self, index: int, watched: bool, checkpoint: Callable[[], None]) -> _Validated:
+        """Predict one image, and compare it with its labels."""
+        confusion, losses, said = Confusion(len(self.use.classes)), list[float](), None
         found: list[np.ndarray] = []
         truths: list[np.ndarray] = []
-        predictions: dict[str, np.ndarray] = {}
-        confusion = Confusion(len(self.use.classes))
-        values = np.array(self.use.classes, np.uint8)
-        for pair, x, codes in self.store.whole():
-            p = class_probabilities(network, x, self.use.patch, device, checkpoint)
+        for x, codes in self.store.whole(index):
+            p = class_probabilities(self.trainer.network, x, self.use.patch, self.trainer.device, checkpoint)
             y = codes.cpu().numpy()
             said = (p[0] > 0.5).astype(np.uint8) if len(p) == 1 else p.argmax(0).astype(np.uint8)
             losses.append(self._loss(p, y))
             confusion.add(said, y)
-            if len(p) == 1:
-                found.append(p[0])
-                truths.append(y)
-            if pair.name in watch and said.shape == pair.shape:  # of a large image windows are looked at
-                predictions[pair.name] = values[said]
-        if not losses:
-            return None, predictions
-        scores = binary_scores(found, truths) if found else confusion.scores()
-        return (float(np.mean(losses)), scores), predictions
+            found.append(p[0])
+            truths.append(y)
+        scores = binary_scores(found, truths) if len(self.use.classes) == 2 else None
+        shown = said if watched and said is not None and said.shape == self.store.pairs[index].shape else None
+        return _Validated(float(np.mean(losses)), confusion.counts, scores, shown)
 
     def _loss(self, p: np.ndarray, y: np.ndarray) -> float:
         """Return the training loss of a whole image, from its probabilities: their logits, kept finite."""
@@ -266,25 +306,27 @@ class SupervisedRun:
         validation: Sequence[Pair] | None,
         folder: Path | None,
         watch: Sequence[str],
+        ranks: Ranks,
     ) -> None:
-        c, self.config, self.control, self.watch = config, config, control, frozenset(watch)
+        c, self.config, self.control, self.watch, self.ranks = config, config, control, frozenset(watch), ranks
+        ranks.check_batch(c.batch_size)
         if not pairs:
             raise InputError("There is no image to train on; give at least one image with its labels.")
         given = split(pairs, c.validation_fraction, c.seed) if validation is None else (pairs, validation)
         self._cannot_split = validation is None and c.validation_fraction > 0 and not given[1]
-        self.device = resolve(c.device)
+        self.device = ranks.resolve(c.device)
         self.data = _data_of(*given, c, self.device, control.checkpoint)
         self.use, self.spec = self.data.use, self.data.spec
         shapes = [pair.shape for pair in self.data.training.pairs]
         self.steps = c.steps_per_epoch or self._steps(shapes)
-        network = place(build(self.spec, c.seed, c.encoder_weights), self.device)
+        network = ranks.synchronised(place(build(self.spec, c.seed, c.encoder_weights), self.device), self.device)
         optimizer = make_optimizer(network, c.optimizer, c.learning_rate)
-        self.trainer = Trainer(network, optimizer, LOSSES[c.loss], self.device, c.seed, self._count)
+        self.trainer = Trainer(network, optimizer, LOSSES[c.loss], self.device, c.seed, self._count, ranks)
         self.schedule = make_schedule(optimizer, c.schedule, c.learning_rate, c.epochs * self.steps)
         self.rng = np.random.default_rng(c.seed)
         augment = Full() if c.augment == "full" else None
         self.sampler = PatchSampler(
-            self.data.training, shapes, self.use.patch, self.device, augment, flips=c.augment != "none"
+            self.data.training, shapes, self.use.patch, self.device, augment, c.augment != "none", ranks
         )
         self.validate = Validation(self.data.validation, self.trainer, self.use)
         self.prints = prints_of(self.data.pairs) if folder is not None else {}
@@ -292,6 +334,7 @@ class SupervisedRun:
         self.journal = Journal(c, _may_change(c), identity)
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.best_epoch, self.best_value, self.best = 0, -math.inf, self._weights()
+        self._told: Collection[str] = frozenset()
 
     def go(self, resume: bool) -> Iterator[Event]:
         """Run all epochs."""
@@ -299,7 +342,7 @@ class SupervisedRun:
         if folder:
             folder.lock()
         if resume:
-            self.journal.resume(folder, self._restore)
+            self.journal.resume(folder, self._restore, self.ranks)
         elif folder:
             folder.clear()
         training, validation = self.data.training.pairs, self.data.validation.pairs
@@ -322,9 +365,9 @@ class SupervisedRun:
         stopped = False
         try:
             with short_of_memory_fails():
-                while self.journal.epoch < c.epochs and not self._out_of_patience() and not self.saver.lost:
+                while self.ranks.from_first(self._goes_on):
                     yield from self._epoch()
-                    yield from map(Warned, [*self.data.training.notes(), *self.data.validation.notes()])
+                    yield from map(Warned, self._notes())
                     yield from self.saver.save(partial(self._write, last=False))
         except Stopped:
             stopped = True
@@ -345,6 +388,16 @@ class SupervisedRun:
         self.saver.close()
         give_back(self)
 
+    def _goes_on(self) -> bool:
+        return self.journal.epoch < self.config.epochs and not self._out_of_patience() and not self.saver.lost
+
+    def _notes(self) -> list[str]:
+        """Say what is odd about images that any process has read since the last epoch, each once."""
+        new = [*self.data.training.notes(), *self.data.validation.notes()]
+        every = dict.fromkeys(note for notes in self.ranks.gathered(new) for note in notes)
+        told, self._told = self._told, self._told | every.keys()
+        return [note for note in every if note not in told]
+
     def _epoch(self) -> Iterator[Event]:
         """Train, validate, and keep the network if it is the best."""
         began, paused = time.perf_counter(), self.control.paused_seconds
@@ -352,7 +405,7 @@ class SupervisedRun:
         self._seen = Agreement(len(self.use.classes), self.device)
         draw = partial(self.sampler.draw, self.rng, self.config.batch_size)
         yield from run_epoch(self.trainer, draw, epoch, self.steps, self.control, log, self.schedule.step)
-        found, predictions = self.validate(self.watch, self.control.checkpoint)
+        found, predictions = self.validate(self.watch, self.ranks.stopping(self.control))
         loss, scores = found if found else (math.nan, None)
         value = scores.dice if scores else float(epoch)  # without validation the newest is kept
         if scores and len(self.use.classes) > 2:
@@ -365,7 +418,7 @@ class SupervisedRun:
             epochs=self.config.epochs,
             loss=log.loss,
             learning_rate=float(self.schedule.get_last_lr()[0]),
-            training=self._seen.scores(),
+            training=self._seen.scores(self.ranks),
             validation=scores,
             validation_loss=loss,
             best_epoch=self.best_epoch,
@@ -448,7 +501,7 @@ class SupervisedRun:
         if stopped:
             reason = f"Stopped by the user; {kept}."
         elif self.saver.lost:
-            reason = f"The run ended early, for it could not be saved; {kept}."
+            reason = f"The run ended early, because it could not be saved; {kept}."
         elif self._out_of_patience():
             reason = f"No better score in {self.config.patience} epochs; {kept}."
         else:

@@ -1,0 +1,102 @@
+"""``metastructure batch``: a saved recipe on its files, and how the other commands run theirs as a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_metastructure.batch.recipe import BatchRecipe
+from napari_metastructure.batch.run import (
+    BatchFinished,
+    BatchStarted,
+    UnitDone,
+    UnitFailed,
+    UnitProgress,
+    run,
+)
+from napari_metastructure.cli._files import RUN_WAYS, check_modes
+from napari_metastructure.cli._options import RESUME, SCHEDULER
+from napari_metastructure.cli._progress import INTERRUPTED, bars, counted, running
+from napari_metastructure.images.choice import choice
+from napari_metastructure.training.events import Warned
+
+BAD_FILES = 2
+"""Exit code where some of the files could not be used."""
+
+SHOWN = 4
+"""Results that are named in a line."""
+
+
+def batch(
+    recipe: Annotated[Path, typer.Argument(help="What Save recipe of a widget wrote, or a batch.yaml.")],
+    scheduler: Annotated[str | None, SCHEDULER] = None,
+    out: Annotated[Path | None, typer.Option(help="In place of the folder in the recipe.", show_default=False)] = None,
+    resume: Annotated[bool, RESUME] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier batch in its folder.")] = False,
+) -> None:
+    """Do all files of a recipe, each on its own.
+
+    Writes what the command of the recipe writes, batch.yaml (the recipe) and batch.csv: what was done, what failed and
+    why. A file that cannot be used is named, the others go on, and the exit code is 2. Ctrl-C leaves whole files only
+    and exits with 130; --resume goes on.
+    """
+    changed = {name: value for name, value in {"scheduler": scheduler, "out": out}.items() if value is not None}
+    saved = BatchRecipe.read(recipe)
+    run_batch(BatchRecipe.make(**{**dict(saved), **changed}), resume, overwrite)
+
+
+def shared_out(
+    inputs: list[Path], out: Path, scheduler: str | None, task: dict[str, Any], resume: bool, overwrite: bool
+) -> None:
+    """Run what a command was asked for as a batch."""
+    check_modes(resume, overwrite)
+    recipe = BatchRecipe.make(
+        inputs=tuple(map(str, inputs)), out=out, scheduler=scheduler, task=task, axes=choice.axes, series=choice.series
+    )
+    run_batch(recipe, resume, overwrite)
+
+
+def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
+    """Run a batch, and show how it goes."""
+    with running() as terminal, bars(terminal.console) as progress:
+        task = progress.add_task("", total=None, left="left")
+        shares: dict[int, float] = {}
+        for event in run(recipe, terminal.control, resume=resume, overwrite=overwrite, ways=RUN_WAYS):
+            match event:
+                case BatchStarted():
+                    before = sum(event.settled)
+                    shares = {index: 0.0 for index, done in enumerate(event.settled) if not done}
+                    progress.update(task, total=len(shares))
+                    done = f", {before} done before" if before else ""
+                    terminal.say(f"{counted(len(event.names), 'file')}{done}; {event.where}")
+                case UnitProgress():
+                    shares[event.index] = event.share
+                    progress.update(task, completed=sum(shares.values()), description=Path(event.name).name)
+                case UnitDone():
+                    for note in event.notes:
+                        terminal.warn(note)
+                    names = [path.relative_to(recipe.out.absolute()).as_posix() for path in event.written]
+                    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+                    terminal.say(f"{event.name} -> {', '.join(names[:SHOWN])}{more}")
+                case UnitFailed():
+                    terminal.warn(event.why if event.name in event.why else f"{event.name}: {event.why}", "Error")
+                case Warned():
+                    terminal.warn(event.message)
+                case BatchFinished():
+                    last = event
+            if isinstance(event, UnitDone | UnitFailed):
+                shares[event.index] = 1.0
+                progress.update(task, completed=sum(shares.values()))
+    for line in last.said:
+        terminal.say(line)
+    before = f", {last.settled} done before" if last.settled else ""
+    terminal.say(
+        f"{counted(last.done, 'file')} done{before}, {last.failed} failed, in {last.seconds:.1f} s: {last.report}"
+    )
+    if last.stopped:
+        terminal.say("Stopped by the user; every file that was written is whole, and --resume goes on.")
+        raise typer.Exit(INTERRUPTED)
+    if last.failed:
+        raise typer.Exit(BAD_FILES)

@@ -1,0 +1,88 @@
+"""Axes and pixels of layers that are measured: voxel size, slices, names of other axes, and the image of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.labels.measures import Voxel
+from napari_metastructure.plugin._calibration import Calibration, calibration
+from napari_metastructure.plugin._layers import file_of, full, placement
+from napari_metastructure.plugin._source import Source
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+
+FILE_AXES = 5
+"""How many axes a file has at most; there may be more before them."""
+
+
+def voxel_of(layer: Labels, volumes: bool) -> Voxel:
+    """Find the size of a layer's pixel, or voxel, in one unit; also one that napari left in the file."""
+    found = _axes(layer, file_of(layer))
+    return Voxel.of(list(zip(found.scale, found.units, strict=True))[-3 if volumes else -2 :])
+
+
+def _axes(layer: Labels, file: Path | None = None) -> Calibration:
+    """Find the last axes of a layer, without those before them of length one."""
+    shape, where = full(layer).shape, placement(layer)
+    more = max(layer.ndim - FILE_AXES, 0)
+    cut = {key: value[more:, more:] if np.ndim(value) == 2 else value[more:] for key, value in where.items()}
+    return calibration(shape[more:], cut, file)
+
+
+def has_slices(layer: Labels) -> bool:
+    """Whether the axis before Y and X is one of space."""
+    shape = full(layer).shape
+    return len(shape) > 2 and shape[-3] > 1 and _axes(layer).axes[-3] == "Z"
+
+
+def leading_axes(layer: Labels, volumes: bool) -> tuple[str, ...]:
+    """Name the axes before those of a plane or volume, each by another name than the columns have."""
+    shape = full(layer).shape
+    letters = iter(_axes(layer).axes[:-2])
+    names: list[str] = []
+    for at, (size, label) in enumerate(zip(shape[:-2], layer.axis_labels, strict=False)):
+        letter = next(letters, "") if size > 1 and at >= layer.ndim - FILE_AXES else ""
+        named = str(label).strip(" -0123456789")
+        name = (named if len(named) > 1 else named.upper()) or letter or f"axis {at}"
+        names.append(f"axis {at}" if name in names else name)
+    return tuple(names[:-1] if volumes else names)
+
+
+def fits(image: Layer, labels: Labels) -> bool:
+    """Whether an image has the pixels of labels, or of their last axes."""
+    if not isinstance(image, Image):
+        return False
+    shape = full(image).shape[:-1] if image.rgb else full(image).shape
+    return len(shape) > 1 and tuple(shape) == tuple(full(labels).shape[-len(shape) :])
+
+
+def intensity_of(layer: Image, shape: tuple[int, ...], volumes: bool) -> Callable[[tuple[int, ...]], np.ndarray]:
+    """Return what reads the image's plane or volume at a place of the labels; of RGB images the luminance.
+
+    Raises
+    ------
+    InputError
+        If the pixels do not lie on those of the labels.
+    """
+    source = Source.of(layer)
+    if source.shape != shape[-len(source.shape) :] or (volumes and len(source.shape) < 3):
+        sizes = [" x ".join(map(str, size)) for size in (source.shape, shape)]
+        raise InputError(
+            f"Layer {layer.name!r} has {sizes[0]} pixels but the labels have {sizes[1]}; choose the image that they "
+            "are of, or no intensities."
+        )
+    skipped = len(shape) - len(source.shape)
+
+    def read(place: tuple[int, ...]) -> np.ndarray:
+        at = place[skipped:]
+        return np.stack([source.plane((*at, z)) for z in range(shape[-3])]) if volumes else source.plane(at)
+
+    return read
