@@ -125,7 +125,7 @@ def igtt_job(
         colour = next((c for c in COLOURS if c == chosen.channel), None) if chosen.channel else colour_of(sources)
         if colour is not None and not chosen.channel:
             yield ColourTaken(colour)
-        images = read_planes(sources, chosen.channel or colour) if planes is None else planes
+        images = read_planes(sources, chosen.channel or colour, lazily=True) if planes is None else planes
         paths = [Path(path) for source in sources if (path := source.layer.source.path)]
         files = [path for path in paths if path.is_file()]
         more = {"colour": colour, "chosen": chosen, **given}
