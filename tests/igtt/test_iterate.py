@@ -292,6 +292,24 @@ def test_corrections_survive_a_resume(blobs, quick, tmp_path):
     assert final.masks[1][:20].all()
 
 
+def test_strokes_are_answered_by_an_epoch_without_training_that_knows_no_history(blobs, tmp_path):
+    config = IGTTConfig(device="cpu")
+    one, other = (np.full(blobs[0][0].shape, UNLABELLED, np.uint8) for _ in range(2))
+    one[10:16, 10:16], other[30:36, 30:36] = 0, 1
+    *_, expected = iterate(blobs[0], config, corrections={0: one})
+    events = list(iterate(blobs[0], config, corrections={0: np.minimum(one, other)}, folder=tmp_path))
+    assert [event.epoch for event in epochs(events)] == [0, 1] and np.isnan(epochs(events)[1].loss)
+    assert "answer to what was painted (epoch 1)" in events[-1].reason
+    again = list(iterate(blobs[0], config, folder=tmp_path, resume=True))
+    for a, b in zip(again[-1].masks, events[-1].masks, strict=True):
+        np.testing.assert_array_equal(a, b)
+    back = np.where(other == 1, FREE, UNLABELLED).astype(np.uint8)  # the second stroke is taken back
+    *_, taken = iterate(blobs[0], config, folder=tmp_path, resume=True, corrections={0: back})
+    assert taken.epoch == 2
+    for a, b in zip(taken.masks, expected.masks, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_start_masks_are_where_a_run_starts(blobs, quick):
     masks = [np.zeros(i.shape, np.uint8) for i in blobs[0]]
     masks[0][10:30, 10:30] = masks[1][5:9] = 1
@@ -446,10 +464,18 @@ def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wa
 
 @pytest.mark.parametrize(
     ("change", "corrected", "rounds"),
-    [({}, False, 0), ({"rounds": "always"}, False, 1), ({}, True, 1), ({"start": "otsu"}, False, 1)],
+    [
+        ({}, False, 0),
+        ({"rounds": "always"}, False, 1),
+        ({}, True, 1),
+        ({"rounds": "painted"}, False, 0),
+        ({"rounds": "painted"}, True, 2),
+        ({"start": "otsu"}, False, 2),
+    ],
 )
 def test_a_start_by_the_prior_is_the_end_unless_there_is_something_to_learn(blobs, change, corrected, rounds):
-    config = IGTTConfig(epochs=1, steps_per_epoch=1, device="cpu", **change)
+    most = 1 if change == {"rounds": "always"} else 2
+    config = IGTTConfig(epochs=most, steps_per_epoch=1, device="cpu", stop_agreement=1, **change)
     painted = np.full(blobs[0][0].shape, UNLABELLED, np.uint8)
     painted[:3, :3] = 1
     *_, end = iterate(blobs[0], config, corrections={0: painted} if corrected else None)

@@ -19,7 +19,9 @@ from napari_metastructure.batch.run import (
 from napari_metastructure.cli._files import RUN_WAYS, check_modes
 from napari_metastructure.cli._options import RESUME, SCHEDULER
 from napari_metastructure.cli._progress import INTERRUPTED, bars, counted, running
+from napari_metastructure.errors import InputError
 from napari_metastructure.images.choice import choice
+from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import Warned
 
 BAD_FILES = 2
@@ -51,6 +53,11 @@ def shared_out(
     inputs: list[Path], out: Path, scheduler: str | None, task: dict[str, Any], resume: bool, overwrite: bool
 ) -> None:
     """Run what a command was asked for as a batch."""
+    if not join().alone:
+        raise InputError(
+            "torchrun shares out one run, and these are files of a batch; start it without torchrun, with --scheduler "
+            "local:N for several at once."
+        )
     check_modes(resume, overwrite)
     recipe = BatchRecipe.make(
         inputs=tuple(map(str, inputs)), out=out, scheduler=scheduler, task=task, axes=choice.axes, series=choice.series

@@ -96,7 +96,8 @@ def igtt(
         task |= {"keep_epochs": keep_epochs, "ome": ome}
         shared_out(images, out, scheduler, task, resume, overwrite)
         return
-    chosen = _chosen(Chosen(planes, frames, "" if channel == AUTO else channel), out if resume else None)
+    asked = Chosen(planes, frames, "" if channel == AUTO else channel)
+    chosen = join().from_first(lambda: _chosen(asked, out if resume else None))
     read = read_images(expanded(images), chosen.channel or AUTO, chosen)
     with warnings_as_lines():
         outputs = Outputs(out, read.images, keep_epochs, ome, read.kept, chosen)

@@ -21,6 +21,7 @@ from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
 from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
+from napari_metastructure.igtt.steering import Steering
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
 from napari_metastructure.images.ranges import Chosen
@@ -244,7 +245,7 @@ class Run:
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
-        self.planes = planes  # as the user knows them, until `_turn_upright`
+        self.given = self.planes = planes  # the second as the user knows them until `_turn_upright`
         self.spec, self.trained = spec_of(config), is_trained(config)
         if self.trained:
             network: torch.nn.Module = load_prior()
@@ -343,7 +344,8 @@ class Run:
             while self.ranks.from_first(self._goes_on):
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
                 good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
-                yield from self._round()
+                self._painted |= self.labels.correct(self.control.take_corrections())
+                yield from self._answer() if self._painted else self._round()
                 if self._collapsed():
                     yield from self._take_back(good, network)
                     return
@@ -406,7 +408,7 @@ class Run:
         for name, arrays in labels.items():
             found = [a.shape for a in arrays]
             given = [f for f in zip(found, shapes, strict=bool(found)) if f[0] != (0,) or name != "corrections"]
-            if any(a != b for a, b in given) or not (found or name == "memory"):
+            if any(a != b for a, b in given) or not (found or name in ("memory", "steered")):
                 raise ValueError(f"{name} of other sizes")
         dark = state["dark"]
         if len(dark) != len(self.planes) or not set(map(type, dark)) <= {bool}:
@@ -451,7 +453,7 @@ class Run:
                 start = self._start_probabilities()
             self.labels = self._labels(start)
             self.labels.begin(given=start_masks is not None)
-        self.labels.correct(self.control.take_corrections())
+        self._painted = self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
             self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
@@ -481,6 +483,24 @@ class Run:
         if self.trained:
             cut_at(self.trainer.network, cut)
 
+    @cached_property
+    def _steering(self) -> Steering:
+        """Features of the planes, and what the start says before any stroke."""
+        return Steering(self.given, [s.astype(np.float32) for s in self.labels.start], self.checkpoint)
+
+    def _answer(self) -> Iterator[Event]:
+        """Run the epoch that answers strokes: no training, the start as they would have it."""
+        self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
+        agreement = self._steer()
+        self._painted = False
+        self._note(self.journal.epoch + 1, float("nan"), agreement, 0.0)
+        yield self._event()
+
+    def _steer(self) -> float:
+        """Put the start as the strokes would have it in the place of the start; return the agreement of the masks."""
+        strokes = {i: pixels for i, pixels in self.labels.corrections.items() if (pixels <= 1).any()}
+        return self.labels.steer(self._steering.answer(strokes) if strokes else [])
+
     def _round(self) -> Iterator[Event]:
         """Run one epoch: train on the labels, predict, make new labels."""
         self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
@@ -497,7 +517,8 @@ class Run:
         resumed = time.perf_counter()
         found = self._predict()
         inside = log.seconds + time.perf_counter() - resumed
-        self.labels.correct(self.control.take_corrections())
+        if self.labels.correct(self.control.take_corrections()):
+            self._steer()
         agreement = self.labels.update(found)
         self._note(epoch, log.loss, agreement, inside)
         yield self._event()
@@ -555,9 +576,15 @@ class Run:
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
-        c, agreements = self.config, [row["agreement"] for row in self.journal.rows[1:]]
-        unpainted = c.rounds == "painted" and not self.labels.corrections
-        if unpainted and not agreements and self.trained and self.by_prior:
+        if self._painted:
+            return None
+        c, trained = self.config, [row for row in self.journal.rows[1:] if not math.isnan(row["loss"])]
+        agreements = [row["agreement"] for row in trained]
+        steered = bool(self.labels.steered)
+        ended = c.rounds == "never" or (c.rounds == "painted" and not steered)
+        if ended and not trained and self.trained and (self.by_prior or steered):
+            if steered:
+                return f"The masks are the answer to what was painted (epoch {self.journal.epoch}); paint on to go on."
             return (
                 "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
             )

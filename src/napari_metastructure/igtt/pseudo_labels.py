@@ -12,6 +12,7 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.training.control import FREE
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
@@ -83,6 +84,7 @@ class PseudoLabels:
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
         self.start = [self._within(i, s.astype(np.float16)) for i, s in enumerate(start)]
+        self.steered: list[np.ndarray] = []
         self.memory: list[np.ndarray] = []
         self.corrections: dict[int, np.ndarray] = {}
         self.evidence: list[np.ndarray] = []
@@ -103,6 +105,21 @@ class PseudoLabels:
         if given:
             self.masks = [(s > 0.5).astype(np.uint8) for s in self.start]
         self._extract()
+
+    def steer(self, probabilities: Sequence[np.ndarray]) -> float:
+        """Take what strokes made of the start in its place from now on, and cut it; none puts the start back.
+
+        Returns
+        -------
+        float
+            Agreement: mean Dice between the new masks and those before.
+        """
+        self.steered = [self._within(i, p.astype(np.float16)) for i, p in enumerate(probabilities)]
+        self._start_score = None
+        before = self.masks
+        self._cut([s.astype(np.float32) for s in self.steered or self.start])
+        self._extract()
+        return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
 
     def update(self, probabilities: Sequence[np.ndarray]) -> float:
         """Make new labels from a round's probabilities.
@@ -126,18 +143,27 @@ class PseudoLabels:
         self._cut(
             [
                 a * s.astype(np.float32) + (1 - a) * p.astype(np.float32)
-                for s, p in zip(self.start, self.memory, strict=True)
+                for s, p in zip(self.steered or self.start, self.memory, strict=True)
             ]
         )
         self._extract()
         return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
 
-    def correct(self, corrections: Mapping[int, np.ndarray]) -> None:
-        """Lock pixels from now on: 0 and 1 hold in masks and labels, 254 frees them, 255 leaves them as they were."""
+    def correct(self, corrections: Mapping[int, np.ndarray]) -> bool:
+        """Lock pixels from now on: 0 and 1 hold in masks and labels, 254 frees them, 255 leaves them as they were.
+
+        Returns
+        -------
+        bool
+            Whether other pixels are locked than before.
+        """
+        other = False
         for index, pixels in corrections.items():
-            before = self.corrections.get(index, pixels)
-            self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
+            before = self.corrections.get(index, np.full_like(pixels, UNLABELLED))
+            now = self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
+            other |= not np.array_equal(np.minimum(before, FREE), np.minimum(now, FREE))
         self._lock()
+        return other
 
     def _lock(self) -> None:
         for index, pixels in self.corrections.items():
@@ -156,6 +182,7 @@ class PseudoLabels:
         """Return all that `restore` needs, as lists of arrays by name."""
         return {
             "start": self.start,
+            "steered": self.steered,
             "memory": self.memory,
             "evidence": self.evidence,
             "masks": self.masks,  # masks that were given are not what a cut of the evidence makes
@@ -166,6 +193,7 @@ class PseudoLabels:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned; nothing is drawn at random."""
         self.start, self.memory = list(state["start"]), list(state["memory"])
+        self.steered = list(state.get("steered", []))  # runs that were saved before there was any steering
         self._cut(list(state["evidence"]))
         self.masks, self.labels = list(state["masks"]), list(state["labels"])
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
@@ -176,7 +204,7 @@ class PseudoLabels:
         if self.config.balance == "fixed" or anchor in (0, 1):
             return anchor
         if self._start_score is None:
-            self._start_score = self._confirmed(self.start)
+            self._start_score = self._confirmed(self.steered or self.start)
         start, network = self._start_score, self._confirmed(self.memory)
         logit = np.log(anchor / (1 - anchor)) + (1 - network / max(start, 1e-6)) / BALANCE
         return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))

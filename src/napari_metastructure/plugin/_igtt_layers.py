@@ -269,6 +269,11 @@ class RunLayers:
         return max((*self.epochs, *self.waiting), default=None)
 
     @property
+    def probabilities(self) -> Sequence[np.ndarray] | None:
+        """The newest probabilities, one a plane; None before the first epoch."""
+        return None if self._last is None else self._last.probabilities
+
+    @property
     def held(self) -> bool:
         """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
         there = any(part.there for part in self.parts)
@@ -457,7 +462,9 @@ class RunLayers:
 
     def keep(self, epoch: int) -> list[Labels]:
         """Turn one epoch into final mask layers, one per source, which show in place of the run's."""
+        in_hand = self.parts.index(self._part)
         self.kept = [part.keep(epoch) for part in self.parts]
+        self.viewer.layers.selection.active = self.kept[in_hand]  # what is measured or saved next
         return self.kept
 
     def outline(self, on: bool) -> None:

@@ -68,9 +68,11 @@ class Strokes:
         self._staged: list[tuple[np.ndarray, int]] = []
         self._gone: set[int] = set()  # what was undone when last looked at
         self._back: Stroke | None = None
+        self._early = False  # told of a stroke whose pixels come next
         self._touched: set[int] = set()  # planes that were ever painted on
         layer.events.paint.connect(self._on_paint)
-        layer.events.set_data.connect(self._on_drawn)
+        for drawn in (layer.events.set_data, layer.events.labels_update):
+            drawn.connect(self._on_drawn)
         layer.events.mode.connect(lambda: self._changed())
         layer.events.selected_label.connect(lambda: self._changed())
         # Every tool of napari ends here, before it leaves out pixels that would not change.
@@ -140,6 +142,7 @@ class Strokes:
         self._done = [s for s in self._done if not any(id(atom) in self._gone for atom in s.history)]  # for good
         self._gone = set()
         dabs, self._staged = self._staged, []
+        self._early = not dabs
         for atom in () if dabs else event.value:
             where, given = atom[0], np.asarray(atom[-1])
             indices = _within(where, atom[1]) if isinstance(where[0], slice) else where
@@ -149,8 +152,9 @@ class Strokes:
         self._changed()
 
     def _on_drawn(self, event: Any = None) -> None:
-        if (undone := self._undone()) != self._gone:  # napari sends no event for an undo
-            self._gone = undone
+        undone = self._undone()
+        if self._early or undone != self._gone:  # napari sends no event for an undo
+            self._early, self._gone = False, undone
             self._changed()
 
     def _undone(self) -> set[int]:

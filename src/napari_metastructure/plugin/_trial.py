@@ -52,13 +52,12 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
-    if trained and config.start == "prior" and config.rounds == "painted":
-        return Estimate(start * pixels, 0, what, name, f"; {EPOCHS_AFTER}")
+    if trained and config.start == "prior" and config.rounds != "always":
+        return Estimate(start * pixels, 0, what, name, ENDS)
     return Estimate(start * pixels, epochs, what, name)
 
 
-EPOCHS_AFTER = "it trains once you paint"
-"""Of a run that ends with its start."""
+ENDS = "The run ends with its first masks; it answers what you paint, and trains where Rounds is always."
 
 
 def probe(config: IGTTConfig, size: Sequence[int], control: Control) -> tuple[float, float, float] | None:

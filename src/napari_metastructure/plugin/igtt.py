@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._live_answer import LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
 from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
@@ -177,6 +179,7 @@ class IGTTWidget(JobWidget):
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
         self.strokes = StrokeList(self.viewer)
+        self.answer = LiveAnswer(self.viewer, self)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
@@ -243,6 +246,8 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_painted)
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
+        self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
         self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
@@ -340,13 +345,17 @@ class IGTTWidget(JobWidget):
             return True
 
         def prepare() -> Job:
+            from napari_metastructure.igtt.iterate import is_trained
+
             if gone := [part.source.name for part in layers.parts if not part.there]:
                 raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
             sources = [part.source for part in layers.parts]
-            given = {"corrections": painted, "start_masks": start, "first_epoch": first}
+            given: dict[str, Any] = {"corrections": painted, "first_epoch": first}
+            if config.rounds == "always" or not (is_trained(config) and config.start == "prior"):
+                given["start_masks"] = start  # else strokes are answered from the prior's start, whatever came between
             folder = self.run_folder.free_beside()
             job = self._prepare(sources, folder, None, config, layers, given, chosen=self._chosen)
             self.run_folder.shown_no_more()  # its last epoch is another one than the form says
@@ -364,6 +373,7 @@ class IGTTWidget(JobWidget):
         """Note what the run was told, and let epochs come again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
+            self.answer.clear()
             if not self.layers.put_brush_away():  # which says so itself
                 self.show_waiting()
 
@@ -414,30 +424,32 @@ class IGTTWidget(JobWidget):
             if self.layers is not None:
                 self.layers.hide()
                 self.layers.painted = lambda: None
-            self._drop_trial()
+            self.answer.clear()
             layers.shown = self.results.shown()
             layers.outline(self.results.outlines.isChecked())
             self._scores = {}
             self.curves.clear()
             self.results.set_available(False)
             self.results.show_ready(())
-            self._opening.start(layers.open(), partial(self._on_open, layers, self._ready))
+            trial, self._trial = self._trial, None
+            steps = chain(self._dropped(trial), layers.open())
+            self._opening.start(steps, partial(self._on_open, layers, self._ready))
         self._colour = chosen.channel or None
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
         return igtt_job(sources, chosen, planes, config, self._ready, run)
 
-    def _drop_trial(self) -> None:
-        """Take the layers of a try away, but for masks that were painted on."""
-        if self._trial is None:
+    def _dropped(self, trial: tuple[napari.layers.Layer, RunLayers] | None) -> Iterator[None]:
+        """Take the layers of a try away, one at a time, but for those that were painted on."""
+        if trial is None:
             return
-        part, layers = self._trial
-        self._trial = None
-        if not layers.corrections():
-            layers.close()
-        if part in self.viewer.layers:
-            self.viewer.layers.remove(part)
+        part, layers = trial
+        made = [] if layers.corrections() else [layer for source in layers.parts for layer in source.own]
+        for layer in (*made, part):
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+                yield
 
     def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
         """Let the run begin."""
@@ -452,6 +464,7 @@ class IGTTWidget(JobWidget):
         """Show what was painted, and which brush is in hand; let epochs come if none is."""
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
+        self.answer.ask(self.layers)
         self.show_waiting()
 
     def _let_go_of_strokes(self) -> None:
