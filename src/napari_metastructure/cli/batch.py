@@ -98,9 +98,9 @@ def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
                 progress.update(task, completed=sum(shares.values()))
     for line in last.said:
         terminal.say(line)
-    before = f", {last.settled} done before" if last.settled else ""
+    earlier = f", {last.settled} done before" if last.settled else ""
     terminal.say(
-        f"{counted(last.done, 'file')} done{before}, {last.failed} failed, in {last.seconds:.1f} s: {last.report}"
+        f"{counted(last.done, 'file')} done{earlier}, {last.failed} failed, in {last.seconds:.1f} s: {last.report}"
     )
     if last.stopped:
         terminal.say("Stopped by the user; every file that was written is whole, and --resume goes on.")
