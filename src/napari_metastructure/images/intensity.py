@@ -229,7 +229,7 @@ def is_blank(image: np.ndarray | Plane) -> bool:
 
 def _is_blank_throughout(plane: Plane) -> bool:
     """Look from top to bottom, as far as it takes."""
-    low, high = np.inf, -np.inf
+    low, high = np.array(np.inf), np.array(-np.inf)
     for block in row_blocks(plane):
         block = block[None] if block.ndim == 2 else block
         finite = [channel[np.isfinite(channel)] for channel in block]

@@ -326,7 +326,7 @@ class Spool:
         """Write rows from ``first`` on."""
         with _told(self._folder):
             self._file.seek(first * self._row)
-            left = memoryview(np.ascontiguousarray(rows, self.dtype)).cast("B")
+            left = np.ascontiguousarray(rows, self.dtype).data.cast("B")
             while left:
                 left = left[self._file.write(left) :]
 

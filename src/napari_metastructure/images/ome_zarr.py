@@ -222,7 +222,8 @@ class ZarrRows:
     def __init__(self, array: Any) -> None:
         self._array = array
         self._waiting: list[np.ndarray] = []
-        self._at, self._first = (), 0
+        self._at: tuple[int, ...] = ()
+        self._first = 0
 
     def put(self, at: tuple[int, ...], first: int, rows: np.ndarray) -> None:
         """Write rows of the plane at a place along the leading axes; those of a plane come in order."""

@@ -152,7 +152,9 @@ def together(surround: T | None, missing: T | None) -> T | None:
     """Join two masks of what lies outside the field of view, each of which there may not be."""
     if isinstance(surround, Plane) and isinstance(missing, Plane):
         return Plane(surround.shape, bool, lambda rows, columns: surround[rows, columns] | missing[rows, columns])
-    return surround if missing is None else missing if surround is None else surround | missing
+    if surround is None or missing is None:
+        return missing if surround is None else surround
+    return np.asarray(surround) | np.asarray(missing)
 
 
 def missing_share(image: np.ndarray | Plane) -> float:

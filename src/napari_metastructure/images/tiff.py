@@ -300,7 +300,7 @@ def _left_in_file(path: Path, tif: TiffFile, series: TiffPageSeries) -> Source |
     import tifffile
 
     opened = tifffile.TiffFile(path)
-    array = zarr.open(opened.series[tif.series.index(series)].aszarr(level=0), mode="r")
+    array: Any = zarr.open(opened.series[tif.series.index(series)].aszarr(level=0), mode="r")
     if tuple(array.shape) != tuple(series.shape):
         return None
     return Source(path, array.shape, array.dtype, lambda slices: np.asarray(array[slices]))

@@ -302,7 +302,7 @@ class LabelStack:
         self._changes = 0
         self._values: dict[int, tuple[int, ...]] = {}
         self._tops: dict[int, int] = {}  # of planes with soft edges their greatest number
-        self._last: tuple[int, np.ndarray] | None = None
+        self._last: tuple[int, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -337,7 +337,7 @@ class LabelStack:
                     self._values.pop(index, None)
                     self._tops.pop(index, None)
 
-    def pixels(self, index: int) -> np.ndarray:
+    def pixels(self, index: int) -> Any:
         """Return the pixels of a plane as they are, checked to be labels; the last ones read are kept."""
         known = self._last
         if known is None or known[0] != index:
@@ -416,7 +416,7 @@ class LabelStack:
             notes.append(f"{self.name}: the numbers count objects, so all but {but} are read as foreground.")
         return notes
 
-    def read(self, index: int, meaning: Meaning | None = None) -> np.ndarray:
+    def read(self, index: int, meaning: Meaning | None = None) -> Any:
         """Read a plane as classes and 255, a copy, by the `meaning` of the stack, which may be at hand.
 
         Of a `images.lazy.Plane` it is another one, which is read where it is needed.

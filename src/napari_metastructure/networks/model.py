@@ -173,7 +173,7 @@ class Model:
 
     def steps(
         self,
-        image: np.ndarray,
+        image: Any,
         device: str | torch.device = "auto",
         checkpoint: Checkpoint | None = None,
         want_probability: bool = True,
@@ -188,9 +188,9 @@ class Model:
         labels = np.zeros(shape, np.uint8)
         probability = np.zeros(shape, np.float32) if want_probability else None
         for part in self.stream(image, device, checkpoint, want_probability, name, parts=parts):
-            if part.rows is not None:
+            if part.rows is not None and part.labels is not None:
                 labels[part.rows] = part.labels
-                if probability is not None:
+                if probability is not None and part.probability is not None:
                     probability[part.rows] = part.probability
             if part.missing is None:
                 yield part.done
@@ -204,7 +204,7 @@ class Model:
         want_probability: bool = True,
         name: str = "The image",
         folder: Path | None = None,
-        parts: Iterable[np.ndarray] | None = None,
+        parts: Iterable[tuple[range, np.ndarray]] | None = None,
     ) -> Iterator[Part]:
         """Predict an image of any size from top to bottom.
 
