@@ -13,8 +13,9 @@ import yaml
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import iterate as run_module
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.iterate import Run, iterate, stable, wandering
+from napari_metastructure.igtt.iterate import Run, iterate
 from napari_metastructure.igtt.levels import Levels
+from napari_metastructure.igtt.rounds import stable, wandering
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images import simulate
 from napari_metastructure.images.files import list_images, read_image

@@ -45,8 +45,8 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     name, pace = measured(config.device, key, lambda: probe(config, size, control))
     if pace is None:
         return None
-    from napari_metastructure.igtt.iterate import effort, is_trained
     from napari_metastructure.igtt.room import Need
+    from napari_metastructure.igtt.rounds import effort, is_trained
 
     start, step, relabel = pace
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)

@@ -302,7 +302,7 @@ class IGTTWidget(JobWidget):
             return True
 
         def prepare() -> Job:
-            from napari_metastructure.igtt.iterate import is_trained
+            from napari_metastructure.igtt.rounds import is_trained
 
             if gone := [part.source.name for part in layers.parts if not part.there]:
                 raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
