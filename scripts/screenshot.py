@@ -112,6 +112,8 @@ def show_tutorial(viewer: napari.Viewer) -> Shots:
     yield "tutorial_masks"
     paint(viewer, widget, TOUCHING)
     settle(SETTLE_MS)
+    while widget.answer.busy:
+        settle(SETTLE_MS)
     yield "tutorial_paint"
     widget.continue_from_edits()
     wait(widget.finished)

@@ -358,17 +358,17 @@ def test_images_that_cannot_be_used_are_named_before_anything_starts(quick, imag
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_a_run_that_collapses_ends_with_the_round_before(blobs, quick, monkeypatch, tmp_path, level):
     config = quick.model_copy(update={"epochs": 5, "anchor": 0, "memory": 0, "criterion": "edge", "start": "otsu"})
-    real, calls = run_module.probabilities, []
+    real, calls = run_module.predicted, []
 
-    def collapsing(network, inputs, *rest):
+    def collapsing(*arguments):
         calls.append(1)
-        found = real(network, inputs, *rest)
-        for flat in found if len(calls) > 2 else ():
-            flat[:] = level
-            flat[0, 0] = 1 - level if level else 0
-        return found
+        for index, flat in real(*arguments):
+            if len(calls) > 2:
+                flat[:] = level
+                flat[0, 0] = 1 - level if level else 0
+            yield index, flat
 
-    monkeypatch.setattr(run_module, "probabilities", collapsing)
+    monkeypatch.setattr(run_module, "predicted", collapsing)
     events = list(iterate(blobs[0], config, folder=tmp_path))
     last = events[-1]
     assert isinstance(last, Finished) and last.epoch == 2 and "collapsed" in last.reason
@@ -401,7 +401,7 @@ def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch)
         list(iterate(blobs[0], quick))
 
 
-@pytest.mark.parametrize("where", ["PatchSampler.draw", "probabilities", "Held"])
+@pytest.mark.parametrize("where", ["PatchSampler.draw", "predicted", "Held"])
 def test_too_little_memory_for_anything_else_is_a_sentence(blobs, quick, monkeypatch, where):
     def too_large(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")

@@ -95,3 +95,8 @@ def test_nothing_on_screen_is_told(open_widget, blobs, said):
         part_on_screen(viewer, Source.of(viewer.layers["a"]))
     assert not widget.try_on_screen()
     assert len(viewer.layers) == 1
+
+
+def test_an_estimate_says_what_does_not_fit(small, monkeypatch):
+    monkeypatch.setattr("napari_metastructure.igtt.room.SHARE", 0)
+    assert "it keeps them on disk" in str(estimate(small, [(64, 64)], Control()))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
+
 _option = partial(option, IGTTConfig, PRESETS)
 
 
@@ -121,6 +122,7 @@ def _chosen(asked: Chosen, folder: Path | None) -> Chosen:
 def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> None:
     """Run, show progress, and write the results."""
     from napari_metastructure.igtt.iterate import iterate
+    from napari_metastructure.igtt.room import Need
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
@@ -128,6 +130,9 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
     with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
         more |= {"ranks": ranks, "chosen": outputs.chosen}
+        need = Need.of([plane.shape for plane in read.planes], config)
+        if need.matters:
+            terminal.say(str(need))
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)
         for event in terminal.follow(events):
             match event:

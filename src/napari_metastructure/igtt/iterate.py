@@ -18,6 +18,7 @@ import torch
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
+from napari_metastructure.igtt.room import Need, Room
 from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
 from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
@@ -31,7 +32,7 @@ from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
-from napari_metastructure.networks.predict import inputs_on, probabilities
+from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
@@ -238,10 +239,13 @@ class Run:
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
-        checked = check_planes(images, self.names)
+        self.room = Room(Need.of([np.shape(image) for image in images], config), folder)
+        checked = check_planes(images, self.names, self.room.keep)
         self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
-        found = list(map(measured, checked))
-        planes, self.missing = [plane for plane, _ in found], [missing for _, missing in found]
+        self.missing: list[np.ndarray | None] = []
+        planes = self.room.keep(self._measured(checked))
+        self.missing = self.room.keep(self.missing)
+        del checked
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
@@ -260,15 +264,21 @@ class Run:
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.resumed = False
 
+    def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        for plane in planes:
+            filled, missing = measured(plane)
+            self.missing.append(missing)
+            yield filled
+
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
         self.polarities = polarities
-        self.outside = [
+        self.outside = self.room.keep(
             together(surround(plane, objects), missing)
             for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
-        ]
+        )
         filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
-        self.planes = [orient(p, o) for p, o in zip(filled, self.polarities, strict=True)]
+        self.planes = self.room.keep(orient(p, o) for p, o in zip(filled, self.polarities, strict=True))
 
     def _polarities(self) -> list[Polarity]:
         """Find whether the objects of each plane are bright or dark; without the prior, of all alike."""
@@ -326,7 +336,9 @@ class Run:
             if folder:
                 folder.clear()
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
-        self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
+        here = here if self.room.in_memory else torch.device("cpu")
+        inputs = (inputs_on(here, p, c.inputs, "bright") for p in self.planes)
+        self.held = Held(inputs, self.patch, here, None if self.room.in_memory else self.room.keep)
         shapes = [p.shape for p in self.planes]
         self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
@@ -459,7 +471,7 @@ class Run:
         return self._event()
 
     def _labels(self, start: list[np.ndarray]) -> PseudoLabels:
-        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks)
+        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks, self.room)
 
     def _start_probabilities(self) -> list[np.ndarray]:
         """Estimate foreground probabilities before any training."""
@@ -467,16 +479,18 @@ class Run:
         if method == "prior":
             same = self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            found, cut = prior_start(self.prior, self.planes, self.device, self.checkpoint, inputs, self.ranks)
+            where = (self.device, self.checkpoint, inputs, self.ranks, self.room)
+            found, cut = prior_start(self.prior, self.planes, *where)
             self._cut_network(cut)
             return found
         self._cut_network(CUTS[-1])
 
-        def started(index: int) -> np.ndarray:
-            self.checkpoint()
-            return start_probability(self.planes[index], method)
+        def started(mine: Sequence[int]) -> Iterator[np.ndarray]:
+            for index in mine:
+                self.checkpoint()
+                yield start_probability(self.planes[index], method)
 
-        return self.ranks.shared_out(len(self.planes), lambda mine: list(map(started, mine)))
+        return self.room.shared_out(self.ranks, len(self.planes), started)
 
     def _cut_network(self, cut: float) -> None:
         """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
@@ -537,15 +551,16 @@ class Run:
                 refresh_statistics(network, batches)
         network.eval()
 
-        def predicted(mine: Sequence[int]) -> list[np.ndarray]:
-            inputs = [self.held.inputs(i) for i in mine]
-            return probabilities(network, inputs, self.patch, self.device, self.checkpoint)
+        def seen(mine: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+            shapes = [self.planes[i].shape for i in mine]
+            read = lambda k: self.held.inputs(mine[k])  # noqa: E731
+            return predicted(network, shapes, read, self.patch, self.device, self.checkpoint)
 
-        found = self.ranks.shared_out(len(self.planes), predicted)
+        found = self.room.shared_out_numbered(self.ranks, len(self.planes), seen)
         if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
             inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
-            found = [1 - p if turned else p for p, turned in zip(found, inverse, strict=True)]
+            found = self.room.keep(1 - p if turned else p for p, turned in zip(found, inverse, strict=True))
         return found
 
     def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:

@@ -57,10 +57,13 @@ class Estimate:
     what: str
     device: str
     note: str = "Measured on this device by a short probe."
+    need: str = ""
+    """What it takes of memory and disk, where that is much."""
 
     def __str__(self) -> str:
         """Put it into words."""
-        return f"About {duration(_rounded(self.start + self.epochs))}: {self.what}, {self.device}"
+        need = f". {self.need}" if self.need else ""
+        return f"About {duration(_rounded(self.start + self.epochs))}: {self.what}, {self.device}{need}"
 
 
 @dataclass(frozen=True)

@@ -466,7 +466,7 @@ def pages_above(
 
 
 def _scrolled(parts: Iterable[QWidget | QLayout], into: QWidget) -> QScrollArea:
-    content = column(*parts, spacing=6, margin=6)
+    content = column(*parts, spacing=6, margin=5)  # with more, the widest do not fit into NARROWEST
     content.layout().addStretch(1)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)

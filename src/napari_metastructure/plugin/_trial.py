@@ -46,15 +46,17 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     if pace is None:
         return None
     from napari_metastructure.igtt.iterate import effort, is_trained
+    from napari_metastructure.igtt.room import Need
 
     start, step, relabel = pace
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
     steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
+    said = str(need) if (need := Need.of(shapes, config)).matters else ""
     if trained and config.start == "prior" and config.rounds != "always":
-        return Estimate(start * pixels, 0, what, name, ENDS)
-    return Estimate(start * pixels, epochs, what, name)
+        return Estimate(start * pixels, 0, what, name, ENDS, said)
+    return Estimate(start * pixels, epochs, what, name, need=said)
 
 
 ENDS = "The run ends with its first masks; it answers what you paint, and trains where Rounds is always."

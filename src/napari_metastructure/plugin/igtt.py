@@ -22,6 +22,7 @@ from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._estimate import Work
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
+from napari_metastructure.plugin._igtt_job import igtt_job
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
@@ -31,16 +32,14 @@ from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
 from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._ranges import RangeRows
-from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._source import ColourTaken, Source, read_at_once, sources_of
 from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
 from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
-from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
+from napari_metastructure.plugin._worker import TurnByTurn
 from napari_metastructure.plugin.writer import ask_where, file_name
-from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
     EpochFinished,
-    Event,
     Finished,
     RunStarted,
     ScoreCurve,
@@ -90,48 +89,6 @@ RESUMED = (
     "the ticked layers. Its settings are loaded first, unless they are shown already; only Epochs, Device "
     "and Stop agreement may be changed."
 )
-
-
-def igtt_job(
-    sources: Sequence[Source],
-    chosen: Chosen,
-    planes: list[np.ndarray] | None,
-    config: IGTTConfig,
-    ready: threading.Event,
-    given: Mapping[str, Any],
-) -> Job:
-    """Make the job of a run, which begins once ``ready`` is set.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-    chosen : Chosen
-        Of RGB layers the channel; of which planes the sources are, for ``run.yaml``.
-    planes : list of (Y, X) arrays, or None
-        Their checked pixels; None: they are read and checked in the thread.
-    config : IGTTConfig
-    ready : threading.Event
-    given : mapping
-        Further arguments of `iterate`.
-    """
-
-    def job(control: Control) -> Iterator[Event | ColourTaken]:
-        wait_for(ready, control)
-        torch_beside_a_window()
-        from napari_metastructure.igtt.iterate import iterate
-        from napari_metastructure.images.channels import COLOURS
-
-        names = [name for source in sources for name in source.names()]
-        colour = next((c for c in COLOURS if c == chosen.channel), None) if chosen.channel else colour_of(sources)
-        if colour is not None and not chosen.channel:
-            yield ColourTaken(colour)
-        images = read_planes(sources, chosen.channel or colour) if planes is None else planes
-        paths = [Path(path) for source in sources if (path := source.layer.source.path)]
-        files = [path for path in paths if path.is_file()]
-        more = {"colour": colour, "chosen": chosen, **given}
-        yield from iterate(images, config, control, names=names, inputs=files, **more)
-
-    return job
 
 
 class IGTTWidget(JobWidget):
