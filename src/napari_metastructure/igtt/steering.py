@@ -153,8 +153,7 @@ class Steering:
             steered |= self._spread(steered, rest)
         found = []
         for index in wanted:
-            p = steered.get(index, self._planes[index].start)
-            own = strokes.get(index)
+            p, own = steered.get(index, self._planes[index].start), strokes.get(index)
             found.append(p.copy() if own is None else np.where(own <= 1, own, p).astype(np.float32))
         return found
 
