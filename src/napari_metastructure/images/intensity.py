@@ -197,7 +197,8 @@ def check_planes(
     else:
         named = zip(planes, names, strict=True)
         checked = [plane if isinstance(plane, Plane) else check_plane(plane, name) for plane, name in named]
-    refuse_blank(checked, names)
+    if not any(isinstance(plane, Plane) for plane in checked):
+        refuse_blank(checked, names)
     return checked
 
 
