@@ -153,8 +153,9 @@ class Steering:
             steered |= self._spread(steered, rest)
         found = []
         for index in wanted:
-            p, painted = steered.get(index, self._planes[index].start), strokes.get(index)
-            found.append(p.copy() if painted is None else np.where(painted <= 1, painted, p).astype(np.float32))
+            p = steered.get(index, self._planes[index].start)
+            own = strokes.get(index)
+            found.append(p.copy() if own is None else np.where(own <= 1, own, p).astype(np.float32))
         return found
 
     def _spots(self, strokes: Mapping[int, np.ndarray]) -> _Spots:
