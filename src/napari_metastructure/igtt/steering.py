@@ -1,0 +1,376 @@
+"""Steering: a few strokes of a brush that change the masks of a whole set of images, in a second.
+
+A random forest learns from the strokes and from what the start says. Its trees say which pixels resemble which stroke:
+a leaf that holds much of a stroke and little else takes the class of the stroke, and where no stroke falls the start's
+probability stays what it was, pixel by pixel. Images without strokes then learn from those with, in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage as ndi
+from skimage.feature import multiscale_basic_features
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.intensity import zscore
+
+FINE = 2**17
+"""Pixels up to which a plane is looked at pixel by pixel; of larger ones every second along each axis counts."""
+
+SIGMAS = (1.0, 16.0)
+"""Least and greatest standard deviation in pixels of the blurs that features are taken from."""
+
+SPOTS = 40
+"""Pixels that stand for a stroke, however large it is: thousands of painted pixels must not drown a dab."""
+
+SAMPLE = 3000
+"""Pixels, evenly from all planes, that stand for what the start says."""
+
+START = 5.0
+"""Their weight together, in strokes."""
+
+SEEN = 5.0
+"""What those of images with strokes weigh beyond that: whoever painted there saw the rest, and left it."""
+
+TREES = 50
+
+LEAF = 0.003
+"""Share of the weight that a leaf holds at least."""
+
+OWN = 3.0
+"""Weight of a stroke in its own image; 1 in the others."""
+
+NEAR = 24.0
+"""Standard deviation in pixels of a stroke's neighbourhood."""
+
+NEARBY = 3.0
+"""Weight of a stroke in it, beyond that in its image."""
+
+SPREAD = 10.0
+"""Weight of images with strokes against the start, where the others learn from them."""
+
+SPREAD_LEAF = 0.01
+
+CERTAIN = 0.02
+"""Probability from 0 or 1 beyond which the start counts as no surer."""
+
+_NONE = 1e-9
+
+
+class Steering:
+    """Answers strokes on a set of planes, from features that are computed once.
+
+    The answer depends on the strokes that there are, not on their order or on answers before. Without any it is what
+    the start says.
+
+    Parameters
+    ----------
+    planes : sequence of (Y, X) arrays
+        Real numbers, finite; not changed. Their values are compared with each other, so they are not to be normalised
+        one by one.
+    probabilities : sequence of (Y, X) arrays of 0 to 1
+        What the start says, one a plane.
+    checkpoint : callable, optional
+        Called between planes, here and in `answer`; may raise to leave.
+
+    Raises
+    ------
+    InputError
+        Where probabilities do not lie on the planes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_metastructure.igtt.steering import Steering
+    >>> planes = [np.random.default_rng(0).normal(size=(64, 80)) for _ in range(2)]
+    >>> steering = Steering(planes, [np.full((64, 80), 0.4) for _ in planes])
+    >>> stroke = np.full((64, 80), 255, np.uint8)  # nothing painted
+    >>> stroke[10:15, 10:15] = 1  # object
+    >>> first, second = steering.answer({0: stroke})
+    >>> first.shape, bool(first[12, 12] == 1)
+    ((64, 80), True)
+    """
+
+    def __init__(
+        self,
+        planes: Sequence[np.ndarray],
+        probabilities: Sequence[np.ndarray],
+        checkpoint: Callable[[], None] | None = None,
+    ) -> None:
+        shapes, given = [p.shape for p in planes], [np.shape(p) for p in probabilities]
+        if shapes != given:
+            raise InputError(f"Probabilities of shapes {given} do not lie on planes of shapes {shapes}.")
+        self._checkpoint = checkpoint or (lambda: None)
+        self._planes = []
+        for plane, p in zip(planes, probabilities, strict=True):
+            self._checkpoint()
+            self._planes.append(_Plane(plane, p))
+        drawn = [p.drawn(SAMPLE // len(self._planes) + 1, p.start) for p in self._planes]
+        self._sampled = tuple(map(np.concatenate, zip(*drawn, strict=True))) if drawn else ()
+        self._sampled_from = np.repeat(np.arange(len(drawn)), [len(p) for _, p in drawn])
+
+    def answer(self, strokes: Mapping[int, np.ndarray], which: Iterable[int] | None = None) -> list[np.ndarray]:
+        """Return the probabilities of all planes, or of some, as the strokes would have them.
+
+        That of a plane with strokes alone is the quickest.
+
+        Parameters
+        ----------
+        strokes : mapping of int to (Y, X) uint8 array
+            By plane: 1 object, 0 background, anything else not painted. Pixels of one class that touch are one stroke.
+        which : iterable of int, optional
+            The planes wanted, in this order; all if not given.
+
+        Returns
+        -------
+        list of (Y, X) float32 arrays of 0 to 1
+            Exactly 0 and 1 where painted.
+
+        Raises
+        ------
+        InputError
+            Strokes that do not lie on a plane.
+        """
+        for index, painted in strokes.items():
+            if not 0 <= index < len(self._planes) or np.shape(painted) != self._planes[index].start.shape:
+                raise InputError(f"Strokes of shape {np.shape(painted)} fit no image {index + 1}.")
+        wanted = list(range(len(self._planes)) if which is None else which)
+        spots = self._spots(strokes)
+        touched = [int(i) for i in np.unique(spots.image)]
+        steered: dict[int, np.ndarray] = {}
+        if touched:
+            rest = [i for i in wanted if i not in touched]
+            forest = _Forest(self._lesson(spots), LEAF)
+            for index in touched if rest else wanted:
+                self._checkpoint()
+                steered[index] = self._steered(index, forest, spots)
+            steered |= self._spread(steered, rest)
+        found = []
+        for index in wanted:
+            p, painted = steered.get(index, self._planes[index].start), strokes.get(index)
+            found.append(p.copy() if painted is None else np.where(painted <= 1, painted, p).astype(np.float32))
+        return found
+
+    def _spots(self, strokes: Mapping[int, np.ndarray]) -> _Spots:
+        """Choose the pixels that stand for each stroke, evenly spread over it."""
+        found: list[tuple[int, np.ndarray, int]] = []
+        for index in sorted(strokes):
+            step, width = self._planes[index].step, self._planes[index].shape[1]
+            for value in (0, 1):
+                labelled = ndi.label(strokes[index] == value, np.ones((3, 3)))[0]
+                for number, box in enumerate(ndi.find_objects(labelled), start=1):
+                    y, x = np.nonzero(labelled[box] == number)
+                    flat = np.unique((y + box[0].start) // step * width + (x + box[1].start) // step)
+                    at = np.unique(np.linspace(0, len(flat) - 1, min(SPOTS, len(flat))).astype(int))
+                    found.append((index, flat[at], value))
+        sizes = [len(pixels) for _, pixels, _ in found]
+        return _Spots(
+            np.repeat([image for image, _, _ in found], sizes).astype(int),
+            np.concatenate([pixels for _, pixels, _ in found] or [np.empty(0, int)]),
+            np.repeat([value for _, _, value in found], sizes).astype(int),
+            np.repeat([1 / size for size in sizes], sizes),
+            np.repeat(np.arange(len(found)), sizes),
+        )
+
+    def _lesson(self, spots: _Spots) -> _Lesson:
+        """Join the strokes and the start, for which each of its pixels votes in part as object, in part as background.
+
+        Trees split by other weights than leaves vote with: objects that the start is right about may be few, and must
+        be worth a split.
+        """
+        x, p = self._sampled
+        seen = np.isin(self._sampled_from, spots.image)
+        vote = START / len(p) + SEEN * seen / seen.sum()
+        even = seen / seen.sum() + ~seen / max(1, (~seen).sum())
+        split = [w * even / max((w * even).sum(), _NONE) * spots.weight.sum() for w in (p, 1 - p)]
+        own = [self._planes[image].pixels[pixel] for image, pixel in zip(spots.image, spots.pixel, strict=True)]
+        return _Lesson(
+            np.concatenate([np.stack(own), x, x]),
+            np.concatenate([spots.object, np.ones(len(p), int), np.zeros(len(p), int)]),
+            np.concatenate([spots.weight, *split]),
+            np.concatenate([spots.weight, p * vote, (1 - p) * vote]),
+            len(own),
+        )
+
+    def _steered(self, index: int, forest: _Forest, spots: _Spots) -> np.ndarray:
+        """Return the probability of a plane: that of the start, moved towards strokes that its pixels resemble.
+
+        Strokes of both classes in the same leaves cancel out, but for their neighbourhoods.
+        """
+        plane = self._planes[index]
+        leaves = forest.leaves(plane.pixels)
+        weight = np.where(spots.image == index, OWN, 1.0)
+        held = [forest.share(leaves, spots.object == value).reshape(plane.shape) for value in (0, 1)]
+        votes = [forest.share(leaves, weight * (spots.object == value)).reshape(plane.shape) for value in (0, 1)]
+        agreed = ((votes[1] - votes[0]) / np.maximum(votes[0] + votes[1], _NONE)) ** 2
+        votes = [v * agreed for v in votes]
+        cube = leaves.reshape(*plane.shape, -1)
+        for number in np.unique(spots.stroke[spots.image == index]):
+            mine = spots.stroke == number
+            box, near = _neighbourhood(np.divmod(spots.pixel[mine], plane.shape[1]), plane.shape, plane.step)
+            share = forest.share(cube[box].reshape(-1, cube.shape[-1]), mine).reshape(near.shape)
+            votes[spots.object[mine][0]][box] += NEARBY * near * share
+        return plane.moved(votes, 1 - held[0] - held[1])
+
+    def _spread(self, steered: Mapping[int, np.ndarray], rest: Sequence[int]) -> dict[int, np.ndarray]:
+        """Return the probabilities of planes without strokes: that of the start, moved towards what others became."""
+        if not rest:
+            return {}
+        seen = [self._planes[i].drawn(SAMPLE // len(steered) + 1, steered[i]) for i in sorted(steered)]
+        x, p = map(np.concatenate, zip(*seen, strict=True))
+        others = ~np.isin(self._sampled_from, list(steered))
+        x_start, p_start = (a[others] for a in self._sampled)
+        given, said = SPREAD / len(p), 1 / len(p_start)
+        weight = np.concatenate([p * given, (1 - p) * given, p_start * said, (1 - p_start) * said])
+        objects = np.repeat([1, 0, 1, 0], [len(p), len(p), len(p_start), len(p_start)])
+        forest = _Forest(
+            _Lesson(np.concatenate([x, x, x_start, x_start]), objects, weight, weight, 2 * len(p)), SPREAD_LEAF
+        )
+        found = {}
+        for index in rest:
+            self._checkpoint()
+            plane = self._planes[index]
+            leaves = forest.leaves(plane.pixels)
+            votes = [forest.share(leaves, objects[: 2 * len(p)] == value).reshape(plane.shape) for value in (0, 1)]
+            found[index] = plane.moved(votes, 1 - votes[0] - votes[1])
+        return found
+
+
+# ---- What trees see ---------------------------------------------------------------------------------------
+
+
+class _Spots(NamedTuple):
+    """Pixels that stand for strokes, each an entry of all arrays."""
+
+    image: np.ndarray
+    pixel: np.ndarray  # flat, of those that features are of
+    object: np.ndarray
+    weight: np.ndarray  # those of a stroke sum to one
+    stroke: np.ndarray
+
+
+class _Plane:
+    """Features of the pixels of one plane, or of every second along each axis, and what the start says."""
+
+    def __init__(self, plane: np.ndarray, p: np.ndarray) -> None:
+        self.start = np.asarray(p, np.float32)
+        self.step = 1 if plane.size <= FINE else 2
+        found = features(plane, self.start, self.step)
+        self.shape = found.shape[1:]
+        self.pixels = np.ascontiguousarray(found.reshape(len(found), -1).T)
+
+    def drawn(self, count: int, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Draw pixels: their features, and what a probability says of them."""
+        at = np.random.default_rng(0).integers(0, len(self.pixels), count)
+        return self.pixels[at], p[:: self.step, :: self.step].ravel()[at]
+
+    def moved(self, votes: Sequence[np.ndarray], left: np.ndarray) -> np.ndarray:
+        """Move the start towards votes for background and objects, against what is left to the start itself."""
+        cast = votes[0] + votes[1]
+        share, towards = cast / (cast + left), votes[1] / np.maximum(cast, _NONE)
+        share, towards = (_enlarged(a.astype(np.float32), self.start.shape, self.step) for a in (share, towards))
+        unsure = self.start.clip(CERTAIN, 1 - CERTAIN)
+        return np.where(share > 0, (1 - share) * unsure + share * towards, self.start).astype(np.float32)
+
+
+def features(plane: np.ndarray, p: np.ndarray, step: int) -> np.ndarray:
+    """Describe each pixel, or every second along each axis: intensity, edges and texture at several scales, the start.
+
+    Of the start: its logit, blurred at several scales; how far a pixel lies inside or outside of its mask, how wide the
+    mask is there, how large, and how bright it is on average.
+
+    Parameters
+    ----------
+    plane, p : (Y, X) arrays
+    step : int
+
+    Returns
+    -------
+    (F, Y', X') float32 array
+    """
+    small, p = _reduced(plane.astype(np.float32), step), _reduced(p, step).clip(CERTAIN, 1 - CERTAIN)
+    low, high = (s / step for s in SIGMAS)
+    texture = multiscale_basic_features(small, sigma_min=low, sigma_max=high).transpose(2, 0, 1)
+    logit = np.log(p / (1 - p))
+    blurred = [ndi.gaussian_filter(logit, s / step) for s in (4, 8, 16)]
+    blurred += [ndi.gaussian_filter(zscore(small), s / step) for s in (1, 4)]
+    return np.concatenate([texture, np.stack([logit, *blurred, *_pieces(small, p > 0.5, step)])]).astype(np.float32)
+
+
+def _pieces(plane: np.ndarray, mask: np.ndarray, step: int) -> list[np.ndarray]:
+    """Describe each pixel by the object, or the piece of background, that it is of."""
+    if mask.all() or not mask.any():
+        return [np.zeros(mask.shape)] * 5
+    inside, outside = ndi.distance_transform_edt(mask), ndi.distance_transform_edt(~mask)
+    across = round(16 / step)
+    width = ndi.maximum_filter(inside, across) - ndi.maximum_filter(outside, across) * ~mask
+    objects, count = ndi.label(mask)
+    pieces = np.where(mask, objects, ndi.label(~mask)[0] + count)
+    size = np.bincount(pieces.ravel()).clip(1)
+    means = [np.bincount(pieces.ravel(), a.ravel()) / size for a in (plane, inside + outside)]
+    return [inside - outside, width, *(a[pieces] for a in (np.log(size), *means))]
+
+
+def _neighbourhood(
+    pixels: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...], step: int
+) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Return the box around some pixels, and how near they are in it, 1 to 0."""
+    reach = round(3 * NEAR / step)
+    box = tuple(slice(max(0, a.min() - reach), a.max() + reach + 1) for a in pixels)
+    away = np.ones(shape, bool)[box]
+    away[tuple(a - part.start for a, part in zip(pixels, box, strict=True))] = False
+    return box, np.exp(-0.5 * (ndi.distance_transform_edt(away) * step / NEAR) ** 2)
+
+
+def _reduced(plane: np.ndarray, step: int) -> np.ndarray:
+    """Return every second pixel along each axis, each the mean of itself and those that are left out."""
+    return plane if step == 1 else ndi.uniform_filter(plane, step, origin=-(step // 2))[::step, ::step]
+
+
+def _enlarged(values: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarray:
+    if step == 1:
+        return values
+    where = np.meshgrid(*((np.arange(n) + 0.5) / step - 0.5 for n in shape), indexing="ij")
+    return np.asarray(ndi.map_coordinates(values, where, order=1, mode="nearest"))
+
+
+# ---- Trees ------------------------------------------------------------------------------------------------
+
+
+class _Lesson(NamedTuple):
+    """What a forest learns, evidence first."""
+
+    x: np.ndarray  # (N, F) features
+    object: np.ndarray
+    split: np.ndarray  # weights where trees grow
+    vote: np.ndarray  # weights in their leaves
+    evidence: int  # how many of the N are not of the start
+
+
+class _Forest:
+    """Trees whose leaves know what evidence they hold."""
+
+    def __init__(self, lesson: _Lesson, leaf: float) -> None:
+        from sklearn.ensemble import RandomForestClassifier
+
+        used = lesson.split > 0
+        self._trees = RandomForestClassifier(TREES, min_weight_fraction_leaf=leaf, random_state=0)
+        self._trees.fit(lesson.x[used], lesson.object[used], lesson.split[used])
+        where = self.leaves(lesson.x)
+        self._mass = [np.maximum(np.bincount(at, lesson.vote), _NONE) for at in where.T]
+        self._evidence, self._vote = where[: lesson.evidence], lesson.vote[: lesson.evidence]
+
+    def leaves(self, x: np.ndarray) -> np.ndarray:
+        """Return the leaf of each pixel in each tree."""
+        return np.asarray(self._trees.apply(x))
+
+    def share(self, leaves: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """Return what share of the votes in a pixel's leaves is of the evidence, each piece times ``of``."""
+        total = np.zeros(len(leaves), np.float32)
+        for mass, evidence, at in zip(self._mass, self._evidence.T, leaves.T, strict=True):
+            held = np.bincount(evidence, self._vote * of, len(mass)) / mass
+            total += held[at.clip(max=len(mass) - 1)] * (at < len(mass))
+        return total / len(self._mass)

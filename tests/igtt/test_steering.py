@@ -1,0 +1,132 @@
+"""Strokes that change the masks of a set of images."""
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from napari_metastructure.errors import InputError
+from napari_metastructure.igtt import steering
+from napari_metastructure.igtt.steering import Steering
+
+SHAPE = (96, 112)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Two planes of smooth discs, wanted, beside noisy ones, unwanted; the start calls both objects."""
+    rng = np.random.default_rng(1)
+    planes, wanted, start = [], [], []
+    for _ in range(2):
+        plane, smooth, all_ = rng.normal(0, 0.1, SHAPE), np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+        for number, (y, x) in enumerate((y, x) for y in range(16, 96, 32) for x in range(16, 112, 32)):
+            disc = np.hypot(*(np.indices(SHAPE) - np.array([y, x])[:, None, None])) < 9
+            all_ |= disc
+            if number % 2:
+                smooth |= disc
+                plane[disc] += 1
+            else:
+                plane[disc] += 1 + rng.normal(0, 0.6, int(disc.sum()))
+        planes.append(plane.astype(np.float32))
+        wanted.append(smooth)
+        start.append((0.1 + 0.8 * ndi.gaussian_filter(all_.astype(float), 1)).astype(np.float32))
+    return planes, wanted, start
+
+
+def dab(y, x, value, painted=None, radius=5):
+    painted = np.full(SHAPE, 255, np.uint8) if painted is None else painted.copy()
+    painted[np.hypot(*(np.indices(SHAPE) - np.array([y, x])[:, None, None])) <= radius] = value
+    return painted
+
+
+def test_without_strokes_the_start_stays(cells):
+    planes, _, start = cells
+    answers = [Steering(planes, start).answer(strokes) for strokes in ({}, {1: np.full(SHAPE, 255, np.uint8)})]
+    for answer in answers:
+        for found, given in zip(answer, start, strict=True):
+            np.testing.assert_array_equal(found, given)
+
+
+def test_what_resembles_a_stroke_follows_it_in_all_images_and_the_rest_stays(cells):
+    planes, wanted, start = cells
+    painted = dab(48, 48, 1, dab(16, 16, 0, dab(16, 80, 0)))
+    answer = Steering(planes, start).answer({0: painted})
+    for found, smooth, before in zip(answer, wanted, start, strict=True):
+        noisy = (before > 0.85) & ~smooth
+        assert found[noisy].mean() < before[noisy].mean()
+        assert (found[ndi.binary_erosion(smooth, iterations=2)] > 0.5).mean() > 0.98
+        ground = before < 0.2
+        assert (found[ground] > 0.5).mean() < 0.01
+
+
+def test_painted_pixels_are_kept_exactly(cells):
+    planes, _, start = cells
+    painted = dab(30, 30, 1, dab(60, 60, 0))
+    answer = Steering(planes, start).answer({1: painted})[1]
+    np.testing.assert_array_equal(answer[painted <= 1], painted[painted <= 1])
+
+
+def test_the_answer_is_that_of_the_strokes_there_are_not_of_their_history(cells):
+    planes, _, start = cells
+    one, other = dab(16, 16, 0), dab(48, 48, 1)
+    asked = Steering(planes, start)
+    expected = Steering(planes, start).answer({0: one, 1: other})
+    asked.answer({1: dab(20, 80, 1, other)})  # taken back
+    for again in (asked.answer({1: other, 0: one}), [*asked.answer({0: one, 1: other}, [1, 0])][::-1]):
+        for a, b in zip(again, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_strokes_of_one_class_are_enough(cells, value):
+    planes, _, start = cells
+    painted = dab(16, 16, 0) if value == 0 else dab(32, 32, 1)
+    answer = Steering(planes, start).answer({0: painted})[0]
+    inside = painted == value
+    assert (answer[inside] == value).all()
+    far = ndi.distance_transform_edt(~inside) > 40
+    assert ((answer > 0.5) == (start[0] > 0.5))[far].mean() > 0.8
+
+
+def test_strokes_that_contradict_each_other_stay_where_they_are(cells):
+    planes, _, start = cells
+    painted = dab(48, 48, 0, dab(16, 48, 1, dab(80, 48, 0, dab(48, 80 + 32, 1))), radius=4)
+    found = Steering(planes, start).answer({0: painted})[1]
+    assert ((found > 0.5) == (start[1] > 0.5)).mean() > 0.9
+
+
+def test_an_unlike_image_is_left_as_it_was(cells):
+    planes, _, start = cells
+    unlike = (50 * np.random.default_rng(2).normal(size=SHAPE)).cumsum(axis=1).astype(np.float32)
+    guess = np.full(SHAPE, 0.3, np.float32)
+    found = Steering([*planes, unlike], [*start, guess]).answer({0: dab(16, 16, 0, dab(48, 48, 1))})[2]
+    assert (found < 0.5).mean() > 0.99
+
+
+def test_a_large_area_counts_as_one_stroke(cells, monkeypatch):
+    planes, _, start = cells
+    asked = Steering(planes, start)
+    spots = asked._spots({0: dab(48, 48, 0, radius=40), 1: dab(48, 48, 1)})
+    assert len(spots.image) <= 2 * steering.SPOTS
+    np.testing.assert_allclose(np.bincount(spots.stroke, spots.weight), 1)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 300), (513, 515), (8, 16400)])
+@pytest.mark.parametrize("p", [0.0, 0.2, 1.0])
+def test_planes_of_any_size_even_empty_ones(shape, p):
+    plane, painted = np.zeros(shape, np.float32), np.full(shape, 255, np.uint8)
+    painted[2:4, 3:5], painted[-3:, -3:] = 1, 0
+    found = Steering([plane], [np.full(shape, p)]).answer({0: painted})[0]
+    assert found.shape == shape and found.dtype == np.float32 and np.isfinite(found).all()
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.parametrize("strokes", [{2: np.zeros(SHAPE, np.uint8)}, {0: np.zeros((5, 5), np.uint8)}])
+def test_strokes_that_fit_no_plane_are_refused(cells, strokes):
+    planes, _, start = cells
+    with pytest.raises(InputError, match="fit no image"):
+        Steering(planes, start).answer(strokes)
+
+
+def test_probabilities_must_lie_on_the_planes():
+    with pytest.raises(InputError, match="do not lie on planes"):
+        Steering([np.zeros(SHAPE)], [np.zeros((4, 4))])
