@@ -117,43 +117,44 @@ def mask(rows):
 
 def test_it_is_over_once_few_answers_contradict_and_masks_stay():
     gain = Gain()
-    gain.see([mask(50)])
+    gain.see([mask(50)], 0)
     for number in range(LAST):
         assert gain.changed is None and not gain.over
-        gain.answer(number == 3)
-    gain.see([mask(50)])
+        gain.contradicted.append(number == 3)
+    gain.see([mask(50)], LAST)
     assert (gain.wrong, gain.changed, gain.over) == (1, 0.0, True)
     assert "hardly gain" in str(gain)
-    gain.answer(True)
+    gain.contradicted.append(True)
     assert gain.wrong == 2 and not gain.over
-    gain.back()
-    assert gain.wrong == 1
+    gain.contradicted.pop()
+    assert gain.over
 
 
 def test_it_goes_on_while_masks_change():
     gain = Gain()
-    gain.see([mask(40)])
-    for _ in range(LAST):
-        gain.answer(False)
-    gain.see([mask(60)])
+    gain.see([mask(40)], 0)
+    gain.contradicted = [False] * LAST
+    gain.see([mask(60)], LAST)
     assert gain.changed == pytest.approx(1 - 80 / 100)
     assert not gain.over and "20.0 %; expect" in str(gain)
-    gain.see([mask(60), mask(3)])  # other planes: nothing to compare with
+    gain.contradicted.pop()  # taken back: those masks are no longer so
+    assert gain.changed is None
+    gain.contradicted.append(False)
+    gain.see([mask(60), mask(3)], LAST)  # other planes: nothing to compare with
     assert gain.changed is None
 
 
 def test_masks_are_compared_with_those_of_ten_answers_ago():
     gain = Gain()
     for number in range(LAST + 5):
-        gain.see([mask(20 if number < 5 else 50)])
-        gain.answer(False)
-    gain.see([mask(50)])
+        gain.see([mask(20 if number < 5 else 50)], number)
+        gain.contradicted.append(False)
+    gain.see([mask(50)], LAST + 5)
     assert gain.changed == 0 and gain.over
 
 
 def test_nothing_answered_is_said():
     gain = Gain()
-    gain.back()
     assert str(gain) == "Nothing was answered yet."
-    gain.see([np.zeros((0, 0))])
+    gain.see([np.zeros((0, 0))], 0)
     assert gain.changed is None

@@ -89,10 +89,10 @@ class Asking:
         answered = [answer for answer in self.given if answer.value is not None]
         if answered and self._before is not None:
             gain = Gain()
-            for (plane, y, x), value in answered:
-                gain.answer(bool(self._before[plane][y, x] > 0.5) != bool(value))
+            said_before = [bool(self._before[plane][y, x] > 0.5) for (plane, y, x), _ in answered]
+            gain.contradicted = [was != bool(answer.value) for was, answer in zip(said_before, answered, strict=True)]
             gain.see([p > 0.5 for p in self._before], 0)
-            gain.see([p > 0.5 for p in result.probabilities])
+            gain.see([p > 0.5 for p in result.probabilities], len(answered))
             said.append(f"{counted(len(answered), 'answer')}: {gain}")
         if self.places is not None and self.number is not None:
             how: How = "random" if self.how == "random" else "unsure"

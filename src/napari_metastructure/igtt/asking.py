@@ -33,7 +33,7 @@ AROUND = 7
 SIGMAS = (1.0, 4.0, 16.0)
 """Standard deviations in pixels of the blurs that pixels are told apart by."""
 
-LAST = 10
+LAST = 20
 """Answers that the expected gain is judged by."""
 
 FEW = 1
@@ -254,44 +254,38 @@ class Gain:
     they were given, and the Dice of the masks before and after those is above 1 - `CHANGED`. Answers of random pixels
     are contradicted as often as the masks are wrong, those of unsure ones more often. The next answers are expected
     to change as much as the last.
+
+    Attributes
+    ----------
+    contradicted : list of bool
+        Of each answer so far, whether the mask said otherwise.
     """
 
     def __init__(self) -> None:
-        self._contradicted: list[bool] = []
+        self.contradicted: list[bool] = []
         self._masks: dict[int, list[np.ndarray]] = {}
 
-    def answer(self, contradicted: bool) -> None:
-        """Note an answer, and whether the mask said otherwise."""
-        self._contradicted.append(contradicted)
-
-    def back(self) -> None:
-        """Forget the newest answer."""
-        if self._contradicted:
-            self._contradicted.pop()
-            self._masks = {count: masks for count, masks in self._masks.items() if count <= len(self._contradicted)}
-
-    def see(self, masks: Sequence[np.ndarray], answers: int | None = None) -> None:
-        """Note the masks with all answers so far, or with the first ``answers``: always of the same planes."""
-        count = len(self._contradicted) if answers is None else answers
+    def see(self, masks: Sequence[np.ndarray], answers: int) -> None:
+        """Note the masks with the first so many answers: always of the same planes."""
         if any(list(map(np.shape, masks)) != list(map(np.shape, before)) for before in self._masks.values()):
             self._masks = {}
-        self._masks[count] = [np.asarray(mask, bool) for mask in masks]
-        old = [n for n in self._masks if n <= count - LAST]
-        self._masks = {n: m for n, m in self._masks.items() if n >= max(old, default=0)}
+        self._masks[answers] = [np.asarray(mask, bool) for mask in masks]
+        oldest = max((n for n in self._masks if n <= answers - LAST), default=0)
+        self._masks = {n: m for n, m in self._masks.items() if oldest <= n <= answers}
 
     @property
     def wrong(self) -> int:
         """How many of the last answers contradicted the mask."""
-        return sum(self._contradicted[-LAST:])
+        return sum(self.contradicted[-LAST:])
 
     @property
     def changed(self) -> float | None:
         """1 - Dice of the masks before and after the last answers; None where these masks were not seen."""
-        newest, first = max(self._masks, default=0), len(self._contradicted) - LAST
-        before = [n for n in self._masks if n <= first]
-        if not before or newest == max(before):
+        newest = max((n for n in self._masks if n <= len(self.contradicted)), default=0)
+        before = max((n for n in self._masks if n <= newest - LAST), default=None)
+        if before is None:
             return None
-        pairs = list(zip(self._masks[max(before)], self._masks[newest], strict=True))
+        pairs = list(zip(self._masks[before], self._masks[newest], strict=True))
         both = 2 * sum(int(np.count_nonzero(a & b)) for a, b in pairs)
         sizes = sum(int(np.count_nonzero(a)) + int(np.count_nonzero(b)) for a, b in pairs)
         return 1 - both / sizes if sizes else 0.0
@@ -303,7 +297,7 @@ class Gain:
 
     def __str__(self) -> str:
         """Say it to the user."""
-        count, changed = min(LAST, len(self._contradicted)), self.changed
+        count, changed = min(LAST, len(self.contradicted)), self.changed
         if not count:
             return "Nothing was answered yet."
         said = f"{self.wrong} of the last {count} answers corrected the masks"

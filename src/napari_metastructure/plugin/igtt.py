@@ -17,10 +17,12 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QWidget
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.images.ranges import ALL, Chosen
+from napari_metastructure.plugin._asking import AskMe
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._estimate import Work
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
+from napari_metastructure.plugin._igtt_job import igtt_job
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
@@ -30,16 +32,14 @@ from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
 from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._ranges import RangeRows
-from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
+from napari_metastructure.plugin._source import ColourTaken, Source, read_at_once, sources_of
 from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
 from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
-from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
+from napari_metastructure.plugin._worker import TurnByTurn
 from napari_metastructure.plugin.writer import ask_where, file_name
-from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import (
     BatchFinished,
     EpochFinished,
-    Event,
     Finished,
     RunStarted,
     ScoreCurve,
@@ -91,48 +91,6 @@ RESUMED = (
 )
 
 
-def igtt_job(
-    sources: Sequence[Source],
-    chosen: Chosen,
-    planes: list[np.ndarray] | None,
-    config: IGTTConfig,
-    ready: threading.Event,
-    given: Mapping[str, Any],
-) -> Job:
-    """Make the job of a run, which begins once ``ready`` is set.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-    chosen : Chosen
-        Of RGB layers the channel; of which planes the sources are, for ``run.yaml``.
-    planes : list of (Y, X) arrays, or None
-        Their checked pixels; None: they are read and checked in the thread.
-    config : IGTTConfig
-    ready : threading.Event
-    given : mapping
-        Further arguments of `iterate`.
-    """
-
-    def job(control: Control) -> Iterator[Event | ColourTaken]:
-        wait_for(ready, control)
-        torch_beside_a_window()
-        from napari_metastructure.igtt.iterate import iterate
-        from napari_metastructure.images.channels import COLOURS
-
-        names = [name for source in sources for name in source.names()]
-        colour = next((c for c in COLOURS if c == chosen.channel), None) if chosen.channel else colour_of(sources)
-        if colour is not None and not chosen.channel:
-            yield ColourTaken(colour)
-        images = read_planes(sources, chosen.channel or colour) if planes is None else planes
-        paths = [Path(path) for source in sources if (path := source.layer.source.path)]
-        files = [path for path in paths if path.is_file()]
-        more = {"colour": colour, "chosen": chosen, **given}
-        yield from iterate(images, config, control, names=names, inputs=files, **more)
-
-    return job
-
-
 class IGTTWidget(JobWidget):
     """Segment image layers without labels.
 
@@ -179,6 +137,7 @@ class IGTTWidget(JobWidget):
         self.results = ResultPanel()
         self.strokes = StrokeList(self.viewer)
         self.answer = LiveAnswer(self.viewer, self)
+        self.asking = AskMe(self.viewer, self.results, self.strokes, self.answer)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
@@ -206,8 +165,17 @@ class IGTTWidget(JobWidget):
         self._opening, self._ready = TurnByTurn(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
-        parts = (*images, heading("Settings"), self.settings, self.folder, batch, self.strokes, self.curves)
-        lay_out(self, parts, (self.buttons, self.progress, self.results))
+        parts = (
+            *images,
+            heading("Settings"),
+            self.settings,
+            self.folder,
+            batch,
+            self.asking,
+            self.strokes,
+            self.curves,
+        )
+        lay_out(self, parts, (self.buttons, self.progress, self.asking, self.results))
         self._connect()
         boxes = {name: of_box(getattr(self.results, name)) for name in ("outlines", "probability", "labels")}
         shown = of_settings(IGTTConfig, self.settings.config, self.settings.fill)
@@ -249,7 +217,9 @@ class IGTTWidget(JobWidget):
         self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
-        self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
+        self.release_with(
+            self.picker.release, self.curves.release, self.brush_tag.release, self.asking.end, self._let_go_of_strokes
+        )
         self.ranges.show_layers(self.picker.chosen())
 
     def _task(self) -> dict[str, Any]:
