@@ -8,11 +8,14 @@ xvfb-run -a -s "-screen 0 1440x1000x24" python scripts/screenshot.py docs/images
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+os.environ["NAPARI_CONFIG"] = ""  # widgets open with their defaults, and the user's settings are left alone
 
 import napari
 import numpy as np
@@ -109,6 +112,8 @@ def show_tutorial(viewer: napari.Viewer) -> Shots:
     yield "tutorial_masks"
     paint(viewer, widget, TOUCHING)
     settle(SETTLE_MS)
+    while widget.answer.busy:
+        settle(SETTLE_MS)
     yield "tutorial_paint"
     widget.continue_from_edits()
     wait(widget.finished)

@@ -49,6 +49,7 @@ def test_a_run_s_model_finds_the_same_objects_elsewhere(tmp_path, inputs, criter
 @pytest.mark.parametrize("objects", ["bright", "dark"])
 def test_a_probability_that_falls_where_the_objects_are_is_turned_around(monkeypatch, pixels, objects):
     monkeypatch.setattr(blocks, "PIXELS", pixels)
+    monkeypatch.setattr(blocks, "LEAST_ROWS", 1)
     image, p = sample(3)
     image = 1000 - image if objects == "dark" else image
     for given in (p.copy(), 1 - p):

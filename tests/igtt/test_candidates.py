@@ -158,6 +158,7 @@ def test_in_blocks_or_at_once_the_search_finds_the_same(monkeypatch, criterion, 
     image = orient(image, "dark" if seed else "bright")
     whole = search(p, criterion, steep=Steepness(image)[:])
     monkeypatch.setattr(blocks, "PIXELS", pixels)
+    monkeypatch.setattr(blocks, "LEAST_ROWS", 1)
     steep = Steepness(image) if criterion == "edge" else None
     found = search(p, criterion, steep=steep)
     assert found.chosen == pytest.approx(whole.chosen, rel=1e-6)
@@ -173,6 +174,7 @@ def test_steepness_in_blocks_is_that_of_the_whole(monkeypatch):
     grey = np.clip(gradient / np.percentile(gradient, 99.5) * 255, 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(whole, rank.equalize(grey, np.ones((33, 33), np.uint8)).astype(np.float32) / 255)
     monkeypatch.setattr(blocks, "PIXELS", 110 * 20)
+    monkeypatch.setattr(blocks, "LEAST_ROWS", 1)
     rows = Steepness(image)
     together = np.concatenate([rows[a : min(a + 33, 150)] for a in range(0, 150, 33)])
     np.testing.assert_array_equal(together, whole)
@@ -181,6 +183,7 @@ def test_steepness_in_blocks_is_that_of_the_whole(monkeypatch):
 @pytest.mark.parametrize("criterion", [*CRITERIA, "edge"])
 def test_a_constant_probability_gives_an_empty_mask_in_blocks_too(monkeypatch, criterion):
     monkeypatch.setattr(blocks, "PIXELS", 40 * 7)
+    monkeypatch.setattr(blocks, "LEAST_ROWS", 1)
     p = np.full((40, 40), 0.7, np.float32)
     steep = Steepness(blobs_and_probability(0, (40, 40))[0])
     assert not (p > search(p, criterion, steep=steep).chosen).any()
@@ -189,6 +192,7 @@ def test_a_constant_probability_gives_an_empty_mask_in_blocks_too(monkeypatch, c
 @pytest.mark.parametrize("calls", [1, 12])
 def test_a_search_can_be_left(monkeypatch, calls):
     monkeypatch.setattr(blocks, "PIXELS", 110 * 15)
+    monkeypatch.setattr(blocks, "LEAST_ROWS", 1)
     asked = []
 
     def stop():

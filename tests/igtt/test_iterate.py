@@ -13,8 +13,9 @@ import yaml
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import iterate as run_module
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.iterate import Run, iterate, stable, wandering
+from napari_metastructure.igtt.iterate import Run, iterate
 from napari_metastructure.igtt.levels import Levels
+from napari_metastructure.igtt.rounds import stable, wandering
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images import simulate
 from napari_metastructure.images.files import list_images, read_image
@@ -292,6 +293,24 @@ def test_corrections_survive_a_resume(blobs, quick, tmp_path):
     assert final.masks[1][:20].all()
 
 
+def test_strokes_are_answered_by_an_epoch_without_training_that_knows_no_history(blobs, tmp_path):
+    config = IGTTConfig(device="cpu")
+    one, other = (np.full(blobs[0][0].shape, UNLABELLED, np.uint8) for _ in range(2))
+    one[10:16, 10:16], other[30:36, 30:36] = 0, 1
+    *_, expected = iterate(blobs[0], config, corrections={0: one})
+    events = list(iterate(blobs[0], config, corrections={0: np.minimum(one, other)}, folder=tmp_path))
+    assert [event.epoch for event in epochs(events)] == [0, 1] and np.isnan(epochs(events)[1].loss)
+    assert "answer to what was painted (epoch 1)" in events[-1].reason
+    again = list(iterate(blobs[0], config, folder=tmp_path, resume=True))
+    for a, b in zip(again[-1].masks, events[-1].masks, strict=True):
+        np.testing.assert_array_equal(a, b)
+    back = np.where(other == 1, FREE, UNLABELLED).astype(np.uint8)  # the second stroke is taken back
+    *_, taken = iterate(blobs[0], config, folder=tmp_path, resume=True, corrections={0: back})
+    assert taken.epoch == 2
+    for a, b in zip(taken.masks, expected.masks, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_start_masks_are_where_a_run_starts(blobs, quick):
     masks = [np.zeros(i.shape, np.uint8) for i in blobs[0]]
     masks[0][10:30, 10:30] = masks[1][5:9] = 1
@@ -340,17 +359,17 @@ def test_images_that_cannot_be_used_are_named_before_anything_starts(quick, imag
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_a_run_that_collapses_ends_with_the_round_before(blobs, quick, monkeypatch, tmp_path, level):
     config = quick.model_copy(update={"epochs": 5, "anchor": 0, "memory": 0, "criterion": "edge", "start": "otsu"})
-    real, calls = run_module.probabilities, []
+    real, calls = run_module.predicted, []
 
-    def collapsing(network, inputs, *rest):
+    def collapsing(*arguments):
         calls.append(1)
-        found = real(network, inputs, *rest)
-        for flat in found if len(calls) > 2 else ():
-            flat[:] = level
-            flat[0, 0] = 1 - level if level else 0
-        return found
+        for index, flat in real(*arguments):
+            if len(calls) > 2:
+                flat[:] = level
+                flat[0, 0] = 1 - level if level else 0
+            yield index, flat
 
-    monkeypatch.setattr(run_module, "probabilities", collapsing)
+    monkeypatch.setattr(run_module, "predicted", collapsing)
     events = list(iterate(blobs[0], config, folder=tmp_path))
     last = events[-1]
     assert isinstance(last, Finished) and last.epoch == 2 and "collapsed" in last.reason
@@ -383,7 +402,7 @@ def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch)
         list(iterate(blobs[0], quick))
 
 
-@pytest.mark.parametrize("where", ["PatchSampler.draw", "probabilities", "Held"])
+@pytest.mark.parametrize("where", ["PatchSampler.draw", "predicted", "Held"])
 def test_too_little_memory_for_anything_else_is_a_sentence(blobs, quick, monkeypatch, where):
     def too_large(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
@@ -446,10 +465,18 @@ def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wa
 
 @pytest.mark.parametrize(
     ("change", "corrected", "rounds"),
-    [({}, False, 0), ({"rounds": "always"}, False, 1), ({}, True, 1), ({"start": "otsu"}, False, 1)],
+    [
+        ({}, False, 0),
+        ({"rounds": "always"}, False, 1),
+        ({}, True, 1),
+        ({"rounds": "painted"}, False, 0),
+        ({"rounds": "painted"}, True, 2),
+        ({"start": "otsu"}, False, 2),
+    ],
 )
 def test_a_start_by_the_prior_is_the_end_unless_there_is_something_to_learn(blobs, change, corrected, rounds):
-    config = IGTTConfig(epochs=1, steps_per_epoch=1, device="cpu", **change)
+    most = 1 if change == {"rounds": "always"} else 2
+    config = IGTTConfig(epochs=most, steps_per_epoch=1, device="cpu", stop_agreement=1, **change)
     painted = np.full(blobs[0][0].shape, UNLABELLED, np.uint8)
     painted[:3, :3] = 1
     *_, end = iterate(blobs[0], config, corrections={0: painted} if corrected else None)

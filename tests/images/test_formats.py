@@ -14,7 +14,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.choice import choose
 from napari_metastructure.images.files import list_images, noting, read_image, stem
 
-ENDINGS = {"czi": "bioio_czi", "nd2": "bioio_nd2", "lif": "bioio_lif", "zarr": "bioio_ome_zarr"}
+ENDINGS = {"czi": "bioio_czi", "nd2": "bioio_nd2", "lif": "bioio_lif"}
 PIXELS = np.random.default_rng(0).integers(0, 4000, (2, 3, 24, 31), dtype=np.uint16)
 
 
@@ -26,11 +26,11 @@ def nothing_chosen():
 
 @pytest.fixture
 def place(tmp_path):
-    """Make an empty file, or a folder where the format is one."""
+    """Make a file that claims to be one of a microscope."""
 
     def make(ending):
         path = tmp_path / f"x.{ending}"
-        path.mkdir() if ending == "zarr" else path.write_bytes(b"ZISRAWFILE")
+        path.write_bytes(b"ZISRAWFILE")
         return path
 
     return make
@@ -101,8 +101,6 @@ def test_pixels_axes_and_scale(place, stand_in, ending):
 def test_units_of_the_file_hold(place, stand_in):
     stand_in(units=SimpleNamespace(T="minute", Z="nanometer", Y="nanometer", X="nanometer"))
     assert read_image(place("nd2")).units == ("minute", "nanometer", "nanometer", "nanometer")
-    stand_in()
-    assert read_image(place("zarr")).units == ("pixel",) * 4  # an OME-Zarr without units has none
 
 
 def test_scenes_are_chosen_as_images_of_a_tiff_are(place, stand_in):
@@ -143,34 +141,3 @@ def test_a_real_czi(tmp_path):
     assert image.scale[1:] == pytest.approx((0.3, 0.2, 0.1))
     assert image.units[1:] == ("micrometer",) * 3
     np.testing.assert_array_equal(image.data, PIXELS)
-
-
-@pytest.mark.parametrize("version", [2, 3])
-@pytest.mark.parametrize("axes", ["YX", "ZYX", "TYX", "TCZYX"])
-def test_a_real_ome_zarr(tmp_path, version, axes):
-    writer = needed("bioio_ome_zarr.writers").OMEZarrWriter
-    sizes = {"T": 2, "C": 2, "Z": 3, "Y": 24, "X": 31}
-    data = np.random.default_rng(0).integers(0, 4000, [sizes[a] for a in axes], dtype=np.uint16)
-    kinds = {"T": ("time", "minute", 5.0), "C": ("channel", None, 1.0), "Z": ("space", "nanometer", 300.0)}
-    facts = [kinds.get(a, ("space", "micrometer", 0.1)) for a in axes]
-    path = tmp_path / "x.ome.zarr"
-    writer(
-        str(path), [data.shape, tuple(n if a not in "YX" else n // 2 for a, n in zip(axes, data.shape, strict=True))],
-        data.dtype, zarr_format=version, axes_names=list(axes.lower()), axes_types=[kind for kind, _, _ in facts],
-        axes_units=[unit for _, unit, _ in facts], physical_pixel_size=[size for _, _, size in facts],
-    ).write_full_volume(data)  # fmt: skip
-    (listed,) = list_images([tmp_path])
-    image = read_image(listed)
-    assert image.axes == axes
-    np.testing.assert_array_equal(image.data, data)
-    for axis, size, unit in zip(image.axes, image.scale, image.units, strict=True):
-        if axis != "C":
-            assert (unit, size) == kinds.get(axis, ("space", "micrometer", 0.1))[1:], axis
-    assert image.name == "x"
-
-
-def test_a_folder_that_only_claims_to_be_an_ome_zarr(tmp_path):
-    needed("bioio_ome_zarr")
-    (tmp_path / "x.zarr").mkdir()
-    with pytest.raises(InputError, match=r"x\.zarr cannot be read by bioio_ome_zarr"):
-        read_image(tmp_path / "x.zarr")

@@ -8,7 +8,7 @@ from napari_metastructure.plugin._dock import Docking
 
 PLUGIN = "napari-metastructure"
 WIDGETS = {
-    "iGTT (segment without labels)": ("Run", "Pause", "Stop", "Use this epoch", "Continue", "Save mask"),
+    "iGTT (segment without labels)": ("Run", "Pause", "Stop", "Use epoch", "Continue", "Save…"),
     "Train (U-Net, DeepLabv3+, HRNet)": ("Run", "Pause", "Stop", "Save model"),
     "Predict (apply a saved model)": ("Predict", "Pause", "Cancel"),
     "Label noise (RCL, PCL, RL)": ("Apply",),
@@ -60,7 +60,7 @@ def test_a_second_dock_is_a_tab_of_the_first(docked):
     first, *others = [dock for dock, _ in made]
     assert set(window.tabifiedDockWidgets(first)) == set(others)
     assert made[-1][1].isVisible() and made[-1][0].height() > 400
-    assert not made[-1][1].visibleRegion().isEmpty()  # in front of the others
+    assert [not widget.visibleRegion().isEmpty() for _, widget in made] == [False, False, True]  # the newest in front
 
 
 def test_a_dock_that_is_put_beside_another_stays_there(docked):

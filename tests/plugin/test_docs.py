@@ -11,6 +11,9 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QAbstractButton, QFormLayout, QLabel, QLayout
 
+from napari_metastructure.plugin._shortcuts import KEYS
+from napari_metastructure.plugin._words import WORDS
+
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFEST = npe2.PluginManifest.from_distribution("napari-metastructure")
 TITLES = {widget.command.rpartition(".")[2]: widget.display_name for widget in MANIFEST.contributions.widgets}
@@ -35,9 +38,9 @@ def widget(name, place):
 
 @pytest.fixture
 def page(name, root, monkeypatch) -> str:
-    """The page as the site shows it, with the tables that are made from the code."""
+    """The page as the site shows it, with the tables that are made from the code, and what all widgets share."""
     monkeypatch.syspath_prepend(str(root / "scripts"))
-    return importlib.import_module("docs_hooks").on_page_markdown(source_of(name))
+    return importlib.import_module("docs_hooks").on_page_markdown(source_of(name)) + source_of("index")
 
 
 def source_of(name: str) -> str:
@@ -69,6 +72,18 @@ def test_nothing_is_laid_out_twice(widget):
     for layout in widget.findChildren(QLayout):
         parts = [part for i in range(layout.count()) if (part := layout.itemAt(i).widget()) is not None]
         assert len(parts) == len({id(part) for part in parts})
+
+
+def test_the_page_of_all_widgets_names_every_key():
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", source_of("index"), re.MULTILINE)
+    named = {key for keys, _ in rows for key in re.split(r", | and ", keys)} | {",", "."}
+    assert {key.key for key in KEYS.values()} <= named
+
+
+def test_the_glossary_has_every_term_of_the_tooltips():
+    glossary = (DOCS / "glossary.md").read_text(encoding="utf-8").lower()
+    heads = " ".join(re.findall(r"^## (.+)$", glossary, re.MULTILINE))
+    assert [word for word in WORDS if word.lower() not in heads] == []
 
 
 def _labels(form: QFormLayout) -> list[QLabel]:

@@ -136,7 +136,8 @@ def test_help_opens_the_page_of_the_widget(opened, monkeypatch, root):
     widget.tools.help_button.click()
     name = next(name for name, kind in WIDGETS.items() if isinstance(widget, kind))
     urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
-    assert asked == [f"{urls['Documentation'].rstrip('/')}/{_help.PAGES[name]}"]
+    assert asked == [f"{urls['Documentation']}{_help.PAGES[name]}/"]
+    assert (root / "docs" / f"{_help.PAGES[name]}.md").is_file()
 
 
 def test_run_pause_and_stop_say_their_keys(opened):

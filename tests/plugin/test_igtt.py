@@ -458,7 +458,7 @@ def test_the_voxel_size_that_napari_left_in_the_file_is_saved(open_widget, tmp_p
     viewer.layers["a"]._set_source(Source(path=str(tmp_path / "cells.tif")))
     run(widget)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *given: (given[2].removesuffix(".tif"), ""))
-    widget.results.save_button.click()
+    widget.results.save_button.menu().actions()[0].trigger()
     image = read_image(tmp_path / "a_mask.tif")
     assert (image.scale, image.units) == (pytest.approx((0.2, 0.1)), ("micrometer",) * 2)
     assert "that of its file is saved, 0.2 x 0.1 micrometer" in said()[-1]
@@ -554,22 +554,20 @@ def test_a_value_the_model_refuses_is_named(panel):
         panel.config()
 
 
-def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
+def test_masks_are_drawn_as_outlines(open_widget, blobs, run):
     viewer, widget = open_widget(blobs())
-    press = {str(key): action for key, action in viewer.keymap.items()}
+    press = {str(key): action for key, action in ViewerModel.class_keymap.items()}
     widget.results.outlines.setChecked(True)
     run(widget)
     masks = viewer.layers["a iGTT masks"]
     assert masks.contour
-    press["Shift+C"](viewer)
-    assert not masks.contour and not widget.results.outlines.isChecked()
-    press["Shift+M"](viewer)
-    assert not masks.visible
-    press["Shift+M"](viewer)
-    assert masks.visible
-    press["Shift+C"](viewer)
+    widget.results.outlines.setChecked(False)
+    assert not masks.contour
+    widget.results.outlines.setChecked(True)
     (kept,) = widget.use_epoch()
-    assert kept.contour and not masks.visible
+    assert kept.contour and masks.contour
+    assert viewer.layers.selection.active is kept
+    assert not masks.visible
     press["Shift+M"](viewer)
     assert not kept.visible and not masks.visible
     press["Shift+M"](viewer)
@@ -577,16 +575,6 @@ def test_masks_are_outlined_and_hidden_by_keys(open_widget, blobs, run):
     viewer.layers.remove(kept)
     press["Shift+M"](viewer)
     assert masks.visible
-
-
-def test_the_keys_go_with_the_widget(qtbot):
-    viewer = ViewerModel()
-    widget = IGTTWidget(viewer)
-    press = {str(key): action for key, action in viewer.keymap.items()}
-    press["Shift+M"](viewer)  # nothing to hide yet
-    with qtbot.waitSignal(widget.destroyed):
-        widget.deleteLater()
-    assert not viewer.keymap
 
 
 def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot, tmp_path, said, monkeypatch):
@@ -606,7 +594,7 @@ def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot,
         return name and str(tmp_path / name), kind
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
-    _ome, film, figure = widget.results.more_button.menu().actions()
+    *_mask, film, figure = widget.results.save_button.menu().actions()
     for action, name in ((film, "film.gif"), (figure, "grid.PDF")):
         with qtbot.waitSignal(widget.saved) as saved:
             action.trigger()

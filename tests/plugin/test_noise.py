@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QComboBox,
+    QLineEdit,
     QProgressBar,
     QScrollBar,
     QTableView,
@@ -188,7 +189,7 @@ def test_it_is_narrow_and_scrolls(open_noise, settle, stack):
 
 def test_every_control_has_a_tip(open_noise, settle, mask):
     _viewer, _layer, widget = open_noise(mask)
-    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QProgressBar, QTableView)
+    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QProgressBar, QTableView)
     for part in widget.findChildren(QWidget):
         if not isinstance(part, kinds) or isinstance(part, QScrollBar):
             continue

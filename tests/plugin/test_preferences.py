@@ -123,7 +123,8 @@ def test_the_other_widgets_keep_theirs(start, tmp_path):
     assert density.set(bandwidth=12.5, kernel="gaussian")
     predict = start(PredictWidget)
     predict.choose_model(tmp_path / "the model µ")
-    predict.set(probability=False, overwrite=True)
+    predict.set(probability=False)
+    predict.batch.replace.setChecked(True)
     study = start(StudyWidget)
     study.show_config(StudyConfig(networks=("unet",), repeats=2, train=TrainConfig(epochs=4, reading="foreground")))
     compare = start(CompareWidget)
@@ -141,7 +142,7 @@ def test_the_other_widgets_keep_theirs(start, tmp_path):
     predict = start(PredictWidget)
     assert predict.model.get() == tmp_path / "the model µ"
     assert not predict.settings.config().probability
-    assert not predict.settings.config().overwrite  # files are not replaced unasked
+    assert not predict.batch.replace.isChecked()  # files are not replaced unasked
     study = start(StudyWidget).config()
     assert (study.networks, study.repeats, study.train.epochs) == (("unet",), 2, 4)
     assert start(CompareWidget).config() == CompareConfig(methods=("otsu",), repeats=2)

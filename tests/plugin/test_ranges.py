@@ -150,7 +150,7 @@ def test_predicting_some_planes_of_layers_and_files(qtbot, tmp_path, stack, said
     assert isinstance(widget.result, PredictionFinished)
     assert filled(viewer.layers["s probability"].data) == [True, False, False, True]
     widget.choose_folders(tmp_path / "in", tmp_path / "out")
-    with qtbot.waitSignal(widget.finished):
+    with qtbot.waitSignal(widget.batch.finished):
         assert widget.start()
     assert filled(tifffile.imread(tmp_path / "out" / "s_probability.tif")) == [True, False, False, True]
 

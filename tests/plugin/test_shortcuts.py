@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from app_model.types import KeyBinding
@@ -10,6 +12,7 @@ from napari.layers.base import Layer
 from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import KeymapProvider, coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
+from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
@@ -170,3 +173,28 @@ def test_a_widget_that_is_gone_hears_no_key(qtbot, blobs):
     del widget
     qtbot.waitUntil(lambda: in_front(viewer) == [])
     action_manager.events.shortcut_changed(name="napari-metastructure:run", shortcut="", tooltip="")
+
+
+def test_changed_keys_are_kept_here_and_not_by_napari(plugin_settings, npe2pm, tmp_path):
+    """napari would warn of each at its next start: the plugin is loaded with its first widget alone."""
+    from napari.settings import get_settings
+
+    npe2pm.register(PluginManifest.from_distribution(PACKAGE))
+    name, settings = f"{PACKAGE}:run", get_settings().shortcuts
+    try:
+        register.cache_clear()
+        register()
+        settings.shortcuts = {**settings.shortcuts, name: [KeyBinding.from_str("Ctrl+J")]}
+        assert not any(action.startswith(PACKAGE) for action in settings.shortcuts)
+        register.cache_clear()
+        register()
+        assert list(map(str, action_manager._shortcuts[name])) == ["Ctrl+J"]
+        for damaged in ('{"keys": 3}', json.dumps({"keys": {name: 3}}), json.dumps({"keys": {name: ["", 3, "?-?"]}})):
+            (tmp_path / f"{PACKAGE}-last.json").write_text(damaged)
+            register.cache_clear()
+            register()
+    finally:
+        (tmp_path / f"{PACKAGE}-last.json").unlink()
+        register.cache_clear()
+        register()
+    assert list(map(str, action_manager._shortcuts[name])) == ["Ctrl+Enter"]

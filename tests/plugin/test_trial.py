@@ -35,7 +35,7 @@ def test_a_run_that_ends_with_its_start_counts_no_epochs(monkeypatch):
     monkeypatch.setattr(_trial, "probe", lambda *_: (1e-5, 2.0, 1e-6))
     ends = estimate(IGTTConfig(device="cpu"), [(1, 100, 100)], Control())
     assert (ends.start, ends.epochs) == (pytest.approx(0.1), 0)
-    assert str(ends).endswith("it trains once you paint")
+    assert "answers what you paint" in ends.note
     trains = estimate(IGTTConfig(device="cpu", rounds="always", epochs=2), [(1, 100, 100)], Control())
     assert trains.epochs == pytest.approx(2 * (8 * 2.0 + 1e-6 * 10_000))  # few steps for a small image
 
@@ -95,3 +95,8 @@ def test_nothing_on_screen_is_told(open_widget, blobs, said):
         part_on_screen(viewer, Source.of(viewer.layers["a"]))
     assert not widget.try_on_screen()
     assert len(viewer.layers) == 1
+
+
+def test_an_estimate_says_what_does_not_fit(small, monkeypatch):
+    monkeypatch.setattr("napari_metastructure.igtt.room.SHARE", 0)
+    assert "it keeps them on disk" in str(estimate(small, [(64, 64)], Control()))

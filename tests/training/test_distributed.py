@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from napari_metastructure.cli import batch
 from napari_metastructure.cli.main import app, main
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.iterate import iterate
@@ -26,7 +27,10 @@ from napari_metastructure.training.train import train
 sys.path.insert(0, str(Path(__file__).parent))
 from several import IGTT, STEPS, TRAIN, blobs, network_step, training_pairs
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo"),
+    pytest.mark.skipif(os.name == "nt", reason="processes are stopped and killed by signals"),
+]
 
 TWICE = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
 
@@ -205,6 +209,13 @@ def test_other_commands_are_refused_before_they_do_anything(monkeypatch, tmp_pat
         monkeypatch.setenv(name, "0")
     with pytest.raises(InputError, match="metastructure predict is not shared out to several processes"):
         app(["predict", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "no")])
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_batch_is_refused_in_all_processes(monkeypatch, tmp_path):
+    monkeypatch.setattr(batch, "join", lambda: Ranks(1, 2, store=object()))
+    with pytest.raises(InputError, match="start it without torchrun, with --scheduler local:N"):
+        batch.shared_out([tmp_path], tmp_path / "no", None, {}, False, False)
     assert not (tmp_path / "no").exists()
 
 

@@ -6,10 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_metastructure.images.intensity import network_inputs
+from napari_metastructure.images import lazy
+from napari_metastructure.images.intensity import channels_of, network_inputs
+from napari_metastructure.images.lazy import as_plane
 from napari_metastructure.networks import device as devices
 from napari_metastructure.training.pairs import Pair, pairs_of
-from napari_metastructure.training.patches import Full, Held, PatchSampler, Store
+from napari_metastructure.training.patches import Full, Held, Large, PatchSampler, Store
 
 CPU = torch.device("cpu")
 
@@ -120,7 +122,7 @@ def test_a_set_that_fits_is_read_once_and_normalised():
     read = store(counted.pairs)
     for _ in range(2):
         for index, (image, labels) in enumerate(zip(counted.images, counted.labels, strict=True)):
-            x, y = read.whole(index)
+            ((x, y),) = read.whole(index)
             np.testing.assert_array_equal(x.numpy(), network_inputs(image, "percentile", "bright"))
             np.testing.assert_array_equal(y.numpy(), labels)
     assert counted.read == [1, 1]
@@ -163,3 +165,42 @@ def test_augmentation_moves_labels_with_their_pixels(seed):
     x, moved = Full()(y[:, None].float(), y.clone(), [seed])
     inside, outside = x[:, 0][moved == 1], x[:, 0][moved == 0]
     assert inside.mean() > outside.mean() + 0.5
+
+
+def lazy_pair(image, labels, name="x"):
+    """Return a pair whose pixels are read in windows."""
+    return Pair(name, name, labels.shape, lambda: as_plane(image), lambda: as_plane(labels), values=(0, 1))
+
+
+@pytest.mark.parametrize("inputs", ["zscore", "percentile", "multiscale"])
+@pytest.mark.parametrize("flips", [False, True])
+def test_patches_of_large_images_are_those_of_images_in_memory(monkeypatch, inputs, flips):
+    monkeypatch.setattr(lazy, "LARGE_BYTES", 100)
+    rng = np.random.default_rng(0)
+    image, labels = rng.random((150, 130), np.float32), rng.integers(0, 2, (150, 130), np.uint8)
+    image[20:40, 30:50] = np.nan
+    drawn = []
+    small = Pair("x", "x", (150, 130), lambda: image, lambda: labels, values=(0, 1))
+    for pair in (small, lazy_pair(image, labels)):
+        store = Store([pair], inputs, channels_of(inputs), (0, 1), (64, 64), CPU)
+        sampler = PatchSampler(store, [(150, 130)], (64, 64), CPU, flips=flips)
+        drawn.append(sampler.draw(np.random.default_rng(7), 12))
+        assert "NaN" in store.notes()[0]
+    assert isinstance(store(0), Large)
+    np.testing.assert_allclose(*(x for x, _ in drawn), atol=2e-4)
+    np.testing.assert_array_equal(*(y for _, y in drawn))
+    windows = list(store.whole(0))
+    assert len(windows) == 1  # it is no larger than one
+    assert windows[0][0].shape[1:] == (150, 130)
+
+
+def test_large_and_small_images_are_drawn_together(monkeypatch):
+    monkeypatch.setattr(lazy, "LARGE_BYTES", 4000)
+    rng = np.random.default_rng(0)
+    image, labels = rng.random((30, 200), np.float32), rng.integers(0, 2, (30, 200), np.uint8)
+    small = Pair("s", "s", (30, 30), lambda: image[:, :30], lambda: labels[:, :30], values=(0, 1))
+    store = Store([lazy_pair(image, labels), small], "zscore", 1, (0, 1), (64, 64), CPU)
+    x, y = PatchSampler(store, [(30, 200), (30, 30)], (64, 64), CPU, flips=False).draw(rng, 16)
+    assert x.shape == (16, 1, 64, 64)
+    assert (y[:, 30:] == 255).all()  # where images smaller than a patch were mirrored
+    assert set(np.unique(y[:, :30, :30])) == {0, 1}

@@ -131,8 +131,9 @@ def describe(
     made : sequence of dict
         What `draw` gave of each file.
     """
-    total = sum(np.array(facts["counts"], np.int64) for facts in made)
-    counted = from_counts(classes, total) if made and total[:, :-1].any() else None  # type: ignore[index]
+    shape = len(classes), len(classes) + 1
+    total = np.array([facts["counts"] for facts in made], np.int64).reshape(-1, *shape).sum(axis=0)
+    counted = from_counts(classes, total) if total[:, :-1].any() else None
     files = [{name: value for name, value in facts.items() if name != "counts"} for facts in made]
     known = {"closed_form": closed, "counted": counted}
     described = {

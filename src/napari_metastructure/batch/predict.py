@@ -28,6 +28,7 @@ from napari_metastructure.networks.batch import (
     targets_of,
     write_predicted,
 )
+from napari_metastructure.networks.large import is_large
 from napari_metastructure.networks.model import Model, find_model
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ def predict_file(
 ) -> Steps:
     """Predict a file, or say how to split it."""
     loaded, device = _model(model, mark), _device(task.device)
-    if splits and (parts := list(_parts(loaded, _taken(path, loaded, task)[1]))):
-        args = (model, mark, path, task)
-        return Split(tuple((predict_part, (*args, part)) for part in parts), join_file, (*args, target, parts))
+    if splits:
+        image, planes, *_ = _taken(path, loaded, task, lazily=True)
+        if not is_large(image) and (parts := list(_parts(loaded, planes))):  # else memory would not hold it
+            args = (model, mark, path, task)
+            return Split(tuple((predict_part, (*args, part)) for part in parts), join_file, (*args, target, parts))
     for event in predict_files(loaded, [path], [target], device, checkpoint, task.channel, task.chosen):
         match event:
             case PredictionProgress():
@@ -91,10 +94,10 @@ def predict_file(
 
 
 def _taken(
-    path: Path, model: Model, task: Predict
+    path: Path, model: Model, task: Predict, lazily: bool = False
 ) -> tuple[Image, list[np.ndarray], tuple[int, ...] | None, list[str]]:
     """Read a file: its image, the planes that are taken, their numbers if not all are, and notes."""
-    image, planes, notes = read_for(path, model, task.channel)
+    image, planes, notes = read_for(path, model, task.channel, lazily)
     kept = task.chosen.kept(leading_of(image, task.chosen), str(path))
     return image, taken(planes, kept), kept, notes
 

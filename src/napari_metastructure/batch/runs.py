@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -140,9 +141,9 @@ def compare(checkpoint: Checkpoint, paths: Sequence[Path], out: Path, task: Comp
     with noting() as notes:
         files = CompareFiles(paths, task.masks, task.channel, out)
     read, done, runs = files.read, 0, 1
-    groups = {"masks": files.masks, "names": read.names, "groups": files.groups}
+    given: dict[str, Any] = {"masks": files.masks, "names": read.names, "groups": files.groups}
     for event in baselines.compare(
-        read.planes, task.config, _Linked(checkpoint), folder=out, inputs=files.paths, **groups
+        read.planes, task.config, _Linked(checkpoint), folder=out, inputs=files.paths, **given
     ):
         match event:
             case CompareStarted():

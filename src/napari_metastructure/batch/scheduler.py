@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -200,8 +201,8 @@ class Cluster:
                 return Outcome()
             try:
                 outcome: Outcome = future.result(timeout=PATIENCE * 6)
-            except Exception as error:  # its worker died with it, and the scheduler has given up
-                return Outcome(why=f"Its result was lost: {type(error).__name__}.")
+            except Exception as lost:  # its worker died with it, and the scheduler has given up
+                return Outcome(why=f"Its result was lost: {type(lost).__name__}.")
             return outcome
         try:
             error = future.exception(timeout=PATIENCE)
@@ -289,6 +290,12 @@ def _client(scheduler: str) -> Iterator[Any]:
         ) from None
     import dask
 
+    class Unshaken(distributed.WorkerPlugin):  # type: ignore[misc] # without types
+        """Leaves Ctrl-C, which the terminal sends to all processes, to the one that hands out the work."""
+
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     # One thread each, so that results are the same to the bit; not dask's trimming of memory, which halves the speed.
     threads = {f"{name}_NUM_THREADS": 1 for name in ("OMP", "MKL", "OPENBLAS")}
     with dask.config.set(
@@ -301,6 +308,7 @@ def _client(scheduler: str) -> Iterator[Any]:
                 distributed.LocalCluster(silence_logs=50, **options) as local,
                 distributed.Client(local, set_as_default=False) as client,
             ):
+                client.register_plugin(Unshaken())
                 yield client
             return
         try:

@@ -40,7 +40,7 @@ def read_images(paths: Sequence[Path], channel: str, ranges: Chosen = ALL) -> Im
     from napari_metastructure.images.channels import read_set
 
     with warnings_as_lines():
-        return read_set(paths, channel, ranges)
+        return read_set(paths, channel, ranges, lazily=True)
 
 
 def tell_colour(read: ImageSet) -> None:

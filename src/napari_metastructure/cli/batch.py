@@ -19,7 +19,9 @@ from napari_metastructure.batch.run import (
 from napari_metastructure.cli._files import RUN_WAYS, check_modes
 from napari_metastructure.cli._options import RESUME, SCHEDULER
 from napari_metastructure.cli._progress import INTERRUPTED, bars, counted, running
+from napari_metastructure.errors import InputError
 from napari_metastructure.images.choice import choice
+from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import Warned
 
 BAD_FILES = 2
@@ -51,6 +53,11 @@ def shared_out(
     inputs: list[Path], out: Path, scheduler: str | None, task: dict[str, Any], resume: bool, overwrite: bool
 ) -> None:
     """Run what a command was asked for as a batch."""
+    if not join().alone:
+        raise InputError(
+            "torchrun shares out one run, and these are files of a batch; start it without torchrun, with --scheduler "
+            "local:N for several at once."
+        )
     check_modes(resume, overwrite)
     recipe = BatchRecipe.make(
         inputs=tuple(map(str, inputs)), out=out, scheduler=scheduler, task=task, axes=choice.axes, series=choice.series
@@ -69,8 +76,8 @@ def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
                     before = sum(event.settled)
                     shares = {index: 0.0 for index, done in enumerate(event.settled) if not done}
                     progress.update(task, total=len(shares))
-                    done = f", {before} done before" if before else ""
-                    terminal.say(f"{counted(len(event.names), 'file')}{done}; {event.where}")
+                    earlier = f", {before} done before" if before else ""
+                    terminal.say(f"{counted(len(event.names), 'file')}{earlier}; {event.where}")
                 case UnitProgress():
                     shares[event.index] = event.share
                     progress.update(task, completed=sum(shares.values()), description=Path(event.name).name)
@@ -91,9 +98,9 @@ def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
                 progress.update(task, completed=sum(shares.values()))
     for line in last.said:
         terminal.say(line)
-    before = f", {last.settled} done before" if last.settled else ""
+    earlier = f", {last.settled} done before" if last.settled else ""
     terminal.say(
-        f"{counted(last.done, 'file')} done{before}, {last.failed} failed, in {last.seconds:.1f} s: {last.report}"
+        f"{counted(last.done, 'file')} done{earlier}, {last.failed} failed, in {last.seconds:.1f} s: {last.report}"
     )
     if last.stopped:
         terminal.say("Stopped by the user; every file that was written is whole, and --resume goes on.")

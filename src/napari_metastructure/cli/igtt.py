@@ -41,6 +41,7 @@ class EarlierRun(FoundRun[IGTTConfig]):
 
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
+
 _option = partial(option, IGTTConfig, PRESETS)
 
 
@@ -130,7 +131,8 @@ def igtt(
         task |= {"keep_epochs": keep_epochs, "ome": ome}
         shared_out(images, out, scheduler, task, resume, overwrite)
         return
-    chosen = _chosen(Chosen(planes, frames, "" if channel == AUTO else channel), out if resume else None)
+    asked = Chosen(planes, frames, "" if channel == AUTO else channel)
+    chosen = join().from_first(lambda: _chosen(asked, out if resume else None))
     read = read_images(expanded(images), chosen.channel or AUTO, chosen)
     with warnings_as_lines():
         outputs = Outputs(out, read.images, keep_epochs, ome, read.kept, chosen)
@@ -164,6 +166,7 @@ def _run(
 ) -> None:
     """Run, show progress, and write the results."""
     from napari_metastructure.igtt.iterate import iterate
+    from napari_metastructure.igtt.room import Need
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
@@ -171,6 +174,9 @@ def _run(
     with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
         more |= {"ranks": ranks, "chosen": outputs.chosen, "corrections": painted}
+        need = Need.of([plane.shape for plane in read.planes], config)
+        if need.matters:
+            terminal.say(str(need))
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)
         for event in terminal.follow(events):
             match event:

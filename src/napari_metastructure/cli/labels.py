@@ -176,7 +176,12 @@ def density(
     """
     shape = check_kernel(kernel)
     if scheduler is not None or resume:
-        task = {"what": "density", "kernel": kernel, "bandwidth": bandwidth, "classes": tuple(classes or ())}
+        task: dict[str, Any] = {
+            "what": "density",
+            "kernel": kernel,
+            "bandwidth": bandwidth,
+            "classes": tuple(classes or ()),
+        }
         task |= {"edges": edges, "reference": reference, "reading": reading}
         shared_out(labels, out, scheduler, task, resume, overwrite)
         return

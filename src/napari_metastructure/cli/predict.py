@@ -40,6 +40,9 @@ def predict(
     planes: Annotated[str, PLANES] = "",
     frames: Annotated[str, FRAMES] = "",
     ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
+    zarr: Annotated[
+        bool, typer.Option("--zarr", help="Write OME-Zarr with a pyramid; needs the extra [zarr].")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are in --out already.")] = False,
     no_probability: Annotated[
         bool, typer.Option("--no-probability", help="Write the labels only; takes less memory and disk.")
@@ -51,11 +54,15 @@ def predict(
 
     Writes <stem>_mask.tif (uint8: 0 and 255 for two classes, else the class values) and <stem>_probability.tif
     (float32: of the foreground, or of the class chosen), with axes and voxel size of the image; T and Z are taken plane
-    by plane, and what --planes and --frames leave out is empty. A file that cannot be used is named, the others go on,
-    and the exit code is 2. Ctrl-C leaves whole files only and exits with 130. With --scheduler or --resume also
-    batch.yaml and batch.csv, what was done and what failed; large images are shared out by tiles then, to the same
-    masks.
+    by plane, and what --planes and --frames leave out is empty. A large OME-Zarr or TIFF is read, predicted and written
+    in parts (docs/large.md). A file that cannot be used is named, the others go on, and the exit code is 2. Ctrl-C
+    leaves whole files only and exits with 130. With --scheduler or --resume also batch.yaml and batch.csv, what was
+    done and what failed; large images are shared out by tiles then, to the same masks.
     """
+    if out.suffix == ".zarr":
+        raise InputError(f"--out {out}: --out names the folder of the results; --zarr makes them OME-Zarr.")
+    if zarr and (ome or scheduler is not None or resume):
+        raise InputError("--zarr goes without --ome, --scheduler and --resume; leave them out.")
     if scheduler is not None or resume:
         task = {"what": "predict", "model": model, "device": device, "channel": channel}
         task |= {"ome": ome, "probability": not no_probability, "planes": planes, "frames": frames}
@@ -70,7 +77,7 @@ def predict(
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
         paths = list_images(expanded(images))
-        targets = targets_of(paths, out, ome=ome, probability=not no_probability, overwrite=overwrite)
+        targets = targets_of(paths, out, ome=ome, zarr=zarr, probability=not no_probability, overwrite=overwrite)
     with running() as terminal:
         try:
             refused = _follow(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from napari_metastructure.networks.model import Model
 if TYPE_CHECKING:
     import torch
 
-    from napari_metastructure.networks.model import Checkpoint
+    from napari_metastructure.networks.model import Checkpoint, CutRows
 
 
 def load_model(path: str | Path) -> Model:
@@ -54,13 +55,19 @@ def load_model(path: str | Path) -> Model:
     criterion, objects, signed = model.use.cut, model.use.objects, model.use.signed
     if criterion != "half":
 
-        def cut(p: np.ndarray, image: np.ndarray, checkpoint: Checkpoint | None, device: torch.device) -> np.ndarray:
+        def cut(p: Any, image: Any, checkpoint: Checkpoint | None, device: torch.device) -> Iterator[CutRows]:
+            if criterion == "level" and signed:
+                yield from ((rows, p[rows], mask) for rows, mask in Levels(image, objects, checkpoint, device).masks(p))
+                return
+            p, image = np.asarray(p), np.asarray(image)  # what other criteria take is not gathered row by row
             if not signed:  # |det Q| is the same for a mask and its inverse, so the network may be either
                 turn_upright(p, image, objects)
             if criterion == "level":
-                return Levels(image, objects, checkpoint, device).cut(p)[0]
-            steep = Steepness(image, checkpoint) if criterion == "edge" else None
-            return p > search(p, criterion, steep=steep, checkpoint=checkpoint).chosen
+                mask, _ = Levels(image, objects, checkpoint, device).cut(p)
+            else:
+                steep = Steepness(image, checkpoint) if criterion == "edge" else None
+                mask = p > search(p, criterion, steep=steep, checkpoint=checkpoint).chosen
+            yield slice(0, len(p)), p, mask
 
         model.cut = cut
     return model

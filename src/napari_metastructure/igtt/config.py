@@ -98,10 +98,10 @@ class IGTTConfig(BaseModel):
         description="Labels before the first round: what a network trained on random scenes says, a vote of "
         "thresholdings weighted by their edges, local contrast, Otsu, or black (the paper).",
     )
-    rounds: Literal["painted", "always"] = Field(
-        "painted",
-        description="When to train: only once something was painted, or always. A run that begins with the prior gains "
-        "nothing from training on most images, so it ends with its start until something is painted.",
+    rounds: Literal["never", "painted", "always"] = Field(
+        "never",
+        description="When a run that begins with the prior trains: never, for it ends with its start, or with the "
+        "answer to what was painted; once something was painted; or always. Runs that begin otherwise always train.",
     )
     criterion: Literal["level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "level",

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,19 +17,20 @@ import torch
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
+from napari_metastructure.igtt.room import Need, Room
+from napari_metastructure.igtt.rounds import effort, is_trained, spec_of, stable, wandering
 from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
-from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
 from napari_metastructure.igtt.start import USE as PRIOR_USE
+from napari_metastructure.igtt.steering import Steering
 from napari_metastructure.images.channels import Colour
-from napari_metastructure.images.intensity import Polarity, channels_of, check_planes, orient, settle, zscore
+from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle, zscore
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.networks import SMALL_ENCODERS
-from napari_metastructure.networks.build import NetworkSpec, build, has_statistics, refresh_statistics
+from napari_metastructure.networks.build import build, has_statistics, refresh_statistics
 from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
-from napari_metastructure.networks.predict import inputs_on, probabilities
+from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
@@ -39,21 +39,6 @@ from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
-
-STABLE_ROUNDS = 1
-"""Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
-Dice by .002 at most."""
-
-WANDERING_ROUNDS = 2
-"""Rounds in a row that changed the masks more than the one before for the run to be over: a network that learns from
-itself has begun to drift."""
-
-VIEWS = 3
-"""Times that a round sees each pixel, on average, where the weights were the prior's: it is right from the start, and a
-few images seen again and again teach it nothing more."""
-
-FEWEST_STEPS = 8
-"""Steps of such a round at least."""
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
@@ -149,60 +134,6 @@ def iterate(
             run.close()
 
 
-# ---- When a run is over -----------------------------------------------------------------------------------
-
-
-def stable(agreements: Sequence[float], stop_agreement: float, rounds: int = STABLE_ROUNDS) -> bool:
-    """Whether the masks of the newest rounds all agree with the ones before them.
-
-    Parameters
-    ----------
-    agreements : sequence of float
-        Dice of each round's masks with those of the round before, from round 1.
-    stop_agreement : float
-        The Dice from which on masks count as unchanged; 1 is never reached.
-    """
-    return stop_agreement < 1 and len(agreements) >= rounds and min(agreements[-rounds:]) >= stop_agreement
-
-
-def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = WANDERING_ROUNDS) -> bool:
-    """Whether each of the newest rounds changed the masks more than the one before it: they will not settle.
-
-    Parameters are as for `stable`.
-    """
-    newest = agreements[-rounds - 1 :]
-    return stop_agreement < 1 and len(newest) > rounds and all(later < earlier for earlier, later in pairwise(newest))
-
-
-# ---- What a run takes ------------------------------------------------------------------------------------
-
-
-def spec_of(config: IGTTConfig) -> NetworkSpec:
-    """Describe the network of a run."""
-    return NetworkSpec(
-        architecture=config.network,
-        in_channels=channels_of(config.inputs),
-        encoder=config.encoder or SMALL_ENCODERS[config.network],
-        base_channels=config.base_channels,
-    )
-
-
-def is_trained(config: IGTTConfig) -> bool:
-    """Whether a run begins with the weights of the prior."""
-    return config.weights == "prior" and (spec_of(config), config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
-
-
-def effort(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
-    """Return the steps of a round and the patches of a step, where all images make so many: fewer for few.
-
-    Random weights, and what the user has painted, have yet to be learned and take all that is allowed.
-    """
-    if not trained:
-        return config.steps_per_epoch, config.batch_size
-    batch = min(config.batch_size, math.ceil(patches))
-    return min(config.steps_per_epoch, max(FEWEST_STEPS, math.ceil(VIEWS * patches / batch))), batch
-
-
 # ---- A run ----------------------------------------------------------------------------------------------
 
 
@@ -237,14 +168,17 @@ class Run:
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
-        checked = check_planes(images, self.names)
+        self.room = Room(Need.of([np.shape(image) for image in images], config), folder)
+        checked = check_planes(images, self.names, self.room.keep)
         self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
-        found = list(map(measured, checked))
-        planes, self.missing = [plane for plane, _ in found], [missing for _, missing in found]
+        self.missing: list[np.ndarray | None] = []
+        planes = self.room.keep(self._measured(checked))
+        self.missing = self.room.keep(self.missing)
+        del checked
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
-        self.planes = planes  # as the user knows them, until `_turn_upright`
+        self.given = self.planes = planes  # the second as the user knows them until `_turn_upright`
         self.spec, self.trained = spec_of(config), is_trained(config)
         if self.trained:
             network: torch.nn.Module = load_prior()
@@ -259,15 +193,21 @@ class Run:
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.resumed = False
 
+    def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        for plane in planes:
+            filled, missing = measured(plane)
+            self.missing.append(missing)
+            yield filled
+
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
         self.polarities = polarities
-        self.outside = [
+        self.outside = self.room.keep(
             together(surround(plane, objects), missing)
             for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
-        ]
+        )
         filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
-        self.planes = [orient(p, o) for p, o in zip(filled, self.polarities, strict=True)]
+        self.planes = self.room.keep(orient(p, o) for p, o in zip(filled, self.polarities, strict=True))
 
     def _polarities(self) -> list[Polarity]:
         """Find whether the objects of each plane are bright or dark; without the prior, of all alike."""
@@ -325,7 +265,9 @@ class Run:
             if folder:
                 folder.clear()
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
-        self.held = Held((inputs_on(here, p, c.inputs, "bright") for p in self.planes), self.patch, here)
+        here = here if self.room.in_memory else torch.device("cpu")
+        inputs = (inputs_on(here, p, c.inputs, "bright") for p in self.planes)
+        self.held = Held(inputs, self.patch, here, None if self.room.in_memory else self.room.keep)
         shapes = [p.shape for p in self.planes]
         self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
@@ -343,7 +285,8 @@ class Run:
             while self.ranks.from_first(self._goes_on):
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
                 good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
-                yield from self._round()
+                self._painted |= self.labels.correct(self.control.take_corrections())
+                yield from self._answer() if self._painted else self._round()
                 if self._collapsed():
                     yield from self._take_back(good, network)
                     return
@@ -406,7 +349,7 @@ class Run:
         for name, arrays in labels.items():
             found = [a.shape for a in arrays]
             given = [f for f in zip(found, shapes, strict=bool(found)) if f[0] != (0,) or name != "corrections"]
-            if any(a != b for a, b in given) or not (found or name == "memory"):
+            if any(a != b for a, b in given) or not (found or name in ("memory", "steered")):
                 raise ValueError(f"{name} of other sizes")
         dark = state["dark"]
         if len(dark) != len(self.planes) or not set(map(type, dark)) <= {bool}:
@@ -451,13 +394,13 @@ class Run:
                 start = self._start_probabilities()
             self.labels = self._labels(start)
             self.labels.begin(given=start_masks is not None)
-        self.labels.correct(self.control.take_corrections())
+        self._painted = self.labels.correct(self.control.take_corrections())
         if not self.journal.rows:
             self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
 
     def _labels(self, start: list[np.ndarray]) -> PseudoLabels:
-        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks)
+        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks, self.room)
 
     def _start_probabilities(self) -> list[np.ndarray]:
         """Estimate foreground probabilities before any training."""
@@ -465,21 +408,41 @@ class Run:
         if method == "prior":
             same = self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            found, cut = prior_start(self.prior, self.planes, self.device, self.checkpoint, inputs, self.ranks)
+            where = (self.device, self.checkpoint, inputs, self.ranks, self.room)
+            found, cut = prior_start(self.prior, self.planes, *where)
             self._cut_network(cut)
             return found
         self._cut_network(CUTS[-1])
 
-        def started(index: int) -> np.ndarray:
-            self.checkpoint()
-            return start_probability(self.planes[index], method)
+        def started(mine: Sequence[int]) -> Iterator[np.ndarray]:
+            for index in mine:
+                self.checkpoint()
+                yield start_probability(self.planes[index], method)
 
-        return self.ranks.shared_out(len(self.planes), lambda mine: list(map(started, mine)))
+        return self.room.shared_out(self.ranks, len(self.planes), started)
 
     def _cut_network(self, cut: float) -> None:
         """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
         if self.trained:
             cut_at(self.trainer.network, cut)
+
+    @cached_property
+    def _steering(self) -> Steering:
+        """Features of the planes, and what the start says before any stroke."""
+        return Steering(self.given, [s.astype(np.float32) for s in self.labels.start], self.checkpoint)
+
+    def _answer(self) -> Iterator[Event]:
+        """Run the epoch that answers strokes: no training, the start as they would have it."""
+        self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
+        agreement = self._steer()
+        self._painted = False
+        self._note(self.journal.epoch + 1, float("nan"), agreement, 0.0)
+        yield self._event()
+
+    def _steer(self) -> float:
+        """Put the start as the strokes would have it in the place of the start; return the agreement of the masks."""
+        strokes = {i: pixels for i, pixels in self.labels.corrections.items() if (pixels <= 1).any()}
+        return self.labels.steer(self._steering.answer(strokes) if strokes else [])
 
     def _round(self) -> Iterator[Event]:
         """Run one epoch: train on the labels, predict, make new labels."""
@@ -497,7 +460,8 @@ class Run:
         resumed = time.perf_counter()
         found = self._predict()
         inside = log.seconds + time.perf_counter() - resumed
-        self.labels.correct(self.control.take_corrections())
+        if self.labels.correct(self.control.take_corrections()):
+            self._steer()
         agreement = self.labels.update(found)
         self._note(epoch, log.loss, agreement, inside)
         yield self._event()
@@ -516,15 +480,16 @@ class Run:
                 refresh_statistics(network, batches)
         network.eval()
 
-        def predicted(mine: Sequence[int]) -> list[np.ndarray]:
-            inputs = [self.held.inputs(i) for i in mine]
-            return probabilities(network, inputs, self.patch, self.device, self.checkpoint)
+        def seen(mine: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+            shapes = [self.planes[i].shape for i in mine]
+            read = lambda k: self.held.inputs(mine[k])  # noqa: E731
+            return predicted(network, shapes, read, self.patch, self.device, self.checkpoint)
 
-        found = self.ranks.shared_out(len(self.planes), predicted)
+        found = self.room.shared_out_numbered(self.ranks, len(self.planes), seen)
         if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
             inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
-            found = [1 - p if turned else p for p, turned in zip(found, inverse, strict=True)]
+            found = self.room.keep(1 - p if turned else p for p, turned in zip(found, inverse, strict=True))
         return found
 
     def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:
@@ -555,9 +520,15 @@ class Run:
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
-        c, agreements = self.config, [row["agreement"] for row in self.journal.rows[1:]]
-        unpainted = c.rounds == "painted" and not self.labels.corrections
-        if unpainted and not agreements and self.trained and self.by_prior:
+        if self._painted:
+            return None
+        c, trained = self.config, [row for row in self.journal.rows[1:] if not math.isnan(row["loss"])]
+        agreements = [row["agreement"] for row in trained]
+        steered = bool(self.labels.steered)
+        ended = c.rounds == "never" or (c.rounds == "painted" and not steered)
+        if ended and not trained and self.trained and (self.by_prior or steered):
+            if steered:
+                return f"The masks are the answer to what was painted (epoch {self.journal.epoch}); paint on to go on."
             return (
                 "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
             )

@@ -10,11 +10,12 @@ wrong for a whole image; the level above the surround is not, and loses large ob
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Polarity
+from napari_metastructure.images.lazy import Plane, value_range
 from napari_metastructure.training.events import ScoreCurve
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ LEVELS = 2**13
 PIXELS = 2**21
 """Pixels looked at together, so that a large plane costs little more than its levels."""
 
+LEAST_ROWS = 128
+"""Rows that they have at least: the halo of a block is read with it."""
+
 _BLUR = 4  # standard deviations after which a blur ends
 
 
@@ -43,7 +47,7 @@ class Levels:
 
     Parameters
     ----------
-    plane : (Y, X) array
+    plane : (Y, X) array or Plane
         Real numbers, finite; not to be changed later.
     objects : {"bright", "dark"}
         What they are in it.
@@ -55,14 +59,14 @@ class Levels:
 
     def __init__(
         self,
-        plane: np.ndarray,
+        plane: np.ndarray | Plane,
         objects: Polarity = "bright",
         checkpoint: Callable[[], None] | None = None,
         device: torch.device | None = None,
     ) -> None:
         self._plane, self._checkpoint, self._device = plane, checkpoint, device
         self._sign = np.float32(-1 if objects == "dark" else 1)
-        low, high = float(plane.min()), float(plane.max())
+        low, high = value_range(plane)
         self._middle, self._step = (low + high) / 2, (high - low) / (LEVELS - 1) or 1.0
         self._kept: np.ndarray | None = None
         if plane.size <= PIXELS:
@@ -108,30 +112,46 @@ class Levels:
             Dice by level of the image itself. A level is named by the share of the pixels near the foreground that
             lie below it, 0 to 1.
         """
-        votes = p > 0.5
-        if not votes.any():
-            return np.zeros(p.shape, bool), ScoreCurve(np.zeros(1), np.full(1, -np.inf), 0.0)
+        found = np.zeros(p.shape, bool)
+        above, scores = self._scores(p)
+        if not above[0].any():
+            return found, ScoreCurve(np.zeros(1), np.full(1, -np.inf), 0.0)
+        best = scores.argmax(axis=1)
+        for own, mask in self._voted(p, best):
+            found[own] = mask
+        return found, _curve(above[0], scores[0], int(best[0]), k)
+
+    def masks(self, p: Any) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the mask of `cut` from top to bottom, some rows at a time; p may be a `images.lazy.Spool`."""
+        above, scores = self._scores(p)
+        if above[0].any():
+            yield from self._voted(p, scores.argmax(axis=1))
+            return
+        for own, _, _ in blocks(p.shape):
+            yield own, np.zeros((own.stop - own.start, p.shape[1]), bool)
+
+    def _scores(self, p: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Count the pixels near the foreground above each level, and score the levels: two arrays (2, LEVELS)."""
         near, inside = np.zeros((2, 2, LEVELS))
+        count = 0
         for own, around, inner in blocks(p.shape, NEAR, self._checkpoint):
-            mask, close = votes[own], dilated(votes[around], NEAR)[inner]
+            votes = p[around] > 0.5
+            mask, close = votes[inner], dilated(votes, NEAR)[inner]
+            count += int(np.count_nonzero(mask))
             for i, levels in enumerate(self._rows(own)):
                 near[i] += np.bincount(levels[close], minlength=LEVELS)
                 inside[i] += np.bincount(levels[mask], minlength=LEVELS)
-        above, right = (count[:, ::-1].cumsum(axis=1)[:, ::-1] for count in (near, inside))
-        scores = 2 * right / (above + np.count_nonzero(votes))
-        best = scores.argmax(axis=1)
-        return self._voted(votes, best), _curve(above[0], scores[0], int(best[0]), k)
+        above, right = (pixels[:, ::-1].cumsum(axis=1)[:, ::-1] for pixels in (near, inside))
+        return above, 2 * right / np.maximum(above + count, 1)
 
-    def _voted(self, votes: np.ndarray, best: np.ndarray) -> np.ndarray:
-        """Where two of three masks have foreground."""
-        found = np.empty(votes.shape, bool)
-        for own, around, inner in blocks(votes.shape, NEAR + round(_BLUR * SMOOTH), self._checkpoint):
-            first = votes[around]
+    def _voted(self, p: Any, best: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield where two of three masks have foreground."""
+        for own, around, inner in blocks(p.shape, NEAR + round(_BLUR * SMOOTH), self._checkpoint):
+            first = p[around] > 0.5
             close, total = dilated(first, NEAR), first.astype(np.float32)
             for levels, level in zip(self._rows(around), best, strict=True):
                 total += (levels >= level) & close
-            found[own] = _blurred(total, SMOOTH, self._device)[inner] > 1.5
-        return found
+            yield own, _blurred(total, SMOOTH, self._device)[inner] > 1.5
 
 
 def blocks(
@@ -141,7 +161,7 @@ def blocks(
 
     ``checkpoint`` is called before each; it may raise to leave.
     """
-    rows = max(1, PIXELS // shape[1])
+    rows = max(LEAST_ROWS, PIXELS // shape[1])
     for first in range(0, shape[0], rows):
         if checkpoint is not None:
             checkpoint()

@@ -10,8 +10,9 @@ import numpy as np
 
 from napari_metastructure.images.files import OTHER_FOLDER, check_free, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, plane_count, stacks
+from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back
-from napari_metastructure.images.writing import remove, write_mask, write_probability
+from napari_metastructure.images.writing import remove, write_mask, write_probability, writing_tiff
 from napari_metastructure.training.events import Finished
 from napari_metastructure.training.run_folder import FILES
 
@@ -92,11 +93,29 @@ class Outputs:
 
     def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
         """Write ``<stem>_mask.tif`` (uint8, 0 and 255) and ``<stem>_probability.tif`` (float32)."""
+        if any(is_lazy(image.data) for image in self.images):
+            return self._write_planes(masks, probabilities)
         written = []
         for index, found in enumerate(zip(*(self._stacks(p) for p in (masks, probabilities)), strict=True)):
             for kind, write, image in zip(self.kinds[:2], (write_mask, write_probability), found, strict=True):
                 write(self.path(index, kind), image.data, image, self.ome, self._note(index))
                 written.append(self.path(index, kind))
+        return written
+
+    def _write_planes(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
+        """Write the planes of images that memory may not hold, one after the other."""
+        written, first = [], 0
+        for index, image in enumerate(self.images):
+            numbers = self.kept[index] or range(plane_count(image))
+            leading = [image.data.shape[image.axes.index(a)] for a in "TZ" if a in image.axes]
+            for kind, planes, dtype in (("mask", masks, np.uint8), ("probability", probabilities, np.float32)):
+                path = self.path(index, kind)
+                with writing_tiff(path, image, dtype, self.ome, self._note(index)) as file:
+                    for number, plane in zip(numbers, planes[first : first + len(numbers)], strict=True):
+                        at = tuple(map(int, np.unravel_index(number, leading))) if leading else ()
+                        file.put(at, 0, (plane != 0) * np.uint8(255) if kind == "mask" else plane)
+                written.append(path)
+            first += len(numbers)
         return written
 
     def write_epochs(self, epochs: Sequence[Sequence[np.ndarray]], before: int = 0) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from napari_metastructure.igtt.candidates import Edges, search
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
+from napari_metastructure.igtt.room import MEMORY, Room
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.training.control import FREE
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import ScoreCurve
 from napari_metastructure.training.losses import LOCKED
@@ -54,6 +56,8 @@ class PseudoLabels:
         CUDA finds the levels of the planes.
     ranks : Ranks
         Processes that share the planes out; all have all labels.
+    room : Room
+        Where all of it is kept.
 
     Attributes
     ----------
@@ -72,9 +76,9 @@ class PseudoLabels:
         outside: Sequence[np.ndarray | None] | None = None,
         device: torch.device | None = None,
         ranks: Ranks = ALONE,
+        room: Room = MEMORY,
     ) -> None:
-        self.config = config
-        self.ranks = ranks
+        self.config, self.ranks, self.room = config, ranks, room
         self.device = device
         self.planes = planes
         self.outside = outside if outside is not None else [None] * len(planes)
@@ -82,7 +86,8 @@ class PseudoLabels:
         self._levels: dict[int, Levels] = {}
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
-        self.start = [self._within(i, s.astype(np.float16)) for i, s in enumerate(start)]
+        self.start = room.keep(self._within(i, s.astype(np.float16)) for i, s in enumerate(start))
+        self.steered: Sequence[np.ndarray] = []
         self.memory: list[np.ndarray] = []
         self.corrections: dict[int, np.ndarray] = {}
         self.evidence: list[np.ndarray] = []
@@ -92,17 +97,35 @@ class PseudoLabels:
         self._start_score: float | None = None
 
     def edges(self, index: int) -> Edges:
-        """Return the edges of a plane, found when they are first asked for."""
-        if index not in self._edges:
-            self._edges[index] = Edges(self.planes[index])
-        return self._edges[index]
+        """Return the edges of a plane, found when they are first asked for, or anew where memory is short."""
+        if index in self._edges:
+            return self._edges[index]
+        found = Edges(self.planes[index])
+        if self.room.in_memory:
+            self._edges[index] = found
+        return found
 
     def begin(self, given: bool = False) -> None:
         """Cut the start itself: the labels of the first round. Masks that were ``given`` stay as they are."""
-        self._cut([s.astype(np.float32) for s in self.start])
+        self._cut(s.astype(np.float32) for s in self.start)
         if given:
-            self.masks = [(s > 0.5).astype(np.uint8) for s in self.start]
+            self.masks = self.room.keep((s > 0.5).astype(np.uint8) for s in self.start)
         self._extract()
+
+    def steer(self, probabilities: Sequence[np.ndarray]) -> float:
+        """Take what strokes made of the start in its place from now on, and cut it; none puts the start back.
+
+        Returns
+        -------
+        float
+            Agreement: mean Dice between the new masks and those before.
+        """
+        self.steered = self.room.keep(self._within(i, p.astype(np.float16)) for i, p in enumerate(probabilities))
+        self._start_score = None
+        before = self.masks
+        self._cut(s.astype(np.float32) for s in self.steered or self.start)
+        self._extract()
+        return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
 
     def update(self, probabilities: Sequence[np.ndarray]) -> float:
         """Make new labels from a round's probabilities.
@@ -113,31 +136,38 @@ class PseudoLabels:
             Agreement: mean Dice between the new masks and those before.
         """
         m = self.config.memory
-        probabilities = [self._within(i, p) for i, p in enumerate(probabilities)]
+        within = (self._within(i, p) for i, p in enumerate(probabilities))
         if not self.memory:
-            self.memory = [p.astype(np.float16) for p in probabilities]
+            self.memory = self.room.keep(p.astype(np.float16) for p in within)
         else:
-            self.memory = [
+            self.memory = self.room.keep(
                 (m * old.astype(np.float32) + (1 - m) * new).astype(np.float16)
-                for old, new in zip(self.memory, probabilities, strict=True)
-            ]
+                for old, new in zip(self.memory, within, strict=True)
+            )
         before = self.masks
         a = self._anchor()
         self._cut(
-            [
-                a * s.astype(np.float32) + (1 - a) * p.astype(np.float32)
-                for s, p in zip(self.start, self.memory, strict=True)
-            ]
+            a * s.astype(np.float32) + (1 - a) * p.astype(np.float32)
+            for s, p in zip(self.steered or self.start, self.memory, strict=True)
         )
         self._extract()
         return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
 
-    def correct(self, corrections: Mapping[int, np.ndarray]) -> None:
-        """Lock pixels from now on: 0 and 1 hold in masks and labels, 254 frees them, 255 leaves them as they were."""
+    def correct(self, corrections: Mapping[int, np.ndarray]) -> bool:
+        """Lock pixels from now on: 0 and 1 hold in masks and labels, 254 frees them, 255 leaves them as they were.
+
+        Returns
+        -------
+        bool
+            Whether other pixels are locked than before.
+        """
+        other = False
         for index, pixels in corrections.items():
-            before = self.corrections.get(index, pixels)
-            self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
+            before = self.corrections.get(index, np.full_like(pixels, UNLABELLED))
+            now = self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
+            other |= not np.array_equal(np.minimum(before, FREE), np.minimum(now, FREE))
         self._lock()
+        return other
 
     def _lock(self) -> None:
         for index, pixels in self.corrections.items():
@@ -156,6 +186,7 @@ class PseudoLabels:
         """Return all that `restore` needs, as lists of arrays by name."""
         return {
             "start": self.start,
+            "steered": self.steered,
             "memory": self.memory,
             "evidence": self.evidence,
             "masks": self.masks,  # masks that were given are not what a cut of the evidence makes
@@ -165,9 +196,11 @@ class PseudoLabels:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned; nothing is drawn at random."""
-        self.start, self.memory = list(state["start"]), list(state["memory"])
-        self._cut(list(state["evidence"]))
-        self.masks, self.labels = list(state["masks"]), list(state["labels"])
+        self.start, self.memory = self.room.keep(state["start"]), self.room.keep(state["memory"])
+        steered = state.get("steered", [])  # runs that were saved before there was any steering have none
+        self.steered = self.room.keep(steered) if steered else []
+        self._cut(state["evidence"])
+        self.masks, self.labels = self.room.keep(state["masks"]), self.room.keep(state["labels"])
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
     def _anchor(self) -> float:
@@ -176,7 +209,7 @@ class PseudoLabels:
         if self.config.balance == "fixed" or anchor in (0, 1):
             return anchor
         if self._start_score is None:
-            self._start_score = self._confirmed(self.start)
+            self._start_score = self._confirmed(self.steered or self.start)
         start, network = self._start_score, self._confirmed(self.memory)
         logit = np.log(anchor / (1 - anchor)) + (1 - network / max(start, 1e-6)) / BALANCE
         return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
@@ -195,26 +228,38 @@ class PseudoLabels:
         """Return the candidate mask of a plane that scores best (lines 7 to 9 of Algorithm 1)."""
         c = self.config
         if c.criterion == "level":
-            if index not in self._levels:
-                self._levels[index] = Levels(self.planes[index], device=self.device)
-            mask, curve = self._levels[index].cut(p, c.thresholds)
+            levels = self._levels.get(index) or Levels(self.planes[index], device=self.device)
+            if self.room.in_memory:
+                self._levels[index] = levels
+            mask, curve = levels.cut(p, c.thresholds)
             return self._within(index, mask), curve  # a level adds pixels around the objects
         steep = self.edges(index).steep if c.criterion == "edge" else None
         curve = search(p, c.criterion, c.search, c.thresholds, steep)
         return p > curve.chosen, curve
 
-    def _cut(self, evidence: list[np.ndarray]) -> None:
-        self.evidence = evidence
-        found = self.ranks.shared_out(
-            len(evidence), lambda mine: [self._search(evidence[i].astype(np.float32), i) for i in mine]
+    def _cut(self, evidence: Iterable[np.ndarray]) -> None:
+        self.evidence = self.room.keep(evidence)
+        self.curves, count = [], len(self.evidence)
+        found = (
+            self._searched(range(count))
+            if self.ranks.alone
+            else self.ranks.shared_out(count, lambda mine: list(self._searched(mine)))
         )
-        self.masks = [mask.astype(np.uint8) for mask, _ in found]
-        self.curves = [curve for _, curve in found]
+
+        def masks() -> Iterator[np.ndarray]:
+            for mask, curve in found:
+                self.curves.append(curve)
+                yield mask.astype(np.uint8)
+
+        self.masks = self.room.keep(masks())
+
+    def _searched(self, mine: Sequence[int]) -> Iterator[tuple[np.ndarray, ScoreCurve]]:
+        return (self._search(self.evidence[i].astype(np.float32), i) for i in mine)
 
     def _extract(self) -> None:
         c = self.config
         labels = (extract(m, self.rng, c.extraction, c.keep, c.radius) for m in self.masks)
-        self.labels = [self._within(i, label, UNLABELLED) for i, label in enumerate(labels)]
+        self.labels = self.room.keep(self._within(i, label, UNLABELLED) for i, label in enumerate(labels))
         self._lock()
 
     def _within(self, index: int, values: np.ndarray, beyond: int = 0) -> np.ndarray:

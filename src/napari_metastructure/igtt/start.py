@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
+from napari_metastructure.igtt.room import MEMORY, Room
 from napari_metastructure.images.intensity import Polarity, contrast_and_log, log_intensity, orient
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.checkpoint import Use, load_model
-from napari_metastructure.networks.predict import inputs_on, probabilities, probability
+from napari_metastructure.networks.predict import inputs_on, predicted, probability
 from napari_metastructure.training.distributed import ALONE, Ranks
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
@@ -154,6 +155,7 @@ def prior_start(
     checkpoint: Callable[[], None] | None = None,
     inputs: Sequence[Tensor] | None = None,
     ranks: Ranks = ALONE,
+    room: Room = MEMORY,
 ) -> PriorStart:
     """Predict a set of planes by the prior.
 
@@ -175,23 +177,25 @@ def prior_start(
         The planes as the prior sees them at their own size, if they were normalised before.
     ranks : Ranks
         Processes that share the planes out; all get all probabilities.
+    room : Room
+        Where the results are kept.
     """
     looks: dict[int, list[np.ndarray]] = {}  # of the planes of this process
 
     def look(mine: Sequence[int]) -> list[int]:
         seen = inputs if inputs is None else [inputs[i] for i in mine]
-        looks.update(zip(mine, _looks(prior, [planes[i] for i in mine], device, checkpoint, seen), strict=True))
+        looks.update(zip(mine, _looks(prior, [planes[i] for i in mine], device, checkpoint, seen, room), strict=True))
         return [len(looks[i]) for i in mine]
 
     def averaged(index: int, first: int) -> np.ndarray:
         return _averaged(looks[index][first : first + TOGETHER], planes[index].shape)
 
-    def confirmed(index: int) -> tuple[np.ndarray, list[float]]:
+    def confirmed(index: int) -> list[float]:
         logit, edges = averaged(index, best), Edges(planes[index])
         scores = [edges.score(logit > _logit(cut)) for cut in CUTS]
         if checkpoint is not None:
             checkpoint()
-        return logit, scores
+        return scores
 
     windows = range(min(ranks.shared_out(len(planes), look), default=1) - TOGETHER + 1)
     best = 0
@@ -200,10 +204,13 @@ def prior_start(
             len(planes), lambda mine: [[_sureness(averaged(i, first)) for first in windows] for i in mine]
         )
         best = max(windows, key=lambda first: np.mean([s[first] for s in surer if s[first] is not None] or [0.0]))
-    found = ranks.shared_out(len(planes), lambda mine: list(map(confirmed, mine)))
-    scores = np.sum([score for _, score in found], axis=0)
+    scores = np.sum(ranks.shared_out(len(planes), lambda mine: list(map(confirmed, mine))), axis=0)
     cut = CUTS[int(scores.argmax())] if scores.any() else CUTS[-1]
-    return PriorStart([_sigmoid(logit - _logit(cut)) for logit, _ in found], cut)
+
+    def started(mine: Sequence[int]) -> Iterator[np.ndarray]:
+        return (_sigmoid(averaged(i, best) - _logit(cut)) for i in mine)
+
+    return PriorStart(room.shared_out(ranks, len(planes), started), cut)
 
 
 def prior_polarities(
@@ -244,16 +251,21 @@ def _looks(
     device: torch.device,
     checkpoint: Callable[[], None] | None,
     inputs: Sequence[Tensor] | None,
+    room: Room,
 ) -> list[list[np.ndarray]]:
     """Predict each plane at each size that it is large enough for, in that size; those of one size together."""
     found: list[list[np.ndarray]] = [[] for _ in planes]
     for scale in PRIOR_SCALES:
         at = [i for i, p in enumerate(planes) if scale == 1 or scale * min(p.shape) >= SMALLEST]
-        if scale == 1 and inputs is not None:
-            seen = [inputs[i] for i in at]
-        else:
-            seen = [inputs_on(device, _reduced(planes[i], scale), USE.inputs, "bright") for i in at]
-        for i, p in zip(at, probabilities(prior, seen, USE.patch, device, checkpoint), strict=True):
+
+        def read(k: int, scale: float = scale, at: Sequence[int] = at) -> Tensor:
+            if scale == 1 and inputs is not None:
+                return inputs[at[k]]
+            return inputs_on(device, _reduced(planes[at[k]], scale), USE.inputs, "bright")
+
+        shapes = [_size(planes[i].shape, scale) for i in at]
+        seen = room.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint))
+        for i, p in zip(at, seen, strict=True):
             found[i].append(p)
     return found
 
@@ -286,7 +298,11 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def _reduced(plane: np.ndarray, scale: float) -> np.ndarray:
-    return _resized(plane, (round(scale * plane.shape[0]), round(scale * plane.shape[1])))
+    return _resized(plane, _size(plane.shape, scale))
+
+
+def _size(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    return round(scale * shape[0]), round(scale * shape[1])
 
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -32,10 +32,13 @@ SAMPLE = 3000
 START = 5.0
 """Their weight together, in strokes."""
 
-SEEN = 5.0
+SEEN = 2.0
 """What those of images with strokes weigh beyond that: whoever painted there saw the rest, and left it."""
 
 TREES = 50
+
+SPLIT = 0.3
+"""Weight of the start where trees split, by that of the strokes, evenly for objects and background."""
 
 LEAF = 0.003
 """Share of the weight that a leaf holds at least."""
@@ -150,8 +153,8 @@ class Steering:
             steered |= self._spread(steered, rest)
         found = []
         for index in wanted:
-            p, painted = steered.get(index, self._planes[index].start), strokes.get(index)
-            found.append(p.copy() if painted is None else np.where(painted <= 1, painted, p).astype(np.float32))
+            p, own = steered.get(index, self._planes[index].start), strokes.get(index)
+            found.append(p.copy() if own is None else np.where(own <= 1, own, p).astype(np.float32))
         return found
 
     def _spots(self, strokes: Mapping[int, np.ndarray]) -> _Spots:
@@ -185,7 +188,7 @@ class Steering:
         seen = np.isin(self._sampled_from, spots.image)
         vote = START / len(p) + SEEN * seen / seen.sum()
         even = seen / seen.sum() + ~seen / max(1, (~seen).sum())
-        split = [w * even / max((w * even).sum(), _NONE) * spots.weight.sum() for w in (p, 1 - p)]
+        split = [w * even / max((w * even).sum(), _NONE) * spots.weight.sum() * SPLIT for w in (p, 1 - p)]
         own = [self._planes[image].pixels[pixel] for image, pixel in zip(spots.image, spots.pixel, strict=True)]
         return _Lesson(
             np.concatenate([np.stack(own), x, x]),

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, read_image
+from napari_metastructure.images.files import list_images, noting, read_image
 from napari_metastructure.images.image import Image, plane_count, plane_names, planes
 from napari_metastructure.images.intensity import check_planes
+from napari_metastructure.images.lazy import Source, is_lazy
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, taken
 from napari_metastructure.images.surround import measured
 
@@ -108,6 +109,7 @@ def _some(images: Sequence[Image]) -> Iterator[np.ndarray]:
 
 def _reduced(plane: np.ndarray) -> np.ndarray:
     """Average blocks of pixels, so large that `SIDE` blocks hold the plane."""
+    plane = np.asarray(plane)
     step = min(-(-max(plane.shape) // SIDE), *plane.shape)
     height, width = (side // step for side in plane.shape)
     blocks = plane[: height * step, : width * step].reshape(height, step, width, step)
@@ -150,8 +152,8 @@ class ImageSet(NamedTuple):
     """Image files read to be segmented, see `read_set`."""
 
     images: list[Image]
-    planes: list[np.ndarray]
-    """(Y, X) float32 arrays of all images, one after the other."""
+    planes: list[Any]
+    """(Y, X) float32 arrays of all images, one after the other; of large files and sets `images.lazy.Plane`."""
     names: list[str]
     """Of the planes, for messages."""
     colour: Colour | None
@@ -162,7 +164,23 @@ class ImageSet(NamedTuple):
     """Of each image the numbers of the planes that were taken; None for all."""
 
 
-def read_set(paths: Sequence[Path], channel: str = AUTO, ranges: Chosen = ALL) -> ImageSet:
+HELD_BYTES = 2**30
+"""Pixels of a set of files up to which they stay in memory; files beyond are read again when they are needed."""
+
+
+def _read_again(image: Image, path: Path) -> Image:
+    """Return an image without its pixels, which are read from its file when they are asked for."""
+    if is_lazy(image.data):
+        return image
+
+    def read(slices: tuple[slice, ...]) -> np.ndarray:
+        with noting():  # what is odd was said before
+            return read_image(path).data[slices]
+
+    return replace(image, data=cast(np.ndarray, Source(path, image.data.shape, image.data.dtype, read)))
+
+
+def read_set(paths: Sequence[Path], channel: str = AUTO, ranges: Chosen = ALL, lazily: bool = False) -> ImageSet:
     """Read all images of files and folders, and check their planes.
 
     Parameters
@@ -172,6 +190,8 @@ def read_set(paths: Sequence[Path], channel: str = AUTO, ranges: Chosen = ALL) -
         As `image.planes` takes it, or ``auto``: one colour for all images that have any.
     ranges : Chosen
         Which planes and frames of each image; its channel does not count.
+    lazily : bool
+        Leave the planes of large files and sets where they are, see `images.lazy`.
 
     Raises
     ------
@@ -181,9 +201,12 @@ def read_set(paths: Sequence[Path], channel: str = AUTO, ranges: Chosen = ALL) -
     files = list_images(paths)
     images: dict[Path, Image] = {}
     bad: dict[Path, str] = {}
+    held = 0
     for path in files:
         try:
-            images[path] = replace(read_image(path), name=str(path))  # so that messages tell a/x.png from b/x.png
+            image = replace(read_image(path, lazily=lazily), name=str(path))  # messages tell a/x.png from b/x.png
+            held += 0 if is_lazy(image.data) else image.data.nbytes
+            images[path] = image if held <= HELD_BYTES or not lazily else _read_again(image, path)
         except InputError as error:
             bad[path] = str(error)
     found = list(images.values())

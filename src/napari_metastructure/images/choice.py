@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def choose(axes: str | None = None, series: int | None = None) -> None:
     choice.axes, choice.series = letters, series
 
 
-def name_axes(axes: str, data: np.ndarray, path: Path) -> tuple[str, np.ndarray]:
+def name_axes(axes: str, data: Any, path: Path) -> tuple[str, Any]:
     """Give each axis a letter of TCZYXS: the user's, the file's, or what is free; drop nameless axes of length one.
 
     Raises

@@ -13,9 +13,10 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images import formats, pictures
+from napari_metastructure.images import formats, ome_zarr, pictures
 from napari_metastructure.images.choice import choice, name_axes
 from napari_metastructure.images.image import PIXEL, Image, note
+from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.images.tiff import Step, read_tiff, set_of
 
 # Endings by format; the content decides, a name that says otherwise is mentioned.
@@ -26,17 +27,20 @@ _KNOWN = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in suf
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_image(path: str | Path, numbers: bool = False) -> Image:
+def read_image(path: str | Path, numbers: bool = False, lazily: bool = False) -> Image:
     """Read an image file with its axes, voxel size and unit.
 
     Parameters
     ----------
     path : str or Path
         TIFF (plain, ImageJ, OME, BigTIFF), PNG, JPEG, JPEG 2000, BMP, GIF, WebP or PNM, told apart by their content,
-        with a warning where the name's ending says otherwise; with the extra ``formats`` also CZI, ND2, LIF and
-        OME-Zarr, by their endings.
+        with a warning where the name's ending says otherwise; with the extra ``zarr`` also OME-Zarr, a folder, and
+        with ``formats`` CZI, ND2 and LIF, by their endings.
     numbers : bool
         The numbers of a palette in place of its colours, as labels need them.
+    lazily : bool
+        Leave the pixels of a large OME-Zarr or TIFF in the file: ``data`` is then a `images.lazy.Source`, which
+        `images.image.planes` and `channel_planes` take as well.
 
     Returns
     -------
@@ -70,10 +74,12 @@ def read_image(path: str | Path, numbers: bool = False) -> Image:
     steps: dict[str, Step] = {}
     try:
         if kind == "TIFF":
-            data, axes, steps = read_tiff(path, numbers)
+            data, axes, steps = read_tiff(path, numbers, lazily)
         elif kind in _SUFFIXES:
             data, axes = pictures.read_picture(path, numbers)
             axes, data = name_axes(axes, data, path)
+        elif kind == ZARR:
+            data, axes, steps = ome_zarr.read_ome_zarr(path, lazily)
         else:
             data, axes, steps = formats.read_format(path)
     except (InputError, MemoryError):
@@ -83,7 +89,8 @@ def read_image(path: str | Path, numbers: bool = False) -> Image:
     except Exception as error:  # readers raise OSError, ValueError, struct.error, KeyError, ... on broken files
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path} is damaged or cut short ({reason}); copy or export it again.") from error
-    data = data.astype(data.dtype.newbyteorder("="), copy=False)
+    if not is_lazy(data):
+        data = data.astype(data.dtype.newbyteorder("="), copy=False)
     found = [steps.get(a, (1.0, PIXEL)) if a not in "CS" else (1.0, PIXEL) for a in axes]
     return Image(data, axes, tuple(s for s, _ in found), tuple(u for _, u in found), stem(path), path)
 
@@ -114,7 +121,7 @@ def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        if os.path.isdir(path) and formats.kind_of(path) is None:
+        if os.path.isdir(path) and _named_kind(path) is None:
             files = _images_in(path, results)
         elif _kind(path) is None:
             raise InputError(f"{path} is no image file (TIFF, PNG, JPEG and the like); leave it out or convert it.")
@@ -195,7 +202,7 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
         if file.name in RECORDS:
             continue
         if file.is_dir():
-            images += [file] if formats.kind_of(file) else []
+            images += [file] if _named_kind(file) else []
         elif (why := _stray(file)) is not None:
             note(f"{shown(file)} {why} and was skipped.")
         else:
@@ -228,7 +235,7 @@ def _stray(file: Path) -> str | None:
     """Say why a file of a folder is no image; None if it is one, or claims to be."""
     if not file.is_file():
         return "is no regular file"
-    if file.suffix.lower() in _KNOWN or formats.kind_of(file):
+    if file.suffix.lower() in _KNOWN or _named_kind(file):
         return None
     try:
         return "is no image" if _kind(file) is None else None
@@ -236,9 +243,17 @@ def _stray(file: Path) -> str | None:
         return "is no image, or cannot be read,"
 
 
+ZARR = "OME-Zarr"
+
+
+def _named_kind(path: Path) -> str | None:
+    """Find a format that is known before the file is looked into; None for another one."""
+    return ZARR if ome_zarr.is_zarr(path) else formats.kind_of(path)
+
+
 def _kind(path: Path) -> str | None:
     """Find the format of a file by its first bytes; None for no image."""
-    if (known := formats.kind_of(path)) is not None and os.path.exists(path):
+    if (known := _named_kind(path)) is not None and os.path.exists(path):
         return known
     try:
         if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):  # reading a pipe waits for ever
@@ -269,7 +284,7 @@ def plane_shape(path: Path, numbers: bool = False) -> tuple[int, ...]:
         with suppress(Exception), pictures.opened(path) as picture:  # reading it below says what is wrong
             if getattr(picture, "n_frames", 1) == 1:
                 return picture.size[::-1]
-    image = read_image(path, numbers)
+    image = read_image(path, numbers, lazily=True)
     return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
 
 
@@ -351,7 +366,7 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-_LONGEST = 255 - len("_probability.ome.tif")
+_LONGEST = 255 - len("_probability.ome.zarr")
 """Bytes of a stem that leave room for `result_path`."""
 
 
@@ -364,9 +379,9 @@ def _cut(name: str) -> str:
     return f"{code[: _LONGEST - len(mark) - 1].decode(errors='ignore')}-{mark}"
 
 
-def result_path(folder: Path, name: str, kind: str, ome: bool = False) -> Path:
-    """Give the file of a result: ``<folder>/<name>_<kind>.tif``, or ``.ome.tif``."""
-    return folder / f"{name}_{kind}{'.ome.tif' if ome else '.tif'}"
+def result_path(folder: Path, name: str, kind: str, ome: bool = False, zarr: bool = False) -> Path:
+    """Give the file of a result: ``<folder>/<name>_<kind>.tif``, or ``.ome.tif`` or ``.ome.zarr``."""
+    return folder / f"{name}_{kind}{'.ome' * (ome or zarr)}{'.zarr' if zarr else '.tif'}"
 
 
 def fingerprint(path: str | Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""CZI, ND2, LIF and OME-Zarr files, read by bioio where the optional extra ``formats`` is installed."""
+"""CZI, ND2 and LIF files, read by bioio where the optional extra ``formats`` is installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ _READERS = {
     ".czi": ("CZI", "bioio_czi"),
     ".nd2": ("ND2", "bioio_nd2"),
     ".lif": ("LIF", "bioio_lif"),
-    ".zarr": ("OME-Zarr", "bioio_ome_zarr"),
 }
 
 _IN_MICROMETERS = ("CZI", "ND2", "LIF")
@@ -25,9 +24,9 @@ _IN_MICROMETERS = ("CZI", "ND2", "LIF")
 
 
 def kind_of(path: Path) -> str | None:
-    """Find the format by the name's ending; None for another one. An OME-Zarr is a folder."""
+    """Find the format by the name's ending; None for another one."""
     kind, _ = _READERS.get(path.suffix.lower(), (None, ""))
-    return kind if path.is_dir() == (kind == "OME-Zarr") else None
+    return None if path.is_dir() else kind
 
 
 def read_format(path: Path) -> tuple[np.ndarray, str, dict[str, Step]]:

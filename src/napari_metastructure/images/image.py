@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from warnings import warn
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.lazy import Plane, is_lazy
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Image:
     Attributes
     ----------
     data : array
-        Pixels, any real dtype.
+        Pixels, any real dtype; those of a large file may be lazy (`images.lazy.Source`).
     axes : str
         One letter per dimension of ``data``, a subset of ``TCZYXS`` that holds Y and X; S = RGB(A) samples.
     scale : tuple of float
@@ -98,13 +101,15 @@ def planes(image: Image, channel: int | str | None = None) -> list[np.ndarray]:
     Returns
     -------
     list of (Y, X) arrays
-        Of the image's dtype; float32 for a luminance.
+        Of the image's dtype; float32 for a luminance. Of lazy pixels each is a `images.lazy.Plane`.
 
     Raises
     ------
     InputError
         Where a channel has to be named, or the one named is not there.
     """
+    if is_lazy(image.data):
+        return _lazy_planes(image, lambda window: planes(window, channel)[0])
     data, axes = _one_channel(image, channel)
     order = [axes.index(a) for a in "TZYX" if a in axes]
     data = data.transpose(order)
@@ -132,6 +137,8 @@ def channel_planes(image: Image, channels: int, channel: int | str | None = None
     InputError
         As `planes`, or where the image has another number of channels.
     """
+    if is_lazy(image.data):
+        return _lazy_planes(image, lambda window: channel_planes(window, channels, channel)[0])
     if channels == 1:
         return planes(image, channel)
     if channel is not None:
@@ -148,6 +155,21 @@ def channel_planes(image: Image, channels: int, channel: int | str | None = None
     data, axes = image.data.squeeze(dropped), "".join(a for a in image.axes if a == axis or a not in "CS")
     data = data.transpose([axes.index(a) for a in ("T", "Z", axis, "Y", "X") if a in axes])
     return list(data.reshape(-1, *data.shape[-3:])[:, :channels])
+
+
+def _lazy_planes(image: Image, cut: Callable[[Image], np.ndarray]) -> Any:
+    """Return a `Plane` for each T and Z, whose windows are what ``cut`` makes of the image there."""
+
+    def window(at: tuple[int, ...], rows: slice, columns: slice) -> np.ndarray:
+        place = dict(zip(leading, (slice(i, i + 1) for i in at), strict=True)) | {"Y": rows, "X": columns}
+        return cut(replace(image, data=image.data[tuple(place.get(a, slice(None)) for a in image.axes)]))
+
+    leading = [a for a in "TZ" if a in image.axes]
+    sizes = {a: image.data.shape[image.axes.index(a)] for a in image.axes}
+    empty = tuple(1 if a in "TZYX" else sizes[a] for a in image.axes)
+    like = cut(replace(image, data=np.zeros(empty, image.data.dtype)))  # whether it can be, and what it gives
+    shape = (*like.shape[:-2], sizes["Y"], sizes["X"])
+    return [Plane(shape, like.dtype, partial(window, at)) for at in np.ndindex(*(sizes[a] for a in leading))]
 
 
 def plane_count(image: Image) -> int:

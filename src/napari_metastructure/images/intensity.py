@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.lazy import Plane, computed, row_blocks
 
 Polarity = Literal["bright", "dark"]
 
@@ -160,6 +161,17 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"{name}: it has no pixels ({width} x {height}); give an image that has some.")
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(f"{name}: {width} x {height} pixels are too few; each side needs at least {SMALLEST_SIDE}.")
+    return as_float32(array, name)
+
+
+def as_float32(array: np.ndarray, name: str) -> np.ndarray:
+    """Convert real numbers to float32.
+
+    Raises
+    ------
+    InputError
+        If they are beyond it.
+    """
     with np.errstate(over="ignore"):
         plane = array.astype(np.float32, copy=False)
     if array.dtype != plane.dtype and (np.isinf(plane) & np.isfinite(array)).any():
@@ -168,16 +180,25 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
     return plane
 
 
-def check_planes(planes: Iterable[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+def check_planes(
+    planes: Iterable[Any], names: Sequence[str], keep: Callable[[Iterable[np.ndarray]], list[Any]] | None = None
+) -> list[Any]:
     """Check each plane of a set, see `check_plane`; some may have one value everywhere, as a frame that was dropped.
+
+    Those that are lazy stay so, unchecked, but where they are read to ``keep`` them.
 
     Raises
     ------
     InputError
         As `check_plane`, or where all planes are like that.
     """
-    checked = [check_plane(plane, name) for plane, name in zip(planes, names, strict=True)]
-    refuse_blank(checked, names)
+    if keep is not None:
+        checked = keep(check_plane(computed(plane), name) for plane, name in zip(planes, names, strict=True))
+    else:
+        named = zip(planes, names, strict=True)
+        checked = [plane if isinstance(plane, Plane) else check_plane(plane, name) for plane, name in named]
+    if not any(isinstance(plane, Plane) for plane in checked):
+        refuse_blank(checked, names)
     return checked
 
 
@@ -195,14 +216,30 @@ def refuse_blank(images: Iterable[np.ndarray], names: Sequence[str]) -> None:
         raise InputError(f"{names[0]}: all pixels {how}, so there is nothing to segment; leave this image out.")
 
 
-def is_blank(image: np.ndarray) -> bool:
+def is_blank(image: np.ndarray | Plane) -> bool:
     """Test whether each channel of a (Y, X) or (C, Y, X) image has one value everywhere, NaN and infinity aside."""
+    if isinstance(image, Plane):
+        return _is_blank_throughout(image)
     channels = image[None] if image.ndim == 2 else image
     low, high = channels.min(axis=(1, 2)), channels.max(axis=(1, 2))
     if np.isfinite(low).all() and np.isfinite(high).all():
         return bool((low == high).all())
     finite = [channel[np.isfinite(channel)] for channel in channels]
     return all(values.size == 0 or values.min() == values.max() for values in finite)
+
+
+def _is_blank_throughout(plane: Plane) -> bool:
+    """Look from top to bottom, as far as it takes."""
+    low, high = np.array(np.inf), np.array(-np.inf)
+    for block in row_blocks(plane):
+        block = block[None] if block.ndim == 2 else block
+        finite = [channel[np.isfinite(channel)] for channel in block]
+        ends = [(c.min(), c.max()) if c.size else (np.inf, -np.inf) for c in finite]
+        low = np.minimum(low, [least for least, _ in ends])
+        high = np.maximum(high, [most for _, most in ends])
+        if np.any(low < high):
+            return False
+    return True
 
 
 # Polarity: bright or dark objects, settled from the images alone.

@@ -15,6 +15,7 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import read_image, stem
 from napari_metastructure.images.image import Image, planes, stack
+from napari_metastructure.images.lazy import is_lazy
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
 """Formats that may change the numbers they are given (of WebP all but that of the chunk VP8L)."""
@@ -26,11 +27,12 @@ UNCLEAR = 0.05
 # ---- Numbers ------------------------------------------------------------------------------------------------
 
 
-def read_labels(path: str | Path) -> Image:
+def read_labels(path: str | Path, lazily: bool = False) -> Image:
     """Read a label image as whole numbers, without C and S.
 
     Indexed colours are read as their indices, equal channels as one, and floats as integers. A mask that lies in the
     alpha channel, one in a single colour on black, and one that lossy compression has changed are read with a warning.
+    With ``lazily``, whole numbers of one channel in a large file stay there, as those of `read_image` do.
 
     Raises
     ------
@@ -38,7 +40,9 @@ def read_labels(path: str | Path) -> Image:
         As `read_image`; for several channels or colours, fractions, or numbers that were lost by compression.
     """
     path = Path(path)
-    image = read_image(path, numbers=True)
+    image = read_image(path, numbers=True, lazily=lazily)
+    if is_lazy(image.data):
+        return image if image.data.dtype.kind in "bui" and not {*"CS"} & {*image.axes} else read_labels(path)
     if "C" in image.axes:
         if image.data.shape[image.axes.index("C")] > 1:
             raise InputError(f"{path} has several channels; labels have one.")
@@ -72,6 +76,8 @@ class _Stored(NamedTuple):
 
 def _stored(path: Path) -> _Stored:
     """Look at how a file that can be read was stored."""
+    if path.is_dir():  # a Zarr
+        return _Stored()
     with path.open("rb") as file:
         head = file.read(16)
     if head[:2] in (b"II", b"MM"):

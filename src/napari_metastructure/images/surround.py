@@ -6,11 +6,15 @@ It is flat, touches the border of the image, and is as extreme as objects are, s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.images.intensity import Polarity, is_blank
+from napari_metastructure.images.lazy import Plane, row_blocks, thinned
+
+T = TypeVar("T", np.ndarray, Plane)
 
 WINDOW = 7
 """Side in pixels of the windows that must be flat."""
@@ -41,25 +45,44 @@ SIGMA = 8.0
 PIXELS = 2**22
 """Pixels up to which `fill` works at full resolution."""
 
+DETAILED = 2**24
+"""Pixels up to which `surround` looks at all of them; of larger planes at every second one along an axis, or fewer."""
+
 _ROWS = 256
 _HULL = 512  # pixels along a side that the hull is found from
 
 
-def surround(plane: np.ndarray, objects: Polarity) -> np.ndarray | None:
+def surround(plane: T, objects: Polarity) -> T | None:
     """Find what lies outside the field of view and could be taken for an object.
 
     Parameters
     ----------
-    plane : (Y, X) array
-        Real numbers, finite.
+    plane : (Y, X) array or Plane
+        Real numbers, finite. Those of more than `DETAILED` pixels are thinned out to as many.
     objects : {"bright", "dark"}
         Polarity of the objects: for dark ones the surround is dark, too.
 
     Returns
     -------
-    (Y, X) bool array, or None
+    (Y, X) bool array, or a Plane of one, or None
         True outside, with a rim of `RIM` pixels; None if there is no such surround, or nothing else.
     """
+    step = int(np.ceil(np.sqrt(plane.size / DETAILED)))
+    if step == 1 and isinstance(plane, np.ndarray):
+        return _surround(plane, objects, 1)
+    found = _surround(thinned(plane, step), objects, step)
+    if found is None:
+        return None
+    spread = Plane(plane.shape, bool, lambda rows, columns: found[np.ix_(_at(rows) // step, _at(columns) // step)])
+    return spread if isinstance(plane, Plane) else np.asarray(spread)
+
+
+def _at(places: slice) -> np.ndarray:
+    return np.arange(places.start, places.stop)
+
+
+def _surround(plane: np.ndarray, objects: Polarity, step: int) -> np.ndarray | None:
+    """Find it in a plane of every ``step``-th pixel."""
     low, high = (float(p) for p in np.percentile(_sample(plane), (1, 99)))
     if not low < high or min(plane.shape) < WINDOW:
         return None
@@ -74,17 +97,17 @@ def surround(plane: np.ndarray, objects: Polarity) -> np.ndarray | None:
     inside = _large(~seeds, LEAST * plane.size)
     if np.count_nonzero(seeds) < LEAST * plane.size or not _is_around(seeds, inside):
         return None
-    outside = _grown(~inside, WINDOW // 2) | (_grown(~inside, UNEVEN) & extreme)
-    outside = _grown(outside, RIM)
+    outside = _grown(~inside, WINDOW // 2) | (_grown(~inside, -(-UNEVEN // step)) & extreme)
+    outside = _grown(outside, -(-RIM // step))
     return None if outside.all() else outside
 
 
-def measured(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def measured(image: T) -> tuple[T, T | None]:
     """Fill the pixels that nothing was measured at: NaN, infinite, or all where the image has one value everywhere.
 
     Parameters
     ----------
-    image : (Y, X) or (C, Y, X) float array
+    image : (Y, X) or (C, Y, X) float array or Plane
 
     Returns
     -------
@@ -93,6 +116,8 @@ def measured(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     missing : (Y, X) bool array, or None
         Outside the field of view: background in masks, unlabelled in training. None if there is no such pixel.
     """
+    if isinstance(image, Plane):
+        return _measured(image)
     missing = ~np.isfinite(image if image.ndim == 2 else image.sum(axis=0))
     channels = image[None] if image.ndim == 2 else image
     if is_blank(image):
@@ -102,13 +127,44 @@ def measured(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return np.stack([fill(channel, missing) for channel in channels]).reshape(image.shape), missing
 
 
-def together(surround: np.ndarray | None, missing: np.ndarray | None) -> np.ndarray | None:
+def _measured(image: Plane) -> tuple[Plane, Plane | None]:
+    """Do what `measured` does where pixels are read."""
+    share = missing_share(image)
+    if share == 0:
+        return image, None
+    missing = Plane(image.shape[-2:], bool, lambda rows, columns: ~_known(image[rows, columns]))
+    if share == 1:
+        nothing = image.map(lambda block: np.zeros(block.shape, np.float32), np.float32)
+        return nothing, missing.map(np.ones_like, bool)
+    if image.ndim == 2:
+        return fill(image, missing), missing
+    filled = [fill(image.channel(index), missing) for index in range(image.shape[0])]
+    read = lambda rows, columns: np.stack([channel[rows, columns] for channel in filled])  # noqa: E731
+    return Plane(image.shape, np.float32, read), missing
+
+
+def _known(block: np.ndarray) -> np.ndarray:
+    """Test where all channels of a block are finite."""
+    return np.isfinite(block if block.ndim == 2 else block.sum(axis=0))
+
+
+def together(surround: T | None, missing: T | None) -> T | None:
     """Join two masks of what lies outside the field of view, each of which there may not be."""
-    return surround if missing is None else missing if surround is None else surround | missing
+    if isinstance(surround, Plane) and isinstance(missing, Plane):
+        return Plane(surround.shape, bool, lambda rows, columns: surround[rows, columns] | missing[rows, columns])
+    if surround is None or missing is None:
+        return missing if surround is None else surround
+    return np.asarray(surround) | np.asarray(missing)
 
 
-def missing_share(image: np.ndarray) -> float:
+def missing_share(image: np.ndarray | Plane) -> float:
     """Count the pixels that `measured` fills, as a share of all: 1 for a blank image."""
+    if isinstance(image, Plane):
+        if is_blank(image):
+            return 1.0
+        if image.dtype.kind in "bui":
+            return 0.0
+        return 1 - sum(int(np.isfinite(block).sum()) for block in row_blocks(image)) / image.size
     return 1.0 if is_blank(image) else float(1 - np.isfinite(image).mean())
 
 
@@ -129,7 +185,7 @@ def missing_notes(shares: Iterable[tuple[str, float]]) -> list[str]:
     ]
 
 
-def fill(plane: np.ndarray, outside: np.ndarray) -> np.ndarray:
+def fill(plane: T, outside: T) -> T:
     """Replace the surround by a smooth continuation of what is inside.
 
     Each pixel outside takes the nearest inside value of a Gaussian blur that looks at the inside only. Planes of more
@@ -137,27 +193,35 @@ def fill(plane: np.ndarray, outside: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    plane : (Y, X) array
-    outside : (Y, X) bool array
+    plane : (Y, X) array or Plane
+    outside : (Y, X) bool array or Plane
         Not True everywhere.
 
     Returns
     -------
-    (Y, X) float32 array
+    (Y, X) float32 array or Plane
         Inside, the values of the plane.
     """
     step = int(np.ceil(np.sqrt(plane.size / PIXELS)))
-    total, count = _blocks(plane, ~outside, step)
+    total, count = _blocks(plane, outside, step)
     inside = count > 0
     smooth, weight = (ndi.gaussian_filter(a, SIGMA / step) for a in (total, count))
     nearest = ndi.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     coarse = np.divide(smooth, weight, out=np.zeros_like(smooth), where=inside)[tuple(nearest)]
-    filled = plane.astype(np.float32)
-    for first in range(0, len(filled), step):
-        row = np.repeat(coarse[first // step], step)[: filled.shape[1]]
-        rows = slice(first, first + step)
-        np.copyto(filled[rows], row, where=outside[rows])
-    return filled
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        filled = plane[rows, columns].astype(np.float32)
+        near = coarse[np.ix_(_at(rows) // step, _at(columns) // step)]
+        np.copyto(filled, near, where=outside[rows, columns])
+        return filled
+
+    lazy = Plane(plane.shape, np.float32, read)
+    if isinstance(plane, Plane):
+        return lazy
+    whole = np.empty(plane.shape, np.float32)
+    for first in range(0, len(plane), _ROWS):
+        whole[first : first + _ROWS] = lazy[first : first + _ROWS]
+    return whole
 
 
 def _sample(plane: np.ndarray) -> np.ndarray:
@@ -214,14 +278,18 @@ def _is_around(seeds: np.ndarray, inside: np.ndarray) -> bool:
     return bool(beyond >= CONVEX * np.count_nonzero(seeds))
 
 
-def _blocks(plane: np.ndarray, inside: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+def _blocks(plane: T, outside: T, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Sum the inside and count its pixels in each block of ``step`` by ``step``: float32 arrays."""
     shape = tuple(-(-side // step) for side in plane.shape)
     total, count = np.empty(shape, np.float32), np.empty(shape, np.float32)
     lefts = np.arange(0, plane.shape[1], step)
-    for row in range(shape[0]):
-        rows = slice(row * step, (row + 1) * step)
-        values = np.where(inside[rows], plane[rows], 0).sum(axis=0, dtype=np.float64)
-        total[row] = np.add.reduceat(values, lefts)
-        count[row] = np.add.reduceat(inside[rows].sum(axis=0), lefts)
+    at_once = max(1, _ROWS // step)
+    for top in range(0, shape[0], at_once):  # windows of lazy planes cost as much as many rows do
+        several = slice(top * step, (top + at_once) * step)
+        known, pixels = ~outside[several], plane[several]
+        for row in range(top, min(top + at_once, shape[0])):
+            inside = known[(row - top) * step : (row - top + 1) * step]
+            own = pixels[(row - top) * step : (row - top + 1) * step]
+            total[row] = np.add.reduceat(np.where(inside, own, 0).sum(axis=0, dtype=np.float64), lefts)
+            count[row] = np.add.reduceat(inside.sum(axis=0), lefts)
     return total, count

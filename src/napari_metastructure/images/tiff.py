@@ -14,8 +14,10 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
+from napari_metastructure.images import lazy
 from napari_metastructure.images.choice import choice, name_axes, pick_series, spare_letter
 from napari_metastructure.images.image import PIXEL, check_room, note, pint_name
+from napari_metastructure.images.lazy import Source
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
@@ -24,7 +26,7 @@ Step = tuple[float, str]
 """Size of one step along an axis, and its unit."""
 
 
-def read_tiff(path: Path, numbers: bool = False) -> tuple[np.ndarray, str, dict[str, Step]]:
+def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[Any, str, dict[str, Step]]:
     """Read pixels, axes, and the steps along the axes that the file gives (the others are one pixel).
 
     Page axes without a name are taken for Z, T, C, in this order, as Fiji takes a plain stack for slices.
@@ -35,6 +37,8 @@ def read_tiff(path: Path, numbers: bool = False) -> tuple[np.ndarray, str, dict[
     numbers : bool
         The numbers of a palette in place of its colours, and pages in place of colours kept in separate planes:
         for labels.
+    lazily : bool
+        Leave the pixels of a large image in the file where they need no change; see `_left_in_file`.
 
     Raises
     ------
@@ -44,7 +48,7 @@ def read_tiff(path: Path, numbers: bool = False) -> tuple[np.ndarray, str, dict[
     with _complaints() as complaints, _opened(path) as tif:
         if (owner := _described_in(tif, path)) is not None:
             if _is_there(owner, path):
-                return read_tiff(owner, numbers)
+                return read_tiff(owner, numbers, lazily)
             note(f"{path.name} is described in {owner.name}, which is not read: it is read by itself, without a scale.")
         # Transparency masks (4) and smaller copies belong to another image.
         shown = [i for i, s in enumerate(tif.series) if s.keyframe.photometric != 4 and not s.keyframe.is_reduced]
@@ -53,8 +57,10 @@ def read_tiff(path: Path, numbers: bool = False) -> tuple[np.ndarray, str, dict[
             raise InputError(f"{path} holds no image; export it again as TIFF.")
         every = [tif.series[i] for i in shown]
         picked = pick_series([s.shape for s in every], [s.axes for s in every], path)
-        check_room(path, sum(every[i].nbytes for i in picked))
-        found = [_pixels(path, tif, every[i], numbers) for i in picked]
+        source = _left_in_file(path, tif, every[picked[0]]) if lazily and len(picked) == 1 else None
+        if source is None:
+            check_room(path, sum(every[i].nbytes for i in picked))
+        found = [_pixels(path, tif, every[i], numbers, source) for i in picked]
         axes, data = found[0]
         if len(found) > 1:
             axes, data = f"{spare_letter(axes) or ''}{axes}", np.stack([pixels for _, pixels in found])
@@ -267,9 +273,46 @@ def _present(series: TiffPageSeries, data: np.ndarray, path: Path) -> np.ndarray
 # Pixels: what the numbers of a page mean, by its photometric interpretation and its samples.
 
 
-def _pixels(path: Path, tif: TiffFile, series: TiffPageSeries, numbers: bool) -> tuple[str, np.ndarray]:
+def _left_in_file(path: Path, tif: TiffFile, series: TiffPageSeries) -> Source | None:
+    """Return what reads windows of a large series: pixels as they are, grey or RGB, of one file; None for others.
+
+    Those that lie side by side, uncompressed, are mapped into memory for each window; tiles and strips are decoded one
+    by one where zarr is installed, through which tifffile finds them.
+    """
+    page = series.keyframe
+    plain = page.photometric in (1, 2) and page.planarconfig == 1 and not page.extrasamples
+    here = all(p is not None and p.parent is tif for p in series.pages)
+    if series.nbytes <= lazy.LARGE_BYTES or not (plain and here) or len(series.axes) != len(series.shape):
+        return None
+    offset = series.dataoffset
+    if offset is not None and page.is_memmappable:
+        dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
+
+        def window(slices: tuple[slice, ...]) -> np.ndarray:
+            return np.array(np.memmap(path, dtype, "r", offset, series.shape)[slices])
+
+        return Source(path, series.shape, series.dtype, window)
+    try:
+        import zarr
+    except ImportError:
+        note(f'{path.name} is read whole; with pip install "napari-metastructure[zarr]" parts of it are.')
+        return None
+    import tifffile
+
+    opened = tifffile.TiffFile(path)
+    array: Any = zarr.open(opened.series[tif.series.index(series)].aszarr(level=0), mode="r")
+    if tuple(array.shape) != tuple(series.shape):
+        return None
+    return Source(path, array.shape, array.dtype, lambda slices: np.asarray(array[slices]))
+
+
+def _pixels(
+    path: Path, tif: TiffFile, series: TiffPageSeries, numbers: bool, source: Source | None = None
+) -> tuple[str, Any]:
     """Read a series as it is shown: axes and pixels, objects as bright as the file says."""
     _check_whole(path, tif, series)
+    if source is not None:
+        return name_axes(series.axes, source, path)
     try:
         data = np.asarray(series.asarray())
     except (ValueError, NotImplementedError) as error:

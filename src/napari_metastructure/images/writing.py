@@ -6,10 +6,11 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -105,6 +106,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Do what `replacing` does for a file that is a folder, such as an OME-Zarr.
+
+    Raises
+    ------
+    InputError
+        As `replacing`.
+    """
+    beside, old = (path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp") for _ in range(2))
+    try:
+        beside.mkdir()
+        yield beside
+        if path.exists():
+            path.rename(old)
+        beside.rename(path)
+    except OSError as error:
+        if old.exists() and not path.exists():
+            with suppress(OSError):
+                old.rename(path)
+        raise cannot_write(path, error) from error
+    finally:
+        for left in (beside, old):
+            if left.is_file():
+                left.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove what programs that were killed in the middle of `replacing` have left in a folder."""
     import psutil
@@ -114,7 +144,7 @@ def sweep(folder: Path) -> None:
             owner = re.fullmatch(r"\.(\d{1,9})-[0-9a-f]{8}\.tmp", path.name)
             if owner is not None and not psutil.pid_exists(int(owner[1])):
                 with suppress(OSError):
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 _ORDER = "TZCYXS"
@@ -224,20 +254,68 @@ def write_tiff(
     steps = {a: (image.scale[i], image.units[i]) for i, a in zip(order, axes, strict=True)}
 
     pixels = _storable(pixels, path)
-    ome = ome or pixels.dtype.name not in _IMAGEJ_TYPES or pixels.nbytes > _IMAGEJ_BYTES
-    ome = ome or ("S" in axes and (pixels.dtype != np.uint8 or pixels.shape[-1] not in (3, 4)))
-    unit = None if ome else _common_unit(steps)
-    options = _ome_options(axes, steps) if unit is None else _imagej_options(axes, steps, unit)
-    if note:
-        options["metadata"]["Description" if unit is None else "Info"] = note
-    if "S" in axes and pixels.shape[-1] in (3, 4):
-        options["photometric"] = "rgb"
-    else:
-        options["photometric"] = "minisblack"
+    options = _options(axes, steps, pixels.shape, pixels.dtype, ome, note)
     import tifffile
 
     with replacing(path) as beside:
         tifffile.imwrite(beside, pixels, **options)
+
+
+class TiffRows:
+    """A TIFF that is being written row by row; see `writing_tiff`."""
+
+    def __init__(self, file: IO[bytes], offset: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._file, self._offset, self._shape, self._dtype = file, offset, shape, dtype
+
+    def put(self, at: tuple[int, ...], first: int, rows: np.ndarray) -> None:
+        """Write rows of the plane at a place along the leading axes."""
+        row = int(np.ravel_multi_index((*at, first), self._shape[:-1]))
+        self._file.seek(self._offset + row * self._shape[-1] * self._dtype.itemsize)
+        self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+
+
+@contextmanager
+def writing_tiff(path: Path, like: Image, dtype: Any, ome: bool = False, note: str = "") -> Iterator[TiffRows]:
+    """Give what takes the rows of a TIFF that memory may not hold; it is there if the block ends well.
+
+    Parameters
+    ----------
+    path, like, ome, note :
+        As in `write_mask`; the result has no C and S.
+    dtype : numpy.dtype
+        uint8 or float32.
+
+    Raises
+    ------
+    InputError
+        As `write_tiff`.
+    """
+    import tifffile
+
+    axes = "".join(a for a in "TZYX" if a in like.axes)
+    steps = {a: (like.scale[like.axes.index(a)], like.units[like.axes.index(a)]) for a in axes}
+    shape = tuple(like.data.shape[like.axes.index(a)] for a in axes)
+    with replacing(path) as beside:
+        options = _options(axes, steps, shape, np.dtype(dtype), ome, note)
+        tifffile.imwrite(beside, shape=shape, dtype=dtype, **options)
+        with tifffile.TiffFile(beside) as tif:
+            offset, order = tif.pages.first.dataoffsets[0], tif.byteorder
+        with beside.open("r+b") as file:
+            yield TiffRows(file, offset, shape, np.dtype(dtype).newbyteorder(order))
+
+
+def _options(
+    axes: str, steps: dict[str, tuple[float, str]], shape: tuple[int, ...], dtype: np.dtype, ome: bool, note: str
+) -> dict[str, Any]:
+    """Choose how tifffile writes an image: as ImageJ TIFF where that holds it, else as OME-TIFF."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    ome = ome or dtype.name not in _IMAGEJ_TYPES or size > _IMAGEJ_BYTES
+    ome = ome or ("S" in axes and (dtype != np.uint8 or shape[-1] not in (3, 4)))
+    unit = None if ome else _common_unit(steps)
+    options = _ome_options(axes, steps) if unit is None else _imagej_options(axes, steps, unit)
+    if note:
+        options["metadata"]["Description" if unit is None else "Info"] = note
+    return {**options, "photometric": "rgb" if "S" in axes and shape[-1] in (3, 4) else "minisblack"}
 
 
 def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
+from napari_metastructure.images.lazy import Plane, row_blocks
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.readings import (
     MOST_CLASSES,
@@ -27,6 +28,8 @@ BLOCK = 1 << 16
 
 _LARGEST_TABLE = 1 << 16
 
+MIDDLE = 2048
+"""Pixels on either side of the middle of a large lazy plane in which they are looked for, and soft edges too."""
 UNKNOWN = -1
 """In `LabelStack.numbers`, an unlabelled pixel."""
 
@@ -45,6 +48,8 @@ def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
     InputError
         For floats, fewer than two axes, no pixel, or negative numbers; it begins with ``name``.
     """
+    if isinstance(labels, Plane):
+        return _check_rows(labels, name)
     array = np.asarray(labels)
     if array.dtype == bool:
         array = array.view(np.uint8)
@@ -60,6 +65,12 @@ def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
             "unlabelled."
         )
     return array
+
+
+def _check_rows(labels: Plane, name: str) -> Any:
+    """Check labels where they are read."""
+    check_labels(np.zeros(min(labels.shape, (1, 1)), labels.dtype), name)
+    return labels.map(lambda block: check_labels(block, name), np.uint8 if labels.dtype == bool else labels.dtype)
 
 
 def check_class_list(classes: Sequence[int]) -> tuple[int, ...]:
@@ -139,8 +150,10 @@ def blocks(*arrays: np.ndarray, size: int = 1 << 20) -> Iterator[Any]:
         yield pieces if len(pieces) > 1 else pieces[0]
 
 
-def values_in(labels: np.ndarray) -> tuple[int, ...]:
+def values_in(labels: np.ndarray | Plane) -> tuple[int, ...]:
     """Find the values of an array of integers, none of them negative; ascending, each once."""
+    if isinstance(labels, Plane):
+        return tuple(sorted(set().union(*(values_in(block) for block in row_blocks(labels)))))
     top = int(labels.max())
     if top >= 1 << 24:
         return tuple(np.unique(np.concatenate([np.unique(block) for block in blocks(labels)])).tolist())
@@ -289,7 +302,7 @@ class LabelStack:
         self._changes = 0
         self._values: dict[int, tuple[int, ...]] = {}
         self._tops: dict[int, int] = {}  # of planes with soft edges their greatest number
-        self._last: tuple[int, np.ndarray] | None = None
+        self._last: tuple[int, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -324,7 +337,7 @@ class LabelStack:
                     self._values.pop(index, None)
                     self._tops.pop(index, None)
 
-    def pixels(self, index: int) -> np.ndarray:
+    def pixels(self, index: int) -> Any:
         """Return the pixels of a plane as they are, checked to be labels; the last ones read are kept."""
         known = self._last
         if known is None or known[0] != index:
@@ -351,7 +364,7 @@ class LabelStack:
             found, top = values_in(pixels), 0
             if self._is_ours(index):
                 found = tuple(v for v in found if v != UNLABELLED)
-            elif self.reading != "classes" and has_soft_edges(pixels, found):
+            elif self.reading != "classes" and has_soft_edges(_part(pixels), found):
                 found, top = (0, UNLABELLED), found[-1]
             if self.reading == "objects":
                 found = tuple(sorted({min(v, 1) for v in found}))
@@ -403,10 +416,17 @@ class LabelStack:
             notes.append(f"{self.name}: the numbers count objects, so all but {but} are read as foreground.")
         return notes
 
-    def read(self, index: int, meaning: Meaning | None = None) -> np.ndarray:
-        """Read a plane as classes and 255, a copy, by the `meaning` of the stack, which may be at hand."""
+    def read(self, index: int, meaning: Meaning | None = None) -> Any:
+        """Read a plane as classes and 255, a copy, by the `meaning` of the stack, which may be at hand.
+
+        Of a `images.lazy.Plane` it is another one, which is read where it is needed.
+        """
         meaning = self.meaning() if meaning is None else meaning
-        return meaning.read(self._numbers(index), self._is_ours(index))
+        pixels, ours = self.pixels(index), self._is_ours(index)
+        if isinstance(pixels, Plane):
+            self.values_of(index)
+            return pixels.map(lambda block: meaning.read(self._as_numbers(block, index), ours), np.uint8)
+        return meaning.read(self._numbers(index), ours)
 
     def numbered(self, meaning: Meaning) -> bool:
         """Whether the numbers of these labels, by their `meaning`, count objects."""
@@ -481,13 +501,15 @@ class LabelStack:
             return False
         some = [i for i, one in enumerate(held) if one]
         chosen = np.unique(np.linspace(0, len(some) - 1, LOOKED_AT).astype(int))
-        count, regions = np.sum([count_regions(self.pixels(some[i])) for i in chosen], axis=0)
+        count, regions = np.sum([count_regions(_part(self.pixels(some[i]))) for i in chosen], axis=0)
         return bool(regions <= count + count // 5)
 
     def _numbers(self, index: int) -> np.ndarray:
         """Return the pixels of a plane; objects as 0 and 1, for there may be as many numbers as objects."""
         self.values_of(index)
-        pixels = self.pixels(index)
+        return self._as_numbers(self.pixels(index), index)
+
+    def _as_numbers(self, pixels: np.ndarray, index: int) -> np.ndarray:
         if top := self._tops.get(index):
             pixels = (pixels > top / 2).view(np.uint8) * np.uint8(UNLABELLED)
         if self.reading != "objects":
@@ -505,6 +527,14 @@ class LabelStack:
 
     def _source(self, index: int) -> str:
         return self.name if self._sources is None else self._sources[index]
+
+
+def _part(pixels: Any) -> np.ndarray:
+    """Return all pixels, or the middle of a plane that is not in memory."""
+    if not isinstance(pixels, Plane):
+        return np.asarray(pixels)
+    rows, columns = (slice(max(0, n // 2 - MIDDLE), n // 2 + MIDDLE) for n in pixels.shape)
+    return pixels[rows, columns]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -15,9 +15,11 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import check_free, noting, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_count, plane_names, stack
+from napari_metastructure.images.lazy import opened
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back, taken
 from napari_metastructure.images.surround import missing_notes, missing_share
 from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
+from napari_metastructure.networks.large import is_large, predict_in_parts
 
 if TYPE_CHECKING:
     import torch
@@ -170,12 +172,13 @@ class PlaneAxes:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the result of one image goes: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``."""
+    """Where the result of one image goes: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``, or OME-Zarr."""
 
     folder: Path
     stem: str
     ome: bool = False
     probability: bool = True
+    zarr: bool = False
 
     @property
     def mask(self) -> Path:
@@ -188,11 +191,17 @@ class Target:
         return (self.mask, self._file("probability")) if self.probability else (self.mask,)
 
     def _file(self, kind: str) -> Path:
-        return result_path(self.folder, self.stem, kind, self.ome)
+        return result_path(self.folder, self.stem, kind, self.ome, self.zarr)
 
 
 def targets_of(
-    paths: Sequence[Path], folder: Path, *, ome: bool = False, probability: bool = True, overwrite: bool = False
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    ome: bool = False,
+    zarr: bool = False,
+    probability: bool = True,
+    overwrite: bool = False,
 ) -> list[Target]:
     """Say where the results of image files go.
 
@@ -201,15 +210,15 @@ def targets_of(
     paths : sequence of Path
         As `images.files.list_images` finds them; never written over.
     folder : Path
-    ome, probability, overwrite : bool
-        OME-TIFF in place of ImageJ TIFF; with probabilities; replace results that are there.
+    ome, zarr, probability, overwrite : bool
+        OME-TIFF in place of ImageJ TIFF; OME-Zarr; with probabilities; replace results that are there.
 
     Raises
     ------
     InputError
         Naming a file that is in the way.
     """
-    targets = [Target(folder, stem, ome, probability) for stem in output_stems(paths)]
+    targets = [Target(folder, stem, ome, probability, zarr) for stem in output_stems(paths)]
     check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
     return targets
 
@@ -241,7 +250,7 @@ def predict_planes(
     for index, (name, read) in enumerate(planes):
         if checkpoint is not None:
             checkpoint()
-        image = np.asarray(read())
+        image = opened(read())
         steps = model.steps(image, device, checkpoint, want_probability, name)
         while True:
             try:
@@ -262,7 +271,7 @@ def predict_files(
     channel: int | str | None = None,
     chosen: Chosen = ALL,
 ) -> Iterator[PredictionEvent]:
-    """Predict image files, one in memory at a time; each result is written whole or not at all.
+    """Predict image files, one in memory at a time, or parts of a large one; each result is whole or not there.
 
     Parameters
     ----------
@@ -294,9 +303,17 @@ def predict_files(
     yield PredictionStarted(str(model), len(paths), str(device))
     for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
         try:
-            image, planes, notes = read_for(path, model, channel)
+            image, planes, notes = read_for(path, model, channel, lazily=True)
             kept = chosen.kept(leading_of(image, chosen), str(path))
             planes, names = taken(planes, kept), taken(plane_names(replace(image, name=str(path))), kept)
+            if target.zarr or is_large(image):
+                said, shares = chosen.note(leading_of(image, chosen)), list[tuple[str, float]]()
+                where = (target.files, device, checkpoint, target.ome, kept, said)
+                for share in predict_in_parts(model, image, planes, names, shares, *where):
+                    yield PredictionProgress(index + share, len(paths), path.name)
+                yield FileWritten(index, path, target.files, (*notes, *missing_notes(shares)))
+                done += 1
+                continue
             todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
             found: list[PlanePredicted] = []
             for event in predict_planes(model, todo, len(todo), device, checkpoint, target.probability):
@@ -316,10 +333,12 @@ def predict_files(
     yield PredictionFinished(False, done, time.perf_counter() - began)
 
 
-def read_for(path: Path, model: Model, channel: int | str | None) -> tuple[Image, list[np.ndarray], list[str]]:
+def read_for(
+    path: Path, model: Model, channel: int | str | None, lazily: bool = False
+) -> tuple[Image, list[np.ndarray], list[str]]:
     """Read an image file: it, its planes, and what the reader had to say about it."""
     with noting() as notes:
-        image = read_image(path)
+        image = read_image(path, lazily=lazily)
     channel = channel_for(image, model.use.colour) if channel is None else channel
     planes = channel_planes(replace(image, name=str(path)), model.use.channels, channel)
     return image, planes, notes

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.intensity import check_plane
+from napari_metastructure.images.intensity import as_float32, check_plane
+from napari_metastructure.images.lazy import ROWS, Plane, Spool, as_plane
 from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ def amount(channels: int) -> str:
 
 Checkpoint = Callable[[], None]
 
-Cut = Callable[[np.ndarray, np.ndarray, Checkpoint | None, "torch.device"], np.ndarray]
-"""Given the (Y, X) foreground probability and the image: the (Y, X) bool mask. May turn the former around, in place."""
+CutRows = tuple[slice, np.ndarray, np.ndarray]
+"""Some rows, and there the probability and the bool mask."""
+
+Cut = Callable[[Any, Any, Checkpoint | None, "torch.device"], Iterator[CutRows]]
+"""Given the (Y, X) foreground probability and the image: the mask, from top to bottom. The probability may be turned
+around; for large images it is a `images.lazy.Spool` and the image a `images.lazy.Plane`."""
 
 
 class Prediction(NamedTuple):
@@ -59,6 +64,18 @@ class Prediction(NamedTuple):
     """(Y, X) uint8, the values of `Use.classes`."""
     probability: np.ndarray | None
     """(Y, X) float32: of the foreground for two classes, else of the class chosen."""
+
+
+class Part(NamedTuple):
+    """How far a prediction is, and the rows that are finished, if any are."""
+
+    done: float
+    """Share of the image that the network has seen, 0 to 1."""
+    rows: slice | None = None
+    labels: np.ndarray | None = None
+    probability: np.ndarray | None = None
+    missing: float | None = None
+    """In the first part of a plane: the share of its pixels at which nothing was measured, see `images.surround`."""
 
 
 class Model:
@@ -156,7 +173,7 @@ class Model:
 
     def steps(
         self,
-        image: np.ndarray,
+        image: Any,
         device: str | torch.device = "auto",
         checkpoint: Checkpoint | None = None,
         want_probability: bool = True,
@@ -167,43 +184,105 @@ class Model:
 
         With ``parts``, what `part` has made of all rows of tiles, from the top, the network is not asked again.
         """
-        from napari_metastructure.images.surround import together
+        shape = image.shape[-2:]
+        labels = np.zeros(shape, np.uint8)
+        probability = np.zeros(shape, np.float32) if want_probability else None
+        for part in self.stream(image, device, checkpoint, want_probability, name, parts=parts):
+            if part.rows is not None and part.labels is not None:
+                labels[part.rows] = part.labels
+                if probability is not None and part.probability is not None:
+                    probability[part.rows] = part.probability
+            if part.missing is None:
+                yield part.done
+        return Prediction(labels, probability)
+
+    def stream(
+        self,
+        image: Any,
+        device: str | torch.device = "auto",
+        checkpoint: Checkpoint | None = None,
+        want_probability: bool = True,
+        name: str = "The image",
+        folder: Path | None = None,
+        parts: Iterable[tuple[range, np.ndarray]] | None = None,
+    ) -> Iterator[Part]:
+        """Predict an image of any size from top to bottom.
+
+        Up to `networks.predict.WHOLE` pixels an image is normalised as a whole; of a larger one some rows are in
+        memory at a time, whether it is an array or lazy (a `images.lazy.Plane`, a dask array), and the result is the
+        same either way, bit for bit. What the cut of an iGTT model needs a second time lies in an unnamed file.
+
+        Parameters are those of `steps`, and ``folder``, where the disk has room for that file.
+
+        Yields
+        ------
+        Part
+            Each row once.
+        """
         from napari_metastructure.networks.predict import WHOLE, bands, joined, prepared
 
-        image, outside, missing = self._within(self.check(image, name))
         use, shape = self.use, image.shape[-2:]
         cut = self.cut if use.cut != "half" else None
         if cut is None and use.cut != "half":
             raise ValueError(f"{self.path} is cut by iGTT's {use.cut} criterion; read it by igtt.apply.load_model")
-        labels = np.full(shape, use.classes[0], np.uint8)
-        # For a cut alone half precision is fine, and saves a large image much.
-        precision = np.float32 if want_probability or image.size <= WHOLE else np.float16
-        probability = np.zeros(shape, precision) if want_probability or cut else None
-        if missing is not None and missing.all():
-            return Prediction(labels, probability)
-        outside = together(outside, missing)
+        large = int(np.prod(image.shape)) > WHOLE
+        image, outside, share = self._within(self._ready(image, name))
+        yield Part(0.0, missing=share)
+        if share == 1:
+            for first in range(0, shape[0], ROWS):
+                rows = slice(first, min(first + ROWS, shape[0]))
+                labels = np.full((rows.stop - first, shape[1]), use.classes[0], np.uint8)
+                yield Part(rows.stop / shape[0], rows, labels, np.zeros(labels.shape, np.float32))
+            return
         device = self._on(device)
         if parts is None:
             inputs = prepared(image, use.inputs, use.objects, checkpoint, device)
             found = bands(self.network, inputs, use.patch, device, checkpoint)
         else:
             found = joined(self.network, shape, use.patch, parts)
+        # For a cut alone half precision is fine, and saves a large image much.
+        precision = np.float32 if want_probability or not large else np.float16
+        kept: Any = None if cut is None else Spool(shape, precision, folder) if large else np.zeros(shape, precision)
         for first, band in found:
             rows = slice(first, first + band.shape[1])
-            if probability is not None:
-                probability[rows] = band.max(axis=0)
+            p = band.max(axis=0)
             if cut is None:
-                labels[rows] = self._labels(band)
-            yield rows.stop / shape[0]
-        if cut is not None and probability is not None:
+                yield self._part(rows, self._labels(band), p, outside, shape)
+                continue
             if outside is not None and use.signed:  # else what is nothing now would be turned into an object
-                probability[outside] = 0
-            labels[cut(probability, image, checkpoint, device)] = use.classes[1]
+                p[outside[rows]] = 0
+            if large:
+                kept.write(first, p)
+            else:
+                kept[rows] = p
+            yield Part(rows.stop / shape[0])
+        if cut is not None:
+            classes = np.array(use.classes, np.uint8)
+            for rows, p, mask in cut(kept, image, checkpoint, device):
+                yield self._part(rows, classes[mask.view(np.uint8)], p, outside, shape, done=1.0)
+
+    def _part(
+        self,
+        rows: slice,
+        labels: np.ndarray,
+        p: np.ndarray,
+        outside: Any,
+        shape: tuple[int, ...],
+        done: float | None = None,
+    ) -> Part:
+        """Return finished rows, nothing outside of the field of view."""
         if outside is not None:
-            labels[outside] = use.classes[0]
-            if probability is not None:
-                probability[outside] = 0
-        return Prediction(labels, probability if want_probability else None)
+            beyond = outside[rows]
+            labels[beyond] = self.use.classes[0]
+            p = np.where(beyond, np.float32(0), p)
+        return Part(rows.stop / shape[0] if done is None else done, rows, labels, p)
+
+    def _rows_of(self, plane: Plane, name: str) -> Plane:
+        """Do what `check` does where rows are read."""
+        self.check(np.zeros((*plane.shape[:-2], *(min(n, 64) for n in plane.shape[-2:])), plane.dtype), name)
+        if plane.dtype.kind in "bui" and plane.dtype.itemsize <= 2:
+            return plane
+        return plane.map(lambda block: as_float32(block, name), np.float32)
 
     def prepare(
         self, image: np.ndarray, device: torch.device, checkpoint: Checkpoint | None = None, name: str = "The image"
@@ -211,8 +290,8 @@ class Model:
         """Return what `part` takes of an image plane, the arguments as in `predict`; None where there is nothing."""
         from napari_metastructure.networks.predict import prepared
 
-        image, _, missing = self._within(self.check(image, name))
-        if missing is not None and missing.all():
+        image, _, share = self._within(self._ready(image, name))
+        if share == 1:
             return None
         return prepared(image, self.use.inputs, self.use.objects, checkpoint, self._on(device))
 
@@ -223,15 +302,22 @@ class Model:
         made = bands(self.network, inputs, self.use.patch, self._on(device), checkpoint, rows=rows)
         return np.concatenate([band for _, band in made], axis=1)
 
-    def _within(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Fill what lies outside the field of view; return the image, where that is, and where nothing was measured."""
-        from napari_metastructure.images.surround import fill, measured, surround
+    def _ready(self, image: Any, name: str) -> Any:
+        """Check an image; a large one is a `Plane` then, whether it was lazy or an array."""
+        from napari_metastructure.networks.predict import WHOLE
 
+        large = int(np.prod(image.shape)) > WHOLE
+        return self._rows_of(as_plane(image), name) if large else self.check(image, name)
+
+    def _within(self, image: Any) -> tuple[Any, Any, float]:
+        """Fill what lies outside the field of view; return the image, where that is, and which share was missing."""
+        from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
+
+        if (share := missing_share(image)) == 1:
+            return image, None, share
         image, missing = measured(image)
-        if missing is not None and missing.all():
-            return image, None, missing
         outside = surround(image, self.use.objects) if self.use.surround else None
-        return (image if outside is None else fill(image, outside)), outside, missing
+        return (image if outside is None else fill(image, outside)), together(outside, missing), share
 
     def check(self, image: np.ndarray, name: str = "The image") -> np.ndarray:
         """Return the image as float32 or, to save memory, as the small integers it holds; (Y, X) for one channel.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Inputs, Polarity, channels_of, network_inputs
+from napari_metastructure.images.lazy import Plane, percentiles, value_range
 from napari_metastructure.networks.device import Download, home, mixed_precision, out_of_memory, release, upload
 
 Checkpoint = Callable[[], None]
@@ -244,25 +245,44 @@ def probabilities(
     checkpoint: Checkpoint | None = None,
 ) -> list[np.ndarray]:
     """Predict the foreground probability of planes as `probability` does, small ones of one size together."""
-    found: list[np.ndarray] = [np.empty(0)] * len(inputs)
+    shapes = [tuple(plane.shape[-2:]) for plane in inputs]
+    found = dict(predicted(network, shapes, inputs.__getitem__, patch, device, checkpoint))
+    return [found[index] for index in range(len(inputs))]
+
+
+def predicted(
+    network: nn.Module,
+    shapes: Sequence[tuple[int, ...]],
+    read: Callable[[int], Any],
+    patch: tuple[int, int],
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the number and the probability of each plane, those of one size after the other, as `probabilities` does.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int)
+    read : callable
+        Returns the inputs of a plane when its turn comes.
+    """
     alike: dict[tuple[int, ...], list[int]] = {}
-    for index, plane in enumerate(inputs):
-        alike.setdefault(tuple(plane.shape), []).append(index)
-    for (_, height, width), indices in alike.items():
+    for index, shape in enumerate(shapes):
+        alike.setdefault(tuple(shape), []).append(index)
+    for (height, width), indices in alike.items():
         tile = tile_shape(network, (height, width), patch)
         if height > tile[0] or width > tile[1]:
             for index in indices:
-                found[index] = probability(network, inputs[index], patch, device, checkpoint)
+                yield index, probability(network, read(index), patch, device, checkpoint)
             continue
         batch, alone = _at_once(tile), torch.ones(tile[1], device=device)
         for first in range(0, len(indices), batch):
             some = indices[first : first + batch]
-            strip = [pad(upload(torch.as_tensor(inputs[i], dtype=torch.float32), device), tile) for i in some]
+            strip = [pad(upload(torch.as_tensor(read(i), dtype=torch.float32), device), tile) for i in some]
             lefts = [number * tile[1] for number in range(len(some))]
             row = _RowsOfTiles(network, lefts, [alone] * len(some), checkpoint, batch)(torch.cat(strip, dim=2))
             for index, p in zip(some, row[0].cpu().numpy().reshape(tile[0], len(some), -1).swapaxes(0, 1), strict=True):
-                found[index] = p[:height, :width].copy()
-    return found
+                yield index, p[:height, :width].copy()
 
 
 def _at_once(tile: tuple[int, int]) -> int:
@@ -334,6 +354,9 @@ WHOLE = 2**23
 ROWS = 256
 """Rows at a time where statistics are gathered."""
 
+COLUMNS = 4096
+"""Columns at a time."""
+
 _CPU = torch.device("cpu")
 
 _FINE = 1.5  # `images.intensity.local_contrast`'s own
@@ -342,7 +365,7 @@ _TRUNCATE = 4.0  # standard deviations at which scipy's Gaussian ends
 
 
 def prepared(
-    image: np.ndarray,
+    image: np.ndarray | Plane,
     kind: Inputs,
     objects: Polarity,
     checkpoint: Checkpoint | None = None,
@@ -352,7 +375,7 @@ def prepared(
 
     Parameters
     ----------
-    image : (Y, X) or (C, Y, X) array
+    image : (Y, X) or (C, Y, X) array or Plane
         Real numbers, finite.
     kind : {"zscore", "multiscale", "percentile", "local"}
     objects : {"bright", "dark"}
@@ -367,7 +390,7 @@ def prepared(
         Either has ``shape`` and gives ``inputs[:, first:last]``, (C', rows, X) of float32. Rows at a time for images
         of more than `WHOLE` pixels, and for all on CUDA, which filters far faster than the CPU.
     """
-    if device.type != "cuda" and image.size <= WHOLE:
+    if isinstance(image, np.ndarray) and device.type != "cuda" and image.size <= WHOLE:
         return network_inputs(image, kind, objects)
     return LazyInputs(image, kind, objects, checkpoint, device)
 
@@ -394,7 +417,7 @@ class LazyInputs:
 
     Parameters
     ----------
-    image : (Y, X) or (C, Y, X) array
+    image : (Y, X) or (C, Y, X) array or Plane
     kind : {"zscore", "multiscale", "percentile", "local"}
     objects : {"bright", "dark"}
     checkpoint : callable, optional
@@ -410,43 +433,56 @@ class LazyInputs:
 
     def __init__(
         self,
-        image: np.ndarray,
+        image: np.ndarray | Plane,
         kind: Inputs,
         objects: Polarity,
         checkpoint: Checkpoint | None = None,
         device: torch.device = _CPU,
     ) -> None:
-        image = image[None] if image.ndim == 2 else image
-        self.shape = (channels_of(kind, len(image)), *image.shape[1:])
+        planes: list[Any] = [image]
+        if image.ndim == 3:
+            planes = list(image) if isinstance(image, np.ndarray) else list(map(image.channel, range(image.shape[0])))
+        self.shape = (channels_of(kind, len(planes)), *image.shape[-2:])
         sign = -1.0 if objects == "dark" else 1.0
         where = device if device.type == "cuda" else _CPU
         resident = where != _CPU and home(where, 4 * image.size) == where
-        self._maps = [m for plane in image for m in _Plane(plane, sign, where, resident, checkpoint).maps(kind)]
+        self._maps = [m for plane in planes for m in _Plane(plane, sign, where, resident, checkpoint).maps(kind)]
 
     def __getitem__(self, index: tuple[slice, slice]) -> Tensor:
         """Return ``inputs[:, first:last]``: (C', rows, X) float32."""
         channels, rows = index
         first, last, _ = rows.indices(self.shape[1])
-        return torch.stack([m(first, last) for m in self._maps[channels]])
+        return torch.stack([_across(m, first, last, self.shape[2]) for m in self._maps[channels]])
+
+    def window(self, top: int, left: int, shape: tuple[int, int]) -> Tensor:
+        """Return a (C', Y, X) float32 window, which lies inside."""
+        return torch.stack([m(top, top + shape[0], left, left + shape[1]) for m in self._maps])
 
 
-Rows = Callable[[int, int], Tensor]
-"""Gives rows ``first`` to ``last`` of a map of the plane."""
+Window = Callable[[int, int, int, int], Tensor]
+"""Gives rows ``a`` to ``b`` and columns ``c`` to ``d`` of a map of the plane."""
+
+
+def _across(window: Window, first: int, last: int, width: int) -> Tensor:
+    """Join the windows of some rows: what comes between takes ten times as much memory."""
+    edges = pairwise([*range(0, width, COLUMNS), width])
+    return torch.cat([window(first, last, left, right) for left, right in edges], dim=1)
 
 
 class _Plane:
     """The maps of one plane; each is what `images.intensity` calls by the same name, row by row."""
 
     def __init__(
-        self, plane: np.ndarray, sign: float, device: torch.device, resident: bool, checkpoint: Checkpoint | None
+        self, plane: Any, sign: float, device: torch.device, resident: bool, checkpoint: Checkpoint | None
     ) -> None:
-        self.plane, self.sign, self.height, self.device = plane, sign, plane.shape[0], device
+        self.plane, self.sign, self.device = plane, sign, device
+        self.height, self.width = plane.shape
         self.checkpoint = checkpoint or (lambda: None)
         self._resident: Tensor | None = None
         if resident:
-            self._resident = self.upright(0, self.height)
+            self._resident = self.upright(0, self.height, 0, self.width)
 
-    def maps(self, kind: Inputs) -> list[Rows]:
+    def maps(self, kind: Inputs) -> list[Window]:
         """Return the channels a network sees of the plane."""
         if kind == "percentile":
             return [self.percentile()]
@@ -458,52 +494,52 @@ class _Plane:
         contrasts = [self.zscore(self.local_contrast(z, scale)) for scale in CONTRAST_SCALES]
         return [z, self.zscore(self.log_intensity()), *contrasts]
 
-    def upright(self, a: int, b: int) -> Tensor:
-        """Return rows of the plane with bright objects."""
+    def upright(self, a: int, b: int, c: int, d: int) -> Tensor:
+        """Return a window of the plane with bright objects."""
         if self._resident is not None:
-            return self._resident[a:b]
-        rows = np.float32(self.sign) * self.plane[a:b].astype(np.float32)
-        return upload(torch.from_numpy(rows), self.device)
+            return self._resident[a:b, c:d]
+        window = np.float32(self.sign) * self.plane[a:b, c:d].astype(np.float32)
+        return upload(torch.from_numpy(window), self.device)
 
-    def zscore(self, rows: Rows) -> Rows:
-        mean, deviation = self._moments(rows)
-        return lambda a, b: (rows(a, b) - mean) / deviation
+    def zscore(self, window: Window) -> Window:
+        mean, deviation = self._moments(window)
+        return lambda a, b, c, d: (window(a, b, c, d) - mean) / deviation
 
-    def percentile(self) -> Rows:
+    def percentile(self) -> Window:
         bottom, top = self._percentiles(1.0, 99.8)
         if top <= bottom:
             bottom, top = self._range()
         span = float(np.float32(top - bottom)) or 1.0
-        return lambda a, b: (self.upright(a, b) - bottom) / span
+        return lambda a, b, c, d: (self.upright(a, b, c, d) - bottom) / span
 
-    def log_intensity(self) -> Rows:
+    def log_intensity(self) -> Window:
         deviation = float(np.float32(self._moments(self.upright)[1]))
         least, greatest = self._range()
         bright = self._percentiles(0, 99.0)[1] - least or greatest - least
         floor = float(np.float32(0.1) * (np.float32(bright) / np.float32(deviation) or np.float32(1)))
-        return lambda a, b: torch.log((self.upright(a, b) - least) / deviation + floor)
+        return lambda a, b, c, d: torch.log((self.upright(a, b, c, d) - least) / deviation + floor)
 
-    def local_contrast(self, z: Rows, scale: float) -> Rows:
-        """Return rows of the local contrast; the rows around are looked at, and cut off again."""
+    def local_contrast(self, z: Window, scale: float) -> Window:
+        """Return windows of the local contrast; what lies around them is looked at, and cut off again."""
         halo = int(_TRUNCATE * max(scale, _FINE) + 0.5)
 
-        def rows(a: int, b: int) -> Tensor:
-            top = max(0, a - halo)
-            block = z(top, min(self.height, b + halo))
+        def window(a: int, b: int, c: int, d: int) -> Tensor:
+            top, left = max(0, a - halo), max(0, c - halo)
+            block = z(top, min(self.height, b + halo), left, min(self.width, d + halo))
             surround = gaussian(block, scale)
             variance = gaussian(block * block, scale) - surround**2
             spread = variance.clamp_(min=0).sqrt_() + 1  # 1: the z-scored plane's own standard deviation
-            return ((gaussian(block, _FINE) - surround) / spread)[a - top : b - top]
+            return ((gaussian(block, _FINE) - surround) / spread)[a - top : b - top, c - left : d - left]
 
-        return rows
+        return window
 
-    def _moments(self, rows: Rows) -> tuple[float, float]:
+    def _moments(self, window: Window) -> tuple[float, float]:
         """Mean and standard deviation of a map (1 if it is constant), in one pass about the first pixel."""
         shift: Tensor | None = None
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         for a, b in pairwise([*range(0, self.height, ROWS), self.height]):
             self.checkpoint()
-            block = rows(a, b)
+            block = _across(window, a, b, self.width)
             shift = block[0, 0].clone() if shift is None else shift
             block = (block - shift).double()
             sums += torch.stack([block.sum(), block.square_().sum()])
@@ -513,14 +549,14 @@ class _Plane:
 
     def _range(self) -> tuple[float, float]:
         """Least and greatest value of the upright plane."""
-        low, high = float(self.plane.min()), float(self.plane.max())
+        low, high = value_range(self.plane)
         return (low, high) if self.sign > 0 else (-high, -low)
 
     def _percentiles(self, low: float, high: float) -> tuple[float, float]:
         """Percentiles of the upright plane."""
         wanted = (low, high) if self.sign > 0 else (100 - low, 100 - high)
-        first, second = np.percentile(self.plane, wanted)
-        return self.sign * float(first), self.sign * float(second)
+        first, second = percentiles(self.plane, wanted)
+        return self.sign * first, self.sign * second
 
 
 def gaussian(block: Tensor, scale: float) -> Tensor:

@@ -50,7 +50,8 @@ class Docking(QObject):
         beside = [d for d in others if not d.isHidden() and not d.isFloating() and window.dockWidgetArea(d) == area]
         if beside:
             window.tabifyDockWidget(beside[-1], part)
-            QTimer.singleShot(0, part.raise_)  # once its tab is there: who opens a widget wants to see it
+            # Once its tab is there: who opens a widget wants to see it.
+            QTimer.singleShot(0, lambda: part.raise_() if isalive(part) else None)
         elif area in SIDES:
             across = [d for d in window.findChildren(QDockWidget) if not d.isHidden() and not d.isFloating()]
             other = next((d for d in across if window.dockWidgetArea(d) in SIDES and d not in (part, *others)), None)

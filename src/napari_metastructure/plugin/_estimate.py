@@ -56,18 +56,22 @@ class Estimate:
     epochs: float
     what: str
     device: str
-    note: str = ""
+    note: str = "Measured on this device by a short probe."
+    need: str = ""
+    """What it takes of memory and disk, where that is much."""
 
     def __str__(self) -> str:
         """Put it into words."""
-        return f"About {duration(_rounded(self.start + self.epochs))}: {self.what}, {self.device}{self.note}"
+        need = f". {self.need}" if self.need else ""
+        return f"About {duration(_rounded(self.start + self.epochs))}: {self.what}, {self.device}{need}"
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """Why nothing can be said before a run, as a sentence."""
+    """Why nothing can be said before a run: in short, and as a sentence."""
 
     why: str
+    note: str
 
     def __str__(self) -> str:
         """Say it."""
@@ -237,8 +241,8 @@ def train_estimate(
     """Estimate how long a training takes; for a thread."""
     if (found := train_seconds(config, training, validation, control)) is None:
         return None
-    at_most = ", fewer epochs where Patience ends it" if config.patience else ""
-    return Estimate(0, found[1], f"{config.epochs} epochs", found[0], at_most)
+    note = "At most: Patience may end it before." if config.patience else Estimate.note
+    return Estimate(0, found[1], f"{config.epochs} epochs", found[0], note)
 
 
 def probe_train(config: TrainConfig, size: Sequence[int], control: Control) -> tuple[float, float] | None:

@@ -9,14 +9,13 @@ from qtpy.QtWidgets import QPushButton, QSizePolicy, QWidget
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import row
 
-DOCUMENTATION = "https://github.com/napari-metastructure/napari-metastructure/tree/main/docs"
+DOCUMENTATION = "https://napari-metastructure.github.io/napari-metastructure/"
 """As in ``pyproject.toml``."""
 
-PAGES = {
-    name: f"widgets/{name}.md"
-    for name in ("igtt", "train", "predict", "noise", "density", "measure", "study", "compare")
-}
-"""Of each widget, below `DOCUMENTATION`."""
+WIDGETS = ("igtt", "train", "predict", "noise", "density", "measure", "study", "compare")
+
+PAGES = {name: f"widgets/{name}" for name in WIDGETS}
+"""Of each widget, below `DOCUMENTATION`; its text is the file of that name in ``docs``."""
 
 
 class Tools(QWidget):
@@ -30,7 +29,7 @@ class Tools(QWidget):
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.address = f"{DOCUMENTATION}/{PAGES[name]}"
+        self.address = f"{DOCUMENTATION}{PAGES[name]}/"
         self.reset_button, self.help_button = QPushButton("Reset"), QPushButton("?")
         self.reset_button.setToolTip(
             tooltip(

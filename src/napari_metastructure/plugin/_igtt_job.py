@@ -1,23 +1,21 @@
-"""The job of an iGTT run on image layers, for its thread."""
+"""The job of an iGTT run on image layers, for a thread."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.images.ranges import Chosen
+from napari_metastructure.plugin._job_widget import Job
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_planes
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
-
-if TYPE_CHECKING:
-    from napari_metastructure.igtt.config import IGTTConfig
-    from napari_metastructure.images.ranges import Chosen
-    from napari_metastructure.plugin._job_widget import Job
-    from napari_metastructure.training.control import Control
-    from napari_metastructure.training.events import Event
+from napari_metastructure.training.control import Control
+from napari_metastructure.training.events import Event
 
 
 def igtt_job(
@@ -53,7 +51,7 @@ def igtt_job(
         colour = next((c for c in COLOURS if c == chosen.channel), None) if chosen.channel else colour_of(sources)
         if colour is not None and not chosen.channel:
             yield ColourTaken(colour)
-        images = read_planes(sources, chosen.channel or colour) if planes is None else planes
+        images = read_planes(sources, chosen.channel or colour, lazily=True) if planes is None else planes
         paths = [Path(path) for source in sources if (path := source.layer.source.path)]
         files = [path for path in paths if path.is_file()]
         more = {"colour": colour, "chosen": chosen, **given}

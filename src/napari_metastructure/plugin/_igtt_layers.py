@@ -462,7 +462,9 @@ class RunLayers:
 
     def keep(self, epoch: int) -> list[Labels]:
         """Turn one epoch into final mask layers, one per source, which show in place of the run's."""
+        in_hand = self.parts.index(self._part)
         self.kept = [part.keep(epoch) for part in self.parts]
+        self.viewer.layers.selection.active = self.kept[in_hand]  # what is measured or saved next
         return self.kept
 
     def outline(self, on: bool) -> None:

@@ -46,7 +46,7 @@ class ResultPanel(QWidget):
         )
         self.outlines = QCheckBox("Outlines")
         self.outlines.setToolTip(tooltip("Draw masks as outlines, so that the image below is seen."))
-        self.use_button = QPushButton("Use this epoch")
+        self.use_button = QPushButton("Use epoch")
         self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
         self.edits_button = QPushButton("Continue")
         self.edits_button.setToolTip(
@@ -60,34 +60,33 @@ class ResultPanel(QWidget):
         self.ask_button.setToolTip(
             tooltip("Be shown places, one after the other, and say whether they are object or background.")
         )
-        self.save_button = QPushButton("Save mask…")
+        self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(
             tooltip(
-                "Save the final mask as 0 and 255, with axes, voxel size and unit; if there is none yet, the epoch "
-                "on the slider."
+                "Save the final mask, or if there is none yet the epoch on the slider; or the epochs as a film or a "
+                "figure."
             )
         )
-        self.more_button = QPushButton("More…")
-        self.more_button.setToolTip(tooltip("Save the mask as OME-TIFF, or the epochs as a film or a figure."))
-        menu = QMenu(self.more_button)
+        menu = QMenu(self.save_button)
         menu.setToolTipsVisible(True)
         for text, act, tip in (
-            ("Save mask as OME-TIFF…", lambda: self.save.emit(True), "Fiji reads it too."),
-            ("Save epochs as film…", self.film.emit, "GIF or MP4 of the plane on screen, filled or as outlines."),
-            ("Save epochs as figure…", self.figure.emit, "A grid of epochs with loss and agreement: PNG, PDF or SVG."),
+            ("Mask as TIFF…", lambda: self.save.emit(False), "0 and 255, with axes, voxel size and unit, for Fiji."),
+            ("Mask as OME-TIFF…", lambda: self.save.emit(True), "The same as OME-TIFF; Fiji reads it too."),
+            ("Epochs as film…", self.film.emit, "GIF or MP4 of the plane on screen, filled or as outlines."),
+            ("Epochs as figure…", self.figure.emit, "A grid of epochs with loss and agreement: PNG, PDF or SVG."),
         ):
             action = menu.addAction(text)
             action.setToolTip(tip)
             action.triggered.connect(lambda _=False, act=act: act())
-        self.more_button.setMenu(menu)
+        self.save_button.setMenu(menu)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         self.brushes = BrushButtons(self)
         lines = (
-            (self.outlines, self.probability, self.labels),
+            (self.probability, self.labels),
             (*self.brushes.buttons.values(), self.ask_button, self.edits_button),
-            (self.use_button, self.save_button, self.more_button),
+            (self.use_button, self.save_button, self.outlines),
         )
         for number, line in enumerate(lines):
             layout.addWidget(row(*line, spacing=2), number, 0)
@@ -95,7 +94,6 @@ class ResultPanel(QWidget):
         self.waiting_button.clicked.connect(self.show_waiting)
         self.use_button.clicked.connect(self.use_epoch)
         self.edits_button.clicked.connect(self.continue_from_edits)
-        self.save_button.clicked.connect(lambda: self.save.emit(False))
         self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
         self.outlines.toggled.connect(self.show_outlines)
         self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
@@ -113,7 +111,6 @@ class ResultPanel(QWidget):
 
     def set_available(self, there: bool) -> None:
         """Enable the buttons if there are masks to work with."""
-        save = (self.save_button, self.more_button)
-        use = (self.ask_button, self.edits_button, self.use_button)
-        for button in (*self.brushes.buttons.values(), *use, *save):
+        more = (self.ask_button, self.use_button, self.edits_button, self.save_button)
+        for button in (*self.brushes.buttons.values(), *more):
             button.setEnabled(there)

@@ -466,7 +466,7 @@ def pages_above(
 
 
 def _scrolled(parts: Iterable[QWidget | QLayout], into: QWidget) -> QScrollArea:
-    content = column(*parts, spacing=6, margin=6)
+    content = column(*parts, spacing=6, margin=5)  # with more, the widest do not fit into NARROWEST
     content.layout().addStretch(1)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
@@ -513,7 +513,7 @@ def _as_read(widget: QWidget) -> Iterator[QWidget]:
 def _laid_out(layout: QLayout | None) -> list[QWidget]:
     if layout is None:
         return []
-    places = range(layout.count())
+    places: Sequence[int] = range(layout.count())
     if isinstance(layout, QGridLayout):
         places = sorted(places, key=layout.getItemPosition)
     items = [layout.itemAt(place) for place in places]

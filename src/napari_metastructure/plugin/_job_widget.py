@@ -462,8 +462,7 @@ class JobWidget(QWidget):
     def _show_estimate(self, estimate: Estimate | Unknown) -> None:
         if not self.running:
             self.estimate = estimate if isinstance(estimate, Estimate) else None
-            self.progress.eta.setText(str(estimate))
-            self.progress.eta.setToolTip(tooltip(f"{estimate}. Measured on this device by a short probe."))
+            self.progress.show_before(str(estimate), estimate.note)
 
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
         """Connect to an event of the viewer, which may outlive the widget and must not call it then."""

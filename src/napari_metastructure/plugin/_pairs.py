@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image as PixelImage
+from napari_metastructure.images.lazy import Plane, opened
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
@@ -477,17 +478,17 @@ def _pairs(source: Source, labels: Layer, channel: str) -> Iterator[Pair]:
         yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, data, at))
 
 
-def _plane(data: Any, at: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(data[at])
+def _plane(data: Any, at: tuple[int, ...]) -> np.ndarray | Plane:
+    return opened(data[at])
 
 
-def _image_plane(source: Source, data: Any, at: tuple[int, ...], channel: str) -> np.ndarray:
+def _image_plane(source: Source, data: Any, at: tuple[int, ...], channel: str) -> np.ndarray | Plane:
     """(Y, X) pixels, or (3, Y, X) of an RGB layer with all its channels."""
     from napari_metastructure.images import image as axes
 
-    plane = np.asarray(data[at])
     if not source.layer.rgb:
-        return plane
+        return opened(data[at])
+    plane = np.asarray(data[at])
     image = PixelImage(plane, "YXS", (1, 1, 1), ("pixel",) * 3, source.name)
     if channel == "all":
         return axes.channel_planes(image, 3)[0]

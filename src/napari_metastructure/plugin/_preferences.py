@@ -166,7 +166,7 @@ class Memory(QObject):
         self.name, self._values, self._preferred = name, values, preferred
         self._made = {key: value.get() for key, value in values.items()}
         self._first = self._show_defaults()
-        last = _load().get(name)
+        last = kept().get(name)
         if isinstance(last, dict):
             for key in last.keys() & values.keys():
                 self._show(key, merged(self._first[key], last[key]))
@@ -183,7 +183,7 @@ class Memory(QObject):
         for key, value in self._values.items():
             with suppress(InputError):
                 shown[key] = value.get()
-        _keep(self.name, changes(self._first, shown))
+        keep(self.name, changes(self._first, shown))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Save when the widget goes out of sight: its dock, another tab, napari itself."""
@@ -212,18 +212,20 @@ def _file() -> Path | None:
     return where.with_name(f"{PLUGIN}-last.json") if isinstance(where, Path) else None
 
 
-def _load() -> dict[str, Any]:
+def kept() -> dict[str, Any]:
+    """Return what is kept, by name; nothing where it cannot be read."""
     with suppress(OSError, ValueError):
-        if (file := _file()) is not None and isinstance(kept := json.loads(file.read_text("utf-8")), dict):
-            return kept
+        if (file := _file()) is not None and isinstance(found := json.loads(file.read_text("utf-8")), dict):
+            return found
     return {}
 
 
-def _keep(name: str, changed: dict[str, Any]) -> None:
-    kept = _load()
-    if (file := _file()) is None or kept.get(name, {}) == changed:
+def keep(name: str, changed: dict[str, Any]) -> None:
+    """Keep something under a name, beside what is kept already; nothing happens where it cannot be written."""
+    before = kept()
+    if (file := _file()) is None or before.get(name, {}) == changed:
         return
     with suppress(OSError, InputError):
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside:
-            beside.write_text(json.dumps({**kept, name: changed}, indent=1), "utf-8")
+            beside.write_text(json.dumps({**before, name: changed}, indent=1), "utf-8")

@@ -88,6 +88,8 @@ LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequ
 SEEN = 0.1
 """Share of the first epoch's steps from which on their pace counts: the very first ones are slow."""
 
+LEFT = "Time left at most, at the pace so far, and the time of day when the run would be done."
+
 FINE = 1000
 """Parts of a bar's step, where less than a step is shown."""
 
@@ -153,9 +155,7 @@ class ProgressPanel(QWidget):
         self.inner.setToolTip(tooltip(inner))
         self.inner.setVisible(bool(inner))
         self.eta, self.status = QLabel(), QLabel()
-        self.eta.setToolTip(
-            tooltip("Time left at most, at the pace so far, and the time of day when the run would be done.")
-        )
+        self.eta.setToolTip(tooltip(LEFT))
         self.eta.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # it widens no dock
         self.status.setWordWrap(True)
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
@@ -203,9 +203,15 @@ class ProgressPanel(QWidget):
         self._within = done / max(total, 1)
         self._show(self.inner, done, total, text)
 
+    def show_before(self, text: str, note: str) -> None:
+        """Show how long a job would take, and what else is to be known of that as tooltip."""
+        self.eta.setText(text)
+        self.eta.setToolTip(tooltip(f"{text}. {note}" if text else LEFT))
+
     def start(self, title: str, text: str) -> None:
         """Show in the panel and in napari's activity dock that a job begins."""
         self.reset(text)
+        self.eta.setToolTip(tooltip(LEFT))
         self.activity.begin(title)
 
     def pause(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from app_model.types import KeyBinding
 from napari.layers import Labels
 from napari.utils.action_manager import action_manager
 from napari.utils.interactions import Shortcut
@@ -17,6 +19,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 
 from napari_metastructure.plugin._layers import Releases
+from napari_metastructure.plugin._preferences import keep, kept
 
 if TYPE_CHECKING:
     import napari
@@ -113,8 +116,19 @@ def register() -> None:
     from napari.components import ViewerModel
     from napari.settings import get_settings
 
-    chosen = get_settings().shortcuts.shortcuts
-    taken = {str(key) for keys in chosen.values() for key in keys}
+    settings = get_settings().shortcuts
+
+    def take_over(event: Any = None) -> None:
+        """Keep the keys of these actions here: at each start napari warns of all whose plugin is not loaded yet."""
+        ours = {name: list(map(str, keys)) for name, keys in settings.shortcuts.items() if name.startswith(PACKAGE)}
+        if ours:
+            keep("keys", ours)
+            settings.shortcuts = {name: keys for name, keys in settings.shortcuts.items() if name not in ours}
+
+    take_over()
+    settings.events.shortcuts.connect(take_over)
+    chosen = kept().get("keys")
+    taken = {str(key) for keys in settings.shortcuts.values() for key in keys}
     for name, key in KEYS.items():
 
         def command(viewer: Any, act: Callable[[Any], None] = key.act) -> None:
@@ -123,8 +137,12 @@ def register() -> None:
         command.__name__ = f"metastructure_{name}"  # napari tells by it which keys repeat
         action = f"{PACKAGE}:{name}"
         action_manager.register_action(action, command, key.text, ViewerModel, key.repeats)
-        if action not in chosen and key.key not in taken:  # else napari has bound it already, or the user has
-            action_manager.bind_shortcut(action, key.key)
+        action_manager.unbind_shortcut(action)  # what napari found in its settings
+        keys = chosen.get(action) if isinstance(chosen, dict) else None
+        for shortcut in keys if isinstance(keys, list) else [key.key]:
+            if shortcut not in taken:
+                with suppress(TypeError, ValueError, KeyError):  # damaged
+                    action_manager.bind_shortcut(action, KeyBinding.from_str(str(shortcut)))
 
 
 _all: WeakSet[Keys] = WeakSet()

@@ -12,6 +12,7 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.image import channel_planes
+from napari_metastructure.images.lazy import as_plane, computed, is_large, opened
 from napari_metastructure.images.ranges import ALL, Chosen, put_back, taken
 from napari_metastructure.networks.batch import PlaneAxes
 from napari_metastructure.plugin._layers import full, placement
@@ -29,11 +30,14 @@ def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:
     return read_planes(sources) if quick else None
 
 
-def read_planes(sources: Sequence[Source], colour: str | None = None) -> list[np.ndarray]:
-    """Every source's checked planes, one after the other; of RGB layers that colour, or their luminance."""
+def read_planes(sources: Sequence[Source], colour: str | None = None, lazily: bool = False) -> list[Any]:
+    """Every source's checked planes, one after the other; of RGB layers that colour, or their luminance.
+
+    With ``lazily``, those of a large lazy layer are read, and checked, when they are needed.
+    """
     from napari_metastructure.images.intensity import check_planes
 
-    found = [plane for source in sources for plane in source.planes(colour)]
+    found = [plane for source in sources for plane in source.planes(colour, lazily)]
     return check_planes(found, [f"Layer {name!r}" for source in sources for name in source.names()])
 
 
@@ -121,7 +125,7 @@ class Source:
             return [self.name]
         return [f"{self.name} [{', '.join(map(str, at))}]" for at in self.places]
 
-    def planes(self, colour: str | None = None) -> Iterator[np.ndarray]:
+    def planes(self, colour: str | None = None, lazily: bool = False) -> Iterator[Any]:
         """Each plane as checked (Y, X) float32, in C order of the leading axes; of RGB that colour, or the luminance.
 
         Raises
@@ -131,13 +135,15 @@ class Source:
         """
         from napari_metastructure.images.intensity import check_plane
 
+        data = full(self.layer)
+        lazily = lazily and not self.layer.rgb and is_large(data)
         for at, name in zip(self.places, self.names(), strict=True):
-            yield check_plane(self.plane(at, colour), f"Layer {name!r}")
+            yield as_plane(data[at]) if lazily else check_plane(self.plane(at, colour), f"Layer {name!r}")
 
     def plane(self, at: tuple[int, ...], colour: str | None = None) -> np.ndarray:
         """Read the (Y, X) pixels at a place along the leading axes, unchecked; of RGB that colour, or the luminance."""
         if not self.layer.rgb:
-            return np.asarray(full(self.layer)[at])
+            return computed(full(self.layer)[at])
         from napari_metastructure.images import image as axes
 
         (pixels,) = axes.planes(self.coloured(at), colour)
@@ -287,11 +293,11 @@ class Layered:
             where["translate"] = tuple(translate + np.asarray(where["rotate"]) @ step)
         return where
 
-    def _read(self, index: tuple[int | slice, ...]) -> np.ndarray:
-        pixels = np.asarray(full(self.source.layer)[index])
+    def _read(self, index: tuple[int | slice, ...]) -> Any:
+        pixels = opened(full(self.source.layer)[index])
         return pixels if self.axes.axis is not None else self._plane(pixels)
 
-    def _plane(self, pixels: np.ndarray) -> np.ndarray:
+    def _plane(self, pixels: Any) -> Any:
         """Take what the model needs of a (Y, X) or (Y, X, samples) plane."""
         axes = "YXS" if self.source.layer.rgb else "YX"
         image = PixelImage(pixels, axes, (1.0,) * len(axes), ("pixel",) * len(axes), f"Layer {self.source.name!r}")

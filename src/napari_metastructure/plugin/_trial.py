@@ -45,20 +45,21 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     name, pace = measured(config.device, key, lambda: probe(config, size, control))
     if pace is None:
         return None
-    from napari_metastructure.igtt.iterate import effort, is_trained
+    from napari_metastructure.igtt.room import Need
+    from napari_metastructure.igtt.rounds import effort, is_trained
 
     start, step, relabel = pace
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
     steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
-    if trained and config.start == "prior" and config.rounds == "painted":
-        return Estimate(start * pixels, 0, what, name, f"; {EPOCHS_AFTER}")
-    return Estimate(start * pixels, epochs, what, name)
+    said = str(need) if (need := Need.of(shapes, config)).matters else ""
+    if trained and config.start == "prior" and config.rounds != "always":
+        return Estimate(start * pixels, 0, what, name, ENDS, said)
+    return Estimate(start * pixels, epochs, what, name, need=said)
 
 
-EPOCHS_AFTER = "it trains once you paint"
-"""Of a run that ends with its start."""
+ENDS = "The run ends with its first masks; it answers what you paint, and trains where Rounds is always."
 
 
 def probe(config: IGTTConfig, size: Sequence[int], control: Control) -> tuple[float, float, float] | None:

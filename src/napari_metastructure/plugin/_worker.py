@@ -426,7 +426,10 @@ def warm_up() -> list[Device]:
     import numpy as np
     from napari.layers import Labels
 
-    Labels(np.zeros((1, 1, 1), np.uint8))  # pandas and a colormap: a quarter of a second at the first Run
+    from napari_metastructure.plugin._layers import colormap
+
+    # pandas, colormaps, and what numba compiles for labels with colours of their own: a second at the first Run
+    Labels(np.zeros((1, 1, 1), np.uint8), colormap=colormap({0: "transparent", 1: "white"}, others="white"))
     block_triton_beside_mesa()
     import torch
 

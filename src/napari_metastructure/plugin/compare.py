@@ -281,6 +281,7 @@ class TruthRows(QWidget):
         form = QFormLayout(self._form)
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(4)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # a narrow dock has no room for two names
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._rows = [self._row(image, before.get(id(image))) for image in images]
         for row in self._rows:
@@ -507,7 +508,7 @@ class CompareWidget(JobWidget):
 
     def to_estimate(self) -> Unknown:
         """Say why it is not known how long a comparison would take."""
-        return Unknown("How long it takes is known once each method has run: they differ by a factor of a thousand.")
+        return Unknown("Time: known once each method has run", "Methods differ in time by a factor of a thousand.")
 
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""

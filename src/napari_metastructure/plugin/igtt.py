@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -314,13 +315,17 @@ class IGTTWidget(JobWidget):
             return True
 
         def prepare() -> Job:
+            from napari_metastructure.igtt.rounds import is_trained
+
             if gone := [part.source.name for part in layers.parts if not part.there]:
                 raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
             sources = [part.source for part in layers.parts]
-            given = {"corrections": painted, "start_masks": start, "first_epoch": first}
+            given: dict[str, Any] = {"corrections": painted, "first_epoch": first}
+            if config.rounds == "always" or not (is_trained(config) and config.start == "prior"):
+                given["start_masks"] = start  # else strokes are answered from the prior's start, whatever came between
             folder = self.run_folder.free_beside()
             job = self._prepare(sources, folder, None, config, layers, given, chosen=self._chosen)
             self.run_folder.shown_no_more()  # its last epoch is another one than the form says
@@ -390,30 +395,31 @@ class IGTTWidget(JobWidget):
                 self.layers.hide()
                 self.layers.painted = lambda: None
             self.answer.clear()
-            self._drop_trial()
             layers.shown = self.results.shown()
             layers.outline(self.results.outlines.isChecked())
             self._scores = {}
             self.curves.clear()
             self.results.set_available(False)
             self.results.show_ready(())
-            self._opening.start(layers.open(), partial(self._on_open, layers, self._ready))
+            trial, self._trial = self._trial, None
+            steps = chain(self._dropped(trial), layers.open())
+            self._opening.start(steps, partial(self._on_open, layers, self._ready))
         self._colour = chosen.channel or None
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
         return igtt_job(sources, chosen, planes, config, self._ready, run)
 
-    def _drop_trial(self) -> None:
-        """Take the layers of a try away, but for masks that were painted on."""
-        if self._trial is None:
+    def _dropped(self, trial: tuple[napari.layers.Layer, RunLayers] | None) -> Iterator[None]:
+        """Take the layers of a try away, one at a time, but for those that were painted on."""
+        if trial is None:
             return
-        part, layers = self._trial
-        self._trial = None
-        if not layers.corrections():
-            layers.close()
-        if part in self.viewer.layers:
-            self.viewer.layers.remove(part)
+        part, layers = trial
+        made = [] if layers.corrections() else [layer for source in layers.parts for layer in source.own]
+        for layer in (*made, part):
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+                yield
 
     def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
         """Let the run begin."""

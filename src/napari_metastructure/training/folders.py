@@ -12,8 +12,9 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, noting, plane_shape, read_image, stem
-from napari_metastructure.images.image import Image, plane_names, planes
+from napari_metastructure.images.image import Image, channel_planes, plane_names, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
+from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size, read_pairs
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def _image_plane(path: Path, index: int, channel: Channel) -> np.ndarray:
     if axis is None:
         return planes(image)[index]
     count = image.data.shape[image.axes.index(axis)]
+    if is_lazy(image.data) and count > 1:
+        return channel_planes(image, count)[index]
     return np.stack([planes(image, c)[index] for c in range(count)]) if count > 1 else planes(image)[index]
 
 
@@ -193,12 +196,12 @@ def _label_plane(path: Path, index: int) -> np.ndarray:
 def _read(path: Path, numbers: bool = False) -> Image:
     """Read a stack once, though its planes are asked for one after the other; `plane_shape` said what is odd."""
     with noting():
-        return read_image(path, numbers)
+        return read_image(path, numbers, lazily=True)
 
 
 @lru_cache(maxsize=2)
 def _read_labels(path: Path) -> Image:
-    return read_labels(path)
+    return read_labels(path, lazily=True)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

@@ -264,7 +264,10 @@ def binary_scores(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarr
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
     """Average binary scores of images, each score over those for which it is defined."""
-    return Scores(*(_mean([getattr(each, name) for each in scores]) for name in ("dice", "iou", "accuracy", "auc")))
+    dice, iou, accuracy, auc = (
+        _mean([getattr(each, name) for each in scores]) for name in ("dice", "iou", "accuracy", "auc")
+    )
+    return Scores(dice, iou, accuracy, auc)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

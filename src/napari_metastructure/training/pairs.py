@@ -13,7 +13,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.files import noting
-from napari_metastructure.images.intensity import check_plane, refuse_blank
+from napari_metastructure.images.intensity import as_float32, check_plane, refuse_blank
+from napari_metastructure.images.lazy import Plane, is_lazy, opened
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack, check_labels, encode
 from napari_metastructure.labels.readings import MOST_CLASSES
@@ -39,9 +40,9 @@ class Pair:
     shape : (int, int)
         Height and width.
     read_image : callable
-        Returns the (Y, X) or (C, Y, X) image.
+        Returns the (Y, X) or (C, Y, X) image; of a large file a `images.lazy.Plane`.
     read_labels : callable
-        Returns the (Y, X) labels.
+        Returns the (Y, X) labels, or a Plane as well.
     files : tuple of Path
         Where they come from, if from files.
     values : tuple of int or None
@@ -98,6 +99,11 @@ def pairs_of(
 def reader_of(array: np.ndarray) -> Read:
     """Return what reads an array that is in memory."""
     return lambda: array
+
+
+def _copied(labels: Any) -> Any:
+    """Copy labels that are in memory."""
+    return labels if is_lazy(labels) else np.array(labels)
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
@@ -182,7 +188,7 @@ class TrainingSet:
         """
         pairs, notes = read_pairs(self.pairs, config.reading, config.classes, checkpoint)
         if copied:
-            pairs = [replace(pair, read_labels=reader_of(np.array(pair.read_labels()))) for pair in pairs]
+            pairs = [replace(pair, read_labels=reader_of(_copied(pair.read_labels()))) for pair in pairs]
         count = len(self.training)
         validation = None if self.validation is None else pairs[count:]
         return replace(self, training=pairs[:count], validation=validation), notes
@@ -355,7 +361,7 @@ def check_values(pairs: Sequence[Pair], classes: Sequence[int] | None) -> tuple[
     return tuple(labelled)
 
 
-def read_image(pair: Pair) -> np.ndarray:
+def read_image(pair: Pair) -> Any:
     """Return the checked image of a pair, (Y, X) or (C, Y, X) float32; some pixels may be NaN, see `images.surround`.
 
     Raises
@@ -363,19 +369,25 @@ def read_image(pair: Pair) -> np.ndarray:
     InputError
         It names the pair.
     """
-    image = np.asarray(pair.read_image())
+    image = opened(pair.read_image())
     check_same_size(pair.name, image.shape[-2:], pair.shape)
+    if isinstance(image, Plane):
+        check_plane(np.zeros(tuple(min(n, 64) for n in pair.shape), image.dtype), pair.name)
+        return image.map(lambda block: as_float32(block, pair.name), np.float32)
     if image.ndim == 3:
         return np.stack([check_plane(c, f"{pair.name} (channel {i})") for i, c in enumerate(image)])
     return check_plane(image, pair.name)
 
 
-def label_codes(pair: Pair, classes: Sequence[int]) -> np.ndarray:
+def label_codes(pair: Pair, classes: Sequence[int]) -> Any:
     """Return the (Y, X) uint8 labels of a pair that `read_pairs` has returned as class codes, 255 unlabelled."""
-    return encode(_checked_labels(pair), classes)
+    labels = _checked_labels(pair)
+    if isinstance(labels, Plane):
+        return labels.map(lambda block: encode(block, classes), np.uint8)
+    return encode(labels, classes)
 
 
-def _checked_labels(pair: Pair) -> np.ndarray:
+def _checked_labels(pair: Pair) -> Any:
     labels = check_labels(pair.read_labels(), pair.name)
     check_same_size(pair.name, pair.shape, labels.shape)
     return labels

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,19 +12,71 @@ from torch import Tensor
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import Inputs
-from napari_metastructure.images.surround import measured, missing_notes
+from napari_metastructure.images.lazy import Plane
+from napari_metastructure.images.surround import measured, missing_notes, missing_share
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.device import home, seeded, upload
-from napari_metastructure.networks.predict import inputs_on, pad
+from napari_metastructure.networks.predict import LazyInputs, inputs_on, pad
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.pairs import Pair, label_codes, read_image
 
 HELD_BYTES = 4 * 2**30
 """Main memory for inputs and labels; what is beyond is read again when it is drawn again."""
 
-Fetch = Callable[[int], tuple[Tensor, Tensor]]
+WINDOWS, SIDE = 4, 512
+"""Of a large image so many windows along each side, of so many pixels, are validated on."""
 
 Augment = Callable[[Tensor, Tensor, Sequence[int]], tuple[Tensor, Tensor]]
+
+
+class Large:
+    """A pair that memory may not hold: its windows are read, normalised and coded when they are drawn.
+
+    Statistics are those of the whole image, gathered once.
+
+    Parameters
+    ----------
+    image : Plane
+        (Y, X) or (C, Y, X), finite.
+    missing : Plane or None
+        Where nothing was measured.
+    codes : Plane or (Y, X) array
+        Class codes and 255.
+    inputs : str
+    patch : (int, int)
+    device : torch.device
+    """
+
+    def __init__(
+        self, image: Any, missing: Any, codes: Any, inputs: Inputs, patch: tuple[int, int], device: torch.device
+    ) -> None:
+        self.shape: tuple[int, int] = image.shape[-2:]
+        self.device, self._missing, self._codes = device, missing, codes
+        self._inputs = LazyInputs(image, inputs, "bright")
+
+    def window(self, top: int, left: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return (C, Y, X) float32 inputs and (Y, X) uint8 codes of a window, mirrored where the image ends."""
+        height, width = (min(n, whole) for n, whole in zip(shape, self.shape, strict=True))
+        at = slice(top, top + height), slice(left, left + width)
+        codes = np.array(self._codes[at])
+        if self._missing is not None:
+            codes[self._missing[at]] = UNLABELLED
+        x = pad(self._inputs.window(top, left, (height, width)), shape)
+        return upload(x, self.device), upload(padded_labels(codes, shape), self.device)
+
+    def windows(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield windows spread evenly over the image."""
+        size = (min(SIDE, self.shape[0]), min(SIDE, self.shape[1]))
+        tops, lefts = (
+            np.unique(np.linspace(0, whole - own, WINDOWS).astype(int))
+            for whole, own in zip(self.shape, size, strict=True)
+        )
+        for top in tops:
+            for left in lefts:
+                yield self.window(int(top), int(left), size)
+
+
+Fetch = Callable[[int], tuple[Tensor, Tensor] | Large]
 
 
 class PatchSampler:
@@ -37,7 +89,7 @@ class PatchSampler:
     ----------
     fetch : callable
         ``fetch(i)`` gives image i: (C, Y, X) float32 inputs and (Y, X) uint8 labels, at least a patch large, best laid
-        out by `pixel_major`.
+        out by `pixel_major`; or a `Large`.
     shapes : sequence of (int, int)
         Height and width of every image: each is drawn from as often as it has pixels.
     patch : (int, int)
@@ -82,10 +134,19 @@ class PatchSampler:
         seeds = rng.integers(2**31, size=batch).tolist() if self.augment is not None else []
         first, last = self.ranks.share(batch)
         mine = slice(first, max(last, first + 1))
-        images, places = [self.fetch(int(index)) for index in chosen[mine]], places[mine]
+        images: list[tuple[Tensor, Tensor]] = []
+        flat: list[tuple[int, int, int]] = []
+        for index, place in zip(chosen[mine], places[mine], strict=True):
+            found = self.fetch(int(index))
+            if isinstance(found, Large):
+                images.append(self._read(found, place))
+                flat.append((0, self.patch[1], 1))
+            else:
+                images.append(found)
+                flat.append(self._steps(place, found[1].shape[1]))
         batch = len(images)
         (height, width), here = self.patch, images[0][0].device
-        start, down, across = upload(torch.tensor(places), here).T[:, :, None, None]
+        start, down, across = upload(torch.tensor(flat), here).T[:, :, None, None]
         rows, columns = torch.arange(height, device=here)[:, None], torch.arange(width, device=here)
         at = (start + down * rows + across * columns).flatten(1)
         pinned = self.device.type == "cuda" != here.type
@@ -104,20 +165,38 @@ class PatchSampler:
         """Draw the inputs of several batches, for recomputing a network's statistics."""
         return [self.draw(rng, batch)[0] for _ in range(count)]
 
-    def _place(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[int, int, int]:
-        """Draw a patch as indices into the flat image: its first pixel, a step down, a step to the right."""
+    def _place(self, rng: np.random.Generator, shape: Sequence[int]) -> _Place:
+        """Draw a patch: where it begins, and how it is turned."""
         height, width = self.patch
         top = int(rng.integers(shape[0] - height + 1))
         left = int(rng.integers(shape[1] - width + 1))
-        start, down, across = top * shape[1] + left, shape[1], 1
-        if self.flips:
-            turns = int(rng.integers(4)) if height == width else 2 * int(rng.integers(2))
-            for _ in range(turns):  # as numpy's rot90
-                start, down, across = start + (width - 1) * across, -across, down
-                height, width = width, height
-            if rng.integers(2):
-                start, across = start + (width - 1) * across, -across
-        return start, down, across
+        if not self.flips:
+            return _Place(top, left, 0, False)
+        turns = int(rng.integers(4)) if height == width else 2 * int(rng.integers(2))
+        return _Place(top, left, turns, bool(rng.integers(2)))
+
+    def _steps(self, place: _Place, row: int) -> tuple[int, int, int]:
+        """Return a patch as indices into the flat image of so wide rows: the first pixel, a step down, one right."""
+        height, width = self.patch
+        start, down, across = place.top * row + place.left, row, 1
+        for _ in range(place.turns):  # as numpy's rot90
+            start, down, across = start + (width - 1) * across, -across, down
+            height, width = width, height
+        return (start + (width - 1) * across, down, -across) if place.mirrored else (start, down, across)
+
+    def _read(self, image: Large, place: _Place) -> tuple[Tensor, Tensor]:
+        """Read a patch of a large image."""
+        x, y = (torch.rot90(t, place.turns, (-2, -1)) for t in image.window(place.top, place.left, self.patch))
+        return (x.flip(-1), y.flip(-1)) if place.mirrored else (x, y)
+
+
+class _Place(NamedTuple):
+    """Where a patch begins, by how many quarters it is turned, and whether it is mirrored then."""
+
+    top: int
+    left: int
+    turns: int
+    mirrored: bool
 
 
 class Held:
@@ -130,16 +209,31 @@ class Held:
     patch : (int, int)
     device : torch.device
         Where they stay, see `networks.device.home`.
+    keep : callable, optional
+        Puts arrays elsewhere than in memory: given them, a list of views, see `igtt.room.Room.keep`.
     """
 
-    def __init__(self, inputs: Iterable[np.ndarray | Tensor], patch: tuple[int, int], device: torch.device) -> None:
+    def __init__(
+        self,
+        inputs: Iterable[np.ndarray | Tensor],
+        patch: tuple[int, int],
+        device: torch.device,
+        keep: Callable[[Iterable[np.ndarray]], list[np.ndarray]] | None = None,
+    ) -> None:
         self._patch, self._home = patch, device
         self._shapes: list[tuple[int, ...]] = []
         self._inputs: list[Tensor] = []
+        if keep is None:
+            self._inputs = list(self._laid_out(inputs))
+        else:
+            views = keep(tensor.permute(1, 2, 0).numpy() for tensor in self._laid_out(inputs))
+            self._inputs = [torch.from_numpy(view).permute(2, 0, 1) for view in views]
+        self._labels: list[Tensor] = []
+
+    def _laid_out(self, inputs: Iterable[np.ndarray | Tensor]) -> Iterator[Tensor]:
         for plane in inputs:
             self._shapes.append(plane.shape[1:])
-            self._inputs.append(pixel_major(pad(upload(torch.as_tensor(plane), device), patch)))
-        self._labels: list[Tensor] = []
+            yield pixel_major(pad(upload(torch.as_tensor(plane), self._home), self._patch))
 
     def set_labels(self, labels: Sequence[np.ndarray]) -> None:
         """Take new labels, one (Y, X) uint8 array per plane."""
@@ -193,12 +287,13 @@ class Store:
         pixels = sum(max(y, patch[0]) * max(x, patch[1]) for y, x in (pair.shape for pair in self.pairs))
         self._home = home(device, pixels * (4 * channels + 1))
         self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
+        self._large: dict[int, Large] = {}
         self._bytes = 0
         self._missing: dict[str, float] = {}
         self._told = 0
 
-    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large.
+    def __call__(self, index: int) -> tuple[Tensor, Tensor] | Large:
+        """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large, or a `Large`.
 
         Raises
         ------
@@ -208,9 +303,18 @@ class Store:
         if index in self._held:
             self._held.move_to_end(index)
             return self._held[index]
+        if index in self._large:
+            return self._large[index]
         pair = self.pairs[index]
-        image, missing = measured(read_image(pair))
+        pixels = read_image(pair)
+        image, missing = measured(pixels)
         codes = label_codes(pair, self.classes)
+        if isinstance(image, Plane):
+            if missing is not None:
+                self._missing.setdefault(pair.name, missing_share(pixels))
+            self._large[index] = Large(image, missing, codes, self.inputs, self.patch, self._home)
+            return self._large[index]
+        codes = np.asarray(codes)
         if missing is not None:
             codes[missing] = UNLABELLED
             self._missing.setdefault(pair.name, float(missing.mean()))
@@ -230,11 +334,15 @@ class Store:
         self._told += len(new)
         return missing_notes(new)
 
-    def whole(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return inputs and codes of a pair at their own size, without the mirrored part."""
-        x, y = self(index)
+    def whole(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs and codes of a pair at their own size, without the mirrored part; of a large one windows."""
+        found = self(index)
+        if isinstance(found, Large):
+            yield from found.windows()
+            return
+        x, y = found
         height, width = self.pairs[index].shape
-        return x[:, :height, :width], y[:height, :width]
+        yield x[:, :height, :width], y[:height, :width]
 
 
 def patch_shape(shapes: Sequence[tuple[int, ...]], size: int) -> tuple[int, int]:
@@ -251,6 +359,8 @@ def pixel_major(inputs: Tensor) -> Tensor:
 def padded_labels(labels: np.ndarray, patch: tuple[int, int]) -> Tensor:
     """Return (Y, X) uint8 labels, made as large as a patch at least by unlabelled pixels."""
     missing = [(0, max(0, want - have)) for want, have in zip(patch, labels.shape, strict=True)]
+    if not any(end for _, end in missing):
+        return torch.from_numpy(labels)
     return torch.from_numpy(np.pad(labels, missing, constant_values=UNLABELLED))
 
 

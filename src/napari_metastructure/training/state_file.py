@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import pickletools
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import psutil
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.writing import replacing
@@ -31,11 +32,33 @@ def write_state(path: Path, state: dict[str, Any]) -> Path:
     """
     import torch
 
-    whole = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, whole)
-    with replacing(path) as beside:  # torch's own file writer hides a full disk in a RuntimeError
-        beside.write_bytes(whole.getbuffer())
+    with replacing(path) as beside, beside.open("wb") as file:
+        out: Any = _Writer(file)
+        try:
+            torch.save({"format": FORMAT, **state}, out)
+        except Exception:
+            if out.error is not None:
+                raise out.error from None
+            raise
     return path
+
+
+class _Writer:
+    """A file that remembers why it could not be written to: torch hides a full disk in an error of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -52,7 +75,8 @@ def read_state(path: Path) -> dict[str, Any]:
         raise InputError(f"There is nothing to resume in {path.parent}: it holds no {path.name}; start a new run.")
     try:
         _check(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        large = path.stat().st_size > psutil.virtual_memory().available / 2
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=large)
     except Exception as error:  # torch and zipfile raise many kinds for a broken file
         raise damaged(path) from error
     if not isinstance(state, dict) or not str(state.get("format")).startswith("napari-metastructure-"):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import channels_of
+from napari_metastructure.images.lazy import Plane, opened, row_blocks
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
@@ -179,7 +180,7 @@ def _data_of(
     use = Use(
         inputs=config.inputs,
         patch=patch_shape([pair.shape for pair in training], config.patch_size),
-        channels=len(first) if first.ndim == 3 else 1,
+        channels=first.shape[0] if first.ndim == 3 else 1,
         classes=classes,
     )
     spec = NetworkSpec(
@@ -269,14 +270,20 @@ class Validation:
 
     def _one(self, index: int, watched: bool, checkpoint: Callable[[], None]) -> _Validated:
         """Predict one image, and compare it with its labels."""
-        x, codes = self.store.whole(index)
-        p = class_probabilities(self.trainer.network, x, self.use.patch, self.trainer.device, checkpoint)
-        y = codes.cpu().numpy()
-        said = (p[0] > 0.5).astype(np.uint8) if len(p) == 1 else p.argmax(0).astype(np.uint8)
-        confusion = Confusion(len(self.use.classes))
-        confusion.add(said, y)
-        scores = binary_scores([p[0]], [y]) if len(p) == 1 else None
-        return _Validated(self._loss(p, y), confusion.counts, scores, said if watched else None)
+        confusion, losses, said = Confusion(len(self.use.classes)), list[float](), None
+        found: list[np.ndarray] = []
+        truths: list[np.ndarray] = []
+        for x, codes in self.store.whole(index):
+            p = class_probabilities(self.trainer.network, x, self.use.patch, self.trainer.device, checkpoint)
+            y = codes.cpu().numpy()
+            said = (p[0] > 0.5).astype(np.uint8) if len(p) == 1 else p.argmax(0).astype(np.uint8)
+            losses.append(self._loss(p, y))
+            confusion.add(said, y)
+            found.append(p[0])
+            truths.append(y)
+        scores = binary_scores(found, truths) if len(self.use.classes) == 2 else None
+        shown = said if watched and said is not None and said.shape == self.store.pairs[index].shape else None
+        return _Validated(float(np.mean(losses)), confusion.counts, scores, shown)
 
     def _loss(self, p: np.ndarray, y: np.ndarray) -> float:
         """Return the training loss of a whole image, from its probabilities: their logits, kept finite."""
@@ -526,8 +533,10 @@ def identity_of(pairs: Sequence[Pair], prints: Mapping[Path, Mapping[str, Any]])
             named = str(pair.files[which]) if which < len(pair.files) else f"The {what} of {pair.name}"
             parts = [str(pair.shape), *(str(prints[file]["sha256"]) for file in pair.files[which : which + 1])]
             if number == 0 or not pair.files:  # of files the first shows whether channel and classes are read as before
-                pixels = np.asarray(read())
-                parts += [str(pixels.dtype), hashlib.sha256(pixels.tobytes()).hexdigest()]
+                pixels, digest = opened(read()), hashlib.sha256()
+                for block in row_blocks(pixels) if isinstance(pixels, Plane) else [np.asarray(pixels)]:
+                    digest.update(block.tobytes())
+                parts += [str(pixels.dtype), digest.hexdigest()]
             found.append((named, hashlib.sha256(" ".join(parts).encode()).hexdigest()))
     return found
 
