@@ -91,14 +91,14 @@ class Asking:
             gain = Gain()
             said_before = [bool(self._before[plane][y, x] > 0.5) for (plane, y, x), _ in answered]
             gain.contradicted = [was != bool(answer.value) for was, answer in zip(said_before, answered, strict=True)]
-            gain.see([p > 0.5 for p in self._before], 0)
-            gain.see([p > 0.5 for p in result.probabilities], len(answered))
+            planes = sorted({answer.place.plane for answer in answered})
+            gain.see([self._before[i] > 0.5 for i in planes], 0)
+            gain.see([result.probabilities[i] > 0.5 for i in planes], len(answered))
             said.append(f"{counted(len(answered), 'answer')}: {gain}")
         if self.places is not None and self.number is not None:
             how: How = "random" if self.how == "random" else "unsure"
             asked = [answer.place for answer in self.given]
-            planes = images.planes.__getitem__
-            places = Questions(planes, seed).next(result.probabilities, self.number, how, asked)
+            places = Questions(images.planes.__getitem__, seed).next(result.probabilities, self.number, how, asked)
             self._sheet.write(self.places, places)
             said.append(f"{counted(len(places), 'place')} to ask about written to {self.places}")
         return said

@@ -427,7 +427,7 @@ class AskMe(QWidget):
         self._run = layers
         if not self.asking:
             return
-        if layers is not self._layers:
+        if layers is None or layers is not self._layers:
             self.end()
             return
         there = {part: part.strokes.strokes() for part in layers.parts if part.strokes is not None and part.canvas}

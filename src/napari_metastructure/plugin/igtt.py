@@ -172,7 +172,6 @@ class IGTTWidget(JobWidget):
             self.settings,
             self.folder,
             batch,
-            self.asking,
             self.strokes,
             self.curves,
         )
@@ -218,9 +217,7 @@ class IGTTWidget(JobWidget):
         self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
-        self.release_with(
-            self.picker.release, self.curves.release, self.brush_tag.release, self.asking.end, self._let_go_of_strokes
-        )
+        self.release_with(self.picker.release, self.curves.release, self.brush_tag.release, self._let_go_of_strokes)
         self.ranges.show_layers(self.picker.chosen())
 
     def _task(self) -> dict[str, Any]:
