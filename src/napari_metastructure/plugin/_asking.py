@@ -30,7 +30,7 @@ from napari_metastructure.plugin._layers import ORIGIN, Releases, placement, res
 from napari_metastructure.plugin._live_answer import BESIDE, LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Stroke
 from napari_metastructure.plugin._source import colour_of
-from napari_metastructure.plugin._stacking import add_above, belongs, covers
+from napari_metastructure.plugin._stacking import add_above, belongs, covers, kept_view
 from napari_metastructure.plugin._stroke_list import StrokeList, look_at
 from napari_metastructure.plugin._worker import LatestOnly, TurnByTurn
 
@@ -396,7 +396,7 @@ class AskMe(QWidget):
                 size=3,
                 face_color="transparent",
                 border_color=COLOR,
-                border_width=0.15,
+                border_width=0.2,
                 metadata={ORIGIN: {"source": part.source.name}},
                 canvas_size_limits=(12, 10_000),
                 **placement(part.source.layer),
@@ -406,6 +406,9 @@ class AskMe(QWidget):
             add_above(self.viewer, part.source.layer, marker)
         else:
             marker.data = np.array([at], float)
+        if any(belongs(layer, part.source.layer) for layer in layers[layers.index(marker) + 1 :]):
+            with kept_view(self.viewer):  # strokes and outlines came since
+                layers.move(layers.index(marker), len(layers))
         return marker
 
     def _tell(self, wrong: str = "") -> None:
