@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtGui import QCursor
+from qtpy.QtGui import QCursor, QGuiApplication
 from qtpy.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from napari_metastructure.plugin._form import tooltip
@@ -149,16 +149,24 @@ class BrushTag(QLabel):
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
         viewer.mouse_move_callbacks.append(self._on_move)
         viewer.events.mouse_over_canvas.connect(self._on_leave)
+        QGuiApplication.instance().focusWindowChanged.connect(self.hide)  # until the mouse moves over the canvas again
 
     def release(self) -> None:
         """Let go of the viewer."""
         self.viewer.mouse_move_callbacks.remove(self._on_move)
         self.viewer.events.mouse_over_canvas.disconnect(self._on_leave)
 
-    def _on_move(self, viewer: napari.Viewer, event: object) -> None:
+    def follow(self) -> None:
+        """Hide without a brush in hand."""
+        if self._in_hand() is None:
+            self.hide()
+
+    def _in_hand(self) -> Labels | None:
         layers = self._layers()
-        canvas = layers.in_hand if layers is not None else None
-        if canvas is None:
+        return layers.in_hand if layers is not None else None
+
+    def _on_move(self, viewer: napari.Viewer, event: object) -> None:
+        if (canvas := self._in_hand()) is None or QGuiApplication.focusWindow() is None:
             self.hide()
             return
         value = _value(canvas)

@@ -214,6 +214,7 @@ class IGTTWidget(JobWidget):
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
         self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.answer.explained.connect(self.say)
         self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
@@ -431,6 +432,7 @@ class IGTTWidget(JobWidget):
         """Show what was painted, and which brush is in hand; let epochs come if none is."""
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
+        self.brush_tag.follow()
         self.answer.ask(self.layers)
         self.show_waiting()
 
