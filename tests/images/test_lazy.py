@@ -91,19 +91,3 @@ def test_a_file_that_vanishes_is_said_in_a_sentence(tmp_path, all_large):
     (tmp_path / "x.tif").unlink()
     with pytest.raises(InputError, match=r"x\.tif is no longer there"):
         image.data[:10]
-
-
-def test_arrays_in_a_file_and_rows_of_a_plane(tmp_path):
-    arrays = [FIELD, FIELD[:5] > 7, np.zeros((0, 3), np.float32)]
-    views = lazy.mapped(iter(arrays), tmp_path)
-    for view, array in zip(views, arrays, strict=True):
-        np.testing.assert_array_equal(view, array)
-    spool = lazy.Spool((300, 310), np.float16, tmp_path)
-    for first in range(0, 300, 77):
-        spool.write(first, FIELD[first : first + 77])
-    np.testing.assert_array_equal(spool[100:200], FIELD[100:200].astype(np.float16))
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match="the folder does not exist"):
-        lazy.Spool((3, 3), np.uint8, tmp_path / "none")
-    with pytest.raises(InputError, match="the folder does not exist"):
-        lazy.mapped(arrays, tmp_path / "none")

@@ -15,7 +15,7 @@ import psutil
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import channels_of
-from napari_metastructure.images.lazy import mapped
+from napari_metastructure.images.spool import mapped
 
 if TYPE_CHECKING:
     from napari_metastructure.igtt.config import IGTTConfig

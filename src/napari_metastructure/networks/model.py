@@ -10,7 +10,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import as_float32, check_plane
-from napari_metastructure.images.lazy import ROWS, Plane, Spool, as_plane
+from napari_metastructure.images.lazy import ROWS, Plane, as_plane
+from napari_metastructure.images.spool import Spool
 from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ CutRows = tuple[slice, np.ndarray, np.ndarray]
 
 Cut = Callable[[Any, Any, Checkpoint | None, "torch.device"], Iterator[CutRows]]
 """Given the (Y, X) foreground probability and the image: the mask, from top to bottom. The probability may be turned
-around; for large images it is a `images.lazy.Spool` and the image a `images.lazy.Plane`."""
+around; for large images it is a `images.spool.Spool` and the image a `images.lazy.Plane`."""
 
 
 class Prediction(NamedTuple):
