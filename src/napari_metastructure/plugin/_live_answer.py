@@ -78,6 +78,11 @@ class LiveAnswer(QObject):
             self._asked, self._layers = asked, layers
             self._latest.ask(self._job(layers, *asked))
 
+    def prepared(self, layers: RunLayers) -> tuple[list[int], Steering] | None:
+        """Return the planes whose features are there, and what answers strokes on them; None before the first."""
+        known = self._prepared
+        return None if known is None or known[0] is not layers.probabilities else known[1:]
+
     def clear(self) -> None:
         """Take the outlines away, and forget what was asked."""
         self._asked = None

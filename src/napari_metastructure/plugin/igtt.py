@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QWidget
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.images.ranges import ALL, Chosen
+from napari_metastructure.plugin._asking import AskMe
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._estimate import Work
@@ -137,6 +138,7 @@ class IGTTWidget(JobWidget):
         self.results = ResultPanel()
         self.strokes = StrokeList(self.viewer)
         self.answer = LiveAnswer(self.viewer, self)
+        self.asking = AskMe(self.viewer, self.results, self.strokes, self.answer)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
@@ -164,8 +166,16 @@ class IGTTWidget(JobWidget):
         self._opening, self._ready = TurnByTurn(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
-        parts = (*images, heading("Settings"), self.settings, self.folder, batch, self.strokes, self.curves)
-        lay_out(self, parts, (self.buttons, self.progress, self.results))
+        parts = (
+            *images,
+            heading("Settings"),
+            self.settings,
+            self.folder,
+            batch,
+            self.strokes,
+            self.curves,
+        )
+        lay_out(self, parts, (self.buttons, self.progress, self.asking, self.results))
         self._connect()
         boxes = {name: of_box(getattr(self.results, name)) for name in ("outlines", "probability", "labels")}
         shown = of_settings(IGTTConfig, self.settings.config, self.settings.fill)
