@@ -12,6 +12,7 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.batch import PredictionFinished
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.plugin._layers import ORIGIN, PLANES
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import Layered, Source
 from napari_metastructure.plugin.predict import PredictWidget
@@ -171,3 +172,39 @@ def test_a_source_names_joins_and_numbers_its_planes():
     assert filled(joined) == [[False, False, True]] * 2
     assert len(source.part(joined)) == 2
     assert [source.number(plane) for plane in range(6)] == [None, None, 0, None, None, 1]
+
+
+def test_training_takes_the_planes_chosen_and_draws_them_in_place(open_train, labelled, run, tmp_path, said):
+    arrays = [np.stack(pair) for pair in zip(*(labelled(i) for i in range(4)), strict=True)]
+    viewer, widget = open_train(arrays, [a[::-1] for a in arrays])
+    for row in widget.data.table.rows:
+        row.use = "validation" if row.image.name == "a" else "train"
+    widget.data.ranges.lines["planes"].setText("2, 9")
+    assert "has 4 planes" in widget.data.summary.text() and not widget.start()
+    widget.data.ranges.lines["planes"].setText("2, 4")
+    assert widget.data.summary.text().startswith("2 images to train on, 2")
+    widget.folder.set(tmp_path / "run")
+    run(widget)
+    assert widget.failure is None
+    drawn = viewer.layers["a prediction"]
+    assert filled(drawn.data[-1]) == [False, True, False, True]
+    assert drawn.metadata[ORIGIN][PLANES].startswith("Only planes 2, 4 of 4")
+    for plane in (1, 3):
+        np.testing.assert_array_equal(
+            drawn.data[widget.result.best_epoch, plane], widget.model.predict(arrays[0][plane]).labels
+        )
+    assert FoundRun(tmp_path / "run").chosen() == Chosen(planes="2, 4")
+    widget.data.ranges.set(Chosen())
+    widget.settings.fill(widget.settings.config(epochs=widget.epochs[-1] + 1))
+    run(widget, widget.resume_run)
+    assert widget.failure is None and len(widget.epochs) == 1
+    assert widget.data.ranges.get() == Chosen(planes="2, 4")
+
+
+def test_only_layers_to_train_on_offer_planes(open_train, labelled, tmp_path):
+    arrays = [np.stack(pair) for pair in zip(*(labelled(i) for i in range(2)), strict=True)]
+    _viewer, widget = open_train(arrays)
+    assert not widget.data.ranges.isHidden()
+    widget.data.ranges.lines["planes"].setText("2")
+    widget.data.use_folder(tmp_path)
+    assert widget.data.ranges.isHidden() and widget.data.ranges.get() == Chosen()

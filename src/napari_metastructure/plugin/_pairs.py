@@ -30,6 +30,7 @@ from qtpy.QtWidgets import (
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.lazy import Plane, opened
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
@@ -397,10 +398,13 @@ class LayerSet(TrainingSet):
         The image layer of each group of pairs.
     rows : tuple of Row
         The rows they come from.
+    chosen : Chosen
+        Which of their planes are taken.
     """
 
     layers: dict[str, Source] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
+    chosen: Chosen = ALL
 
     @property
     def eager(self) -> bool:
@@ -412,8 +416,10 @@ class LayerSet(TrainingSet):
     def with_files(self) -> LayerSet:
         """Return the same set with the files its layers are in, so that ``run.yaml`` can repeat the run.
 
-        Only if every layer is in a file and still as it is there: a part of the set would repeat another run.
+        Only if every layer is in a file, still as it is there and taken whole: a part would repeat another run.
         """
+        if self.chosen != ALL:
+            return self
         files: dict[str, tuple[Path, ...]] = {}
         for row in self.rows:
             if row.image is None or row.labels is None or not (same_as_file(row.image) and same_as_file(row.labels)):
@@ -422,7 +428,7 @@ class LayerSet(TrainingSet):
         return self.mapped(lambda pair: replace(pair, files=files.get(pair.group, pair.files)))
 
 
-def set_of_rows(rows: Sequence[Row], channel: str) -> LayerSet:
+def set_of_rows(rows: Sequence[Row], channel: str, chosen: Chosen = ALL) -> LayerSet:
     """Make the set of rows of layers; no pixel is read yet.
 
     Parameters
@@ -430,6 +436,8 @@ def set_of_rows(rows: Sequence[Row], channel: str) -> LayerSet:
     rows : sequence of Row
     channel : str
         Of RGB layers: "luminance", "red", "green", "blue", or "all" as channels of their own.
+    chosen : Chosen
+        Which planes of all images are taken.
 
     Raises
     ------
@@ -443,7 +451,7 @@ def set_of_rows(rows: Sequence[Row], channel: str) -> LayerSet:
     for number, row in enumerate(rows, 1):
         if row.problem or row.image is None or row.labels is None:
             raise InputError(f"Row {number} {row.problem}.")
-        source = Source.of(row.image)
+        source = Source.of(row.image, chosen)
         if source.name in layers:
             raise InputError(f"Image layer {source.name!r} is in two rows; keep one of them.")
         layers[source.name] = source
@@ -451,7 +459,7 @@ def set_of_rows(rows: Sequence[Row], channel: str) -> LayerSet:
     if not sets["train"]:
         raise InputError("All rows are used to validate; set at least one to train.")
     copies = tuple(replace(row) for row in rows)
-    return LayerSet(sets["train"], sets["validation"] or None, layers=layers, rows=copies)
+    return LayerSet(sets["train"], sets["validation"] or None, layers=layers, rows=copies, chosen=chosen)
 
 
 def same_as_file(layer: Layer) -> bool:
@@ -471,9 +479,9 @@ def same_as_file(layer: Layer) -> bool:
 
 
 def _pairs(source: Source, labels: Layer, channel: str) -> Iterator[Pair]:
-    """Make a pair for each plane of two layers."""
+    """Make a pair for each plane of two layers that is taken."""
     data, shape = full(labels), source.shape
-    for at, name in zip(np.ndindex(source.leading), source.names(), strict=True):
+    for at, name in zip(source.places, source.names(), strict=True):
         image = partial(_image_plane, source, full(source.layer), at, channel)
         yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, data, at))
 

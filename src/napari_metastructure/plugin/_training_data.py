@@ -16,6 +16,7 @@ from napari_metastructure.plugin._form import ConfigPanel, choice_editor, toolti
 from napari_metastructure.plugin._inputs import PathEdit
 from napari_metastructure.plugin._layers import READING_TIP, READINGS
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
+from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
@@ -135,7 +136,7 @@ class DataPanel(QWidget):
     ----------
     viewer : napari.Viewer
     purpose : {"validation", "test"}
-        What images that are not trained on are for. One to validate on can be watched.
+        What images that are not trained on are for. One to validate on can be watched, and planes be chosen.
     """
 
     changed = Signal()
@@ -148,6 +149,7 @@ class DataPanel(QWidget):
         self.from_layers.setToolTip(tooltip("Train on images and labels as they stand in the viewer."))
         self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
+        self.ranges = RangeRows("used to train and to validate")
         self.reading, self.channel, self.watch = (choice_editor([]) for _ in range(3))
         readings = {"auto": "as their numbers suggest", **READINGS}
         for editor, texts in ((self.reading, readings), (self.channel, CHANNELS)):
@@ -161,7 +163,7 @@ class DataPanel(QWidget):
         self._switch()
         self.from_layers.toggled.connect(lambda _: self._switch())
         self.channel.changed.connect(lambda _: self.folder.read_channel(self.channel.get()))
-        for signal in (self.table.changed, self.folder.looked, self.channel.changed):
+        for signal in (self.table.changed, self.folder.looked, self.channel.changed, self.ranges.changed):
             signal.connect(lambda *_: self.changed.emit())
 
     def given(self) -> TrainingSet | None:
@@ -173,7 +175,7 @@ class DataPanel(QWidget):
             If it cannot be used.
         """
         if self.from_layers.isChecked():
-            return set_of_rows(self.table.rows, self.channel.get())
+            return set_of_rows(self.table.rows, self.channel.get(), self.ranges.get())
         self.folder.finder()  # raises where none is named
         if self.folder.problem:
             raise InputError(self.folder.problem)
@@ -196,6 +198,9 @@ class DataPanel(QWidget):
         config : TrainConfig or None
             Its seed and validation fraction count. None where they cannot be read yet.
         """
+        images = [row.image for row in self.table.rows if row.image is not None]
+        asked = self.from_layers.isChecked() and self.purpose == "validation"
+        self.ranges.show_layers(images if asked else ())
         held: list[Pair] = []
         given = None
         try:
@@ -212,7 +217,7 @@ class DataPanel(QWidget):
         groups = list(dict.fromkeys(pair.group for pair in held))
         self._show_watched(groups)
         self.table.show_kept(groups if isinstance(given, LayerSet) else ())
-        rgb = any(row.image is not None and row.image.rgb for row in self.table.rows)
+        rgb = any(image.rgb for image in images)
         for part in (self.channel_label, self.channel.widget):
             part.setVisible(rgb or self.from_folder.isChecked())
 
@@ -263,7 +268,7 @@ class DataPanel(QWidget):
                 form.addRow(label, editor.widget)
             if editor is self.channel:
                 self.channel_label = label
-        for part in (self.table, self.folder):
+        for part in (self.table, self.folder, self.ranges):
             column.addWidget(part)
         column.insertLayout(0, kinds)
         column.addWidget(self.summary)

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizeP
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError, listed
+from napari_metastructure.images.ranges import ALL
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._estimate import Unknown, Work, train_estimate
 from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
@@ -26,6 +27,7 @@ from napari_metastructure.plugin._inputs import heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._layers import (
     ORIGIN,
+    PLANES,
     EpochPages,
     EpochSlider,
     class_colormap,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
     from napari_metastructure.networks.device import Device
     from napari_metastructure.networks.model import Model
+    from napari_metastructure.plugin._source import Source
     from napari_metastructure.training.pairs import Pair, TrainingSet
 
 
@@ -112,6 +115,7 @@ def train_job(
             folder=folder,
             resume=resume,
             watch=names,
+            chosen=given.chosen if isinstance(given, LayerSet) else ALL,
         )
 
     return job
@@ -204,7 +208,7 @@ class WatchedImage:
     ----------
     viewer : napari.Viewer
     watching : Watching
-    source : napari.layers.Image or None
+    given : Source or None
         Its layer; without one it is added.
     config : TrainConfig
 
@@ -214,28 +218,30 @@ class WatchedImage:
         If memory does not suffice for all epochs.
     """
 
-    def __init__(self, viewer: napari.Viewer, watching: Watching, source: Image | None, config: TrainConfig) -> None:
-        self.viewer = viewer
+    def __init__(self, viewer: napari.Viewer, watching: Watching, given: Source | None, config: TrainConfig) -> None:
+        self.viewer, self._given = viewer, given
         self.names = watching.names
         self.labels: Labels | None = None
         self.slider = EpochSlider(viewer)
         self.epochs = self.slider.epochs
         self._config = config
-        self._added = source is None
-        if source is None:
+        self._added = given is None
+        if given is None:
             with kept_view(viewer):
-                source = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
-        self.source = source
-        self._pages = EpochPages(shape_of(source), config.epochs, "predictions", source.name)
+                layer = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
+        self.source: Image = layer if given is None else given.layer
+        self._pages = EpochPages(shape_of(self.source), config.epochs, "predictions", self.source.name)
 
     def open(self) -> None:
         """Add the layer, empty, and bring its image to the front."""
         bring_to_front(self.viewer, [self.source])
+        how = {"seed": self._config.seed, "config": self._config.model_dump(mode="json")}
+        how |= {PLANES: self._given.note} if self._given is not None and self._given.note else {}
         self.labels = Labels(
             self._pages.array[:1],
             name=result_name(self.source.name, "prediction"),
             opacity=0.6,
-            metadata=made_from(self.source, seed=self._config.seed, config=self._config.model_dump(mode="json")),
+            metadata=made_from(self.source, **how),
             **placement(self.source, "epoch"),
         )
         self.labels.editable = False
@@ -269,8 +275,9 @@ class WatchedImage:
         """Draw an epoch in two steps, the second of which moves the slider if it stands at the newest."""
         if self.labels is None or self.labels not in self.viewer.layers:
             return iter(())
-        planes = np.stack([event.predictions[name] for name in self.names])
-        pages = self._pages.put(event.epoch, planes.reshape(self._pages.shape))
+        planes = [event.predictions[name] for name in self.names]
+        page = np.stack(planes) if self._given is None else self._given.join(planes)
+        pages = self._pages.put(event.epoch, page.reshape(self._pages.shape))
         return self.slider.follow([event.epoch], self._draw(self.labels, event.epoch, pages))
 
     def _draw(self, labels: Labels, epoch: int, pages: np.ndarray) -> Iterator[None]:
@@ -439,6 +446,7 @@ class TrainWidget(JobWidget):
 
         def prepare() -> Job:
             run, config = self.run_folder.resumed()
+            self.data.ranges.set(run.chosen())
             return self._prepare(run.folder, config, run)
 
         return self.begin(prepare)
@@ -449,6 +457,8 @@ class TrainWidget(JobWidget):
             self.run_folder.load_settings()
         except InputError as error:
             return self.refuse(str(error))
+        if (run := self.run_folder.kind.find(self.folder.get())) is not None:
+            self.data.ranges.set(run.chosen())
         self.say("The settings are those of the run in the folder.")
         return True
 
@@ -555,7 +565,8 @@ class TrainWidget(JobWidget):
         A run that is resumed goes on in the layer it has.
         """
         given = self._given if isinstance(self._given, LayerSet) else None
-        layer = given.layers[watching.group].layer if given is not None else None
+        source = given.layers[watching.group] if given is not None else None
+        layer = source.layer if source is not None else None
         before, self._before = self._before, None
         try:
             if before is not None and self._resumed is not None:
@@ -564,7 +575,7 @@ class TrainWidget(JobWidget):
                     self.watched = before
                     return
                 before.hide()
-            self.watched = WatchedImage(self.viewer, watching, layer, self._config)
+            self.watched = WatchedImage(self.viewer, watching, source, self._config)
         except InputError as error:
             show_warning(str(error))
             return

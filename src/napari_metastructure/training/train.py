@@ -18,6 +18,7 @@ from torch import Tensor
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.images.lazy import Plane, opened, row_blocks
+from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
@@ -42,7 +43,7 @@ from napari_metastructure.training.pairs import (
     split,
 )
 from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
-from napari_metastructure.training.run_folder import RunFolder, described
+from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 
 LEAST_STEPS = 20
 """Steps an epoch has at least where the images decide."""
@@ -58,6 +59,7 @@ def train(
     resume: bool = False,
     watch: Sequence[str] = (),
     ranks: Ranks = ALONE,
+    chosen: Chosen = ALL,
 ) -> Iterator[Event]:
     """Train a network on images and labels, and tell how it goes.
 
@@ -79,6 +81,8 @@ def train(
     ranks : Ranks
         The processes that train together (`distributed.join`), each called with the same arguments; only the first
         writes.
+    chosen : Chosen
+        Which planes of stacks the pairs are; ``run.yaml`` keeps it.
 
     Yields
     ------
@@ -110,7 +114,7 @@ def train(
     """
     try:
         with short_of_memory_fails(), ranks.lost_fails():
-            given = config, control or Control(), validation, folder if ranks.first else None, watch, ranks
+            given = config, control or Control(), validation, folder if ranks.first else None, watch, ranks, chosen
             run = ranks.together(lambda: SupervisedRun(pairs, *given))
     except Stopped:  # while the labels were read
         yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
@@ -307,7 +311,9 @@ class SupervisedRun:
         folder: Path | None,
         watch: Sequence[str],
         ranks: Ranks,
+        chosen: Chosen = ALL,
     ) -> None:
+        self.chosen = chosen
         c, self.config, self.control, self.watch, self.ranks = config, config, control, frozenset(watch), ranks
         ranks.check_batch(c.batch_size)
         if not pairs:
@@ -456,7 +462,8 @@ class SupervisedRun:
 
     def _describe(self, folder: RunFolder) -> Saved:
         training, validation = self.data.training.pairs, self.data.validation.pairs
-        sets = {"training": _files(training), "validation": _files(validation)}
+        sets: dict[str, Any] = {"training": _files(training), "validation": _files(validation)}
+        sets |= {CHOSEN: facts} if (facts := self.chosen.facts()) else {}
         names, inputs = [p.name for p in self.data.pairs], list(self.prints.values())
         return Saved(folder.write_description(self.config, str(self.device), names, inputs, sets))
 
