@@ -138,6 +138,11 @@ def test_what_is_no_image_is_said_in_one_sentence(tmp_path):
     zarr.create_array(str(path), data=np.ones((2, 2, 2, 2, 8, 8), np.uint8))
     with pytest.raises(InputError, match="more than T, C and Z"):
         read_image(path)
+    for shape in ((8,), (0, 8)):
+        shutil.rmtree(path)
+        zarr.create_array(str(path), shape=shape, dtype="u1")
+        with pytest.raises(InputError, match=r"x\.zarr is no image: its size is"):
+            read_image(path)
 
 
 def test_without_zarr_it_is_said_how_to_install_it(tmp_path, monkeypatch):

@@ -190,6 +190,8 @@ class _Multiscale:
     def source(self, level: int = 0) -> lazy.Source:
         """Return the pixels of a resolution, and say what chunks it lacks."""
         array = self.array if level == 0 else self.node[self.paths[level]]
+        if array.ndim < 2 or 0 in array.shape:
+            raise InputError(f"{self.path} is no image: its size is {array.shape}; name one with pixels along Y and X.")
         if array.dtype.kind not in "buifc":
             raise InputError(f"{self.path}: its pixels are of type {array.dtype}; give an image of numbers.")
         folder = Path(str(array.store_path.store.root), array.store_path.path)
