@@ -203,6 +203,17 @@ def test_an_image_is_written_with_its_pyramid_and_read_back(tmp_path):
     assert not ome_zarr.is_label(path)
 
 
+def test_no_chunk_of_an_empty_mask_is_missed(tmp_path):
+    path = tmp_path / "empty.ome.zarr"
+    pixels = np.zeros((40, 50), np.uint8)
+    like = Image(pixels, "YX", (1.0, 1.0), ("pixel",) * 2, "x", path)
+    with ome_zarr.writing_zarr(path, like, np.uint8, labels=True) as rows:
+        rows.put((), 0, pixels)
+    with noting() as notes:
+        np.testing.assert_array_equal(read_image(path).data, pixels)
+    assert not notes
+
+
 def test_other_readers_agree(tmp_path):
     reader = pytest.importorskip("ome_zarr.reader")
     io = pytest.importorskip("ome_zarr.io")

@@ -278,7 +278,9 @@ def writing_zarr(path: Path, like: Image, dtype: Any, labels: bool) -> Iterator[
 
 def _level(group: Any, number: int, shape: tuple[int, ...], dtype: Any) -> Any:
     chunks = (*[1] * (len(shape) - 2), *(min(CHUNK, n) for n in shape[-2:]))
-    return group.create_array(str(number), shape=shape, chunks=chunks, dtype=np.dtype(dtype))
+    # Zarr leaves out chunks of zeros, and a reader cannot tell them from those that were lost.
+    whole = {"write_empty_chunks": True}
+    return group.create_array(str(number), shape=shape, chunks=chunks, dtype=np.dtype(dtype), config=whole)
 
 
 def _halved(group: Any, number: int, array: Any, labels: bool) -> Any:
