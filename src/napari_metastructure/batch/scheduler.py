@@ -308,8 +308,8 @@ def _client(scheduler: str) -> Iterator[Any]:
             count, most = int(scheduler.removeprefix("local:")), PER_CORE * (os.cpu_count() or 1)
             if count > most:
                 raise InputError(
-                    f"The scheduler {scheduler!r} would start {count} processes on a machine of {os.cpu_count()} cores; "
-                    f"take {most} at most."
+                    f"The scheduler {scheduler!r} would start {count} processes on a machine of {os.cpu_count()} "
+                    f"cores; take {most} at most."
                 )
             options = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
             with (
