@@ -88,8 +88,8 @@ def measure(
         [] if folder is None else result_paths(folder, paths, ".tif") for folder in (clean, instances)
     )
     others = {path.resolve() for path in (*cleaned_paths, *object_paths)}
-    if (folder := out.is_dir()) or out.resolve() in others:
-        raise InputError(f"--out {out} is {'a folder' if folder else 'another result'}; name a file, as table.csv.")
+    if out.is_dir() or out.resolve() in others:
+        raise InputError(f"--out {out} is {'a folder' if out.is_dir() else 'another result'}; name a CSV file.")
     check_free([out, *cleaned_paths, *object_paths], [*paths, *partners], overwrite=overwrite, ways=WAYS)
     with warnings_as_lines():
         labels = LabelSet(paths, reading, instances=True)
