@@ -85,6 +85,14 @@ def title_of(name: str, field: FieldInfo | None) -> str:
     return (field.title if field is not None else None) or name.replace("_", " ").capitalize()
 
 
+_FORMS = {
+    "path_type": "the path of a file or folder",
+    "string_type": "text",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "settings by their names"),
+}
+"""What a value is that has another form, in files that people write by hand."""
+
+
 def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: FieldInfo | None) -> str:
     """Put one complaint of pydantic's into words."""
     context: Mapping[str, Any] = problem.get("ctx", {})
@@ -102,10 +110,12 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
             return f"{named}: at least {context['min_length']} must be given."
         case "union_tag_invalid":
             return f"{named} must be of the kind {context['expected_tags']}, not {_shown(context['tag'])}."
+        case "union_tag_not_found":
+            return f"{named} does not say {context['discriminator']} it is."
         case "literal_error":
             wish = str(context["expected"])
         case _:
-            wish = _takes(field) if field is not None else ""
+            wish = _FORMS.get(problem["type"]) or (_takes(field) if field is not None else "")
     message = str(problem["msg"])
     if not wish and not message.startswith("Input should be "):
         return f"{named}: {message[:1].lower()}{message[1:]}."
@@ -127,7 +137,7 @@ def _place(
             names.append(str(key))
             model, field = owner, owner.model_fields[str(key)]
             models = list(_models_in(field.annotation))
-        elif len(models) == 1:
+        elif len(models := [m for m in models if key in _tags(m)] or models) == 1:
             model = models[0]
     return names, field, model
 
@@ -152,7 +162,7 @@ def _takes(field: FieldInfo) -> str:
         if isinstance(extra, dict) and "takes" in extra:
             return str(extra["takes"])
     if get_origin(kind) is tuple:
-        return {int: "whole numbers", float: "numbers"}.get(get_args(kind)[0], "")
+        return {int: "whole numbers", float: "numbers"}.get(get_args(kind)[0], "a list")
     words = next((words for known, words in _KINDS if kind is known), "")
     if step := next((rule.multiple_of for rule in field.metadata if hasattr(rule, "multiple_of")), None):
         words = f"a multiple of {step}"
@@ -172,6 +182,11 @@ def _range(field: FieldInfo) -> str:
 
 def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
+
+
+def _tags(model: type[BaseModel]) -> list[Any]:
+    """List the values by which a model of a union is known."""
+    return [get_args(field.annotation)[0] for field in model.model_fields.values() if _is_tag(field)]
 
 
 def _is_tag(field: FieldInfo) -> bool:

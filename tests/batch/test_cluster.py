@@ -69,7 +69,14 @@ def test_a_scheduler_that_is_not_there(recipe, go, monkeypatch, tmp_path):
         nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(InputError, match=f"No scheduler answers at {nobody}"):
             go(recipe(scheduler=nobody))
-    assert not list((tmp_path / "out").glob("*.tif"))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_more_workers_than_the_machine_can_bear(recipe, go, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(InputError, match="'local:9' would start 9 processes on a machine of 2 cores; take 8 at most"):
+        go(recipe(scheduler="local:9"))
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_workers_of_another_version_are_refused(recipe, go, address, monkeypatch):

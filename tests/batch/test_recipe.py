@@ -31,6 +31,10 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path, monkeypatch):
             "format: napari-metastructure-batch/1\ninputs: [a]\nout: o\ntask: {what: igtt, config: {epochs: 0}}\n",
             "must be a whole number from 1",
         ),
+        (
+            'format: napari-metastructure-batch/1\ninputs: ["a\\0"]\nout: o\ntask: {what: compare}\n',
+            "no file has in its name",
+        ),
         ("format: napari-metastructure-batch/1\ninputs: []\nout: o\ntask: {what: compare}\n", "at least 1"),
         (
             "format: napari-metastructure-batch/1\ninputs: [a]\nout: o\ntask: {what: compare}\nscheduler: somewhere\n",

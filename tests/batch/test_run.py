@@ -127,6 +127,15 @@ def test_a_stop_leaves_whole_files_and_what_is_left_can_be_done(recipe, images, 
     assert same(tmp_path / "out", tmp_path / "other") == 8
 
 
+def test_a_batch_stopped_in_its_first_file_can_be_gone_on_with(recipe, images, go, tmp_path):
+    control = Control()
+    for event in run(recipe(images / "a.tif"), control):
+        if isinstance(event, BatchStarted):
+            control.stop()
+    (tmp_path / "out" / "a_mask.tif").write_bytes(b"written before its line in the report was")
+    assert go(recipe(images / "a.tif"), resume=True)[-1].done == 1
+
+
 def test_a_file_that_breaks_the_code_ends_no_other(recipe, go, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("by zero")

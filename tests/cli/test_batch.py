@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_metastructure.batch.recipe import BatchRecipe
+
 FAST = ("--set", "steps_per_epoch=4", "--set", "patch_size=32", "--device", "cpu")
 
 
@@ -60,6 +62,21 @@ def test_what_does_not_fit_is_said_before_anything_is_written(run, masks, tmp_pa
 def test_a_recipe_that_is_none(run, tmp_path, masks):
     assert "there is no such file" in run("batch", tmp_path / "gone.yaml")[2]
     assert "no YAML" in run("batch", masks / "a.png")[2]
+
+
+def test_a_recipe_for_the_home_folder_and_contradictory_options(run, tmp_path, masks, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    task = {"what": "density", "bandwidth": "3"}
+    recipe = BatchRecipe.make(inputs=(str(masks / "a.png"),), out="~/maps", task=task).write(tmp_path / "r.yaml")
+    code, stdout, err = run("batch", recipe)
+    assert (code, err) == (0, "") and "-> a_density.tif" in stdout
+    assert (tmp_path / "maps" / "a_density.tif").exists()
+    assert "give one of them" in run("batch", recipe, "--resume", "--overwrite")[2]
+    (tmp_path / "maps" / "batch.yaml").unlink()
+    (tmp_path / "maps" / "batch.csv").unlink()
+    code, _, err = run("batch", recipe, "--resume")
+    assert code == 2 and "is there already" in err and "--resume" not in err
 
 
 def test_igtt_makes_a_run_of_each_file_or_applies_a_model(run, blobs, save, tmp_path):

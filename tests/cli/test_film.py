@@ -70,3 +70,10 @@ def test_folders_without_epochs_are_refused(run, kept, tmp_path):
     (tmp_path / "x.gif").write_text("mine")
     code, _, err = run("film", kept / "out", "--out", tmp_path / "x.gif")
     assert code == 2 and "--overwrite" in err
+
+
+def test_an_image_of_the_run_is_not_replaced(run, kept):
+    before = (kept / "in" / "a.png").read_bytes()
+    code, _, err = run("film", kept / "out", "--out", kept / "in" / "a.png", "--overwrite")
+    assert code == 2 and "is an input and would be written over" in err
+    assert (kept / "in" / "a.png").read_bytes() == before

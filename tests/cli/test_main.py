@@ -49,6 +49,18 @@ def test_errors_are_one_line_and_an_exit_code(run, monkeypatch, error, code, tex
     assert run("doctor") == (code, "", text)
 
 
+@pytest.mark.parametrize("arguments", [("a", "", "--out", "b"), ("a", "b", "--out", ""), ("a", "b", "--out=")])
+def test_an_empty_argument_is_not_the_working_folder(run, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("predict", *arguments)
+    assert code == 2 and err.startswith("Error: An empty text was given") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_planes_may_be_an_empty_text(run):
+    assert "There is no model a" in run("predict", "a", "b", "--out", "c", "--planes", "", "--frames=")[2]
+
+
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
     def fail(arguments):
         raise ZeroDivisionError

@@ -137,7 +137,9 @@ def test_colour_images(run, save, tmp_path, mask):
         (("--clean", "{}/x", "--instances", "{}/x"), "give each a folder of its own"),
         (("--reading", "ducks"), "--reading ducks: choose"),
         (("--out", "{}/masks/a_mask.tif"), "is an input"),
-        (("--out", "{}/masks"), "masks is there already"),
+        (("--out", "{}/masks", "--overwrite"), "masks is a folder"),
+        (("--out", "{}/x/a_mask.tif", "--clean", "{}/x"), "a_mask.tif is another result"),
+        (("--channel", "1"), "--channel 1: there is no image to take it of"),
     ],
 )
 def test_options_that_do_not_fit(run, folder, options, why):

@@ -68,7 +68,7 @@ def test_masks_and_probabilities_of_a_folder(run, blobs, save, model, tmp_path):
     code, _, err = run("predict", folder, one, "--out", out)
     assert code == 2
     assert "a_mask.tif is there already" in err
-    assert "ask to overwrite" in err
+    assert "replace it with --overwrite" in err
     (out / "a_mask.tif").write_bytes(b"old")
     assert run("predict", folder / "model.safetensors", one, "--out", out, "--overwrite", "--device", "cpu")[0] == 0
     assert tifffile.imread(out / "a_mask.tif").shape == (32, 32)
@@ -170,7 +170,7 @@ def test_an_input_is_never_written_over(run, blobs, save, model, tmp_path):
     before = second.read_bytes()
     code, _, err = run("predict", model(), first, second, "--out", tmp_path, "--overwrite")
     assert code == 2
-    assert "a_mask.tif is an input" in err
+    assert "a_mask.tif is an input" in err and "choose another --out" in err
     assert second.read_bytes() == before
 
 

@@ -47,6 +47,14 @@ def test_numbers_agree_with_scikit_learn(run, folders, tmp_path):
     assert "mean of 2" in out
 
 
+def test_the_numbers_do_not_replace_a_mask(run, folders):
+    mask = folders[1] / "a.png"
+    before = mask.read_bytes()
+    code, _, err = run("score", *folders[:2], "--json", mask)
+    assert code == 2 and "is an input and would be written over" in err
+    assert mask.read_bytes() == before
+
+
 def test_truth_of_0_and_1_scores_the_same_and_0_1_255_leaves_pixels_out(run, folders, tmp_path):
     predicted_dir, truth_dir, predicted, truth, _ = folders
 

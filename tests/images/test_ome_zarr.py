@@ -138,6 +138,11 @@ def test_what_is_no_image_is_said_in_one_sentence(tmp_path):
     zarr.create_array(str(path), data=np.ones((2, 2, 2, 2, 8, 8), np.uint8))
     with pytest.raises(InputError, match="more than T, C and Z"):
         read_image(path)
+    for shape in ((8,), (0, 8)):
+        shutil.rmtree(path)
+        zarr.create_array(str(path), shape=shape, dtype="u1")
+        with pytest.raises(InputError, match=r"x\.zarr is no image: its size is"):
+            read_image(path)
 
 
 def test_without_zarr_it_is_said_how_to_install_it(tmp_path, monkeypatch):
@@ -196,6 +201,17 @@ def test_an_image_is_written_with_its_pyramid_and_read_back(tmp_path):
     assert (half.shape, quarter.shape) == ((2, 550, 450), (2, 275, 225))
     np.testing.assert_allclose(half[0, 3, 5], image.data[0, 6:8, 10:12].mean(), rtol=1e-6)
     assert not ome_zarr.is_label(path)
+
+
+def test_no_chunk_of_an_empty_mask_is_missed(tmp_path):
+    path = tmp_path / "empty.ome.zarr"
+    pixels = np.zeros((40, 50), np.uint8)
+    like = Image(pixels, "YX", (1.0, 1.0), ("pixel",) * 2, "x", path)
+    with ome_zarr.writing_zarr(path, like, np.uint8, labels=True) as rows:
+        rows.put((), 0, pixels)
+    with noting() as notes:
+        np.testing.assert_array_equal(read_image(path).data, pixels)
+    assert not notes
 
 
 def test_other_readers_agree(tmp_path):

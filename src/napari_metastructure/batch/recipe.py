@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.errors import InputError, explain
@@ -175,6 +175,12 @@ class BatchRecipe(BaseModel):
     @classmethod
     def _scheduler(cls, value: str | None) -> str | None:
         return None if value is None else check_scheduler(value)
+
+    @model_validator(mode="after")
+    def _paths(self) -> Self:
+        if any("\0" in str(path) for path in (*self.inputs, self.out, *(value for _, value in self.task))):
+            raise ValueError("A path holds a character of code 0, which no file has in its name; write it again.")
+        return self
 
     @classmethod
     def make(cls, **values: Any) -> Self:

@@ -55,13 +55,14 @@ class Record:
         self.recipe, self.folder, self.ways = recipe, recipe.out, ways
         self.overwrite, self.rows = overwrite, dict[str, Row]()
         self._lock: FileLock | None = None
+        self._started = False
         there = [path for name in (RECIPE, REPORT) if (path := self.folder / name).exists()]
         if there and not (resume or overwrite):
             check_free(there, ways=ways)
         if there and resume and not overwrite:
             self._check_same(BatchRecipe.read(self.folder / RECIPE))
             self.rows = _read(self.folder / REPORT)
-        self.resumed = bool(self.rows)
+        self.resumed = bool(there) and not overwrite
 
     def _check_same(self, then: BatchRecipe) -> None:
         before, now = (_flat(recipe.model_dump(mode="json", exclude=set(FREE))) for recipe in (then, self.recipe))
@@ -74,7 +75,7 @@ class Record:
                 )
 
     def begin(self, units: Iterable[Unit]) -> None:
-        """Take the folder, and write the recipe.
+        """Take the folder; nothing is written before `start`.
 
         Raises
         ------
@@ -99,8 +100,12 @@ class Record:
             if isinstance(error, PermissionError):
                 raise cannot_write(self.folder, error) from error
         sweep(self.folder)
+
+    def start(self) -> None:
+        """Write the recipe: whoever does the work is there."""
         self.recipe.write(self.folder / RECIPE)
         self._write(self.rows.values())  # without what was torn
+        self._started = True
 
     def settled(self, unit: Unit) -> bool:
         """Whether a unit is done already, from the same inputs, and its results are there."""
@@ -161,7 +166,8 @@ class Record:
     def close(self, units: Iterable[Unit]) -> Path:
         """Write the report in the order of the files, and let others in."""
         try:
-            self._write(row for unit in units if (row := self.rows.get(unit.name)))
+            if self._started:
+                self._write(row for unit in units if (row := self.rows.get(unit.name)))
         finally:
             self.unlock()
         return self.folder / REPORT

@@ -167,6 +167,7 @@ def run(
         folders = sorted({path.parent for unit in plan.units for path in unit.inputs})
         settled = [record.settled(unit) for unit in plan.units]
         with pool_of(recipe.scheduler if not all(settled) else None, folders, recipe.out) as pool:
+            record.start()
             names = (*(unit.name for unit in plan.units), *map(str, plan.refused))
             yield BatchStarted(names, (*settled, *[False] * len(plan.refused)), pool.where)
             for index, (path, why) in enumerate(plan.refused.items(), len(plan.units)):

@@ -31,6 +31,9 @@ RETRIES = 2
 TICK = 0.2
 """Seconds between two looks at whether the user wants to stop."""
 
+PER_CORE = 4
+"""Worker processes of ``local:N`` for each core at most: a slip of the hand must not take the machine down."""
+
 JOIN = ":join"
 
 EVERY = 0.5
@@ -302,7 +305,12 @@ def _client(scheduler: str) -> Iterator[Any]:
         {"distributed.logging.distributed": "critical", "distributed.nanny.pre-spawn-environ": threads}
     ):
         if scheduler.startswith("local:"):
-            count = int(scheduler.removeprefix("local:"))
+            count, most = int(scheduler.removeprefix("local:")), PER_CORE * (os.cpu_count() or 1)
+            if count > most:
+                raise InputError(
+                    f"The scheduler {scheduler!r} would start {count} processes on a machine of {os.cpu_count()} "
+                    f"cores; take {most} at most."
+                )
             options = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
             with (
                 distributed.LocalCluster(silence_logs=50, **options) as local,

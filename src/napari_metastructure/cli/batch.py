@@ -58,7 +58,6 @@ def shared_out(
             "torchrun shares out one run, and these are files of a batch; start it without torchrun, with --scheduler "
             "local:N for several at once."
         )
-    check_modes(resume, overwrite)
     recipe = BatchRecipe.make(
         inputs=tuple(map(str, inputs)), out=out, scheduler=scheduler, task=task, axes=choice.axes, series=choice.series
     )
@@ -67,10 +66,12 @@ def shared_out(
 
 def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
     """Run a batch, and show how it goes."""
+    check_modes(resume, overwrite)
+    out, ways = recipe.absolute().out, tuple(way for way in RUN_WAYS if not (resume and "--resume" in way))
     with running() as terminal, bars(terminal.console) as progress:
         task = progress.add_task("", total=None, left="left")
         shares: dict[int, float] = {}
-        for event in run(recipe, terminal.control, resume=resume, overwrite=overwrite, ways=RUN_WAYS):
+        for event in run(recipe, terminal.control, resume=resume, overwrite=overwrite, ways=ways):
             match event:
                 case BatchStarted():
                     before = sum(event.settled)
@@ -84,7 +85,7 @@ def run_batch(recipe: BatchRecipe, resume: bool, overwrite: bool) -> None:
                 case UnitDone():
                     for note in event.notes:
                         terminal.warn(note)
-                    names = [path.relative_to(recipe.out.absolute()).as_posix() for path in event.written]
+                    names = [path.relative_to(out).as_posix() for path in event.written]
                     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
                     terminal.say(f"{event.name} -> {', '.join(names[:SHOWN])}{more}")
                 case UnitFailed():

@@ -10,6 +10,7 @@ import typer
 
 from napari_metastructure.cli._files import WAYS
 from napari_metastructure.cli._options import warnings_as_lines
+from napari_metastructure.cli._progress import counted
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.outputs import read_epochs, with_epochs
@@ -58,9 +59,15 @@ def film(
     """
     from napari_metastructure.igtt.film import write
 
-    check_free([out], overwrite=overwrite, ways=WAYS)
     epochs = _epochs(run, image, plane)
+    check_free([out], _files(run), overwrite=overwrite, ways=WAYS)
     typer.echo(f"{write(out, epochs, outlines)}: {len(epochs.masks)} epochs")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Name the images of a run."""
+    described: list[Any] = read_description(folder).get("inputs") or []
+    return [Path(str(i["path"])) for i in described if isinstance(i, dict) and "path" in i]
 
 
 def _epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:
@@ -70,8 +77,7 @@ def _epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:
     run = IGTTRun.find(folder)
     if run is None:
         raise InputError(f"{folder} holds no run; name the folder of one.")
-    described: list[Any] = read_description(folder).get("inputs") or []
-    files = [Path(str(i["path"])) for i in described if isinstance(i, dict) and "path" in i]
+    files = _files(folder)
     with warnings_as_lines():
         kept = {
             file: path
@@ -96,7 +102,7 @@ def _epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:
     if masks.shape[1:] != (count, *pixels[0].shape):
         raise InputError(f"{kept[names[0]]} does not fit {names[0]}; was the image replaced?")
     if plane is not None and not 1 <= plane <= count:
-        raise InputError(f"--plane {plane}: {stem(names[0])} has {count} planes; choose 1 to {count}.")
+        raise InputError(f"--plane {plane}: {stem(names[0])} has {counted(count, 'plane')}; choose 1 to {count}.")
     at = int(np.argmax(np.count_nonzero(masks[-1], axis=(-2, -1)))) if plane is None else plane - 1
     first = max(run.epoch - len(masks) + 1, 0)
     return Epochs(pixels[at], dict(enumerate(masks[:, at], first)), run.rounds)

@@ -57,7 +57,7 @@ def noise(
     amplitude: Annotated[float | None, dial("amplitude")] = None,
     correlation: Annotated[float | None, dial("correlation")] = None,
     reading: ReadingOption = "foreground",
-    seed: Annotated[int, typer.Option(help="Same seed and files, same noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed and files, same noise.", min=0, max=2**32 - 1)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier noisy labels in --out.")] = False,
     scheduler: Annotated[str | None, SCHEDULER] = None,
     resume: Annotated[bool, RESUME] = False,

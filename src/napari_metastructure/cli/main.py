@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -27,6 +29,9 @@ from napari_metastructure.training.distributed import ending_at_once, join, laun
 
 BAD_INPUT = 2
 """Exit code where the user can mend it."""
+
+MAY_BE_EMPTY = ("--planes", "--frames")
+"""Options for which an empty text says something."""
 
 SHARED = ("igtt", "train")
 """Commands that several processes can share."""
@@ -106,6 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     with ending_at_once():
         try:
+            _check_empty(sys.argv[1:] if arguments is None else arguments)
             with only_first_prints():
                 app(arguments)
         except InputError as error:
@@ -114,6 +120,14 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(str(error), FAILED)
         except MemoryError:
             _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
+
+
+def _check_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument, perhaps a variable of the shell that is not set: as a path it is the working folder."""
+    for before, text in pairwise(("", *arguments)):
+        option, equals, value = text.partition("=") if text.startswith("--") else (before, "", text)
+        if not value and (equals or not text) and option not in MAY_BE_EMPTY:
+            raise InputError(f"An empty text was given{f' after {option}' * option.startswith('--')}; give a name.")
 
 
 def _fail(sentence: str, code: int) -> None:

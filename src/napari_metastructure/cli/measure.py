@@ -82,9 +82,14 @@ def measure(
     partners = partners_of(paths, images) if images is not None else []
     if clean is not None and instances is not None and clean.resolve() == instances.resolve():
         raise InputError(f"--clean and --instances are both {clean}; give each a folder of its own.")
+    if channel is not None and images is None:
+        raise InputError(f"--channel {channel}: there is no image to take it of; give --images, or leave it out.")
     cleaned_paths, object_paths = (
         [] if folder is None else result_paths(folder, paths, ".tif") for folder in (clean, instances)
     )
+    others = {path.resolve() for path in (*cleaned_paths, *object_paths)}
+    if out.is_dir() or out.resolve() in others:
+        raise InputError(f"--out {out} is {'a folder' if out.is_dir() else 'another result'}; name a CSV file.")
     check_free([out, *cleaned_paths, *object_paths], [*paths, *partners], overwrite=overwrite, ways=WAYS)
     with warnings_as_lines():
         labels = LabelSet(paths, reading, instances=True)

@@ -77,7 +77,8 @@ def predict(
     loaded, where = load_model(model), resolve(device)
     with warnings_as_lines():
         paths = list_images(expanded(images))
-        targets = targets_of(paths, out, ome=ome, zarr=zarr, probability=not no_probability, overwrite=overwrite)
+        kinds = {"ome": ome, "zarr": zarr, "probability": not no_probability}
+        targets = targets_of(paths, out, **kinds, overwrite=overwrite, ways=WAYS)
     with running() as terminal:
         try:
             refused = _follow(

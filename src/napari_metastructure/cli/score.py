@@ -19,7 +19,7 @@ from napari_metastructure.cli._files import (
 from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.cli._progress import number, print_table
 from napari_metastructure.errors import InputError, listed
-from napari_metastructure.images.files import read_image, stem
+from napari_metastructure.images.files import check_free, read_image, stem
 from napari_metastructure.images.label_files import key_of
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
@@ -44,6 +44,8 @@ def score(
     those of the greater. The last row is the mean over the images.
     """
     predicted = list_folder(predicted_dir)
+    if json_file:
+        check_free([json_file], [*predicted, *list_folder(truth_dir)], overwrite=True, ways=("choose another --json",))
     probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
     pairs = pair_folders(only_masks(predicted), list_folder(truth_dir), (predicted_dir, truth_dir))
     with warnings_as_lines():

@@ -190,6 +190,8 @@ class _Multiscale:
     def source(self, level: int = 0) -> lazy.Source:
         """Return the pixels of a resolution, and say what chunks it lacks."""
         array = self.array if level == 0 else self.node[self.paths[level]]
+        if array.ndim < 2 or 0 in array.shape:
+            raise InputError(f"{self.path} is no image: its size is {array.shape}; name one with pixels along Y and X.")
         if array.dtype.kind not in "buifc":
             raise InputError(f"{self.path}: its pixels are of type {array.dtype}; give an image of numbers.")
         folder = Path(str(array.store_path.store.root), array.store_path.path)
@@ -276,7 +278,9 @@ def writing_zarr(path: Path, like: Image, dtype: Any, labels: bool) -> Iterator[
 
 def _level(group: Any, number: int, shape: tuple[int, ...], dtype: Any) -> Any:
     chunks = (*[1] * (len(shape) - 2), *(min(CHUNK, n) for n in shape[-2:]))
-    return group.create_array(str(number), shape=shape, chunks=chunks, dtype=np.dtype(dtype))
+    # Zarr leaves out chunks of zeros, and a reader cannot tell them from those that were lost.
+    whole = {"write_empty_chunks": True}
+    return group.create_array(str(number), shape=shape, chunks=chunks, dtype=np.dtype(dtype), config=whole)
 
 
 def _halved(group: Any, number: int, array: Any, labels: bool) -> Any:

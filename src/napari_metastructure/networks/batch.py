@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.channels import channel_for
-from napari_metastructure.images.files import check_free, noting, output_stems, read_image, result_path
+from napari_metastructure.images.files import OTHER_FOLDER, check_free, noting, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_count, plane_names, stack
 from napari_metastructure.images.lazy import opened
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back, taken
@@ -202,6 +202,7 @@ def targets_of(
     zarr: bool = False,
     probability: bool = True,
     overwrite: bool = False,
+    ways: Sequence[str] = OTHER_FOLDER,
 ) -> list[Target]:
     """Say where the results of image files go.
 
@@ -212,6 +213,8 @@ def targets_of(
     folder : Path
     ome, zarr, probability, overwrite : bool
         OME-TIFF in place of ImageJ TIFF; OME-Zarr; with probabilities; replace results that are there.
+    ways : sequence of str
+        Ways out where something is in the way; see `images.files.check_free`.
 
     Raises
     ------
@@ -219,7 +222,7 @@ def targets_of(
         Naming a file that is in the way.
     """
     targets = [Target(folder, stem, ome, probability, zarr) for stem in output_stems(paths)]
-    check_free([file for target in targets for file in target.files], paths, overwrite=overwrite)
+    check_free([file for target in targets for file in target.files], paths, overwrite=overwrite, ways=ways)
     return targets
 
 
