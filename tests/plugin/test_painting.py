@@ -344,3 +344,18 @@ def test_an_image_of_another_size_is_not_continued_on(open_widget, blobs, run, s
     Brush(widget).stroke((10, 10))
     viewer.layers["a"].data = blobs(shape=(48, 48))
     assert not widget.continue_from_edits() and "a has another size" in said()[-1]
+
+
+def test_a_stroke_that_others_covered_is_listed_again_once_they_are_undone():
+    layer = Labels(np.zeros((20, 20), np.uint8))
+    strokes = Strokes(layer)
+    inner, outer = (np.array([[a, a], [a, b], [b, b], [b, a]]) for a, b in ((5, 8), (2, 12)))
+    layer.paint_polygon(inner, OBJECT)
+    layer.paint_polygon(outer, 0)
+    (painted, erased) = strokes.strokes()
+    strokes.take_back(painted)
+    assert strokes.strokes() == [erased]
+    layer.undo()
+    assert layer.data.any() and strokes.strokes() == [painted]
+    strokes.take_back(painted)
+    assert not layer.data.any() and strokes.strokes() == []

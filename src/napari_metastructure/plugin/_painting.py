@@ -102,8 +102,9 @@ class Strokes:
         self._back, before = stroke, len(self._done)
         self.layer.data_setitem(np.unravel_index(pixels, self.layer.data.shape), values)
         self._back = None
-        if len(self._done) == before:  # others cover all of it
-            self._done.remove(stroke)
+        if len(self._done) == before:  # others cover all of it; it is there again once they are undone
+            over = [other for other in self.strokes() if other is not stroke and np.isin(pixels, other.pixels).any()]
+            self._add(Stroke(stroke.dabs, stroke, tuple(atom for other in over for atom in other.history)))
             self._changed()
 
     def restore(self, corrections: Mapping[int, np.ndarray]) -> None:
