@@ -205,6 +205,8 @@ def tell(story: Story, image: Path) -> None:
     widget = widgets[WIDGET]
     epochs = widget.settings.main.editors["epochs"].widget
     story.step("two epochs", lambda: type_into(epochs, "2"), lambda: bool(widget.progress.eta.text()))
+    # else what was painted is answered at once, and there is no training to pause
+    story.step("train once painted", lambda: widget.settings.fill(widget.settings.config(rounds="painted")))
     story.step("zoom in", lambda: zoom(viewer, 6))
     story.step("try", lambda: click(widget.try_button), lambda: not widget.running and widget.result is not None)
     story.step("zoom out", viewer.reset_view)

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
@@ -13,7 +14,7 @@ from napari_metastructure.labels.recipes import Flip, Random
 from napari_metastructure.labels.transition import estimate_transition_matrix
 from napari_metastructure.plugin import _density_model as compute
 from napari_metastructure.plugin._density_model import map_name
-from napari_metastructure.plugin._layers import ORIGIN
+from napari_metastructure.plugin._layers import ORIGIN, UNSEEN_COLOR
 from napari_metastructure.plugin.density import DensityWidget
 from napari_metastructure.plugin.noise import NoiseWidget
 
@@ -54,6 +55,17 @@ def test_the_slider_moves_the_map(open_density, disc, counted, qtbot):
     assert bandwidth != 8
     np.testing.assert_allclose(image.data, counted(widget.picker.chosen()[0].data, bandwidth), atol=1e-7)
     assert image.metadata[ORIGIN]["settings"]["bandwidth"] == bandwidth
+
+
+def test_histograms_have_the_colours_that_the_true_classes_show(open_density, disc, settle):
+    viewer, widget = open_density(disc() * np.uint8(9), real=True)
+    layer = viewer.layers["a"]
+    for change in (lambda: None, lambda: layer.new_colormap(5)):
+        change()
+        settle(widget)
+        color = to_hex(layer.get_color(9))
+        assert widget.histograms.colors == ({0: UNSEEN_COLOR, 1: color},)
+        assert f'<span style="color:{color}">■</span> class 1' in widget.histograms.legend.text()
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov"])

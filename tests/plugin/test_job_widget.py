@@ -206,7 +206,7 @@ def test_the_row_offers_what_the_folder_allows(qtbot, tmp_path):
 class Counting(JobWidget):
     """Counts as far as its line says."""
 
-    title = "The counting"
+    title, name = "The counting", "igtt"
 
     def __init__(self, viewer):
         super().__init__(viewer, RunButtons("Count.", "Count", "Cancel"), ProgressPanel("Numbers counted."))

@@ -2,11 +2,24 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.plugin._layers import class_colormap, result_name, shortened, visible_plane
+from napari_metastructure.plugin._layers import (
+    LEAST,
+    LONGEST,
+    UNSEEN_COLOR,
+    class_color,
+    class_colormap,
+    colormap,
+    result_name,
+    shortened,
+    shown_colors,
+    visible_plane,
+)
 
 # ---- the slice on screen -------------------------------------------------------------------------------------
 
@@ -88,6 +101,20 @@ def test_names_of_results_are_short_and_can_be_told_apart():
     assert result_name("cells", "mask") == "cells mask"
 
 
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="…", exclude_categories=["C"]), max_size=60)
+
+
+@given(NAMES, st.lists(NAMES.filter(lambda what: len(what) < 20), min_size=1, max_size=4))
+@example("oxphos_tile_000000_x0000", ["strokes", "clean"])
+def test_names_of_results_of_results_have_one_ellipsis_at_most(name, whats):
+    for what in whats:
+        source, name = name, result_name(name, what)
+        assert name.count("…") <= 1 and name.endswith(f" {what}")
+        assert len(name) <= max(LONGEST, LEAST + 1 + len(what))
+        if len(source) + 1 + len(what) <= LONGEST:
+            assert name == f"{source} {what}"
+
+
 # ---- colours -------------------------------------------------------------------------------------------------
 
 
@@ -99,6 +126,23 @@ def test_each_class_has_its_colour_and_unlabelled_another():
     assert all(color[3] > 0 for color in colors.values())
     assert layer.get_color(0) is None or layer.get_color(0)[3] == 0
     assert layer.get_color(7)[3] == 0
+
+
+def hexed(color):
+    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in color[:3])
+
+
+@pytest.mark.parametrize("only_selected", [False, True])
+def test_classes_have_the_colours_that_their_layer_shows(only_selected):
+    layer = Labels(np.array([[0, 1], [2, 30000]], np.int32))
+    shown = {label: hexed(layer.get_color(label)) for label in (1, 2, 30000)}
+    layer.show_selected_label = only_selected
+    assert shown_colors(layer, (0, 1, 2, 30000), "classes", None) == {0: UNSEEN_COLOR, **shown}
+    assert shown_colors(layer, (0, 1), "foreground", 2) == {0: UNSEEN_COLOR, 1: shown[2]}
+    assert shown_colors(layer, (0, 1), "objects", None) == {0: UNSEEN_COLOR, 1: class_color(1)}
+    layer.colormap = colormap({0: "white", 1: "#12345678", 2: "black"}, others="transparent")
+    expected = {0: "#ffffff", 1: "#123456", 2: UNSEEN_COLOR, 30000: UNSEEN_COLOR}
+    assert shown_colors(layer, (0, 1, 2, 30000), "classes", None) == expected
 
 
 def test_a_class_has_the_same_colour_whatever_others_there_are():

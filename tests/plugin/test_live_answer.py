@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_metastructure.igtt import steering
+from napari_metastructure.plugin._live_answer import MEANING
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
 
 
@@ -30,7 +31,7 @@ def painting(open_widget, blobs, run, qtbot):
 
 
 def outlined(viewer, name="a"):
-    return [layer for layer in viewer.layers if layer.name == f"{name} with strokes"]
+    return [layer for layer in viewer.layers if layer.name == f"{name} after Continue"]
 
 
 def test_the_answer_has_the_strokes_and_leaves_brush_and_masks_alone(painting):
@@ -45,6 +46,15 @@ def test_the_answer_has_the_strokes_and_leaves_brush_and_masks_alone(painting):
     paint(BACKGROUND, (40, 50))
     assert outlined(viewer) == [layer]
     assert np.all(layer.data[2:6, 5:15] == 1) and not np.any(layer.data[40:50, 5:15])
+
+
+def test_what_the_outline_means_is_said_once(painting, said):
+    _viewer, widget, paint = painting()
+    paint(OBJECT, (2, 6))
+    assert widget.progress.status.text() == MEANING
+    widget.say("something else")
+    paint(BACKGROUND, (40, 50))
+    assert widget.progress.status.text() == "something else"
 
 
 def test_without_strokes_there_is_no_answer(painting, qtbot):

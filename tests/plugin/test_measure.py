@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
-from napari.plugins import _initialize_plugins
 from qtpy.QtCore import Qt
 
 from napari_metastructure.labels.measures import Voxel, Wanted, measure
@@ -361,14 +360,12 @@ def test_measurements_are_those_of_the_engine(open_measure, done):
 def test_the_voxel_size_that_napari_left_in_the_file(open_measure, done, tmp_path):
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, squares(9), imagej=True, resolution=(4, 4), metadata={"axes": "YX", "unit": "um"})
-    _initialize_plugins()
-    viewer = ViewerModel()
+    viewer, layer, widget = open_measure(squares(9))
     viewer.open(path, plugin="napari", layer_type="labels")
-    widget = MeasureWidget(viewer)
+    viewer.layers.remove(layer)
     done(widget.measure)
     assert widget.table.heads()[1] == "area (µm²)"
     assert widget.table.columns["area"].tolist() == [5]
-    widget.deleteLater()
 
 
 def test_rgb_images_and_images_without_the_other_axes(open_measure, done):

@@ -32,7 +32,7 @@ from napari_metastructure.labels.recipes import (
 )
 from napari_metastructure.labels.transition import estimate_transition_matrix
 from napari_metastructure.plugin import _noise_preview as draw_module
-from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin._layers import ORIGIN
 from napari_metastructure.plugin.noise import NoiseWidget
 
 
@@ -457,12 +457,10 @@ def test_the_result_is_what_the_preview_showed_and_shows(open_noise, settle, app
 
 
 def test_unlabelled_pixels_have_a_colour_of_their_own(open_noise, applied, mask):
-    from matplotlib.colors import to_rgba
-
-    _viewer, _layer, widget = open_noise(mask)
+    _viewer, layer, widget = open_noise(mask)
     widget.set_recipe(Sample())
     colors = applied(widget).colormap.color_dict
-    np.testing.assert_allclose(colors[1], to_rgba(class_color(1)), atol=1e-6)
+    np.testing.assert_allclose(colors[1], layer.get_color(1), atol=0.01)
     assert colors[255][3] > 0
     assert colors[0][3] == 0
     assert not np.allclose(colors[255][:3], colors[1][:3])

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from napari.components import ViewerModel
 
 from napari_metastructure.labels.recipes import RECIPES, Dilate, Flip, FlipByMatrix, Random, Sample, apply, make_recipe
-from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin._layers import ORIGIN, UNSEEN_COLOR, class_color, colormap
 from napari_metastructure.plugin.noise import NoiseWidget
+
+MAGENTA = colormap({0: "transparent"}, others="magenta")
 
 ELSEWHERE = "needs the axes Y and X on screen"
 
@@ -300,12 +303,33 @@ def test_the_active_layer_is_the_first_source(qtbot, settle, mask):
     settle(widget)
 
 
-def test_colours_of_classes_and_of_unlabelled_pixels(open_noise, settle, mask):
-    from matplotlib.colors import to_rgba
+@pytest.mark.parametrize("foreground", [1, 7, 255])
+def test_matrix_table_and_preview_follow_the_colours_of_the_source(open_noise, settle, mask, foreground):
+    _viewer, layer, widget = open_noise(mask * np.uint8(foreground), window=True)
+    widget.set_recipe(Sample())
+    for change in (lambda: None, lambda: layer.new_colormap(3), lambda: setattr(layer, "colormap", MAGENTA)):
+        change()
+        settle(widget)
+        shown = layer.get_color(foreground)
+        color = to_hex(shown)
+        assert widget.matrix.colors == {0: UNSEEN_COLOR, 1: color}
+        assert widget.form.dials["sample"].table.numbers.colors == widget.matrix.colors
+        np.testing.assert_allclose(widget.preview.layer.get_color(1), (*shown[:3], 1), atol=0.01)
 
-    viewer, _layer, widget = open_noise(mask)
+
+def test_objects_are_one_class_in_the_colour_of_the_palette(open_noise, settle, mask):
+    from skimage.measure import label
+
+    _viewer, layer, widget = open_noise(label(mask).astype(np.uint16))
+    widget.set_source(layer, "objects")
+    settle(widget)
+    assert widget.matrix.colors[1] == class_color(1)
+
+
+def test_colours_of_classes_and_of_unlabelled_pixels(open_noise, settle, mask):
+    viewer, layer, widget = open_noise(mask)
     colors = widget.preview.layer.colormap.color_dict
-    np.testing.assert_allclose(colors[1], to_rgba(class_color(1)), atol=1e-6)
+    np.testing.assert_allclose(colors[1], layer.get_color(1), atol=0.01)
     assert colors[255][3] > 0
     assert not np.allclose(colors[255][:3], colors[1][:3])
     assert colors[0][3] == 0

@@ -28,6 +28,9 @@ COMPUTING = (
 )
 """Packages and modules of the engine whose work belongs in the thread."""
 
+COUNTING = ("images.ranges",)
+"""Modules of these that only say which planes are taken."""
+
 
 class Turns(QObject):
     """What happens in each turn of Qt's loop in which one of our handlers is at work.
@@ -233,7 +236,8 @@ def main_thread_calls() -> Iterator[set[str]]:
         if event == "call":
             module = frame.f_globals.get("__name__", "")
             ours, name = module.removeprefix("napari_metastructure."), frame.f_code.co_name
-            if ours != module and f"{ours}.".startswith(tuple(f"{name}." for name in COMPUTING)):
+            computes = f"{ours}.".startswith(tuple(f"{name}." for name in COMPUTING)) and ours not in COUNTING
+            if ours != module and computes:
                 found.add(f"{ours}.{name}")
             elif module == "torch.nn.modules.module" and name == "_call_impl":
                 found.add("a network")

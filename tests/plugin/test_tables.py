@@ -51,6 +51,18 @@ def test_rows_and_columns_have_the_colours_of_their_classes(view):
     assert class_color(3) in colors
 
 
+def test_the_colours_of_a_layer_stand_in_for_those_of_the_palette(view, table):
+    view.show_matrix(flipping_matrix((0, 3), 0.1), colors={3: "#ff00ff"})
+    image, row = view.grab().toImage(), view.cell(1, -1)
+    colors = {QColor(image.pixel(x, row.center().y())).name() for x in range(row.left(), row.right())}
+    assert "#ff00ff" in colors and class_color(3) not in colors
+    told = []
+    table.changed.connect(lambda: told.append(1))
+    table.show_colors({2: "#ff00ff"})
+    color = table.model().data(table.model().index(1, 0), Qt.ItemDataRole.BackgroundRole)
+    assert color.name() == "#ff00ff" and not told
+
+
 def test_the_mouse_tells_the_number(view):
     view.show_matrix(sampling_matrix((0, 4), {0: 0.2, 4: 0.9}))
     assert view.say(view.cell(1, 1).center()) == "A pixel of class 4 stays class 4 with probability 0.9."

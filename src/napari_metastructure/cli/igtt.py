@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from napari_metastructure.batch.recipe import expanded
+from napari_metastructure.cli._asking import Asking
 from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
 from napari_metastructure.cli._options import CHANNEL, FRAMES, PLANES, SCHEDULER, option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
     from napari_metastructure.images.channels import ImageSet
 
 AUTO = "auto"
+
+
+class EarlierRun(FoundRun[IGTTConfig]):
+    """A run of iGTT in a folder."""
+
+    model = IGTTConfig
+    columns = ()
+
 
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
 
@@ -73,6 +82,28 @@ def igtt(
         bool, typer.Option("--each", help="A run of its own for each file, in --out/<stem>/, as a batch.")
     ] = False,
     scheduler: Annotated[str | None, SCHEDULER] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pixels of known class, which the run learns from: CSV with file, plane (from 1), y, x (from 0) and "
+            "class (object, background, skip or empty).",
+            metavar="CSV",
+            show_default=False,
+        ),
+    ] = None,
+    ask: Annotated[
+        int | None, typer.Option(help="Write so many places to ask about next, to --places.", metavar="N")
+    ] = None,
+    places: Annotated[
+        Path | None, typer.Option(help="Their file, in the form of --answers.", metavar="CSV", show_default=False)
+    ] = None,
+    ask_how: Annotated[
+        str,
+        typer.Option(
+            help="Ask about pixels that are unsure and stand for many others, or about a random sample.",
+            metavar="unsure|random",
+        ),
+    ] = "unsure",
 ) -> None:
     """Segment images without labels (iGTT).
 
@@ -80,9 +111,12 @@ def igtt(
     model. Stems that clash get their ending or folder (x_png, a_x). Results have the size of their image: what
     --planes and --frames leave out is empty in them. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
     One run trains one network on all images, and is done by one worker of a --scheduler; runs of --each, and the images
-    of --model, are shared out.
+    of --model, are shared out. With --resume, new --answers are learned from and --ask asks on.
     """
     check_modes(resume, overwrite)
+    asking = Asking(answers, ask, places, ask_how)
+    if asking.wanted and (model is not None or each or scheduler is not None):
+        raise InputError("--answers and --ask belong to one run: leave out --model, --each and --scheduler.")
     given = (preset, objects, network, encoder, epochs, seed, device)
     if model is not None:
         if each or keep_epochs or settings or any(value is not None for value in given[:-1]):
@@ -103,15 +137,18 @@ def igtt(
     with warnings_as_lines():
         outputs = Outputs(out, read.images, keep_epochs, ome, read.kept, chosen)
     join().from_first(lambda: outputs.check_free(resume, overwrite, RUN_WAYS))
+    painted = asking.read(read)
+    if resume and painted and epochs is None and (found := EarlierRun.find(out)) and found.epoch >= config.epochs:
+        config = config.model_copy(update={"epochs": found.epoch + config.epochs})
     tell_colour(read)
-    _run(outputs, read, config, resume)
+    _run(outputs, read, config, resume, asking, painted)
 
 
 def _chosen(asked: Chosen, folder: Path | None) -> Chosen:
     """Return what of the images is taken: what was asked for, or of a run that is resumed what it was made of."""
     if folder is None:
         return asked
-    before = FoundRun[IGTTConfig](folder).chosen()
+    before = EarlierRun(folder).chosen()
     now, then = ({**c.facts(), "channel": ""} for c in (asked, before))
     if now not in (then, {"channel": ""}):
         was = " and ".join(f"{name} {text}" for name, text in then.items() if text) or "all planes"
@@ -119,7 +156,14 @@ def _chosen(asked: Chosen, folder: Path | None) -> Chosen:
     return replace(before, channel=asked.channel or before.channel)
 
 
-def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> None:
+def _run(
+    outputs: Outputs,
+    read: ImageSet,
+    config: IGTTConfig,
+    resume: bool,
+    asking: Asking,
+    painted: Mapping[int, np.ndarray],
+) -> None:
     """Run, show progress, and write the results."""
     from napari_metastructure.igtt.iterate import iterate
     from napari_metastructure.igtt.room import Need
@@ -129,7 +173,7 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
     resumed, last, ranks = 0, None, join()
     with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
-        more |= {"ranks": ranks, "chosen": outputs.chosen}
+        more |= {"ranks": ranks, "chosen": outputs.chosen, "corrections": painted}
         need = Need.of([plane.shape for plane in read.planes], config)
         if need.matters:
             terminal.say(str(need))
@@ -140,8 +184,10 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
                     resumed = event.resumed_epoch
                     if not resume and ranks.first:  # all is well so far, and --overwrite was given if anything is there
                         outputs.clear()
-                case EpochFinished() if "epochs" in outputs.kinds:
-                    history.append(event.masks)
+                case EpochFinished():
+                    asking.see(event)
+                    if "epochs" in outputs.kinds:
+                        history.append(event.masks)
                 case Finished():
                     last = event
                     if last.masks and ranks.first:  # a run may be stopped before its first
@@ -150,6 +196,8 @@ def _run(outputs: Outputs, read: ImageSet, config: IGTTConfig, resume: bool) -> 
                         written = terminal.write(terminal.place or outputs.folder, write)
                         images = counted(len(outputs.images), "image")
                         terminal.say(f"{len(written)} files for {images} written to {written[0].parent}")
+                        for said in asking.write(last, read, config.seed):
+                            terminal.say(said)
         if last is None:  # a job ends with Finished or raises; anything else would lose masks without a word
             raise RuntimeError("the run ended without a result")
     terminal.end(last.stopped)

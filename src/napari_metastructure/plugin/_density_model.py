@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_metastructure.errors import InputError, MetastructureError, explain
 from napari_metastructure.labels.classes import LabelStack, PlaneDone
 from napari_metastructure.labels.density import Kernel, Maps, check_bandwidth, densities_of_stack, plane_maps
-from napari_metastructure.labels.readings import Reading
+from napari_metastructure.labels.readings import Reading, meaning_of
 from napari_metastructure.plugin._calibration import pixel_size
 from napari_metastructure.plugin._layers import result_name
 
@@ -164,6 +164,8 @@ class DensityResult:
         Of each map, by true class.
     comparison : Comparison or None
         With the reference.
+    foreground : int or None
+        The number in the layer of the true classes that is read as class 1, where that is not 1.
     """
 
     request: DensityRequest
@@ -175,6 +177,7 @@ class DensityResult:
     note: str = ""
     histograms: tuple[ClassHistogram, ...] = ()
     comparison: Comparison | None = None
+    foreground: int | None = None
 
     @property
     def name(self) -> str:
@@ -246,8 +249,11 @@ def _measured(result: DensityResult, maps: Mapping[Hashable, Maps]) -> DensityRe
     request, labels = result.request, result.labels
     assert labels is not None
     how, bandwidth = request.settings, request.bandwidth
+    assert request.stack is not None
+    assert request.plane is not None
     if request.reference is None:
-        return replace(result, histograms=tuple(_histograms(result, labels, result.classes)))
+        number = _foreground(request.stack, request.plane.index)
+        return replace(result, histograms=tuple(_histograms(result, labels, result.classes)), foreground=number)
     stack, index = request.reference
     try:
         truth, classes = stack.read_alone(index)
@@ -257,7 +263,8 @@ def _measured(result: DensityResult, maps: Mapping[Hashable, Maps]) -> DensityRe
                 f"Layer {result.name!r} is {sizes[0]} pixels but {result.reference!r} is {sizes[1]}; choose true "
                 "classes of the same size."
             )
-        result = replace(result, histograms=tuple(_histograms(result, truth, classes)))
+        histograms = tuple(_histograms(result, truth, classes))
+        result = replace(result, histograms=histograms, foreground=_foreground(stack, index))
         true_maps = maps.get(_key(stack, request.versions[1], index, request))  # there already if it is ticked as well
         if not true_maps:
             true_maps = plane_maps(truth, classes, how.label_class, how.kernel, bandwidth, how.edges)
@@ -267,6 +274,12 @@ def _measured(result: DensityResult, maps: Mapping[Hashable, Maps]) -> DensityRe
     except Exception as error:  # a lazy layer may fail in any way
         return replace(result, problem=f"{stack.name} cannot be read: {error}.")
     return replace(result, comparison=comparison)
+
+
+def _foreground(stack: LabelStack, index: int) -> int | None:
+    """Find the number of a plane that is read as class 1, if that is not 1."""
+    values = {stack.name: stack.values_of(index)}
+    return meaning_of(values, stack.reading, stack.name, may_be_empty=True).foreground
 
 
 def _histograms(result: DensityResult, truth: np.ndarray, classes: tuple[int, ...]) -> Iterator[ClassHistogram]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
@@ -51,13 +51,21 @@ class HistogramPlots(QWidget):
         self.legend.setToolTip(tooltip(TIP))
         self.plots: list[pg.PlotWidget] = []
         self.shown: tuple[ClassHistogram, ...] = ()
+        self.colors: tuple[Mapping[int, str], ...] = ()
         column(self.legend, into=self)
         self.show_histograms(())
 
-    def show_histograms(self, histograms: Sequence[ClassHistogram]) -> None:
-        """Draw these histograms."""
+    def show_histograms(
+        self, histograms: Sequence[ClassHistogram], colors: Sequence[Mapping[int, str]] | None = None
+    ) -> None:
+        """Draw these histograms, in the colours of the classes given for each, or those of the palette."""
         self.shown = tuple(histograms)
         drawn = self.shown[:MOST]
+        given = colors or [{}] * len(self.shown)
+        self.colors = tuple(
+            {label: by_class.get(label, class_color(label)) for label in found.classes}
+            for found, by_class in zip(self.shown, given, strict=True)
+        )
         while len(self.plots) < len(drawn):
             plot = make_plot("", TIP, height=84)
             self.plots.append(plot)
@@ -67,9 +75,11 @@ class HistogramPlots(QWidget):
         for number, plot in enumerate(self.plots):
             plot.setVisible(number < len(drawn))
             if number < len(drawn):
-                _draw_histogram(plot, drawn[number])
+                _draw_histogram(plot, drawn[number], self.colors[number])
         classes = sorted({c for found in drawn for c in found.classes})
-        legend = "&nbsp; ".join(f'<span style="color:{class_color(c)}">■</span> class {c}' for c in classes)
+        marks = {c: dict.fromkeys(by_class[c] for by_class in self.colors[:MOST] if c in by_class) for c in classes}
+        squares = {c: "".join(f'<span style="color:{color}">■</span>' for color in marks[c]) for c in classes}
+        legend = "&nbsp; ".join(f"{squares[c]} class {c}" for c in classes)
         more = f" &nbsp;(and {len(self.shown) - MOST} more maps)" if len(self.shown) > MOST else ""
         self.legend.setText(f"True classes: {legend}{more}" if classes else "No density map yet.")
 
@@ -116,11 +126,11 @@ class ProfilePlot(QWidget):
         use_theme(self.viewer, [self.plot])
 
 
-def _draw_histogram(plot: pg.PlotWidget, histogram: ClassHistogram) -> None:
+def _draw_histogram(plot: pg.PlotWidget, histogram: ClassHistogram, colors: Mapping[int, str]) -> None:
     plot.clear()
     plot.setTitle(histogram.name, size="8pt")
     for label, shares, mean in zip(histogram.classes, histogram.shares, histogram.means, strict=True):
-        color = pg.mkColor(class_color(label))
+        color = pg.mkColor(colors[label])
         fill = pg.mkColor(color)
         fill.setAlpha(90)
         plot.plot(

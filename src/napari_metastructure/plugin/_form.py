@@ -398,7 +398,7 @@ class ConfigPanel(QWidget, Generic[C]):
 def collapsed(name: str, content: QWidget, tip: str) -> QCollapsible:
     """Put a widget under a title that opens it."""
     group = QCollapsible(name, expandedIcon="▾", collapsedIcon="▸")
-    group.setToolTip(tooltip(tip, name))
+    group.toggleButton().setToolTip(tooltip(tip, name))
     group.setDuration(0)
     group.layout().setContentsMargins(0, 0, 0, 0)
     group.layout().setSpacing(0)

@@ -56,6 +56,10 @@ class ResultPanel(QWidget):
                 "epoch on the slider."
             )
         )
+        self.ask_button = QPushButton("Ask me…")
+        self.ask_button.setToolTip(
+            tooltip("Be shown places, one after the other, and say whether they are object or background.")
+        )
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(
             tooltip(
@@ -81,7 +85,7 @@ class ResultPanel(QWidget):
         self.brushes = BrushButtons(self)
         lines = (
             (self.probability, self.labels),
-            (*self.brushes.buttons.values(), self.edits_button),
+            (*self.brushes.buttons.values(), self.ask_button, self.edits_button),
             (self.use_button, self.save_button, self.outlines),
         )
         for number, line in enumerate(lines):
@@ -107,5 +111,6 @@ class ResultPanel(QWidget):
 
     def set_available(self, there: bool) -> None:
         """Enable the buttons if there are masks to work with."""
-        for button in (*self.brushes.buttons.values(), self.use_button, self.edits_button, self.save_button):
+        more = (self.ask_button, self.use_button, self.edits_button, self.save_button)
+        for button in (*self.brushes.buttons.values(), *more):
             button.setEnabled(there)

@@ -98,9 +98,11 @@ def result_name(source: str, what: str) -> str:
 
 
 def shortened(name: str, most: int) -> str:
-    """Cut a long name in its middle: names of one folder differ at their ends."""
-    start = (most - 1) // 3
-    return name if len(name) <= most else f"{name[:start]}…{name[start + 1 - most :]}"
+    """Cut a long name in its middle: names of one folder differ at their ends. Where it was cut before, cut it anew."""
+    if len(name) <= most:
+        return name
+    start = name[: (most - 1) // 3].partition("…")[0]
+    return f"{start}…{name[len(start) + 1 - most :].rpartition('…')[2]}"
 
 
 def _lower_right(matrix: np.ndarray, more: int) -> np.ndarray:
@@ -197,14 +199,44 @@ CLASS_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00"
 UNLABELLED_COLOR = (0.5, 0.5, 0.5, 0.45)
 
 
+UNSEEN_COLOR = "#9a9a9a"
+
+DIMMEST = 64
+"""Of 255, in the brightest of red, green and blue: what is darker is not seen on a dark window."""
+
+
 def class_color(label: int) -> str:
     """Return the colour of a class: those of the palette in turn for classes above 0, grey for the background."""
-    return CLASS_COLORS[(label - 1) % len(CLASS_COLORS)] if label > 0 else "#9a9a9a"
+    return CLASS_COLORS[(label - 1) % len(CLASS_COLORS)] if label > 0 else UNSEEN_COLOR
 
 
-def class_colormap(classes: Sequence[int]) -> Any:
-    """Make a napari colormap in which 0 is transparent, every class has its colour and 255 is grey."""
+def shown_colors(layer: Layer, classes: Iterable[int], reading: Reading, foreground: int | None) -> dict[int, str]:
+    """Return the colours in which a Labels layer shows its classes; grey for those that it does not show.
+
+    Numbered objects, each of which has a colour, are all of class 1: that has the one of the palette.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+    classes : iterable of int
+    reading : {"classes", "foreground", "objects"}
+    foreground : int or None
+        The number in the layer that is read as class 1, where that is not 1.
+    """
+    shown = layer.colormap.model_copy(update={"use_selection": False})  # else all but one are transparent
+    colors = {}
+    for label in classes:
+        number = foreground if label == 1 and foreground is not None else label
+        red, green, blue, alpha = (round(255 * float(part)) for part in shown.map(number).ravel())
+        seen = alpha and max(red, green, blue) >= DIMMEST
+        colors[label] = f"#{red:02x}{green:02x}{blue:02x}" if seen else UNSEEN_COLOR
+    return colors | {1: class_color(1)} if reading == "objects" else colors
+
+
+def class_colormap(classes: Sequence[int], shown: Mapping[int, str] | None = None) -> Any:
+    """Make a napari colormap in which 0 is transparent, 255 is grey, and every class has its colour, or one given."""
     colors = {label: class_color(label) for label in classes if label > 0}
+    colors |= {label: color for label, color in (shown or {}).items() if label in colors}
     return colormap({0: "transparent", **colors, UNLABELLED: UNLABELLED_COLOR}, others="transparent")
 
 
@@ -373,7 +405,8 @@ class LayerWatch:
     ----------
     viewer : napari.Viewer
     changed : callable
-        Called after every change: other pixels, a stroke while it is drawn, undo, a redraw, another place or name.
+        Called after every change: other pixels, a stroke while it is drawn, undo, a redraw, another place, name or
+        colours of labels.
     instances : bool
         Stacks tell objects apart, see `LabelStack`.
     """
@@ -398,6 +431,7 @@ class LayerWatch:
             pairs += [(events.data, self._on_data), (events.set_data, self._on_drawn)]
             if hasattr(events, "paint"):  # Labels
                 pairs += [(events.paint, self._on_paint), (events.labels_update, self._on_drawn)]
+                pairs.append((events.colormap, self._on_moved))
             for emitter, callback in pairs:
                 emitter.connect(callback)
             self._listening[layer] = pairs

@@ -25,6 +25,8 @@ BESIDE = 2**20
 
 COLOR = "#ffff00"
 
+MEANING = "Yellow: the masks with your strokes; Continue takes them over."
+
 
 class LiveAnswer(QObject):
     """What the strokes change on the image on screen, as an outline above the masks, soon after the brush is lifted.
@@ -39,11 +41,14 @@ class LiveAnswer(QObject):
     """
 
     failed = Signal(object)
+    explained = Signal(str)
+    """What the first outline means."""
 
     def __init__(self, viewer: napari.Viewer, parent: QObject) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self._layers: RunLayers | None = None
+        self._explained = False
         self._prepared: tuple[Any, list[int], Steering] | None = None
         self._asked: tuple[Mapping[int, np.ndarray], int] | None = None
         self._shown: dict[SourceLayers, Labels] = {}
@@ -71,6 +76,11 @@ class LiveAnswer(QObject):
         if self._asked is None or asked[1] != self._asked[1] or not same(strokes, self._asked[0]):
             self._asked, self._layers = asked, layers
             self._latest.ask(self._job(layers, *asked))
+
+    def prepared(self, layers: RunLayers) -> tuple[list[int], Steering] | None:
+        """Return the planes whose features are there, and what answers strokes on them; None before the first."""
+        known = self._prepared
+        return None if known is None or known[0] is not layers.probabilities else known[1:]
 
     def clear(self) -> None:
         """Take the outlines away, and forget what was asked."""
@@ -124,7 +134,7 @@ class LiveAnswer(QObject):
         if layer is None or layer not in self.viewer.layers:
             layer = Labels(
                 np.zeros(part.source.shape, np.uint8),
-                name=result_name(part.source.name, "with strokes"),
+                name=result_name(part.source.name, "after Continue"),
                 colormap=colormap({0: "transparent", 1: COLOR}, others=COLOR),
                 metadata={ORIGIN: {"source": part.source.name}},
                 **placement(part.source.layer),
@@ -133,6 +143,9 @@ class LiveAnswer(QObject):
             layer.data.reshape(-1, *mask.shape)[plane] = mask
             self._shown[part] = layer
             add_above(self.viewer, part.source.layer, layer)
+            if not self._explained:
+                self._explained = True
+                self.explained.emit(MEANING)
         else:
             layer.data.reshape(-1, *mask.shape)[plane] = mask
             layer.refresh(extent=False)

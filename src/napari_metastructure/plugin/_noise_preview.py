@@ -77,6 +77,8 @@ class NoisePreview:
         One sentence; empty if all is well.
     comparison : Comparison or None
         What the noise leaves of this plane.
+    foreground : int or None
+        The number in the layer that is read as class 1, where that is not 1.
     """
 
     request: NoiseRequest
@@ -86,6 +88,7 @@ class NoisePreview:
     transition: TransitionMatrix | None = None
     problem: str = ""
     comparison: Comparison | None = None
+    foreground: int | None = None
 
 
 def draw(request: NoiseRequest, wanted: Callable[[], bool]) -> NoisePreview:
@@ -105,13 +108,13 @@ def draw(request: NoiseRequest, wanted: Callable[[], bool]) -> NoisePreview:
         meaning = stack.meaning()
         classes = meaning.classes
         if recipe is None:
-            return NoisePreview(request, classes, problem=request.problem)
+            return NoisePreview(request, classes, problem=request.problem, foreground=meaning.foreground)
         transition = recipe.transition(classes)
         clean = stack.read(request.index, meaning)
         noisy = apply_to_plane(recipe, clean, (), request.seed, classes, first=request.index)
     except InputError as error:
         return NoisePreview(request, classes, problem=str(error))
-    return NoisePreview(request, classes, clean, noisy, transition)
+    return NoisePreview(request, classes, clean, noisy, transition, foreground=meaning.foreground)
 
 
 def measure(preview: NoisePreview) -> NoisePreview:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +49,9 @@ class PreviewLayer:
         self.layer: Labels | None = None
         self._removed = removed
         self._classes: tuple[int, ...] | None = None
+        self._given: Mapping[int, str] = {}
         self._colors: tuple[Any, ...] = ()
+        self._copied: Any = None
         self._placed: tuple[Any, ...] = ()
         self._hidden = False
         self._others: tuple[Labels, ...] = ()
@@ -65,6 +67,7 @@ class PreviewLayer:
         metadata: dict[str, Any],
         classes: tuple[int, ...] | None = None,
         others: tuple[Labels, ...] = (),
+        colors: Mapping[int, str] | None = None,
     ) -> None:
         """Put a plane on screen, in the layer there is or a new one.
 
@@ -82,6 +85,8 @@ class PreviewLayer:
             Those of the source, each of which has its colour; without them the colours are those of the source.
         others : tuple of napari.layers.Labels
             What else is out of sight meanwhile.
+        colors : mapping of int to str, optional
+            By class; those of the palette where there is none.
         """
         name = result_name(source.name, what)
         where = VisiblePlane(source, index, ()).placement()
@@ -96,10 +101,13 @@ class PreviewLayer:
                 self._move_above(source)
                 for attribute, value in {"name": name, **where}.items():
                     setattr(self.layer, attribute, value)
-        self._placed, self._classes, self._others = placed, classes, others
-        if classes is None and new and self.layer is not None:
-            self.layer.colormap = source.colormap.model_copy()  # its own: napari changes it as a label is selected
-            self.layer.opacity = self._aside.get(source, source.opacity)
+        self._placed, self._classes, self._others, self._given = placed, classes, others, colors or {}
+        if classes is None and self.layer is not None:
+            if new or self._copied is not source.colormap:
+                self._copied = source.colormap
+                self.layer.colormap = source.colormap.model_copy()  # its own: napari changes it as a label is selected
+            if new:
+                self.layer.opacity = self._aside.get(source, source.opacity)
         self._use_colors()
         if self._hidden and self.layer is not None:
             self.layer.visible = True
@@ -153,16 +161,17 @@ class PreviewLayer:
         if self.layer is None or self.layer not in layers or self._classes is None:
             return
         below = layers[: layers.index(self.layer)]
-        colors = self._classes, any(isinstance(layer, Labels) and layer.visible and layer.opacity for layer in below)
+        over_labels = any(isinstance(layer, Labels) and layer.visible and layer.opacity for layer in below)
+        classes, colors = self._classes, (self._classes, dict(self._given), over_labels)
         if colors == self._colors:
             return
-        self._colors = classes, over_labels = colors
+        self._colors = colors
         if over_labels:
-            by_label = {label: class_color(label) for label in classes if label > 0}
+            by_label = {label: self._given.get(label, class_color(label)) for label in classes if label > 0}
             covering = {0: GROUND, **by_label, UNLABELLED: UNLABELLED_COLOR[:3]}
             self.layer.colormap = colormap(covering, others="transparent")
         else:
-            self.layer.colormap = class_colormap(classes)
+            self.layer.colormap = class_colormap(classes, self._given)
 
     def _on_layers(self, event: Any) -> None:
         """React to layers that came, went or moved, or changed themselves."""

@@ -152,7 +152,7 @@ class ProgressPanel(QWidget):
         super().__init__(parent)
         self.outer, self.inner = QProgressBar(), QProgressBar()
         self.outer.setToolTip(tooltip(outer))
-        self.inner.setToolTip(tooltip(inner))
+        self.inner.setToolTip(tooltip(inner or outer))
         self.inner.setVisible(bool(inner))
         self.eta, self.status = QLabel(), QLabel()
         self.eta.setToolTip(tooltip(LEFT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -295,6 +296,12 @@ class RecipeForm(QWidget):
         """Take over which classes the source has; return whether that changed the chosen recipe."""
         altered = {kind: dials.offer(classes) for kind, dials in self.dials.items()}
         return altered[self.kind]
+
+    def show_colors(self, colors: Mapping[int, str]) -> None:
+        """Show classes in the colours of the source."""
+        for dials in self.dials.values():
+            if dials.table is not None:
+                dials.table.show_colors(colors)
 
     def let_go(self) -> None:
         """Allow numbers by class that were set by `fill` to change with another source."""

@@ -33,7 +33,7 @@ def bring_to_front(viewer: napari.Viewer, sources: Sequence[Layer]) -> None:
     front = next((source for source in there if source is layers.selection.active), there[-1])
     above = layers[layers.index(front) + 1 :]
     group = [front, *(layer for layer in above if belongs(layer, front))]
-    if covering := [layer for layer in above if layer not in group and _covers(layer)]:
+    if covering := [layer for layer in above if layer not in group and covers(layer)]:
         with kept_view(viewer):
             anchor = _last_of(viewer, covering[-1], passing=group)
             for layer in group:
@@ -75,6 +75,6 @@ def _last_of(viewer: napari.Viewer, source: Layer, passing: Sequence[Layer] = ()
     return last
 
 
-def _covers(layer: Layer) -> bool:
+def covers(layer: Layer) -> bool:
     """Tell whether a layer hides those below it; labels and additive channels do not."""
     return layer._type_string == "image" and layer.visible and layer.opacity > 0 and "add" not in layer.blending

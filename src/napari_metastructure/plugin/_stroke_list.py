@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtGui import QCursor
+from qtpy.QtGui import QCursor, QGuiApplication
 from qtpy.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from napari_metastructure.plugin._form import tooltip
@@ -17,6 +17,7 @@ from napari_metastructure.plugin._painting import BACKGROUND, CLASSES, OBJECT, S
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
 ROWS = 4
 """Strokes in sight; the list scrolls."""
@@ -51,6 +52,9 @@ class BrushButtons(QObject):
 
 class StrokeList(QWidget):
     """The strokes of a run's images, newest first, with a button that takes the chosen one back."""
+
+    changed = Signal(object)
+    """The run's layers, whose strokes may have come or gone."""
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -90,6 +94,7 @@ class StrokeList(QWidget):
                 self.list.addItem(QListWidgetItem(_words(part, stroke, len(parts) > 1)))
             self.setVisible(bool(pairs))
             self._on_row(self.list.currentRow())
+        self.changed.emit(layers)
 
     def take_back(self) -> None:
         """Take the chosen stroke back."""
@@ -116,11 +121,16 @@ class StrokeList(QWidget):
         at = np.stack(np.unravel_index(stroke.pixels, canvas.data.shape)).T
         middle = at[len(at) // 2].astype(float)
         middle[-2:] = at[:, -2:].mean(0)
-        world = canvas.data_to_world(middle)
-        for axis, value in zip(range(-len(world), 0), world, strict=True):
-            if (self.viewer.dims.ndim + axis) not in self.viewer.dims.displayed:
-                self.viewer.dims.set_point(self.viewer.dims.ndim + axis, value)
-        self.viewer.scene.camera.center = (0.0, *world[-2:])
+        look_at(self.viewer, canvas, middle)
+
+
+def look_at(viewer: napari.Viewer, layer: Layer, place: np.ndarray) -> None:
+    """Bring a place of a layer, in pixels along all its axes, to the middle of the canvas."""
+    world = layer.data_to_world(place)
+    for axis, value in zip(range(-len(world), 0), world, strict=True):
+        if (viewer.dims.ndim + axis) not in viewer.dims.displayed:
+            viewer.dims.set_point(viewer.dims.ndim + axis, value)
+    viewer.scene.camera.center = (0.0, *world[-2:])
 
 
 class BrushTag(QLabel):
@@ -139,16 +149,24 @@ class BrushTag(QLabel):
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
         viewer.mouse_move_callbacks.append(self._on_move)
         viewer.events.mouse_over_canvas.connect(self._on_leave)
+        QGuiApplication.instance().focusWindowChanged.connect(self.hide)  # until the mouse moves over the canvas again
 
     def release(self) -> None:
         """Let go of the viewer."""
         self.viewer.mouse_move_callbacks.remove(self._on_move)
         self.viewer.events.mouse_over_canvas.disconnect(self._on_leave)
 
-    def _on_move(self, viewer: napari.Viewer, event: object) -> None:
+    def follow(self) -> None:
+        """Hide without a brush in hand."""
+        if self._in_hand() is None:
+            self.hide()
+
+    def _in_hand(self) -> Labels | None:
         layers = self._layers()
-        canvas = layers.in_hand if layers is not None else None
-        if canvas is None:
+        return layers.in_hand if layers is not None else None
+
+    def _on_move(self, viewer: napari.Viewer, event: object) -> None:
+        if (canvas := self._in_hand()) is None or QGuiApplication.focusWindow() is None:
             self.hide()
             return
         value = _value(canvas)

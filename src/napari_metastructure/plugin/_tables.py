@@ -202,13 +202,16 @@ class MatrixView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.transition: TransitionMatrix | None = None
+        self.colors: Mapping[int, str] = {}
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
         self.show_matrix(None)
 
-    def show_matrix(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
-        """Show another matrix, or none and the reason."""
-        self.transition, self.why_not = transition, why_not
+    def show_matrix(
+        self, transition: TransitionMatrix | None, why_not: str = "", colors: Mapping[int, str] | None = None
+    ) -> None:
+        """Show another matrix, its classes in these colours or those of the palette; or none and the reason."""
+        self.transition, self.why_not, self.colors = transition, why_not, colors or {}
         self.shares = np.zeros((0, 0))
         if transition is not None:
             self.shares = np.column_stack([transition.matrix, transition.unlabelled])
@@ -244,8 +247,9 @@ class MatrixView(QWidget):
         self._paint_captions(painter)
         rows, columns = self.shares.shape
         for label, at in zip(self.transition.classes, range(rows), strict=True):
-            self._paint_mark(painter, self.cell(at, -1), QColor(class_color(label)), str(label), across=False)
-            self._paint_mark(painter, self.cell(-1, at), QColor(class_color(label)), str(label), across=True)
+            color = QColor(self.colors.get(label, class_color(label)))
+            self._paint_mark(painter, self.cell(at, -1), color, str(label), across=False)
+            self._paint_mark(painter, self.cell(-1, at), color, str(label), across=True)
         grey = QColor.fromRgbF(*UNLABELLED_COLOR)
         self._paint_mark(painter, self.cell(-1, columns - 1), grey, "none", across=True)
         if rows > MOST_CELLS:
@@ -486,6 +490,12 @@ class ClassTable(QTableView):
         self.numbers.show(names, array)
         self._fit()
 
+    def show_colors(self, colors: Mapping[int, str]) -> None:
+        """Show classes in these colours, and others in those of the palette."""
+        self.numbers.colors = colors
+        for part in (self, self.horizontalHeader(), self.verticalHeader()):
+            part.viewport().update()
+
     def _fit(self) -> None:
         rows = min(max(self.numbers.rowCount(), 1), MOST_ROWS)
         header = self.horizontalHeader().sizeHint().height()
@@ -502,6 +512,7 @@ class _Numbers(QAbstractTableModel):
         super().__init__()
         self.square = square
         self.classes: tuple[int, ...] = ()
+        self.colors: Mapping[int, str] = {}
         self.array = np.zeros((0, 0))
 
     def show(self, classes: tuple[int, ...], array: np.ndarray) -> None:
@@ -532,7 +543,7 @@ class _Numbers(QAbstractTableModel):
         if role == Role.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignCenter)
         if role == Role.BackgroundRole and (not self.square or row == column):
-            color = QColor(class_color(self.classes[row]))
+            color = QColor(self._color(self.classes[row]))
             color.setAlpha(70)
             return color
         return None
@@ -547,7 +558,10 @@ class _Numbers(QAbstractTableModel):
         label = self.classes[section]
         if role == Role.DisplayRole:
             return f"to {label}" if across else f"class {label}"
-        return patch(class_color(label)) if role == Role.DecorationRole else None
+        return patch(self._color(label)) if role == Role.DecorationRole else None
+
+    def _color(self, label: int) -> str:
+        return self.colors.get(label, class_color(label))
 
     def setData(self, index: QModelIndex, value: Any, role: int = Role.EditRole) -> bool:  # noqa: N802
         """Take a number over."""

@@ -267,6 +267,11 @@ class TurnByTurn(QObject):
         self._steps, self._done = steps, done
         self._timer.start(PAUSE_MS)
 
+    @property
+    def busy(self) -> bool:
+        """True while steps are left."""
+        return self._timer.isActive()
+
     def step(self) -> bool:
         """Take a step now; False if there was none left."""
         if next(self._steps, "all") != "all":

@@ -58,6 +58,7 @@ from napari_metastructure.plugin._layers import (
     full,
     is_ours,
     placement,
+    shown_colors,
     unwrapped,
     visible_plane,
 )
@@ -430,7 +431,10 @@ class DensityWidget(QWidget):
         return True
 
     def _show_measured(self, results: list[DensityResult]) -> None:
-        self.histograms.show_histograms([found for result in results for found in result.histograms])
+        pairs = [(found, result) for result in results for found in result.histograms]
+        self.histograms.show_histograms(
+            [found for found, _ in pairs], [_colors(result, found.classes) for found, result in pairs]
+        )
         self.table.show_results(results)
         self.measured.emit()
 
@@ -507,6 +511,13 @@ class DensityWidget(QWidget):
 def is_labels(layer: Layer) -> bool:
     """Whether a layer is offered as labels."""
     return isinstance(layer, Labels)
+
+
+def _colors(result: DensityResult, classes: Sequence[int]) -> dict[int, str]:
+    """Return the colours that the layer of the true classes shows."""
+    request = result.request
+    layer = request.layer if request.reference_layer is None else request.reference_layer
+    return shown_colors(layer, classes, request.settings.reading, result.foreground)
 
 
 def _button(text: str, tip: str) -> QPushButton:

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QWidget
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.images.ranges import ALL, Chosen
+from napari_metastructure.plugin._asking import AskMe
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
 from napari_metastructure.plugin._estimate import Work
@@ -137,6 +138,7 @@ class IGTTWidget(JobWidget):
         self.results = ResultPanel()
         self.strokes = StrokeList(self.viewer)
         self.answer = LiveAnswer(self.viewer, self)
+        self.asking = AskMe(self.viewer, self.results, self.strokes, self.answer)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
         self.try_button = QPushButton("Try on what I see")
         self.try_button.setToolTip(
@@ -163,8 +165,16 @@ class IGTTWidget(JobWidget):
         self._opening, self._ready = TurnByTurn(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
-        parts = (*images, heading("Settings"), self.settings, self.folder, batch, self.strokes, self.curves)
-        lay_out(self, parts, (self.buttons, self.progress, self.results))
+        parts = (
+            *images,
+            heading("Settings"),
+            self.settings,
+            self.folder,
+            batch,
+            self.strokes,
+            self.curves,
+        )
+        lay_out(self, parts, (self.buttons, self.progress, self.asking, self.results))
         self._connect()
         boxes = {name: of_box(getattr(self.results, name)) for name in ("outlines", "probability", "labels")}
         shown = of_settings(IGTTConfig, self.settings.config, self.settings.fill)
@@ -203,6 +213,7 @@ class IGTTWidget(JobWidget):
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
         self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.answer.explained.connect(self.say)
         self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
         self.results.brushes.put_away.connect(lambda: self.layers and self.layers.put_brush_away())
@@ -423,6 +434,7 @@ class IGTTWidget(JobWidget):
         """Show what was painted, and which brush is in hand; let epochs come if none is."""
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
+        self.brush_tag.follow()
         self.answer.ask(self.layers)
         self.show_waiting()
 

@@ -39,6 +39,7 @@ from napari_metastructure.plugin._layers import (
     is_ours,
     placement,
     result_name,
+    shown_colors,
     unwrapped,
     visible_plane,
 )
@@ -109,6 +110,7 @@ class NoiseWidget(QWidget):
         self.preview = PreviewLayer(viewer, self._on_preview_removed)
         self._applying: tuple[NoiseRequest, bool] | None = None
         self._preview_removed = self._unusable = False
+        self._colors: dict[int, str] = {}  # of the source's classes
         self._refused = ""  # what the status line says of a refusal, until something changes
         self._make_parts()
         self._lay_out()
@@ -351,6 +353,9 @@ class NoiseWidget(QWidget):
         return lambda wanted: draw(request, wanted)
 
     def _show_preview(self, preview: NoisePreview) -> bool:
+        request = preview.request
+        self._colors = shown_colors(request.layer, preview.classes, request.stack.reading, preview.foreground)
+        self.form.show_colors(self._colors)
         if preview.classes and self.form.offer(preview.classes):  # the dials did not fit the classes, now they do
             self.live.refresh()
             return False
@@ -361,7 +366,6 @@ class NoiseWidget(QWidget):
         self._let_apply()
         say(self.problem, "")
         if self.previewing.isChecked():
-            request = preview.request
             assert preview.noisy is not None
             self.preview.show(
                 request.layer,
@@ -370,6 +374,7 @@ class NoiseWidget(QWidget):
                 "noise preview",
                 request.origin(preview.classes, None, **{"preview of plane": request.index}),
                 preview.classes,
+                colors=self._colors,
             )
         if preview.transition is not None:
             self._show_matrix(preview.transition)
@@ -406,7 +411,7 @@ class NoiseWidget(QWidget):
         say(self.problem, why)
 
     def _show_matrix(self, transition: TransitionMatrix | None, why_not: str = "") -> None:
-        self.matrix.show_matrix(transition, why_not)
+        self.matrix.show_matrix(transition, why_not, self._colors)
         if transition is None:
             say(self.verdict, "")
             say(self.retained, "")
@@ -455,10 +460,11 @@ class NoiseWidget(QWidget):
     def _add(self, request: NoiseRequest, stack: NoisyStack) -> Labels:
         """Add a layer, below the preview, and hide the source: what shows is the result."""
         source, layers = request.layer, self.viewer.layers
+        reading, meaning = request.stack.reading, request.stack.meaning()
         layer = Labels(
             stack.labels,
             name=result_name(source.name, _name(request)),
-            colormap=class_colormap(stack.classes),
+            colormap=class_colormap(stack.classes, shown_colors(source, stack.classes, reading, meaning.foreground)),
             metadata=request.origin(stack.classes, stack.transition),
             **placement(source),
         )

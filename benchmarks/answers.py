@@ -1,0 +1,74 @@
+"""Dice after 0, 5, 10, 20 and 40 answers of a simulated user, by both ways of asking.
+
+    python benchmarks/answers.py ../shared/data wbc nuclei em --seeds 0 --limit 3
+
+The tool asks five places at a time, as the widget does, and steers by the answers. The masks are looked at by the user,
+who gives the class of the pixel in question, and for the Dice, nowhere else. ``ends`` is the number of answers after
+which the tool said that more would no longer gain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from igtt_quality import load
+
+from napari_metastructure.igtt.answers import Answer, corrections
+from napari_metastructure.igtt.asking import Gain, How, Questions
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.igtt.steering import Steering
+from napari_metastructure.training.events import Finished
+from napari_metastructure.training.metrics import dice
+
+COUNTS = (0, 5, 10, 20, 40)
+ROUND = 5
+
+
+def answered(
+    images: list[np.ndarray], masks: list[np.ndarray], start: list[np.ndarray], how: How, seed: int
+) -> tuple[dict[int, float], int | None]:
+    """Ask and answer; the mean Dice by the number of answers, and after how many the tool would have stopped."""
+    steering, questions, gain = Steering(images, start), Questions(images.__getitem__, seed), Gain()
+    answers: list[Answer] = []
+    p, scores, ends = start, {}, None
+    for count in range(0, COUNTS[-1] + 1, ROUND):
+        gain.see([plane > 0.5 for plane in p], count)
+        ends = count if ends is None and gain.over else ends
+        if count in COUNTS:
+            scores[count] = float(np.mean([dice(plane > 0.5, mask) for plane, mask in zip(p, masks, strict=True)]))
+        places = questions.next(p, ROUND, how, [answer.place for answer in answers])
+        for place in places:
+            truth = bool(masks[place.plane][place.y, place.x])
+            gain.contradicted.append(bool(p[place.plane][place.y, place.x] > 0.5) != truth)
+            answers.append(Answer(place, int(truth)))
+        p = steering.answer(corrections(answers, [image.shape for image in images]))
+    return scores, ends
+
+
+def main() -> None:
+    """Print a table, one line a folder, seed and way of asking."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("folders", nargs="+")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--limit", type=int, help="only the first N images of a folder")
+    args = parser.parse_args()
+    print(f"{'folder':12}{'seed':5}{'asks':8}{''.join(f'{count:>7}' for count in COUNTS)}   ends")
+    for folder in args.folders:
+        images, masks = load(args.data / folder, args.limit)
+        images = [np.asarray(image, np.float32) for image in images]
+        *_, last = (event for event in iterate(images, IGTTConfig()) if isinstance(event, Finished))
+        start = [np.asarray(p, np.float32) for p in last.probabilities]
+        for seed in args.seeds:
+            for how in ("unsure", "random"):
+                scores, ends = answered(images, masks, start, how, seed)
+                row = "".join(f"{score:7.3f}" for score in scores.values())
+                print(f"{folder:12}{seed:<5}{how:8}{row}   {ends or '-'}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
