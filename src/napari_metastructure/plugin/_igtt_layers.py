@@ -119,8 +119,9 @@ class SourceLayers:
     @property
     def canvas(self) -> Labels | None:
         """The layer of strokes; None if it is not in the viewer, or was given pixels that do not lie on the source."""
-        layer = None if self.strokes is None else self.strokes.layer
-        return layer if layer in self.viewer.layers and layer.data.shape == self.source.shape else None
+        if self.strokes is None or self.strokes.layer not in self.viewer.layers:
+            return None
+        return self.strokes.layer if self.strokes.layer.data.shape == self.source.shape else None
 
     @property
     def own(self) -> list[Layer]:
