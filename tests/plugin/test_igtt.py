@@ -465,6 +465,19 @@ def test_the_voxel_size_that_napari_left_in_the_file_is_saved(open_widget, tmp_p
     assert widget.progress.status.text() == f"Saved a_mask.tif in {tmp_path}."
 
 
+def test_a_final_mask_that_was_removed_is_not_saved(open_widget, tmp_path, blobs, run, said):
+    viewer, widget = open_widget(blobs(0), blobs(1))
+    run(widget)
+    kept = widget.use_epoch()
+    for layer in kept:
+        layer.data[:] = 1
+    viewer.layers.remove(kept[0])
+    assert widget.save_mask(tmp_path / "mask.tif") == [] and "were removed" in said()[-1]
+    viewer.layers.remove(kept[1])
+    for path, layer in zip(widget.save_mask(tmp_path / "mask.tif"), widget.layers.mask_layers(), strict=True):
+        np.testing.assert_array_equal(read_image(path).data, layer.data[-1] * 255)
+
+
 def test_a_folder_that_is_not_there_is_told(open_widget, tmp_path, blobs, run, said):
     _viewer, widget = open_widget(blobs())
     run(widget)
@@ -583,7 +596,7 @@ def test_the_epochs_are_saved_as_film_and_figure(open_widget, blobs, run, qtbot,
     run(widget)
     viewer.layers.selection.active = viewer.layers["a iGTT masks"]
     viewer.dims.set_point(1, 1)
-    epochs = widget.layers.film(None, widget.curves.rounds)()
+    epochs = widget.layers.film(widget.curves.rounds)()
     np.testing.assert_array_equal(epochs.image, blobs(1))
     assert list(epochs.masks) == [0, 1, 2] and [row[0] for row in epochs.rounds] == [1, 2]
     np.testing.assert_array_equal(epochs.masks[2], widget.result.masks[1])

@@ -103,3 +103,18 @@ def test_a_failure_is_said_once_and_painting_goes_on(painting, monkeypatch, said
     paint(OBJECT, (2, 6))
     assert "no memory left" in said()[-1]
     assert outlined(viewer) == [] and widget.layers.corrections()
+
+
+def test_strokes_are_answered_on_the_colour_that_is_segmented(open_widget, blobs, run, qtbot, monkeypatch):
+    viewer, widget = open_widget(config={"epochs": 1})
+    picture = np.stack([blobs(0), blobs(1) // 2, blobs(2) // 3], -1).clip(0, 255).astype(np.uint8)
+    widget.picker.choose([viewer.add_image(picture, rgb=True, name="a")])
+    widget.ranges.colour.set("blue")
+    run(widget)
+    seen, make = [], steering.Steering.__init__
+    monkeypatch.setattr(
+        steering.Steering, "__init__", lambda self, planes, *p: seen.extend(planes) or make(self, planes, *p)
+    )
+    widget.take_brush(OBJECT)
+    qtbot.waitUntil(lambda: bool(seen) and not widget.answer.busy, timeout=60_000)
+    np.testing.assert_array_equal(seen[0], picture[..., 2])

@@ -311,3 +311,51 @@ def test_what_is_locked_is_put_into_words():
     assert counted({0: np.array([[0, 1, 255]]), 2: np.array([[1, 1, 255]])}) == (
         "3 pixels as object and 1 as background"
     )
+
+
+def test_bucket_and_polygon_are_told_once_their_pixels_are_there():
+    layer, told = Labels(np.zeros((20, 20), np.uint8)), []
+    strokes = Strokes(layer, lambda: told.append(strokes.corrections()))
+    corners = np.array([[2, 2], [2, 8], [8, 8], [8, 2]])
+    for act, value in (
+        (lambda: layer.paint_polygon(corners, OBJECT), 1),
+        (lambda: layer.fill((15, 15), BACKGROUND), 0),
+    ):
+        act()
+        assert value in told[-1][0]
+
+
+def test_strokes_that_no_longer_lie_on_the_image_count_for_nothing(open_widget, blobs, run):
+    _viewer, widget = open_widget(blobs())
+    run(widget)
+    Brush(widget).stroke((10, 10))
+    drawn_before = widget.layers.parts[0].canvas
+    drawn_before.data = np.ones((7, 9), np.uint8)
+    assert widget.layers.corrections() == {} and len(widget.use_epoch()) == 1
+    Brush(widget).stroke((10, 10))
+    assert widget.layers.parts[0].canvas is not drawn_before
+    run(widget, widget.continue_from_edits)
+    assert widget.failure is None
+
+
+def test_an_image_of_another_size_is_not_continued_on(open_widget, blobs, run, said):
+    viewer, widget = open_widget(blobs())
+    run(widget)
+    Brush(widget).stroke((10, 10))
+    viewer.layers["a"].data = blobs(shape=(48, 48))
+    assert not widget.continue_from_edits() and "a has another size" in said()[-1]
+
+
+def test_a_stroke_that_others_covered_is_listed_again_once_they_are_undone():
+    layer = Labels(np.zeros((20, 20), np.uint8))
+    strokes = Strokes(layer)
+    inner, outer = (np.array([[a, a], [a, b], [b, b], [b, a]]) for a, b in ((5, 8), (2, 12)))
+    layer.paint_polygon(inner, OBJECT)
+    layer.paint_polygon(outer, 0)
+    (painted, erased) = strokes.strokes()
+    strokes.take_back(painted)
+    assert strokes.strokes() == [erased]
+    layer.undo()
+    assert layer.data.any() and strokes.strokes() == [painted]
+    strokes.take_back(painted)
+    assert not layer.data.any() and strokes.strokes() == []

@@ -70,7 +70,7 @@ def test_a_resumed_run_takes_the_planes_it_was_made_of(open_widget, stack, run, 
     assert filled(again.layers.parts[0].masks.data[-1]) == [True, True, False, False]
 
 
-def test_paint_counts_on_the_planes_of_the_run_alone(open_widget, stack, run):
+def test_paint_counts_on_the_planes_of_the_run_alone(open_widget, stack, run, said):
     viewer, widget = open_widget(stack)
     widget.ranges.set(Chosen(planes="3-4"))
     run(widget)
@@ -78,6 +78,9 @@ def test_paint_counts_on_the_planes_of_the_run_alone(open_widget, stack, run):
     strokes = viewer.layers["a strokes"]
     strokes.data_setitem((np.array([0]), np.array([1]), np.array([1])), 1)
     assert widget.layers.corrections() == {}
+    assert not widget.continue_from_edits() and "on a plane that is segmented" in said()[-1]
+    viewer.dims.set_point(1, 0)
+    assert not widget.save_film("x.gif") and "planes 3-4 of 4 were" in said()[-1]
     strokes.data_setitem((np.array([3]), np.array([1]), np.array([1])), 1)
     assert list(widget.layers.corrections()) == [1]
     assert widget.layers.masks(2)[1][1, 1] == 1

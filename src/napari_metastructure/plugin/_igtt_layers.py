@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin._layers import (
     ORIGIN,
@@ -117,8 +118,10 @@ class SourceLayers:
 
     @property
     def canvas(self) -> Labels | None:
-        """The layer of strokes; None if it is not in the viewer."""
-        return self.strokes.layer if self.strokes is not None and self.strokes.layer in self.viewer.layers else None
+        """The layer of strokes; None if it is not in the viewer, or was given pixels that do not lie on the source."""
+        if self.strokes is None or self.strokes.layer not in self.viewer.layers:
+            return None
+        return self.strokes.layer if self.strokes.layer.data.shape == self.source.shape else None
 
     @property
     def own(self) -> list[Layer]:
@@ -242,6 +245,8 @@ class RunLayers:
         The final masks, see `keep`.
     locked : dict of int to (Y, X) uint8 array
         The corrections that the run was told, by the engine's image index.
+    colour : str or None
+        The channel that the run takes of RGB layers, once that is known.
     painted : callable
         Called when strokes come or go, and when a brush is taken up or put away.
     """
@@ -259,6 +264,7 @@ class RunLayers:
         self.epochs = self.slider.epochs
         self.waiting: list[int] = []
         self.locked: dict[int, np.ndarray] = {}
+        self.colour: str | None = None
         self.shown: dict[Extra, bool] = {"probability": False, "labels": False}
         self.kept: list[Labels] = []
         self._last: EpochFinished | None = None
@@ -390,7 +396,7 @@ class RunLayers:
     def plane(self) -> int:
         """The image on screen, in the engine's count: of the source in hand (selected), else of the first."""
         before = self.parts[: self.parts.index(self._part)]
-        return sum(part.source.count for part in before) + self._slice(self._part.source)
+        return sum(part.source.count for part in before) + (self._slice(self._part.source) or 0)
 
     @property
     def _part(self) -> SourceLayers:
@@ -398,17 +404,21 @@ class RunLayers:
         active = self.viewer.layers.selection.active
         return next((p for p in self.parts if active is p.source.layer or active in p.own), self.parts[0])
 
-    def film(self, colour: str | None, rounds: Sequence[tuple[int, float, float]]) -> Callable[[], Epochs]:
+    def film(self, rounds: Sequence[tuple[int, float, float]]) -> Callable[[], Epochs]:
         """Return what reads the plane on screen and its masks of all epochs, in any thread.
 
         Parameters
         ----------
-        colour : str or None
-            The channel of RGB layers.
         rounds : sequence of (epoch, loss, agreement)
+
+        Raises
+        ------
+        InputError
+            If the plane is none of those that were segmented.
         """
-        part, epochs, rounds = self._part, list(self.epochs), list(rounds)
-        number = self._slice(part.source)
+        part, epochs, rounds, colour = self._part, list(self.epochs), list(rounds), self.colour
+        if (number := self._slice(part.source)) is None:
+            raise InputError(f"The plane on screen of {part.source.name} was not segmented; {part.source.note} were.")
 
         def read() -> Epochs:
             from napari_metastructure.igtt.film import Epochs
@@ -418,13 +428,13 @@ class RunLayers:
 
         return read
 
-    def _slice(self, source: Source) -> int:
-        """Return which plane of a source is on screen."""
+    def _slice(self, source: Source) -> int | None:
+        """Return which of the planes that are taken of a source is on screen; None for another."""
         if not source.leading:
             return 0
         point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
         at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
-        return source.number(int(np.ravel_multi_index(tuple(at), source.leading, mode="clip"))) or 0
+        return source.number(int(np.ravel_multi_index(tuple(at), source.leading, mode="clip")))
 
     def masks(self, epoch: int) -> list[np.ndarray]:
         """Return every image's mask of one epoch, with the user's edits."""
@@ -494,9 +504,10 @@ class RunLayers:
         list of Path
             What was written.
         """
-        masks = [layer.data for layer in self.kept] or [
-            part.source.join(part.planes(self.epoch)) for part in self.parts
-        ]
+        there = [layer for layer in self.kept if layer in self.viewer.layers]
+        if there and len(there) < len(self.kept):
+            raise InputError("Some of the final masks were removed; press Use epoch to make them again, then save.")
+        masks = [layer.data for layer in there] or [part.source.join(part.planes(self.epoch)) for part in self.parts]
         notes = [part.source.note for part in self.parts]
         return save_masks(path, masks, [part.source.layer for part in self.parts], ome, notes)
 

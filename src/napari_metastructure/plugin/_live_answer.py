@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_metastructure.plugin._igtt_layers import RunLayers, SourceLayers
 from napari_metastructure.plugin._layers import ORIGIN, colormap, placement, result_name
 from napari_metastructure.plugin._painting import same
-from napari_metastructure.plugin._source import colour_of
 from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._worker import LatestOnly
 
@@ -94,7 +93,7 @@ class LiveAnswer(QObject):
 
     def _job(self, layers: RunLayers, strokes: Mapping[int, np.ndarray], plane: int) -> Callable[[], Any]:
         """Return what is done in the thread: features of planes that are new, and the answer."""
-        sources = [part.source for part in layers.parts]
+        sources, colour = [part.source for part in layers.parts], layers.colour
         p, prepared = layers.probabilities or (), self._prepared
         sizes = [plane.size for plane in p]
         wanted = sorted({*strokes, plane})
@@ -108,7 +107,6 @@ class LiveAnswer(QObject):
 
             nonlocal prepared
             if prepared is None or prepared[0] is not p or not {*strokes, plane} <= set(prepared[1]):
-                colour = colour_of(sources)
                 places = [(source, at) for source in sources for at in source.places]
                 chosen = sorted(wanted)
                 at = [places[i] for i in chosen]

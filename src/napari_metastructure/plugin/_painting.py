@@ -102,8 +102,9 @@ class Strokes:
         self._back, before = stroke, len(self._done)
         self.layer.data_setitem(np.unravel_index(pixels, self.layer.data.shape), values)
         self._back = None
-        if len(self._done) == before:  # others cover all of it
-            self._done.remove(stroke)
+        if len(self._done) == before:  # others cover all of it; it is there again once they are undone
+            over = [other for other in self.strokes() if other is not stroke and np.isin(pixels, other.pixels).any()]
+            self._add(Stroke(stroke.dabs, stroke, tuple(atom for other in over for atom in other.history)))
             self._changed()
 
     def restore(self, corrections: Mapping[int, np.ndarray]) -> None:
@@ -142,12 +143,13 @@ class Strokes:
         self._done = [s for s in self._done if not any(id(atom) in self._gone for atom in s.history)]  # for good
         self._gone = set()
         dabs, self._staged = self._staged, []
-        self._early = not dabs
         for atom in () if dabs else event.value:
             where, given = atom[0], np.asarray(atom[-1])
             indices = _within(where, atom[1]) if isinstance(where[0], slice) else where
             flat, values = self._flat(indices), np.broadcast_to(given, np.shape(indices[0]))
             dabs += [(flat[values == value], _class(value)) for value in np.unique(values)]
+        pixels = self.layer.data.flat
+        self._early = any(len(flat) and _class(pixels[flat[-1]]) != value for flat, value in dabs[-1:])
         self._add(Stroke(_joined(dabs), self._back, tuple(event.value)))
         self._changed()
 

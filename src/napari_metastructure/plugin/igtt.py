@@ -160,7 +160,6 @@ class IGTTWidget(JobWidget):
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._folder: Path | None = None
         self._chosen = ALL
-        self._colour: str | None = None
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
@@ -300,7 +299,8 @@ class IGTTWidget(JobWidget):
             return False
         painted = layers.corrections()
         if not painted and not (self.running and layers.locked):  # which may have been undone
-            show_warning("Nothing was painted yet; paint object or background where masks are wrong, then continue.")
+            where = " on a plane that is segmented" if self.strokes.list.count() else ""
+            show_warning(f"Nothing was painted{where} yet; paint where masks are wrong, then continue.")
             return False
         if self.running:
             if (control := self._control) is None:
@@ -317,10 +317,12 @@ class IGTTWidget(JobWidget):
 
             if gone := [part.source.name for part in layers.parts if not part.there]:
                 raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
+            sources = [part.source for part in layers.parts]
+            if other := [source.name for source in sources if Source.of(source.layer).shape != source.shape]:
+                raise InputError(f"{listed(other)} has another size than the masks; press Run for a new run.")
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
-            sources = [part.source for part in layers.parts]
             given: dict[str, Any] = {"corrections": painted, "first_epoch": first}
             if config.rounds == "always" or not (is_trained(config) and config.start == "prior"):
                 given["start_masks"] = start  # else strokes are answered from the prior's start, whatever came between
@@ -389,6 +391,7 @@ class IGTTWidget(JobWidget):
             self._ready.set()
         else:
             layers = RunLayers(self.viewer, sources, config, self._on_painted)
+            layers.colour = chosen.channel or None
             if self.layers is not None:
                 self.layers.hide()
                 self.layers.painted = lambda: None
@@ -402,7 +405,6 @@ class IGTTWidget(JobWidget):
             trial, self._trial = self._trial, None
             steps = chain(self._dropped(trial), layers.open())
             self._opening.start(steps, partial(self._on_open, layers, self._ready))
-        self._colour = chosen.channel or None
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
@@ -474,7 +476,8 @@ class IGTTWidget(JobWidget):
                 self.curves.add_epoch(event)
                 self.runner.spread(self._draw(self.layers, event))
             case ColourTaken():
-                self._colour = event.colour
+                if self.layers is not None:
+                    self.layers.colour = event.colour
                 show_info(str(event))
             case Warned(message):
                 self.warn(message)
@@ -586,7 +589,11 @@ class IGTTWidget(JobWidget):
         """
         if (layers := self._with_masks()) is None:
             return False
-        read, outlines = layers.film(self._colour, self.curves.rounds), self.results.outlines.isChecked()
+        try:
+            read = layers.film(self.curves.rounds)
+        except InputError as error:
+            return self.refuse(str(error))
+        outlines = self.results.outlines.isChecked()
 
         def draw() -> list[Path]:
             from napari_metastructure.igtt.film import write
