@@ -12,7 +12,6 @@ import numpy as np
 import typer
 
 from napari_metastructure.batch.recipe import expanded
-from napari_metastructure.cli._asking import Asking
 from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
 from napari_metastructure.cli._options import CHANNEL, FRAMES, PLANES, SCHEDULER, option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
@@ -28,6 +27,7 @@ from napari_metastructure.training.events import EpochFinished, Finished, RunSta
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
+    from napari_metastructure.cli._asking import Asking
     from napari_metastructure.images.channels import ImageSet
 
 AUTO = "auto"
@@ -113,6 +113,8 @@ def igtt(
     One run trains one network on all images, and is done by one worker of a --scheduler; runs of --each, and the images
     of --model, are shared out. With --resume, new --answers are learned from and --ask asks on.
     """
+    from napari_metastructure.cli._asking import Asking  # scipy, which --help does without
+
     check_modes(resume, overwrite)
     asking = Asking(answers, ask, places, ask_how)
     if asking.wanted and (model is not None or each or scheduler is not None):
