@@ -136,3 +136,30 @@ def test_skeletons_beside_the_canvas_and_a_window_closed_while_measuring():
         turns(500)
         """
     )
+
+
+def test_qt_converts_pictures_while_each_core_works_for_us():
+    """Qt shares that out to the pool that jobs run in, and waits for it with Python's lock in hand."""
+    in_its_own_process("""
+        from qtpy.QtCore import QThreadPool
+        from qtpy.QtGui import QImage
+        from napari_metastructure.plugin._worker import LatestOnly
+
+        QThreadPool.globalInstance().setMaxThreadCount(2)
+        ended = []
+
+        def work():
+            while not ended:
+                sum(range(1000))
+
+        jobs = [LatestOnly(), LatestOnly()]
+        for job in jobs:
+            job.ask(work)
+        turns()
+        picture = QImage(2000, 2000, QImage.Format.Format_RGB16)
+        for _ in range(20):
+            picture.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
+        ended.append(True)
+        until(lambda: not any(job.busy for job in jobs))
+        viewer.close()
+    """)

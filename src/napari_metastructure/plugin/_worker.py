@@ -46,6 +46,9 @@ BUDGET_S = 0.01
 PAUSE_MS = 5
 """Time for Qt between deliveries while some wait. Not 0: Qt posts those, and does them all before it draws."""
 
+THREADS = 32
+"""Of Qt's pool, at least."""
+
 MIN_INTERVAL_S = 0.05
 """`throttled` lets minor events pass no more often than this."""
 
@@ -73,9 +76,6 @@ class _Run:
     def __call__(self) -> None:
         """Run the job to its end."""
         job, self.job = self.job, None
-        # Qt's pool has a thread for each core: a job of hours must not take one from previews and short tasks.
-        pool = QThreadPool.globalInstance()
-        pool.releaseThread()
         try:
             assert job is not None
             for event in job():
@@ -88,8 +88,6 @@ class _Run:
             # as text: a log handler that kept the traceback would keep the network alive with it
             log.error("%s broke\n%s", self.title, traceback.format_exc())
             self.failure = RunFailed(f"{self.title} failed: {type(error).__name__}: {error}")
-        finally:
-            pool.reserveThread()
 
     def post(self, event: Any) -> None:
         """Add an event (in the thread)."""
@@ -107,6 +105,16 @@ class _EndsQuietly:
     """A worker that says nothing more once the window is closed: Qt has deleted what it would say it by."""
 
     signals: QObject
+
+    def start(self) -> None:
+        """Begin, in a pool with threads to spare.
+
+        Qt's has one for each core. Jobs of hours would keep previews waiting; and Qt scales pictures in threads of it,
+        while the main thread holds Python's lock: with none free but for jobs that wait for that lock, all would stop.
+        """
+        pool = QThreadPool.globalInstance()
+        pool.setMaxThreadCount(max(pool.maxThreadCount(), THREADS))
+        super().start()  # type: ignore[misc] # of the worker this is mixed into
 
     def run(self) -> None:
         """Do the work."""
