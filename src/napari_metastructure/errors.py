@@ -114,6 +114,8 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
             return f"{named} does not say {context['discriminator']} it is."
         case "literal_error":
             wish = str(context["expected"])
+        case "dict_type" if field is not None and (takes := _takes(field)):
+            wish = takes
         case _:
             wish = _FORMS.get(problem["type"]) or (_takes(field) if field is not None else "")
     message = str(problem["msg"])

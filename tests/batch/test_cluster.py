@@ -6,6 +6,7 @@ import socket
 import sys
 
 import pytest
+import torch
 
 from napari_metastructure import __version__
 from napari_metastructure.batch import predict, scheduler
@@ -25,6 +26,15 @@ def client():
 @pytest.fixture(scope="module")
 def address(client):
     return client.scheduler.address
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As workers have: bits depend on the number of torch's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_two_workers_give_the_bits_of_one_process_though_one_is_killed(

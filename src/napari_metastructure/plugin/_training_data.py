@@ -268,7 +268,8 @@ class DataPanel(QWidget):
                 form.addRow(label, editor.widget)
             if editor is self.channel:
                 self.channel_label = label
-        for part in (self.table, self.folder, self.ranges):
+        ranges = (self.ranges,) if self.purpose == "validation" else ()
+        for part in (self.table, self.folder, *ranges):
             column.addWidget(part)
         column.insertLayout(0, kinds)
         column.addWidget(self.summary)
