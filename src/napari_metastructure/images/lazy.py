@@ -22,7 +22,29 @@ def is_lazy(array: Any) -> bool:
     return not isinstance(array, np.ndarray)
 
 
-class Source:
+class _Pixels:
+    """Size and data type of pixels that are not in memory, named as NumPy does."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels, of all channels."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """What they would take in memory."""
+        return self.size * self.dtype.itemsize
+
+
+class Source(_Pixels):
     """The pixels of a file, read where they are asked for.
 
     Parameters
@@ -40,21 +62,6 @@ class Source:
     ) -> None:
         self.path, self.shape, self.dtype, self._read = path, tuple(map(int, shape)), np.dtype(dtype), read
         self.dtype = self.dtype.newbyteorder("=")
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of pixels."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def nbytes(self) -> int:
-        """What they would take in memory."""
-        return self.size * self.dtype.itemsize
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """Read pixels, by slices of step one, numbers and ``...``.
@@ -112,7 +119,7 @@ def gone(path: Path) -> InputError:
     return InputError(f"{path} is no longer there, or parts of it are not; a run needs its images until it ends.")
 
 
-class Plane:
+class Plane(_Pixels):
     """A (Y, X) or (C, Y, X) plane given by what reads a window of it.
 
     ``plane[first:last]`` and ``plane[first:last, left:right]`` are arrays of these rows and columns, of all channels.
@@ -127,21 +134,6 @@ class Plane:
 
     def __init__(self, shape: Sequence[int], dtype: Any, read: Callable[[slice, slice], np.ndarray]) -> None:
         self.shape, self.dtype, self._read = tuple(map(int, shape)), np.dtype(dtype), read
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of pixels, of all channels."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def nbytes(self) -> int:
-        """What they would take in memory."""
-        return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.shape[-2]
