@@ -404,7 +404,7 @@ class IGTTWidget(JobWidget):
             self.results.show_ready(())
             trial, self._trial = self._trial, None
             steps = chain(self._dropped(trial), layers.open())
-            self._opening.start(steps, partial(self._on_open, layers, self._ready))
+            self._opening.start(steps, self._ready.set)
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
@@ -420,10 +420,6 @@ class IGTTWidget(JobWidget):
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
                 yield
-
-    def _on_open(self, layers: RunLayers, ready: threading.Event) -> None:
-        """Let the run begin."""
-        ready.set()
 
     def take_brush(self, value: int) -> None:
         """Take up the brush for objects (1) or background (2), on the strokes of the image on screen."""
