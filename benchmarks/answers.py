@@ -7,8 +7,6 @@ who gives the class of the pixel in question, and for the Dice, nowhere else. ``
 which the tool said that more would no longer gain.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

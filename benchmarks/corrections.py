@@ -9,8 +9,6 @@ three largest errors (the truth's class, inside the disc), in at most three imag
 paint; a method sees the strokes and nothing else of them. ``er_crop`` is a part of the frame in ``er_frames``.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

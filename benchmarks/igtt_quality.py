@@ -6,8 +6,6 @@
 The masks are only looked at here, after the run has sent its events; nothing flows back.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

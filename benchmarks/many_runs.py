@@ -6,8 +6,6 @@ Memory is that of the whole process, after each run's layers were removed. What 
 is lost; the first runs fill caches.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import os

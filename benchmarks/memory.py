@@ -10,8 +10,6 @@ A command that has not ended after ``--seconds`` is stopped, and its line says s
 done by then, as after the statistics of the whole image and so many rows of it.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

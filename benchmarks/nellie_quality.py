@@ -7,8 +7,6 @@ Nellie looks for tubes of 0.25 to 1 micrometre, so it asks for the size of a pix
 for iGTT.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import tempfile

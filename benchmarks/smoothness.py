@@ -7,8 +7,6 @@ while the same run goes on in a thread, first without any widget, then with it o
 --canvas, which a software renderer draws slowly). A move of napari's slider by hand is the measure of what is smooth.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import threading

@@ -9,8 +9,6 @@ turns, and of each pair the ratio before / now is taken. Seconds of processor ti
 says something on a quiet one only. All numbers are medians.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

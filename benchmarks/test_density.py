@@ -4,8 +4,6 @@ pytest benchmarks/test_density.py --benchmark-group-by=group --benchmark-columns
 pytest benchmarks/test_density.py -s -k "twice or memory"     # prints ratios and memory, and holds them to their bounds
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -4,8 +4,6 @@ pytest benchmarks/test_label_noise.py --benchmark-group-by=group --benchmark-col
 pytest benchmarks/test_label_noise.py -s -k "ratios or memory"      # asserts the limits and prints what it measured
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

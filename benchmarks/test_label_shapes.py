@@ -3,8 +3,6 @@
 pytest benchmarks/test_label_shapes.py --benchmark-group-by=group --benchmark-columns=min,median,rounds
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import ndimage as ndi

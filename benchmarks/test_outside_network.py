@@ -3,8 +3,6 @@
 pytest benchmarks/test_outside_network.py --benchmark-group-by=group --benchmark-columns=min,median,rounds
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -4,8 +4,6 @@ pytest benchmarks/test_prediction.py --benchmark-group-by=group --benchmark-colu
 pytest benchmarks/test_prediction.py -k memory -s          # peak memory of 1024 to 4096 pixels a side
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

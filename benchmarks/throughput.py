@@ -7,8 +7,6 @@ one thread. "first" is until the first file is done, workers started and librari
 Wall time, so a quiet machine says most; the masks of all rows are compared with those of one process.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import tempfile

@@ -5,8 +5,6 @@ python benchmarks/training_speed.py [--device cpu] [--networks light-unet unet] 
 Simulated images of 256 x 256 pixels, batches of 4, one warm-up epoch that does not count.
 """
 
-from __future__ import annotations
-
 import argparse
 
 import numpy as np

@@ -7,8 +7,6 @@ Needs neither napari nor Qt, and nothing of this package installed: ``PYTHONPATH
 smallest sizes. The exit code is 1 if anything failed or was not as asked.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

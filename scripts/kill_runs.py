@@ -6,8 +6,6 @@ Prints a line for each kill: when, the epoch that was finished last, and that of
 if each resumed run ended with the tensors and masks of the undisturbed one, and left nothing half written behind.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import os

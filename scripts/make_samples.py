@@ -4,8 +4,6 @@ python scripts/make_samples.py [FOLDER]
 python scripts/make_samples.py --organelles 24 FOLDER      # images/ and labels/: background, ER, mitochondria, nuclei
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from pathlib import Path

@@ -5,8 +5,6 @@ xvfb-run -a -s "-screen 0 1440x1000x24" python scripts/screenshot.py docs/images
 ... python scripts/screenshot.py FOLDER igtt --images a.png b.png --epoch 3
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -7,8 +7,6 @@ A timer in Qt's loop ticks every few milliseconds; a thread notes how long it wa
 main thread was at then. Seconds of one machine say nothing about another.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

@@ -8,8 +8,6 @@ given as ``--steps`` gives the same weights, on the same device and torch. All i
 the same command with ``--resume`` goes on from there, and from OUT itself (weights alone) where there is no such file.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Measures of a GPU check: synchronised clocks, memory, the share of time the device works."""
 
-from __future__ import annotations
-
 import gc
 import math
 import threading

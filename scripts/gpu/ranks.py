@@ -1,7 +1,5 @@
 """Step 8 of a GPU check: all GPUs of the machine under torchrun, against one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The table of a GPU check: one row a measurement, written to ``gpu.md`` and ``gpu.json`` as soon as it is there."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """Steps 5 to 7 of a GPU check: memory given back, stop and resume, and what the same seed gives twice."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

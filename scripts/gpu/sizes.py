@@ -1,7 +1,5 @@
 """Sizes of a GPU check, on a GPU and without one, and its simulated images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache

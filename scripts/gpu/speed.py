@@ -1,7 +1,5 @@
 """Steps 1 to 4 of a GPU check: what there is, and how fast iGTT, training and prediction are."""
 
-from __future__ import annotations
-
 import math
 import os
 import platform

@@ -4,8 +4,6 @@ One worker process takes one step after the other, for importing torch and openi
 that did not end well it is replaced: an error can leave the card unusable for the process that met it.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import time
 import traceback

@@ -17,15 +17,7 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.files import read_image
 from napari_metastructure.plugin import _progress as progress_panel
 from napari_metastructure.plugin import _source as sources
-from napari_metastructure.plugin._compare_results import (
-    ACCURACY,
-    AUC,
-    DICE,
-    FAILED,
-    MEMORY,
-    NOTHING,
-    SECONDS,
-)
+from napari_metastructure.plugin._compare_results import ACCURACY, AUC, DICE, FAILED, MEMORY, NOTHING, SECONDS
 from napari_metastructure.plugin._layers import ORIGIN
 from napari_metastructure.plugin.compare import (
     CompareProgress,

@@ -15,11 +15,7 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.plugin import _progress
 from napari_metastructure.plugin._inputs import FolderRow, lay_out
-from napari_metastructure.plugin._job_widget import (
-    JobWidget,
-    RunButtons,
-    RunInFolder,
-)
+from napari_metastructure.plugin._job_widget import JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._progress import Clock, EpochProgress, ProgressPanel, duration
 from napari_metastructure.plugin.compare import CompareWidget
 from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, IGTTWidget, SettingsPanel

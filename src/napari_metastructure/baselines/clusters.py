@@ -1,7 +1,5 @@
 """Foreground from clusters: by their brightness, and at best with the ground truth."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from napari_metastructure.errors import InputError

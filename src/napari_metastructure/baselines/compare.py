@@ -1,7 +1,5 @@
 """Comparison of segmentation methods on the same images, by ground truth or by their agreement."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Settings of a comparison of methods, and the names of the methods; forms, YAML and options are made from them."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator

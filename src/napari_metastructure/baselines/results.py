@@ -1,7 +1,5 @@
 """Results and events of a comparison, and its tables as CSV and Markdown."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Files of a comparison: images and ground truth, paired by stem, and results."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

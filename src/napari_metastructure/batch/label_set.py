@@ -1,7 +1,5 @@
 """Label files read as classes, by what all of them together mean."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Label noise and densities of label files as units of a batch; the commands do the same, one file after the other."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Recipes of batches: what is done with which files, where, and by whom, as settings and as YAML."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from glob import glob, has_magic

@@ -1,7 +1,5 @@
 """The record of a batch beside its results: its recipe, and a line for each file, to report and to go on from."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterable, Sequence

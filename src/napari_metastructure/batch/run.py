@@ -1,7 +1,5 @@
 """A batch, run: its files one after the other or shared out, each on its own, as a generator of events."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence

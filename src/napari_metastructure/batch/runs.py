@@ -1,7 +1,5 @@
 """iGTT and comparisons as units of a batch: a run for each file, or one for all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,7 @@ from napari_metastructure.igtt.outputs import Outputs
 from napari_metastructure.images.channels import read_set
 from napari_metastructure.images.files import noting, output_stems, result_path
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import (
-    BatchFinished,
-    EpochFinished,
-    Finished,
-    RunStarted,
-    Unsaved,
-    Warned,
-)
+from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Unsaved, Warned
 from napari_metastructure.training.run_folder import DESCRIPTION, MODEL, FoundRun
 
 TOGETHER = "all {} files together"

@@ -1,7 +1,5 @@
 """Where units of work are done: in this process, or by the workers of dask.distributed."""
 
-from __future__ import annotations
-
 import os
 import queue
 import signal

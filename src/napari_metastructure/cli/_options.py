@@ -1,7 +1,5 @@
 """Options of commands: help from settings, settings and label noise from options, warnings as lines."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Progress lines and bars, tables of numbers, and Ctrl-C of commands in a terminal."""
 
-from __future__ import annotations
-
 import math
 import os
 import signal

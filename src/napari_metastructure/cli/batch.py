@@ -1,21 +1,12 @@
 """``metastructure batch``: a saved recipe on its files, and how the other commands run theirs as a batch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from napari_metastructure.batch.recipe import BatchRecipe
-from napari_metastructure.batch.run import (
-    BatchFinished,
-    BatchStarted,
-    UnitDone,
-    UnitFailed,
-    UnitProgress,
-    run,
-)
+from napari_metastructure.batch.run import BatchFinished, BatchStarted, UnitDone, UnitFailed, UnitProgress, run
 from napari_metastructure.cli._files import RUN_WAYS, check_modes
 from napari_metastructure.cli._options import RESUME, SCHEDULER
 from napari_metastructure.cli._progress import INTERRUPTED, bars, counted, running

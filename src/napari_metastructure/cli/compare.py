@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_metastructure.baselines.config import ALL, TITLES, CompareConfig
-from napari_metastructure.baselines.results import (
-    CompareFinished,
-    CompareStarted,
-    MethodFinished,
-    shown,
-    summary,
-)
+from napari_metastructure.baselines.results import CompareFinished, CompareStarted, MethodFinished, shown, summary
 from napari_metastructure.cli._files import WAYS, tell_colour
 from napari_metastructure.cli._options import CHANNEL, RESUME, SCHEDULER, option, validated, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, running, table

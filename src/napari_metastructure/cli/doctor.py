@@ -1,7 +1,5 @@
 """``metastructure doctor``: versions, Qt binding and devices, for bug reports and missing GPUs."""
 
-from __future__ import annotations
-
 import platform
 import shutil
 from collections.abc import Iterator

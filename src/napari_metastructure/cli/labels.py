@@ -1,7 +1,5 @@
 """``metastructure noise``, ``density`` and ``transition``: label noise made, mapped and measured."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,13 +19,7 @@ from napari_metastructure.batch.labels import (
     write_maps,
 )
 from napari_metastructure.batch.recipe import expanded
-from napari_metastructure.cli._files import (
-    WAYS,
-    ReadingOption,
-    list_labels,
-    pair_paths,
-    result_paths,
-)
+from napari_metastructure.cli._files import WAYS, ReadingOption, list_labels, pair_paths, result_paths
 from napari_metastructure.cli._options import KINDS, RESUME, SCHEDULER, dial, recipe_of, warnings_as_lines
 from napari_metastructure.cli._progress import ABSENT, counted, number, print_table
 from napari_metastructure.cli.batch import shared_out

@@ -1,7 +1,5 @@
 """The command ``metastructure``; nothing heavy is imported before a command runs."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from itertools import pairwise

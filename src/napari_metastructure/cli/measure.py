@@ -1,7 +1,5 @@
 """``metastructure measure``: masks cleaned up, and a table of their objects."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +9,7 @@ import numpy as np
 import typer
 
 from napari_metastructure.batch.label_set import LabelSet, check_same_size, list_folder, only_masks, partners_of
-from napari_metastructure.cli._files import (
-    WAYS,
-    ReadingOption,
-    list_labels,
-    result_paths,
-)
+from napari_metastructure.cli._files import WAYS, ReadingOption, list_labels, result_paths
 from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.cli._progress import counted
 from napari_metastructure.errors import InputError

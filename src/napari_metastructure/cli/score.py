@@ -1,7 +1,5 @@
 """``metastructure score``: predicted masks against the truth."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence
@@ -12,10 +10,7 @@ from warnings import warn
 import typer
 
 from napari_metastructure.batch.label_set import LabelSet, check_same_size, check_same_sizes, list_folder, only_masks
-from napari_metastructure.cli._files import (
-    ReadingOption,
-    pair_folders,
-)
+from napari_metastructure.cli._files import ReadingOption, pair_folders
 from napari_metastructure.cli._options import warnings_as_lines
 from napari_metastructure.cli._progress import number, print_table
 from napari_metastructure.errors import InputError, listed

@@ -1,7 +1,5 @@
 """Answers to questions as CSV, and the next places to ask about: file, plane, y, x, class."""
 
-from __future__ import annotations
-
 import csv
 import io
 import unicodedata

@@ -7,8 +7,6 @@ on a threshold only through sums over the pixels above it: one histogram serves 
 block where a plane is large.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

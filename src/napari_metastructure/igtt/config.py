@@ -1,7 +1,5 @@
 """Settings of iGTT runs, validated: widget tooltips, YAML and CLI options come from here."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field

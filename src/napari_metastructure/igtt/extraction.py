@@ -4,8 +4,6 @@ The label keeps where objects are dense and drops what a mask gets wrong pixel b
 network, 255 is left out of the loss.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Epochs of an iGTT run as a film (GIF, MP4) and as a figure with its curves (PNG, PDF, SVG)."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """iGTT: a network trained on its own improved output, from images alone (Algorithm 1)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Files that a run of iGTT leaves of each image: masks, probabilities, and the masks of every epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rounds of an iGTT run: its network, the steps of each, and when there have been enough."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

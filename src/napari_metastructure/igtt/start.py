@@ -1,7 +1,5 @@
 """Starts of iGTT: the labels before the first round, without training or by the prior that ships."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Colour channel to segment, chosen for a set of images by local contrast, and sets of image files read with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

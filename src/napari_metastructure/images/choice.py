@@ -1,7 +1,5 @@
 """What users say about files that say too little: names of axes, and which of several images is meant."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

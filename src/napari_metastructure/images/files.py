@@ -1,7 +1,5 @@
 """Image files: reading of all formats, listing, names of results."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -1,7 +1,5 @@
 """CZI, ND2 and LIF files, read by bioio where the optional extra ``formats`` is installed."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Images with named axes, voxel size and unit; their 2D planes, and units as files and pint spell them."""
 
-from __future__ import annotations
-
 import math
 import re
 import sys

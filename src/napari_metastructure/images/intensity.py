@@ -1,7 +1,5 @@
 """Normalised intensity: z-score, local contrast, network inputs, checks of planes, bright or dark objects."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 

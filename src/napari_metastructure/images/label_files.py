@@ -1,7 +1,5 @@
 """Label files: the numbers that they hold, however they were saved, and the images that they belong to."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """OME-Zarr folders (NGFF 0.4 and 0.5): read where they are asked for, and written with axes, scale and pyramid."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Planes, frames and channel of images that a user chose, as text: "1-10, 15"."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

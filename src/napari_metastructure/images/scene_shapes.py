@@ -1,7 +1,5 @@
 """Shapes of the random scenes: tubes, networks, rods, trees, blobs and patches, each as a distance and regions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise

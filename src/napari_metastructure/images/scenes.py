@@ -14,8 +14,6 @@ Billot et al., "SynthSeg: Segmentation of brain MRI scans of any contrast and re
 Dey et al., "AnyStar: Domain randomized universal star-convex 3D instance segmentation", WACV 2024.
 """
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ focus, uneven illumination and background, then Poisson (photons) and Gaussian (
 drawn from a `numpy.random.Generator`, so the same seed gives the same image. Lengths are in pixels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Arrays in unnamed files, for results that memory has not room for."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 It is flat, touches the border of the image, and is as extreme as objects are, so that it would be taken for one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Writing of masks, probabilities and labels as ImageJ or OME TIFF, and of whole files or none."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

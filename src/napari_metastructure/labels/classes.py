@@ -1,7 +1,5 @@
 """Classes of a label image or stack: data types, readings (foreground, objects, classes), and what 255 means."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Kernel density of labels, eq. (8): how densely the pixels of a class lie around each place, the meta-structure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 

@@ -1,7 +1,5 @@
 """The paper's Figure 6: a circle in a rectangle, its RCL and an RL, with transition matrices and densities."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ By eq. (7) RCL changes the density of a class by a factor and a constant alone, 
 without a look at the image, so there is no meta-structure in it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

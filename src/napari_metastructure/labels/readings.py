@@ -1,7 +1,5 @@
 """What label numbers stand for: readings, decided once for a set, and signs in the pixels that speak for one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

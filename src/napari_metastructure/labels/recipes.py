@@ -4,8 +4,6 @@ One definition gives the widget's form, the options of the command line, the YAM
 layer.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ unlabelled pixels, results equal `scipy.ndimage.binary_dilation` and `binary_ero
 the latter, ``border_value=1``.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Meta-structure of noisy labels against clean ones: distance of densities, share retained, histograms by class."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

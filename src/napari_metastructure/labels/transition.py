@@ -1,7 +1,5 @@
 """Noise transition matrices, in closed form for RCL and RL or counted from two label images, and their rank."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Lemma 2 and Theorem 2 as a verdict: how many classes a noise transition matrix leaves for a network to learn."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

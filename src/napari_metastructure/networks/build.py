@@ -1,7 +1,5 @@
 """Our U-Nets, the U-Net and DeepLabv3(+) of segmentation-models-pytorch, and HRNet on timm's backbone."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

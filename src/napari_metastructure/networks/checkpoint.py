@@ -1,7 +1,5 @@
 """Models on disk: weights without code (safetensors), with all that is needed to use them."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Literal

@@ -1,7 +1,5 @@
 """Devices to run on: which there are, how networks are laid out and run there, and what travels to and from them."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """Export to ONNX and bioimage.io packages, each run and compared with our own output before it is handed out."""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import dataclass
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Folder in, folder out: files done one after the other, or shared out, with a table of what becomes of each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path

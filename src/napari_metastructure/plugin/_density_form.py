@@ -1,7 +1,5 @@
 """Density settings form, with a logarithmic slider for the bandwidth in pixels or in the layer's unit."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

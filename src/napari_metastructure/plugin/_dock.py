@@ -1,7 +1,5 @@
 """A widget's place in napari's window: beside the canvas at a fair width, as a tab of the one that is there already."""
 
-from __future__ import annotations
-
 from typing import Any
 from weakref import WeakSet
 

@@ -1,7 +1,5 @@
 """The buttons at the top of each widget: one puts its values back, one opens its page of the documentation."""
 
-from __future__ import annotations
-
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QSizePolicy, QWidget

@@ -1,7 +1,5 @@
 """The job of an iGTT run on image layers, for a thread."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What can be done with the masks of an iGTT run: buttons and ticks below it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from qtpy.QtCore import Signal

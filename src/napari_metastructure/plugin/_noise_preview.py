@@ -13,9 +13,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
 from napari_metastructure.labels.transition import TransitionMatrix
-from napari_metastructure.plugin._layers import (
-    made_from,
-)
+from napari_metastructure.plugin._layers import made_from
 from napari_metastructure.plugin._live import Superseded
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """Form for a recipe of label noise: the recipe and its dials, with numbers by class that follow the source."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Table of measured objects: thousands of rows, sorted by any column."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Glossary: the paper's terms and the field's, each in a sentence that tooltips show where the term stands."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 

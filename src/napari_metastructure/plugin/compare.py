@@ -41,11 +41,7 @@ from napari_metastructure.plugin._inputs import (
     order_tabs,
     pages_above,
 )
-from napari_metastructure.plugin._job_widget import (
-    Job,
-    JobWidget,
-    RunButtons,
-)
+from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._preferences import of_settings

@@ -12,11 +12,7 @@ import napari
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QSize, Signal
-from qtpy.QtWidgets import (
-    QLabel,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure import __version__

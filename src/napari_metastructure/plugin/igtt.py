@@ -38,14 +38,7 @@ from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
 from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn
 from napari_metastructure.plugin.writer import ask_where, file_name
-from napari_metastructure.training.events import (
-    BatchFinished,
-    EpochFinished,
-    Finished,
-    RunStarted,
-    ScoreCurve,
-    Warned,
-)
+from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, ScoreCurve, Warned
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:

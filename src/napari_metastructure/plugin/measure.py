@@ -20,13 +20,7 @@ from napari_metastructure.images.image import PIXEL
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.measures import Measured, RegionTable, Voxel, Wanted, check_skan, measure, write_csv
 from napari_metastructure.labels.readings import Meaning, Reading
-from napari_metastructure.labels.regions import (
-    CleanUp,
-    Numbering,
-    change_stack,
-    clean_up,
-    look_through,
-)
+from napari_metastructure.labels.regions import CleanUp, Numbering, change_stack, clean_up, look_through
 from napari_metastructure.plugin._clean_preview import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor
 from napari_metastructure.plugin._help import Tools

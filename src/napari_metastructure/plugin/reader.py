@@ -1,7 +1,5 @@
 """Reader of napari for OME-Zarr: all resolutions, left in the file, with scale, units and names of axes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import napari
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QPushButton,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.verdict import verdict

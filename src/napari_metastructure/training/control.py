@@ -1,7 +1,5 @@
 """Control of a running job from another thread: stop, pause, resume, correct, save elsewhere."""
 
-from __future__ import annotations
-
 import threading
 import time
 from pathlib import Path

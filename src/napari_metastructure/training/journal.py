@@ -1,7 +1,5 @@
 """Metrics and state of a run, written as it goes on, elsewhere where its folder fails, and read to go on from."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Training steps: mixed precision, too little memory, losses that are no number, learning rates, epochs."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import time

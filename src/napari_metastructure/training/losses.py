@@ -5,8 +5,6 @@ Labels are class codes, 0 to M - 1. Each loss is a function of sums over all pix
 have a part of it each, ``total`` adds their sums up, so that all have the loss of the whole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

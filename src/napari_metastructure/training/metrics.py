@@ -1,7 +1,5 @@
 """Agreement of a mask with the truth: Dice, IoU, accuracy and AUC as scikit-learn and torchmetrics define them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Run folders: settings, metrics, model and the state to resume from."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import os

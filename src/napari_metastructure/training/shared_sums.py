@@ -1,7 +1,5 @@
 """Sums over several processes, with gradients, and batch normalisation by them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

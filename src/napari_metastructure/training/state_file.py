@@ -1,7 +1,5 @@
 """Files with the state of a run (``last.pt``): written whole, and read only if they are whole and without code."""
 
-from __future__ import annotations
-
 import pickletools
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Noise studies: a network trained on many kinds of noisy labels and tested on clean ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,13 +14,7 @@ from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved, Warned
 from napari_metastructure.training.journal import Saver, check_identity
-from napari_metastructure.training.pairs import (
-    Pair,
-    check_values,
-    read_pairs,
-    reader_of,
-    split,
-)
+from napari_metastructure.training.pairs import Pair, check_values, read_pairs, reader_of, split
 from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
 from napari_metastructure.training.study_figure import write_figure
 from napari_metastructure.training.study_results import (

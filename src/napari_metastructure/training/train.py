@@ -1,7 +1,5 @@
 """Supervised training: a network, images and their labels, clean or noisy, epoch after epoch."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -34,14 +32,7 @@ from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, make_schedule, run_epoch
 from napari_metastructure.training.losses import LOSSES
 from napari_metastructure.training.metrics import Confusion, Scores, binary_scores, mean_scores
-from napari_metastructure.training.pairs import (
-    Pair,
-    check_values,
-    label_codes,
-    read_image,
-    read_pairs,
-    split,
-)
+from napari_metastructure.training.pairs import Pair, check_values, label_codes, read_image, read_pairs, split
 from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 

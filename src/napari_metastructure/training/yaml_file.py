@@ -1,7 +1,5 @@
 """YAML files, written whole and read from anybody: ``run.yaml``, ``noise.yaml``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
