@@ -33,7 +33,7 @@ SAMPLE = 3000
 """Pixels, evenly from all planes, that stand for what the start says."""
 
 START = 6.0
-"""Their weight together, in strokes, in images with strokes; in the others as much as all strokes together."""
+"""Their weight together, in strokes, near to a stroke; elsewhere they weigh as much as all strokes together."""
 
 TREES = 50
 
@@ -195,7 +195,7 @@ class Steering:
         """Return the probability of a plane with strokes: the start's, moved towards strokes that pixels resemble."""
         plane = self._planes[index]
         leaves = forest.leaves(plane.pixels)
-        held = [forest.share(leaves, spots.object == value, START) for value in (0, 1)]
+        held = [forest.share(leaves, spots.object == value, spots.weight.sum()) for value in (0, 1)]
         votes, left = [v.reshape(plane.shape) for v in _agreed(held)], (1 - held[0] - held[1]).reshape(plane.shape)
         cube = leaves.reshape(*plane.shape, -1)
         for number in np.unique(spots.stroke[spots.image == index]):
