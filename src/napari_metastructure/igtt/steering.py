@@ -60,6 +60,12 @@ MANY = 30
 
 SPREAD_LEAF = 0.01
 
+TOLD = 9
+"""Features that are of the start, the last ones: trees that learn from strokes do not see them.
+
+Strokes lie where the start is wrong, so it would be learned the wrong way round; from whole images it can be learned.
+"""
+
 CERTAIN = 0.02
 """Probability from 0 or 1 beyond which the start counts as no surer."""
 
@@ -189,12 +195,12 @@ class Steering:
         x, p = self._sampled
         start = [w / max(w.sum(), _NONE) * spots.weight.sum() * SPLIT for w in (p, 1 - p)]
         own = [self._planes[image].pixels[pixel] for image, pixel in zip(spots.image, spots.pixel, strict=True)]
-        return _Lesson(np.stack(own), spots.object, spots.weight, x, *start)
+        return _Lesson(np.stack(own)[:, :-TOLD], spots.object, spots.weight, x[:, :-TOLD], *start)
 
     def _steered(self, index: int, forest: _Forest, spots: _Spots) -> np.ndarray:
         """Return the probability of a plane with strokes: the start's, moved towards strokes that pixels resemble."""
         plane = self._planes[index]
-        leaves = forest.leaves(plane.pixels)
+        leaves = forest.leaves(plane.pixels[:, :-TOLD])
         held = [forest.share(leaves, spots.object == value, spots.weight.sum()) for value in (0, 1)]
         votes, left = [v.reshape(plane.shape) for v in _agreed(held)], (1 - held[0] - held[1]).reshape(plane.shape)
         cube = leaves.reshape(*plane.shape, -1)
@@ -222,13 +228,13 @@ class Steering:
         found = {}
         for index in rest:
             self._checkpoint()
-            plane, moved = self._planes[index], self._planes[index].start
-            for trees, of, start in ((forest, spots.object, spots.weight.sum()), (taught, objects, 1.0)):
-                leaves = trees.leaves(plane.pixels)
-                votes = [plane.by_object(trees.share(leaves, of == value, start)) for value in (0, 1)]
-                left = 1 - votes[0] - votes[1]
-                moved = plane.moved(moved, _agreed(votes) if trees is forest else votes, left)
-            found[index] = moved
+            plane = self._planes[index]
+            leaves, all_ = forest.leaves(plane.pixels[:, :-TOLD]), spots.weight.sum()
+            votes = [plane.by_object(forest.share(leaves, spots.object == value, all_)) for value in (0, 1)]
+            p = plane.moved(plane.start, _agreed(votes), 1 - votes[0] - votes[1])
+            leaves = taught.leaves(plane.pixels)
+            votes = [taught.share(leaves, objects == value, 1.0).reshape(plane.shape) for value in (0, 1)]
+            found[index] = plane.moved(p, votes, 1 - votes[0] - votes[1])
         return found
 
 
@@ -257,7 +263,7 @@ class _Plane:
     def __init__(self, plane: np.ndarray, p: np.ndarray) -> None:
         self.start = np.asarray(p, np.float32)
         self.step = 1 if plane.size <= FINE else 2
-        found = features(plane, self.step)
+        found = features(plane, self.start, self.step)
         self.shape = found.shape[1:]
         self.pixels = np.ascontiguousarray(found.reshape(len(found), -1).T)
         self._objects = parted(_reduced(self.start, self.step) > 0.5)
@@ -280,25 +286,43 @@ class _Plane:
         return np.where(share > 0, (1 - share) * p.clip(CERTAIN, 1 - CERTAIN) + share * towards, p).astype(np.float32)
 
 
-def features(plane: np.ndarray, step: int) -> np.ndarray:
-    """Describe each pixel, or every second along each axis: intensity, edges and texture at several scales.
+def features(plane: np.ndarray, p: np.ndarray, step: int) -> np.ndarray:
+    """Describe each pixel, or every second along each axis: intensity, edges and texture at several scales, the start.
 
-    Nothing of the start: strokes lie where it is wrong, so it would be learned the wrong way round.
+    Of the start, last: its logit, blurred at several scales; how far a pixel lies inside or outside of its mask, how
+    wide the mask is there, how large, and how bright it is on average.
 
     Parameters
     ----------
-    plane : (Y, X) array
+    plane, p : (Y, X) arrays
     step : int
 
     Returns
     -------
     (F, Y', X') float32 array
     """
-    small = _reduced(plane.astype(np.float32), step)
+    small, p = _reduced(plane.astype(np.float32), step), _reduced(p, step).clip(CERTAIN, 1 - CERTAIN)
     low, high = (s / step for s in SIGMAS)
     texture = multiscale_basic_features(small, sigma_min=low, sigma_max=high).transpose(2, 0, 1)
     normed = [ndi.gaussian_filter(zscore(small), s / step) for s in (1, 4)]
-    return np.concatenate([texture, np.stack(normed)]).astype(np.float32)
+    logit = np.log(p / (1 - p))
+    blurred = [ndi.gaussian_filter(logit, s / step) for s in (4, 8, 16)]
+    told = np.stack([logit, *blurred, *_pieces(small, p > 0.5, step)])
+    return np.concatenate([texture, np.stack(normed), told]).astype(np.float32)
+
+
+def _pieces(plane: np.ndarray, mask: np.ndarray, step: int) -> list[np.ndarray]:
+    """Describe each pixel by the object, or the piece of background, that it is of."""
+    if mask.all() or not mask.any():
+        return [np.zeros(mask.shape)] * 5
+    inside, outside = ndi.distance_transform_edt(mask), ndi.distance_transform_edt(~mask)
+    across = round(16 / step)
+    width = ndi.maximum_filter(inside, across) - ndi.maximum_filter(outside, across) * ~mask
+    objects, count = ndi.label(mask)
+    pieces = np.where(mask, objects, ndi.label(~mask)[0] + count)
+    size = np.bincount(pieces.ravel()).clip(1)
+    means = [np.bincount(pieces.ravel(), a.ravel()) / size for a in (plane, inside + outside)]
+    return [inside - outside, width, *(a[pieces] for a in (np.log(size), *means))]
 
 
 def parted(mask: np.ndarray) -> np.ndarray:
