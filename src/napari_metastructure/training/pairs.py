@@ -16,7 +16,8 @@ from napari_metastructure.images.files import noting
 from napari_metastructure.images.intensity import as_float32, check_plane, refuse_blank
 from napari_metastructure.images.lazy import Plane, is_lazy, opened
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, check_labels, encode
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.pixels import check_labels, encode
 from napari_metastructure.labels.readings import MOST_CLASSES
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def read_pairs(
     pairs : sequence of Pair
         Those of which it is settled already stay as they are.
     reading : {"auto", "foreground", "objects", "classes"}
-        See `napari_metastructure.labels.classes.as_classes`.
+        See `napari_metastructure.labels.classes.LabelStack`.
     classes : sequence of int, optional
         Those that the user listed: then numbers are classes, however many they are.
     checkpoint : callable
