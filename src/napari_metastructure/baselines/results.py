@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.metrics import dice
 from napari_metastructure.training.run_folder import write_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +342,7 @@ def draw(
     truths: Sequence[np.ndarray] | None,
     masks: Mapping[str, Sequence[np.ndarray]],
     names: Sequence[str],
-) -> Figure:
+) -> Any:
     """Draw a row per image, up to `ROWS` of them, spread over the set.
 
     Parameters

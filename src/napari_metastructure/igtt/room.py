@@ -1,7 +1,5 @@
 """Room for a run of iGTT: what its planes take, and whether that stays in memory or in files beside the run."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import tempfile
@@ -9,17 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import psutil
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.images.spool import mapped
-
-if TYPE_CHECKING:
-    from napari_metastructure.igtt.config import IGTTConfig
-    from napari_metastructure.training.distributed import Ranks
+from napari_metastructure.training.distributed import Ranks
 
 HELD = 30
 """Bytes a pixel that a run holds beside the inputs of its network: planes, start, memory, evidence, masks, labels."""
@@ -56,7 +52,7 @@ class Need:
     free: float
 
     @classmethod
-    def of(cls, shapes: Sequence[tuple[int, ...]], config: IGTTConfig) -> Need:
+    def of(cls, shapes: Sequence[tuple[int, ...]], config: IGTTConfig) -> Self:
         """Add up planes of these shapes ``(..., Y, X)``."""
         pixels = sum(float(math.prod(shape)) for shape in shapes)
         held = pixels * (HELD + 4 * channels_of(config.inputs))

@@ -128,9 +128,10 @@ def study(
                 replace(p, read_labels=reader_of(y), values=tuple(np.setdiff1d(y, UNLABELLED).tolist()))
                 for p, y in zip(training, noisy, strict=True)
             ]
-            curves = _Curves(len(classes))
+            epochs: list[TrainEpoch] = []
             for event in train(noisy_pairs, settings, control, validation=held):
-                curves.see(event)
+                if isinstance(event, TrainEpoch):
+                    epochs.append(event)
                 if not isinstance(event, TrainFinished):
                     yield event
             if control.stopped:
@@ -138,7 +139,7 @@ def study(
                     True, f"Stopped by the user; {len(found)} of {len(runs)} runs are done.", tuple(found)
                 )
                 return
-            found.append(curves.result(network, condition, seed, predicted))
+            found.append(_result(network, condition, seed, predicted, epochs))
             yield from writer.results()
             yield study_results.ConditionFinished(found[-1])
             if writer.saver.lost:
@@ -150,26 +151,20 @@ def study(
         yield study_results.StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
 
 
-class _Curves:
-    """Collects loss and test score, epoch by epoch."""
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-        self.loss: list[float] = []
-        self.test: list[float] = []
-
-    def see(self, event: Event) -> None:
-        if isinstance(event, TrainEpoch) and event.validation is not None:
-            self.loss.append(event.loss)
-            self.test.append(event.validation.dice if self.classes == 2 else event.validation.iou)
-
-    def result(
-        self, network: str, condition: study_results.Condition, seed: int, predicted: study_results.Predicted
-    ) -> study_results.RunResult:
-        facts = (predicted.rank, predicted.classes, predicted.retained)
-        return study_results.RunResult(
-            network, condition.name, condition.family, seed, *facts, loss=tuple(self.loss), test=tuple(self.test)
-        )
+def _result(
+    network: str,
+    condition: study_results.Condition,
+    seed: int,
+    predicted: study_results.Predicted,
+    epochs: Sequence[TrainEpoch],
+) -> study_results.RunResult:
+    """Return loss and test score, epoch by epoch."""
+    scores = [epoch.validation for epoch in epochs if epoch.validation is not None]
+    return study_results.RunResult(
+        *(network, condition.name, condition.family, seed, predicted.rank, predicted.classes, predicted.retained),
+        loss=tuple(epoch.loss for epoch in epochs if epoch.validation is not None),
+        test=tuple(score.dice if predicted.classes == 2 else score.iou for score in scores),
+    )
 
 
 class _Writer:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -22,9 +22,6 @@ from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.networks import Architecture
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.run_folder import FoundRun, write_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class Condition(BaseModel):
@@ -419,7 +416,7 @@ def write_figure(folder: Path, results: Sequence[RunResult]) -> list[Path]:
     return written
 
 
-def draw(results: Sequence[RunResult]) -> Figure:
+def draw(results: Sequence[RunResult]) -> Any:
     """Draw the results: per network a row of test score and training loss by epoch, and the last scores.
 
     Lines are means over the repeats, shades one standard deviation; beside each condition stands the rank of its
