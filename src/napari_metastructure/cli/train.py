@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +33,6 @@ from napari_metastructure.training.run_folder import FILES, read_config, read_fi
 
 if TYPE_CHECKING:
     from napari_metastructure.training.folders import Splits
-    from napari_metastructure.training.pairs import Pair
 
 _TYPED = (
     *("preset", "network", "encoder", "loss", "epochs", "validation_fraction", "seed", "device"),
@@ -139,7 +138,7 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
 
 def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
     """Train, show progress, and score the model where there are test images."""
-    from napari_metastructure.training.train import train as job
+    from napari_metastructure.training import train as supervised
 
     last, ranks = None, join()
     with running(ranks) as terminal:
@@ -148,29 +147,22 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
             for note in notes:
                 terminal.warn(note)
         more: dict[str, Any] = {"folder": out, "resume": resume, "ranks": ranks}
-        events = job(sets.train, config, terminal.control, validation=sets.validation or None, **more)
+        events = supervised.train(sets.train, config, terminal.control, validation=sets.validation or None, **more)
         for event in terminal.follow(events):
             if isinstance(event, TrainFinished):
                 last = event
         if last is None:
             raise RuntimeError("the run ended without a result")
         if sets.test and last.model is not None and not last.stopped and ranks.first:
-            terminal.say(_tested(sets.test, last.model, config))
+            scores = supervised.score(last.model, sets.test, config.device)
+            terminal.say(f"test, {len(sets.test)} images: {_in_words(scores, len(last.model.use.classes) > 2)}")
     terminal.end(last.stopped)
 
 
-def _tested(pairs: Sequence[Pair], model: Any, config: TrainConfig) -> str:
-    """Score the model on the test split, and put the scores on a line."""
-    from napari_metastructure.training.train import score
-
-    scores = score(model, pairs, config.device)
-    many = len(model.use.classes) > 2
-    auc = "" if many else f"  AUC {scores.auc:.4f}"
-    ious = "  IoU by class " + " ".join(f"{v:.3f}" for v in scores.class_iou) if many else ""
-    return (
-        f"test, {len(pairs)} images: Dice {scores.dice:.4f}  {'mIoU' if many else 'IoU'} {scores.iou:.4f}  accuracy "
-        f"{scores.accuracy:.4f}{auc}{ious}"
-    )
+def _in_words(scores: Any, many: bool) -> str:
+    """Put the scores of a model on a line; ``many`` where it has more than two classes."""
+    more = f"  IoU by class {' '.join(f'{v:.3f}' for v in scores.class_iou)}" if many else f"  AUC {scores.auc:.4f}"
+    return f"Dice {scores.dice:.4f}  {'mIoU' if many else 'IoU'} {scores.iou:.4f}  accuracy {scores.accuracy:.4f}{more}"
 
 
 def _numbers(text: str) -> tuple[int, ...]:
