@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from platform import python_version
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from napari_metastructure import __version__
@@ -54,42 +54,11 @@ class Ended:
     outcome: Outcome
 
 
-class Pool(Protocol):
-    """Takes units of work and says what becomes of them."""
-
-    where: str
-    """In words, with the dashboard's address if there is one."""
-    splits: bool
-    """Whether large units are worth splitting."""
-
-    @property
-    def room(self) -> bool:
-        """Whether more should be submitted; what waits here cannot be done by others."""
-        ...
-
-    def submit(self, key: str, piece: Piece, parts: Sequence[str] = ()) -> None:
-        """Take a piece of work; ``parts`` are the keys of what was submitted before and is joined by it."""
-        ...
-
-    def step(self, control: Control) -> Share | Ended | None:
-        """Return what happens next, or None if that takes long.
-
-        Raises
-        ------
-        Stopped
-            If the user has stopped the batch.
-        """
-        ...
-
-    def close(self) -> None:
-        """Drop what is not done."""
-        ...
-
-
 class Here:
     """One unit after the other in this process."""
 
-    where, splits = "this process", False
+    where = "this process"
+    """Who does the work, in words."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, Piece, Sequence[str]]] = deque()
@@ -102,11 +71,17 @@ class Here:
         return not self._waiting and self._running is None
 
     def submit(self, key: str, piece: Piece, parts: Sequence[str] = ()) -> None:
-        """Take a piece of work."""
+        """Take a piece of work; ``parts`` are the keys of what was submitted before and is joined by it."""
         self._waiting.append((key, piece, parts))
 
     def step(self, control: Control) -> Share | Ended | None:
-        """Go one step further."""
+        """Go one step further; return what happened.
+
+        Raises
+        ------
+        Stopped
+            If the user has stopped the batch.
+        """
         control.checkpoint()
         if self._running is None:
             self._key, piece, parts = self._waiting.popleft()
@@ -134,9 +109,7 @@ class Here:
 
 
 class Cluster:
-    """The workers of a scheduler of dask.distributed; see `cluster`."""
-
-    splits = True
+    """The workers of a scheduler of dask.distributed; ``where`` names them, with the dashboard's address."""
 
     def __init__(self, client: Any, where: str) -> None:
         self.where, self._client = where, client
@@ -172,7 +145,7 @@ class Cluster:
         future.add_done_callback(lambda done: self._news.put((key, done)))
 
     def step(self, control: Control) -> Share | Ended | None:
-        """Wait a moment for news."""
+        """Wait a moment for news, as `Here.step`; None if there are none."""
         control.checkpoint()
         try:
             news = self._news.get(timeout=TICK)
@@ -244,6 +217,10 @@ def on_worker(topic: str, key: str, piece: Piece, chosen: Choice, parts: Sequenc
 
 def _go_on() -> None:
     """Pass a checkpoint: what runs on a worker is not stopped half way."""
+
+
+Pool = Here | Cluster
+"""Takes units of work and says what becomes of them."""
 
 
 @contextmanager

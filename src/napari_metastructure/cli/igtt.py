@@ -58,10 +58,7 @@ def igtt(
     channel: Annotated[str, _options.CHANNEL] = AUTO,
     planes: Annotated[str, _options.PLANES] = "",
     frames: Annotated[str, _options.FRAMES] = "",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
-    ] = None,
+    settings: Annotated[list[str] | None, _options.SET] = None,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Also write the masks of all epochs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,

@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from napari_metastructure.cli._options import (
-    RUN_WAYS,
-    check_modes,
-    chosen_settings,
-    option,
-    parse,
-    read_dial,
-    validated,
-    warnings_as_lines,
-)
+from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import running, table
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
@@ -38,7 +29,7 @@ _TYPED = (
     *("preset", "network", "encoder", "loss", "epochs", "validation_fraction", "seed", "device"),
     *("reading", "classes"),
 )
-_option = partial(option, TrainConfig, PRESETS)
+_option = partial(_options.option, TrainConfig, PRESETS)
 
 Data = Annotated[
     Path | None,
@@ -78,10 +69,7 @@ def train(
     reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
     classes: Annotated[str | None, _option("classes", metavar="0,1,...")] = None,
     channel: Channel = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
-    ] = None,
+    settings: Annotated[list[str] | None, _options.SET] = None,
     config_file: Annotated[
         Path | None,
         typer.Option(
@@ -99,13 +87,13 @@ def train(
     run.yaml, metrics.csv, model.safetensors (the best epoch) and last.pt. Where the set has a test split, the model is
     scored on it at the end. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
     """
-    check_modes(resume, overwrite)
+    _options.check_modes(resume, overwrite)
     numbers = None if classes is None else _numbers(classes)
     given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, reading, numbers)
     earlier = dict(read_config(config_file, TrainConfig)) if config_file else None
-    config = chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
+    config = _options.chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
     files = [out / name for name in FILES]
-    join().from_first(lambda: check_free(files, overwrite=resume or overwrite, ways=RUN_WAYS))
+    join().from_first(lambda: check_free(files, overwrite=resume or overwrite, ways=_options.RUN_WAYS))
     sets = find_sets(data, validation, channel, config_file)
     _run(sets, config, out, resume)
 
@@ -120,7 +108,7 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
     """
     from napari_metastructure.training.folders import Splits, file_pairs, find_pairs
 
-    with warnings_as_lines():
+    with _options.warnings_as_lines():
         if data is not None:
             found = find_pairs(data, channel=channel)
         else:
@@ -222,7 +210,7 @@ def study(
     """
     earlier = read_config(config_file, study_results.StudyConfig) if config_file else None
     typed = dict(zip(_TYPED_STUDY, (preset, epochs, seed, device, reading), strict=True))
-    training = {k: v for k, v in typed.items() if v is not None} | parse(settings or [], typed)
+    training = {k: v for k, v in typed.items() if v is not None} | _options.parse(settings or [], typed)
     config = _config(earlier, figure, condition, network, repeats, training)
     sets = find_sets(data, None, channel, None)
     _run_study(sets, config, out)
@@ -241,11 +229,11 @@ def _config(
         raise InputError(f"--figure {figure!r} is none of {', '.join(study_results.STUDIES)}; choose one of these.")
     own = earlier or study_results.StudyConfig.preset(figure)
     build = TrainConfig.from_preset if "preset" in training else (lambda **o: TrainConfig(**{**dict(own.train), **o}))
-    options: dict[str, Any] = {"train": validated(TrainConfig, build, training, _TYPED_STUDY)}
+    options: dict[str, Any] = {"train": _options.validated(TrainConfig, build, training, _TYPED_STUDY)}
     options |= {k: v for k, v in (("networks", networks or None), ("repeats", repeats)) if v is not None}
     if conditions:
         options["conditions"] = tuple(condition_of(text) for text in conditions)
-    return validated(
+    return _options.validated(
         study_results.StudyConfig,
         lambda **o: study_results.StudyConfig(**{**dict(own), **o}),
         options,
@@ -273,7 +261,7 @@ def condition_of(text: str) -> study_results.Condition:
     if twice := [dial for dial, _ in values if [d for d, _ in values].count(dial) > 1]:
         raise InputError(f"--condition {text!r} sets {twice[0]} twice; set it once.")
     return study_results.Condition(
-        name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values})
+        name=name, recipe=make_recipe(kind, **{dial: _options.read_dial(dial, value) for dial, value in values})
     )
 
 
