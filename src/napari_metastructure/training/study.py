@@ -16,7 +16,6 @@ from napari_metastructure.training.events import Event, Saved, TrainEpoch, Train
 from napari_metastructure.training.journal import Saver, check_identity
 from napari_metastructure.training.pairs import Pair, check_values, read_pairs, reader_of, split
 from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
-from napari_metastructure.training.study_results import write_figure
 from napari_metastructure.training.train import identity_of, prints_of, train
 
 
@@ -255,4 +254,4 @@ def write_results(folder: Path, results: Sequence[study_results.RunResult]) -> l
         If the folder cannot be made or written to.
     """
     make_folder(folder)
-    return [*study_results.write(folder, results), *write_figure(folder, results)]
+    return [*study_results.write(folder, results), *study_results.write_figure(folder, results)]
