@@ -63,7 +63,7 @@ class DensitySettings(BaseModel):
     )
     one_scale: bool = Field(
         True,
-        title="One contrast",
+        title="Same contrast",
         description="All maps on one contrast scale, from 0 to the highest density in any. Off: each map from its own "
         "lowest to its own highest, which shows the pattern in maps that are nearly even.",
     )

@@ -286,6 +286,8 @@ class ConfigPanel(QWidget, Generic[C]):
         The others, by the title of their collapsed group; those in none come under More.
     without : iterable of str
         Fields that are not shown and keep their defaults.
+    special : mapping of str to Editor, optional
+        Editors of main fields, in place of those that follow from their types.
     """
 
     def __init__(
@@ -294,6 +296,7 @@ class ConfigPanel(QWidget, Generic[C]):
         main: Sequence[str],
         groups: Mapping[str, Sequence[str]],
         without: Iterable[str] = (),
+        special: Mapping[str, Editor] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -303,7 +306,7 @@ class ConfigPanel(QWidget, Generic[C]):
         layout.setSpacing(4)
         # The device is free text in the config; here it is a choice, which `set_devices` fills.
         self.device = choice_editor(["auto"])
-        special = {"device": replace(self.device, set=self._choose_device)}
+        special = {"device": replace(self.device, set=self._choose_device), **(special or {})}
         self.preset: PresetBox | None = None
         if "preset" in main:
             self.preset = PresetBox(get_args(model.model_fields["preset"].annotation))

@@ -34,8 +34,8 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
-from napari_metastructure.plugin._form import narrow, tooltip
-from napari_metastructure.plugin._layers import ORIGIN, full
+from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip
+from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
 from napari_metastructure.plugin._words import explained
 from napari_metastructure.training.run_folder import FoundRun
 
@@ -519,6 +519,16 @@ def _laid_out(layout: QLayout | None) -> list[QWidget]:
     items = [layout.itemAt(place) for place in places]
     parts = [[item.widget()] if item.widget() is not None else _laid_out(item.layout()) for item in items]
     return [part for found in parts for part in found]
+
+
+def reading_editor(automatic: bool = True) -> Editor:
+    """Make the box of the row "Labels are": what the numbers in labels mean, or that they decide it themselves."""
+    editor = choice_editor([])
+    for reading, text in (({"auto": "as their numbers suggest"} if automatic else {}) | READINGS).items():
+        editor.widget.addItem(text, reading)
+    about = "<b>As their numbers suggest</b>: refused where they leave it open. " if automatic else ""
+    with_tip(editor.widget, about + READING_TIP)
+    return editor
 
 
 def heading(text: str) -> QLabel:

@@ -40,6 +40,7 @@ from napari_metastructure.plugin._inputs import (
     heading,
     order_tabs,
     pages_above,
+    reading_editor,
 )
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import full, origin_of, shortened
@@ -206,7 +207,7 @@ class CompareSettings(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.main = ConfigPanel(CompareConfig, MAIN, GROUPS, ("methods", "train"))
+        self.main = ConfigPanel(CompareConfig, MAIN, GROUPS, ("methods", "train"), {"reading": reading_editor()})
         self.train = TrainingSettings(("preset", "epochs"), WITHOUT)
         supervised = collapsed("Supervised networks", self.train, "How networks are trained on the ground truth.")
         column(self.main, supervised, into=self)

@@ -24,9 +24,18 @@ from napari_metastructure.labels.regions import CleanUp, Numbering, change_stack
 from napari_metastructure.plugin._clean_preview import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
+from napari_metastructure.plugin._inputs import (
+    PROBLEM,
+    LayerBox,
+    heading,
+    lay_out,
+    reading_editor,
+    row,
+    say,
+    sentence,
+    with_tip,
+)
 from napari_metastructure.plugin._layers import (
-    READING_TIP,
     READINGS,
     LayerWatch,
     file_of,
@@ -137,10 +146,7 @@ class MeasureWidget(QWidget):
     def _make_parts(self) -> None:
         viewer = self.viewer
         self.sources = LayerBox(viewer, "Masks, classes or numbered objects. They stay as they are.", self._is_offered)
-        self.reading = choice_editor([])
-        for reading, text in {"auto": "as the numbers suggest", **READINGS}.items():
-            self.reading.widget.addItem(text, reading)
-        with_tip(self.reading.widget, READING_TIP)
+        self.reading = reading_editor()
         self.volumes = with_tip(
             QCheckBox("3D: objects run through slices"),
             "Take all slices together; else each slice has objects of its own. Not for epochs and points in time.",
@@ -196,7 +202,7 @@ class MeasureWidget(QWidget):
             form.setSpacing(4)
             form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
-        labels.addRow("Read as", self.reading.widget)
+        labels.addRow("Labels are", self.reading.widget)
         dials.addRow("Smallest object", self.smallest_object)
         dials.addRow("Smallest hole", self.smallest_hole)
         dials.addRow("Sizes in", self.unit.widget)
