@@ -15,11 +15,11 @@ import torch
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
-from napari_metastructure.igtt.room import Need, Room
 from napari_metastructure.igtt.rounds import effort, is_trained, spec_of, stable, wandering
 from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.steering import Steering
+from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle, zscore
 from napari_metastructure.images.ranges import Chosen
@@ -166,12 +166,12 @@ class Run:
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
-        self.room = Room(Need.of([np.shape(image) for image in images], config), folder)
-        checked = check_planes(images, self.names, self.room.keep)
+        self.storage = ArrayStorage(MemoryNeed.of([np.shape(image) for image in images], config), folder)
+        checked = check_planes(images, self.names, self.storage.keep)
         self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
         self.missing: list[np.ndarray | None] = []
-        planes = self.room.keep(self._measured(checked))
-        self.missing = self.room.keep(self.missing)
+        planes = self.storage.keep(self._measured(checked))
+        self.missing = self.storage.keep(self.missing)
         del checked
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = ranks.resolve(config.device)
@@ -200,12 +200,12 @@ class Run:
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
         self.polarities = polarities
-        self.outside = self.room.keep(
+        self.outside = self.storage.keep(
             together(surround(plane, objects), missing)
             for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
         )
         filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
-        self.planes = self.room.keep(orient(p, o) for p, o in zip(filled, self.polarities, strict=True))
+        self.planes = self.storage.keep(orient(p, o) for p, o in zip(filled, self.polarities, strict=True))
 
     def _polarities(self) -> list[Polarity]:
         """Find whether the objects of each plane are bright or dark; without the prior, of all alike."""
@@ -263,9 +263,9 @@ class Run:
             if folder:
                 folder.clear()
         here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
-        here = here if self.room.in_memory else torch.device("cpu")
+        here = here if self.storage.in_memory else torch.device("cpu")
         inputs = (inputs_on(here, p, c.inputs, "bright") for p in self.planes)
-        self.held = Held(inputs, self.patch, here, None if self.room.in_memory else self.room.keep)
+        self.held = Held(inputs, self.patch, here, None if self.storage.in_memory else self.storage.keep)
         shapes = [p.shape for p in self.planes]
         self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
@@ -398,7 +398,9 @@ class Run:
         return self._event()
 
     def _labels(self, start: list[np.ndarray]) -> PseudoLabels:
-        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks, self.room)
+        return PseudoLabels(
+            start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks, self.storage
+        )
 
     def _start_probabilities(self) -> list[np.ndarray]:
         """Estimate foreground probabilities before any training."""
@@ -406,7 +408,7 @@ class Run:
         if method == "prior":
             same = self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            where = (self.device, self.checkpoint, inputs, self.ranks, self.room)
+            where = (self.device, self.checkpoint, inputs, self.ranks, self.storage)
             found, cut = prior_start(self.prior, self.planes, *where)
             self._cut_network(cut)
             return found
@@ -417,7 +419,7 @@ class Run:
                 self.checkpoint()
                 yield start_probability(self.planes[index], method)
 
-        return self.room.shared_out(self.ranks, len(self.planes), started)
+        return self.storage.shared_out(self.ranks, len(self.planes), started)
 
     def _cut_network(self, cut: float) -> None:
         """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
@@ -483,11 +485,11 @@ class Run:
             read = lambda k: self.held.inputs(mine[k])  # noqa: E731
             return predicted(network, shapes, read, self.patch, self.device, self.checkpoint)
 
-        found = self.room.shared_out_numbered(self.ranks, len(self.planes), seen)
+        found = self.storage.shared_out_numbered(self.ranks, len(self.planes), seen)
         if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
             inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
-            found = self.room.keep(1 - p if turned else p for p, turned in zip(found, inverse, strict=True))
+            found = self.storage.keep(1 - p if turned else p for p, turned in zip(found, inverse, strict=True))
         return found
 
     def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:

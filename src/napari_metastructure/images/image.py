@@ -59,7 +59,7 @@ def note(sentence: str) -> None:
     warn(sentence, stacklevel=level)
 
 
-def check_room(path: Path, size: float) -> None:
+def check_memory(path: Path, size: float) -> None:
     """Refuse to read more bytes than the computer has free.
 
     Raises

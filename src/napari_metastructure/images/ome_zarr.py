@@ -11,7 +11,7 @@ import numpy as np
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import lazy
 from napari_metastructure.images.choice import choice, name_axes
-from napari_metastructure.images.image import PIXEL, Image, check_room, is_time, note, pint_name
+from napari_metastructure.images.image import PIXEL, Image, check_memory, is_time, note, pint_name
 from napari_metastructure.images.tiff import Step
 from napari_metastructure.images.writing import replacing_folder
 
@@ -47,7 +47,7 @@ def read_ome_zarr(path: Path, lazily: bool) -> tuple[Any, str, dict[str, Step]]:
     source = image.source()
     large = lazily and source.nbytes > lazy.LARGE_BYTES
     if not large:
-        check_room(path, source.nbytes)
+        check_memory(path, source.nbytes)
     data: Any = source if large else np.asarray(source)
     kept = [i for i, (letter, n) in enumerate(zip(image.axes, data.shape, strict=True)) if letter in "YX" or n > 1]
     data = data.reshape([data.shape[i] for i in kept])

@@ -45,15 +45,15 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     name, pace = measured(config.device, key, lambda: probe(config, size, control))
     if pace is None:
         return None
-    from napari_metastructure.igtt.room import Need
     from napari_metastructure.igtt.rounds import effort, is_trained
+    from napari_metastructure.igtt.storage import MemoryNeed
 
     start, step, relabel = pace
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
     steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
-    said = str(need) if (need := Need.of(shapes, config)).matters else ""
+    said = str(need) if (need := MemoryNeed.of(shapes, config)).matters else ""
     if trained and config.start == "prior" and config.rounds != "always":
         return Estimate(start * pixels, 0, what, name, ENDS, said)
     return Estimate(start * pixels, epochs, what, name, need=said)

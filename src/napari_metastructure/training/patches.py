@@ -210,7 +210,7 @@ class Held:
     device : torch.device
         Where they stay, see `networks.device.home`.
     keep : callable, optional
-        Puts arrays elsewhere than in memory: given them, a list of views, see `igtt.room.Room.keep`.
+        Puts arrays elsewhere than in memory: given them, a list of views, see `igtt.storage.ArrayStorage.keep`.
     """
 
     def __init__(
