@@ -15,7 +15,7 @@ import psutil
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import channels_of
-from napari_metastructure.images.spool import mapped
+from napari_metastructure.images.temporary import memory_mapped
 
 if TYPE_CHECKING:
     from napari_metastructure.igtt.config import IGTTConfig
@@ -139,7 +139,7 @@ class ArrayStorage:
                 if array is not None:
                     yield array
 
-        views = iter(mapped(real(), self.folder))
+        views = iter(memory_mapped(real(), self.folder))
         return [next(views) if one else None for one in there]
 
     def keep_numbered(self, arrays: Iterable[tuple[int, Any]]) -> list[Any]:

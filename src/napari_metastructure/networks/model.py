@@ -11,7 +11,7 @@ import numpy as np
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import as_float32, check_plane
 from napari_metastructure.images.lazy import ROWS, Plane, as_plane
-from napari_metastructure.images.spool import Spool
+from napari_metastructure.images.temporary import TemporaryPlane
 from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ CutRows = tuple[slice, np.ndarray, np.ndarray]
 
 Cut = Callable[[Any, Any, Checkpoint | None, "torch.device"], Iterator[CutRows]]
 """Given the (Y, X) foreground probability and the image: the mask, from top to bottom. The probability may be turned
-around; for large images it is a `images.spool.Spool` and the image a `images.lazy.Plane`."""
+around; for large images it is a `images.temporary.TemporaryPlane` and the image a `images.lazy.Plane`."""
 
 
 class Prediction(NamedTuple):
@@ -243,7 +243,9 @@ class Model:
             found = joined(self.network, shape, use.patch, parts)
         # For a cut alone half precision is fine, and saves a large image much.
         precision = np.float32 if want_probability or not large else np.float16
-        kept: Any = None if cut is None else Spool(shape, precision, folder) if large else np.zeros(shape, precision)
+        kept: Any = (
+            None if cut is None else TemporaryPlane(shape, precision, folder) if large else np.zeros(shape, precision)
+        )
         for first, band in found:
             rows = slice(first, first + band.shape[1])
             p = band.max(axis=0)
