@@ -10,8 +10,8 @@ from napari_metastructure.batch.recipe import IGTT, BatchRecipe, Compare, Densit
 from napari_metastructure.batch.record import Record
 from napari_metastructure.batch.scheduler import JOIN, Pool, Share, is_part, pool_of
 from napari_metastructure.batch.units import Done, Outcome, Piece, Plan, Split, Unit
-from napari_metastructure.images.choice import choose
 from napari_metastructure.images.files import OTHER_FOLDER, noting
+from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
@@ -152,7 +152,7 @@ def run(
     """
     control, began = control or Control(), time.perf_counter()
     recipe = recipe.absolute()
-    choose(recipe.axes, recipe.series)
+    set_read_options(recipe.axes, recipe.series)
     with noting() as notes:
         record = Record(recipe, resume, overwrite, ways)
         paths = recipe.files()

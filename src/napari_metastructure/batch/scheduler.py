@@ -16,7 +16,7 @@ from uuid import uuid4
 from napari_metastructure import __version__
 from napari_metastructure.batch.units import Outcome, Piece, perform
 from napari_metastructure.errors import InputError, listed
-from napari_metastructure.images.choice import Choice, choice
+from napari_metastructure.images.read_options import ReadOptions, choice
 from napari_metastructure.images.writing import cannot_write
 from napari_metastructure.training.control import Control
 
@@ -225,7 +225,7 @@ def is_part(key: str) -> bool:
     return ":" in key and not key.endswith(JOIN)
 
 
-def on_worker(topic: str, key: str, piece: Piece, chosen: Choice, parts: Sequence[Outcome]) -> Outcome:
+def on_worker(topic: str, key: str, piece: Piece, chosen: ReadOptions, parts: Sequence[Outcome]) -> Outcome:
     """Do a piece of work in a worker, and tell how far it is."""
     from distributed import get_worker
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.images.choice import Choice, choose
 from napari_metastructure.images.files import fingerprint
+from napari_metastructure.images.read_options import ReadOptions, set_read_options
 
 Checkpoint = Callable[[], None]
 
@@ -126,14 +126,14 @@ class Piece:
 
 
 def perform(
-    piece: Piece, choice: Choice, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
+    piece: Piece, choice: ReadOptions, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
 ) -> Generator[float, None, Outcome]:
     """Do a piece of work; what cannot be used is an outcome like any other.
 
     Parameters
     ----------
     piece : Piece
-    choice : Choice
+    choice : ReadOptions
         What the user says of files.
     checkpoint : callable
         Called now and then; may raise to leave.
@@ -148,7 +148,7 @@ def perform(
     if failed := next((part for part in parts if part.why), None):
         return failed
     began = time.perf_counter()
-    choose(choice.axes, choice.series)
+    set_read_options(options.axes, options.series)
     try:
         identity = identity_of(piece.inputs) if piece.inputs else {}
         args = (*piece.args, [part.value for part in parts]) if parts else piece.args

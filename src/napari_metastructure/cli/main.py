@@ -22,7 +22,7 @@ from napari_metastructure.cli.score import score
 from napari_metastructure.cli.study import study
 from napari_metastructure.cli.train import train
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.choice import choose
+from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.training.distributed import ending_at_once, join, launched, only_first_prints, speaks
 
 BAD_INPUT = 2
@@ -91,7 +91,7 @@ def metastructure(
                 "torchrun."
             )
         join()
-    choose(axes, series)
+    set_read_options(axes, series)
 
 
 def main(arguments: list[str] | None = None) -> None:

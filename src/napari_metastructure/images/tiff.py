@@ -15,9 +15,9 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import lazy
-from napari_metastructure.images.choice import choice, name_axes, pick_series, spare_letter
 from napari_metastructure.images.image import PIXEL, check_memory, note, pint_name
 from napari_metastructure.images.lazy import Source
+from napari_metastructure.images.read_options import name_axes, options, pick_series, spare_letter
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
@@ -328,7 +328,7 @@ def _pixels(
     planar = page.planarconfig == 2 and "S" in series.axes
     as_pages = planar and numbers and page.photometric == 2
     axes, data = name_axes(axes.replace("S", "Q") if as_pages else axes, data, path)
-    if planar and not as_pages and choice.axes is None and page.photometric == 2 and _plain(page):
+    if planar and not as_pages and options.axes is None and page.photometric == 2 and _plain(page):
         note(
             f"{path.name} keeps {data.shape[axes.index('S')]} planes as colours, and is read as a colour image; where "
             "they are slices, metastructure --axes ZYX reads them so."
