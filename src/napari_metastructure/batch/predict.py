@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_metastructure.batch.recipe import Predict
-from napari_metastructure.batch.units import Checkpoint, Done, Split, Steps, Unit
+from napari_metastructure.batch.work_units import Checkpoint, Done, Split, Steps, Unit
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image, plane_names
 from napari_metastructure.images.ranges import leading_of, taken

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from napari_metastructure.batch.recipe import BatchRecipe
-from napari_metastructure.batch.units import Outcome, Unit, identity_of
+from napari_metastructure.batch.work_units import Outcome, Unit, identity_of
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
 from napari_metastructure.images.writing import cannot_write, make_folder, replacing, sweep

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_metastructure.batch.recipe import IGTT, BatchRecipe, Compare, Density, Noise, Predict
 from napari_metastructure.batch.record import Record
 from napari_metastructure.batch.scheduler import JOIN, Pool, Share, is_part, pool_of
-from napari_metastructure.batch.units import Done, Outcome, Piece, Plan, Split, Unit
+from napari_metastructure.batch.work_units import Done, Outcome, Piece, Plan, Split, Unit
 from napari_metastructure.images.files import OTHER_FOLDER, noting
 from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.images.writing import make_folder
@@ -98,11 +98,11 @@ def plan_of(recipe: BatchRecipe, paths: Sequence[Path], splits: bool) -> Plan:
 
             return plan_density(recipe.task, paths, recipe.out)
         case IGTT():
-            from napari_metastructure.batch.runs import plan_igtt
+            from napari_metastructure.batch.segmentation import plan_igtt
 
             return plan_igtt(recipe.task, paths, recipe.out)
         case Compare():
-            from napari_metastructure.batch.runs import plan_compare
+            from napari_metastructure.batch.segmentation import plan_compare
 
             return plan_compare(recipe.task, paths, recipe.out)
 

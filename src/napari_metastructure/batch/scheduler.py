@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from napari_metastructure import __version__
-from napari_metastructure.batch.units import Outcome, Piece, perform
+from napari_metastructure.batch.work_units import Outcome, Piece, perform
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.read_options import ReadOptions, choice
 from napari_metastructure.images.writing import cannot_write
@@ -86,7 +86,7 @@ class Pool(Protocol):
         ...
 
 
-class Here:
+class LocalPool:
     """One unit after the other in this process."""
 
     where, splits = "this process", False
@@ -133,7 +133,7 @@ class Here:
 # ---- dask.distributed ------------------------------------------------------------------------------------------
 
 
-class Cluster:
+class ClusterPool:
     """The workers of a scheduler of dask.distributed; see `cluster`."""
 
     splits = True
@@ -265,7 +265,7 @@ def pool_of(scheduler: str | None, folders: Sequence[Path], out: Path) -> Iterat
         If there is no such scheduler, or its workers cannot do the work.
     """
     if scheduler is None:
-        here = Here()
+        here = LocalPool()
         try:
             yield here
         finally:
@@ -273,7 +273,7 @@ def pool_of(scheduler: str | None, folders: Sequence[Path], out: Path) -> Iterat
         return
     with _client(scheduler) as client:
         where = _check_workers(client, scheduler, folders, out)
-        pool = Cluster(client, where)
+        pool = ClusterPool(client, where)
         try:
             yield pool
         finally:
@@ -344,7 +344,7 @@ def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], out: Pa
     token = out / f".{uuid4().hex}.seen"
     try:
         token.touch()
-        seen = client.run(look_around, list(folders), token, on_error="return")
+        seen = client.run(check_worker, list(folders), token, on_error="return")
     except OSError as error:
         raise cannot_write(out, error) from error
     finally:
@@ -364,7 +364,7 @@ def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], out: Pa
     return f"{words}, dashboard {client.dashboard_link}" if client.dashboard_link else words
 
 
-def look_around(folders: Sequence[Path], token: Path) -> dict[str, str]:
+def check_worker(folders: Sequence[Path], token: Path) -> dict[str, str]:
     """Say, in a worker, which version it has, and why it cannot read or write where it has to."""
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     why = ""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.batch.recipe import IGTT, Compare
-from napari_metastructure.batch.units import Checkpoint, Done, Plan, Steps, Unit
+from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.outputs import Outputs

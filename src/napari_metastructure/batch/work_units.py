@@ -155,12 +155,12 @@ def perform(
         value = yield from piece.work(checkpoint, *args)
         sizes = tuple(path.stat().st_size for path in piece.results) if isinstance(value, Done) else ()
     except MetastructureError as error:
-        return Outcome(why=str(error), worker=whoami(), seconds=time.perf_counter() - began)
+        return Outcome(why=str(error), worker=process_name(), seconds=time.perf_counter() - began)
     except MemoryError:
-        return Outcome(why="There is not enough memory for it; give it a machine with more.", worker=whoami())
-    return Outcome(value, "", whoami(), time.perf_counter() - began, identity, sizes)
+        return Outcome(why="There is not enough memory for it; give it a machine with more.", worker=process_name())
+    return Outcome(value, "", process_name(), time.perf_counter() - began, identity, sizes)
 
 
-def whoami() -> str:
+def process_name() -> str:
     """Name this process."""
     return f"{platform.node()}:{os.getpid()}"
