@@ -30,7 +30,7 @@ from napari_metastructure.plugin._layers import ORIGIN, Releases, placement, res
 from napari_metastructure.plugin._live_answer import BESIDE, LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Stroke
 from napari_metastructure.plugin._source import colour_of
-from napari_metastructure.plugin._stacking import add_above, belongs, covers, kept_view
+from napari_metastructure.plugin._layer_order import add_above, belongs, covers, kept_view
 from napari_metastructure.plugin._stroke_list import StrokeList, look_at
 from napari_metastructure.plugin._worker import LatestOnly, TurnByTurn
 

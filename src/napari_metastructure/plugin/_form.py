@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLine
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_metastructure.errors import InputError, explain, title_of
-from napari_metastructure.plugin._words import explained
+from napari_metastructure.plugin._glossary import explain_terms
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
@@ -238,7 +238,7 @@ def _text_editor(field: FieldInfo) -> Editor:
 
 def tooltip(text: str | None, about: str = "") -> str:
     """Return rich text, which Qt wraps, with what the terms in it mean, and those in what it is ``about``."""
-    return f"<qt>{text}{explained(about, text)}</qt>" if text else ""
+    return f"<qt>{text}{explain_terms(about, text)}</qt>" if text else ""
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:

@@ -22,7 +22,7 @@ from napari_metastructure.plugin._layers import (
     result_name,
 )
 from napari_metastructure.plugin._painting import BACKGROUND, BRUSHES, OBJECT, Strokes, same
-from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.control import FREE
 from napari_metastructure.training.events import EpochFinished

@@ -36,7 +36,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip
 from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
-from napari_metastructure.plugin._words import explained
+from napari_metastructure.plugin._glossary import explain_terms
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
@@ -534,7 +534,7 @@ def reading_editor(automatic: bool = True) -> Editor:
 def heading(text: str) -> QLabel:
     """Make the title of what stands below it; the mouse tells what the terms in it mean."""
     label = QLabel(f"<b>{text}</b>")
-    label.setToolTip(explained(text))
+    label.setToolTip(explain_terms(text))
     label.setTextFormat(Qt.TextFormat.RichText)
     return label
 

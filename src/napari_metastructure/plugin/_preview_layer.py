@@ -17,7 +17,7 @@ from napari_metastructure.plugin._layers import (
     colormap,
     result_name,
 )
-from napari_metastructure.plugin._stacking import kept_view
+from napari_metastructure.plugin._layer_order import kept_view
 
 if TYPE_CHECKING:
     import napari

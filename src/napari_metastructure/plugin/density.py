@@ -61,7 +61,7 @@ from napari_metastructure.plugin._layers import (
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, of_settings
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._stacking import add_above
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._worker import TurnByTurn
 
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_c
 from napari_metastructure.plugin._preview_layer import PreviewLayer
 from napari_metastructure.plugin._region_table import RegionView
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._stacking import add_above
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin.writer import file_name
 
 if TYPE_CHECKING:

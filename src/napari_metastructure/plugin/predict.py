@@ -38,7 +38,7 @@ from napari_metastructure.plugin._preferences import Value, of_path, of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import Layered, Source
-from napari_metastructure.plugin._stacking import add_above, bring_to_front
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
