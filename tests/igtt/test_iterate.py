@@ -23,7 +23,7 @@ from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import orient
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.networks.checkpoint import load_model as read_model
+from napari_metastructure.networks.model_file import load_model as read_model
 from napari_metastructure.training.control import FREE, Control
 from napari_metastructure.training.events import (
     BatchFinished,

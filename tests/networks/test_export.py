@@ -10,7 +10,7 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.networks import export as module
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.export import _normalisation, _readme, export, to_onnx
 from napari_metastructure.networks.model import Model
 

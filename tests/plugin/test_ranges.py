@@ -11,7 +11,7 @@ from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.batch import PredictionFinished
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.plugin._layers import ORIGIN, PLANES
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import Layered, Source

@@ -26,7 +26,7 @@ from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import build, has_statistics, refresh_statistics
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
 from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped

@@ -17,7 +17,7 @@ from napari_metastructure.igtt.storage import IN_MEMORY, ArrayStorage
 from napari_metastructure.images.intensity import Polarity, contrast_and_log, log_intensity, orient
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
-from napari_metastructure.networks.checkpoint import Use, load_model
+from napari_metastructure.networks.model_file import Use, load_model
 from napari_metastructure.networks.predict import inputs_on, predicted, probability
 from napari_metastructure.training.distributed import ALONE, Ranks
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_metastructure.networks.build import NetworkSpec
-    from napari_metastructure.networks.checkpoint import Use
+    from napari_metastructure.networks.model_file import Use
 
 
 FILE = "model.safetensors"
@@ -102,7 +102,7 @@ class Model:
     def __init__(
         self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path, cut: Cut | None = None
     ) -> None:
-        from napari_metastructure.networks.checkpoint import check_description
+        from napari_metastructure.networks.model_file import check_description
 
         self.network, self.spec, self.use, self.path, self.cut = network, spec, use, path, cut
         self._device: torch.device | None = None
@@ -117,7 +117,7 @@ class Model:
         InputError
             If there is no model, or it is damaged, cut short, or of another program.
         """
-        from napari_metastructure.networks.checkpoint import load_model
+        from napari_metastructure.networks.model_file import load_model
 
         path = find_model(path)
         return cls(*load_model(path), path, cut)

@@ -610,7 +610,7 @@ class TrainWidget(JobWidget):
         if self.running or self.model is None:
             show_warning("There is no model yet; run first." if not self.running else "The run still goes on.")
             return None
-        from napari_metastructure.networks.checkpoint import save_model
+        from napari_metastructure.networks.model_file import save_model
 
         path = Path(path)
         path = path if path.suffix == ENDING else path.with_name(path.name + ENDING)

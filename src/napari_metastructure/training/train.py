@@ -20,7 +20,7 @@ from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.device import give_back, let_go, place, short_of_memory_fails
 from napari_metastructure.networks.model import Model
 from napari_metastructure.networks.predict import class_probabilities
