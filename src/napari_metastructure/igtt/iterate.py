@@ -32,7 +32,7 @@ from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
-from napari_metastructure.training.journal import Journal, Saver
+from napari_metastructure.training.run_state import RunState, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
@@ -187,7 +187,7 @@ class Run:
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed, ranks=ranks)
         self.rng = np.random.default_rng(config.seed)
         identity = [(name, _fingerprint(p)) for name, p in zip(self.names, planes, strict=True)] if folder else []
-        self.journal = Journal(config, MAY_CHANGE, identity)
+        self.run_state = RunState(config, MAY_CHANGE, identity)
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.resumed = False
 
@@ -256,7 +256,7 @@ class Run:
         if folder:
             folder.lock()
         if resume:
-            self.journal.resume(folder, self._restore, self.ranks)
+            self.run_state.resume(folder, self._restore, self.ranks)
             self.resumed = True
         else:
             self._turn_upright(self._polarities())
@@ -269,7 +269,7 @@ class Run:
         shapes = [p.shape for p in self.planes]
         self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
-        epoch = self.journal.epoch if self.resumed else self.first_epoch
+        epoch = self.run_state.epoch if self.resumed else self.first_epoch
         steps, _ = self._effort(painted=bool(self.control.take_corrections()))
         locked = self._locked()
         yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects, locked)
@@ -282,7 +282,7 @@ class Run:
             yield self._start(start_masks)
             while self.ranks.from_first(self._goes_on):
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
-                good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
+                good = _Result(self.run_state.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
                 self._painted |= self.labels.correct(self.control.take_corrections())
                 yield from self._answer() if self._painted else self._round()
                 if self._collapsed():
@@ -291,7 +291,7 @@ class Run:
                 yield from self._save(last=False)
         except Stopped:
             stopped = True
-        if not self.journal.rows:
+        if not self.run_state.rows:
             yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
             return
         yield from self._save(last=True)
@@ -305,7 +305,7 @@ class Run:
         return {i: np.where(pixels <= 1, pixels, UNLABELLED).astype(np.uint8) for i, pixels in found.items()}
 
     def _goes_on(self) -> bool:
-        return self.journal.epoch < self.config.epochs and not self._over() and not self.saver.lost
+        return self.run_state.epoch < self.config.epochs and not self._over() and not self.saver.lost
 
     def close(self) -> None:
         """Give the memory and the folder back."""
@@ -318,7 +318,7 @@ class Run:
 
     def _write(self, last: bool) -> Iterator[Saved]:
         if self.saver.folder is not None:
-            yield from self.journal.save(self.saver.folder, self._state, last=last)
+            yield from self.run_state.save(self.saver.folder, self._state, last=last)
             if last:
                 yield self._save_model(self.saver.folder)
 
@@ -363,7 +363,7 @@ class Run:
 
     def _take_back(self, good: _Result, network: dict[str, torch.Tensor]) -> Iterator[Event]:
         """End a run whose masks collapsed with those of the round before; what is saved is of that round too."""
-        now = self.journal.rows[-1]
+        now = self.run_state.rows[-1]
         reason = (
             f"The masks collapsed to {100 * now['foreground']:.1f} % foreground in epoch {now['epoch']}; "
             f"they are those of epoch {good.epoch}."
@@ -378,7 +378,7 @@ class Run:
         """Write what went wrong and the model of before; ``last.pt`` stays that of before as well."""
         if self.saver.folder is not None:
             yield self._describe(self.saver.folder)
-            yield Saved(self.saver.folder.write_metrics(self.journal.rows))
+            yield Saved(self.saver.folder.write_metrics(self.run_state.rows))
             yield self._save_model(self.saver.folder)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
@@ -393,7 +393,7 @@ class Run:
             self.labels = self._labels(start)
             self.labels.begin(given=start_masks is not None)
         self._painted = self.labels.correct(self.control.take_corrections())
-        if not self.journal.rows:
+        if not self.run_state.rows:
             self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
 
@@ -436,7 +436,7 @@ class Run:
         self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
         agreement = self._steer()
         self._painted = False
-        self._note(self.journal.epoch + 1, float("nan"), agreement, 0.0)
+        self._note(self.run_state.epoch + 1, float("nan"), agreement, 0.0)
         yield self._event()
 
     def _steer(self) -> float:
@@ -447,7 +447,7 @@ class Run:
     def _round(self) -> Iterator[Event]:
         """Run one epoch: train on the labels, predict, make new labels."""
         self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
-        c, epoch = self.config, self.journal.epoch + 1
+        c, epoch = self.config, self.run_state.epoch + 1
         labels = self.labels.training_labels()
         self.held.set_labels(labels)
         # Without foreground eq. (6) has no gradient; cross-entropy learns black labels.
@@ -475,7 +475,7 @@ class Run:
         network = self.trainer.network
         if has_statistics(network):
             batches = self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES)
-            seed = self.config.seed + self.journal.epoch  # some drop channels at random
+            seed = self.config.seed + self.run_state.epoch  # some drop channels at random
             with seeded(seed, self.device), self.ranks.statistics(self.device):
                 refresh_statistics(network, batches)
         network.eval()
@@ -496,7 +496,7 @@ class Run:
         """Add a row to the journal; time spent paused counts for nothing."""
         seconds = time.perf_counter() - self._clock - (self.control.paused_seconds - self._paused)
         pixels = sum(m.size for m in self.labels.masks)
-        self.journal.rows.append(
+        self.run_state.rows.append(
             {
                 "epoch": epoch,
                 "loss": loss,
@@ -515,27 +515,27 @@ class Run:
             labels=tuple(labels.labels),
             probabilities=tuple(labels.evidence),
             curves=tuple(labels.curves),
-            **self.journal.rows[-1],
+            **self.run_state.rows[-1],
         )
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
         if self._painted:
             return None
-        c, trained = self.config, [row for row in self.journal.rows[1:] if not math.isnan(row["loss"])]
+        c, trained = self.config, [row for row in self.run_state.rows[1:] if not math.isnan(row["loss"])]
         agreements = [row["agreement"] for row in trained]
         steered = bool(self.labels.steered)
         ended = c.rounds == "never" or (c.rounds == "painted" and not steered)
         if ended and not trained and self.trained and (self.by_prior or steered):
             if steered:
-                return f"The masks are the answer to what was painted (epoch {self.journal.epoch}); paint on to go on."
+                return f"The masks are the answer to what was painted (epoch {self.run_state.epoch}); paint on to go on."
             return (
                 "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
             )
         if stable(agreements, c.stop_agreement):
-            return f"The masks no longer change; they are those of epoch {self.journal.epoch}."
+            return f"The masks no longer change; they are those of epoch {self.run_state.epoch}."
         if wandering(agreements, c.stop_agreement):
-            return f"The masks change more from round to round; they are those of epoch {self.journal.epoch}."
+            return f"The masks change more from round to round; they are those of epoch {self.run_state.epoch}."
         return None
 
     def _collapsed(self) -> bool:
@@ -546,7 +546,7 @@ class Run:
         if self.labels.corrections:
             return False
         small, large = COLLAPSED
-        before, now = (row["foreground"] for row in self.journal.rows[-2:])
+        before, now = (row["foreground"] for row in self.run_state.rows[-2:])
         return small <= before <= large and not small <= now <= large
 
     def _use(self) -> Use:
@@ -563,7 +563,7 @@ class Run:
         )
 
     def _finished(self, stopped: bool) -> Finished:
-        epoch = self.journal.epoch
+        epoch = self.run_state.epoch
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
