@@ -11,8 +11,8 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QAbstractButton, QFormLayout, QLabel, QLayout
 
-from napari_metastructure.plugin._shortcuts import KEYS
 from napari_metastructure.plugin._glossary import GLOSSARY
+from napari_metastructure.plugin._shortcuts import KEYS
 
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFEST = npe2.PluginManifest.from_distribution("napari-metastructure")

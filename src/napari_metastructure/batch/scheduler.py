@@ -16,7 +16,7 @@ from uuid import uuid4
 from napari_metastructure import __version__
 from napari_metastructure.batch.work_units import Outcome, Piece, perform
 from napari_metastructure.errors import InputError, listed
-from napari_metastructure.images.read_options import ReadOptions, choice
+from napari_metastructure.images.read_options import ReadOptions, options
 from napari_metastructure.images.writing import cannot_write
 from napari_metastructure.training.control import Control
 
@@ -111,7 +111,7 @@ class LocalPool:
         if self._running is None:
             self._key, piece, parts = self._waiting.popleft()
             own = [self._parts.pop(part) for part in parts]
-            self._running = perform(piece, choice, control.checkpoint, own)
+            self._running = perform(piece, options, control.checkpoint, own)
             return Share(self._key, 0.0)
         try:
             return Share(self._key, next(self._running))
@@ -160,7 +160,7 @@ class ClusterPool:
         """Send a piece of work to the scheduler; what large units are split into goes first."""
         future = self._client.submit(
             on_worker,
-            *(self._topic, key, piece, choice, [self._futures[part] for part in parts]),
+            *(self._topic, key, piece, options, [self._futures[part] for part in parts]),
             key=f"{self._topic}-{key}",
             pure=False,
             retries=RETRIES,

@@ -126,14 +126,14 @@ class Piece:
 
 
 def perform(
-    piece: Piece, choice: ReadOptions, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
+    piece: Piece, options: ReadOptions, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
 ) -> Generator[float, None, Outcome]:
     """Do a piece of work; what cannot be used is an outcome like any other.
 
     Parameters
     ----------
     piece : Piece
-    choice : ReadOptions
+    options : ReadOptions
         What the user says of files.
     checkpoint : callable
         Called now and then; may raise to leave.

@@ -26,17 +26,17 @@ from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import build, has_statistics, refresh_statistics
-from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
-from napari_metastructure.training.run_state import RunState, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
+from napari_metastructure.training.run_state import RunState, Saver
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
@@ -528,7 +528,9 @@ class Run:
         ended = c.rounds == "never" or (c.rounds == "painted" and not steered)
         if ended and not trained and self.trained and (self.by_prior or steered):
             if steered:
-                return f"The masks are the answer to what was painted (epoch {self.run_state.epoch}); paint on to go on."
+                return (
+                    f"The masks are the answer to what was painted (epoch {self.run_state.epoch}); paint on to go on."
+                )
             return (
                 "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
             )

@@ -26,11 +26,11 @@ from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, SourceLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import column, row
+from napari_metastructure.plugin._layer_order import add_above, belongs, covers, kept_view
 from napari_metastructure.plugin._layers import ORIGIN, Releases, placement, result_name
 from napari_metastructure.plugin._live_answer import BESIDE, LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Stroke
 from napari_metastructure.plugin._source import colour_of
-from napari_metastructure.plugin._layer_order import add_above, belongs, covers, kept_view
 from napari_metastructure.plugin._stroke_list import StrokeList, look_at
 from napari_metastructure.plugin._worker import LatestOnly, TurnByTurn
 

@@ -35,8 +35,8 @@ from qtpy.QtWidgets import (
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip
-from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
 from napari_metastructure.plugin._glossary import explain_terms
+from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_metastructure.plugin._igtt_layers import RunLayers, SourceLayers
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import ORIGIN, colormap, placement, result_name
 from napari_metastructure.plugin._painting import same
-from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._worker import LatestOnly
 
 if TYPE_CHECKING:

@@ -43,11 +43,11 @@ from napari_metastructure.plugin._inputs import (
     reading_editor,
 )
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
+from napari_metastructure.plugin._layer_order import bring_to_front
 from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
-from napari_metastructure.plugin._layer_order import bring_to_front
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
 from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window

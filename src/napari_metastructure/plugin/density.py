@@ -46,6 +46,7 @@ from napari_metastructure.plugin._density_plots import (
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out, row
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     LayerWatch,
@@ -61,7 +62,6 @@ from napari_metastructure.plugin._layers import (
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, of_settings
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._worker import TurnByTurn
 
 if TYPE_CHECKING:

@@ -35,6 +35,7 @@ from napari_metastructure.plugin._inputs import (
     sentence,
     with_tip,
 )
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import (
     READINGS,
     LayerWatch,
@@ -55,7 +56,6 @@ from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_c
 from napari_metastructure.plugin._preview_layer import PreviewLayer
 from napari_metastructure.plugin._region_table import RegionView
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin.writer import file_name
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training import study_results as files
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved, Warned
-from napari_metastructure.training.run_state import Saver, check_identity
 from napari_metastructure.training.pairs import Pair, check_values, read_pairs, reader_of, split
 from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
+from napari_metastructure.training.run_state import Saver, check_identity
 from napari_metastructure.training.study_figure import write_figure
 from napari_metastructure.training.study_results import (
     Condition,

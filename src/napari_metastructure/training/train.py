@@ -20,21 +20,21 @@ from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.device import give_back, let_go, place, short_of_memory_fails
 from napari_metastructure.networks.model import Model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Event, Kept, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
-from napari_metastructure.training.run_state import RunState, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, make_schedule, run_epoch
 from napari_metastructure.training.losses import LOSSES
 from napari_metastructure.training.metrics import Confusion, Scores, binary_scores, mean_scores
 from napari_metastructure.training.pairs import Pair, check_values, label_codes, read_image, read_pairs, split
 from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
+from napari_metastructure.training.run_state import RunState, Saver
 
 LEAST_STEPS = 20
 """Steps an epoch has at least where the images decide."""
