@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.networks import model_file
 from napari_metastructure.networks.build import NetworkSpec, build
 from napari_metastructure.networks.model_file import Use, load_model, save_model
 

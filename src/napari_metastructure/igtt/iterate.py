@@ -15,18 +15,25 @@ import torch
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
-from napari_metastructure.igtt.rounds import effort, is_trained, spec_of, stable, wandering
+from napari_metastructure.igtt.rounds import is_trained, spec_of, stable, steps_and_batch, unsettled
 from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.steering import Steering
 from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images.channels import Colour
-from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle, zscore
+from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient, zscore
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import build, has_statistics, refresh_statistics
-from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
+from napari_metastructure.networks.device import (
+    clear_frames,
+    data_device,
+    place,
+    release_all,
+    seeded,
+    short_of_memory_fails,
+)
 from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
@@ -34,7 +41,7 @@ from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
-from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
+from napari_metastructure.training.patches import InputsInMemory, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 from napari_metastructure.training.run_state import RunState, Saver
 
@@ -126,7 +133,7 @@ def iterate(
                 control.correct(index, pixels)
             yield from run.go(start_masks, list(inputs or []), resume)
         except BaseException as error:
-            let_go(error)
+            clear_frames(error)
             raise
         finally:
             run.close()
@@ -213,7 +220,7 @@ class Run:
             return [self.config.objects] * len(self.planes)
         if self.config.start != "prior":
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
-            return [settle(seen)] * len(self.planes)
+            return [common_polarity(seen)] * len(self.planes)
         try:
             return prior_polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
         except Stopped:  # the next checkpoint ends the run
@@ -262,15 +269,15 @@ class Run:
             self._turn_upright(self._polarities())
             if folder:
                 folder.clear()
-        here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
+        here = data_device(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
         here = here if self.storage.in_memory else torch.device("cpu")
         inputs = (inputs_on(here, p, c.inputs, "bright") for p in self.planes)
-        self.held = Held(inputs, self.patch, here, None if self.storage.in_memory else self.storage.keep)
+        self.held = InputsInMemory(inputs, self.patch, here, None if self.storage.in_memory else self.storage.keep)
         shapes = [p.shape for p in self.planes]
         self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
         epoch = self.run_state.epoch if self.resumed else self.first_epoch
-        steps, _ = self._effort(painted=bool(self.control.take_corrections()))
+        steps, _ = self._steps_and_batch(painted=bool(self.control.take_corrections()))
         locked = self._locked()
         yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects, locked)
         yield from map(Warned, self.notes)
@@ -310,7 +317,7 @@ class Run:
     def close(self) -> None:
         """Give the memory and the folder back."""
         self.saver.close()
-        give_back(self)
+        release_all(self)
 
     def _save(self, last: bool) -> Iterator[Saved | Unsaved]:
         """Write the run folder as of this round; the model only at the end."""
@@ -454,7 +461,7 @@ class Run:
         empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
         self.trainer.loss = LOSSES["bce" if empty else c.loss]
         log = EpochLog()
-        steps, batch = self._effort(painted=bool(self.labels.corrections))
+        steps, batch = self._steps_and_batch(painted=bool(self.labels.corrections))
         draw = partial(self.sampler.draw, self.rng, batch)
         yield from run_epoch(self.trainer, draw, epoch, steps, self.control, log)
         resumed = time.perf_counter()
@@ -466,10 +473,10 @@ class Run:
         self._note(epoch, log.loss, agreement, inside)
         yield self._event()
 
-    def _effort(self, painted: bool) -> tuple[int, int]:
-        """Return the steps of a round and the patches of a step, see `effort`."""
+    def _steps_and_batch(self, painted: bool) -> tuple[int, int]:
+        """Return the steps of a round and the patches of a step, see `rounds.steps_and_batch`."""
         patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
-        return effort(self.config, self.trained and not painted, patches)
+        return steps_and_batch(self.config, self.trained and not painted, patches)
 
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
@@ -536,7 +543,7 @@ class Run:
             )
         if stable(agreements, c.stop_agreement):
             return f"The masks no longer change; they are those of epoch {self.run_state.epoch}."
-        if wandering(agreements, c.stop_agreement):
+        if unsettled(agreements, c.stop_agreement):
             return f"The masks change more from round to round; they are those of epoch {self.run_state.epoch}."
         return None
 

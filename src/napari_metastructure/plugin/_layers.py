@@ -368,7 +368,7 @@ class EpochSlider:
 # ---- ending with a widget ---------------------------------------------------------------------------------
 
 
-class Releases:
+class ReleaseOnClose:
     """What ends when a widget is destroyed: the viewer and its layers may outlive it, and must not call it then.
 
     Parameters
@@ -511,7 +511,7 @@ def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
 # ---- true classes: those of the layer that labels were made from, if this plugin made them ------------------
 
 
-class Truths:
+class TrueLabels:
     """Finds the true classes of noisy layers; once found, a layer is known by itself and may be renamed."""
 
     def __init__(self, viewer: napari.Viewer) -> None:

@@ -18,7 +18,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 
-from napari_metastructure.plugin._layers import Releases
+from napari_metastructure.plugin._layers import ReleaseOnClose
 from napari_metastructure.plugin._preferences import keep, kept
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Keys(QObject):
         self._tips: dict[QWidget, tuple[str, list[str]]] = {}
         register()
         _all.add(self)
-        Releases(self).listen(action_manager.events.shortcut_changed, self._tell)
+        ReleaseOnClose(self).listen(action_manager.events.shortcut_changed, self._tell)
         self.add(buttons)
 
     def add(self, buttons: Mapping[str, Sequence[QAbstractButton]], tell: Mapping[str, QWidget] | None = None) -> None:

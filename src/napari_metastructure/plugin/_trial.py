@@ -45,12 +45,12 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     name, pace = measured(config.device, key, lambda: probe(config, size, control))
     if pace is None:
         return None
-    from napari_metastructure.igtt.rounds import effort, is_trained
+    from napari_metastructure.igtt.rounds import is_trained, steps_and_batch
     from napari_metastructure.igtt.storage import MemoryNeed
 
     start, step, relabel = pace
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
-    steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
+    steps, _ = steps_and_batch(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
     said = str(need) if (need := MemoryNeed.of(shapes, config)).matters else ""

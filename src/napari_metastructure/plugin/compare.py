@@ -50,7 +50,7 @@ from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
-from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window
+from napari_metastructure.plugin._worker import EventLoopSteps, throttled, torch_beside_a_window
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
@@ -430,7 +430,7 @@ class CompareWidget(JobWidget):
         self._newest: str | None = None  # the row that was selected as its method ended
         self._polarity = "bright"
         self._end = self._warning = ""
-        self._opening = TurnByTurn(self)
+        self._opening = EventLoopSteps(self)
         choice = (
             *(heading("Images"), self.picker, heading("Ground truth (optional)"), self.truth),
             *(heading("Methods"), self.methods, heading("Settings"), self.settings),

@@ -1,4 +1,4 @@
-"""Metrics and state of a run, written as it goes on, elsewhere where its folder fails, and read to go on from."""
+"""Metrics and state of a run: saved while it runs, in another folder if its own fails, and read to resume it."""
 
 import json
 import time

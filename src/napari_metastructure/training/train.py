@@ -20,7 +20,7 @@ from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.device import give_back, let_go, place, short_of_memory_fails
+from napari_metastructure.networks.device import clear_frames, place, release_all, short_of_memory_fails
 from napari_metastructure.networks.model import Model
 from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.predict import class_probabilities
@@ -32,7 +32,7 @@ from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer
 from napari_metastructure.training.losses import LOSSES
 from napari_metastructure.training.metrics import Confusion, Scores, binary_scores, mean_scores
 from napari_metastructure.training.pairs import Pair, check_values, label_codes, read_image, read_pairs, split
-from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
+from napari_metastructure.training.patches import FullAugmentation, PairReader, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 from napari_metastructure.training.run_state import RunState, Saver
 
@@ -114,7 +114,7 @@ def train(
         with ranks.lost_fails():
             yield from run.go(resume)
     except BaseException as error:
-        let_go(error)
+        clear_frames(error)
         raise
     finally:
         run.close()
@@ -148,8 +148,8 @@ def score(model: Model, pairs: Sequence[Pair], device: str = "auto") -> Scores:
 class _Data(NamedTuple):
     """The images and labels of a run, and the network that fits them."""
 
-    training: Store
-    validation: Store
+    training: PairReader
+    validation: PairReader
     use: Use
     spec: NetworkSpec
     notes: list[str]
@@ -186,8 +186,8 @@ def _data_of(
         base_channels=config.base_channels,
     )
 
-    def store(pairs: Sequence[Pair]) -> Store:
-        return Store(pairs, config.inputs, spec.in_channels, classes, use.patch, device)
+    def store(pairs: Sequence[Pair]) -> PairReader:
+        return PairReader(pairs, config.inputs, spec.in_channels, classes, use.patch, device)
 
     return _Data(store(training), store(validation), use, spec, notes)
 
@@ -232,14 +232,14 @@ class Validation:
 
     Parameters
     ----------
-    store : Store
+    store : PairReader
         The images and labels; none of them may be trained on.
     trainer : Trainer
         Whose network and loss are used; its processes share the images out.
     use : Use
     """
 
-    def __init__(self, store: Store, trainer: Trainer, use: Use) -> None:
+    def __init__(self, store: PairReader, trainer: Trainer, use: Use) -> None:
         self.store, self.trainer, self.use = store, trainer, use
 
     def __call__(
@@ -321,7 +321,7 @@ class SupervisedRun:
         self.trainer = Trainer(network, optimizer, LOSSES[c.loss], self.device, c.seed, self._count, ranks)
         self.schedule = make_schedule(optimizer, c.schedule, c.learning_rate, c.epochs * self.steps)
         self.rng = np.random.default_rng(c.seed)
-        augment = Full() if c.augment == "full" else None
+        augment = FullAugmentation() if c.augment == "full" else None
         self.sampler = PatchSampler(
             self.data.training, shapes, self.use.patch, self.device, augment, c.augment != "none", ranks
         )
@@ -383,7 +383,7 @@ class SupervisedRun:
     def close(self) -> None:
         """Give the memory and the folder back."""
         self.saver.close()
-        give_back(self)
+        release_all(self)
 
     def _goes_on(self) -> bool:
         return self.run_state.epoch < self.config.epochs and not self._out_of_patience() and not self.saver.lost
