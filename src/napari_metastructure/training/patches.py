@@ -293,7 +293,9 @@ class PairReader:
         self._told = 0
 
     def __call__(self, index: int) -> tuple[Tensor, Tensor] | LargePair:
-        """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least of patch size, or a `LargePair`.
+        """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least as large as a patch.
+
+        Of a pair too large to hold, return a `LargePair`.
 
         Raises
         ------
