@@ -1,4 +1,4 @@
-"""The record of a batch beside its results: its recipe, and a line for each file, to report and to go on from."""
+"""Record of a batch beside its results: its recipe and a line for each file, for the report and for resuming."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A batch, run: its files one after the other or shared out, each on its own, as a generator of events."""
+"""Runs of batches: files one after the other or shared out to workers, as a generator of events."""
 
 import time
 from collections import deque

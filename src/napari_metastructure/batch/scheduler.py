@@ -1,4 +1,4 @@
-"""Where units of work are done: in this process, or by the workers of dask.distributed."""
+"""Pools of workers for the units of a batch: this process, or the workers of dask.distributed."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""Pieces of work that any process can do: one file, a part of a large one, or all files together."""
+"""Units of work that any process can do: one file, a part of a large one, or all files together."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a unit, or of a part of one."""
+    """Result of a unit, or of a part of one."""
 
     value: Any = None
     why: str = ""

@@ -143,7 +143,7 @@ def iterate(
 
 
 class _Result(NamedTuple):
-    """What a run would end with at an epoch."""
+    """Masks and probabilities of an epoch, as a run that ends there returns them."""
 
     epoch: int
     masks: tuple[np.ndarray, ...]

@@ -1,4 +1,4 @@
-"""Pseudo-labels of a set of planes: remembered, cut, extracted, corrected."""
+"""Pseudo-labels of a set of planes: memory of earlier rounds, threshold, extraction (EMS), corrections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds of an iGTT run: its network, the steps of each, and when there have been enough."""
+"""Rounds of an iGTT run: its network, steps per round, and stopping rules."""
 
 import math
 from collections.abc import Sequence

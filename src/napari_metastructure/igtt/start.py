@@ -124,7 +124,7 @@ SPEC = NetworkSpec(architecture="fast-unet", in_channels=4, encoder="none", base
 
 
 class PriorStart(NamedTuple):
-    """What the prior says of a set of planes."""
+    """Prediction of the prior for a set of planes."""
 
     probabilities: list[np.ndarray]
     """(Y, X) float32 arrays of 0 to 1."""

@@ -1,4 +1,4 @@
-"""Devices to run on: which there are, how networks are laid out and run there, and what travels to and from them."""
+"""Compute devices: list, choice, memory layout, mixed precision, copies to and from them."""
 
 import traceback
 from collections.abc import Iterator

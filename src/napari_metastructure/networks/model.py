@@ -59,7 +59,7 @@ around; for large images it is a `images.temporary.TemporaryPlane` and the image
 
 
 class Prediction(NamedTuple):
-    """What a model says of one image plane."""
+    """Prediction of a model for one image plane."""
 
     labels: np.ndarray
     """(Y, X) uint8, the values of `Use.classes`."""
@@ -68,7 +68,7 @@ class Prediction(NamedTuple):
 
 
 class Part(NamedTuple):
-    """How far a prediction is, and the rows that are finished, if any are."""
+    """Progress of a prediction, and the rows that are finished, if any."""
 
     done: float
     """Share of the image that the network has seen, 0 to 1."""

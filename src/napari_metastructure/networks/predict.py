@@ -291,7 +291,7 @@ def _at_once(tile: tuple[int, int]) -> int:
 
 
 def _shares(side: int, patch: int, device: torch.device) -> tuple[list[int], list[Tensor]]:
-    """Where tiles start along one side, and each one's (patch,) weights: a raised cosine, summing to one."""
+    """Compute where tiles start along one side, and the (patch,) weights of each: a raised cosine, summing to one."""
     firsts = starts(side, patch)
     rise = 0.01 + np.hanning(patch + 2)[1:-1]  # above zero at the rim, where a tile may stand alone
     total = np.zeros(firsts[-1] + patch)

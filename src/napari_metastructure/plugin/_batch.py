@@ -361,7 +361,7 @@ FAILED = QColor("#e5534b")
 
 
 class FileStates(QAbstractTableModel):
-    """What becomes of the files of a batch."""
+    """States of the files of a batch."""
 
     def __init__(self) -> None:
         super().__init__()

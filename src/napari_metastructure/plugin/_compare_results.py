@@ -116,7 +116,7 @@ FAILED = "failed"
 
 
 class MethodTable(ResultTable):
-    """What each method of a comparison reached.
+    """Scores, time and memory of each method of a comparison.
 
     Signals
     -------

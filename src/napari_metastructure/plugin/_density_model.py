@@ -27,7 +27,7 @@ Unit = Literal["pixel", "layer"]
 
 
 class DensitySettings(BaseModel):
-    """How densities are estimated and shown."""
+    """Settings of density estimation and display."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

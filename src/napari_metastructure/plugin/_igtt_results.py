@@ -1,4 +1,4 @@
-"""What can be done with the masks of an iGTT run: buttons and ticks below it."""
+"""Result buttons of the iGTT widget: brushes, layers to show, final mask, saving."""
 
 from collections.abc import Sequence
 

@@ -348,7 +348,7 @@ class PathEdit(QWidget):
 
 
 class FolderRow(QWidget):
-    """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it.
+    """Line for the run folder; empty means that nothing is written. A folder with a run in it offers to resume it.
 
     Parameters
     ----------

@@ -369,7 +369,7 @@ class EpochSlider:
 
 
 class ReleaseOnClose:
-    """What ends when a widget is destroyed: the viewer and its layers may outlive it, and must not call it then.
+    """Callbacks to disconnect when a widget is destroyed: the viewer and its layers may outlive it.
 
     Parameters
     ----------

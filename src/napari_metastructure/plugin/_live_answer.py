@@ -29,7 +29,7 @@ MEANING = "Yellow: the masks with your strokes; Continue takes them over."
 
 
 class LiveAnswer(QObject):
-    """What the strokes change on the image on screen, as an outline above the masks, soon after the brush is lifted.
+    """Outlines of the masks on screen as the strokes will change them, soon after the brush is lifted.
 
     Features are computed in a thread when a brush is taken up; of strokes that come while an answer is on its way the
     newest count.

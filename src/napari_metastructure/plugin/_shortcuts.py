@@ -32,7 +32,7 @@ PACKAGE = "napari-metastructure"
 
 @dataclass(frozen=True)
 class Key:
-    """What a key does: in words, the key itself, and the function of the viewer that it calls."""
+    """Shortcut: its description, the key, and the function of the viewer that it calls."""
 
     text: str
     key: str
@@ -149,7 +149,7 @@ _all: WeakSet[Keys] = WeakSet()
 
 
 class Keys(QObject):
-    """What the keys do in one widget.
+    """Shortcuts of one widget.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Brushes for objects and background, and the list of strokes: each can be looked at and taken back."""
+"""Brushes for objects and background, and the list of strokes, with buttons to find and undo each."""
 
 from __future__ import annotations
 

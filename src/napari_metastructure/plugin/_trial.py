@@ -1,4 +1,4 @@
-"""A look before a run of iGTT: how long it will take, from a timed probe, and a run on what is on screen."""
+"""Time estimate of an iGTT run, from a timed probe, and the short run on what is on screen."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ class WatchedImage:
         self.slider.layers.append(self.labels)
 
     def use_colors(self, classes: Sequence[int]) -> None:
-        """Of two classes the second is foreground, whatever its number; a lower one is not drawn."""
+        """Draw classes in these colours; of two classes only the second, the foreground, is drawn."""
         if self.labels is not None:
             self.labels.colormap = class_colormap(classes if len(classes) > 2 else classes[1:])
 

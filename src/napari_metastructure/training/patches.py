@@ -191,7 +191,7 @@ class PatchSampler:
 
 
 class _Place(NamedTuple):
-    """Where a patch begins, by how many quarters it is turned, and whether it is mirrored then."""
+    """Place and orientation of a patch: first pixel, quarter turns, mirrored or not."""
 
     top: int
     left: int

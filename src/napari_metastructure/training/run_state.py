@@ -89,7 +89,7 @@ def _free(path: Path) -> RunFolder:
 
 
 class RunState:
-    """The rows of ``metrics.csv``, and the state of a run in its folder, for a run to write and to resume from.
+    """Metrics of a run by epoch (``metrics.csv``) and its state (``last.pt``), to save and to resume from.
 
     Parameters
     ----------

@@ -219,7 +219,7 @@ class Agreement:
 
 
 class _Validated(NamedTuple):
-    """How an image was predicted: ``said`` are the class codes, of an image that is watched."""
+    """Validation of one image; ``said`` holds the predicted class codes of an image that is watched."""
 
     loss: float
     counts: np.ndarray
