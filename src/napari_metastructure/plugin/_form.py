@@ -133,7 +133,7 @@ class PresetBox(QWidget):
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
         self.reset_button = QPushButton("Reset to preset")
-        self.reset_button.setToolTip(tooltip("Take all values of this preset again."))
+        self.reset_button.setToolTip(tooltip("Restore all values of this preset."))
         layout = QVBoxLayout(self)  # below each other: in a narrow dock "default (changed)" needs the whole width
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

@@ -56,7 +56,7 @@ class ResultPanel(QWidget):
         )
         self.ask_button = QPushButton("Ask me…")
         self.ask_button.setToolTip(
-            tooltip("Be shown places, one after the other, and say whether they are object or background.")
+            tooltip("Show places one after the other, for you to say whether they are object or background.")
         )
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(

@@ -25,7 +25,7 @@ BESIDE = 2**20
 
 COLOR = "#ffff00"
 
-MEANING = "Yellow: the masks with your strokes; Continue takes them over."
+MEANING = "Yellow: the masks that your strokes will give; Continue applies them."
 
 
 class LiveAnswer(QObject):

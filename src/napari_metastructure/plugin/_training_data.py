@@ -146,8 +146,10 @@ class DataPanel(QWidget):
         self.purpose = purpose
         self.from_layers, self.from_folder = QRadioButton("Layers"), QRadioButton("Folder of files")
         self.from_layers.setChecked(True)
-        self.from_layers.setToolTip(tooltip("Train on images and labels as they stand in the viewer."))
-        self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
+        self.from_layers.setToolTip(tooltip("Train on the images and labels open in the viewer."))
+        self.from_folder.setToolTip(
+            tooltip("Train on files, read as they are needed: the set may be larger than memory.")
+        )
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.ranges = RangeRows("used to train and to validate")
         self.reading, self.channel, self.watch = reading_editor(), choice_editor([]), choice_editor([])

@@ -185,7 +185,7 @@ def _describe(method: Method, labelled: bool) -> str:
         return (
             "Needs no ground truth. It depends on a seed and runs as often as Repeats says."
             if method.random
-            else "Needs no ground truth, nor training; it depends on no seed and runs once."
+            else "Needs neither ground truth nor training; it does not depend on a seed and runs once."
         )
     why = "" if labelled else "<b>Choose ground truth above to be able to tick it.</b> "
     return (

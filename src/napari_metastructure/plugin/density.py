@@ -437,7 +437,7 @@ class DensityWidget(QWidget):
     def _show_failure(self, error: Exception) -> None:
         """Report a fault of this package's own; the widget lives on."""
         log.error("The densities failed", exc_info=error)
-        self.say(f"The densities failed: {type(error).__name__}: {error}.", problem=True)
+        self.say(f"The densities could not be computed: {type(error).__name__}: {error}.", problem=True)
 
     def _on_setting(self, name: str) -> None:
         self._reframe = self._reframe or name == "side_by_side"

@@ -118,7 +118,8 @@ class IGTTWidget(JobWidget):
             napari_viewer,
             RunButtons("Segment the ticked layers without labels, in the background."),
             EpochProgress(
-                "Rounds of training and relabelling; it may end before the last.", "Optimiser steps done in this round."
+                "Rounds of training and relabelling; a run may end before the last.",
+                "Optimiser steps done in this round.",
             ),
             parent,
         )

@@ -149,7 +149,7 @@ class MeasureWidget(QWidget):
         self.reading = reading_editor()
         self.volumes = with_tip(
             QCheckBox("3D: objects run through slices"),
-            "Take all slices together; else each slice has objects of its own. Not for epochs and points in time.",
+            "Treat the slices as one volume; otherwise each slice has its own objects. Not for epochs or time points.",
         )
         self.smallest_object, self.smallest_hole = (
             with_tip(RealSpinBox(0, MOST_SIZE), tip)
@@ -159,17 +159,17 @@ class MeasureWidget(QWidget):
             )
         )
         self.unit = choice_editor([])
-        with_tip(self.unit.widget, "What both sizes are counted in.")
+        with_tip(self.unit.widget, "The unit of both sizes.")
         self.border = with_tip(QCheckBox("Clear border"), "Remove the objects that touch the border of the image.")
         self.previewing = with_tip(
             QCheckBox("Preview"),
-            "Show the cleaned slice in place of the layer; they follow the dials, the slider and your brush.",
+            "Show the cleaned slice in place of the layer; it follows the dials, the slider and your brush.",
         )
         self.previewing.setChecked(True)
         self.problem, self.counts, self.status = sentence(f"color: {PROBLEM};"), sentence(), sentence()
         self.images = LayerBox(
             viewer,
-            "Its intensities are measured, pixel by pixel.",
+            "The image whose intensities are measured.",
             lambda layer: isinstance(layer, Image),
             "no intensities",
         )

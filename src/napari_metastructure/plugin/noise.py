@@ -163,7 +163,7 @@ class NoiseWidget(QWidget):
         self.previewing = with_tip(
             QCheckBox("Preview on the visible slice"),
             "Show the noise as a layer over the source; it follows every dial, the slider and your brush. "
-            "It is what Apply gives on this slice.",
+            "Apply gives exactly this on the slice.",
         )
         self.previewing.setChecked(True)
         self.matrix = MatrixView()
