@@ -418,7 +418,7 @@ class MeasureWidget(QWidget):
         self.live.refresh()
 
     def _choose_image(self, layer: Labels) -> None:
-        """Choose the image of other labels than before, unless none is wanted; what is made of them has the same one."""
+        """Choose the image of other labels than before, unless none is wanted; what is made of them has the same."""
         before, self._root = self._root, root_of(layer, self.viewer.layers)
         image = self.images.chosen()
         if not self._no_image if image is None else not fits(image, layer) or self._root is not before:
