@@ -19,9 +19,9 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use
 from napari_metastructure.networks.device import list_devices
 from napari_metastructure.networks.model import Model
+from napari_metastructure.networks.model_file import Use
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Event, Finished, TrainEpoch
 from napari_metastructure.training.metrics import dice

@@ -17,7 +17,7 @@ from napari_metastructure.images.writing import TiffRows, write_tiff
 from napari_metastructure.networks import batch, predict
 from napari_metastructure.networks.batch import FileRefused, FileWritten, predict_files, targets_of
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Segmentation, Task, check_groups, frame_of, oracle
 from napari_metastructure.baselines.results import write_figure
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle
+from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient
 from napari_metastructure.images.surround import measured, missing_notes
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
@@ -258,7 +258,7 @@ def prepare(
         check_groups(groups)
     device = _device(config)
     seen = [plane for plane, missing in found if missing is None or not missing.all()]
-    objects = settle(seen) if config.objects == "auto" else config.objects
+    objects = common_polarity(seen) if config.objects == "auto" else config.objects
     oriented = tuple(orient(plane, objects) for plane in planes)
     return (
         Task(oriented, truths, groups, names, config.seed, device, control, config, tuple(m for _, m in found)),

@@ -12,7 +12,7 @@ import numpy as np
 from napari_metastructure import __version__
 from napari_metastructure.batch import label_set
 from napari_metastructure.batch.recipe import Density, Noise
-from napari_metastructure.batch.units import Checkpoint, Done, Plan, Steps, Unit
+from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.files import fingerprint, noting, output_stems
 from napari_metastructure.images.image import PIXEL, Image, convert, parse_length, stack

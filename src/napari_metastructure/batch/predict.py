@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.batch.recipe import Predict
-from napari_metastructure.batch.units import Checkpoint, Done, Split, Steps, Unit
+from napari_metastructure.batch.work_units import Checkpoint, Done, Split, Steps, Unit
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.apply import load_model
 from napari_metastructure.images.image import Image, plane_names

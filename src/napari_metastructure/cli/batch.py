@@ -10,7 +10,7 @@ from napari_metastructure.batch.run import BatchFinished, BatchStarted, UnitDone
 from napari_metastructure.cli._options import RESUME, RUN_WAYS, SCHEDULER, check_modes
 from napari_metastructure.cli._progress import INTERRUPTED, bars, counted, running
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.choice import choice
+from napari_metastructure.images.read_options import options
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import Warned
 
@@ -49,7 +49,12 @@ def shared_out(
             "local:N for several at once."
         )
     recipe = BatchRecipe.make(
-        inputs=tuple(map(str, inputs)), out=out, scheduler=scheduler, task=task, axes=choice.axes, series=choice.series
+        inputs=tuple(map(str, inputs)),
+        out=out,
+        scheduler=scheduler,
+        task=task,
+        axes=options.axes,
+        series=options.series,
     )
     run_batch(recipe, resume, overwrite)
 

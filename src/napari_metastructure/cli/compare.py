@@ -19,7 +19,7 @@ from napari_metastructure.training.config import TrainConfig
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from napari_metastructure.batch.runs import CompareFiles
+    from napari_metastructure.batch.segmentation import CompareFiles
 
 _TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
@@ -77,7 +77,7 @@ def compare(
         task = {"what": "compare", "config": config, "masks": masks, "channel": channel}
         shared_out([images], out, scheduler, task, resume, overwrite)
         return
-    from napari_metastructure.batch.runs import CompareFiles
+    from napari_metastructure.batch.segmentation import CompareFiles
 
     with _options.warnings_as_lines():
         files = CompareFiles([images], masks, channel, out)

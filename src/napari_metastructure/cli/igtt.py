@@ -154,7 +154,7 @@ def _run(
 ) -> None:
     """Run, show progress, and write the results."""
     from napari_metastructure.igtt.iterate import iterate
-    from napari_metastructure.igtt.room import Need
+    from napari_metastructure.igtt.storage import MemoryNeed
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
@@ -162,7 +162,7 @@ def _run(
     with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
         more |= {"ranks": ranks, "chosen": outputs.chosen, "corrections": painted}
-        need = Need.of([plane.shape for plane in read.planes], config)
+        need = MemoryNeed.of([plane.shape for plane in read.planes], config)
         if need.matters:
             terminal.say(str(need))
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)

@@ -19,7 +19,7 @@ from napari_metastructure.cli.measure import measure, score
 from napari_metastructure.cli.predict import export, predict
 from napari_metastructure.cli.train import study, train
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.choice import choose
+from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.training.distributed import ending_at_once, join, launched, only_first_prints, speaks
 
 BAD_INPUT = 2
@@ -85,7 +85,7 @@ def metastructure(
                 "torchrun."
             )
         join()
-    choose(axes, series)
+    set_read_options(axes, series)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Models of iGTT runs on other images: the probability is cut where the run's criterion says."""
+"""Models of iGTT runs applied to other images, with the threshold chosen by the run's criterion."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rounds of an iGTT run: its network, the steps of each, and when there have been enough."""
+"""Rounds of an iGTT run: its network, steps per round, and stopping rules."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ STABLE_ROUNDS = 1
 """Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
 Dice by .002 at most."""
 
-WANDERING_ROUNDS = 2
+UNSETTLED_ROUNDS = 2
 """Rounds in a row that changed the masks more than the one before for the run to be over: a network that learns from
 itself has begun to drift."""
 
@@ -39,7 +39,7 @@ def stable(agreements: Sequence[float], stop_agreement: float, rounds: int = STA
     return stop_agreement < 1 and len(agreements) >= rounds and min(agreements[-rounds:]) >= stop_agreement
 
 
-def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = WANDERING_ROUNDS) -> bool:
+def unsettled(agreements: Sequence[float], stop_agreement: float, rounds: int = UNSETTLED_ROUNDS) -> bool:
     """Whether each of the newest rounds changed the masks more than the one before it: they will not settle.
 
     Parameters are as for `stable`.
@@ -63,7 +63,7 @@ def is_trained(config: IGTTConfig) -> bool:
     return config.weights == "prior" and (spec_of(config), config.inputs) == (start.SPEC, start.USE.inputs)
 
 
-def effort(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
+def steps_and_batch(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
     """Return the steps of a round and the patches of a step, where all images make so many: fewer for few.
 
     Random weights, and what the user has painted, have yet to be learned and take all that is allowed.

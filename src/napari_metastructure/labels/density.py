@@ -1,4 +1,4 @@
-"""Kernel density of labels, eq. (8): how densely the pixels of a class lie around each place, the meta-structure."""
+"""Kernel density of labels, eq. (8): the meta-structure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args

@@ -144,7 +144,7 @@ def density_step(
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What noisy labels retain of clean ones.
+    """Comparison of noisy labels with clean ones.
 
     Attributes
     ----------

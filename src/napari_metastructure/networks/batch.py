@@ -174,7 +174,7 @@ class PlaneAxes:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the result of one image goes: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``, or OME-Zarr."""
+    """Result files of one image: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``, or OME-Zarr."""
 
     folder: Path
     stem: str

@@ -13,9 +13,9 @@ from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training import study_results
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved, Warned
-from napari_metastructure.training.journal import Saver, check_identity
 from napari_metastructure.training.pairs import Pair, check_values, read_pairs, reader_of, split
 from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
+from napari_metastructure.training.run_state import Saver, check_identity
 from napari_metastructure.training.train import identity_of, prints_of, train
 
 
@@ -64,7 +64,7 @@ def study(
     >>> from napari_metastructure.images.simulate import nuclei
     >>> from napari_metastructure.training.config import TrainConfig
     >>> from napari_metastructure.training.pairs import pairs_of
-    >>> from napari_metastructure.training.study_results import CONDITIONS
+    >>> from napari_metastructure.training.study_results import CONDITIONS, StudyConfig
     >>> images, masks = zip(*(nuclei((64, 64), np.random.default_rng(seed)) for seed in range(3)))
     >>> small = TrainConfig(epochs=1, steps_per_epoch=2, base_channels=4, patch_size=64, device="cpu")
     >>> config = StudyConfig(conditions=(CONDITIONS["CL"], CONDITIONS["RL 0.5"]), repeats=1, train=small)

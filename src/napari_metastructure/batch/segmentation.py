@@ -12,7 +12,7 @@ from napari_metastructure.baselines.config import TITLES
 from napari_metastructure.baselines.methods import frame_of
 from napari_metastructure.batch.label_set import partners_of
 from napari_metastructure.batch.recipe import IGTT, Compare
-from napari_metastructure.batch.units import Checkpoint, Done, Plan, Steps, Unit
+from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.outputs import IGTTRun, Outputs
 from napari_metastructure.images.channels import read_set
