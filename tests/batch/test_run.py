@@ -14,7 +14,7 @@ from napari_metastructure.batch import predict
 from napari_metastructure.batch.predict import join_file, predict_file, predict_part
 from napari_metastructure.batch.recipe import BatchRecipe
 from napari_metastructure.batch.run import BatchStarted, UnitDone, UnitFailed, UnitProgress, run
-from napari_metastructure.batch.units import Split
+from napari_metastructure.batch.work_units import Split
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.apply import load_model
 from napari_metastructure.networks import predict as networks_predict

@@ -98,5 +98,5 @@ def test_nothing_on_screen_is_told(open_widget, blobs, said):
 
 
 def test_an_estimate_says_what_does_not_fit(small, monkeypatch):
-    monkeypatch.setattr("napari_metastructure.igtt.room.SHARE", 0)
+    monkeypatch.setattr("napari_metastructure.igtt.storage.SHARE", 0)
     assert "it keeps them on disk" in str(estimate(small, [(64, 64)], Control()))

@@ -15,10 +15,10 @@ from torch.nn import functional as F  # noqa: N812
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import zscore
 from napari_metastructure.networks.build import refresh_statistics
-from napari_metastructure.networks.device import home, out_of_memory, resolve
+from napari_metastructure.networks.device import data_device, out_of_memory, resolve
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.patches import Held, PatchSampler
+from napari_metastructure.training.patches import InputsInMemory, PatchSampler
 
 Joint = Literal["patch", "batch"]
 
@@ -113,7 +113,7 @@ def autoregressive(
     where = resolve(device)
     inputs = [zscore(plane)[None] for plane in planes]
     patch = tuple(min(config.patch_size, max(x.shape[axis] for x in inputs)) for axis in (1, 2))
-    held = Held(inputs, patch, home(where, sum(x.nbytes for x in inputs)))
+    held = InputsInMemory(inputs, patch, data_device(where, sum(x.nbytes for x in inputs)))
     held.set_labels([np.zeros(x.shape[1:], np.uint8) for x in inputs])
     sampler = PatchSampler(held, [x.shape[1:] for x in inputs], patch, where, flips=False)
     network = _network(config, seed).to(memory_format=torch.channels_last).to(where)

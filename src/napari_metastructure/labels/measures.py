@@ -192,7 +192,7 @@ def write_csv(path: str | Path, tables: Sequence[RegionTable], files: Sequence[s
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to measure, and where; see `measure`.
+    """Options of `measure`.
 
     Attributes
     ----------
@@ -229,7 +229,7 @@ class Wanted:
 
 
 class Measured(NamedTuple):
-    """What `measure` gives in the end."""
+    """Results of `measure`."""
 
     table: RegionTable
     objects: np.ndarray | None

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CleanUp:
-    """What to clean up; see `clean_up`.
+    """Options of `clean_up`.
 
     Attributes
     ----------

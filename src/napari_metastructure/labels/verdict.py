@@ -23,7 +23,7 @@ _MANY = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What noisy labels keep apart.
+    """Verdict on noisy labels: the classes a network can still tell apart.
 
     Attributes
     ----------

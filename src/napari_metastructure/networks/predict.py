@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Inputs, Polarity, channels_of, network_inputs
 from napari_metastructure.images.lazy import Plane, percentiles, value_range
-from napari_metastructure.networks.device import Download, home, mixed_precision, out_of_memory, release, upload
+from napari_metastructure.networks.device import Download, data_device, mixed_precision, out_of_memory, release, upload
 
 Checkpoint = Callable[[], None]
 
@@ -291,7 +291,7 @@ def _at_once(tile: tuple[int, int]) -> int:
 
 
 def _shares(side: int, patch: int, device: torch.device) -> tuple[list[int], list[Tensor]]:
-    """Where tiles start along one side, and each one's (patch,) weights: a raised cosine, summing to one."""
+    """Compute where tiles start along one side, and the (patch,) weights of each: a raised cosine, summing to one."""
     firsts = starts(side, patch)
     rise = 0.01 + np.hanning(patch + 2)[1:-1]  # above zero at the rim, where a tile may stand alone
     total = np.zeros(firsts[-1] + patch)
@@ -445,7 +445,7 @@ class LazyInputs:
         self.shape = (channels_of(kind, len(planes)), *image.shape[-2:])
         sign = -1.0 if objects == "dark" else 1.0
         where = device if device.type == "cuda" else _CPU
-        resident = where != _CPU and home(where, 4 * image.size) == where
+        resident = where != _CPU and data_device(where, 4 * image.size) == where
         self._maps = [m for plane in planes for m in _Plane(plane, sign, where, resident, checkpoint).maps(kind)]
 
     def __getitem__(self, index: tuple[slice, slice]) -> Tensor:

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     PLANES,
@@ -22,7 +23,6 @@ from napari_metastructure.plugin._layers import (
     result_name,
 )
 from napari_metastructure.plugin._painting import BACKGROUND, BRUSHES, OBJECT, Strokes, same
-from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.control import FREE
 from napari_metastructure.training.events import EpochFinished

@@ -34,9 +34,9 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
-from napari_metastructure.plugin._form import narrow, tooltip
-from napari_metastructure.plugin._layers import ORIGIN, full
-from napari_metastructure.plugin._words import explained
+from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip
+from napari_metastructure.plugin._glossary import explain_terms
+from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class PathEdit(QWidget):
 
 
 class FolderRow(QWidget):
-    """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it.
+    """Line for the run folder; empty means that nothing is written. A folder with a run in it offers to resume it.
 
     Parameters
     ----------
@@ -521,10 +521,20 @@ def _laid_out(layout: QLayout | None) -> list[QWidget]:
     return [part for found in parts for part in found]
 
 
+def reading_editor(automatic: bool = True) -> Editor:
+    """Make the box of the row "Labels are": what the numbers in labels mean, or that they decide it themselves."""
+    editor = choice_editor([])
+    for reading, text in (({"auto": "as their numbers suggest"} if automatic else {}) | READINGS).items():
+        editor.widget.addItem(text, reading)
+    about = "<b>As their numbers suggest</b>: refused where they leave it open. " if automatic else ""
+    with_tip(editor.widget, about + READING_TIP)
+    return editor
+
+
 def heading(text: str) -> QLabel:
     """Make the title of what stands below it; the mouse tells what the terms in it mean."""
     label = QLabel(f"<b>{text}</b>")
-    label.setToolTip(explained(text))
+    label.setToolTip(explain_terms(text))
     label.setTextFormat(Qt.TextFormat.RichText)
     return label
 

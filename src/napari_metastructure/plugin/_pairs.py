@@ -265,7 +265,7 @@ class PairsTable(QWidget):
         events.inserted.disconnect(self._on_inserted)
         events.removed.disconnect(self._on_removed)
         for layer in self._named:
-            layer.events.name.disconnect(self._show)
+            layer.events.name.disconnect(self._report)
         self._named = []
 
     # ---- in step with the viewer -----------------------------------------------------------------------------
@@ -288,7 +288,7 @@ class PairsTable(QWidget):
                     self.rows.remove(row)
         self._report()
 
-    def _report(self) -> None:
+    def _report(self, event: Any = None) -> None:
         self._show()
         self.changed.emit()
 
@@ -313,12 +313,12 @@ class PairsTable(QWidget):
         delegate = _Chooser(self._options, self._choose, self.table)
         self.table.setItemDelegate(delegate)
 
-    def _show(self, event: Any = None) -> None:
+    def _show(self) -> None:
         for layer in self._named:
-            layer.events.name.disconnect(self._show)
+            layer.events.name.disconnect(self._report)
         self._named = list({id(x): x for row in self.rows for x in (row.image, row.labels) if x is not None}.values())
         for layer in self._named:
-            layer.events.name.connect(self._show)
+            layer.events.name.connect(self._report)
         with QSignalBlocker(self.table):
             self.table.setRowCount(len(self.rows))
             for number, row in enumerate(self.rows):

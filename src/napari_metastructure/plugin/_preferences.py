@@ -1,4 +1,4 @@
-"""What widgets open with: this plugin's page of napari's preferences, and over that what each showed last."""
+"""Initial values of the widgets: this plugin's page of napari's preferences, and what each widget showed last."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLUGIN = "napari-metastructure"
 
 @dataclass(frozen=True)
 class Preferences:
-    """What the page says, see `configurations` in ``napari.yaml``."""
+    """Values of the preferences page, see `configurations` in ``napari.yaml``."""
 
     device: str = "auto"
     folder: str = ""

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin._layer_order import kept_view
 from napari_metastructure.plugin._layers import (
     UNLABELLED_COLOR,
     VisiblePlane,
@@ -17,7 +18,6 @@ from napari_metastructure.plugin._layers import (
     colormap,
     result_name,
 )
-from napari_metastructure.plugin._stacking import kept_view
 
 if TYPE_CHECKING:
     import napari

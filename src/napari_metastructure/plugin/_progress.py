@@ -24,7 +24,7 @@ EVERY_MS = 500
 
 
 class Activity(QObject):
-    """What a widget's job shows in the activity dock of the window that the widget is docked in.
+    """Progress of a widget's job in the activity dock of its window.
 
     napari lets Qt's loop run in each change of its bar. So the bar is changed in a timer's turn, never in the middle of
     what a job's event does, and seldom.

@@ -218,7 +218,7 @@ def sources_of(layers: Sequence[Layer], chosen: Chosen = ALL) -> list[Source]:
 
 
 @dataclass(frozen=True)
-class Layered:
+class ModelLayer:
     """An image layer chosen for a model.
 
     Attributes
@@ -238,7 +238,7 @@ class Layered:
     channel: str | None
 
     @classmethod
-    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> Layered:
+    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> ModelLayer:
         """See how a layer fits a model of so many channels, without reading its pixels.
 
         Raises

@@ -36,7 +36,7 @@ from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, read_at_once, sources_of
 from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
 from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
-from napari_metastructure.plugin._worker import TurnByTurn
+from napari_metastructure.plugin._worker import EventLoopSteps
 from napari_metastructure.plugin.writer import ask_where, file_name
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, ScoreCurve, Warned
 from napari_metastructure.training.run_folder import FoundRun
@@ -118,7 +118,8 @@ class IGTTWidget(JobWidget):
             napari_viewer,
             RunButtons("Segment the ticked layers without labels, in the background."),
             EpochProgress(
-                "Rounds of training and relabelling; it may end before the last.", "Optimiser steps done in this round."
+                "Rounds of training and relabelling; a run may end before the last.",
+                "Optimiser steps done in this round.",
             ),
             parent,
         )
@@ -155,7 +156,7 @@ class IGTTWidget(JobWidget):
         self._chosen = ALL
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._where = ""
-        self._opening, self._ready = TurnByTurn(self), threading.Event()
+        self._opening, self._ready = EventLoopSteps(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
         parts = (

@@ -24,9 +24,19 @@ from napari_metastructure.labels.regions import CleanUp, Numbering, change_stack
 from napari_metastructure.plugin._clean_preview import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
+from napari_metastructure.plugin._inputs import (
+    PROBLEM,
+    LayerBox,
+    heading,
+    lay_out,
+    reading_editor,
+    row,
+    say,
+    sentence,
+    with_tip,
+)
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import (
-    READING_TIP,
     READINGS,
     LayerWatch,
     file_of,
@@ -54,7 +64,6 @@ from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_c
 from napari_metastructure.plugin._preview_layer import PreviewLayer
 from napari_metastructure.plugin._region_table import RegionView
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin.writer import file_name
 
 if TYPE_CHECKING:
@@ -146,13 +155,10 @@ class MeasureWidget(QWidget):
     def _make_parts(self) -> None:
         viewer = self.viewer
         self.sources = LayerBox(viewer, "Masks, classes or numbered objects. They stay as they are.", self._is_offered)
-        self.reading = choice_editor([])
-        for reading, text in {"auto": "as the numbers suggest", **READINGS}.items():
-            self.reading.widget.addItem(text, reading)
-        with_tip(self.reading.widget, READING_TIP)
+        self.reading = reading_editor()
         self.volumes = with_tip(
             QCheckBox("3D: objects run through slices"),
-            "Take all slices together; else each slice has objects of its own. Not for epochs and points in time.",
+            "Treat the slices as one volume; otherwise each slice has its own objects. Not for epochs or time points.",
         )
         self.smallest_object, self.smallest_hole = (
             with_tip(RealSpinBox(0, MOST_SIZE), tip)
@@ -162,17 +168,17 @@ class MeasureWidget(QWidget):
             )
         )
         self.unit = choice_editor([])
-        with_tip(self.unit.widget, "What both sizes are counted in.")
+        with_tip(self.unit.widget, "The unit of both sizes.")
         self.border = with_tip(QCheckBox("Clear border"), "Remove the objects that touch the border of the image.")
         self.previewing = with_tip(
             QCheckBox("Preview"),
-            "Show the cleaned slice in place of the layer; they follow the dials, the slider and your brush.",
+            "Show the cleaned slice in place of the layer; it follows the dials, the slider and your brush.",
         )
         self.previewing.setChecked(True)
         self.problem, self.counts, self.status = sentence(f"color: {PROBLEM};"), sentence(), sentence()
         self.images = LayerBox(
             viewer,
-            "Its intensities are measured, pixel by pixel.",
+            "The image whose intensities are measured.",
             lambda layer: isinstance(layer, Image),
             "no intensities",
         )
@@ -205,7 +211,7 @@ class MeasureWidget(QWidget):
             form.setSpacing(4)
             form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
-        labels.addRow("Read as", self.reading.widget)
+        labels.addRow("Labels are", self.reading.widget)
         dials.addRow("Smallest object", self.smallest_object)
         dials.addRow("Smallest hole", self.smallest_hole)
         dials.addRow("Sizes in", self.unit.widget)

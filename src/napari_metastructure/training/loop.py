@@ -1,4 +1,4 @@
-"""Training steps: mixed precision, too little memory, losses that are no number, learning rates, epochs."""
+"""Training steps: mixed precision, recovery from too little memory, NaN losses, learning rates, epochs."""
 
 import inspect
 import math
@@ -200,7 +200,7 @@ class Trainer:
 
 @dataclass
 class EpochLog:
-    """How an epoch went: the loss of each step, and the seconds spent on drawing patches and on the network."""
+    """Record of an epoch: the loss of each step, and the seconds spent on drawing patches and on the network."""
 
     losses: list[float] = field(default_factory=list)
     drawing: float = 0.0

@@ -38,7 +38,7 @@ class _Dumper(_BaseDumper):  # type: ignore[misc]
 
 
 class _Refused(Exception):
-    """Why a file is not read."""
+    """Raised for a file that is refused, with the reason."""
 
 
 def write_yaml(path: Path, facts: dict[str, Any], **style: Any) -> Path:

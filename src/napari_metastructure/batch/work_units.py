@@ -1,4 +1,4 @@
-"""Pieces of work that any process can do: one file, a part of a large one, or all files together."""
+"""Units of work that any process can do: one file, a part of a large one, or all files together."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.images.choice import Choice, choose
 from napari_metastructure.images.files import fingerprint
+from napari_metastructure.images.read_options import ReadOptions, set_read_options
 
 Checkpoint = Callable[[], None]
 
@@ -79,7 +79,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a unit, or of a part of one."""
+    """Result of a unit, or of a part of one."""
 
     value: Any = None
     why: str = ""
@@ -126,14 +126,14 @@ class Piece:
 
 
 def perform(
-    piece: Piece, choice: Choice, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
+    piece: Piece, options: ReadOptions, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
 ) -> Generator[float, None, Outcome]:
     """Do a piece of work; what cannot be used is an outcome like any other.
 
     Parameters
     ----------
     piece : Piece
-    choice : Choice
+    options : ReadOptions
         What the user says of files.
     checkpoint : callable
         Called now and then; may raise to leave.
@@ -148,19 +148,19 @@ def perform(
     if failed := next((part for part in parts if part.why), None):
         return failed
     began = time.perf_counter()
-    choose(choice.axes, choice.series)
+    set_read_options(options.axes, options.series)
     try:
         identity = identity_of(piece.inputs) if piece.inputs else {}
         args = (*piece.args, [part.value for part in parts]) if parts else piece.args
         value = yield from piece.work(checkpoint, *args)
         sizes = tuple(path.stat().st_size for path in piece.results) if isinstance(value, Done) else ()
     except MetastructureError as error:
-        return Outcome(why=str(error), worker=whoami(), seconds=time.perf_counter() - began)
+        return Outcome(why=str(error), worker=process_name(), seconds=time.perf_counter() - began)
     except MemoryError:
-        return Outcome(why="There is not enough memory for it; give it a machine with more.", worker=whoami())
-    return Outcome(value, "", whoami(), time.perf_counter() - began, identity, sizes)
+        return Outcome(why="There is not enough memory for it; give it a machine with more.", worker=process_name())
+    return Outcome(value, "", process_name(), time.perf_counter() - began, identity, sizes)
 
 
-def whoami() -> str:
+def process_name() -> str:
     """Name this process."""
     return f"{platform.node()}:{os.getpid()}"
