@@ -76,7 +76,7 @@ def study(
     ] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
-    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
     channel: Channel = None,
     settings: Annotated[
         list[str] | None,
