@@ -423,7 +423,7 @@ class LazyInputs:
     checkpoint : callable, optional
         Called now and then while the statistics are gathered.
     device : torch.device
-        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.home`).
+        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.data_device`).
 
     Attributes
     ----------
