@@ -252,8 +252,8 @@ class InputsInMemory:
 class PairReader:
     """Reads pairs when they are drawn, normalises their images and codes their labels; a `Fetch`.
 
-    They stay on the device if all of them fit (`networks.device.data_device`), else in main memory: there the newest stay,
-    and the others are read again when they are drawn again.
+    They stay on the device if all of them fit (`networks.device.data_device`), else in main memory: the newest stay
+    there, and the others are read again when they are drawn again.
 
     Parameters
     ----------
