@@ -8,7 +8,6 @@ which the tool said that more would no longer gain.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,7 +8,6 @@ The masks are only looked at here, after the run has sent its events; nothing fl
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -103,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_metastructure.cli._files import RUN_WAYS
+from napari_metastructure.cli._options import RUN_WAYS
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.outputs import Outputs
 from napari_metastructure.images.image import Image

@@ -10,8 +10,16 @@ import typer
 
 from napari_metastructure.baselines.config import ALL, TITLES, CompareConfig
 from napari_metastructure.baselines.results import CompareFinished, CompareStarted, MethodFinished, shown, summary
-from napari_metastructure.cli._files import WAYS, tell_colour
-from napari_metastructure.cli._options import CHANNEL, RESUME, SCHEDULER, option, validated, warnings_as_lines
+from napari_metastructure.cli._options import (
+    CHANNEL,
+    RESUME,
+    SCHEDULER,
+    WAYS,
+    option,
+    tell_colour,
+    validated,
+    warnings_as_lines,
+)
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, RunFailed
@@ -20,7 +28,7 @@ from napari_metastructure.training.config import TrainConfig
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from napari_metastructure.batch.compare_files import CompareFiles
+    from napari_metastructure.batch.segmentation import CompareFiles
 
 _TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
@@ -30,15 +38,12 @@ def _option(field: str, **more: Any) -> Any:
 
 
 def compare(
-    images: Annotated[Path, typer.Option(help="A folder of images, or one image.", show_default=False)],
-    out: Annotated[
-        Path, typer.Option(help="Folder of tables, figure and masks; made if it is not there.", show_default=False)
-    ],
+    images: Annotated[Path, typer.Option(help="A folder of images, or one image.")],
+    out: Annotated[Path, typer.Option(help="Folder of tables, figure and masks; made if it is not there.")],
     masks: Annotated[
         Path | None,
         typer.Option(
-            help="Ground truth of the same stems, see --reading. Without it methods are compared with each other.",
-            show_default=False,
+            help="Ground truth of the same stems, see --reading. Without it methods are compared with each other."
         ),
     ] = None,
     methods: Annotated[
@@ -47,24 +52,18 @@ def compare(
             help=f"{', '.join(TITLES)}, or {ALL}; separated by commas, or the option repeated. "
             f"[default: {','.join(CompareConfig().methods)}]",
             metavar="NAME,...",
-            show_default=False,
         ),
     ] = None,
-    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
     repeats: Annotated[int | None, _option("repeats", metavar="R")] = None,
-    objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
+    objects: Annotated[str | None, _option("objects")] = None,
     channel: Annotated[str, CHANNEL] = "auto",
     epochs: Annotated[
         int | None,
-        typer.Option(
-            help=f"Epochs of the supervised networks. [default: {TrainConfig().epochs}]",
-            metavar="N",
-            show_default=False,
-        ),
+        typer.Option(help=f"Epochs of the supervised networks. [default: {TrainConfig().epochs}]", metavar="N"),
     ] = None,
     rounds: Annotated[
-        int | None,
-        typer.Option(help="Rounds of iGTT at most. [default: what its preset says]", metavar="N", show_default=False),
+        int | None, typer.Option(help="Rounds of iGTT at most. [default: what its preset says]", metavar="N")
     ] = None,
     dfc_iterations: Annotated[int | None, _option("dfc_iterations", metavar="N")] = None,
     ac_steps: Annotated[int | None, _option("ac_steps", metavar="N")] = None,
@@ -87,7 +86,7 @@ def compare(
         task = {"what": "compare", "config": config, "masks": masks, "channel": channel}
         shared_out([images], out, scheduler, task, resume, overwrite)
         return
-    from napari_metastructure.batch.compare_files import CompareFiles
+    from napari_metastructure.batch.segmentation import CompareFiles
 
     with warnings_as_lines():
         files = CompareFiles([images], masks, channel, out)

@@ -1,21 +1,31 @@
-"""``metastructure train``: a network from images and labels."""
+"""``metastructure train`` and ``study``: networks from images and labels, clean and noisy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
-from napari_metastructure.cli._files import RUN_WAYS, check_modes
-from napari_metastructure.cli._options import option, warnings_as_lines
-from napari_metastructure.cli._options import settings as chosen_settings
-from napari_metastructure.cli._progress import running
+from napari_metastructure.cli._options import (
+    RUN_WAYS,
+    check_modes,
+    chosen_settings,
+    option,
+    parse,
+    read_dial,
+    validated,
+    warnings_as_lines,
+)
+from napari_metastructure.cli._progress import running, table
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
+from napari_metastructure.labels.recipes import make_recipe
 from napari_metastructure.networks import ENCODERS
+from napari_metastructure.training import study_results
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import TrainFinished
@@ -35,25 +45,23 @@ Data = Annotated[
     Path | None,
     typer.Argument(
         help="A training set: images/ and labels/ (or masks/), or train/, val/ and test/ with those two in each, or a "
-        "Cityscapes tree.",
-        show_default=False,
+        "Cityscapes tree."
     ),
 ]
 Channel = Annotated[
     str | None,
     typer.Option(
         help="Channel of a multi-channel image: a number from 0; of a colour image also red, green, blue, alpha or "
-        "luminance (its default); all: each is an input of the network.",
-        show_default=False,
+        "luminance (its default); all: each is an input of the network."
     ),
 ]
 
 
 def train(
     data: Data = None,
-    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.", show_default=False)] = ...,  # type: ignore[assignment]
+    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.")] = ...,  # type: ignore[assignment]
     validation: Annotated[
-        Path | None, typer.Option("--val", help="A training set of the same form, to validate on.", show_default=False)
+        Path | None, typer.Option("--val", help="A training set of the same form, to validate on.")
     ] = None,
     preset: Annotated[
         str | None,
@@ -81,7 +89,6 @@ def train(
             "--config",
             metavar="RUN.YAML",
             help="Repeat an earlier run: its settings, and its images and labels where DATA is left out.",
-            show_default=False,
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -171,3 +178,156 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--classes {text}: write numbers separated by commas, for example 0,1,2.") from None
+
+
+# Studies: what networks learn from many kinds of noisy labels.
+
+_TYPED_STUDY = ("preset", "epochs", "seed", "device", "reading")
+
+
+def study(
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="The study's folder; made if it is not there.")] = ...,  # type: ignore[assignment]
+    figure: Annotated[
+        str,
+        typer.Option(
+            help='The conditions: those of "figure 1", "figure 2" or "figure 5" of the paper, or all of them.',
+            metavar="NAME",
+        ),
+    ] = "figure 1",
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition",
+            metavar="NAME[:KIND:DIAL=VALUE,...]",
+            help="In place of --figure, may be repeated: a condition by its name (CL, 'RCL flipping 0.45', ...), or a "
+            "free one: 'thick:dilate:n=3'.",
+        ),
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(ENCODERS)}; may be repeated. [default: light-unet]")
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(help="Runs of each condition. [default: 3]")] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings of each training: default or paper.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each training. [default: 20]")] = None,
+    seed: Annotated[int | None, _option("seed", metavar="N")] = None,
+    device: Annotated[str | None, _option("device", metavar="D")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
+    channel: Channel = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of a training; may be repeated."),
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="RUN.YAML", help="Repeat an earlier study with its settings.")
+    ] = None,
+) -> None:
+    """Train networks on clean and noisy labels and test them on clean ones.
+
+    Kinds of noise are compared on the same images, with several seeds each; the test images (the test split of the
+    set, or a quarter of its images) keep their labels. Writes curves.csv, table.csv, study.png and study.svg, and
+    prints the table with what the noise transition matrix predicts. A study in --out goes on where it was.
+    """
+    earlier = read_config(config_file, study_results.StudyConfig) if config_file else None
+    typed = dict(zip(_TYPED_STUDY, (preset, epochs, seed, device, reading), strict=True))
+    training = {k: v for k, v in typed.items() if v is not None} | parse(settings or [], typed)
+    config = _config(earlier, figure, condition, network, repeats, training)
+    sets = find_sets(data, None, channel, None)
+    _run_study(sets, config, out)
+
+
+def _config(
+    earlier: study_results.StudyConfig | None,
+    figure: str,
+    conditions: list[str] | None,
+    networks: list[str] | None,
+    repeats: int | None,
+    training: dict[str, Any],
+) -> study_results.StudyConfig:
+    """Build the settings, each level over the one before: defaults, an earlier study, what was typed."""
+    if figure not in study_results.STUDIES:
+        raise InputError(f"--figure {figure!r} is none of {', '.join(study_results.STUDIES)}; choose one of these.")
+    own = earlier or study_results.StudyConfig.preset(figure)
+    build = TrainConfig.from_preset if "preset" in training else (lambda **o: TrainConfig(**{**dict(own.train), **o}))
+    options: dict[str, Any] = {"train": validated(TrainConfig, build, training, _TYPED_STUDY)}
+    options |= {k: v for k, v in (("networks", networks or None), ("repeats", repeats)) if v is not None}
+    if conditions:
+        options["conditions"] = tuple(condition_of(text) for text in conditions)
+    return validated(
+        study_results.StudyConfig,
+        lambda **o: study_results.StudyConfig(**{**dict(own), **o}),
+        options,
+        ("networks", "repeats"),
+    )
+
+
+def condition_of(text: str) -> study_results.Condition:
+    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``.
+
+    Raises
+    ------
+    InputError
+    """
+    if text in study_results.CONDITIONS:
+        return study_results.CONDITIONS[text]
+    name, _, rest = text.partition(":")
+    kind, _, dials = rest.partition(":")
+    if not kind:
+        raise InputError(
+            f"--condition {text!r} is none of {', '.join(study_results.CONDITIONS)}; choose one, or write "
+            "NAME:KIND:DIAL=VALUE, for example thick:dilate:n=3."
+        )
+    values = [(dial.strip(), value) for dial, _, value in (part.partition("=") for part in dials.split(",") if part)]
+    if twice := [dial for dial, _ in values if [d for d, _ in values].count(dial) > 1]:
+        raise InputError(f"--condition {text!r} sets {twice[0]} twice; set it once.")
+    return study_results.Condition(
+        name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values})
+    )
+
+
+def _run_study(sets: Splits, config: study_results.StudyConfig, out: Path) -> None:
+    """Run the trainings, show progress, and print the tables."""
+    from napari_metastructure.training.study import study as job
+
+    last = None
+    with running() as terminal:
+        events = job(sets.train, config, terminal.control, test=sets.test or sets.validation or None, folder=out)
+        for event in terminal.follow(events):
+            match event:
+                case study_results.ConditionStarted():
+                    run = f"run {event.number}/{event.runs}: {event.condition}, {event.network}, seed {event.seed}"
+                    terminal.say(run, style="bold")
+                case study_results.ConditionFinished():
+                    terminal.say(f"test {event.result.final:.4f}")
+                case study_results.StudyFinished():
+                    last = event
+        if last is None:
+            raise RuntimeError("the study ended without a result")
+        if last.results:
+            terminal.console.print(*_tables(last.results))
+        terminal.say(f"{last.reason} Tables and figure are in {terminal.place or out}.")
+    terminal.end(last.stopped)
+
+
+def _tables(results: tuple[study_results.RunResult, ...]) -> Iterator[Table]:
+    """Make a table of ``table.csv`` for each network: scores of the last epoch and, with hindsight, of the best."""
+    lines = study_results.table(results)
+    score = "Dice" if results[0].classes == 2 else "mIoU"
+    for network in dict.fromkeys(line["network"] for line in lines):
+        rows = [
+            [
+                line["condition"],
+                *(f"{line[key]:.3f}" for key in ("test_mean", "test_std", "test_best", "loss_mean")),
+                f"{line['rank']} of {line['classes']}",
+                f"{line['left']:.2f}",
+                str(line["repeats"]),
+            ]
+            for line in lines
+            if line["network"] == network
+        ]
+        yield table(
+            ["condition", score, "std", "best", "loss", "rank", "retained", "runs"],
+            rows,
+            title=network,
+            whole_names=True,
+        )

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from napari_metastructure.igtt import start
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
-from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec
@@ -61,7 +60,7 @@ def spec_of(config: IGTTConfig) -> NetworkSpec:
 
 def is_trained(config: IGTTConfig) -> bool:
     """Whether a run begins with the weights of the prior."""
-    return config.weights == "prior" and (spec_of(config), config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+    return config.weights == "prior" and (spec_of(config), config.inputs) == (start.SPEC, start.USE.inputs)
 
 
 def steps_and_batch(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:

@@ -1,7 +1,5 @@
 """Storage for the arrays of an iGTT run: in memory, or in temporary files where memory is too small."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import tempfile
@@ -9,17 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import psutil
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.images.temporary import memory_mapped
-
-if TYPE_CHECKING:
-    from napari_metastructure.igtt.config import IGTTConfig
-    from napari_metastructure.training.distributed import Ranks
+from napari_metastructure.training.distributed import Ranks
 
 HELD = 30
 """Bytes a pixel that a run holds beside the inputs of its network: planes, start, memory, evidence, masks, labels."""
@@ -56,7 +52,7 @@ class MemoryNeed:
     free: float
 
     @classmethod
-    def of(cls, shapes: Sequence[tuple[int, ...]], config: IGTTConfig) -> MemoryNeed:
+    def of(cls, shapes: Sequence[tuple[int, ...]], config: IGTTConfig) -> Self:
         """Add up planes of these shapes ``(..., Y, X)``."""
         pixels = sum(float(math.prod(shape)) for shape in shapes)
         held = pixels * (HELD + 4 * channels_of(config.inputs))

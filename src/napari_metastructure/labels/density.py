@@ -7,7 +7,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, check_labels, classes_in
+from napari_metastructure.labels.classes import LabelStack, PlaneDone
+from napari_metastructure.labels.pixels import check_labels, classes_in
 
 Kernel = Literal["box", "gaussian", "epanechnikov"]
 """Round kernels. The bandwidth is the radius of ``box`` and ``epanechnikov``, the sigma of ``gaussian``."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.intensity import as_float32, check_plane
+from napari_metastructure.images.intensity import as_float32, check_plane, network_inputs
 from napari_metastructure.images.lazy import ROWS, Plane, as_plane
+from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
 from napari_metastructure.images.temporary import TemporaryPlane
 from napari_metastructure.networks import ENCODERS
 
@@ -314,8 +315,6 @@ class Model:
 
     def _within(self, image: Any) -> tuple[Any, Any, float]:
         """Fill what lies outside the field of view; return the image, where that is, and which share was missing."""
-        from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
-
         if (share := missing_share(image)) == 1:
             return image, None, share
         image, missing = measured(image)
@@ -347,8 +346,6 @@ class Model:
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
         """Return what the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
-        from napari_metastructure.images.intensity import network_inputs
-
         return network_inputs(image, self.use.inputs, self.use.objects)
 
     def release(self) -> None:

@@ -148,10 +148,14 @@ def _alone(
     return [(some[0], others[0]) for some, others in groups.values() if len(some) == 1 == len(others)]
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a layer's name that matter; napari's number for a second layer of a name does not."""
+    name = re.sub(r" \[\d+\]$", "", name).lower()
+    return tuple(word for word in re.split(r"[\W_]+", name) if word and word not in COMMON)
+
+
 def _by_name(layer: Layer) -> Hashable:
-    """Return the words of a name that matter, and the shape; napari's number for a second layer of a name does not."""
-    name = re.sub(r" \[\d+\]$", "", layer.name).lower()
-    words = tuple(word for word in re.split(r"[\W_]+", name) if word and word not in COMMON)
+    words = words_of(layer.name)
     return (words, shape_of(layer)) if words else id(layer)
 
 

@@ -50,7 +50,15 @@ from napari_metastructure.plugin._layers import (
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
-from napari_metastructure.plugin._measured_layers import fits, has_slices, intensity_of, leading_axes, voxel_of
+from napari_metastructure.plugin._measured_layers import (
+    fits,
+    has_slices,
+    image_of,
+    intensity_of,
+    leading_axes,
+    root_of,
+    voxel_of,
+)
 from napari_metastructure.plugin._object_finder import ObjectFinder
 from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_choice
 from napari_metastructure.plugin._preview_layer import PreviewLayer
@@ -118,6 +126,7 @@ class MeasureWidget(QWidget):
         self._refused = ""  # what the status line says of a refusal, until something changes
         self._drawer = CleanDrawer()
         self._no_image = False  # chosen by hand
+        self._root: Layer | None = None  # of the labels whose image was chosen
         self._known_voxel: tuple[object, Voxel] | None = None
         self.preview = PreviewLayer(viewer, lambda: self.previewing.setChecked(False))
         self.finder = ObjectFinder(viewer, self._on_clicked, lambda: say(self.stale, STALE))
@@ -415,10 +424,11 @@ class MeasureWidget(QWidget):
         self.live.refresh()
 
     def _choose_image(self, layer: Labels) -> None:
-        """Choose an image that lies on the labels, unless one is chosen, or none by hand."""
+        """Choose the image of other labels than before, unless none is wanted; what is made of them has the same."""
+        before, self._root = self._root, root_of(layer, self.viewer.layers)
         image = self.images.chosen()
-        if not self._no_image if image is None else not fits(image, layer):
-            self.images.choose(next((other for other in reversed(self.viewer.layers) if fits(other, layer)), None))
+        if not self._no_image if image is None else not fits(image, layer) or self._root is not before:
+            self.images.choose(image_of(layer, self.viewer.layers))
 
     def _on_image(self) -> None:
         self._no_image = self.images.chosen() is None

@@ -16,7 +16,6 @@ from napari_metastructure.training.control import Control, Stopped
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -113,7 +112,7 @@ class Ranks:
 
     # ---- what they find together ------------------------------------------------------------------------
 
-    def total(self, sums: Tensor) -> Tensor:
+    def total(self, sums: torch.Tensor) -> torch.Tensor:
         """Add up a tensor over all processes; gradients come back from all of them."""
         if self.alone:
             return sums
@@ -126,10 +125,9 @@ class Ranks:
         if self.alone:
             return make()
         import torch
-        from torch import distributed
 
         box: list[Any] = [self._tried(make) if self.first else None]
-        distributed.broadcast_object_list(box, 0, device=torch.device("cpu"))
+        torch.distributed.broadcast_object_list(box, 0, device=torch.device("cpu"))
         value: T = _all_fine(box)[0]
         return value
 
@@ -163,12 +161,11 @@ class Ranks:
             control.checkpoint()
             return
         import torch
-        from torch import distributed
 
         began = time.perf_counter()
         while True:
             word = torch.tensor(_STOPPED if control.stopped else _PAUSED if control.paused else _GO)
-            distributed.all_reduce(word, distributed.ReduceOp.MAX)
+            torch.distributed.all_reduce(word, torch.distributed.ReduceOp.MAX)
             if word == _STOPPED:
                 raise Stopped
             if word == _GO:
@@ -204,7 +201,7 @@ class Ranks:
 
     # ---- networks ---------------------------------------------------------------------------------------
 
-    def synchronised(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def synchronised(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
         """Let batch normalisation take the mean and variance of the batches of all processes.
 
         CUDA has layers for that, which replace those of the network; elsewhere `statistics` does it.
@@ -217,7 +214,7 @@ class Ranks:
         if device.type == "cuda":
             from timm.layers import convert_sync_batchnorm  # torch's own would lose the activations in timm's layers
 
-            converted: nn.Module = convert_sync_batchnorm(network)
+            converted: torch.nn.Module = convert_sync_batchnorm(network)
             return converted
         for norm in norms:
             norm.synchronised = True  # see `networks.build`
@@ -231,7 +228,7 @@ class Ranks:
 
         return SharedStatistics()
 
-    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def parallel(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
         """Wrap a network so that its gradients become the mean over all processes, and its weights are the first's.
 
         Of a loss of totals, whose gradients are the sum over all processes in each, that mean is the gradient of the
@@ -315,15 +312,14 @@ def join() -> Ranks:
 @cache
 def _joined() -> Ranks:
     import torch
-    from torch import distributed
 
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
         rank, size, local = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        store, _, _ = next(distributed.rendezvous("env://", timeout=TIMEOUT))
-        nccl = torch.cuda.is_available() and distributed.is_nccl_available()
+        store, _, _ = next(torch.distributed.rendezvous("env://", timeout=TIMEOUT))
+        nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
-        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0][:200]
         raise InputError(

@@ -8,7 +8,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, ReadingError, listed
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, encode
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.pixels import encode
 from napari_metastructure.labels.readings import Reading
 
 
@@ -52,7 +53,7 @@ def as_truth(
     masks : sequence of arrays
         Booleans or integers.
     reading : {"auto", "foreground", "objects", "classes"}
-        See `napari_metastructure.labels.classes.as_classes`; with ``auto`` numbered objects are foreground. Of two
+        See `napari_metastructure.labels.classes.LabelStack`; with ``auto`` numbered objects are foreground. Of two
         classes the greater number is.
     names : sequence of str, optional
         What messages call them.
