@@ -65,7 +65,7 @@ def study(
     >>> from napari_metastructure.images.simulate import nuclei
     >>> from napari_metastructure.training.config import TrainConfig
     >>> from napari_metastructure.training.pairs import pairs_of
-    >>> from napari_metastructure.training.study_results import CONDITIONS
+    >>> from napari_metastructure.training.study_results import CONDITIONS, StudyConfig
     >>> images, masks = zip(*(nuclei((64, 64), np.random.default_rng(seed)) for seed in range(3)))
     >>> small = TrainConfig(epochs=1, steps_per_epoch=2, base_channels=4, patch_size=64, device="cpu")
     >>> config = StudyConfig(conditions=(CONDITIONS["CL"], CONDITIONS["RL 0.5"]), repeats=1, train=small)
