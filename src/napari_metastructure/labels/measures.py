@@ -25,7 +25,7 @@ Steps = Sequence[tuple[float, str]]
 Row = dict[str, float]
 
 NO_UNIT = "unit"
-"""Of sizes in a scale whose unit nobody knows."""
+"""Unit of sizes where the file gives a scale without a unit."""
 
 POWERS = {
     "area": 2, "volume": 3, "perimeter": 1, "equivalent diameter": 1, "z": 1, "y": 1, "x": 1, "skeleton length": 1,

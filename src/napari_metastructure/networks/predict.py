@@ -43,7 +43,7 @@ def starts(side: int, patch: int, overlap: float = 0.25) -> list[int]:
 
 
 STRIDE = 32
-"""Sides of tiles are multiples of it, but for networks that name a smaller ``stride`` of their own."""
+"""Sides of tiles are multiples of it, except for networks that name a smaller ``stride`` of their own."""
 
 
 def tile_shape(network: nn.Module, shape: tuple[int, ...], patch: tuple[int, int]) -> tuple[int, int]:
