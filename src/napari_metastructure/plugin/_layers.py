@@ -98,7 +98,7 @@ def result_name(source: str, what: str) -> str:
 
 
 def shortened(name: str, most: int) -> str:
-    """Cut a long name in its middle: names of one folder differ at their ends. A name that was cut before is cut again."""
+    """Cut a long name in its middle: names of one folder differ at their ends. One cut before is cut again."""
     if len(name) <= most:
         return name
     start = name[: (most - 1) // 3].partition("…")[0]

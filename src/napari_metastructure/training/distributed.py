@@ -103,7 +103,7 @@ class Ranks:
             )
 
     def share(self, count: int) -> tuple[int, int]:
-        """Return the range (first, one past the last) of ``count`` pieces that this process takes, as even as possible."""
+        """Return the range (first, one past the last) of ``count`` pieces that this process takes, as even as can be."""
         return self.rank * count // self.size, (self.rank + 1) * count // self.size
 
     def seed(self, seed: int) -> int:
