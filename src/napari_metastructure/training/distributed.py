@@ -103,7 +103,7 @@ class Ranks:
             )
 
     def share(self, count: int) -> tuple[int, int]:
-        """Return the range (first, one past the last) of ``count`` pieces that this process takes, as even as can be."""
+        """Return the range (first, one past the last) of ``count`` pieces of this process, as even as possible."""
         return self.rank * count // self.size, (self.rank + 1) * count // self.size
 
     def seed(self, seed: int) -> int:
