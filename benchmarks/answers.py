@@ -7,13 +7,9 @@ who gives the class of the pixel in question, and for the Dice, nowhere else. ``
 which the tool said that more would no longer gain. ``strokes`` are those of the user of `corrections`, on all images.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
 from corrections import User
-from igtt_quality import load
+from igtt_quality import load, parser_of
 
 from napari_metastructure.igtt.answers import Answer, corrections
 from napari_metastructure.igtt.asking import Gain, How, Questions
@@ -65,12 +61,7 @@ def painted(
 
 def main() -> None:
     """Print a table, one line a folder, seed and way of asking."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("folders", nargs="+")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--limit", type=int, help="only the first N images of a folder")
-    args = parser.parse_args()
+    args = parser_of(__doc__).parse_args()
     print(f"{'folder':12}{'seed':5}{'asks':8}{''.join(f'{count:>7}' for count in COUNTS)}   ends")
     for folder in args.folders:
         images, masks = load(args.data / folder, args.limit)
@@ -85,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -361,7 +361,7 @@ def _enlarged(values: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarr
 
 
 class _Lesson(NamedTuple):
-    """What a forest learns: evidence, and what the start says."""
+    """Training data of a forest: evidence, and what the start says."""
 
     x: np.ndarray  # (N, F) features of the evidence
     object: np.ndarray

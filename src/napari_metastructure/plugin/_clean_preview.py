@@ -80,5 +80,5 @@ def describe(preview: CleanPreview) -> str:
     """Say what was removed and filled."""
     before, after = (int(number_objects(numbers).max()) for numbers in (preview.before, preview.after))
     filled = int(np.count_nonzero((preview.before == 0) & (preview.after > 0)))
-    where, what = ("On this slice", "pixels") if preview.before.ndim == 2 else ("In this volume", "voxels")
-    return f"{where} {after} of {before} objects stay, and {filled} {what} of holes are filled."
+    where, what = ("On this slice", "pixel") if preview.before.ndim == 2 else ("In this volume", "voxel")
+    return f"{where} {after} of {before} objects stay. Filled in holes: {filled} {what}{'s' * (filled != 1)}."

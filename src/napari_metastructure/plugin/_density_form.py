@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QS
 
 from napari_metastructure.plugin._density_model import DensitySettings, Unit
 from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
-from napari_metastructure.plugin._inputs import column, row
+from napari_metastructure.plugin._inputs import column, reading_editor, row
 
 STEPS = 400
 
@@ -140,6 +140,7 @@ class DensityForm(QWidget):
         self.classes = QComboBox()
         self.classes.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         special = {
+            "reading": reading_editor(automatic=False),
             "label_class": Editor(
                 self.classes, self.classes.currentData, self._choose_class, self.classes.currentIndexChanged
             ),

@@ -10,8 +10,8 @@ from napari.layers import Image
 
 from napari_metastructure import __version__
 from napari_metastructure.plugin._density_model import map_name
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import ORIGIN, full, origin_of
-from napari_metastructure.plugin._stacking import add_above
 
 if TYPE_CHECKING:
     import napari

@@ -39,7 +39,7 @@ WAIT_MS = 500
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take.
+    """Time and memory that a run will take.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Why nothing can be said before a run: in short, and as a sentence."""
+    """Reason why there is no estimate before a run: in short, and as a sentence."""
 
     why: str
     note: str

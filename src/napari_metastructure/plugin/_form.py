@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLine
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_metastructure.errors import InputError, explain, title_of
-from napari_metastructure.plugin._words import explained
+from napari_metastructure.plugin._glossary import explain_terms
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
@@ -133,7 +133,7 @@ class PresetBox(QWidget):
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
         self.reset_button = QPushButton("Reset to preset")
-        self.reset_button.setToolTip(tooltip("Take all values of this preset again."))
+        self.reset_button.setToolTip(tooltip("Restore all values of this preset."))
         layout = QVBoxLayout(self)  # below each other: in a narrow dock "default (changed)" needs the whole width
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -238,7 +238,7 @@ def _text_editor(field: FieldInfo) -> Editor:
 
 def tooltip(text: str | None, about: str = "") -> str:
     """Return rich text, which Qt wraps, with what the terms in it mean, and those in what it is ``about``."""
-    return f"<qt>{text}{explained(about, text)}</qt>" if text else ""
+    return f"<qt>{text}{explain_terms(about, text)}</qt>" if text else ""
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -286,6 +286,8 @@ class ConfigPanel(QWidget, Generic[C]):
         The others, by the title of their collapsed group; those in none come under More.
     without : iterable of str
         Fields that are not shown and keep their defaults.
+    special : mapping of str to Editor, optional
+        Editors of main fields, in place of those that follow from their types.
     """
 
     def __init__(
@@ -294,6 +296,7 @@ class ConfigPanel(QWidget, Generic[C]):
         main: Sequence[str],
         groups: Mapping[str, Sequence[str]],
         without: Iterable[str] = (),
+        special: Mapping[str, Editor] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -303,7 +306,7 @@ class ConfigPanel(QWidget, Generic[C]):
         layout.setSpacing(4)
         # The device is free text in the config; here it is a choice, which `set_devices` fills.
         self.device = choice_editor(["auto"])
-        special = {"device": replace(self.device, set=self._choose_device)}
+        special = {"device": replace(self.device, set=self._choose_device), **(special or {})}
         self.preset: PresetBox | None = None
         if "preset" in main:
             self.preset = PresetBox(get_args(model.model_fields["preset"].annotation))

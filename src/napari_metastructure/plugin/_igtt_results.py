@@ -1,4 +1,4 @@
-"""What can be done with the masks of an iGTT run: buttons and ticks below it."""
+"""Result buttons of the iGTT widget: brushes, layers to show, final mask, saving."""
 
 from collections.abc import Sequence
 
@@ -56,7 +56,7 @@ class ResultPanel(QWidget):
         )
         self.ask_button = QPushButton("Ask me…")
         self.ask_button.setToolTip(
-            tooltip("Be shown places, one after the other, and say whether they are object or background.")
+            tooltip("Show places one after the other, for you to say whether they are object or background.")
         )
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(

@@ -34,9 +34,9 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
-from napari_metastructure.plugin._form import narrow, tooltip
-from napari_metastructure.plugin._layers import ORIGIN, full
-from napari_metastructure.plugin._words import explained
+from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip
+from napari_metastructure.plugin._glossary import explain_terms
+from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class LayerBox(QWidget):
     offered : callable
         Whether a layer is in the list.
     none : str, optional
-        Text of an entry for no layer, which stands first; without it the one in sight is chosen by itself.
+        Text of an entry for no layer, which stands first; without it the visible one is chosen automatically.
     """
 
     picked = Signal()
@@ -228,7 +228,7 @@ class LayerPicker(QWidget):
         self._tick(layers)
 
     def reset_choices(self) -> None:
-        """List the layers there are. Ticks made by hand stay; those in sight are ticked before."""
+        """List the layers there are. Ticks made by hand stay; before any, the visible layers are ticked."""
         before = self.chosen()
         layers = [layer for layer in self.viewer.layers if self._offered(layer)]
         chosen = [layer for layer in before if layer in layers]
@@ -348,7 +348,7 @@ class PathEdit(QWidget):
 
 
 class FolderRow(QWidget):
-    """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it.
+    """Line for the run folder; empty means that nothing is written. A folder with a run in it offers to resume it.
 
     Parameters
     ----------
@@ -437,7 +437,7 @@ def _fill(
 def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout], below: Iterable[QWidget] = ()) -> QScrollArea:
     """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen.
 
-    Those ``below`` do not scroll: they are always in sight.
+    Those ``below`` do not scroll: they are always visible.
     """
     scroll = _scrolled(parts, widget)
     _pin(widget, below)
@@ -521,10 +521,20 @@ def _laid_out(layout: QLayout | None) -> list[QWidget]:
     return [part for found in parts for part in found]
 
 
+def reading_editor(automatic: bool = True) -> Editor:
+    """Make the box of the row "Labels are": what the numbers in labels mean, or that they decide it themselves."""
+    editor = choice_editor([])
+    for reading, text in (({"auto": "as their numbers suggest"} if automatic else {}) | READINGS).items():
+        editor.widget.addItem(text, reading)
+    about = "<b>As their numbers suggest</b>: refused where they leave it open. " if automatic else ""
+    with_tip(editor.widget, about + READING_TIP)
+    return editor
+
+
 def heading(text: str) -> QLabel:
     """Make the title of what stands below it; the mouse tells what the terms in it mean."""
     label = QLabel(f"<b>{text}</b>")
-    label.setToolTip(explained(text))
+    label.setToolTip(explain_terms(text))
     label.setTextFormat(Qt.TextFormat.RichText)
     return label
 

@@ -37,7 +37,7 @@ from napari_metastructure.plugin._estimate import Estimate, Estimator, Unknown, 
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import FolderRow
-from napari_metastructure.plugin._layers import Releases, unwrapped
+from napari_metastructure.plugin._layers import ReleaseOnClose, unwrapped
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, preferences
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._shortcuts import Keys
@@ -298,7 +298,7 @@ class JobWidget(QWidget):
         self.estimate: Estimate | None = None
         self.estimator = Estimator(self)
         self.estimator.known.connect(self._show_estimate)
-        self._releases = Releases(self)
+        self._releases = ReleaseOnClose(self)
         self.release_with(self.estimator.stop)
         pressed = {"run": (buttons.run,), "pause": (buttons.pause, buttons.resume), "stop": (buttons.stop,)}
         self.keys = Keys(self, self.viewer, pressed, lambda: self.slider(), lambda: self.made_layers())

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin._layer_order import kept_view
 from napari_metastructure.plugin._layers import (
     UNLABELLED_COLOR,
     VisiblePlane,
@@ -17,7 +18,6 @@ from napari_metastructure.plugin._layers import (
     colormap,
     result_name,
 )
-from napari_metastructure.plugin._stacking import kept_view
 
 if TYPE_CHECKING:
     import napari
@@ -33,7 +33,7 @@ class PreviewLayer:
     """One 2D Labels layer in place of its source; it is the same one from plane to plane and source to source.
 
     While it shows, the source is out of sight: clean labels that shine through make random ones look right. That is
-    done by its opacity, as napari lets nobody paint on a layer that is not visible.
+    done by its opacity, because napari does not allow painting on an invisible layer.
 
     A plain object: it can let go of the viewer when the widget that has it is deleted already.
 

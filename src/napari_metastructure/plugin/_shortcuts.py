@@ -18,7 +18,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 
-from napari_metastructure.plugin._layers import Releases
+from napari_metastructure.plugin._layers import ReleaseOnClose
 from napari_metastructure.plugin._preferences import keep, kept
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ PACKAGE = "napari-metastructure"
 
 @dataclass(frozen=True)
 class Key:
-    """What a key does: in words, the key itself, and the function of the viewer that it calls."""
+    """Shortcut: its description, the key, and the function of the viewer that it calls."""
 
     text: str
     key: str
@@ -149,7 +149,7 @@ _all: WeakSet[Keys] = WeakSet()
 
 
 class Keys(QObject):
-    """What the keys do in one widget.
+    """Shortcuts of one widget.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class Keys(QObject):
         self._tips: dict[QWidget, tuple[str, list[str]]] = {}
         register()
         _all.add(self)
-        Releases(self).listen(action_manager.events.shortcut_changed, self._tell)
+        ReleaseOnClose(self).listen(action_manager.events.shortcut_changed, self._tell)
         self.add(buttons)
 
     def add(self, buttons: Mapping[str, Sequence[QAbstractButton]], tell: Mapping[str, QWidget] | None = None) -> None:
@@ -213,7 +213,7 @@ def _said(name: str) -> str:
 
 
 def in_front(viewer: napari.Viewer) -> list[Keys]:
-    """Return the widgets of a viewer: that in which the user is, those in sight, and those behind."""
+    """Return the widgets of a viewer: the one in use, then the visible ones, then those behind."""
     mine = [keys for keys in _all if isalive(keys) and keys.viewer is viewer]
     focus = QApplication.focusWidget()
 

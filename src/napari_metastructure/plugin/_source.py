@@ -68,7 +68,7 @@ class Source:
 
     @classmethod
     def of(cls, layer: Layer, chosen: Chosen = ALL) -> Source:
-        """Check what can be told without reading pixels.
+        """Check everything that needs no pixels.
 
         Raises
         ------
@@ -218,7 +218,7 @@ def sources_of(layers: Sequence[Layer], chosen: Chosen = ALL) -> list[Source]:
 
 
 @dataclass(frozen=True)
-class Layered:
+class ModelLayer:
     """An image layer chosen for a model.
 
     Attributes
@@ -238,8 +238,8 @@ class Layered:
     channel: str | None
 
     @classmethod
-    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> Layered:
-        """See how a layer fits a model of so many channels, without reading its pixels.
+    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> ModelLayer:
+        """Match a layer to a model with this number of channels, without reading its pixels.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Brushes for objects and background, and the list of strokes: each can be looked at and taken back."""
+"""Brushes for objects and background, and the list of strokes, with buttons to find and undo each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 ROWS = 4
-"""Strokes in sight; the list scrolls."""
+"""Strokes visible at once; the list scrolls."""
 
 
 class BrushButtons(QObject):
@@ -68,7 +68,7 @@ class StrokeList(QWidget):
         self.list.setFixedHeight(ROWS * self.list.fontMetrics().height() + 12)
         self.back = QPushButton("Take this stroke back")
         self.back.setToolTip(
-            tooltip("Make it as if the chosen stroke had never been painted; undo of the layer brings it back.")
+            tooltip("Remove the chosen stroke as if it had never been painted; the layer's undo brings it back.")
         )
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -95,7 +95,7 @@ class ResultTable(QTableWidget):
     def __init__(self, heads: Mapping[str, str], parent: QWidget | None = None) -> None:
         super().__init__(0, len(heads), parent)
         self.setHorizontalHeaderLabels(list(heads))
-        self.setToolTip(tooltip("The head of each column tells what it holds."))
+        self.setToolTip(tooltip("Hover over a column's heading to read what it holds."))
         for column, tip in enumerate(heads.values()):
             self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
         self.verticalHeader().setVisible(False)

@@ -13,8 +13,8 @@ from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import ConfigPanel, choice_editor, tooltip
-from napari_metastructure.plugin._inputs import PathEdit
-from napari_metastructure.plugin._layers import READING_TIP, READINGS
+from napari_metastructure.plugin._inputs import PathEdit, reading_editor
+from napari_metastructure.plugin._layers import READING_TIP
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._worker import LatestOnly
@@ -146,15 +146,15 @@ class DataPanel(QWidget):
         self.purpose = purpose
         self.from_layers, self.from_folder = QRadioButton("Layers"), QRadioButton("Folder of files")
         self.from_layers.setChecked(True)
-        self.from_layers.setToolTip(tooltip("Train on images and labels as they stand in the viewer."))
-        self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
+        self.from_layers.setToolTip(tooltip("Train on the images and labels open in the viewer."))
+        self.from_folder.setToolTip(
+            tooltip("Train on files, read as they are needed: the set may be larger than memory.")
+        )
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.ranges = RangeRows("used to train and to validate")
-        self.reading, self.channel, self.watch = (choice_editor([]) for _ in range(3))
-        readings = {"auto": "as their numbers suggest", **READINGS}
-        for editor, texts in ((self.reading, readings), (self.channel, CHANNELS)):
-            for value, text in texts.items():
-                editor.widget.addItem(text, value)
+        self.reading, self.channel, self.watch = reading_editor(), choice_editor([]), choice_editor([])
+        for value, text in CHANNELS.items():
+            self.channel.widget.addItem(text, value)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.summary.setToolTip(tooltip(f"What Run would train on and {VERBS[purpose]} on."))
@@ -253,11 +253,7 @@ class DataPanel(QWidget):
         kinds.addStretch(1)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for name, editor, tip in (
-            (
-                "Labels are",
-                self.reading,
-                f"<b>As their numbers suggest</b>: refused where they leave it open. {READING_TIP}",
-            ),
+            ("Labels are", self.reading, READING_TIP),
             ("Colours", self.channel, "The channel used of colour images; grey images have only one."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
         ):

@@ -1,4 +1,4 @@
-"""A look before a run of iGTT: how long it will take, from a timed probe, and a run on what is on screen."""
+"""Time estimate of an iGTT run, from a timed probe, and the short run on what is on screen."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     name, pace = measured(config.device, key, lambda: probe(config, size, control))
     if pace is None:
         return None
-    from napari_metastructure.igtt.room import Need
-    from napari_metastructure.igtt.rounds import effort, is_trained
+    from napari_metastructure.igtt.rounds import is_trained, steps_and_batch
+    from napari_metastructure.igtt.storage import MemoryNeed
 
     start, step, relabel = pace
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
-    steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
+    steps, _ = steps_and_batch(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
-    said = str(need) if (need := Need.of(shapes, config)).matters else ""
+    said = str(need) if (need := MemoryNeed.of(shapes, config)).matters else ""
     if trained and config.start == "prior" and config.rounds != "always":
         return Estimate(start * pixels, 0, what, name, ENDS, said)
     return Estimate(start * pixels, epochs, what, name, need=said)
@@ -95,7 +95,7 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
     """
     layer: Image = source.layer
     if viewer.dims.ndisplay != 2 or set(viewer.dims.displayed) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
-        raise InputError("A try needs the axes Y and X on screen, in 2D.")
+        raise InputError("Try on what I see needs the axes Y and X on screen, in 2D.")
     point = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)[: len(source.leading)]
     at = tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(point, source.leading, strict=True))
     coarse = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(len(source.shape))
@@ -103,7 +103,7 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
     low = np.clip(np.floor(corners[0]), 0, source.shape[-2:]).astype(int)
     high = np.clip(np.ceil(corners[1] + 1), 0, source.shape[-2:]).astype(int)
     if not layer.visible or np.any(high - low < 2):
-        raise InputError(f"Nothing of layer {layer.name!r} is on screen; show it, or move it into view.")
+        raise InputError(f"Layer {layer.name!r} is not on screen; show it, or move it into view.")
     pixels = np.asarray(full(layer)[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
     whole = placement(layer)
     sizes = {"rotate": 2, "shear": 2, "affine": 3}

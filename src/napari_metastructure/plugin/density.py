@@ -46,10 +46,11 @@ from napari_metastructure.plugin._density_plots import (
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out, row
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     LayerWatch,
-    Truths,
+    TrueLabels,
     VisiblePlane,
     full,
     is_ours,
@@ -61,8 +62,7 @@ from napari_metastructure.plugin._layers import (
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, of_settings
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._stacking import add_above
-from napari_metastructure.plugin._worker import TurnByTurn
+from napari_metastructure.plugin._worker import EventLoopSteps
 
 if TYPE_CHECKING:
     from napari_metastructure.labels.structure import ClassHistogram
@@ -117,7 +117,7 @@ class DensityWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self.maps = MapLayers(viewer)
-        self._worker, self._references = DensityWorker(), Truths(viewer)
+        self._worker, self._references = DensityWorker(), TrueLabels(viewer)
         self.live = LivePreview(
             viewer,
             self,
@@ -127,7 +127,7 @@ class DensityWidget(QWidget):
             show_measured=self._show_measured,
             failed=self._show_failure,
         )
-        self._line_changed, self._adding = QSignalDebouncer(parent=self), TurnByTurn(self)
+        self._line_changed, self._adding = QSignalDebouncer(parent=self), EventLoopSteps(self)
         self.watch = LayerWatch(viewer, self.live.refresh)
         self._line_watch = LayerWatch(viewer, self._line_changed.throttle)
         self.live.hold(self.watch, self._line_watch, self.maps)
@@ -437,7 +437,7 @@ class DensityWidget(QWidget):
     def _show_failure(self, error: Exception) -> None:
         """Report a fault of this package's own; the widget lives on."""
         log.error("The densities failed", exc_info=error)
-        self.say(f"The densities failed: {type(error).__name__}: {error}.", problem=True)
+        self.say(f"The densities could not be computed: {type(error).__name__}: {error}.", problem=True)
 
     def _on_setting(self, name: str) -> None:
         self._reframe = self._reframe or name == "side_by_side"

@@ -36,7 +36,7 @@ from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._source import ColourTaken, Source, read_at_once, sources_of
 from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
 from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
-from napari_metastructure.plugin._worker import TurnByTurn
+from napari_metastructure.plugin._worker import EventLoopSteps
 from napari_metastructure.plugin.writer import ask_where, file_name
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, ScoreCurve, Warned
 from napari_metastructure.training.run_folder import FoundRun
@@ -118,7 +118,8 @@ class IGTTWidget(JobWidget):
             napari_viewer,
             RunButtons("Segment the ticked layers without labels, in the background."),
             EpochProgress(
-                "Rounds of training and relabelling; it may end before the last.", "Optimiser steps done in this round."
+                "Rounds of training and relabelling; a run may end before the last.",
+                "Optimiser steps done in this round.",
             ),
             parent,
         )
@@ -155,7 +156,7 @@ class IGTTWidget(JobWidget):
         self._chosen = ALL
         self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
         self._where = ""
-        self._opening, self._ready = TurnByTurn(self), threading.Event()
+        self._opening, self._ready = EventLoopSteps(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
         parts = (
@@ -298,7 +299,7 @@ class IGTTWidget(JobWidget):
         if self.running:
             if (control := self._control) is None:
                 return self.refuse("The run is about to end; continue once it has.")
-            for index, pixels in layers.told().items():
+            for index, pixels in layers.corrections_for_run().items():
                 control.correct(index, pixels)
             self._lock(painted)
             self.resume()
@@ -333,7 +334,7 @@ class IGTTWidget(JobWidget):
             self._take(self._draw_waiting(self.layers, wanted))
 
     def _lock(self, painted: Mapping[int, np.ndarray]) -> None:
-        """Note what the run was told, and let epochs come again."""
+        """Note the corrections passed to the run, and show new epochs again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
             self.answer.clear()
@@ -404,7 +405,7 @@ class IGTTWidget(JobWidget):
         return igtt_job(sources, chosen, planes, config, self._ready, run)
 
     def _dropped(self, trial: tuple[napari.layers.Layer, RunLayers] | None) -> Iterator[None]:
-        """Take the layers of a try away, one at a time, but for those that were painted on."""
+        """Take the layers of a try away, one at a time, except for those that were painted on."""
         if trial is None:
             return
         part, layers = trial

@@ -24,9 +24,19 @@ from napari_metastructure.labels.regions import CleanUp, Numbering, change_stack
 from napari_metastructure.plugin._clean_preview import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
+from napari_metastructure.plugin._inputs import (
+    PROBLEM,
+    LayerBox,
+    heading,
+    lay_out,
+    reading_editor,
+    row,
+    say,
+    sentence,
+    with_tip,
+)
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import (
-    READING_TIP,
     READINGS,
     LayerWatch,
     file_of,
@@ -40,13 +50,20 @@ from napari_metastructure.plugin._layers import (
     visible_plane,
 )
 from napari_metastructure.plugin._live import LivePreview, StackRun
-from napari_metastructure.plugin._measured_layers import fits, has_slices, intensity_of, leading_axes, voxel_of
+from napari_metastructure.plugin._measured_layers import (
+    fits,
+    has_slices,
+    image_of,
+    intensity_of,
+    leading_axes,
+    root_of,
+    voxel_of,
+)
 from napari_metastructure.plugin._object_finder import ObjectFinder
 from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_choice
 from napari_metastructure.plugin._preview_layer import PreviewLayer
 from napari_metastructure.plugin._region_table import RegionView
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin.writer import file_name
 
 if TYPE_CHECKING:
@@ -109,6 +126,7 @@ class MeasureWidget(QWidget):
         self._refused = ""  # what the status line says of a refusal, until something changes
         self._drawer = CleanDrawer()
         self._no_image = False  # chosen by hand
+        self._root: Layer | None = None  # of the labels whose image was chosen
         self._known_voxel: tuple[object, Voxel] | None = None
         self.preview = PreviewLayer(viewer, lambda: self.previewing.setChecked(False))
         self.finder = ObjectFinder(viewer, self._on_clicked, lambda: say(self.stale, STALE))
@@ -137,13 +155,10 @@ class MeasureWidget(QWidget):
     def _make_parts(self) -> None:
         viewer = self.viewer
         self.sources = LayerBox(viewer, "Masks, classes or numbered objects. They stay as they are.", self._is_offered)
-        self.reading = choice_editor([])
-        for reading, text in {"auto": "as the numbers suggest", **READINGS}.items():
-            self.reading.widget.addItem(text, reading)
-        with_tip(self.reading.widget, READING_TIP)
+        self.reading = reading_editor()
         self.volumes = with_tip(
             QCheckBox("3D: objects run through slices"),
-            "Take all slices together; else each slice has objects of its own. Not for epochs and points in time.",
+            "Treat the slices as one volume; otherwise each slice has its own objects. Not for epochs or time points.",
         )
         self.smallest_object, self.smallest_hole = (
             with_tip(RealSpinBox(0, MOST_SIZE), tip)
@@ -153,17 +168,17 @@ class MeasureWidget(QWidget):
             )
         )
         self.unit = choice_editor([])
-        with_tip(self.unit.widget, "What both sizes are counted in.")
+        with_tip(self.unit.widget, "The unit of both sizes.")
         self.border = with_tip(QCheckBox("Clear border"), "Remove the objects that touch the border of the image.")
         self.previewing = with_tip(
             QCheckBox("Preview"),
-            "Show the cleaned slice in place of the layer; they follow the dials, the slider and your brush.",
+            "Show the cleaned slice in place of the layer; it follows the dials, the slider and your brush.",
         )
         self.previewing.setChecked(True)
         self.problem, self.counts, self.status = sentence(f"color: {PROBLEM};"), sentence(), sentence()
         self.images = LayerBox(
             viewer,
-            "Its intensities are measured, pixel by pixel.",
+            "The image whose intensities are measured.",
             lambda layer: isinstance(layer, Image),
             "no intensities",
         )
@@ -196,7 +211,7 @@ class MeasureWidget(QWidget):
             form.setSpacing(4)
             form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
-        labels.addRow("Read as", self.reading.widget)
+        labels.addRow("Labels are", self.reading.widget)
         dials.addRow("Smallest object", self.smallest_object)
         dials.addRow("Smallest hole", self.smallest_hole)
         dials.addRow("Sizes in", self.unit.widget)
@@ -360,7 +375,7 @@ class MeasureWidget(QWidget):
     # ---- the source ------------------------------------------------------------------------------------
 
     def _is_offered(self, layer: Layer) -> bool:
-        """Whether a layer is offered: Labels with a slice to show, but for this widget's preview."""
+        """Whether a layer is offered: Labels with a slice to show, except for this widget's preview."""
         return isinstance(layer, Labels) and len(full(layer).shape) > 1 and layer is not self.preview.layer
 
     @property
@@ -409,10 +424,11 @@ class MeasureWidget(QWidget):
         self.live.refresh()
 
     def _choose_image(self, layer: Labels) -> None:
-        """Choose an image that lies on the labels, unless one is chosen, or none by hand."""
+        """Choose the image of other labels than before, unless none is wanted; what is made of them has the same."""
+        before, self._root = self._root, root_of(layer, self.viewer.layers)
         image = self.images.chosen()
-        if not self._no_image if image is None else not fits(image, layer):
-            self.images.choose(next((other for other in reversed(self.viewer.layers) if fits(other, layer)), None))
+        if not self._no_image if image is None else not fits(image, layer) or self._root is not before:
+            self.images.choose(image_of(layer, self.viewer.layers))
 
     def _on_image(self) -> None:
         self._no_image = self.images.chosen() is None

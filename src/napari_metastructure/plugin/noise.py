@@ -27,11 +27,20 @@ from napari_metastructure.labels.recipes import (
     recipe_name,
 )
 from napari_metastructure.plugin._batch import FolderBatch
-from napari_metastructure.plugin._form import choice_editor, tooltip
+from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
+from napari_metastructure.plugin._inputs import (
+    PROBLEM,
+    LayerBox,
+    heading,
+    lay_out,
+    reading_editor,
+    row,
+    say,
+    sentence,
+    with_tip,
+)
 from napari_metastructure.plugin._layers import (
-    READING_TIP,
     READINGS,
     LayerWatch,
     class_colormap,
@@ -141,10 +150,7 @@ class NoiseWidget(QWidget):
     def _make_parts(self) -> None:
         self.tools = Tools("noise")
         self.sources = LayerBox(self.viewer, "The clean labels. They stay as they are.", self._is_offered)
-        self.reading = choice_editor([])
-        for reading, text in READINGS.items():
-            self.reading.widget.addItem(text, reading)
-        self.reading.widget.setToolTip(tooltip(READING_TIP))
+        self.reading = reading_editor(automatic=False)
         self.reading.set("foreground")
         self.form = RecipeForm()
         self.seed = QLargeIntSpinBox()
@@ -157,7 +163,7 @@ class NoiseWidget(QWidget):
         self.previewing = with_tip(
             QCheckBox("Preview on the visible slice"),
             "Show the noise as a layer over the source; it follows every dial, the slider and your brush. "
-            "It is what Apply gives on this slice.",
+            "Apply gives exactly this on the slice.",
         )
         self.previewing.setChecked(True)
         self.matrix = MatrixView()
@@ -186,7 +192,7 @@ class NoiseWidget(QWidget):
         labels.setSpacing(4)
         labels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
-        labels.addRow("Read as", self.reading.widget)
+        labels.addRow("Labels are", self.reading.widget)
         seed, apply = row(self.seed_label, self.seed, self.new_seed), row(self.apply_button, self.in_place)
         for line, part in ((seed, self.seed), (apply, self.apply_button)):
             line.layout().setStretchFactor(part, 1)
@@ -433,7 +439,7 @@ class NoiseWidget(QWidget):
         self.preview.remove()
 
     def _is_offered(self, layer: Layer) -> bool:
-        """Whether a layer is offered as clean labels: any with a slice to show, but for this widget's preview."""
+        """Whether a layer is offered as clean labels: any with a slice to show, except for this widget's preview."""
         return isinstance(layer, Labels) and len(full(layer).shape) > 1 and layer is not self.preview.layer
 
     # ---- applying --------------------------------------------------------------------------------------

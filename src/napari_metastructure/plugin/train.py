@@ -25,6 +25,7 @@ from napari_metastructure.plugin._estimate import Unknown, Work, train_estimate
 from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._layers import (
     ORIGIN,
     PLANES,
@@ -38,7 +39,6 @@ from napari_metastructure.plugin._layers import (
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import EpochProgress
-from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
@@ -249,7 +249,7 @@ class WatchedImage:
         self.slider.layers.append(self.labels)
 
     def use_colors(self, classes: Sequence[int]) -> None:
-        """Of two classes the second is foreground, whatever its number; a lower one is not drawn."""
+        """Draw classes in these colours; of two classes only the second, the foreground, is drawn."""
         if self.labels is not None:
             self.labels.colormap = class_colormap(classes if len(classes) > 2 else classes[1:])
 
@@ -608,9 +608,9 @@ class TrainWidget(JobWidget):
             The file; ``.safetensors`` is added where it is missing.
         """
         if self.running or self.model is None:
-            show_warning("There is no model yet; run first." if not self.running else "The run still goes on.")
+            show_warning("There is no model yet; run first." if not self.running else "The run has not ended yet.")
             return None
-        from napari_metastructure.networks.checkpoint import save_model
+        from napari_metastructure.networks.model_file import save_model
 
         path = Path(path)
         path = path if path.suffix == ENDING else path.with_name(path.name + ENDING)
@@ -627,7 +627,7 @@ class TrainWidget(JobWidget):
         kept = folder / f"model{ENDING}" if folder is not None and self.model is not None else None
         path = self.saved_model or (kept if kept is not None and kept.is_file() else None)
         if path is None:
-            show_warning("The model is in no file yet; save it first.")
+            show_warning("The model has not been saved yet; save it first.")
             return False
         _, predict = self.viewer.window.add_plugin_dock_widget(PLUGIN, PREDICT)
         return bool(predict.choose_model(path))
