@@ -1,21 +1,15 @@
 """Live preview of cleaned labels: the slice on screen, and how many objects stay on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Labels
 
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.regions import Blocks, CleanUp, clean_up, number_objects
+from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._live import Superseded
-
-if TYPE_CHECKING:
-    from napari.layers import Labels
-
-    from napari_metastructure.plugin._layers import VisiblePlane
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Progress and results of a comparison: time left, a table of scores by method, masks as layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import Signal
@@ -22,17 +21,12 @@ from napari_metastructure.baselines.results import (
     MethodStarted,
     summary,
 )
+from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._layers import class_color, colormap, made_from, placement, result_name
 from napari_metastructure.plugin._progress import ProgressPanel, duration, left_in_words
+from napari_metastructure.plugin._source import Source
 from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
-
-if TYPE_CHECKING:
-    import napari
-
-    from napari_metastructure.plugin._source import Source
-
 
 # ---- progress ------------------------------------------------------------------------------------------------
 
@@ -247,12 +241,12 @@ class MethodLayers:
         color = self._colors[method]
         layer = Labels(
             pixels,
-            name=result_name(source.name, f"[{METHODS[method].title}]"),
-            colormap=colormap({0: "transparent", 1: color}, others=color),
+            name=_layers.result_name(source.name, f"[{METHODS[method].title}]"),
+            colormap=_layers.colormap({0: "transparent", 1: color}, others=color),
             opacity=0.6,
             metadata=origin,
             visible=method == self.shown and source.layer.visible,  # of images that lie over each other, one shows
-            **placement(source.layer),
+            **_layers.placement(source.layer),
         )
         layer.selected_label = 1
         add_above(self.viewer, source.layer, layer)
@@ -261,7 +255,7 @@ class MethodLayers:
     def _origin(self, source: Source, method: str, repeat: int, polarity: str) -> dict[str, Any]:
         """Return how the masks were made, for a layer's metadata."""
         how = {"method": method, "repeat": repeat, "seed": self.config.seed + repeat, "objects": polarity}
-        return made_from(source.layer, **how, config=self.config.model_dump(mode="json"))
+        return _layers.made_from(source.layer, **how, config=self.config.model_dump(mode="json"))
 
 
 def _set_visible(layer: Labels, visible: bool) -> None:
@@ -271,4 +265,4 @@ def _set_visible(layer: Labels, visible: bool) -> None:
 
 def method_colors(methods: Sequence[str]) -> dict[str, str]:
     """Return a colour for each method, in turn."""
-    return {method: class_color(1 + number) for number, method in enumerate(methods)}
+    return {method: _layers.class_color(1 + number) for number, method in enumerate(methods)}

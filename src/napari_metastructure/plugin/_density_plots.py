@@ -6,26 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 import pyqtgraph as pg
+from napari.layers import Layer, Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_metastructure.labels.structure import ClassHistogram
+from napari_metastructure.plugin._density_model import DensityResult
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import column
-from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_color
 from napari_metastructure.plugin._plots import make_plot, use_theme
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer, Shapes
-
-    from napari_metastructure.labels.structure import ClassHistogram
-    from napari_metastructure.plugin._density_model import DensityResult
-    from napari_metastructure.plugin._layers import VisiblePlane
-
 
 MOST = 6
 """Histograms drawn; more would not be read."""

@@ -1,7 +1,5 @@
 """Estimates of how long a run will take, from timed probes on this device that are remembered."""
 
-from __future__ import annotations
-
 import json
 import math
 import threading
@@ -10,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -18,14 +15,12 @@ from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.networks import Architecture
 from napari_metastructure.plugin._progress import duration
 from napari_metastructure.plugin._worker import LatestOnly, torch_beside_a_window
+from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
-
-if TYPE_CHECKING:
-    from napari_metastructure.networks import Architecture
-    from napari_metastructure.training.config import TrainConfig
-    from napari_metastructure.training.pairs import Pair
+from napari_metastructure.training.pairs import Pair
 
 PROBE_STEPS = 3
 """Steps of training in a probe; the first, which is slow, does not count."""
@@ -78,7 +73,7 @@ class Unknown:
         return self.why
 
 
-Work = Callable[[Control], "Estimate | Unknown | None"]
+Work = Callable[[Control], Estimate | Unknown | None]
 """Estimates something, in a thread; None if it was stopped."""
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QMenu, QPushButton, QWidget
+from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._igtt_layers import Extra
@@ -11,21 +10,21 @@ from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._stroke_list import BrushButtons
 
 
-class ResultPanel(QWidget):
+class ResultPanel(QtWidgets.QWidget):
     """Buttons that only say what was asked for; the widget does it."""
 
-    use_epoch = Signal()
-    continue_from_edits = Signal()
-    save = Signal(bool)
-    show_extra = Signal(str, bool)
-    show_outlines = Signal(bool)
-    show_waiting = Signal()
-    film = Signal()
-    figure = Signal()
+    use_epoch = QtCore.Signal()
+    continue_from_edits = QtCore.Signal()
+    save = QtCore.Signal(bool)
+    show_extra = QtCore.Signal(str, bool)
+    show_outlines = QtCore.Signal(bool)
+    show_waiting = QtCore.Signal()
+    film = QtCore.Signal()
+    figure = QtCore.Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.waiting_button = QPushButton()
+        self.waiting_button = QtWidgets.QPushButton()
         self.waiting_button.setToolTip(
             tooltip(
                 "New epochs wait while you paint, and until your paint is locked, so that nothing moves under the "
@@ -33,20 +32,20 @@ class ResultPanel(QWidget):
             )
         )
         self.waiting_button.setVisible(False)
-        self.probability = QCheckBox("Probability")
+        self.probability = QtWidgets.QCheckBox("Probability")
         self.probability.setToolTip(tooltip("Show the network's foreground probability of the newest epoch."))
-        self.labels = QCheckBox("Pseudo-label")
+        self.labels = QtWidgets.QCheckBox("Pseudo-label")
         self.labels.setToolTip(
             tooltip(
                 "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out).",
                 "Pseudo-label",
             )
         )
-        self.outlines = QCheckBox("Outlines")
+        self.outlines = QtWidgets.QCheckBox("Outlines")
         self.outlines.setToolTip(tooltip("Draw masks as outlines, so that the image below is seen."))
-        self.use_button = QPushButton("Use epoch")
+        self.use_button = QtWidgets.QPushButton("Use epoch")
         self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
-        self.edits_button = QPushButton("Continue")
+        self.edits_button = QtWidgets.QPushButton("Continue")
         self.edits_button.setToolTip(
             tooltip(
                 "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
@@ -54,18 +53,18 @@ class ResultPanel(QWidget):
                 "epoch on the slider."
             )
         )
-        self.ask_button = QPushButton("Ask me…")
+        self.ask_button = QtWidgets.QPushButton("Ask me…")
         self.ask_button.setToolTip(
             tooltip("Be shown places, one after the other, and say whether they are object or background.")
         )
-        self.save_button = QPushButton("Save…")
+        self.save_button = QtWidgets.QPushButton("Save…")
         self.save_button.setToolTip(
             tooltip(
                 "Save the final mask, or if there is none yet the epoch on the slider; or the epochs as a film or a "
                 "figure."
             )
         )
-        menu = QMenu(self.save_button)
+        menu = QtWidgets.QMenu(self.save_button)
         menu.setToolTipsVisible(True)
         for text, act, tip in (
             ("Mask as TIFF…", lambda: self.save.emit(False), "0 and 255, with axes, voxel size and unit, for Fiji."),
@@ -77,7 +76,7 @@ class ResultPanel(QWidget):
             action.setToolTip(tip)
             action.triggered.connect(lambda _=False, act=act: act())
         self.save_button.setMenu(menu)
-        layout = QGridLayout(self)
+        layout = QtWidgets.QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         self.brushes = BrushButtons(self)

@@ -26,6 +26,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+import napari
+from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from pydantic import BaseModel
 from qtpy.QtCore import QSize, Qt, Signal
@@ -33,26 +35,22 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.plugin._estimate import Estimate, Estimator, Unknown, Work, no_probe
+from napari_metastructure.plugin import _estimate
 from napari_metastructure.plugin._form import ConfigPanel, tooltip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import FolderRow
-from napari_metastructure.plugin._layers import Releases, unwrapped
+from napari_metastructure.plugin._layers import EpochSlider, Releases, unwrapped
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, preferences
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import Unsaved
+from napari_metastructure.training.events import BatchFinished, Unsaved
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.plugin._layers import EpochSlider
-    from napari_metastructure.training.events import BatchFinished
+
 
 Job = Callable[[Control], Iterable[Any]]
 """What a thread does: a function that yields events and heeds its control."""
@@ -233,7 +231,7 @@ def _free(folder: Path) -> Path:
 
 def _alone(job: Job, control: Control) -> Iterator[Any]:
     """Do a job once no probe is at work any more."""
-    with no_probe():
+    with _estimate.no_probe():
         yield from job(control)
 
 
@@ -295,8 +293,8 @@ class JobWidget(QWidget):
         buttons.pause.clicked.connect(lambda: self.pause())
         buttons.resume.clicked.connect(lambda: self.resume())
         buttons.stop.clicked.connect(lambda: self.stop())
-        self.estimate: Estimate | None = None
-        self.estimator = Estimator(self)
+        self.estimate: _estimate.Estimate | None = None
+        self.estimator = _estimate.Estimator(self)
         self.estimator.known.connect(self._show_estimate)
         self._releases = Releases(self)
         self.release_with(self.estimator.stop)
@@ -331,7 +329,7 @@ class JobWidget(QWidget):
     def show_devices(self, devices: list[Device]) -> None:
         """Offer these devices in the form."""
 
-    def to_estimate(self) -> Work | Unknown | None:
+    def to_estimate(self) -> _estimate.Work | _estimate.Unknown | None:
         """Return what finds out how long a job would take, why that cannot be known, or None for nothing to say.
 
         Raises
@@ -454,14 +452,14 @@ class JobWidget(QWidget):
         self.progress.eta.setText("")
         with suppress(InputError):  # said at Run; meanwhile it may be half typed
             work = self.to_estimate()
-            if isinstance(work, Unknown):
+            if isinstance(work, _estimate.Unknown):
                 self._show_estimate(work)
             elif work is not None:
                 self.estimator.ask(work)
 
-    def _show_estimate(self, estimate: Estimate | Unknown) -> None:
+    def _show_estimate(self, estimate: _estimate.Estimate | _estimate.Unknown) -> None:
         if not self.running:
-            self.estimate = estimate if isinstance(estimate, Estimate) else None
+            self.estimate = estimate if isinstance(estimate, _estimate.Estimate) else None
             self.progress.show_before(str(estimate), estimate.note)
 
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:

@@ -1,28 +1,22 @@
 """Helpers for napari's layers: place, visible slice, colours, epochs, changes and sources."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import napari
 import numpy as np
+from napari.layers import Layer
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-    from qtpy.QtCore import QObject
-
 
 ORIGIN = "napari-metastructure"
 """Key under which a layer's ``metadata`` says how this plugin made it."""
@@ -374,9 +368,10 @@ class Releases:
     Parameters
     ----------
     owner : QObject
+        Any here: labels are written without Qt too.
     """
 
-    def __init__(self, owner: QObject) -> None:
+    def __init__(self, owner: Any) -> None:
         self._held: list[Callable[[], object]] = []
         held = self._held  # not the object itself, which Python may have cleared by then
         owner.destroyed.connect(lambda: [release() for release in held])

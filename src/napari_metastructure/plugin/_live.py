@@ -1,26 +1,21 @@
 """Live previews that follow a form, and runs over whole stacks, computed in background threads."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 from superqt.utils import QSignalDebouncer
 
+from napari_metastructure.errors import MetastructureError
 from napari_metastructure.labels.classes import PlaneDone
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._layers import Releases
 from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
-
-if TYPE_CHECKING:
-    import napari
-
-    from napari_metastructure.errors import MetastructureError
 
 
 class Superseded(Exception):

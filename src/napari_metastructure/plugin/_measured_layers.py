@@ -1,23 +1,16 @@
 """Axes and pixels of layers that are measured: voxel size, slices, names of other axes, and the image of labels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.measures import Voxel
 from napari_metastructure.plugin._calibration import Calibration, calibration
 from napari_metastructure.plugin._layers import file_of, full, placement
 from napari_metastructure.plugin._source import Source
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-
 
 FILE_AXES = 5
 """How many axes a file has at most; there may be more before them."""

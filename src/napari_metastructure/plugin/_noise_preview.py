@@ -1,10 +1,8 @@
 """Live preview of label noise: the slice on screen with its noise, what it leaves to learn, and its layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels
@@ -12,12 +10,10 @@ from napari.layers import Labels
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
+from napari_metastructure.labels.structure import Comparison
 from napari_metastructure.labels.transition import TransitionMatrix
 from napari_metastructure.plugin._layers import made_from
 from napari_metastructure.plugin._live import Superseded
-
-if TYPE_CHECKING:
-    from napari_metastructure.labels.structure import Comparison
 
 
 @dataclass(frozen=True)

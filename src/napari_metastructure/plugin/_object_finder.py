@@ -1,19 +1,14 @@
 """Measured objects in the viewer: shown from their row, and found by a click."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
+from napari.layers import Labels
 
+from napari_metastructure.labels.measures import RegionTable
 from napari_metastructure.plugin._layers import full
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Labels
-
-    from napari_metastructure.labels.measures import RegionTable
 
 SMALLEST, LARGEST, GOOD = 24, 600, 160
 """Screen pixels: an object that is smaller or larger than these is zoomed to the last."""

@@ -1,10 +1,9 @@
 """Lines in which planes, frames and the colour of images are chosen before a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.layers import Layer
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
 
@@ -12,9 +11,6 @@ from napari_metastructure.images.ranges import PARTS, Chosen
 from napari_metastructure.plugin._form import choice_editor, tooltip
 from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._layers import full
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
 
 AXES = {"planes": -3, "frames": -4}
 """Axes of a layer, without the samples of RGB, counted from the last."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
+import napari
 from app_model.types import KeyBinding
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from napari.utils.action_manager import action_manager
 from napari.utils.interactions import Shortcut
 from napari.utils.notifications import show_info
@@ -18,14 +19,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 
-from napari_metastructure.plugin._layers import Releases
+from napari_metastructure.plugin._layers import EpochSlider, Releases
 from napari_metastructure.plugin._preferences import keep, kept
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
-    from napari_metastructure.plugin._layers import EpochSlider
 
 PACKAGE = "napari-metastructure"
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image, Layer
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.image import channel_planes
 from napari_metastructure.images.lazy import as_plane, computed, is_large, opened
 from napari_metastructure.images.ranges import ALL, Chosen, put_back, taken
-from napari_metastructure.networks.batch import PlaneAxes
+from napari_metastructure.networks.batch import Plane, PlaneAxes
 from napari_metastructure.plugin._layers import full, placement
-
-if TYPE_CHECKING:
-    from napari.layers import Image, Layer
-
-    from napari_metastructure.images.channels import Colour
-    from napari_metastructure.networks.batch import Plane
 
 
 def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:

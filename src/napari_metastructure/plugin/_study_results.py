@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 import pyqtgraph as pg
+from napari.layers import Layer
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor
@@ -22,13 +24,8 @@ from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colo
 from napari_metastructure.plugin._plots import make_plot, use_theme
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 from napari_metastructure.plugin._worker import LatestOnly
+from napari_metastructure.training.pairs import Pair
 from napari_metastructure.training.study_results import Condition, Predicted, RunResult, table
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
-    from napari_metastructure.training.pairs import Pair
 
 log = logging.getLogger(__name__)
 

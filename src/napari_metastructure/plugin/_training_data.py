@@ -1,14 +1,11 @@
 """Training data and settings of Train, Study and Compare: layers or a folder, how they are read, the training form."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
+import napari
+from qtpy import QtCore, QtWidgets
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
@@ -20,10 +17,6 @@ from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
-
-if TYPE_CHECKING:
-    import napari
-
 
 FIRST = ""
 """Watch the first image there is to validate on."""
@@ -60,9 +53,9 @@ class FolderChoice(PathEdit):
         Why the folder cannot be used.
     """
 
-    looked = Signal()
+    looked = QtCore.Signal()
 
-    def __init__(self, purpose: Purpose, parent: QWidget | None = None) -> None:
+    def __init__(self, purpose: Purpose, parent: QtWidgets.QWidget | None = None) -> None:
         splits = "train/ and val/ (and test/)" if purpose == "validation" else "train/ and test/"
         super().__init__(
             "folder with images and labels",
@@ -129,7 +122,7 @@ class FolderChoice(PathEdit):
 # ---- what to train on, how labels and colours are read, and which image to watch ------------------------
 
 
-class DataPanel(QWidget):
+class DataPanel(QtWidgets.QWidget):
     """Layers or a folder; ``changed`` is emitted when the set may be another one.
 
     Parameters
@@ -139,12 +132,14 @@ class DataPanel(QWidget):
         What images that are not trained on are for. One to validate on can be watched, and planes be chosen.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QWidget | None = None) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QtWidgets.QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.purpose = purpose
-        self.from_layers, self.from_folder = QRadioButton("Layers"), QRadioButton("Folder of files")
+        self.from_layers, self.from_folder = QtWidgets.QRadioButton("Layers"), QtWidgets.QRadioButton("Folder of files")
         self.from_layers.setChecked(True)
         self.from_layers.setToolTip(tooltip("Train on images and labels as they stand in the viewer."))
         self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
@@ -155,7 +150,7 @@ class DataPanel(QWidget):
         for editor, texts in ((self.reading, readings), (self.channel, CHANNELS)):
             for value, text in texts.items():
                 editor.widget.addItem(text, value)
-        self.summary = QLabel()
+        self.summary = QtWidgets.QLabel()
         self.summary.setWordWrap(True)
         self.summary.setToolTip(tooltip(f"What Run would train on and {VERBS[purpose]} on."))
         self._lay_out()
@@ -227,7 +222,7 @@ class DataPanel(QWidget):
 
     def _show_watched(self, groups: list[str]) -> None:
         box, chosen = self.watch.widget, self.watch.get()
-        with QSignalBlocker(box):
+        with QtCore.QSignalBlocker(box):
             empty = not box.count()
             box.clear()
             box.addItem("first image to validate on", FIRST)
@@ -244,14 +239,14 @@ class DataPanel(QWidget):
         self.changed.emit()
 
     def _lay_out(self) -> None:
-        kinds, form, column = QHBoxLayout(), QFormLayout(), QVBoxLayout(self)
+        kinds, form, column = QtWidgets.QHBoxLayout(), QtWidgets.QFormLayout(), QtWidgets.QVBoxLayout(self)
         for layout in (kinds, form, column):
             layout.setContentsMargins(0, 0, 0, 0)
             layout.setSpacing(4)
         kinds.addWidget(self.from_layers)
         kinds.addWidget(self.from_folder)
         kinds.addStretch(1)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for name, editor, tip in (
             (
                 "Labels are",
@@ -261,7 +256,7 @@ class DataPanel(QWidget):
             ("Colours", self.channel, "The channel used of colour images; grey images have only one."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
         ):
-            label = QLabel(name)
+            label = QtWidgets.QLabel(name)
             for part in (label, editor.widget):
                 part.setToolTip(tooltip(tip))
             if editor is not self.watch or self.purpose == "validation":

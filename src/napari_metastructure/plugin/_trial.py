@@ -1,32 +1,20 @@
 """A look before a run of iGTT: how long it will take, from a timed probe, and a run on what is on screen."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
+from napari.layers import Image
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin._estimate import (
-    PROBE_SIDE,
-    PROBE_STEPS,
-    Estimate,
-    measured,
-    planes_in_words,
-    probe_plane,
-)
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.plugin import _estimate
 from napari_metastructure.plugin._layers import ORIGIN, full, placement
+from napari_metastructure.plugin._source import Source
 from napari_metastructure.training.control import Control
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Image
-
-    from napari_metastructure.igtt.config import IGTTConfig
-    from napari_metastructure.plugin._source import Source
 
 # ---- how long it will take -------------------------------------------------------------------------------------------
 
@@ -37,12 +25,12 @@ PACE_DEPENDS_ON = (
 """Settings that another pace may follow from."""
 
 
-def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Control) -> Estimate | None:
+def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Control) -> _estimate.Estimate | None:
     """Estimate how long a run takes on planes, of shapes (planes, Y, X) of each layer; for a thread."""
     size = shapes[0][-2:]
-    side = tuple(min(n, PROBE_SIDE) for n in size)
+    side = tuple(min(n, _estimate.PROBE_SIDE) for n in size)
     key = (side, *(getattr(config, part) for part in PACE_DEPENDS_ON))
-    name, pace = measured(config.device, key, lambda: probe(config, size, control))
+    name, pace = _estimate.measured(config.device, key, lambda: probe(config, size, control))
     if pace is None:
         return None
     from napari_metastructure.igtt.room import Need
@@ -52,11 +40,11 @@ def estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Con
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
     steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
-    what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
+    what = _estimate.planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
     said = str(need) if (need := Need.of(shapes, config)).matters else ""
     if trained and config.start == "prior" and config.rounds != "always":
-        return Estimate(start * pixels, 0, what, name, ENDS, said)
-    return Estimate(start * pixels, epochs, what, name, need=said)
+        return _estimate.Estimate(start * pixels, 0, what, name, ENDS, said)
+    return _estimate.Estimate(start * pixels, epochs, what, name, need=said)
 
 
 ENDS = "The run ends with its first masks; it answers what you paint, and trains where Rounds is always."
@@ -67,8 +55,8 @@ def probe(config: IGTTConfig, size: Sequence[int], control: Control) -> tuple[fl
     from napari_metastructure.igtt.iterate import iterate
     from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted
 
-    field, _ = probe_plane(size)
-    changes = {"epochs": 1, "steps_per_epoch": PROBE_STEPS, "encoder_weights": None, "rounds": "always"}
+    field, _ = _estimate.probe_plane(size)
+    changes = {"epochs": 1, "steps_per_epoch": _estimate.PROBE_STEPS, "encoder_weights": None, "rounds": "always"}
     times: list[float] = []
     for event in iterate([field], config.model_copy(update=changes), control):
         if isinstance(event, RunStarted | BatchFinished | EpochFinished):
@@ -76,7 +64,7 @@ def probe(config: IGTTConfig, size: Sequence[int], control: Control) -> tuple[fl
     if control.stopped:
         return None
     begun, started, first, *_, last, done = times
-    return (started - begun) / field.size, (last - first) / (PROBE_STEPS - 1), (done - last) / field.size
+    return (started - begun) / field.size, (last - first) / (_estimate.PROBE_STEPS - 1), (done - last) / field.size
 
 
 # ---- a try on what is on screen --------------------------------------------------------------------------------------

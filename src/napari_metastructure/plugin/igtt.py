@@ -28,6 +28,7 @@ from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._layers import EpochSlider
 from napari_metastructure.plugin._live_answer import LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
 from napari_metastructure.plugin._preferences import of_box, of_settings
@@ -38,12 +39,11 @@ from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
 from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
 from napari_metastructure.plugin._worker import TurnByTurn
 from napari_metastructure.plugin.writer import ask_where, file_name
-from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, ScoreCurve, Warned
+from napari_metastructure.training import events
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.plugin._layers import EpochSlider
 
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
@@ -148,12 +148,12 @@ class IGTTWidget(JobWidget):
         self.batch = FolderBatch(self._task, "images", results, [self.each])
         self.form = (self.ranges, self.settings, self.folder, self.try_button)
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
-        self.result: Finished | None = None
+        self.result: events.Finished | None = None
         self.layers: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._folder: Path | None = None
         self._chosen = ALL
-        self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
+        self._scores: dict[int, tuple[events.ScoreCurve, ...]] = {}
         self._where = ""
         self._opening, self._ready = TurnByTurn(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
@@ -439,7 +439,7 @@ class IGTTWidget(JobWidget):
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 
-    def on_batches(self, batches: list[BatchFinished]) -> None:
+    def on_batches(self, batches: list[events.BatchFinished]) -> None:
         """Move the lower bar and append to the loss."""
         self.progress.show_batch(batches[-1])
         self.curves.add_batches(batches)
@@ -447,7 +447,7 @@ class IGTTWidget(JobWidget):
     def on_event(self, event: object) -> None:
         """Draw epochs; pass on what the job says."""
         match event:
-            case RunStarted():
+            case events.RunStarted():
                 before = self.curves.rounds or (self._earlier.rounds if self._earlier is not None else [])
                 last = event.resumed_epoch
                 self.curves.begin(event.epochs, [row for row in before if self._goes_on(last) or row[0] < last])
@@ -457,9 +457,9 @@ class IGTTWidget(JobWidget):
                 images = "1 image" if event.images == 1 else f"{event.images} images"
                 locked = f" {self._locked_in_words()}." if self._locked_in_words() else ""
                 self.say(f"{images} on {event.device}, {event.objects} objects.{locked}")
-            case EpochFinished() if self._goes_on(event.epoch):  # where it begins: drawn already, and painted on
+            case events.EpochFinished() if self._goes_on(event.epoch):  # where it begins: drawn already, and painted on
                 self.progress.show_epoch(event)
-            case EpochFinished() if self.layers is not None:
+            case events.EpochFinished() if self.layers is not None:
                 self._scores[event.epoch] = event.curves
                 self.progress.show_epoch(event)
                 self.curves.add_epoch(event)
@@ -468,9 +468,9 @@ class IGTTWidget(JobWidget):
                 if self.layers is not None:
                     self.layers.colour = event.colour
                 show_info(str(event))
-            case Warned(message):
+            case events.Warned(message):
                 self.warn(message)
-            case Finished():
+            case events.Finished():
                 self.result = event
 
     def on_end(self) -> None:
@@ -516,7 +516,7 @@ class IGTTWidget(JobWidget):
         """Whether the layers have this epoch already."""
         return self.layers is not None and epoch in (*self.layers.epochs, *self.layers.waiting)
 
-    def _draw(self, layers: RunLayers, event: EpochFinished) -> Iterator[None]:
+    def _draw(self, layers: RunLayers, event: events.EpochFinished) -> Iterator[None]:
         layers.add(event)
         yield from self._draw_waiting(layers)
         self.results.set_available(True)

@@ -1,46 +1,28 @@
 """Clean-up and measuring widget: dials with a live preview, numbered objects, and a table of their measurements."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import napari
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QSignalBlocker, QSize, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QPushButton, QWidget
+from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.images.image import PIXEL
-from napari_metastructure.labels.classes import LabelStack
-from napari_metastructure.labels.measures import Measured, RegionTable, Voxel, Wanted, check_skan, measure, write_csv
+from napari_metastructure.labels import measures, regions
+from napari_metastructure.labels.classes import LabelStack, PlaneDone
+from napari_metastructure.labels.measures import measure
 from napari_metastructure.labels.readings import Meaning, Reading
-from napari_metastructure.labels.regions import CleanUp, Numbering, change_stack, clean_up, look_through
+from napari_metastructure.plugin import _inputs, _layers, _measured_layers
 from napari_metastructure.plugin._clean_preview import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._inputs import PROBLEM, LayerBox, heading, lay_out, row, say, sentence, with_tip
-from napari_metastructure.plugin._layers import (
-    READING_TIP,
-    READINGS,
-    LayerWatch,
-    file_of,
-    full,
-    is_ours,
-    made_from,
-    origin_of,
-    placement,
-    result_name,
-    unwrapped,
-    visible_plane,
-)
 from napari_metastructure.plugin._live import LivePreview, StackRun
-from napari_metastructure.plugin._measured_layers import fits, has_slices, intensity_of, leading_axes, voxel_of
 from napari_metastructure.plugin._object_finder import ObjectFinder
 from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_choice
 from napari_metastructure.plugin._preview_layer import PreviewLayer
@@ -48,11 +30,6 @@ from napari_metastructure.plugin._region_table import RegionView
 from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin.writer import file_name
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-
-    from napari_metastructure.labels.classes import PlaneDone
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +46,10 @@ MOST_SIZE = 1e9
 COUNT_AFTER_MS = 150
 """Objects are counted once a dial has stood still for so long."""
 
-Work = Generator["PlaneDone", None, Any]
+Work = Generator[PlaneDone, None, Any]
 
 
-class MeasureWidget(QWidget):
+class MeasureWidget(QtWidgets.QWidget):
     """Labels cleaned up with a live preview, their objects numbered, and measured in a table.
 
     Scripts may call `set_source`, `set_dials`, `apply`, `number_objects`, `measure`, `cancel` and `save_table`. None of
@@ -95,23 +72,23 @@ class MeasureWidget(QWidget):
         The last measurements.
     """
 
-    previewed = Signal(object)
-    finished = Signal(object)
-    failed = Signal(str)
+    previewed = QtCore.Signal(object)
+    finished = QtCore.Signal(object)
+    failed = QtCore.Signal(str)
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = viewer = unwrapped(napari_viewer)
-        self.table: RegionTable | None = None
+        self.viewer = viewer = _layers.unwrapped(napari_viewer)
+        self.table: measures.RegionTable | None = None
         self._measured: Labels | None = None
         self._finish: Callable[[Any], Labels] | None = None
         self._numbered: WeakKeyDictionary[Layer, Labels] = WeakKeyDictionary()  # layers of objects by their source
         self._refused = ""  # what the status line says of a refusal, until something changes
         self._drawer = CleanDrawer()
         self._no_image = False  # chosen by hand
-        self._known_voxel: tuple[object, Voxel] | None = None
+        self._known_voxel: tuple[object, measures.Voxel] | None = None
         self.preview = PreviewLayer(viewer, lambda: self.previewing.setChecked(False))
-        self.finder = ObjectFinder(viewer, self._on_clicked, lambda: say(self.stale, STALE))
+        self.finder = ObjectFinder(viewer, self._on_clicked, lambda: _inputs.say(self.stale, STALE))
         self._make_parts()
         self._lay_out()
         self.live = LivePreview(
@@ -120,11 +97,11 @@ class MeasureWidget(QWidget):
             request=self._request,
             show=self._show_preview,
             measure=describe,
-            show_measured=lambda text: say(self.counts, text),
+            show_measured=lambda text: _inputs.say(self.counts, text),
             failed=self._show_failure,
             measure_after_ms=COUNT_AFTER_MS,
         )
-        self.watch = LayerWatch(viewer, self.live.refresh, instances=True)
+        self.watch = _layers.LayerWatch(viewer, self.live.refresh, instances=True)
         self.live.hold(self.watch, self.preview, self.finder)
         self._connect()
         self._follow()
@@ -136,48 +113,64 @@ class MeasureWidget(QWidget):
 
     def _make_parts(self) -> None:
         viewer = self.viewer
-        self.sources = LayerBox(viewer, "Masks, classes or numbered objects. They stay as they are.", self._is_offered)
+        self.sources = _inputs.LayerBox(
+            viewer, "Masks, classes or numbered objects. They stay as they are.", self._is_offered
+        )
         self.reading = choice_editor([])
-        for reading, text in {"auto": "as the numbers suggest", **READINGS}.items():
+        for reading, text in {"auto": "as the numbers suggest", **_layers.READINGS}.items():
             self.reading.widget.addItem(text, reading)
-        with_tip(self.reading.widget, READING_TIP)
-        self.volumes = with_tip(
-            QCheckBox("3D: objects run through slices"),
+        _inputs.with_tip(self.reading.widget, _layers.READING_TIP)
+        self.volumes = _inputs.with_tip(
+            QtWidgets.QCheckBox("3D: objects run through slices"),
             "Take all slices together; else each slice has objects of its own. Not for epochs and points in time.",
         )
         self.smallest_object, self.smallest_hole = (
-            with_tip(RealSpinBox(0, MOST_SIZE), tip)
+            _inputs.with_tip(RealSpinBox(0, MOST_SIZE), tip)
             for tip in (
                 "Objects smaller than this are removed; 0 for none. Touching pixels belong together, corners included.",
                 "Holes smaller than this are filled; 0 for none. A hole is background that one object surrounds.",
             )
         )
         self.unit = choice_editor([])
-        with_tip(self.unit.widget, "What both sizes are counted in.")
-        self.border = with_tip(QCheckBox("Clear border"), "Remove the objects that touch the border of the image.")
-        self.previewing = with_tip(
-            QCheckBox("Preview"),
+        _inputs.with_tip(self.unit.widget, "What both sizes are counted in.")
+        self.border = _inputs.with_tip(
+            QtWidgets.QCheckBox("Clear border"), "Remove the objects that touch the border of the image."
+        )
+        self.previewing = _inputs.with_tip(
+            QtWidgets.QCheckBox("Preview"),
             "Show the cleaned slice in place of the layer; they follow the dials, the slider and your brush.",
         )
         self.previewing.setChecked(True)
-        self.problem, self.counts, self.status = sentence(f"color: {PROBLEM};"), sentence(), sentence()
-        self.images = LayerBox(
+        self.problem, self.counts, self.status = (
+            _inputs.sentence(f"color: {_inputs.PROBLEM};"),
+            _inputs.sentence(),
+            _inputs.sentence(),
+        )
+        self.images = _inputs.LayerBox(
             viewer,
             "Its intensities are measured, pixel by pixel.",
             lambda layer: isinstance(layer, Image),
             "no intensities",
         )
-        self.skeleton = with_tip(
-            QCheckBox("Skeletons"),
+        self.skeleton = _inputs.with_tip(
+            QtWidgets.QCheckBox("Skeletons"),
             "Thin each object to a line, and measure its length, branches, end points and junctions: for networks. "
             "Needs skan.",
         )
         self.view = RegionView()
-        self.found, self.notes, self.stale = sentence(), sentence(), sentence(f"color: {PROBLEM};")
-        self.alone = with_tip(QCheckBox("Only the selected"), "Hide the others while a row is selected.")
-        self.save_button = with_tip(QPushButton("Save CSV…"), "Write the table to a file, for Excel, R or Python.")
+        self.found, self.notes, self.stale = (
+            _inputs.sentence(),
+            _inputs.sentence(),
+            _inputs.sentence(f"color: {_inputs.PROBLEM};"),
+        )
+        self.alone = _inputs.with_tip(
+            QtWidgets.QCheckBox("Only the selected"), "Hide the others while a row is selected."
+        )
+        self.save_button = _inputs.with_tip(
+            QtWidgets.QPushButton("Save CSV…"), "Write the table to a file, for Excel, R or Python."
+        )
         self.apply_button, self.number_button, self.measure_button = (
-            with_tip(QPushButton(text), tip)
+            _inputs.with_tip(QtWidgets.QPushButton(text), tip)
             for text, tip in (
                 ("Apply", "Clean up every slice, in the background, to a new layer."),
                 ("Instances", "Number the connected objects of the layer as it is, in a new Labels layer."),
@@ -190,29 +183,29 @@ class MeasureWidget(QWidget):
         self.run = StackRun("Clean-up", "How much is done.")
 
     def _lay_out(self) -> None:
-        labels, dials, measuring = QFormLayout(), QFormLayout(), QFormLayout()
+        labels, dials, measuring = QtWidgets.QFormLayout(), QtWidgets.QFormLayout(), QtWidgets.QFormLayout()
         for form in (labels, dials, measuring):
             form.setContentsMargins(0, 0, 0, 0)
             form.setSpacing(4)
-            form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+            form.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         labels.addRow("Layer", self.sources)
         labels.addRow("Read as", self.reading.widget)
         dials.addRow("Smallest object", self.smallest_object)
         dials.addRow("Smallest hole", self.smallest_hole)
         dials.addRow("Sizes in", self.unit.widget)
-        dials.addRow(row(self.border, self.previewing))
+        dials.addRow(_inputs.row(self.border, self.previewing))
         measuring.addRow("Image", self.images)
         labels.addRow(self.volumes)
         measuring.addRow(self.skeleton)
         self.tools = Tools("measure")
         parts = (
-            *(row(heading("Labels"), self.tools), labels),
-            *(heading("Clean up"), dials, self.problem, self.counts),
-            *(heading("Measure"), measuring, self.found, self.stale, self.view, self.notes),
-            row(self.alone, self.save_button),
+            *(_inputs.row(_inputs.heading("Labels"), self.tools), labels),
+            *(_inputs.heading("Clean up"), dials, self.problem, self.counts),
+            *(_inputs.heading("Measure"), measuring, self.found, self.stale, self.view, self.notes),
+            _inputs.row(self.alone, self.save_button),
         )
-        buttons = row(self.apply_button, self.number_button, self.measure_button)
-        scroll = lay_out(self, parts, (buttons, self.run, self.status))
+        buttons = _inputs.row(self.apply_button, self.number_button, self.measure_button)
+        scroll = _inputs.lay_out(self, parts, (buttons, self.run, self.status))
         scroll.widget().layout().setStretchFactor(self.view, 100)  # it takes the room that is left
 
     def _sizes(self) -> list[Any]:
@@ -248,23 +241,23 @@ class MeasureWidget(QWidget):
         self.live.closed.connect(self._on_closed)
         self.live.reopened.connect(self._on_reopened)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def sizeHint(self) -> QtCore.QSize:  # noqa: N802 - Qt's name
         """Return a size for which there is room on a small laptop's screen."""
-        return QSize(380, 780)
+        return QtCore.QSize(380, 780)
 
     # ---- for buttons and scripts -----------------------------------------------------------------------
 
     def set_source(self, layer: Labels, reading: Reading | None = None) -> bool:
         """Choose the labels, and how they are read; False if the layer cannot be chosen."""
         if reading is not None:
-            if reading not in (known := ("auto", *READINGS)):
+            if reading not in (known := ("auto", *_layers.READINGS)):
                 return self._refuse(f"There is no reading {reading!r}; choose one of {', '.join(known)}.")
             self.reading.set(reading)
         if not self.sources.choose(layer):
             return self._refuse(f"{layer!s} is not among the Labels layers of this viewer; choose one that is.")
         return True
 
-    def set_dials(self, dials: CleanUp) -> bool:
+    def set_dials(self, dials: regions.CleanUp) -> bool:
         """Choose what to clean up, in pixels."""
         self.unit.set(PIXEL)
         self._used_unit = PIXEL
@@ -289,8 +282,8 @@ class MeasureWidget(QWidget):
         stack, volumes = self._stack(layer), self._in_volumes
 
         def work() -> Work:
-            blocks = yield from look_through(stack, stack.shape, volumes)
-            numbers = yield from change_stack(blocks, lambda numbers: clean_up(numbers, dials))
+            blocks = yield from regions.look_through(stack, stack.shape, volumes)
+            numbers = yield from regions.change_stack(blocks, lambda numbers: regions.clean_up(numbers, dials))
             meaning = stack.meaning()
             return stack.written(numbers, meaning), meaning
 
@@ -312,8 +305,8 @@ class MeasureWidget(QWidget):
         stack, volumes = self._stack(layer), self._in_volumes
 
         def work() -> Work:
-            blocks = yield from look_through(stack, stack.shape, volumes)
-            return (yield from change_stack(blocks, Numbering()))
+            blocks = yield from regions.look_through(stack, stack.shape, volumes)
+            return (yield from regions.change_stack(blocks, regions.Numbering()))
 
         return self._begin("Numbering", work, lambda objects: self._add_objects(layer, objects))
 
@@ -325,17 +318,20 @@ class MeasureWidget(QWidget):
         stack, volumes = self._stack(layer), self._in_volumes
         try:
             if self.skeleton.isChecked():
-                check_skan()
+                measures.check_skan()
             image = self.images.chosen()
-            intensity = None if image is None else intensity_of(image, stack.shape, volumes)
-            wanted = Wanted(
-                voxel_of(layer, self._in_volumes), leading_axes(layer, volumes), intensity, self.skeleton.isChecked()
+            intensity = None if image is None else _measured_layers.intensity_of(image, stack.shape, volumes)
+            wanted = measures.Wanted(
+                _measured_layers.voxel_of(layer, self._in_volumes),
+                _measured_layers.leading_axes(layer, volumes),
+                intensity,
+                self.skeleton.isChecked(),
             )
         except InputError as error:
             return self._refuse(str(error))
 
         def work() -> Work:
-            blocks = yield from look_through(stack, stack.shape, volumes)
+            blocks = yield from regions.look_through(stack, stack.shape, volumes)
             return (yield from measure(blocks, wanted))
 
         return self._begin("Measuring", work, lambda measured: self._show_measured(layer, measured))
@@ -344,24 +340,24 @@ class MeasureWidget(QWidget):
         """End what is under way, with nothing added or changed."""
         if self.run.running:
             self.run.cancel()
-            say(self.status, "Cancelling…")
+            _inputs.say(self.status, "Cancelling…")
 
     def save_table(self, path: str | Path) -> bool:
         """Write the last measurements as CSV; False if there are none, or they cannot be written."""
         if self.table is None:
             return self._refuse("There is no table to save; measure first.")
         try:
-            write_csv(path, [self.table])
+            measures.write_csv(path, [self.table])
         except InputError as error:
             return self._refuse(str(error))
-        say(self.status, f"The table is in {path}.")
+        _inputs.say(self.status, f"The table is in {path}.")
         return True
 
     # ---- the source ------------------------------------------------------------------------------------
 
     def _is_offered(self, layer: Layer) -> bool:
         """Whether a layer is offered: Labels with a slice to show, but for this widget's preview."""
-        return isinstance(layer, Labels) and len(full(layer).shape) > 1 and layer is not self.preview.layer
+        return isinstance(layer, Labels) and len(_layers.full(layer).shape) > 1 and layer is not self.preview.layer
 
     @property
     def _in_volumes(self) -> bool:
@@ -370,18 +366,18 @@ class MeasureWidget(QWidget):
     def _reading(self, layer: Labels) -> Reading:
         """How a layer is read: as chosen, but objects that were numbered here are known to be."""
         reading: Reading = self.reading.get()
-        return "objects" if reading == "auto" and origin_of(layer).get("numbered") else reading
+        return "objects" if reading == "auto" and _layers.origin_of(layer).get("numbered") else reading
 
     def _stack(self, layer: Labels) -> LabelStack:
         """Everything is read again: what is applied never rests on what an earlier preview saw."""
         name = f"Layer {layer.name!r}"
-        return LabelStack(full(layer), self._reading(layer), is_ours(layer), name, instances=True)
+        return LabelStack(_layers.full(layer), self._reading(layer), _layers.is_ours(layer), name, instances=True)
 
-    def _voxel(self, layer: Labels) -> Voxel:
+    def _voxel(self, layer: Labels) -> measures.Voxel:
         """Return the size of a pixel or voxel; what the layer's file says of it is read once."""
-        key = layer, self._in_volumes, repr(placement(layer))
+        key = layer, self._in_volumes, repr(_layers.placement(layer))
         if self._known_voxel is None or self._known_voxel[0] != key:
-            self._known_voxel = key, voxel_of(layer, self._in_volumes)
+            self._known_voxel = key, _measured_layers.voxel_of(layer, self._in_volumes)
             self._offer_units(self._known_voxel[1])
         return self._known_voxel[1]
 
@@ -395,14 +391,14 @@ class MeasureWidget(QWidget):
         self._drawer.forget()
         self.watch.follow([] if layer is None else [layer])
         for text in (self.problem, self.counts):
-            say(text, "")
+            _inputs.say(text, "")
         self._known_voxel = None
         if layer is not None:
-            self.volumes.setEnabled(has_slices(layer))
+            self.volumes.setEnabled(_measured_layers.has_slices(layer))
             self._voxel(layer)
         if layer is None:
             self.preview.remove()
-            say(self.problem, NO_SOURCE)
+            _inputs.say(self.problem, NO_SOURCE)
         else:
             self._choose_image(layer)
         self._let()
@@ -411,15 +407,17 @@ class MeasureWidget(QWidget):
     def _choose_image(self, layer: Labels) -> None:
         """Choose an image that lies on the labels, unless one is chosen, or none by hand."""
         image = self.images.chosen()
-        if not self._no_image if image is None else not fits(image, layer):
-            self.images.choose(next((other for other in reversed(self.viewer.layers) if fits(other, layer)), None))
+        if not self._no_image if image is None else not _measured_layers.fits(image, layer):
+            self.images.choose(
+                next((other for other in reversed(self.viewer.layers) if _measured_layers.fits(other, layer)), None)
+            )
 
     def _on_image(self) -> None:
         self._no_image = self.images.chosen() is None
 
-    def _offer_units(self, voxel: Voxel) -> None:
+    def _offer_units(self, voxel: measures.Voxel) -> None:
         box, chosen = self.unit.widget, self.unit.get()
-        with QSignalBlocker(box):
+        with QtCore.QSignalBlocker(box):
             box.clear()
             box.addItem("voxels" if len(voxel.steps) == 3 else "pixels", PIXEL)
             if voxel.unit != PIXEL:
@@ -436,18 +434,18 @@ class MeasureWidget(QWidget):
         for box in (self.smallest_object, self.smallest_hole):
             box.setValue(box.value() / factor if unit == PIXEL else box.value() * factor)
 
-    def _dials(self) -> CleanUp:
+    def _dials(self) -> regions.CleanUp:
         layer, unit = self.sources.chosen(), self.unit.get()
         size = 1.0 if layer is None or unit == PIXEL else self._voxel(layer).size
         least, hole = (round(box.value() / size, 6) for box in (self.smallest_object, self.smallest_hole))
-        return CleanUp(least, hole, self.border.isChecked())
+        return regions.CleanUp(least, hole, self.border.isChecked())
 
     # ---- the preview -----------------------------------------------------------------------------------
 
     def _request(self) -> Callable[[Callable[[], bool]], CleanPreview] | None:
         """Return the job that draws what is chosen now, or say what is wrong with it."""
         if self._refused and self.status.text() == self._refused:  # its cause may be gone
-            say(self.status, "")
+            _inputs.say(self.status, "")
         if (layer := self.sources.chosen()) is None:
             return None
         self._voxel(layer)  # its units may be others now
@@ -456,9 +454,9 @@ class MeasureWidget(QWidget):
             self.live.drop()
             self.preview.remove()
             for text in (self.problem, self.counts):
-                say(text, "")
+                _inputs.say(text, "")
             return None
-        plane = visible_plane(self.viewer, layer)
+        plane = _layers.visible_plane(self.viewer, layer)
         if plane is None:
             self._show_problem(NO_PLANE)
             return None
@@ -466,9 +464,9 @@ class MeasureWidget(QWidget):
         return lambda wanted: self._drawer.draw(stack, plane, dials, volumes, wanted)
 
     def _show_preview(self, preview: CleanPreview) -> bool:
-        say(self.problem, "")
+        _inputs.say(self.problem, "")
         source = preview.source
-        how = made_from(source, unlabelled=is_ours(source))
+        how = _layers.made_from(source, unlabelled=_layers.is_ours(source))
         objects = self._numbered.get(source)  # which would show what is removed
         others = () if objects is None or objects not in self.viewer.layers else (objects,)
         self.preview.show(source, preview.index, preview.labels, "clean preview", how, others=others)
@@ -486,8 +484,8 @@ class MeasureWidget(QWidget):
     def _show_problem(self, why: str) -> None:
         self.live.drop()
         self.preview.hide()
-        say(self.counts, "")
-        say(self.problem, why)
+        _inputs.say(self.counts, "")
+        _inputs.say(self.problem, why)
 
     # ---- work on the whole layer -----------------------------------------------------------------------
 
@@ -499,7 +497,7 @@ class MeasureWidget(QWidget):
 
     def _begin(self, what: str, work: Callable[[], Work], finish: Callable[[Any], Labels]) -> bool:
         self._finish, self.run.what = finish, what
-        say(self.status, "")
+        _inputs.say(self.status, "")
 
         def events() -> Generator[Any, None, None]:
             result = yield from work()
@@ -519,7 +517,7 @@ class MeasureWidget(QWidget):
             except InputError as error:
                 why = str(error)
         if layer is None:
-            say(self.status, why or CANCELLED)
+            _inputs.say(self.status, why or CANCELLED)
             if why:
                 show_error(why)
             self.failed.emit(why or CANCELLED)
@@ -531,34 +529,36 @@ class MeasureWidget(QWidget):
     ) -> Labels:
         """Add the cleaned labels in the numbers and colours of the source, and go on with them."""
         labels, meaning = result
-        unlabelled = is_ours(source) or (meaning.unlabelled and stack.reading != "objects")
+        unlabelled = _layers.is_ours(source) or (meaning.unlabelled and stack.reading != "objects")
         how |= {"reading": stack.reading, "unlabelled": unlabelled, "numbered": stack.numbered(meaning)}
         layer = Labels(
             labels,
-            name=result_name(source.name, "clean"),
+            name=_layers.result_name(source.name, "clean"),
             colormap=source.colormap.model_copy(),
-            metadata={**source.metadata, **made_from(source, **how)},
-            **placement(source),
+            metadata={**source.metadata, **_layers.made_from(source, **how)},
+            **_layers.placement(source),
         )
         self.previewing.setChecked(False)  # of what is clean already there is nothing to see
         self._add(source, layer)
-        say(self.status, f"The cleaned labels are in layer {layer.name!r}.")
+        _inputs.say(self.status, f"The cleaned labels are in layer {layer.name!r}.")
         self.sources.choose(layer)
         return layer
 
     def _add_objects(self, source: Labels, objects: np.ndarray) -> Labels:
         """Add numbered objects, or put them into the layer of those that were numbered before."""
         layer = self._numbered.get(source)
-        if layer is not None and layer in self.viewer.layers and full(layer).shape == objects.shape:
+        if layer is not None and layer in self.viewer.layers and _layers.full(layer).shape == objects.shape:
             layer.data = objects
             layer.visible = True
         else:
-            how = made_from(source, unlabelled=False, numbered=True)
-            layer = Labels(objects, name=result_name(source.name, "objects"), metadata=how, **placement(source))
+            how = _layers.made_from(source, unlabelled=False, numbered=True)
+            layer = Labels(
+                objects, name=_layers.result_name(source.name, "objects"), metadata=how, **_layers.placement(source)
+            )
             self._numbered[source] = layer
             self._add(source, layer)
         source.visible = False
-        say(self.status, f"The objects, {int(objects.max())} of them, are numbered in layer {layer.name!r}.")
+        _inputs.say(self.status, f"The objects, {int(objects.max())} of them, are numbered in layer {layer.name!r}.")
         return layer
 
     def _add(self, source: Labels, layer: Labels) -> None:
@@ -566,7 +566,7 @@ class MeasureWidget(QWidget):
         add_above(self.viewer, source, layer)
         source.visible = False
 
-    def _show_measured(self, source: Labels, measured: Measured) -> Labels:
+    def _show_measured(self, source: Labels, measured: measures.Measured) -> Labels:
         """Show the table, here and as features of the layer whose objects are in it."""
         table, layer = measured.table, source
         if measured.objects is not None:
@@ -578,10 +578,10 @@ class MeasureWidget(QWidget):
         self.table, self._measured = table, layer
         self.view.show_table(table)
         self.finder.follow(layer, table)
-        say(self.found, f"{len(table)} objects in layer {layer.name!r}:")
-        say(self.notes, " ".join(table.notes))
-        say(self.stale, "")
-        say(self.status, "")
+        _inputs.say(self.found, f"{len(table)} objects in layer {layer.name!r}:")
+        _inputs.say(self.notes, " ".join(table.notes))
+        _inputs.say(self.stale, "")
+        _inputs.say(self.status, "")
         self._let()
         return layer
 
@@ -591,9 +591,9 @@ class MeasureWidget(QWidget):
     def _ask_and_save(self) -> None:
         layer = self._measured
         assert layer is not None
-        file, name = file_of(layer), f"{file_name(layer.name)}.csv"
+        file, name = _layers.file_of(layer), f"{file_name(layer.name)}.csv"
         proposed = name if file is None else str(file.resolve().with_name(name))
-        chosen, _ = QFileDialog.getSaveFileName(self, "Save table", proposed, "CSV (*.csv)")
+        chosen, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save table", proposed, "CSV (*.csv)")
         if chosen:
             self.save_table(chosen)
 
@@ -617,5 +617,5 @@ class MeasureWidget(QWidget):
     def _refuse(self, why: str) -> bool:
         show_error(why)
         self._refused = why
-        say(self.status, why)
+        _inputs.say(self.status, why)
         return False

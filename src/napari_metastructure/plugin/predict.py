@@ -20,18 +20,12 @@ from superqt.utils import QSignalDebouncer
 from napari_metastructure.batch.recipe import PredictSettings
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.ranges import ALL, Chosen
-from napari_metastructure.networks.batch import (
-    PlanePredicted,
-    PredictionEvent,
-    PredictionFinished,
-    PredictionProgress,
-    PredictionStarted,
-)
-from napari_metastructure.networks.model import find_model
+from napari_metastructure.networks import batch
+from napari_metastructure.networks.model import Model, find_model
+from napari_metastructure.plugin import _inputs
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
-from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
 from napari_metastructure.plugin._preferences import Value, of_path, of_settings
@@ -45,7 +39,6 @@ from napari_metastructure.training.events import Warned
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.networks.model import Model
 
 
 # ---- what the background thread does ---------------------------------------------------------------------------
@@ -65,32 +58,34 @@ class LayerPredicted:
 def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, ranges: Chosen = ALL) -> Job:
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
-    def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | LayerPredicted | Warned]:
+    def predict(
+        model: Model, device: Any, control: Control
+    ) -> Iterator[batch.PredictionEvent | LayerPredicted | Warned]:
         from napari_metastructure.images.surround import missing_notes
         from napari_metastructure.networks.batch import predict_planes
 
         chosen = [_layered(layer, model, settings.channel, ranges) for layer in layers]
         total, done, began = sum(len(c.places) for c in chosen), 0, time.perf_counter()
         shares: list[tuple[str, float]] = []
-        yield PredictionStarted(str(model), len(chosen), str(device))
+        yield batch.PredictionStarted(str(model), len(chosen), str(device))
         for layered in chosen:
             labels, probability = _room(layered, settings.probability)
             for event in predict_planes(
                 model, layered.planes(), len(layered.places), device, control.checkpoint, settings.probability
             ):
                 match event:
-                    case PlanePredicted():
+                    case batch.PlanePredicted():
                         number = event.index if layered.source.kept is None else layered.source.kept[event.index]
                         _put(event.labels, labels, number)
                         _put(event.probability, probability, number)
                         shares.append((event.name, event.missing))
-                    case PredictionProgress():
+                    case batch.PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
             done += len(layered.places)
             yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
         yield from map(Warned, missing_notes(shares))
         model.release()
-        yield PredictionFinished(False, len(chosen), time.perf_counter() - began)
+        yield batch.PredictionFinished(False, len(chosen), time.perf_counter() - began)
 
     return partial(_with_model, path, settings.device, predict)
 
@@ -107,7 +102,7 @@ def _with_model(
         yield from throttled(predict(model, resolve(device), control), _is_on_the_way)
     except Stopped:
         model.release()
-        yield PredictionFinished(True, 0, time.perf_counter() - began)
+        yield batch.PredictionFinished(True, 0, time.perf_counter() - began)
 
 
 def _load(path: Path) -> Model:
@@ -119,7 +114,7 @@ def _load(path: Path) -> Model:
 
 def _is_on_the_way(event: object) -> bool:
     """Whether an event says how far it is, and not that it is all done."""
-    return isinstance(event, PredictionProgress) and event.done < event.images
+    return isinstance(event, batch.PredictionProgress) and event.done < event.images
 
 
 def _layered(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> Layered:
@@ -150,7 +145,7 @@ def _room(layered: Layered, want_probability: bool) -> tuple[np.ndarray, np.ndar
 # ---- the widget --------------------------------------------------------------------------------------------------
 
 
-class ModelLine(PathEdit):
+class ModelLine(_inputs.PathEdit):
     """Name a run folder or model file; a line below says what the model is, and ``described`` that it does.
 
     Attributes
@@ -210,7 +205,7 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     return made
 
 
-def summary(result: PredictionFinished, layers: int) -> str:
+def summary(result: batch.PredictionFinished, layers: int) -> str:
     """Say what came of it, in a sentence or two."""
     if result.stopped:
         return f"Cancelled.{f' {layers} layers were made.' if layers else ''}"
@@ -264,15 +259,17 @@ class PredictWidget(JobWidget):
             ProgressPanel("Planes that are done."),
             parent,
         )
-        self.result: PredictionFinished | None = None
+        self.result: batch.PredictionFinished | None = None
         self.made: list[Layer] = []
         self.model = ModelLine()
-        self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
+        self.picker = _inputs.LayerPicker(
+            self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane."
+        )
         self.ranges = RangeRows("labelled")
         self.batch = FolderBatch(self._task, "images", "<stem>_mask.tif and <stem>_probability.tif")
         self.where = QTabWidget()
         for name, part in {"Layers": self.picker, "Folder": self.batch}.items():
-            page = column(part, margin=4)
+            page = _inputs.column(part, margin=4)
             page.layout().addStretch(1)
             self.where.addTab(page, name)
         self.where.currentChanged.connect(self._on_tab)
@@ -285,9 +282,9 @@ class PredictWidget(JobWidget):
         self.picker.picked.connect(self._show_ranges)
         self._show_ranges()
         self.estimate_at(*inputs, self.model.described)
-        model = (row(heading("Model"), self.tools), self.model, self.model.facts)
-        images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
-        lay_out(self, (*model, *images), (self.buttons, self.progress))
+        model = (_inputs.row(_inputs.heading("Model"), self.tools), self.model, self.model.facts)
+        images = (_inputs.heading("Images"), self.where, self.ranges, _inputs.heading("Settings"), self.settings)
+        _inputs.lay_out(self, (*model, *images), (self.buttons, self.progress))
         paths = {"model": of_path(self.model), "images": of_path(self.batch.inputs), "out": of_path(self.batch.out)}
         where = Value(self.where.currentIndex, self.where.setCurrentIndex)
         settings = of_settings(PredictSettings, self.settings.config, self.settings.fill)
@@ -380,10 +377,10 @@ class PredictWidget(JobWidget):
     def on_event(self, event: object) -> None:
         """Show how far it is, and add what it made."""
         match event:
-            case PredictionStarted():
+            case batch.PredictionStarted():
                 self.progress.begin(0, event.images, f"0 of {event.images}")
                 self.say(f"{event.model}; on {event.device}.")
-            case PredictionProgress():
+            case batch.PredictionProgress():
                 if self.buttons.stop.isEnabled():  # else "Stopping…" stands there
                     self.progress.show_outer(float(event.done), event.images, f"{int(event.done)} of {event.images}")
                     self.say(event.name)
@@ -391,7 +388,7 @@ class PredictWidget(JobWidget):
                 self.made += add_layers(self.viewer, event)
             case Warned():
                 show_warning(event.message)
-            case PredictionFinished():
+            case batch.PredictionFinished():
                 self.result = event
 
     def summary(self) -> str:

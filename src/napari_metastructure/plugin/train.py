@@ -14,53 +14,33 @@ import napari
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy import QtCore, QtWidgets
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError, listed
 from napari_metastructure.images.ranges import ALL
+from napari_metastructure.networks.model import Model
+from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._estimate import Unknown, Work, train_estimate
 from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
 from napari_metastructure.plugin._inputs import heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._layers import (
-    ORIGIN,
-    PLANES,
-    EpochPages,
-    EpochSlider,
-    class_colormap,
-    made_from,
-    placement,
-    result_name,
-)
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import EpochProgress
+from napari_metastructure.plugin._source import Source
 from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST, DataPanel
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
+from napari_metastructure.training import events
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import (
-    BatchFinished,
-    Event,
-    Kept,
-    TrainEpoch,
-    TrainFinished,
-    TrainStarted,
-    Warned,
-)
+from napari_metastructure.training.pairs import Pair, TrainingSet
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
-
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.networks.model import Model
-    from napari_metastructure.plugin._source import Source
-    from napari_metastructure.training.pairs import Pair, TrainingSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +74,7 @@ def train_job(
 ) -> Job:
     """Make the job of a run; ``watch`` names the image whose predictions are wanted, or none."""
 
-    def job(control: Control) -> Iterator[Event | Watching]:
+    def job(control: Control) -> Iterator[events.Event | Watching]:
         torch_beside_a_window()
         from napari_metastructure.training.train import train
 
@@ -159,7 +139,7 @@ GROUPS = {
 class TrainSettings(ConfigPanel[TrainConfig]):
     """Everything in `TrainConfig`, as a form; how labels are read is chosen elsewhere."""
 
-    def __init__(self, reading: Editor, parent: QWidget | None = None) -> None:
+    def __init__(self, reading: Editor, parent: QtWidgets.QWidget | None = None) -> None:
         self._reading = reading
         super().__init__(TrainConfig, MAIN, GROUPS, ("reading",), parent)
 
@@ -184,12 +164,12 @@ class EarlierTraining(FoundRun[TrainConfig]):
     columns = ("loss",)
 
 
-class DeviceBadge(QLabel):
+class DeviceBadge(QtWidgets.QLabel):
     """The device a run computes on; hidden before the first one."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Fixed, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setToolTip(tooltip("The device this run computes on."))
         self.setVisible(False)
 
@@ -222,27 +202,27 @@ class WatchedImage:
         self.viewer, self._given = viewer, given
         self.names = watching.names
         self.labels: Labels | None = None
-        self.slider = EpochSlider(viewer)
+        self.slider = _layers.EpochSlider(viewer)
         self.epochs = self.slider.epochs
         self._config = config
         self._added = given is None
         if given is None:
             with kept_view(viewer):
-                layer = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
+                layer = viewer.add_image(**(watching.image or {}), metadata={_layers.ORIGIN: {"version": __version__}})
         self.source: Image = layer if given is None else given.layer
-        self._pages = EpochPages(shape_of(self.source), config.epochs, "predictions", self.source.name)
+        self._pages = _layers.EpochPages(shape_of(self.source), config.epochs, "predictions", self.source.name)
 
     def open(self) -> None:
         """Add the layer, empty, and bring its image to the front."""
         bring_to_front(self.viewer, [self.source])
         how = {"seed": self._config.seed, "config": self._config.model_dump(mode="json")}
-        how |= {PLANES: self._given.note} if self._given is not None and self._given.note else {}
+        how |= {_layers.PLANES: self._given.note} if self._given is not None and self._given.note else {}
         self.labels = Labels(
             self._pages.array[:1],
-            name=result_name(self.source.name, "prediction"),
+            name=_layers.result_name(self.source.name, "prediction"),
             opacity=0.6,
-            metadata=made_from(self.source, **how),
-            **placement(self.source, "epoch"),
+            metadata=_layers.made_from(self.source, **how),
+            **_layers.placement(self.source, "epoch"),
         )
         self.labels.editable = False
         add_above(self.viewer, self.source, self.labels)
@@ -251,7 +231,7 @@ class WatchedImage:
     def use_colors(self, classes: Sequence[int]) -> None:
         """Of two classes the second is foreground, whatever its number; a lower one is not drawn."""
         if self.labels is not None:
-            self.labels.colormap = class_colormap(classes if len(classes) > 2 else classes[1:])
+            self.labels.colormap = _layers.class_colormap(classes if len(classes) > 2 else classes[1:])
 
     def shows(self, watching: Watching, source: Image | None, epoch: int) -> bool:
         """Whether the newest epoch drawn here is this one, of the image that is to be watched."""
@@ -271,7 +251,7 @@ class WatchedImage:
             if layer is not None and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
 
-    def add(self, event: TrainEpoch) -> Iterator[None]:
+    def add(self, event: events.TrainEpoch) -> Iterator[None]:
         """Draw an epoch in two steps, the second of which moves the slider if it stands at the newest."""
         if self.labels is None or self.labels not in self.viewer.layers:
             return iter(())
@@ -291,7 +271,7 @@ class WatchedImage:
             self.labels.visible = False
 
 
-def scores_in_words(event: TrainEpoch) -> str:
+def scores_in_words(event: events.TrainEpoch) -> str:
     """Put the newest epoch into numbers: of the validation images, else of the patches trained on."""
     scores = event.validation or event.training
     who = "validation" if event.validation else "training, no validation"
@@ -348,7 +328,7 @@ class TrainWidget(JobWidget):
     size = (400, 780)
     progress: EpochProgress
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(
             napari_viewer,
             RunButtons("Train the network on the pairs, in the background."),
@@ -362,18 +342,18 @@ class TrainWidget(JobWidget):
         self.form = (self.data, self.settings, self.folder)
         self.badge = DeviceBadge()
         self.curves = TrainCurves(self.viewer)
-        self.scores = QLabel()
+        self.scores = QtWidgets.QLabel()
         self.scores.setWordWrap(True)
         self.scores.setToolTip(tooltip("The newest epoch in numbers."))
-        self.save_button = QPushButton("Save model as…")
+        self.save_button = QtWidgets.QPushButton("Save model as…")
         self.save_button.setToolTip(
             tooltip("Save the network of the best epoch, with all that prediction needs, as one .safetensors file.")
         )
-        self.use_button = QPushButton("Use in Predict")
+        self.use_button = QtWidgets.QPushButton("Use in Predict")
         self.use_button.setToolTip(
             tooltip("Open the Predict widget with this model; without a run folder save it first.")
         )
-        self.result: TrainFinished | None = None
+        self.result: events.TrainFinished | None = None
         self.model: Model | None = None
         self.saved_model: Path | None = None
         self.watched: WatchedImage | None = None
@@ -420,7 +400,7 @@ class TrainWidget(JobWidget):
         settings = of_settings(TrainConfig, self.settings.config, self.settings.fill)
         self.remember({"settings": settings}, lambda known: {"settings": known.settings(TrainConfig)})
 
-    def slider(self) -> EpochSlider | None:
+    def slider(self) -> _layers.EpochSlider | None:
         """Return what moves through the epochs of the newest run."""
         return None if self.watched is None else self.watched.slider
 
@@ -491,7 +471,7 @@ class TrainWidget(JobWidget):
 
     # ---- while it goes on ------------------------------------------------------------------------------------
 
-    def on_batches(self, batches: list[BatchFinished]) -> None:
+    def on_batches(self, batches: list[events.BatchFinished]) -> None:
         """Move the lower bar and append to the loss."""
         self.progress.show_batch(batches[-1])
         self.curves.add_batches(batches)
@@ -502,23 +482,23 @@ class TrainWidget(JobWidget):
             case Watching():
                 self._open_watched(event)
                 event.ready.set()
-            case TrainStarted():
+            case events.TrainStarted():
                 self._on_started(event)
-            case TrainEpoch():
+            case events.TrainEpoch():
                 self.epochs.append(event.epoch)
                 self.progress.show_epoch(event)
                 self.curves.add_epoch(event)
                 self.scores.setText(scores_in_words(event))
                 if self.watched is not None:
                     self.runner.spread(self.watched.add(event))
-            case Warned(message):
+            case events.Warned(message):
                 self.warn(message)
-            case Kept(model=model):
+            case events.Kept(model=model):
                 self.model = model
-            case TrainFinished():
+            case events.TrainFinished():
                 self.result, self.model = event, event.model
 
-    def _on_started(self, event: TrainStarted) -> None:
+    def _on_started(self, event: events.TrainStarted) -> None:
         self.badge.show_device(event.device)
         self.progress.begin_epochs(event)
         images = "1 image" if event.training == 1 else f"{event.training} images"
@@ -538,7 +518,7 @@ class TrainWidget(JobWidget):
             self.watched = None
         if self.watched is not None and self.failure is None and self.result is not None:
             self.watched.slider.go_to(self.result.best_epoch)
-        QTimer.singleShot(0, self._scroll_down)  # once the new sentence has its place
+        QtCore.QTimer.singleShot(0, self._scroll_down)  # once the new sentence has its place
 
     def summary(self) -> str:
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""
@@ -633,15 +613,15 @@ class TrainWidget(JobWidget):
         return bool(predict.choose_model(path))
 
     def _ask_where(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Save model", f"model{ENDING}", f"Model (*{ENDING})")
+        name, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save model", f"model{ENDING}", f"Model (*{ENDING})")
         if name and (path := self.save_model(name)):
             self.say(f"Saved {path.name}.")
 
 
-def _row(spacing: int, *parts: QWidget, stretch: bool = False) -> QWidget:
+def _row(spacing: int, *parts: QtWidgets.QWidget, stretch: bool = False) -> QtWidgets.QWidget:
     """Put parts beside each other; ``stretch`` gives the first all room that is left."""
-    row = QWidget()
-    layout = QHBoxLayout(row)
+    row = QtWidgets.QWidget()
+    layout = QtWidgets.QHBoxLayout(row)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(spacing)
     for number, part in enumerate(parts):
