@@ -29,7 +29,7 @@ from napari_metastructure.baselines.results import (
     write_csv,
     write_markdown,
 )
-from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.errors import InputError, RunFailed, all_are
 from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle
 from napari_metastructure.images.surround import measured, missing_notes
 from napari_metastructure.images.writing import make_folder
@@ -473,5 +473,5 @@ def _reason(stopped: bool, done: int, runs: int) -> str:
     if stopped:
         return f"Stopped by the user; {share}."
     if done == runs:
-        return "The run is done." if runs == 1 else f"All {runs} runs are done."
+        return f"{all_are(runs, 'run')} done."
     return f"{share}; the others failed." if done else "Every run failed."

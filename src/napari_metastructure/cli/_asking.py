@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import typer
 
-from napari_metastructure.cli._progress import counted
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.igtt.answers import Answer, Page, Sheet, check_replaceable, corrections
 from napari_metastructure.igtt.asking import Gain, How, Questions
 from napari_metastructure.images.image import plane_count

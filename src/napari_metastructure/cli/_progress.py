@@ -29,7 +29,7 @@ from napari_metastructure.baselines.results import (
     MethodStarted,
     summary,
 )
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.distributed import ALONE, Ranks
@@ -293,11 +293,6 @@ def _result(result: MethodResult) -> str:
 
 
 # Words and tables.
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number of things: ``1 plane``, ``2 planes``."""
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -10,8 +10,7 @@ import typer
 
 from napari_metastructure.cli._files import WAYS
 from napari_metastructure.cli._options import warnings_as_lines
-from napari_metastructure.cli._progress import counted
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.outputs import read_epochs, with_epochs
 from napari_metastructure.images.files import check_free, output_stems, read_image, result_path, stem
@@ -102,7 +101,7 @@ def _epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:
     if masks.shape[1:] != (count, *pixels[0].shape):
         raise InputError(f"{kept[names[0]]} does not fit {names[0]}; was the image replaced?")
     if plane is not None and not 1 <= plane <= count:
-        raise InputError(f"--plane {plane}: {stem(names[0])} has {counted(count, 'plane')}; choose 1 to {count}.")
+        raise InputError(f"--plane {plane}: {stem(names[0])} has {counted(count, 'plane')}; choose {span(1, count)}.")
     at = int(np.argmax(np.count_nonzero(masks[-1], axis=(-2, -1)))) if plane is None else plane - 1
     first = max(run.epoch - len(masks) + 1, 0)
     return Epochs(pixels[at], dict(enumerate(masks[:, at], first)), run.rounds)

@@ -15,9 +15,9 @@ from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
 from napari_metastructure.cli._options import CHANNEL, FRAMES, PLANES, SCHEDULER, option, warnings_as_lines
 from napari_metastructure.cli._options import settings as chosen_settings
-from napari_metastructure.cli._progress import counted, running
+from napari_metastructure.cli._progress import running
 from napari_metastructure.cli.batch import shared_out
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.igtt.outputs import Outputs
 from napari_metastructure.images.ranges import Chosen

@@ -21,9 +21,9 @@ from napari_metastructure.batch.labels import (
 from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli._files import WAYS, ReadingOption, list_labels, pair_paths, result_paths
 from napari_metastructure.cli._options import KINDS, RESUME, SCHEDULER, dial, recipe_of, warnings_as_lines
-from napari_metastructure.cli._progress import ABSENT, counted, number, print_table
+from napari_metastructure.cli._progress import ABSENT, number, print_table
 from napari_metastructure.cli.batch import shared_out
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.files import check_free
 from napari_metastructure.images.writing import make_folder, remove, replacing
 from napari_metastructure.labels import UNLABELLED

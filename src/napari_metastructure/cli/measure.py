@@ -11,8 +11,7 @@ import typer
 from napari_metastructure.batch.label_set import LabelSet, check_same_size, list_folder, only_masks, partners_of
 from napari_metastructure.cli._files import WAYS, ReadingOption, list_labels, result_paths
 from napari_metastructure.cli._options import warnings_as_lines
-from napari_metastructure.cli._progress import counted
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.files import check_free, plane_shape, read_image
 from napari_metastructure.images.image import PIXEL, Image, planes, stack
 from napari_metastructure.images.writing import make_folder, write_tiff

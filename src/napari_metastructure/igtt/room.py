@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.images.spool import mapped
 
@@ -76,7 +76,7 @@ class Need:
 
     def __str__(self) -> str:
         """Say it in a sentence."""
-        planes = "1 plane" if self.planes == 1 else f"{self.planes} planes"
+        planes = counted(self.planes, "plane")
         if self.fits:
             return f"Needs about {size(self.held + self.at_work)} of memory for {planes}; {size(self.free)} are free."
         return (

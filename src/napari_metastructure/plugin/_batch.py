@@ -10,8 +10,8 @@ from qtpy import QtCore, QtGui, QtWidgets
 
 from napari_metastructure.batch import run
 from napari_metastructure.batch.recipe import BatchRecipe
-from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.plugin._form import collapsed, tooltip
+from napari_metastructure.errors import InputError, MetastructureError, counted
+from napari_metastructure.plugin._form import collapsed, tooltip, with_tip
 from napari_metastructure.plugin._inputs import PathEdit, column, row
 from napari_metastructure.plugin._job_widget import RunButtons
 from napari_metastructure.plugin._progress import ProgressPanel, duration
@@ -60,14 +60,9 @@ class FolderBatch(QtWidgets.QWidget):
     finished = QtCore.Signal()
 
     def __init__(
-        self,
-        task: Callable[[], Any],
-        files: str,
-        results: str,
-        more: Sequence[QtWidgets.QWidget] = (),
-        parent: QtWidgets.QWidget | None = None,
+        self, task: Callable[[], Any], files: str, results: str, more: Sequence[QtWidgets.QWidget] = ()
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._task = task
         self.inputs = PathEdit(f"folder of {files}", f"All {files} in it are done, not those in its subfolders.")
         self.out = PathEdit(
@@ -81,8 +76,9 @@ class FolderBatch(QtWidgets.QWidget):
                 "a running scheduler of dask.distributed; they have to see both folders under the same path."
             )
         )
-        self.replace = QtWidgets.QCheckBox("Replace")
-        self.replace.setToolTip(tooltip("Begin anew, and replace results of the same names that are in the folder."))
+        self.replace = with_tip(
+            QtWidgets.QCheckBox("Replace"), "Begin anew, and replace results of the same names that are in the folder."
+        )
         self.table = FileTable()
         self.buttons = RunButtons(
             "Do all files of the folder, in the background.",
@@ -273,7 +269,7 @@ class FolderBatch(QtWidgets.QWidget):
         self.progress.show_outer(sum(self._shares), len(self._shares), self._count())
 
     def _count(self) -> str:
-        return f"{sum(share == 1.0 for share in self._shares)} of {len(self._shares)} files"
+        return f"{sum(share == 1.0 for share in self._shares)} of {counted(len(self._shares), 'file')}"
 
     def _on_finished(self, failure: MetastructureError | None) -> None:
         self.failure = failure
@@ -298,13 +294,12 @@ def summary(result: run.BatchFinished) -> str:
     before = f", {result.settled} before" if result.settled else ""
     failed = f" {result.failed} failed; the table says why." if result.failed else ""
     what = "Cancelled; Continue goes on." if result.stopped else " ".join(result.said)
-    done = f"{result.done} file{'s' * (result.done != 1)} done{before} in {duration(result.seconds)}."
+    done = f"{counted(result.done, 'file')} done{before} in {duration(result.seconds)}."
     return f"{done}{failed} {what} The report is {result.report}.".replace("  ", " ")
 
 
 def _button(text: str, tip: str) -> QtWidgets.QPushButton:
-    button = QtWidgets.QPushButton(text)
-    button.setToolTip(tooltip(tip))
+    button = with_tip(QtWidgets.QPushButton(text), tip)
     return button
 
 
@@ -319,8 +314,8 @@ class FileTable(QtWidgets.QTableView):
     files : FileStates
     """
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.files = FileStates()
         self.setModel(self.files)
         self.verticalHeader().setVisible(False)

@@ -7,7 +7,7 @@ from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import Recipe
-from napari_metastructure.plugin._form import collapsed, tooltip
+from napari_metastructure.plugin._form import collapsed, tooltip, with_tip
 from napari_metastructure.plugin._inputs import column, row
 from napari_metastructure.plugin._recipe_form import RecipeForm
 from napari_metastructure.plugin._study_results import condition_colors, on_dark
@@ -41,23 +41,21 @@ class ConditionsPanel(QtWidgets.QWidget):
     refused = QtCore.Signal(str)
     changed = QtCore.Signal()
 
-    def __init__(self, viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
-        self.preset = QtWidgets.QComboBox()
-        self.preset.setToolTip(tooltip("Tick the conditions of a figure of the paper, or all of them."))
+        self.preset = with_tip(QtWidgets.QComboBox(), "Tick the conditions of a figure of the paper, or all of them.")
         for name in STUDIES:
             self.preset.addItem(f"{name} of the paper" if name.startswith("figure") else "all conditions", name)
         self.preset.addItem(OWN, OWN)
-        self.list = QtWidgets.QListWidget()
-        self.list.setToolTip(tooltip(TIP))
+        self.list = with_tip(QtWidgets.QListWidget(), TIP)
         self.name = QtWidgets.QLineEdit()
         self.name.setPlaceholderText("name")
         self.name.setToolTip(tooltip("The name of the condition in curves, table and layers."))
-        self.add_button = QtWidgets.QPushButton("Add")
-        self.add_button.setToolTip(tooltip("Add the noise below to the list, under this name."))
-        self.remove_button = QtWidgets.QPushButton("Remove")
-        self.remove_button.setToolTip(tooltip("Remove the selected condition from the list, if it is one of yours."))
+        self.add_button = with_tip(QtWidgets.QPushButton("Add"), "Add the noise below to the list, under this name.")
+        self.remove_button = with_tip(
+            QtWidgets.QPushButton("Remove"), "Remove the selected condition from the list, if it is one of yours."
+        )
         self._form: RecipeForm | None = None
         self._own = column(row(self.name, self.add_button, self.remove_button))
         self.free = collapsed("A condition of your own", self._own, "Labels with noise of your choice.")

@@ -8,9 +8,9 @@ import napari
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_metastructure.plugin import _plots
+from napari_metastructure.plugin import _inputs, _plots
 from napari_metastructure.training import events
 
 LOSS, AGREEMENT, SCORE = "#ff8c42", "#2fb6d6", "#b07cff"
@@ -47,8 +47,8 @@ class StepCurve(pg.PlotDataItem):
 class IGTTCurves(QWidget):
     """Three small plots of a run of iGTT, in the colours of napari's theme."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self.loss = _plots.make_plot("Loss", "Training loss: each step (thin) and the mean of each epoch.")
         self.agreement = _plots.make_plot(
@@ -68,12 +68,7 @@ class IGTTCurves(QWidget):
         self._chosen = pg.InfiniteLine(angle=90, pen=pg.mkPen(SCORE, style=Qt.PenStyle.DashLine))
         self._chosen.setVisible(False)
         self.score.addItem(self._chosen)
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.loss, 0, 0)
-        layout.addWidget(self.agreement, 0, 1)
-        layout.addWidget(self.score, 1, 0, 1, 2)
+        _inputs.column(_inputs.row(self.loss, self.agreement), self.score, into=self)
         viewer.events.theme.connect(self._use_theme)
         self._use_theme()
         self.clear()
@@ -150,8 +145,8 @@ class TrainCurves(QWidget):
     Of a run without validation nothing is drawn for it: the plots say so instead.
     """
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self.loss = _plots.make_plot(
             "Loss",
@@ -174,11 +169,7 @@ class TrainCurves(QWidget):
         for plot, line, note in zip(self.plots, self.best, self.notes, strict=True):
             plot.addItem(line)
             note.setParentItem(plot.getViewBox())  # it stays in its corner whatever is plotted
-        layout = QVBoxLayout(self)  # beside each other, their titles would not fit a narrow dock
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for plot in self.plots:
-            layout.addWidget(plot)
+        _inputs.column(*self.plots, into=self)  # beside each other, their titles would not fit a narrow dock
         self.score.setYRange(0, 1, padding=0.05)
         viewer.events.theme.connect(self._use_theme)
         self.clear()

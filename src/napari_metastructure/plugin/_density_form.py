@@ -31,8 +31,8 @@ class BandwidthRow(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         fields = DensitySettings.model_fields
         self.slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
@@ -132,8 +132,8 @@ class DensityForm(QtWidgets.QWidget):
 
     changed = QtCore.Signal(str)
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         fields = DensitySettings.model_fields
         self.bandwidth = BandwidthRow()
         self.classes = QtWidgets.QComboBox()

@@ -37,8 +37,8 @@ TIP = (
 class HistogramPlots(QWidget):
     """A small histogram per map, one filled curve per true class."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
@@ -86,8 +86,8 @@ class HistogramPlots(QWidget):
 class ProfilePlot(QWidget):
     """Each map along the line drawn last."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self.shown: tuple[Profile, ...] = ()
         self.plot = make_plot(
@@ -154,8 +154,8 @@ NO_REFERENCE = "No reference: choose 'True classes from' above to compare."
 class ComparisonTable(QLabel):
     """Each layer against the true classes, with the verdict in words below; rich text that can be copied."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.shown: tuple[DensityResult, ...] = ()
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)

@@ -40,18 +40,11 @@ class ModelForm(QtWidgets.QWidget):
     changed = QtCore.Signal(str)
 
     def __init__(
-        self,
-        model: type[BaseModel],
-        names: Iterable[str],
-        special: Mapping[str, Editor] | None = None,
-        parent: QtWidgets.QWidget | None = None,
+        self, model: type[BaseModel], names: Iterable[str], special: Mapping[str, Editor] | None = None
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.editors: dict[str, Editor] = {}
-        layout = QtWidgets.QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setVerticalSpacing(4)
-        layout.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout = form_layout(into=self)
         for name in names:
             field = model.model_fields[name]
             editor = self.editors[name] = (special or {}).get(name) or make_editor(field)
@@ -103,11 +96,12 @@ def make_editor(field: FieldInfo) -> Editor:
 
 
 def choice_editor(options: Iterable[Any]) -> Editor:
-    """Make a combo box of given values; None reads "none"."""
+    """Make a combo box of given values, by a mapping with their texts; without, None reads "none"."""
     box = QtWidgets.QComboBox()
     narrow(box)
     for option in options:
-        box.addItem("none" if option is None else str(option), option)
+        text = options[option] if isinstance(options, Mapping) else "none" if option is None else str(option)
+        box.addItem(text, option)
 
     def choose(value: Any) -> None:
         box.setCurrentIndex(box.findData(value))
@@ -126,16 +120,14 @@ class PresetBox(QtWidgets.QWidget):
 
     chosen = QtCore.Signal()
 
-    def __init__(self, presets: Sequence[str], parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, presets: Sequence[str]) -> None:
+        super().__init__()
         self._presets = presets
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
-        self.reset_button = QtWidgets.QPushButton("Reset to preset")
-        self.reset_button.setToolTip(tooltip("Take all values of this preset again."))
-        layout = QtWidgets.QVBoxLayout(
-            self
-        )  # below each other: in a narrow dock "default (changed)" needs the whole width
+        self.reset_button = with_tip(QtWidgets.QPushButton("Reset to preset"), "Take all values of this preset again.")
+        # below each other: in a narrow dock "default (changed)" needs the whole width
+        layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.box)
@@ -184,8 +176,8 @@ class RealSpinBox(QtWidgets.QDoubleSpinBox):
     magicgui's own shows all decimals, and what it shows cannot be changed once it is made.
     """
 
-    def __init__(self, low: float, high: float, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
         self.setLocale(QtCore.QLocale.c())  # text and value agree, whatever the system's decimal point is
         self.setDecimals(DECIMALS)
         self.setRange(low, high)
@@ -237,9 +229,26 @@ def _text_editor(field: FieldInfo) -> Editor:
     return Editor(line, read, write, line.editingFinished)
 
 
+def form_layout(*rows: Sequence[Any], into: QtWidgets.QWidget | None = None) -> QtWidgets.QFormLayout:
+    """Make a form of these rows: a label and a field, or one part alone."""
+    form = QtWidgets.QFormLayout(into)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setVerticalSpacing(4)
+    form.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for parts in rows:
+        form.addRow(*parts)
+    return form
+
+
 def tooltip(text: str | None, about: str = "") -> str:
     """Return rich text, which Qt wraps, with what the terms in it mean, and those in what it is ``about``."""
     return f"<qt>{text}{explained(about, text)}</qt>" if text else ""
+
+
+def with_tip(widget: Any, tip: str | None) -> Any:
+    """Give a widget its tooltip, and return it."""
+    widget.setToolTip(tooltip(tip))
+    return widget
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -290,14 +299,9 @@ class ConfigPanel(QtWidgets.QWidget, Generic[C]):
     """
 
     def __init__(
-        self,
-        model: type[C],
-        main: Sequence[str],
-        groups: Mapping[str, Sequence[str]],
-        without: Iterable[str] = (),
-        parent: QtWidgets.QWidget | None = None,
+        self, model: type[C], main: Sequence[str], groups: Mapping[str, Sequence[str]], without: Iterable[str] = ()
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.model = model
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

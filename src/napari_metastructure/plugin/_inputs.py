@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakMethod
 
 import napari
@@ -16,7 +16,7 @@ from qtpy.compat import isalive
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
-from napari_metastructure.plugin._form import narrow, tooltip
+from napari_metastructure.plugin._form import narrow, tooltip, with_tip
 from napari_metastructure.plugin._layers import ORIGIN, full
 from napari_metastructure.plugin._words import explained
 from napari_metastructure.training.run_folder import FoundRun
@@ -78,14 +78,9 @@ class LayerBox(QtWidgets.QWidget):
     picked = QtCore.Signal()
 
     def __init__(
-        self,
-        viewer: napari.Viewer,
-        tip: str,
-        offered: Callable[[Layer], bool],
-        none: str | None = None,
-        parent: QtWidgets.QWidget | None = None,
+        self, viewer: napari.Viewer, tip: str, offered: Callable[[Layer], bool], none: str | None = None
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._near = partial(in_sight, viewer, offered) if none is None else None
         self.combo = ComboBox(
             choices=lambda _: [(layer.name, layer) for layer in viewer.layers if offered(layer)],
@@ -157,17 +152,10 @@ class LayerPicker(QtWidgets.QWidget):
 
     picked = QtCore.Signal()
 
-    def __init__(
-        self,
-        viewer: napari.Viewer,
-        tip: str,
-        offered: Callable[[Layer], bool] | None = None,
-        parent: QtWidgets.QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer, tip: str, offered: Callable[[Layer], bool] | None = None) -> None:
+        super().__init__()
         self.viewer = viewer
-        self.list = QtWidgets.QListWidget()
-        self.list.setToolTip(tooltip(tip))
+        self.list = with_tip(QtWidgets.QListWidget(), tip)
         self.list.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(QtCore.Qt.TextElideMode.ElideMiddle)  # names differ at their ends, and sizes follow
         self.all_button, self.none_button = QtWidgets.QPushButton("Tick all"), QtWidgets.QPushButton("Tick none")
@@ -290,8 +278,8 @@ class PathEdit(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(self, hint: str, tip: str, parent: QtWidgets.QWidget | None = None, files: str = "") -> None:
-        super().__init__(parent)
+    def __init__(self, hint: str, tip: str, files: str = "") -> None:
+        super().__init__()
         self.line = QtWidgets.QLineEdit()
         self.line.setPlaceholderText(hint)
         self.line.setClearButtonEnabled(True)
@@ -341,37 +329,23 @@ class FolderRow(QtWidgets.QWidget):
         What a run goes on with, and what may be changed then, as the tooltip of the button says.
     """
 
-    load_settings = QtCore.Signal()
-    resume_run = QtCore.Signal()
-
-    def __init__(
-        self,
-        kind: type[FoundRun[Any]],
-        resumed: str,
-        parent: QtWidgets.QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, kind: type[FoundRun[Any]], resumed: str) -> None:
+        super().__init__()
         self.kind = kind
         self.path = PathEdit(
             "run folder (optional)",
             "Where the run keeps its settings, curves and network. Leave empty to keep nothing.",
         )
-        self.found = QtWidgets.QLabel()
-        self.found.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred
-        )  # the buttons come first
-        self.found.setToolTip(tooltip("The last epoch that the run in this folder finished."))
-        self.load_button = QtWidgets.QPushButton("Load settings")
-        self.load_button.setToolTip(
-            tooltip("Load the settings of the run in this folder, for example to raise Epochs and go on.")
+        self.found = yielding("The last epoch that the run in this folder finished.")
+        self.load_button = with_tip(
+            QtWidgets.QPushButton("Load settings"),
+            "Load the settings of the run in this folder, for example to raise Epochs and go on.",
         )
-        self.resume_button = QtWidgets.QPushButton("Resume run")
-        self.resume_button.setToolTip(
-            tooltip(f"Go on with the run in this folder from the last epoch it saved, on {resumed}")
+        self.resume_button = with_tip(
+            QtWidgets.QPushButton("Resume run"),
+            f"Go on with the run in this folder from the last epoch it saved, on {resumed}",
         )
         column(self.path, row(self.found, self.load_button, self.resume_button), into=self)
-        self.load_button.clicked.connect(self.load_settings)
-        self.resume_button.clicked.connect(self.resume_run)
         self.path.changed.connect(self.look)
         self.look()
 
@@ -393,37 +367,28 @@ class FolderRow(QtWidgets.QWidget):
             self.resume_button.setEnabled(run.can_go_on)
 
 
+Part: TypeAlias = QtWidgets.QWidget | QtWidgets.QLayout
+
+
 def row(
-    *parts: QtWidgets.QWidget | QtWidgets.QLayout,
-    into: QtWidgets.QWidget | None = None,
-    spacing: int = 4,
-    margin: int = 0,
+    *parts: Part, into: QtWidgets.QWidget | None = None, spacing: int = 4, margin: int = 0, wide: Part | None = None
 ) -> QtWidgets.QWidget:
-    """Put parts beside each other, into a widget or a new one."""
-    return _fill(QtWidgets.QHBoxLayout(), parts, into, spacing, margin)
+    """Put parts beside each other, into a widget or a new one; a ``wide`` one takes the room that is left."""
+    return _fill(QtWidgets.QHBoxLayout(), parts, into, spacing, margin, wide)
 
 
-def column(
-    *parts: QtWidgets.QWidget | QtWidgets.QLayout,
-    into: QtWidgets.QWidget | None = None,
-    spacing: int = 4,
-    margin: int = 0,
-) -> QtWidgets.QWidget:
+def column(*parts: Part, into: QtWidgets.QWidget | None = None, spacing: int = 4, margin: int = 0) -> QtWidgets.QWidget:
     """Put parts below each other, into a widget or a new one."""
-    return _fill(QtWidgets.QVBoxLayout(), parts, into, spacing, margin)
+    return _fill(QtWidgets.QVBoxLayout(), parts, into, spacing, margin, None)
 
 
 def _fill(
-    layout: QtWidgets.QHBoxLayout | QtWidgets.QVBoxLayout,
-    parts: Iterable[QtWidgets.QWidget | QtWidgets.QLayout],
-    into: QtWidgets.QWidget | None,
-    spacing: int,
-    margin: int,
+    layout: Any, parts: Iterable[Part], into: QtWidgets.QWidget | None, spacing: int, margin: int, wide: Part | None
 ) -> QtWidgets.QWidget:
     layout.setContentsMargins(margin, margin, margin, margin)
     layout.setSpacing(spacing)
     for part in parts:
-        layout.addWidget(part) if isinstance(part, QtWidgets.QWidget) else layout.addLayout(part)
+        layout.addWidget(part, int(part is wide)) if isinstance(part, QtWidgets.QWidget) else layout.addLayout(part)
     widget = QtWidgets.QWidget() if into is None else into
     widget.setLayout(layout)
     return widget
@@ -431,7 +396,7 @@ def _fill(
 
 def lay_out(
     widget: QtWidgets.QWidget,
-    parts: Iterable[QtWidgets.QWidget | QtWidgets.QLayout],
+    parts: Iterable[Part],
     below: Iterable[QtWidgets.QWidget] = (),
 ) -> QtWidgets.QScrollArea:
     """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen.
@@ -467,7 +432,7 @@ def pages_above(
     return tabs
 
 
-def _scrolled(parts: Iterable[QtWidgets.QWidget | QtWidgets.QLayout], into: QtWidgets.QWidget) -> QtWidgets.QScrollArea:
+def _scrolled(parts: Iterable[Part], into: QtWidgets.QWidget) -> QtWidgets.QScrollArea:
     content = column(*parts, spacing=6, margin=5)  # with more, the widest do not fit into NARROWEST
     content.layout().addStretch(1)
     scroll = QtWidgets.QScrollArea()
@@ -546,13 +511,14 @@ def sentence(style: str = "") -> QtWidgets.QLabel:
     return label
 
 
+def yielding(tip: str) -> QtWidgets.QLabel:
+    """Make a label that gives way to what stands beside it, and widens no dock."""
+    label: QtWidgets.QLabel = with_tip(QtWidgets.QLabel(), tip)
+    label.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred)
+    return label
+
+
 def say(label: QtWidgets.QLabel, text: str) -> None:
     """Show sentences, or no line at all."""
     label.setText(text)
     label.setVisible(bool(text))
-
-
-def with_tip(widget: Any, tip: str) -> Any:
-    """Give a widget its tooltip, and return it."""
-    widget.setToolTip(tooltip(tip))
-    return widget

@@ -11,7 +11,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import MetastructureError
 from napari_metastructure.labels.classes import PlaneDone
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._form import with_tip
 from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._layers import Releases
 from napari_metastructure.plugin._worker import LatestOnly, Runner
@@ -190,13 +190,11 @@ class StackRun(QWidget):
     ended = Signal(object, str)
     """The result, or None and why there is none, in one sentence; an empty one if it was cancelled."""
 
-    def __init__(self, what: str, tip: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, what: str, tip: str) -> None:
+        super().__init__()
         self.what = what
-        self.bar = QProgressBar()
-        self.bar.setToolTip(tooltip(tip))
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip(tooltip("Stop after this slice; no layer is added or changed."))
+        self.bar = with_tip(QProgressBar(), tip)
+        self.cancel_button = with_tip(QPushButton("Cancel"), "Stop after this slice; no layer is added or changed.")
         self.cancel_button.clicked.connect(lambda: self.cancel())
         row(self.bar, self.cancel_button, into=self)
         self._runner = Runner(self)

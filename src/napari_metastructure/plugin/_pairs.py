@@ -19,8 +19,11 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.lazy import Plane, opened
 from napari_metastructure.images.ranges import ALL, Chosen
-from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._layers import ORIGIN, full
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import Reading, meaning_of
+from napari_metastructure.plugin import _inputs
+from napari_metastructure.plugin._form import tooltip, with_tip
+from napari_metastructure.plugin._layers import ORIGIN, full, is_ours
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
 
@@ -164,10 +167,8 @@ class PairsTable(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(
-        self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QtWidgets.QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation") -> None:
+        super().__init__()
         self.viewer, self.purpose = viewer, purpose
         self.uses: dict[Use, str] = {"train": "train", "validation": VERBS[purpose]}
         self.kept_text = f"({VERBS[purpose]})"  # of rows that are kept without being set to it
@@ -178,21 +179,14 @@ class PairsTable(QtWidgets.QWidget):
         self.table = QtWidgets.QTableWidget(0, len(HEADS))
         self.table.setTabKeyNavigation(False)  # Tab leaves it; the arrows go through it
         self._make_table()
-        self.add_button = QtWidgets.QPushButton("Add pair")
-        self.add_button.setToolTip(tooltip("Add a row; choose its layers by a double click."))
-        self.remove_button = QtWidgets.QPushButton("Remove")
-        self.remove_button.setToolTip(tooltip("Take the selected rows out of the table; the layers stay."))
-        self.use_button = QtWidgets.QPushButton(f"Train ⇄ {VERBS[purpose]}")
-        self.use_button.setToolTip(tooltip("Use the selected rows for the other purpose."))
-        buttons = QtWidgets.QHBoxLayout()
-        layout = QtWidgets.QVBoxLayout(self)
-        for box in (buttons, layout):
-            box.setContentsMargins(0, 0, 0, 0)
-            box.setSpacing(4)
-        for button in (self.add_button, self.remove_button, self.use_button):
-            buttons.addWidget(button)
-        layout.addWidget(self.table)
-        layout.addLayout(buttons)
+        self.add_button = with_tip(QtWidgets.QPushButton("Add pair"), "Add a row; choose its layers by a double click.")
+        self.remove_button = with_tip(
+            QtWidgets.QPushButton("Remove"), "Take the selected rows out of the table; the layers stay."
+        )
+        self.use_button = with_tip(
+            QtWidgets.QPushButton(f"Train ⇄ {VERBS[purpose]}"), "Use the selected rows for the other purpose."
+        )
+        _inputs.column(self.table, _inputs.row(self.add_button, self.remove_button, self.use_button), into=self)
         self.add_button.clicked.connect(lambda: self.add())
         self.remove_button.clicked.connect(lambda: self.remove(self.selected()))
         self.use_button.clicked.connect(lambda: self.swap_use(self.selected()))
@@ -395,6 +389,23 @@ class LayerSet(TrainingSet):
         arrays = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
         small = sum(data.nbytes for data in arrays if isinstance(data, np.ndarray)) <= EAGER_BYTES
         return bool(arrays) and small and all(isinstance(data, np.ndarray) for data in arrays)
+
+    def read_as(self, pair: Pair, reading: Reading) -> tuple[Labels, Reading, int | None] | None:
+        """Return a pair's Labels layer, and how its plane is read: see `_layers.shown_colors`; for a thread.
+
+        None where that cannot be told.
+        """
+        layer = next((row.labels for row in self.rows if row.image is not None and row.image.name == pair.group), None)
+        if layer is None:
+            return None
+        source = self.layers[pair.group]
+        stack = LabelStack(full(layer), reading, is_ours(layer), f"Layer {layer.name!r}")
+        try:
+            values = {stack.name: stack.values_of(source.plane_of(source.names().index(pair.name)))}
+            meaning = meaning_of(values, reading, stack.name, may_be_empty=True)
+        except InputError:
+            return None
+        return layer, "objects" if meaning.objects else reading, meaning.foreground
 
     def with_files(self) -> LayerSet:
         """Return the same set with the files its layers are in, so that ``run.yaml`` can repeat the run.

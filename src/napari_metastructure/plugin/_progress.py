@@ -7,7 +7,9 @@ from typing import Any
 from napari.utils import progress
 from qtpy import QtCore, QtWidgets
 
+from napari_metastructure.errors import counted
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._inputs import column, yielding
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
 
 # ---- in napari's activity dock -----------------------------------------------------------------------------------
@@ -143,24 +145,16 @@ class ProgressPanel(QtWidgets.QWidget):
         Tooltips of the two bars; without ``inner`` there is one bar.
     """
 
-    def __init__(self, outer: str, inner: str = "", parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, outer: str, inner: str = "") -> None:
+        super().__init__()
         self.outer, self.inner = QtWidgets.QProgressBar(), QtWidgets.QProgressBar()
         self.outer.setToolTip(tooltip(outer))
         self.inner.setToolTip(tooltip(inner or outer))
         self.inner.setVisible(bool(inner))
-        self.eta, self.status = QtWidgets.QLabel(), QtWidgets.QLabel()
-        self.eta.setToolTip(tooltip(LEFT))
-        self.eta.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred
-        )  # it widens no dock
+        self.eta, self.status = yielding(LEFT), QtWidgets.QLabel()
         self.status.setWordWrap(True)
         self.status.setAlignment(QtCore.Qt.AlignmentFlag.AlignTop | QtCore.Qt.AlignmentFlag.AlignLeft)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for part in (self.outer, self.inner, self.eta, self.status):
-            layout.addWidget(part)
+        column(self.outer, self.inner, self.eta, self.status, into=self)
         self.clock, self.activity = Clock(), Activity(self)
         self._first = self._done = self._within = 0.0
         self._total = 1.0
@@ -247,8 +241,8 @@ class ProgressPanel(QtWidgets.QWidget):
 class EpochProgress(ProgressPanel):
     """Progress of a training: epochs above, the batches of the one at work below."""
 
-    def __init__(self, outer: str, inner: str = "", parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(outer, inner, parent)
+    def __init__(self, outer: str, inner: str = "") -> None:
+        super().__init__(outer, inner)
         self.expected: float | None = None
         """Seconds that the epochs will take, as far as that was known before."""
         self._steps_end = self._share = 1.0
@@ -257,7 +251,7 @@ class EpochProgress(ProgressPanel):
         """Start the clock; a resumed run has done some epochs."""
         epochs = max(event.epochs, event.resumed_epoch)
         self._share = 1.0
-        self.begin(event.resumed_epoch, epochs, f"{event.resumed_epoch} of {epochs} epochs")
+        self.begin(event.resumed_epoch, epochs, f"{event.resumed_epoch} of {counted(epochs, 'epoch')}")
         self.show_inner(0, event.batches, f"batch 0 of {event.batches}")
 
     def show_batch(self, event: BatchFinished) -> None:
@@ -273,7 +267,7 @@ class EpochProgress(ProgressPanel):
         elif event.epoch > self._first:
             before = self.clock.spent * (event.epoch - self._first - 1) / (event.epoch - self._first)
             self._share = min(1.0, max(0.1, (self._steps_end - before) / max(self.clock.spent - before, 1e-9)))
-        self.show_outer(event.epoch, epochs, f"{event.epoch} of {epochs} epochs")
+        self.show_outer(event.epoch, epochs, f"{event.epoch} of {counted(epochs, 'epoch')}")
 
     def time_left(self) -> str:
         """Estimate the time left; in the first epoch from what was known before, until a part of its steps is done.

@@ -10,6 +10,7 @@ from qtpy import QtCore, QtWidgets
 from napari_metastructure.errors import title_of
 from napari_metastructure.labels.recipes import RECIPES, RecipeBase, make_recipe
 from napari_metastructure.plugin import _form
+from napari_metastructure.plugin._form import with_tip
 from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._tables import ClassTable
 
@@ -80,8 +81,8 @@ class Dials(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(self, model: type[RecipeBase], parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, model: type[RecipeBase]) -> None:
+        super().__init__()
         self.model = model
         self.kind = str(model.model_fields["kind"].default)
         self.table: ClassTable | None = None
@@ -101,8 +102,10 @@ class Dials(QtWidgets.QWidget):
                     part.setToolTip(_form.tooltip(fields[name].description, text))
         self.form.setVisible(bool(plain))
         column(self.form, into=self)
-        self.fit = QtWidgets.QPushButton("Fit to the classes")
-        self.fit.setToolTip(_form.tooltip("Give the table a row for each class of the source, and no other."))
+        self.fit = with_tip(
+            QtWidgets.QPushButton("Fit to the classes"),
+            "Give the table a row for each class of the source, and no other.",
+        )
         self.fit.setVisible(False)
         for name in (BY_CLASS, MATRIX):
             if name in fields:
@@ -166,8 +169,7 @@ class Dials(QtWidgets.QWidget):
         field = self.model.model_fields[name]
         self.table = ClassTable(field.description or "", square=name == MATRIX)
         if name == BY_CLASS:
-            self.by_class = QtWidgets.QCheckBox(title_of(name, field))
-            self.by_class.setToolTip(_form.tooltip(field.description))
+            self.by_class = with_tip(QtWidgets.QCheckBox(title_of(name, field)), field.description)
             self.by_class.toggled.connect(self._on_by_class)
             self.table.setVisible(False)
             self.layout().addWidget(self.by_class)
@@ -232,8 +234,8 @@ class RecipeForm(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.box = QtWidgets.QComboBox()
         self.box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setToolTip(_form.tooltip("The kind of noise: RCL, PCL or RL."))

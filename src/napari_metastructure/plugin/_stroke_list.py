@@ -7,8 +7,10 @@ import numpy as np
 from napari.layers import Labels, Layer
 from qtpy import QtCore, QtGui, QtWidgets
 
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.errors import counted
+from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, SourceLayers
+from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._painting import BACKGROUND, CLASSES, OBJECT, Stroke
 
 ROWS = 4
@@ -48,25 +50,21 @@ class StrokeList(QtWidgets.QWidget):
     changed = QtCore.Signal(object)
     """The run's layers, whose strokes may have come or gone."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self._layers: RunLayers | None = None
         self._shown: list[tuple[SourceLayers, Stroke]] = []
-        self.list = QtWidgets.QListWidget()
-        self.list.setToolTip(
-            tooltip("What was painted, the newest first. Click on a stroke to see it; Delete takes it back.")
+        self.list = with_tip(
+            QtWidgets.QListWidget(),
+            "What was painted, the newest first. Click on a stroke to see it; Delete takes it back.",
         )
         self.list.setFixedHeight(ROWS * self.list.fontMetrics().height() + 12)
-        self.back = QtWidgets.QPushButton("Take this stroke back")
-        self.back.setToolTip(
-            tooltip("Make it as if the chosen stroke had never been painted; undo of the layer brings it back.")
+        self.back = with_tip(
+            QtWidgets.QPushButton("Take this stroke back"),
+            "Make it as if the chosen stroke had never been painted; undo of the layer brings it back.",
         )
-        layout = QtWidgets.QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.list, 0, 0)
-        layout.addWidget(self.back, 1, 0)
+        column(self.list, self.back, into=self, spacing=2)
         self.list.currentRowChanged.connect(self._on_row)
         self.list.itemClicked.connect(lambda: self._look())
         self.list.installEventFilter(self)
@@ -78,7 +76,8 @@ class StrokeList(QtWidgets.QWidget):
         self._layers = layers
         parts = layers.parts if layers is not None else []
         there = [(part, part.strokes) for part in parts if part.strokes is not None and part.canvas is not None]
-        pairs = [(part, stroke) for part, strokes in there for stroke in reversed(strokes.strokes())]
+        pairs = [(part, stroke) for part, strokes in there for stroke in strokes.strokes()]
+        pairs.sort(key=lambda pair: pair[1].number, reverse=True)
         if pairs != self._shown or not pairs:
             self._shown = pairs
             self.list.clear()
@@ -146,9 +145,8 @@ class BrushTag(QtWidgets.QLabel):
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_ShowWithoutActivating)
         viewer.mouse_move_callbacks.append(self._on_move)
         viewer.events.mouse_over_canvas.connect(self._on_leave)
-        QtGui.QGuiApplication.instance().focusWindowChanged.connect(
-            self.hide
-        )  # until the mouse moves over the canvas again
+        # until the mouse moves over the canvas again
+        QtGui.QGuiApplication.instance().focusWindowChanged.connect(self.hide)
 
     def release(self) -> None:
         """Let go of the viewer."""
@@ -192,4 +190,4 @@ def _words(part: SourceLayers, stroke: Stroke, several: bool) -> str:
     pixels = len(stroke.pixels)
     where = f" in {part.source.name}" if several else ""
     plane = f", plane {part.strokes.plane(stroke) + 1}" if part.strokes and part.source.count > 1 else ""
-    return f"{CLASSES[stroke.value].capitalize()}: {pixels:,} pixel{'s' if pixels != 1 else ''}{where}{plane}"
+    return f"{CLASSES[stroke.value].capitalize()}: {counted(pixels, 'pixel')}{where}{plane}"

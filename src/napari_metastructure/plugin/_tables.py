@@ -73,8 +73,8 @@ class ResultTable(QtWidgets.QTableWidget):
         What each row is about.
     """
 
-    def __init__(self, heads: Mapping[str, str], parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(0, len(heads), parent)
+    def __init__(self, heads: Mapping[str, str]) -> None:
+        super().__init__(0, len(heads))
         self.setHorizontalHeaderLabels(list(heads))
         self.setToolTip(tooltip("The head of each column tells what it holds."))
         for column, tip in enumerate(heads.values()):
@@ -182,8 +182,8 @@ class MatrixView(QtWidgets.QWidget):
     Painted, not a table: a table's rows and columns are a pixel at least, and 254 classes have to be seen at once.
     """
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.transition: TransitionMatrix | None = None
         self.colors: Mapping[int, str] = {}
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
@@ -358,8 +358,8 @@ ROOMY = 8
 class AgreementTable(QtWidgets.QTableWidget):
     """A numbered row per method, and a column per number; the deeper the colour, the more alike."""
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(0, 0, parent)
+    def __init__(self) -> None:
+        super().__init__(0, 0)
         self.setToolTip(tooltip(TIP))
         self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode.NoSelection)
@@ -440,8 +440,8 @@ class ClassTable(QtWidgets.QTableView):
 
     changed = QtCore.Signal()
 
-    def __init__(self, tip: str, square: bool = False, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, tip: str, square: bool = False) -> None:
+        super().__init__()
         self.numbers = _Numbers(square)
         self.setModel(self.numbers)
         self.setItemDelegate(_Share(self))

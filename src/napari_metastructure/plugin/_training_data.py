@@ -9,8 +9,8 @@ from qtpy import QtCore, QtWidgets
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin._form import ConfigPanel, choice_editor, tooltip
-from napari_metastructure.plugin._inputs import PathEdit
+from napari_metastructure.plugin._form import ConfigPanel, choice_editor, form_layout, tooltip, with_tip
+from napari_metastructure.plugin._inputs import PathEdit, column, row
 from napari_metastructure.plugin._layers import READING_TIP, READINGS
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._ranges import RangeRows
@@ -55,13 +55,12 @@ class FolderChoice(PathEdit):
 
     looked = QtCore.Signal()
 
-    def __init__(self, purpose: Purpose, parent: QtWidgets.QWidget | None = None) -> None:
+    def __init__(self, purpose: Purpose) -> None:
         splits = "train/ and val/ (and test/)" if purpose == "validation" else "train/ and test/"
         super().__init__(
             "folder with images and labels",
             f"A folder with images/ and labels/ (or masks/), files paired by name; or with {splits} "
             "with those two in each; or a Cityscapes tree (leftImg8bit/, gtFine/).",
-            parent=parent,
         )
         self.found: TrainingSet | None = None
         self.problem = ""
@@ -134,10 +133,8 @@ class DataPanel(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(
-        self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QtWidgets.QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation") -> None:
+        super().__init__()
         self.purpose = purpose
         self.from_layers, self.from_folder = QtWidgets.QRadioButton("Layers"), QtWidgets.QRadioButton("Folder of files")
         self.from_layers.setChecked(True)
@@ -145,11 +142,8 @@ class DataPanel(QtWidgets.QWidget):
         self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.ranges = RangeRows("used to train and to validate")
-        self.reading, self.channel, self.watch = (choice_editor([]) for _ in range(3))
-        readings = {"auto": "as their numbers suggest", **READINGS}
-        for editor, texts in ((self.reading, readings), (self.channel, CHANNELS)):
-            for value, text in texts.items():
-                editor.widget.addItem(text, value)
+        self.reading = choice_editor({"auto": "as their numbers suggest", **READINGS})
+        self.channel, self.watch = choice_editor(CHANNELS), choice_editor([])
         self.summary = QtWidgets.QLabel()
         self.summary.setWordWrap(True)
         self.summary.setToolTip(tooltip(f"What Run would train on and {VERBS[purpose]} on."))
@@ -239,14 +233,8 @@ class DataPanel(QtWidgets.QWidget):
         self.changed.emit()
 
     def _lay_out(self) -> None:
-        kinds, form, column = QtWidgets.QHBoxLayout(), QtWidgets.QFormLayout(), QtWidgets.QVBoxLayout(self)
-        for layout in (kinds, form, column):
-            layout.setContentsMargins(0, 0, 0, 0)
-            layout.setSpacing(4)
-        kinds.addWidget(self.from_layers)
-        kinds.addWidget(self.from_folder)
-        kinds.addStretch(1)
-        form.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        kinds, form = row(self.from_layers, self.from_folder), form_layout()
+        kinds.layout().addStretch(1)
         for name, editor, tip in (
             (
                 "Labels are",
@@ -256,19 +244,14 @@ class DataPanel(QtWidgets.QWidget):
             ("Colours", self.channel, "The channel used of colour images; grey images have only one."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
         ):
-            label = QtWidgets.QLabel(name)
-            for part in (label, editor.widget):
-                part.setToolTip(tooltip(tip))
+            label = with_tip(QtWidgets.QLabel(name), tip)
+            with_tip(editor.widget, tip)
             if editor is not self.watch or self.purpose == "validation":
                 form.addRow(label, editor.widget)
             if editor is self.channel:
                 self.channel_label = label
         ranges = (self.ranges,) if self.purpose == "validation" else ()
-        for part in (self.table, self.folder, *ranges):
-            column.addWidget(part)
-        column.insertLayout(0, kinds)
-        column.addWidget(self.summary)
-        column.addLayout(form)
+        column(kinds, self.table, self.folder, *ranges, self.summary, form, into=self)
 
 
 # ---- the settings of a training ---------------------------------------------------------------------------

@@ -1,12 +1,10 @@
 """The Compare methods widget: many ways to segment the same images, side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 import numpy as np
@@ -32,7 +30,7 @@ from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _inputs, _source
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
 from napari_metastructure.plugin._estimate import Unknown
-from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
+from napari_metastructure.plugin._form import ConfigPanel, collapsed, form_layout, tooltip, with_tip
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
@@ -45,10 +43,6 @@ from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth
-
-if TYPE_CHECKING:
-    from napari_metastructure.networks.device import Device
-
 
 # ---- the job -----------------------------------------------------------------------------------------------
 
@@ -134,8 +128,8 @@ def truth_planes(
 class MethodBoxes(QtWidgets.QWidget):
     """A check box per method; those that learn from ground truth can be ticked once there is some."""
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.boxes = {name: QtWidgets.QCheckBox(method.title) for name, method in METHODS.items()}
         self._wanted: set[str] = set()  # ticked, and to be ticked again as soon as there is ground truth
         flow = QFlowLayout(self)
@@ -194,8 +188,8 @@ WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patie
 class CompareSettings(QtWidgets.QWidget):
     """Repeats, polarity, seed and device; rounds of iGTT, steps of DFC and AC, the training of supervised networks."""
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.main = ConfigPanel(CompareConfig, MAIN, GROUPS, ("methods", "train"))
         self.train = TrainingSettings(("preset", "epochs"), WITHOUT)
         supervised = collapsed("Supervised networks", self.train, "How networks are trained on the ground truth.")
@@ -252,8 +246,8 @@ class TruthRows(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(self, viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self._rows: list[_Row] = []
         self._form = QtWidgets.QWidget()
@@ -264,16 +258,10 @@ class TruthRows(QtWidgets.QWidget):
         """Show a box for each of these; what was chosen for one stays chosen."""
         before = {id(row.image): row for row in self._rows}
         old, self._form = self._form, QtWidgets.QWidget()
-        form = QtWidgets.QFormLayout(self._form)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(4)
-        form.setRowWrapPolicy(
-            QtWidgets.QFormLayout.RowWrapPolicy.WrapLongRows
-        )  # a narrow dock has no room for two names
-        form.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._rows = [self._row(image, before.get(id(image))) for image in images]
-        for row in self._rows:
-            form.addRow(row.label, row.box)
+        form = form_layout(*((row.label, row.box) for row in self._rows), into=self._form)
+        # a narrow dock has no room for two names
+        form.setRowWrapPolicy(QtWidgets.QFormLayout.RowWrapPolicy.WrapLongRows)
         if not images:
             form.addRow(QtWidgets.QLabel("No image is ticked."))
         self.layout().replaceWidget(old, self._form)
@@ -365,23 +353,13 @@ class CompareWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume`, `stop` and `save_results`; scripts may do the same, and
     ``picker.choose``, ``truth.choose``, ``methods.choose``, ``settings.fill`` and ``table.select``. What is wrong is
-    said in one sentence by a napari notification, and `start` and `save_results` return False.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    said in one sentence by a napari notification, and `start` and `save_results` return False. See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each comparison that began, however it ended.
-    saved : Signal(list of Path)
-        What `save_results` wrote; empty if it could not.
     results : tuple of MethodResult
         The finished runs of the current comparison or the last one.
-    failure : MetastructureError or None
-        Why the last comparison failed.
     layers : MethodLayers or None
         The masks of the current comparison or the last one.
     """
@@ -392,12 +370,11 @@ class CompareWidget(JobWidget):
     size = (540, 780)
     progress: CompareProgress
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons("Run the ticked methods on the ticked images, one after the other."),
             CompareProgress(),
-            parent,
         )
         self.picker = _inputs.LayerPicker(
             self.viewer, "Images to compare methods on: 2D, or T/Z stacks, slice by slice."
@@ -405,13 +382,14 @@ class CompareWidget(JobWidget):
         self.truth = TruthRows(self.viewer)
         self.methods = MethodBoxes()
         self.settings = CompareSettings()
+        self.with_device = self.settings.main
         self.form = (self.picker, self.truth, self.methods, self.settings)
         self.table = MethodTable()
         self.agreement = AgreementTable()
         self.agreement_heading = _inputs.heading("Agreement between methods")
-        self.save_button = QtWidgets.QPushButton("Save results…")
-        self.save_button.setToolTip(
-            tooltip("Write results.csv, table.csv, agreement.csv, table.md and compare.png into a folder.")
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save results…"),
+            "Write results.csv, table.csv, agreement.csv, table.md and compare.png into a folder.",
         )
         self.results: tuple[MethodResult, ...] = ()
         self.layers: MethodLayers | None = None
@@ -499,10 +477,6 @@ class CompareWidget(JobWidget):
     def to_estimate(self) -> Unknown:
         """Say why it is not known how long a comparison would take."""
         return Unknown("Time: known once each method has run", "Methods differ in time by a factor of a thousand.")
-
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.main.set_devices(devices)
 
     def _clear_results(self) -> None:
         self.results, self._masks, self._read = (), {}, None

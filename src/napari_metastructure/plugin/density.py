@@ -22,7 +22,7 @@ from napari_metastructure.plugin._calibration import pixel_size
 from napari_metastructure.plugin._density_form import DensityForm
 from napari_metastructure.plugin._density_maps import COLORMAP, MADE, MapLayers
 from napari_metastructure.plugin._density_plots import Profile
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, of_settings
@@ -48,11 +48,6 @@ class DensityWidget(QWidget):
     `choose_reference`, `set` and `stop_stacks`. None of them raises: what is wrong is said in one sentence by a napari
     notification and in the widget, and the method returns False (or None).
 
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
-
     Attributes
     ----------
     updated : Signal
@@ -69,8 +64,8 @@ class DensityWidget(QWidget):
     measured = Signal()
     stacks_ended = Signal()
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer = _layers.unwrapped(napari_viewer)
         self.problem = ""
         self.made: list[Image] = []
@@ -130,11 +125,9 @@ class DensityWidget(QWidget):
         self.run = StackRun("Densities of whole stacks", "Slices done.")
 
     def _lay_out(self) -> None:
-        label = QLabel("True classes from")
-        label.setToolTip(tooltip(REFERENCE_TIP))
-        reference, line = _inputs.row(label, self.reference), _inputs.row(self.lines, self.draw_button)
-        for whole, part in ((reference, self.reference), (line, self.lines)):
-            whole.layout().setStretchFactor(part, 1)
+        label = with_tip(QLabel("True classes from"), REFERENCE_TIP)
+        reference = _inputs.row(label, self.reference, wide=self.reference)
+        line = _inputs.row(self.lines, self.draw_button, wide=self.lines)
         parts = (
             *(_inputs.row(_inputs.heading("Labels"), self.tools), self.picker, reference),
             *(_inputs.heading("Density"), self.settings, self.status),
@@ -488,6 +481,5 @@ def _colors(result: _density_model.DensityResult, classes: Sequence[int]) -> dic
 
 
 def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip(tip))
+    button = with_tip(QPushButton(text), tip)
     return button

@@ -1,7 +1,6 @@
 """Clean-up and measuring widget: dials with a live preview, numbered objects, and a table of their measurements."""
 
-import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,56 +8,37 @@ from weakref import WeakKeyDictionary
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_error, show_warning
 from qtpy import QtCore, QtWidgets
 
-from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.image import PIXEL
 from napari_metastructure.labels import measures, regions
 from napari_metastructure.labels.classes import LabelStack, PlaneDone
 from napari_metastructure.labels.measures import measure
 from napari_metastructure.labels.readings import Meaning, Reading
 from napari_metastructure.plugin import _inputs, _layers, _measured_layers
-from napari_metastructure.plugin._clean_preview import CleanDrawer, CleanPreview, describe
-from napari_metastructure.plugin._form import RealSpinBox, choice_editor
-from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._live import LivePreview, StackRun
+from napari_metastructure.plugin._form import RealSpinBox, choice_editor, form_layout, with_tip
+from napari_metastructure.plugin._labels_widget import NO_PLANE, LabelsWidget
 from napari_metastructure.plugin._object_finder import ObjectFinder
-from napari_metastructure.plugin._preferences import Memory, Value, of_box, of_choice
-from napari_metastructure.plugin._preview_layer import PreviewLayer
+from napari_metastructure.plugin._preferences import Value, of_box
+from napari_metastructure.plugin._previews import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._region_table import RegionView
 from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin.writer import file_name
 
-log = logging.getLogger(__name__)
-
-NO_SOURCE = "There is no Labels layer to clean up or measure; open or paint one."
-
-NO_PLANE = "The preview needs the axes Y and X on screen, in 2D, and a slider that stands within the layer."
-
-CANCELLED = "Cancelled; nothing was added or changed."
-
 STALE = "The labels have changed since; measure again."
 
 MOST_SIZE = 1e9
 
-COUNT_AFTER_MS = 150
-"""Objects are counted once a dial has stood still for so long."""
-
 Work = Generator[PlaneDone, None, Any]
 
 
-class MeasureWidget(QtWidgets.QWidget):
+class MeasureWidget(LabelsWidget):
     """Labels cleaned up with a live preview, their objects numbered, and measured in a table.
 
     Scripts may call `set_source`, `set_dials`, `apply`, `number_objects`, `measure`, `cancel` and `save_table`. None of
     them raises: what is wrong is said in one sentence, in the widget and in a napari notification, and False returned.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
 
     Attributes
     ----------
@@ -72,87 +52,63 @@ class MeasureWidget(QtWidgets.QWidget):
         The last measurements.
     """
 
-    previewed = QtCore.Signal(object)
     finished = QtCore.Signal(object)
-    failed = QtCore.Signal(str)
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = viewer = _layers.unwrapped(napari_viewer)
+    name = "measure"
+    no_source = "There is no Labels layer to clean up or measure; open or paint one."
+    fault = "The labels could not be cleaned up"
+    instances = True
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        readings = {"auto": "as the numbers suggest", **_layers.READINGS}
+        super().__init__(napari_viewer, "Masks, classes or numbered objects. They stay as they are.", readings)
         self.table: measures.RegionTable | None = None
         self._measured: Labels | None = None
-        self._finish: Callable[[Any], Labels] | None = None
+        self._measured_from: Labels | None = None
         self._numbered: WeakKeyDictionary[Layer, Labels] = WeakKeyDictionary()  # layers of objects by their source
-        self._refused = ""  # what the status line says of a refusal, until something changes
         self._drawer = CleanDrawer()
         self._no_image = False  # chosen by hand
         self._known_voxel: tuple[object, measures.Voxel] | None = None
-        self.preview = PreviewLayer(viewer, lambda: self.previewing.setChecked(False))
-        self.finder = ObjectFinder(viewer, self._on_clicked, lambda: _inputs.say(self.stale, STALE))
+        self.finder = ObjectFinder(self.viewer, self._on_clicked, lambda: _inputs.say(self.stale, STALE))
         self._make_parts()
         self._lay_out()
-        self.live = LivePreview(
-            viewer,
-            self,
-            request=self._request,
-            show=self._show_preview,
-            measure=describe,
-            show_measured=lambda text: _inputs.say(self.counts, text),
-            failed=self._show_failure,
-            measure_after_ms=COUNT_AFTER_MS,
-        )
-        self.watch = _layers.LayerWatch(viewer, self.live.refresh, instances=True)
-        self.live.hold(self.watch, self.preview, self.finder)
+        self.go_live(describe, lambda text: _inputs.say(self.counts, text), self.finder)
         self._connect()
-        self._follow()
-        self.keys = Keys(self, viewer, {"run": [self.measure_button], "stop": [self.run.cancel_button]})
+        self.keys = Keys(self, self.viewer, {"run": [self.measure_button], "stop": [self.run.cancel_button]})
         kept = {name: of_box(getattr(self, name)) for name in ("volumes", "border", "skeleton")}
         sizes = Value(self._sizes, lambda values: self._show_sizes(*values))
-        self.memory = Memory(self, "measure", {"reading": of_choice(self.reading.widget), "sizes": sizes, **kept})
-        self.tools.reset_button.clicked.connect(lambda: self.memory.reset())
+        self.remember({"sizes": sizes, **kept})
 
     def _make_parts(self) -> None:
-        viewer = self.viewer
-        self.sources = _inputs.LayerBox(
-            viewer, "Masks, classes or numbered objects. They stay as they are.", self._is_offered
-        )
-        self.reading = choice_editor([])
-        for reading, text in {"auto": "as the numbers suggest", **_layers.READINGS}.items():
-            self.reading.widget.addItem(text, reading)
-        _inputs.with_tip(self.reading.widget, _layers.READING_TIP)
-        self.volumes = _inputs.with_tip(
+        self.volumes = with_tip(
             QtWidgets.QCheckBox("3D: objects run through slices"),
             "Take all slices together; else each slice has objects of its own. Not for epochs and points in time.",
         )
         self.smallest_object, self.smallest_hole = (
-            _inputs.with_tip(RealSpinBox(0, MOST_SIZE), tip)
+            with_tip(RealSpinBox(0, MOST_SIZE), tip)
             for tip in (
                 "Objects smaller than this are removed; 0 for none. Touching pixels belong together, corners included.",
                 "Holes smaller than this are filled; 0 for none. A hole is background that one object surrounds.",
             )
         )
         self.unit = choice_editor([])
-        _inputs.with_tip(self.unit.widget, "What both sizes are counted in.")
-        self.border = _inputs.with_tip(
+        with_tip(self.unit.widget, "What both sizes are counted in.")
+        self.border = with_tip(
             QtWidgets.QCheckBox("Clear border"), "Remove the objects that touch the border of the image."
         )
-        self.previewing = _inputs.with_tip(
+        self.previewing = with_tip(
             QtWidgets.QCheckBox("Preview"),
             "Show the cleaned slice in place of the layer; they follow the dials, the slider and your brush.",
         )
         self.previewing.setChecked(True)
-        self.problem, self.counts, self.status = (
-            _inputs.sentence(f"color: {_inputs.PROBLEM};"),
-            _inputs.sentence(),
-            _inputs.sentence(),
-        )
+        self.counts = _inputs.sentence()
         self.images = _inputs.LayerBox(
-            viewer,
+            self.viewer,
             "Its intensities are measured, pixel by pixel.",
             lambda layer: isinstance(layer, Image),
             "no intensities",
         )
-        self.skeleton = _inputs.with_tip(
+        self.skeleton = with_tip(
             QtWidgets.QCheckBox("Skeletons"),
             "Thin each object to a line, and measure its length, branches, end points and junctions: for networks. "
             "Needs skan.",
@@ -163,14 +119,12 @@ class MeasureWidget(QtWidgets.QWidget):
             _inputs.sentence(),
             _inputs.sentence(f"color: {_inputs.PROBLEM};"),
         )
-        self.alone = _inputs.with_tip(
-            QtWidgets.QCheckBox("Only the selected"), "Hide the others while a row is selected."
-        )
-        self.save_button = _inputs.with_tip(
+        self.alone = with_tip(QtWidgets.QCheckBox("Only the selected"), "Hide the others while a row is selected.")
+        self.save_button = with_tip(
             QtWidgets.QPushButton("Save CSV…"), "Write the table to a file, for Excel, R or Python."
         )
         self.apply_button, self.number_button, self.measure_button = (
-            _inputs.with_tip(QtWidgets.QPushButton(text), tip)
+            with_tip(QtWidgets.QPushButton(text), tip)
             for text, tip in (
                 ("Apply", "Clean up every slice, in the background, to a new layer."),
                 ("Instances", "Number the connected objects of the layer as it is, in a new Labels layer."),
@@ -180,24 +134,16 @@ class MeasureWidget(QtWidgets.QWidget):
                 ),
             )
         )
-        self.run = StackRun("Clean-up", "How much is done.")
 
     def _lay_out(self) -> None:
-        labels, dials, measuring = QtWidgets.QFormLayout(), QtWidgets.QFormLayout(), QtWidgets.QFormLayout()
-        for form in (labels, dials, measuring):
-            form.setContentsMargins(0, 0, 0, 0)
-            form.setSpacing(4)
-            form.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        labels.addRow("Layer", self.sources)
-        labels.addRow("Read as", self.reading.widget)
-        dials.addRow("Smallest object", self.smallest_object)
-        dials.addRow("Smallest hole", self.smallest_hole)
-        dials.addRow("Sizes in", self.unit.widget)
-        dials.addRow(_inputs.row(self.border, self.previewing))
-        measuring.addRow("Image", self.images)
-        labels.addRow(self.volumes)
-        measuring.addRow(self.skeleton)
-        self.tools = Tools("measure")
+        labels = form_layout(("Layer", self.sources), ("Read as", self.reading.widget), (self.volumes,))
+        dials = form_layout(
+            ("Smallest object", self.smallest_object),
+            ("Smallest hole", self.smallest_hole),
+            ("Sizes in", self.unit.widget),
+            (_inputs.row(self.border, self.previewing),),
+        )
+        measuring = form_layout(("Image", self.images), (self.skeleton,))
         parts = (
             *(_inputs.row(_inputs.heading("Labels"), self.tools), labels),
             *(_inputs.heading("Clean up"), dials, self.problem, self.counts),
@@ -221,9 +167,7 @@ class MeasureWidget(QtWidgets.QWidget):
         self.smallest_hole.setValue(smallest_hole)
 
     def _connect(self) -> None:
-        self.sources.picked.connect(self._follow)
-        self.reading.changed.connect(lambda _: self._follow())
-        self.volumes.toggled.connect(lambda _: self._follow())
+        self.volumes.toggled.connect(lambda _: self.follow())
         for box in (self.smallest_object, self.smallest_hole):
             box.valueChanged.connect(self.live.refresh)
         self.unit.widget.activated.connect(lambda _: self._convert())
@@ -236,26 +180,9 @@ class MeasureWidget(QtWidgets.QWidget):
         self.number_button.clicked.connect(lambda: self.number_objects())
         self.measure_button.clicked.connect(lambda: self.measure())
         self.save_button.clicked.connect(lambda: self._ask_and_save())
-        self.run.cancel_button.clicked.connect(lambda: self.cancel())
-        self.run.ended.connect(self._on_ended)
-        self.live.closed.connect(self._on_closed)
-        self.live.reopened.connect(self._on_reopened)
-
-    def sizeHint(self) -> QtCore.QSize:  # noqa: N802 - Qt's name
-        """Return a size for which there is room on a small laptop's screen."""
-        return QtCore.QSize(380, 780)
+        self.live.reopened.connect(lambda: self.finder.follow(self._measured, self.table, self._measured_from))
 
     # ---- for buttons and scripts -----------------------------------------------------------------------
-
-    def set_source(self, layer: Labels, reading: Reading | None = None) -> bool:
-        """Choose the labels, and how they are read; False if the layer cannot be chosen."""
-        if reading is not None:
-            if reading not in (known := ("auto", *_layers.READINGS)):
-                return self._refuse(f"There is no reading {reading!r}; choose one of {', '.join(known)}.")
-            self.reading.set(reading)
-        if not self.sources.choose(layer):
-            return self._refuse(f"{layer!s} is not among the Labels layers of this viewer; choose one that is.")
-        return True
 
     def set_dials(self, dials: regions.CleanUp) -> bool:
         """Choose what to clean up, in pixels."""
@@ -266,22 +193,18 @@ class MeasureWidget(QtWidgets.QWidget):
         self.border.setChecked(dials.clear_border)
         return True
 
-    @property
-    def busy(self) -> bool:
-        """True while a preview, or work on the whole layer, is under way."""
-        return self.live.busy or self.run.running
-
     def apply(self) -> bool:
         """Clean up all planes to a new layer, in the background; False if that cannot begin."""
-        if not self._can_begin():
+        if not self.can_begin():
             return False
         layer = self.sources.chosen()
         dials = self._dials()
         if dials.does_nothing:
-            return self._refuse("All dials are off; choose a smallest object or hole, or clear the border.")
-        stack, volumes = self._stack(layer), self._in_volumes
+            return self.refuse("All dials are off; choose a smallest object or hole, or clear the border.")
+        stack, volumes = self.stack(layer), self._in_volumes
 
         def work() -> Work:
+            _measured_layers.refuse_picture(stack, len(stack) // 2)
             blocks = yield from regions.look_through(stack, stack.shape, volumes)
             numbers = yield from regions.change_stack(blocks, lambda numbers: regions.clean_up(numbers, dials))
             meaning = stack.meaning()
@@ -299,12 +222,13 @@ class MeasureWidget(QtWidgets.QWidget):
 
     def number_objects(self) -> bool:
         """Give the connected objects numbers in a new layer, in the background; False if that cannot begin."""
-        if not self._can_begin():
+        if not self.can_begin():
             return False
         layer = self.sources.chosen()
-        stack, volumes = self._stack(layer), self._in_volumes
+        stack, volumes = self.stack(layer), self._in_volumes
 
         def work() -> Work:
+            _measured_layers.refuse_picture(stack, len(stack) // 2)
             blocks = yield from regions.look_through(stack, stack.shape, volumes)
             return (yield from regions.change_stack(blocks, regions.Numbering()))
 
@@ -312,10 +236,10 @@ class MeasureWidget(QtWidgets.QWidget):
 
     def measure(self) -> bool:
         """Measure the objects, in the background; False if that cannot begin."""
-        if not self._can_begin():
+        if not self.can_begin():
             return False
         layer = self.sources.chosen()
-        stack, volumes = self._stack(layer), self._in_volumes
+        stack, volumes = self.stack(layer), self._in_volumes
         try:
             if self.skeleton.isChecked():
                 measures.check_skan()
@@ -328,50 +252,36 @@ class MeasureWidget(QtWidgets.QWidget):
                 self.skeleton.isChecked(),
             )
         except InputError as error:
-            return self._refuse(str(error))
+            return self.refuse(str(error))
 
         def work() -> Work:
+            _measured_layers.refuse_picture(stack, len(stack) // 2)
             blocks = yield from regions.look_through(stack, stack.shape, volumes)
             return (yield from measure(blocks, wanted))
 
         return self._begin("Measuring", work, lambda measured: self._show_measured(layer, measured))
 
-    def cancel(self) -> None:
-        """End what is under way, with nothing added or changed."""
-        if self.run.running:
-            self.run.cancel()
-            _inputs.say(self.status, "Cancelling…")
-
     def save_table(self, path: str | Path) -> bool:
         """Write the last measurements as CSV; False if there are none, or they cannot be written."""
         if self.table is None:
-            return self._refuse("There is no table to save; measure first.")
+            return self.refuse("There is no table to save; measure first.")
         try:
             measures.write_csv(path, [self.table])
         except InputError as error:
-            return self._refuse(str(error))
+            return self.refuse(str(error))
         _inputs.say(self.status, f"The table is in {path}.")
         return True
 
     # ---- the source ------------------------------------------------------------------------------------
 
-    def _is_offered(self, layer: Layer) -> bool:
-        """Whether a layer is offered: Labels with a slice to show, but for this widget's preview."""
-        return isinstance(layer, Labels) and len(_layers.full(layer).shape) > 1 and layer is not self.preview.layer
-
     @property
     def _in_volumes(self) -> bool:
         return self.volumes.isEnabled() and self.volumes.isChecked()
 
-    def _reading(self, layer: Labels) -> Reading:
-        """How a layer is read: as chosen, but objects that were numbered here are known to be."""
+    def reading_of(self, layer: Labels) -> Reading:
+        """Return how a layer is read: as chosen, but objects that were numbered here are known to be."""
         reading: Reading = self.reading.get()
         return "objects" if reading == "auto" and _layers.origin_of(layer).get("numbered") else reading
-
-    def _stack(self, layer: Labels) -> LabelStack:
-        """Everything is read again: what is applied never rests on what an earlier preview saw."""
-        name = f"Layer {layer.name!r}"
-        return LabelStack(_layers.full(layer), self._reading(layer), _layers.is_ours(layer), name, instances=True)
 
     def _voxel(self, layer: Labels) -> measures.Voxel:
         """Return the size of a pixel or voxel; what the layer's file says of it is read once."""
@@ -381,28 +291,17 @@ class MeasureWidget(QtWidgets.QWidget):
             self._offer_units(self._known_voxel[1])
         return self._known_voxel[1]
 
-    def _follow(self) -> None:
-        """Take over another source, or another way to read it."""
-        if self.live.resting:
-            return
-        layer = self.sources.chosen()
-        self.live.drop()
-        self.preview.hide()
+    def take_over(self, layer: Labels | None) -> None:
+        """Show another source, or none."""
         self._drawer.forget()
-        self.watch.follow([] if layer is None else [layer])
-        for text in (self.problem, self.counts):
-            _inputs.say(text, "")
         self._known_voxel = None
-        if layer is not None:
-            self.volumes.setEnabled(_measured_layers.has_slices(layer))
-            self._voxel(layer)
+        _inputs.say(self.counts, "")
         if layer is None:
-            self.preview.remove()
-            _inputs.say(self.problem, NO_SOURCE)
-        else:
-            self._choose_image(layer)
-        self._let()
-        self.live.refresh()
+            _inputs.say(self.problem, self.no_source)
+            return
+        self.volumes.setEnabled(_measured_layers.has_slices(layer))
+        self._voxel(layer)
+        self._choose_image(layer)
 
     def _choose_image(self, layer: Labels) -> None:
         """Choose an image that lies on the labels, unless one is chosen, or none by hand."""
@@ -442,11 +341,9 @@ class MeasureWidget(QtWidgets.QWidget):
 
     # ---- the preview -----------------------------------------------------------------------------------
 
-    def _request(self) -> Callable[[Callable[[], bool]], CleanPreview] | None:
+    def request(self, layer: Labels | None) -> Callable[[Callable[[], bool]], CleanPreview] | None:
         """Return the job that draws what is chosen now, or say what is wrong with it."""
-        if self._refused and self.status.text() == self._refused:  # its cause may be gone
-            _inputs.say(self.status, "")
-        if (layer := self.sources.chosen()) is None:
+        if layer is None:
             return None
         self._voxel(layer)  # its units may be others now
         dials = self._dials()
@@ -458,12 +355,13 @@ class MeasureWidget(QtWidgets.QWidget):
             return None
         plane = _layers.visible_plane(self.viewer, layer)
         if plane is None:
-            self._show_problem(NO_PLANE)
+            self.show_problem(NO_PLANE)
             return None
-        stack, volumes = self.watch.stack(layer, self._reading(layer)), self._in_volumes
+        stack, volumes = self.watch.stack(layer, self.reading_of(layer)), self._in_volumes
         return lambda wanted: self._drawer.draw(stack, plane, dials, volumes, wanted)
 
-    def _show_preview(self, preview: CleanPreview) -> bool:
+    def show_preview(self, preview: CleanPreview) -> bool:
+        """Show the slice cleaned up."""
         _inputs.say(self.problem, "")
         source = preview.source
         how = _layers.made_from(source, unlabelled=_layers.is_ours(source))
@@ -473,55 +371,26 @@ class MeasureWidget(QtWidgets.QWidget):
         self.previewed.emit(preview)
         return True
 
-    def _show_failure(self, error: Exception) -> None:
-        """Report an error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""
-        why = str(error)
-        if not isinstance(error, MetastructureError):
-            log.error("The preview of the clean-up failed", exc_info=error)
-            why = f"The labels could not be cleaned up: {type(error).__name__}: {error}"
-        self._show_problem(why)
-
-    def _show_problem(self, why: str) -> None:
-        self.live.drop()
-        self.preview.hide()
+    def show_problem(self, why: str) -> None:
+        """Say why there is no preview."""
         _inputs.say(self.counts, "")
-        _inputs.say(self.problem, why)
+        super().show_problem(why)
+
+    def on_preview_removed(self) -> None:
+        """Draw no preview."""
+        self.previewing.setChecked(False)
 
     # ---- work on the whole layer -----------------------------------------------------------------------
 
-    def _can_begin(self) -> bool:
-        if self.run.running:
-            show_warning(f"{self.run.what} is going on already; wait for it, or cancel it.")
-            return False
-        return self.sources.chosen() is not None or self._refuse(NO_SOURCE)
-
     def _begin(self, what: str, work: Callable[[], Work], finish: Callable[[Any], Labels]) -> bool:
-        self._finish, self.run.what = finish, what
-        _inputs.say(self.status, "")
-
-        def events() -> Generator[Any, None, None]:
+        def events() -> Iterator[Any]:
             result = yield from work()
             yield result
 
-        self.run.start(events)
-        self._let()
-        return True
+        return self.begin(what, events, finish)
 
-    def _on_ended(self, result: Any, why: str) -> None:
-        finish, self._finish = self._finish, None
-        self._let()
-        layer = None
-        if result is not None and finish is not None:
-            try:
-                layer = finish(result)
-            except InputError as error:
-                why = str(error)
-        if layer is None:
-            _inputs.say(self.status, why or CANCELLED)
-            if why:
-                show_error(why)
-            self.failed.emit(why or CANCELLED)
-            return
+    def done(self, layer: Labels) -> None:
+        """Tell that work is done."""
         self.finished.emit(layer)
 
     def _add_cleaned(
@@ -558,7 +427,7 @@ class MeasureWidget(QtWidgets.QWidget):
             self._numbered[source] = layer
             self._add(source, layer)
         source.visible = False
-        _inputs.say(self.status, f"The objects, {int(objects.max())} of them, are numbered in layer {layer.name!r}.")
+        _inputs.say(self.status, f"{counted(int(objects.max()), 'object')} numbered in layer {layer.name!r}.")
         return layer
 
     def _add(self, source: Labels, layer: Labels) -> None:
@@ -577,12 +446,13 @@ class MeasureWidget(QtWidgets.QWidget):
         layer.features = {"index": table.columns["label"], **columns}
         self.table, self._measured = table, layer
         self.view.show_table(table)
-        self.finder.follow(layer, table)
-        _inputs.say(self.found, f"{len(table)} objects in layer {layer.name!r}:")
+        self._measured_from = source
+        self.finder.follow(layer, table, source)
+        _inputs.say(self.found, f"{counted(len(table), 'object')} in layer {layer.name!r}:")
         _inputs.say(self.notes, " ".join(table.notes))
-        _inputs.say(self.stale, "")
+        _inputs.say(self.stale, STALE if self.changed_meanwhile else "")
         _inputs.say(self.status, "")
-        self._let()
+        self.let()
         return layer
 
     def _on_clicked(self, found: int) -> None:
@@ -597,25 +467,15 @@ class MeasureWidget(QtWidgets.QWidget):
         if chosen:
             self.save_table(chosen)
 
-    def _let(self) -> None:
+    def let(self) -> None:
+        """Enable what can be done with the labels, and with the table."""
         can = self.sources.chosen() is not None and not self.run.running
         for button in (self.apply_button, self.number_button, self.measure_button):
             button.setEnabled(can)
         for part in (self.save_button, self.alone):
             part.setEnabled(self.table is not None)
 
-    def _on_closed(self) -> None:
-        self.run.cancel()
-        self.watch.follow([])
-        self.preview.remove()
+    def on_closed(self) -> None:
+        """End what is under way, and let go of the objects."""
+        super().on_closed()
         self.finder.follow(None, None)
-
-    def _on_reopened(self) -> None:
-        self._follow()
-        self.finder.follow(self._measured, self.table)
-
-    def _refuse(self, why: str) -> bool:
-        show_error(why)
-        self._refused = why
-        _inputs.say(self.status, why)
-        return False

@@ -1,24 +1,22 @@
 """The Predict widget: labels and probabilities of layers or files by a model that was saved before."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
+from qtpy.QtWidgets import QLabel, QTabWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.batch.recipe import PredictSettings
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.networks import batch
 from napari_metastructure.networks.model import Model, find_model
@@ -36,10 +34,6 @@ from napari_metastructure.plugin._stacking import add_above, bring_to_front
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
-
-if TYPE_CHECKING:
-    from napari_metastructure.networks.device import Device
-
 
 # ---- what the background thread does ---------------------------------------------------------------------------
 
@@ -156,9 +150,9 @@ class ModelLine(_inputs.PathEdit):
 
     described = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
         tip = "The folder of an iGTT run or of a training, or its model.safetensors."
-        super().__init__("run folder, or a model file in one", tip, parent, "Models (*.safetensors)")
+        super().__init__("run folder, or a model file in one", tip, "Models (*.safetensors)")
         self.known = False
         self.facts = QLabel()
         self.facts.setWordWrap(True)
@@ -208,9 +202,8 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
 def summary(result: batch.PredictionFinished, layers: int) -> str:
     """Say what came of it, in a sentence or two."""
     if result.stopped:
-        return f"Cancelled.{f' {layers} layers were made.' if layers else ''}"
-    images = "1 image" if result.images == 1 else f"{result.images} images"
-    return f"{images} predicted in {result.seconds:.1f} s."
+        return f"Cancelled.{' 1 layer was made.' if layers == 1 else f' {layers} layers were made.' if layers else ''}"
+    return f"{counted(result.images, 'image')} predicted in {result.seconds:.1f} s."
 
 
 LAYERS, FOLDER = 0, 1
@@ -222,21 +215,13 @@ class PredictWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume` and `cancel`; scripts may do the same, and `choose_model`,
     `choose_layers`, `choose_folders` and `set`; folders are done by `batch`. None of them raises: what is wrong is said
-    in one sentence by a napari notification and in the widget, and the method returns False.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    in one sentence by a napari notification and in the widget, and the method returns False. See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each prediction that began, however it ended.
     result : PredictionFinished or None
         How the last one ended; None while it goes on, or if it failed.
-    failure : MetastructureError or None
-        Why the last one failed.
     made : list of Layer
         The layers of the last one.
     batch : FolderBatch
@@ -249,7 +234,7 @@ class PredictWidget(JobWidget):
     stopping = "Stopping…"
     size = (380, 560)
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons(
@@ -257,7 +242,6 @@ class PredictWidget(JobWidget):
                 *("Predict", "Cancel", "Stop at the next tile; what is done is kept."),
             ),
             ProgressPanel("Planes that are done."),
-            parent,
         )
         self.result: batch.PredictionFinished | None = None
         self.made: list[Layer] = []
@@ -273,7 +257,9 @@ class PredictWidget(JobWidget):
             page.layout().addStretch(1)
             self.where.addTab(page, name)
         self.where.currentChanged.connect(self._on_tab)
-        self.settings = ConfigPanel(PredictSettings, ("device", "channel", "probability"), {"Files": ("ome",)})
+        self.with_device = self.settings = ConfigPanel(
+            PredictSettings, ("device", "channel", "probability"), {"Files": ("ome",)}
+        )
         self.form = (self.model, self.where, self.ranges, self.settings)
         self.release_with(self.picker.release)
         forms = [form.changed for form in self.settings.forms]
@@ -394,7 +380,3 @@ class PredictWidget(JobWidget):
     def summary(self) -> str:
         """Say what came of it."""
         return "" if self.result is None else summary(self.result, len(self.made))
-
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.set_devices(devices)

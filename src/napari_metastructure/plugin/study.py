@@ -1,26 +1,24 @@
 """The Noise study widget: what networks learn from clean labels and from many kinds of noisy ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
 import napari
 import numpy as np
 from napari.layers import Layer
 from qtpy import QtCore, QtWidgets
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.networks import Architecture
 from napari_metastructure.plugin import _inputs, _study_results
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._estimate import Unknown, Work, study_estimate
-from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
+from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip, with_tip
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._pairs import LayerSet
@@ -33,10 +31,6 @@ from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.pairs import Pair, TrainingSet
 
-if TYPE_CHECKING:
-    from napari_metastructure.networks.device import Device
-
-
 # ---- the job -----------------------------------------------------------------------------------------------
 
 
@@ -46,6 +40,10 @@ class PairsRead:
 
     training: Sequence[Pair]
     given: TrainingSet
+
+    def read_as(self, pair: Pair, reading: Reading) -> Any:
+        """Return a pair's Labels layer and how it is read, see `LayerSet.read_as`; None of a file."""
+        return self.given.read_as(pair, reading) if isinstance(self.given, LayerSet) else None
 
     def place(self, pair: Pair) -> VisiblePlane | None:
         """Return where a pair lies in the viewer; None if it comes from a file."""
@@ -98,8 +96,8 @@ class StudySettings(QtWidgets.QWidget):
 
     changed = QtCore.Signal()
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.networks = {name: QtWidgets.QCheckBox(name) for name in NETWORKS}
         self.repeats = ModelForm(study_results.StudyConfig, ("repeats",))
         self.train = TrainingSettings(("preset", *KEPT), WITHOUT, KEPT)
@@ -155,25 +153,19 @@ class StudySettings(QtWidgets.QWidget):
 class StudyFolder(QtWidgets.QWidget):
     """A folder for tables and figure; empty means nowhere. A study that is in it goes on when Run is pressed."""
 
-    load_settings = QtCore.Signal()
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.line = _inputs.PathEdit(
             "study folder (optional)",
             "Where the study keeps curves.csv, table.csv, study.png and study.svg, updated after each run. A study "
             "that is there already goes on with the runs it has not done.",
         )
-        self.found = QtWidgets.QLabel()
-        self.found.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred
-        )  # the button comes first
-        self.found.setToolTip(tooltip("Runs that a study in this folder has finished; Run does the rest of them."))
-        self.load_button = QtWidgets.QPushButton("Load settings")
-        self.load_button.setToolTip(tooltip("Take over conditions and settings of the study in this folder."))
+        self.found = _inputs.yielding("Runs that a study in this folder has finished; Run does the rest of them.")
+        self.load_button = with_tip(
+            QtWidgets.QPushButton("Load settings"), "Take over conditions and settings of the study in this folder."
+        )
         _inputs.column(self.line, _inputs.row(self.found, self.load_button), into=self)
         self.line.changed.connect(self.look)
-        self.load_button.clicked.connect(self.load_settings)
         self.get, self.set = self.line.get, self.line.set
         self.look()
 
@@ -183,7 +175,7 @@ class StudyFolder(QtWidgets.QWidget):
         for part in (self.found, self.load_button):
             part.setVisible(study is not None)
         if study is not None:
-            self.found.setText(f"Holds {study.runs} {'run' if study.runs == 1 else 'runs'}")
+            self.found.setText(f"Holds {counted(study.runs, 'run')}")
 
 
 # ---- the widget --------------------------------------------------------------------------------------------
@@ -198,54 +190,45 @@ class StudyWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume`, `stop`, `load_run_settings`, `show_labels` and `save_results`; scripts
     may do the same. None of them raises: what is wrong is said in one sentence by a napari notification, and the
-    method returns False.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    method returns False. See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each study that began, however it ended.
-    saved : Signal(list of Path)
-        What `save_results` wrote; empty if it could not.
     results : tuple of RunResult
         The finished runs of the current study or the last one.
-    failure : MetastructureError or None
-        Why the last study failed.
     """
 
     name = "study"
     title = "The noise study"
     preparing = "Reading the images…"
     size = (450, 780)
+    kept_in = " Tables and figure are in {}."
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QtWidgets.QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons("Train on all conditions, one after the other, in the background."),
             ProgressPanel("Runs done, each a training on one kind of labels.", "Epochs of the current run."),
-            parent,
         )
         self.data = DataPanel(self.viewer, "test")
         self.data.reading.set("foreground")
         self.conditions = ConditionsPanel(self.viewer)
         self.settings = StudySettings()
+        self.with_device = self.settings.train
         self.folder = StudyFolder()
         self.form = (self.data, self.conditions, self.settings, self.folder)
         self.curves = _study_results.StudyCurves(self.viewer)
         self.table = _study_results.StudyTable()
         self.labels = _study_results.NoisyLayers(self.viewer, self)
-        self.image = QtWidgets.QComboBox()
-        self.image.setToolTip(
-            tooltip("The training image whose labels are shown, of the conditions ticked under Labels in the table.")
+        self.image = with_tip(
+            QtWidgets.QComboBox(),
+            "The training image whose labels are shown, of the conditions ticked under Labels in the table.",
         )
         self.image.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.save_button = QtWidgets.QPushButton("Save results…")
-        self.save_button.setToolTip(
-            tooltip("Write curves.csv, table.csv, study.png and study.svg of the finished runs into a folder.")
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save results…"),
+            "Write curves.csv, table.csv, study.png and study.svg of the finished runs into a folder.",
         )
         self.save_button.setEnabled(False)
         self.results: tuple[study_results.RunResult, ...] = ()
@@ -256,13 +239,12 @@ class StudyWidget(JobWidget):
             None  # the run, its scores and losses so far
         )
         self._runs = self._epochs = 0
-        self._end = self._where = ""
+        self._end = ""
         study = (
             *(_inputs.heading("Images and clean labels"), self.data, _inputs.heading("Conditions"), self.conditions),
             *(_inputs.heading("Networks and training"), self.settings, _inputs.heading("Folder"), self.folder),
         )
-        labels_of = _inputs.row(QtWidgets.QLabel("Labels of"), self.image)
-        labels_of.layout().setStretch(1, 1)
+        labels_of = _inputs.row(QtWidgets.QLabel("Labels of"), self.image, wide=self.image)
         results = (self.curves, self.table, labels_of, self.save_button)
         self.tabs = _inputs.pages_above(
             self, {"Study": study, "Results": results}, self.tools, (self.buttons, self.progress)
@@ -270,7 +252,7 @@ class StudyWidget(JobWidget):
         self._connect()
 
     def _connect(self) -> None:
-        self.folder.load_settings.connect(lambda: self.load_run_settings())
+        self.folder.load_button.clicked.connect(lambda: self.load_run_settings())
         self.save_button.clicked.connect(self._ask_where)
         self.conditions.refused.connect(self.refuse)
         for changed in (self.data.changed, self.settings.changed):
@@ -304,7 +286,7 @@ class StudyWidget(JobWidget):
         config, folder = self.config(), self.folder.get()
         self._config, self._read, self.results = config, None, ()
         self._current, self._end = None, ""
-        self._where = f" Tables and figure are in {folder}." if folder else ""
+        self.show_place(folder)
         self.labels.let_go()
         self.image.clear()
         self.curves.begin(config.networks, [c.name for c in config.conditions], config.train.epochs)
@@ -345,10 +327,6 @@ class StudyWidget(JobWidget):
         self.show_config(config)
         self.say("The settings are those of the study in the folder.")
         return True
-
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.train.set_devices(devices)
 
     def _show_set(self) -> None:
         """Say what would be trained and tested on."""
@@ -410,13 +388,13 @@ class StudyWidget(JobWidget):
 
     def summary(self) -> str:
         """Say why the study ended, and where its files are."""
-        return f"{self._end}{self._where}"
+        return f"{self._end}{self.kept}"
 
     def _on_started(self, event: study_results.StudyStarted) -> None:
         """Show what an earlier study in the folder had done."""
         self._classes, self.results, self._runs = event.classes, event.done, event.runs
         self.progress.begin(len(event.done), event.runs, self._runs_done())
-        self.say(f"{event.training} images to train on, {event.test} to test on.")
+        self.say(f"{counted(event.training, 'image')} to train on, {event.test} to test on.")
         self.curves.name_score(len(event.classes))
         self.table.show_results(self.results)
         self.save_button.setEnabled(bool(self.results))
@@ -456,7 +434,7 @@ class StudyWidget(JobWidget):
         self.progress.show_inner(done, self._epochs, f"epoch {number} of {self._epochs}")
 
     def _runs_done(self) -> str:
-        return f"{len(self.results)} of {self._runs} runs"
+        return f"{len(self.results)} of {counted(self._runs, 'run')}"
 
     def _use_theme(self) -> None:
         self.curves.use_theme()
@@ -491,10 +469,11 @@ class StudyWidget(JobWidget):
         number, shown = self.image.currentIndex(), self.table.labels_shown()
         if self._read is not None and number >= 0:
             conditions = [condition for condition in self._config.conditions if condition.name in shown]
-            pair, seed = self._read.training[number], self._config.train.seed
-            self.labels.show(
-                _study_results.NoisyLabels(pair, number, conditions, seed, self._classes, self._read.place(pair))
-            )
+            read, train = self._read, self._config.train
+            pair = read.training[number]
+            read_as = partial(read.read_as, pair, train.reading)
+            drawn = (pair, number, conditions, train.seed, self._classes, read.place(pair), read_as)
+            self.labels.show(_study_results.NoisyLabels(*drawn))
 
     def save_results(self, folder: str | Path) -> bool:
         """Write tables and figure of the finished runs, in the background; `saved` is emitted at the end.
