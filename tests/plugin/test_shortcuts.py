@@ -169,6 +169,7 @@ def test_a_closed_dock_hears_no_key(open_widget, blobs, press, said, qtbot):
     dock.show()
     assert [keys.widget for keys in in_front(viewer)] == [widget]
     viewer.window.remove_dock_widget(widget)
+    qtbot.addWidget(widget)  # which deletes it: nobody else does now
     press(viewer, Qt.Key.Key_Return, CTRL)
     assert not widget.running
     assert said() == [NO_RUN]

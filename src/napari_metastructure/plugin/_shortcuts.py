@@ -16,7 +16,7 @@ from napari.utils.action_manager import action_manager
 from napari.utils.interactions import Shortcut
 from napari.utils.notifications import show_info
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractButton, QApplication, QDockWidget, QWidget
 
 from napari_metastructure.plugin._layers import EpochSlider, Releases
@@ -199,7 +199,10 @@ class Keys(QObject):
         part = self.widget
         while part is not None and not isinstance(part, QDockWidget):
             part = part.parentWidget()
-        return self._docked and (part is None or part.isHidden())
+        if part is None:
+            return self._docked
+        # one that was added just now is not shown yet, but nobody has hidden it
+        return part.isHidden() and part.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide)
 
     def press(self, name: str) -> bool:
         """Press the first button of this name that can be pressed; False if none can."""
