@@ -36,6 +36,21 @@ def listed(items: Sequence[Any], last: str = "and") -> str:
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: ``1 image``, ``2,000 images``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def all_are(number: int, noun: str) -> str:
+    """Begin a sentence about all there are: ``The run is``, ``All 2 runs are``."""
+    return f"The {noun} is" if number == 1 else f"All {number} {noun}s are"
+
+
+def span(first: int, last: int) -> str:
+    """Write whole numbers that can be chosen: ``1 to 3``, or ``1`` where there is no other."""
+    return str(first) if first == last else f"{first} to {last}"
+
+
 def explain(
     error: ValidationError, model: type[BaseModel] | None = None, call: Callable[[str], str] | None = None
 ) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, all_are, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.rounds import is_trained, spec_of, stable, steps_and_batch, unsettled
@@ -580,7 +580,7 @@ class Run:
         elif over := self._over():
             reason = over
         else:
-            reason = f"All {epoch} epochs are done; the masks are those of the last."
+            reason = f"{all_are(epoch, 'epoch')} done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
 
 
