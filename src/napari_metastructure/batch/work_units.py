@@ -115,7 +115,7 @@ def identity_of(paths: Sequence[Path]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Piece:
-    """A unit, or a part of one, as it is sent to whoever does it; a part has neither inputs nor results."""
+    """A unit, or a part of one, as it is sent to a worker; a part has neither inputs nor results."""
 
     work: Work
     args: tuple[Any, ...]

@@ -45,9 +45,9 @@ def compare(
             metavar="NAME,...",
         ),
     ] = None,
-    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
     repeats: Annotated[int | None, _option("repeats", metavar="R")] = None,
-    objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
+    objects: Annotated[str | None, _option("objects")] = None,
     channel: Annotated[str, _options.CHANNEL] = "auto",
     epochs: Annotated[
         int | None,

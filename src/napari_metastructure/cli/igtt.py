@@ -49,7 +49,7 @@ def igtt(
             metavar="default|paper",
         ),
     ] = None,
-    objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
+    objects: Annotated[str | None, _option("objects")] = None,
     network: Annotated[str | None, _option("network", metavar="|".join(ENCODERS))] = None,
     encoder: Annotated[str | None, _option("encoder", metavar="NAME")] = None,
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,

@@ -5,7 +5,7 @@ are drawn from ranges wide enough to hold most of microscopy (domain randomisati
 knows what an object on a background looks like and not which one it will meet. Lengths are in pixels.
 
 Shapes and random fields are costly to draw and cheap to look at in another way. So `Scenes` holds a stock of both, and
-a scene is a random window of some of them, turned, scaled, bent and lit anew; the stock is renewed all the time.
+a scene is a random window of some of them, turned, scaled, bent and lit at random; the stock is renewed all the time.
 
 References
 ----------

@@ -23,7 +23,7 @@ Steps = Sequence[tuple[float, str]]
 Row = dict[str, float]
 
 NO_UNIT = "unit"
-"""Of sizes in a scale whose unit nobody knows."""
+"""Unit of sizes where the file gives a scale without a unit."""
 
 POWERS = {
     "area": 2, "volume": 3, "perimeter": 1, "equivalent diameter": 1, "z": 1, "y": 1, "x": 1, "skeleton length": 1,
@@ -171,6 +171,19 @@ def write_csv(path: str | Path, tables: Sequence[RegionTable], files: Sequence[s
     ------
     InputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from napari_metastructure.labels.regions import Blocks, result_of
+    >>> mask = np.pad(np.ones((2, 3), int), 1)
+    >>> blocks = Blocks(mask.shape, lambda index: mask)
+    >>> table, objects = result_of(measure(blocks, Wanted(Voxel((0.5, 0.5), "micrometer"))))
+    >>> with TemporaryDirectory() as folder:
+    ...     write_csv(Path(folder) / "table.csv", [table])
+    ...     lines = (Path(folder) / "table.csv").read_text(encoding="utf-8").splitlines()
+    >>> [line.split(",")[:2] for line in lines]
+    [['label', 'area (um^2)'], ['1', '1.5']]
     """
     heads = list(dict.fromkeys(head for table in tables for head in table.heads()))
     spelled = str.maketrans({"µ": "u", "²": "^2", "³": "^3", "Å": "A"})

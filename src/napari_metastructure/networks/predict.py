@@ -41,7 +41,7 @@ def starts(side: int, patch: int, overlap: float = 0.25) -> list[int]:
 
 
 STRIDE = 32
-"""Sides of tiles are multiples of it, but for networks that name a smaller ``stride`` of their own."""
+"""Sides of tiles are multiples of it, except for networks that name a smaller ``stride`` of their own."""
 
 
 def tile_shape(network: nn.Module, shape: tuple[int, ...], patch: tuple[int, int]) -> tuple[int, int]:
@@ -408,7 +408,7 @@ class LazyInputs:
     checkpoint : callable, optional
         Called now and then while the statistics are gathered.
     device : torch.device
-        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.home`).
+        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.data_device`).
 
     Attributes
     ----------

@@ -44,7 +44,7 @@ WAYS = ("choose another folder for the results", "press Continue to go on with i
 TITLE = "The batch"
 
 ROWS = 6
-"""Files in sight at once; the table scrolls."""
+"""Files visible at once; the table scrolls."""
 
 
 class FolderBatch(QWidget):

@@ -244,7 +244,7 @@ class RunLayers:
     kept : list of Labels
         The final masks, see `keep`.
     locked : dict of int to (Y, X) uint8 array
-        The corrections that the run was told, by the engine's image index.
+        The corrections that were passed to the run, by the engine's image index.
     colour : str or None
         The channel that the run takes of RGB layers, once that is known.
     painted : callable
@@ -462,8 +462,8 @@ class RunLayers:
             offset += part.source.count
         self.locked = self.corrections()
 
-    def told(self) -> dict[int, np.ndarray]:
-        """Return the corrections as a run is told them: what was locked and undone since is free again (254)."""
+    def corrections_for_run(self) -> dict[int, np.ndarray]:
+        """Return the corrections to pass to a run: pixels that were locked and then undone are free again (254)."""
         told = dict(self.corrections())
         for index, before in self.locked.items():
             now = told.get(index, np.full_like(before, UNLABELLED))

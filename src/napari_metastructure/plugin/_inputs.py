@@ -94,7 +94,7 @@ class LayerBox(QWidget):
     offered : callable
         Whether a layer is in the list.
     none : str, optional
-        Text of an entry for no layer, which stands first; without it the one in sight is chosen by itself.
+        Text of an entry for no layer, which stands first; without it the visible one is chosen automatically.
     """
 
     picked = Signal()
@@ -228,7 +228,7 @@ class LayerPicker(QWidget):
         self._tick(layers)
 
     def reset_choices(self) -> None:
-        """List the layers there are. Ticks made by hand stay; those in sight are ticked before."""
+        """List the layers there are. Ticks made by hand stay; before any, the visible layers are ticked."""
         before = self.chosen()
         layers = [layer for layer in self.viewer.layers if self._offered(layer)]
         chosen = [layer for layer in before if layer in layers]
@@ -437,7 +437,7 @@ def _fill(
 def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout], below: Iterable[QWidget] = ()) -> QScrollArea:
     """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen.
 
-    Those ``below`` do not scroll: they are always in sight.
+    Those ``below`` do not scroll: they are always visible.
     """
     scroll = _scrolled(parts, widget)
     _pin(widget, below)

@@ -93,12 +93,12 @@ LONGEST, LEAST = 22, 10
 
 
 def result_name(source: str, what: str) -> str:
-    """Name a layer after its source and what it is, such that neighbours in napari's list can be told apart."""
+    """Name a layer after its source and what it is, so that neighbours in napari's list can be told apart."""
     return f"{shortened(source, max(LONGEST - 1 - len(what), LEAST))} {what}"
 
 
 def shortened(name: str, most: int) -> str:
-    """Cut a long name in its middle: names of one folder differ at their ends. Where it was cut before, cut it anew."""
+    """Cut a long name in its middle: names of one folder differ at their ends. One cut before is cut again."""
     if len(name) <= most:
         return name
     start = name[: (most - 1) // 3].partition("…")[0]

@@ -66,7 +66,7 @@ def fits(image: Layer, labels: Labels) -> bool:
 
 
 def root_of(labels: Layer, layers: Iterable[Layer]) -> Layer:
-    """Find what labels were made from in the end: an image, or the labels themselves, where nobody knows."""
+    """Find what labels were originally made from: an image, or the labels themselves if that is not known."""
     named = {layer.name: layer for layer in layers}
     seen: list[Layer] = []
     while labels not in seen:

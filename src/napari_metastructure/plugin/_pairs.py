@@ -110,7 +110,7 @@ def shape_of(layer: Layer) -> tuple[int, ...]:
 
 
 def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
-    """Pair layers that are in no row yet: of one name but for words like "mask", else the only ones of a shape.
+    """Pair layers that are in no row yet: of one name except for words like "mask", else the only ones of a shape.
 
     Parameters
     ----------

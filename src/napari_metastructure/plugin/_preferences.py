@@ -188,7 +188,7 @@ class Memory(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Save when the widget goes out of sight: its dock, another tab, napari itself."""
         if event.type() == QEvent.Type.Hide:
-            with suppress(AttributeError, RuntimeError):  # Python has cleared a widget that nobody closed
+            with suppress(AttributeError, RuntimeError):  # Python has cleared a widget that was never closed
                 self.save()
         return False
 

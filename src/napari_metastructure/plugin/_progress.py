@@ -129,7 +129,7 @@ class Clock:
 
     @property
     def spent(self) -> float:
-        """Seconds since the start, but for pauses."""
+        """Seconds since the start, except for pauses."""
         return 0.0 if self._begin is None else (self._paused or time.monotonic()) - self._begin
 
     def left(self, done: float) -> float | None:

@@ -213,7 +213,7 @@ def _said(name: str) -> str:
 
 
 def in_front(viewer: napari.Viewer) -> list[Keys]:
-    """Return the widgets of a viewer: that in which the user is, those in sight, and those behind."""
+    """Return the widgets of a viewer: the one in use, then the visible ones, then those behind."""
     mine = [keys for keys in _all if isalive(keys) and keys.viewer is viewer]
     focus = QApplication.focusWidget()
 

@@ -68,7 +68,7 @@ class Source:
 
     @classmethod
     def of(cls, layer: Layer, chosen: Chosen = ALL) -> Source:
-        """Check what can be told without reading pixels.
+        """Check everything that needs no pixels.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class ModelLayer:
 
     @classmethod
     def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> ModelLayer:
-        """See how a layer fits a model of so many channels, without reading its pixels.
+        """Match a layer to a model with this number of channels, without reading its pixels.
 
         Raises
         ------

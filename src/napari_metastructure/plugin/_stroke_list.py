@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 ROWS = 4
-"""Strokes in sight; the list scrolls."""
+"""Strokes visible at once; the list scrolls."""
 
 
 class BrushButtons(QObject):

@@ -299,7 +299,7 @@ class IGTTWidget(JobWidget):
         if self.running:
             if (control := self._control) is None:
                 return self.refuse("The run is about to end; continue once it has.")
-            for index, pixels in layers.told().items():
+            for index, pixels in layers.corrections_for_run().items():
                 control.correct(index, pixels)
             self._lock(painted)
             self.resume()
@@ -334,7 +334,7 @@ class IGTTWidget(JobWidget):
             self._take(self._draw_waiting(self.layers, wanted))
 
     def _lock(self, painted: Mapping[int, np.ndarray]) -> None:
-        """Note what the run was told, and let epochs come again."""
+        """Note the corrections passed to the run, and show new epochs again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
             self.answer.clear()
@@ -405,7 +405,7 @@ class IGTTWidget(JobWidget):
         return igtt_job(sources, chosen, planes, config, self._ready, run)
 
     def _dropped(self, trial: tuple[napari.layers.Layer, RunLayers] | None) -> Iterator[None]:
-        """Take the layers of a try away, one at a time, but for those that were painted on."""
+        """Take the layers of a try away, one at a time, except for those that were painted on."""
         if trial is None:
             return
         part, layers = trial

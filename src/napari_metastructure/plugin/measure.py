@@ -375,7 +375,7 @@ class MeasureWidget(QWidget):
     # ---- the source ------------------------------------------------------------------------------------
 
     def _is_offered(self, layer: Layer) -> bool:
-        """Whether a layer is offered: Labels with a slice to show, but for this widget's preview."""
+        """Whether a layer is offered: Labels with a slice to show, except for this widget's preview."""
         return isinstance(layer, Labels) and len(full(layer).shape) > 1 and layer is not self.preview.layer
 
     @property

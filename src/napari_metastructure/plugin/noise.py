@@ -439,7 +439,7 @@ class NoiseWidget(QWidget):
         self.preview.remove()
 
     def _is_offered(self, layer: Layer) -> bool:
-        """Whether a layer is offered as clean labels: any with a slice to show, but for this widget's preview."""
+        """Whether a layer is offered as clean labels: any with a slice to show, except for this widget's preview."""
         return isinstance(layer, Labels) and len(full(layer).shape) > 1 and layer is not self.preview.layer
 
     # ---- applying --------------------------------------------------------------------------------------

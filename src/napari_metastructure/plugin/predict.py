@@ -337,7 +337,7 @@ class PredictWidget(JobWidget):
     # ---- the prediction ------------------------------------------------------------------------------------
 
     def start(self) -> bool:
-        """Label the ticked layers, or the folder if that is in sight; False if something is wrong."""
+        """Label the ticked layers, or the folder if its page is open; False if something is wrong."""
         return self.batch.start() if self.where.currentIndex() == FOLDER else super().start()
 
     def prepare(self) -> Job:
@@ -374,7 +374,7 @@ class PredictWidget(JobWidget):
         self.ranges.show_layers(self.picker.chosen() if self.where.currentIndex() == LAYERS else None)
 
     def _on_tab(self, tab: int) -> None:
-        """Offer the buttons of what is in sight: a folder has its own."""
+        """Show the buttons of the open page: a folder has its own."""
         self._show_ranges()
         for part in (self.buttons, self.progress):
             part.setVisible(tab == LAYERS)

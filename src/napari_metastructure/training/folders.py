@@ -52,12 +52,25 @@ def find_pairs(folder: str | Path, channel: Channel = None) -> Splits:
         ``leftImg8bit/{train,val,test}/CITY/x_leftImg8bit.png`` with ``gtFine/.../x_gtFine_labelTrainIds.png``
         (or ``labelIds``), as Cityscapes has it.
     channel : int, str or None
-        As in `images.axes.planes`; ``"all"`` keeps every channel of an image as an input channel.
+        As in `images.image.planes`; ``"all"`` keeps every channel of an image as an input channel.
 
     Raises
     ------
     InputError
         For a folder that looks like none of them, a file without a partner (named), or sizes that differ.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from napari_metastructure.images.writing import write_tiff
+    >>> with TemporaryDirectory() as data:
+    ...     for name in ("images/a.tif", "masks/a_mask.tif"):
+    ...         (Path(data) / name).parent.mkdir()
+    ...         write_tiff(Path(data) / name, np.eye(32, dtype=np.uint8), "YX", (1, 1), ("pixel", "pixel"))
+    ...     found = find_pairs(data)
+    >>> [pair.name for pair in found.train], found.test
+    (['a'], [])
     """
     folder = Path(folder)
     if not folder.is_dir():

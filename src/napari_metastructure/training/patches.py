@@ -206,7 +206,7 @@ class InputsInMemory:
         Planes of any sizes; those smaller than a patch are mirrored, and the mirrored part stays unlabelled.
     patch : (int, int)
     device : torch.device
-        Where they stay, see `networks.device.home`.
+        Where they stay, see `networks.device.data_device`.
     keep : callable, optional
         Puts arrays elsewhere than in memory: given them, a list of views, see `igtt.storage.ArrayStorage.keep`.
     """
@@ -250,8 +250,8 @@ class InputsInMemory:
 class PairReader:
     """Reads pairs when they are drawn, normalises their images and codes their labels; a `Fetch`.
 
-    They stay on the device if all of them fit (`networks.device.home`), else in main memory: there the newest stay,
-    and the others are read again when they are drawn again.
+    They stay on the device if all of them fit (`networks.device.data_device`), else in main memory: the newest stay
+    there, and the others are read again when they are drawn again.
 
     Parameters
     ----------

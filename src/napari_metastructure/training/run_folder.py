@@ -156,7 +156,7 @@ class RunFolder:
     def unlock(self) -> None:
         """Let other runs in."""
         if self._owner and self._here():
-            for name in (OWNER, LOCK):  # while it is ours: a lock that is no longer in its folder counts for nobody
+            for name in (OWNER, LOCK):  # while it is ours: a lock that is no longer in its folder has no effect
                 with suppress(OSError):
                     (self.path / name).unlink()
         self._owner = ""

@@ -93,7 +93,7 @@ class RunState:
     Parameters
     ----------
     config : BaseModel
-        The settings; a resumed run needs the same ones but for ``may_change``.
+        The settings; a resumed run needs the same ones, except for ``may_change``.
     may_change : sequence of str
     identity : list of (str, str)
         What the run is made of: the name and checksum of each image, and of its labels. The checksums have to be the

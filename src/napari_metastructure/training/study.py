@@ -48,7 +48,7 @@ def study(
     Yields
     ------
     Event or StudyEvent
-        `StudyStarted`; per run `ConditionStarted`, the events of `supervised.train`, `ConditionFinished`;
+        `StudyStarted`; per run `ConditionStarted`, the events of `training.train.train`, `ConditionFinished`;
         `StudyFinished` as the last.
 
     Raises
