@@ -37,6 +37,8 @@ SCHEDULER = typer.Option(
     metavar="local:N|tcp://HOST:PORT",
 )
 
+SET = typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated.")
+
 RESUME = typer.Option(
     "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
 )

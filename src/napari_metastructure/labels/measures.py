@@ -1,7 +1,5 @@
 """Measurements of objects in label images: size, shape, intensity and skeleton in the unit of the image, as a table."""
 
-from __future__ import annotations
-
 import csv
 import math
 import re
@@ -9,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -58,7 +56,7 @@ class Voxel:
     unit: str
 
     @classmethod
-    def of(cls, steps: Steps, unit: str | None = None) -> Voxel:
+    def of(cls, steps: Steps, unit: str | None = None) -> Self:
         """Bring steps along axes to one unit, that of X or the one given.
 
         Where one of them has another kind of unit, or none, pixels are counted.

@@ -142,11 +142,6 @@ def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
     return count(prediction, truth).iou
 
 
-def accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Fraction of labelled pixels that agree. Arguments as in `count`."""
-    return count(prediction, truth).accuracy
-
-
 def auc(probability: np.ndarray, truth: np.ndarray) -> float:
     """Area under the ROC curve: how often a foreground pixel ranks above a background one, ties counting half.
 

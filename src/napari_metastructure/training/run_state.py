@@ -13,8 +13,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Saved, Unsaved
-from napari_metastructure.training.run_folder import FILES, RunFolder
-from napari_metastructure.training.state_file import damaged
+from napari_metastructure.training.run_folder import FILES, RunFolder, damaged
 
 SAVING_SHARE = 0.02
 """Part of the run's time that saving the state to resume from may take."""
