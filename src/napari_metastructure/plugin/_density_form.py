@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QSlider, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QSlider, QWidget
 
 from napari_metastructure.plugin._density_model import DensitySettings, Unit
-from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
+from napari_metastructure.plugin._form import Editor, ModelForm, RealSpinBox, tooltip
 from napari_metastructure.plugin._inputs import column, reading_editor, row
 
 STEPS = 400
@@ -17,7 +17,7 @@ LOWEST = 0.75
 """Pixels; below half a pixel only the pixel itself would count."""
 
 
-class _Number(QDoubleSpinBox):
+class _Number(RealSpinBox):
     """Shows no more digits than it takes."""
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
@@ -37,10 +37,7 @@ class BandwidthRow(QWidget):
         fields = DensitySettings.model_fields
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
-        self.number = _Number()
-        self.number.setDecimals(6)
-        self.number.setRange(1e-6, 1e6)
-        self.number.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.number = _Number(1e-6, 1e6)
         self.number.setKeyboardTracking(False)  # half a number is no bandwidth
         self.units = QComboBox()
         self.units.setMinimumWidth(60)

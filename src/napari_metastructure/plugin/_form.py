@@ -11,7 +11,7 @@ from magicgui.widgets import ComboBox, create_widget
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QLocale, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QValidator
+from qtpy.QtGui import QDoubleValidator, QValidator
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible, QLabeledDoubleSlider
 
@@ -155,11 +155,26 @@ class PresetBox(QWidget):
 def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
     """Make a slider with its number beside it."""
     slider: Any = QLabeledDoubleSlider(Qt.Orientation.Horizontal)  # its types say int
+    number = slider.findChild(QLineEdit)
+    number.setValidator(_PointValidator(number))
     slider.setRange(low, high)
     slider.setDecimals(decimals)
     slider.setSingleStep((high - low) / 100)
     slider.setPageStep((high - low) / 10)
     return rounding_editor(slider, decimals)
+
+
+class _PointValidator(QDoubleValidator):
+    """Takes a comma for a point, whatever the system's decimal point is: Python reads the text."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setLocale(QLocale.c())
+
+    def validate(self, text: str, at: int) -> tuple[QValidator.State, str, int]:
+        """Check what was typed so far."""
+        checked: tuple[QValidator.State, str, int] = super().validate(text.replace(",", "."), at)
+        return checked
 
 
 def rounding_editor(widget: Any, decimals: int) -> Editor:
@@ -183,17 +198,17 @@ class RealSpinBox(QDoubleSpinBox):
     magicgui's own shows all decimals, and what it shows cannot be changed once it is made.
     """
 
-    def __init__(self, low: float, high: float, parent: QWidget | None = None) -> None:
+    def __init__(self, low: float, high: float, parent: QWidget | None = None, decimals: int = DECIMALS) -> None:
         super().__init__(parent)
         self.setLocale(QLocale.c())  # text and value agree, whatever the system's decimal point is
-        self.setDecimals(DECIMALS)
+        self.setDecimals(decimals)
         self.setRange(low, high)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
         self.setCorrectionMode(QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
         """Write 0.5, not 0.500000."""
-        return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+        return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".")
 
     def validate(self, text: str, at: int) -> tuple[QValidator.State, str, int]:
         """Check what was typed so far."""

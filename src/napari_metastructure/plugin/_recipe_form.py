@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton, QWidget
 
 from napari_metastructure.errors import title_of
 from napari_metastructure.labels.recipes import RECIPES, RecipeBase, make_recipe
 from napari_metastructure.plugin._form import (
     Editor,
     ModelForm,
+    RealSpinBox,
     bounds,
     make_editor,
     rounding_editor,
@@ -69,9 +70,9 @@ def dial_editor(name: str, field: FieldInfo) -> Editor:
     if is_share(field) and low is not None and high is not None:
         return slider_editor(low, high)
     if field.annotation is float:
-        box = QDoubleSpinBox()
-        box.setDecimals(PIXEL_DECIMALS)
-        box.setRange(max(low or 0, 10**-PIXEL_DECIMALS if low else 0), high if high is not None else 1e6)
+        least, most = max(low or 0, 10**-PIXEL_DECIMALS if low else 0), high if high is not None else 1e6
+        box = RealSpinBox(least, most, decimals=PIXEL_DECIMALS)
+        box.setStepType(RealSpinBox.StepType.DefaultStepType)
         box.setSingleStep(0.5)
         box.setSuffix(" px")
         return rounding_editor(box, PIXEL_DECIMALS)

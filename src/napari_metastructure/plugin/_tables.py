@@ -10,7 +10,6 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSignal
 from qtpy.QtGui import QColor, QHelpEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QDoubleSpinBox,
     QHeaderView,
     QSizePolicy,
     QStyledItemDelegate,
@@ -23,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.results import Agreement
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._form import RealSpinBox, tooltip
 from napari_metastructure.plugin._layers import UNLABELLED_COLOR, class_color
 
 if TYPE_CHECKING:
@@ -582,15 +581,14 @@ class _Share(QStyledItemDelegate):
 
     def createEditor(self, parent: QWidget, option: Any, index: QModelIndex) -> QWidget:  # noqa: N802 - Qt's name
         """Make a spin box."""
-        box = QDoubleSpinBox(parent)
-        box.setRange(0, 1)
-        box.setDecimals(DECIMALS)
+        box = RealSpinBox(0, 1, parent, DECIMALS)
+        box.setStepType(RealSpinBox.StepType.DefaultStepType)
         box.setSingleStep(0.05)
         box.setFrame(False)
         box.valueChanged.connect(lambda _: self.commitData.emit(box))
         return box
 
-    def setEditorData(self, editor: QDoubleSpinBox, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
+    def setEditorData(self, editor: RealSpinBox, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
         """Show the number, without echo."""
         number = index.data(Role.EditRole)
         if round(number, DECIMALS) != editor.value():
@@ -598,7 +596,7 @@ class _Share(QStyledItemDelegate):
             editor.setValue(number)
             editor.blockSignals(blocked)
 
-    def setModelData(self, editor: QDoubleSpinBox, model: QAbstractTableModel, index: QModelIndex) -> None:  # noqa: N802
+    def setModelData(self, editor: RealSpinBox, model: QAbstractTableModel, index: QModelIndex) -> None:  # noqa: N802
         """Take the number over, unless the box only rounds it."""
         if round(index.data(Role.EditRole), DECIMALS) != editor.value():
             model.setData(index, round(editor.value(), DECIMALS))
