@@ -65,14 +65,20 @@ def run(images: list[np.ndarray], masks: list[np.ndarray], config: IGTTConfig) -
     }
 
 
-def main() -> None:
-    """Print a table, one line a folder and seed, then mean and spread."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(about: str) -> argparse.ArgumentParser:
+    """Make what reads the arguments of all benchmarks of quality."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("folders", nargs="+")
-    parser.add_argument("--preset", default="default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--limit", type=int, help="only the first N images of a folder")
+    return parser
+
+
+def main() -> None:
+    """Print a table, one line a folder and seed, then mean and spread."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--preset", default="default")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings to replace")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

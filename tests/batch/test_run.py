@@ -140,9 +140,9 @@ def test_a_file_that_breaks_the_code_ends_no_other(recipe, go, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("by zero")
 
-    real = predict.predict_files
+    files, real = predict.prediction, predict.prediction.predict_files
     monkeypatch.setattr(
-        predict, "predict_files", lambda m, p, *more: broken() if "b.tif" in str(p[0]) else real(m, p, *more)
+        files, "predict_files", lambda m, p, *more: broken() if "b.tif" in str(p[0]) else real(m, p, *more)
     )
     *events, last = go(recipe())
     assert (last.done, last.failed) == (3, 2)

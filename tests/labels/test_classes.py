@@ -195,13 +195,6 @@ def test_planes_are_looked_at_once_and_again_when_they_changed():
     assert planes.seen == [0, 1, 2, 1, 0, 1, 2]
 
 
-def test_other_planes_may_take_their_place():
-    stack = LabelStack(values(0, 1), "classes")
-    assert (stack.meaning().classes, stack.shape) == ((0, 1), (3, 16, 16))
-    stack.forget(planes=values(0, 2, 255, shape=(8, 8)), ours=True)
-    assert (stack.meaning().classes, stack.shape, len(stack)) == ((0, 2), (8, 8), 1)
-
-
 def test_what_was_found_before_a_survey_was_stopped_is_kept():
     planes = Counting(*values(0, 1))
     stack = LabelStack(planes, "classes")

@@ -17,6 +17,7 @@ from napari_metastructure.plugin import _progress
 from napari_metastructure.plugin._inputs import FolderRow, lay_out
 from napari_metastructure.plugin._job_widget import JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._progress import Clock, EpochProgress, ProgressPanel, duration
+from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin.compare import CompareWidget
 from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, IGTTWidget, SettingsPanel
 from napari_metastructure.plugin.predict import PredictWidget
@@ -164,7 +165,7 @@ def test_settings_that_cannot_be_read_are_one_sentence(tmp_path, settings, why):
 def test_a_folder_beside_is_a_free_one(qtbot, tmp_path):
     form = SettingsPanel()
     qtbot.addWidget(form)
-    folder = RunInFolder(EarlierRun, form, (), RESUMED, "igtt")
+    folder = RunInFolder(EarlierRun, form, (), RESUMED, "igtt", RangeRows("segmented"))
     qtbot.addWidget(folder.row)
     assert folder.free_beside() is None
     folder.row.set(tmp_path / "run")

@@ -10,6 +10,7 @@ from napari_metastructure.images import lazy
 from napari_metastructure.images.intensity import channels_of, network_inputs
 from napari_metastructure.images.lazy import as_plane
 from napari_metastructure.networks import device as devices
+from napari_metastructure.training import patches
 from napari_metastructure.training.pairs import Pair, pairs_of
 from napari_metastructure.training.patches import FullAugmentation, InputsInMemory, LargePair, PairReader, PatchSampler
 
@@ -113,8 +114,8 @@ class Counted:
         return self.images[index]
 
 
-def store(pairs, **more):
-    return PairReader(pairs, "percentile", 1, (0, 1), (32, 32), CPU, **more)
+def store(pairs):
+    return PairReader(pairs, "percentile", 1, (0, 1), (32, 32), CPU)
 
 
 def test_a_set_that_fits_is_read_once_and_normalised():
@@ -130,9 +131,10 @@ def test_a_set_that_fits_is_read_once_and_normalised():
     assert x.shape == (1, 32, 33) and (y[20:] == 255).all()
 
 
-def test_of_a_set_that_does_not_fit_the_newest_stay():
+def test_of_a_set_that_does_not_fit_the_newest_stay(monkeypatch):
+    monkeypatch.setattr(patches, "HELD_BYTES", 2 * 64 * 64 * 5)
     counted = Counted([(64, 64)] * 3)
-    read = store(counted.pairs, held_bytes=2 * 64 * 64 * 5)
+    read = store(counted.pairs)
     for index in (0, 1, 0, 2, 0, 1):
         read(index)
     assert counted.read == [1, 2, 1]

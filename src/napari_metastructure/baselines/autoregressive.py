@@ -1,7 +1,5 @@
 """AC, autoregressive clustering: a network of masked convolutions that clusters pixels by mutual information."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from itertools import product
 from typing import Literal
@@ -175,14 +173,14 @@ def mutual_information(first: Tensor, second: Tensor, displacement: int = 0, joi
     return total / len(shifts)
 
 
-def _network(config: ACConfig, seed: int) -> AutoregressiveNetwork:
+def _network(config: ACConfig, seed: int) -> "AutoregressiveNetwork":
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoregressiveNetwork(config.channels, config.blocks, config.clusters)
 
 
 def _step(
-    network: AutoregressiveNetwork,
+    network: "AutoregressiveNetwork",
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     orderings: tuple[int, int],

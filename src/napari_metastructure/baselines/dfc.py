@@ -35,7 +35,7 @@ class DFCConfig(BaseModel):
     max_pixels: int = Field(
         512 * 512,
         ge=64,
-        description="A larger plane is averaged down to about so many pixels, for memory and time; not in the paper.",
+        description="A larger plane is averaged down to about this many pixels, for memory and time; not in the paper.",
     )
 
 

@@ -1,7 +1,5 @@
 """Results and events of a comparison, its tables as CSV and Markdown, and its figure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

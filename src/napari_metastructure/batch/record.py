@@ -100,7 +100,7 @@ class Record:
         sweep(self.folder)
 
     def start(self) -> None:
-        """Write the recipe: whoever does the work is there."""
+        """Write the recipe, once the workers are there."""
         self.recipe.write(self.folder / RECIPE)
         self._write(self.rows.values())  # without what was torn
         self._started = True

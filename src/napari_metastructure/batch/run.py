@@ -89,22 +89,16 @@ def plan_of(recipe: BatchRecipe, paths: Sequence[Path], splits: bool) -> Plan:
             from napari_metastructure.batch.predict import units_of
 
             return Plan(units_of(recipe.task, paths, recipe.out, splits))
-        case Noise():
-            from napari_metastructure.batch.labels import plan_noise
+        case Noise() | Density() as task:
+            from napari_metastructure.batch.labels import plan_density, plan_noise
 
-            return plan_noise(recipe.task, paths, recipe.out)
-        case Density():
-            from napari_metastructure.batch.labels import plan_density
+            where = paths, recipe.out
+            return plan_noise(task, *where) if isinstance(task, Noise) else plan_density(task, *where)
+        case IGTT() | Compare() as task:
+            from napari_metastructure.batch.segmentation import plan_compare, plan_igtt
 
-            return plan_density(recipe.task, paths, recipe.out)
-        case IGTT():
-            from napari_metastructure.batch.segmentation import plan_igtt
-
-            return plan_igtt(recipe.task, paths, recipe.out)
-        case Compare():
-            from napari_metastructure.batch.segmentation import plan_compare
-
-            return plan_compare(recipe.task, paths, recipe.out)
+            where = paths, recipe.out
+            return plan_igtt(task, *where) if isinstance(task, IGTT) else plan_compare(task, *where)
 
 
 def run(

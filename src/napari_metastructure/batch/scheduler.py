@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from platform import python_version
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from napari_metastructure import __version__
 from napari_metastructure.batch.work_units import Outcome, Piece, perform
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.read_options import ReadOptions, options
 from napari_metastructure.images.writing import cannot_write
 from napari_metastructure.training.control import Control
@@ -54,42 +54,11 @@ class Ended:
     outcome: Outcome
 
 
-class Pool(Protocol):
-    """Takes units of work and says what becomes of them."""
-
-    where: str
-    """In words, with the dashboard's address if there is one."""
-    splits: bool
-    """Whether large units are worth splitting."""
-
-    @property
-    def room(self) -> bool:
-        """Whether more should be submitted; what waits here cannot be done by others."""
-        ...
-
-    def submit(self, key: str, piece: Piece, parts: Sequence[str] = ()) -> None:
-        """Take a piece of work; ``parts`` are the keys of what was submitted before and is joined by it."""
-        ...
-
-    def step(self, control: Control) -> Share | Ended | None:
-        """Return what happens next, or None if that takes long.
-
-        Raises
-        ------
-        Stopped
-            If the user has stopped the batch.
-        """
-        ...
-
-    def close(self) -> None:
-        """Drop what is not done."""
-        ...
-
-
 class LocalPool:
     """One unit after the other in this process."""
 
-    where, splits = "this process", False
+    where = "this process"
+    """Who does the work, in words."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, Piece, Sequence[str]]] = deque()
@@ -102,11 +71,17 @@ class LocalPool:
         return not self._waiting and self._running is None
 
     def submit(self, key: str, piece: Piece, parts: Sequence[str] = ()) -> None:
-        """Take a piece of work."""
+        """Take a piece of work; ``parts`` are the keys of what was submitted before and is joined by it."""
         self._waiting.append((key, piece, parts))
 
     def step(self, control: Control) -> Share | Ended | None:
-        """Go one step further."""
+        """Go one step further; return what happened.
+
+        Raises
+        ------
+        Stopped
+            If the user has stopped the batch.
+        """
         control.checkpoint()
         if self._running is None:
             self._key, piece, parts = self._waiting.popleft()
@@ -134,9 +109,7 @@ class LocalPool:
 
 
 class ClusterPool:
-    """The workers of a scheduler of dask.distributed; see `cluster`."""
-
-    splits = True
+    """The workers of a scheduler of dask.distributed; ``where`` names them, with the dashboard's address."""
 
     def __init__(self, client: Any, where: str) -> None:
         self.where, self._client = where, client
@@ -172,7 +145,7 @@ class ClusterPool:
         future.add_done_callback(lambda done: self._news.put((key, done)))
 
     def step(self, control: Control) -> Share | Ended | None:
-        """Wait a moment for news."""
+        """Wait a moment for news, as `LocalPool.step`; None if there are none."""
         control.checkpoint()
         try:
             news = self._news.get(timeout=TICK)
@@ -244,6 +217,10 @@ def on_worker(topic: str, key: str, piece: Piece, chosen: ReadOptions, parts: Se
 
 def _go_on() -> None:
     """Pass a checkpoint: what runs on a worker is not stopped half way."""
+
+
+Pool = LocalPool | ClusterPool
+"""Takes units of work and says what becomes of them."""
 
 
 @contextmanager
@@ -360,7 +337,7 @@ def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], out: Pa
             )
         if found["why"]:
             raise InputError(f"Worker {worker}: {found['why']}")
-    words = f"{len(seen)} worker{'s' * (len(seen) != 1)} of {'this machine' if scheduler[:5] == 'local' else scheduler}"
+    words = f"{counted(len(seen), 'worker')} of {'this machine' if scheduler[:5] == 'local' else scheduler}"
     return f"{words}, dashboard {client.dashboard_link}" if client.dashboard_link else words
 
 

@@ -62,7 +62,7 @@ def segment(checkpoint: Checkpoint, paths: Sequence[Path], folder: Path, task: I
     if earlier is not None and earlier.can_go_on:
         try:
             return (yield from _segment(checkpoint, paths, folder, task, True))
-        except InputError:  # of other images, or damaged: it begins anew
+        except InputError:  # of other images, or damaged: it starts over
             pass
     return (yield from _segment(checkpoint, paths, folder, task, False))
 

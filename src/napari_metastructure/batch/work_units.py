@@ -1,7 +1,5 @@
 """Units of work that any process can do: one file, a part of a large one, or all files together."""
 
-from __future__ import annotations
-
 import os
 import platform
 import time
@@ -16,6 +14,13 @@ from napari_metastructure.images.files import fingerprint
 from napari_metastructure.images.read_options import ReadOptions, set_read_options
 
 Checkpoint = Callable[[], None]
+
+
+Steps = Generator[float, None, Any]
+"""Yields which share is done, from 0 to 1; returns `Done`, `Split`, or what a part has made."""
+
+Work = Callable[..., Steps]
+"""A function of a module, called with a checkpoint and the arguments of its unit, all of which can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,6 @@ class Split:
     parts: tuple[tuple[Work, tuple[Any, ...]], ...]
     join: Work
     args: tuple[Any, ...]
-
-
-Steps = Generator[float, None, Any]
-"""Yields which share is done, from 0 to 1; returns `Done`, `Split`, or what a part has made."""
-
-Work = Callable[..., Steps]
-"""A function of a module, called with a checkpoint and the arguments of its unit, all of which can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def identity_of(paths: Sequence[Path]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Piece:
-    """A unit, or a part of one, as it is sent to whoever does it; a part has neither inputs nor results."""
+    """A unit, or a part of one, as it is sent to a worker; a part has neither inputs nor results."""
 
     work: Work
     args: tuple[Any, ...]

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -37,6 +37,8 @@ SCHEDULER = typer.Option(
     metavar="local:N|tcp://HOST:PORT",
 )
 
+SET = typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated.")
+
 RESUME = typer.Option(
     "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
 )
@@ -51,8 +53,10 @@ FRAMES = typer.Option(help=f"Frames of films to take. {PARTS} [default: all]", m
 
 
 def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], field: str, **more: Any) -> Any:
-    """Make an option whose help and default are those of a setting."""
+    """Make an option whose help, choices and default are those of a setting."""
     info = model.model_fields[field]
+    if get_origin(info.annotation) is Literal:
+        more.setdefault("metavar", "|".join(get_args(info.annotation)))
     paper = f"; paper: {presets['paper'][field]}" if field in presets["paper"] else ""
     default = "none" if info.default is None else info.default
     return typer.Option(help=f"{info.description} [default: {default}{paper}]", **more)

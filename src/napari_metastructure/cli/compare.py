@@ -10,16 +10,7 @@ import typer
 
 from napari_metastructure.baselines.config import ALL, TITLES, CompareConfig
 from napari_metastructure.baselines.results import CompareFinished, CompareStarted, MethodFinished, shown, summary
-from napari_metastructure.cli._options import (
-    CHANNEL,
-    RESUME,
-    SCHEDULER,
-    WAYS,
-    option,
-    tell_colour,
-    validated,
-    warnings_as_lines,
-)
+from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, RunFailed
@@ -34,7 +25,7 @@ _TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds"
 
 
 def _option(field: str, **more: Any) -> Any:
-    return option(CompareConfig, {"paper": {}}, field, **more)
+    return _options.option(CompareConfig, {"paper": {}}, field, **more)
 
 
 def compare(
@@ -54,10 +45,10 @@ def compare(
             metavar="NAME,...",
         ),
     ] = None,
-    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
     repeats: Annotated[int | None, _option("repeats", metavar="R")] = None,
-    objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
-    channel: Annotated[str, CHANNEL] = "auto",
+    objects: Annotated[str | None, _option("objects")] = None,
+    channel: Annotated[str, _options.CHANNEL] = "auto",
     epochs: Annotated[
         int | None,
         typer.Option(help=f"Epochs of the supervised networks. [default: {TrainConfig().epochs}]", metavar="N"),
@@ -70,8 +61,8 @@ def compare(
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier comparison in --out.")] = False,
-    scheduler: Annotated[str | None, SCHEDULER] = None,
-    resume: Annotated[bool, RESUME] = False,
+    scheduler: Annotated[str | None, _options.SCHEDULER] = None,
+    resume: Annotated[bool, _options.RESUME] = False,
 ) -> None:
     """Compare methods of segmentation on the same images.
 
@@ -88,12 +79,12 @@ def compare(
         return
     from napari_metastructure.batch.segmentation import CompareFiles
 
-    with warnings_as_lines():
+    with _options.warnings_as_lines():
         files = CompareFiles([images], masks, channel, out)
     if config.methods == tuple(TITLES):
         config = config.model_copy(update={"methods": _usable(files)})
-    files.check_free(config.methods, overwrite, WAYS)
-    tell_colour(files.read)
+    files.check_free(config.methods, overwrite, _options.WAYS)
+    _options.tell_colour(files.read)
     _run(files, config)
 
 
@@ -104,8 +95,8 @@ def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:
     if methods:
         options["methods"] = ",".join(methods)
     if epochs is not None:
-        options["train"] = validated(TrainConfig, TrainConfig, {"epochs": epochs}, ("epochs",))
-    return validated(CompareConfig, CompareConfig, options, _TYPED)
+        options["train"] = _options.validated(TrainConfig, TrainConfig, {"epochs": epochs}, ("epochs",))
+    return _options.validated(CompareConfig, CompareConfig, options, _TYPED)
 
 
 def _usable(files: CompareFiles) -> tuple[str, ...]:

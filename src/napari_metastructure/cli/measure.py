@@ -13,14 +13,13 @@ import typer
 
 from napari_metastructure.batch import label_set
 from napari_metastructure.cli import _options
-from napari_metastructure.cli._progress import counted, number, print_table
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.cli._progress import number, print_table
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.files import check_free, plane_shape, read_image, stem
 from napari_metastructure.images.image import PIXEL, Image, planes, stack
 from napari_metastructure.images.label_files import key_of
 from napari_metastructure.images.writing import make_folder, replacing, write_tiff
 from napari_metastructure.labels import UNLABELLED, measures
-from napari_metastructure.labels.measures import Voxel, Wanted
 from napari_metastructure.labels.pixels import encode
 from napari_metastructure.labels.regions import CleanUp, change_stack, clean_up, result_of
 from napari_metastructure.training.metrics import Confusion, auc, two_of
@@ -107,7 +106,7 @@ def measure(
         leading = tuple(axis for axis in labels.steps[index] if axis in ("T" if volumes else "TZ"))
         with _options.warnings_as_lines():
             intensity = _intensity(partners[index], channel, cleaned.shape) if partners else None
-        wanted = Wanted(voxel, leading, intensity, skeleton)
+        wanted = measures.Wanted(voxel, leading, intensity, skeleton)
         measured = result_of(measures.measure(blocks.changed(cleaned), wanted))
         tables.append(measured.table)
         if clean is not None:
@@ -128,7 +127,7 @@ def _check_sizes(labels: label_set.LabelSet, partners: Sequence[Path]) -> None:
         label_set.check_same_size(partner, plane_shape(partner), path, shape)
 
 
-def _voxels(labels: label_set.LabelSet, volumes: bool, pixels: bool) -> list[Voxel]:
+def _voxels(labels: label_set.LabelSet, volumes: bool, pixels: bool) -> list[measures.Voxel]:
     """Find the voxel size of each file, in one unit for the whole table.
 
     Raises
@@ -144,9 +143,9 @@ def _voxels(labels: label_set.LabelSet, volumes: bool, pixels: bool) -> list[Vox
                 "measure ...)."
             )
     if pixels:
-        return [Voxel((1.0,) * len(axes), PIXEL)] * len(labels.paths)
+        return [measures.Voxel((1.0,) * len(axes), PIXEL)] * len(labels.paths)
     unit = labels.steps[0]["X"][1]
-    found = [Voxel.of([steps[axis] for axis in axes], unit) for steps in labels.steps]
+    found = [measures.Voxel.of([steps[axis] for axis in axes], unit) for steps in labels.steps]
     if odd := next((i for i, voxel in enumerate(found) if voxel.unit != found[0].unit), None):
         raise InputError(
             f"{labels.paths[0]} is measured in {found[0].symbol} but {labels.paths[odd]} in {found[odd].symbol}, for "
@@ -155,7 +154,7 @@ def _voxels(labels: label_set.LabelSet, volumes: bool, pixels: bool) -> list[Vox
     return found
 
 
-def _in_pixels(voxel: Voxel, option: str, text: str) -> float:
+def _in_pixels(voxel: measures.Voxel, option: str, text: str) -> float:
     try:
         return voxel.pixels(text)
     except InputError as error:

@@ -1,24 +1,19 @@
 """``metastructure predict`` and ``export``: a trained model on images, and for other programs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, WAYS, warnings_as_lines
-from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
+from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, running
 from napari_metastructure.cli.batch import BAD_FILES, shared_out
-from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import check_free
+from napari_metastructure.errors import InputError, counted
+from napari_metastructure.images.files import check_free, list_images
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.training.control import Stopped
-
-if TYPE_CHECKING:
-    from napari_metastructure.networks import batch as prediction
 
 
 def predict(
@@ -65,7 +60,6 @@ def predict(
         shared_out(images, out, scheduler, task, resume, overwrite)
         return
     from napari_metastructure.igtt.apply import load_model
-    from napari_metastructure.images.files import list_images
     from napari_metastructure.networks import batch as prediction
     from napari_metastructure.networks.device import resolve
 
@@ -88,7 +82,7 @@ def predict(
         raise typer.Exit(BAD_FILES)
 
 
-def _follow(events: Iterable[prediction.PredictionEvent], terminal: Terminal) -> int:
+def _follow(events: Iterable[Any], terminal: Terminal) -> int:
     """Show a prediction as it goes; return the number of files that could not be used."""
     from napari_metastructure.networks import batch as prediction
 

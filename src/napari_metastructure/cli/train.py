@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from napari_metastructure.cli._options import (
-    RUN_WAYS,
-    check_modes,
-    chosen_settings,
-    option,
-    parse,
-    read_dial,
-    validated,
-    warnings_as_lines,
-)
+from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import running, table
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
@@ -33,13 +24,12 @@ from napari_metastructure.training.run_folder import FILES, read_config, read_fi
 
 if TYPE_CHECKING:
     from napari_metastructure.training.folders import Splits
-    from napari_metastructure.training.pairs import Pair
 
 _TYPED = (
     *("preset", "network", "encoder", "loss", "epochs", "validation_fraction", "seed", "device"),
     *("reading", "classes"),
 )
-_option = partial(option, TrainConfig, PRESETS)
+_option = partial(_options.option, TrainConfig, PRESETS)
 
 Data = Annotated[
     Path | None,
@@ -71,18 +61,15 @@ def train(
     ] = None,
     network: Annotated[str | None, _option("network", metavar="|".join(ENCODERS))] = None,
     encoder: Annotated[str | None, _option("encoder", metavar="NAME")] = None,
-    loss: Annotated[str | None, _option("loss", metavar="cross_entropy|dice|iou|dmi_iou")] = None,
+    loss: Annotated[str | None, _option("loss")] = None,
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
     validation_fraction: Annotated[float | None, _option("validation_fraction", metavar="F")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
-    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
     classes: Annotated[str | None, _option("classes", metavar="0,1,...")] = None,
     channel: Channel = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
-    ] = None,
+    settings: Annotated[list[str] | None, _options.SET] = None,
     config_file: Annotated[
         Path | None,
         typer.Option(
@@ -100,13 +87,13 @@ def train(
     run.yaml, metrics.csv, model.safetensors (the best epoch) and last.pt. Where the set has a test split, the model is
     scored on it at the end. Ctrl-C stops the run, saves, and exits with 130; --resume goes on.
     """
-    check_modes(resume, overwrite)
+    _options.check_modes(resume, overwrite)
     numbers = None if classes is None else _numbers(classes)
     given = (preset, network, encoder, loss, epochs, validation_fraction, seed, device, reading, numbers)
     earlier = dict(read_config(config_file, TrainConfig)) if config_file else None
-    config = chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
+    config = _options.chosen_settings(TrainConfig, dict(zip(_TYPED, given, strict=True)), settings or [], earlier)
     files = [out / name for name in FILES]
-    join().from_first(lambda: check_free(files, overwrite=resume or overwrite, ways=RUN_WAYS))
+    join().from_first(lambda: check_free(files, overwrite=resume or overwrite, ways=_options.RUN_WAYS))
     sets = find_sets(data, validation, channel, config_file)
     _run(sets, config, out, resume)
 
@@ -121,7 +108,7 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
     """
     from napari_metastructure.training.folders import Splits, file_pairs, find_pairs
 
-    with warnings_as_lines():
+    with _options.warnings_as_lines():
         if data is not None:
             found = find_pairs(data, channel=channel)
         else:
@@ -139,7 +126,7 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
 
 def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
     """Train, show progress, and score the model where there are test images."""
-    from napari_metastructure.training.train import train as job
+    from napari_metastructure.training import train as supervised
 
     last, ranks = None, join()
     with running(ranks) as terminal:
@@ -148,29 +135,22 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
             for note in notes:
                 terminal.warn(note)
         more: dict[str, Any] = {"folder": out, "resume": resume, "ranks": ranks}
-        events = job(sets.train, config, terminal.control, validation=sets.validation or None, **more)
+        events = supervised.train(sets.train, config, terminal.control, validation=sets.validation or None, **more)
         for event in terminal.follow(events):
             if isinstance(event, TrainFinished):
                 last = event
         if last is None:
             raise RuntimeError("the run ended without a result")
         if sets.test and last.model is not None and not last.stopped and ranks.first:
-            terminal.say(_tested(sets.test, last.model, config))
+            scores = supervised.score(last.model, sets.test, config.device)
+            terminal.say(f"test, {len(sets.test)} images: {_in_words(scores, len(last.model.use.classes) > 2)}")
     terminal.end(last.stopped)
 
 
-def _tested(pairs: Sequence[Pair], model: Any, config: TrainConfig) -> str:
-    """Score the model on the test split, and put the scores on a line."""
-    from napari_metastructure.training.train import score
-
-    scores = score(model, pairs, config.device)
-    many = len(model.use.classes) > 2
-    auc = "" if many else f"  AUC {scores.auc:.4f}"
-    ious = "  IoU by class " + " ".join(f"{v:.3f}" for v in scores.class_iou) if many else ""
-    return (
-        f"test, {len(pairs)} images: Dice {scores.dice:.4f}  {'mIoU' if many else 'IoU'} {scores.iou:.4f}  accuracy "
-        f"{scores.accuracy:.4f}{auc}{ious}"
-    )
+def _in_words(scores: Any, many: bool) -> str:
+    """Put the scores of a model on a line; ``many`` where it has more than two classes."""
+    more = f"  IoU by class {' '.join(f'{v:.3f}' for v in scores.class_iou)}" if many else f"  AUC {scores.auc:.4f}"
+    return f"Dice {scores.dice:.4f}  {'mIoU' if many else 'IoU'} {scores.iou:.4f}  accuracy {scores.accuracy:.4f}{more}"
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -212,7 +192,7 @@ def study(
     epochs: Annotated[int | None, typer.Option(help="Epochs of each training. [default: 20]")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
-    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
     channel: Channel = None,
     settings: Annotated[
         list[str] | None,
@@ -230,7 +210,7 @@ def study(
     """
     earlier = read_config(config_file, study_results.StudyConfig) if config_file else None
     typed = dict(zip(_TYPED_STUDY, (preset, epochs, seed, device, reading), strict=True))
-    training = {k: v for k, v in typed.items() if v is not None} | parse(settings or [], typed)
+    training = {k: v for k, v in typed.items() if v is not None} | _options.parse(settings or [], typed)
     config = _config(earlier, figure, condition, network, repeats, training)
     sets = find_sets(data, None, channel, None)
     _run_study(sets, config, out)
@@ -249,11 +229,11 @@ def _config(
         raise InputError(f"--figure {figure!r} is none of {', '.join(study_results.STUDIES)}; choose one of these.")
     own = earlier or study_results.StudyConfig.preset(figure)
     build = TrainConfig.from_preset if "preset" in training else (lambda **o: TrainConfig(**{**dict(own.train), **o}))
-    options: dict[str, Any] = {"train": validated(TrainConfig, build, training, _TYPED_STUDY)}
+    options: dict[str, Any] = {"train": _options.validated(TrainConfig, build, training, _TYPED_STUDY)}
     options |= {k: v for k, v in (("networks", networks or None), ("repeats", repeats)) if v is not None}
     if conditions:
         options["conditions"] = tuple(condition_of(text) for text in conditions)
-    return validated(
+    return _options.validated(
         study_results.StudyConfig,
         lambda **o: study_results.StudyConfig(**{**dict(own), **o}),
         options,
@@ -262,12 +242,7 @@ def _config(
 
 
 def condition_of(text: str) -> study_results.Condition:
-    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``.
-
-    Raises
-    ------
-    InputError
-    """
+    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``."""
     if text in study_results.CONDITIONS:
         return study_results.CONDITIONS[text]
     name, _, rest = text.partition(":")
@@ -281,7 +256,7 @@ def condition_of(text: str) -> study_results.Condition:
     if twice := [dial for dial, _ in values if [d for d, _ in values].count(dial) > 1]:
         raise InputError(f"--condition {text!r} sets {twice[0]} twice; set it once.")
     return study_results.Condition(
-        name=name, recipe=make_recipe(kind, **{dial: read_dial(dial, value) for dial, value in values})
+        name=name, recipe=make_recipe(kind, **{dial: _options.read_dial(dial, value) for dial, value in values})
     )
 
 

@@ -97,7 +97,7 @@ class PseudoLabels:
         self._start_score: float | None = None
 
     def edges(self, index: int) -> Edges:
-        """Return the edges of a plane, found when they are first asked for, or anew where memory is short."""
+        """Return the edges of a plane, found when they are first needed, or each time where memory is short."""
         if index in self._edges:
             return self._edges[index]
         found = Edges(self.planes[index])

@@ -166,6 +166,12 @@ def nuclei(
     image : (Y, X) uint16 array
     mask : (Y, X) uint8 array
         1 = nucleus, 0 = background.
+
+    Examples
+    --------
+    >>> image, mask = nuclei((64, 96), np.random.default_rng(0))
+    >>> image.shape, image.dtype, mask.dtype, set(mask.ravel().tolist())
+    ((64, 96), dtype('uint16'), dtype('uint8'), {0, 1})
     """
     camera = camera or Camera(photons=110, haze=0.18, blur=1.4, background=5, unevenness=0.35)
     scene = np.zeros(shape)

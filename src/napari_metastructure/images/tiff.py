@@ -444,7 +444,7 @@ def _through_palette(tif: TiffFile, page: TiffPage, axes: str, data: np.ndarray)
 
 
 def _min_is_white(tif: TiffFile, page: TiffPage, data: np.ndarray, path: Path) -> np.ndarray:
-    """Turn a picture around whose 0 is white, but for those of ImageJ and tifffile that only say so.
+    """Turn a picture around whose 0 is white, except for those of ImageJ and tifffile that only say so.
 
     ImageJ's inverting look-up table leaves numbers as they are, and tifffile marks all that is bilevel.
     """

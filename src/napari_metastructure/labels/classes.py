@@ -112,19 +112,12 @@ class LabelStack:
         """How often `forget` was called: equal numbers, equal pixels."""
         return self._changes
 
-    def forget(self, indices: Iterable[int] | None = None, planes: Any = None, ours: bool | None = None) -> None:
-        """Forget what is known of these planes, or of all, because their pixels may have changed.
-
-        ``planes``, an array, and ``ours`` take the place of those given before.
-        """
+    def forget(self, indices: Iterable[int] | None = None) -> None:
+        """Forget what is known of these planes, or of all, because their pixels may have changed."""
         with self._lock:
             self._changes += 1
             self._last = None
-            if planes is not None:
-                self.planes = ArrayPlanes(planes)
-            if ours is not None:
-                self.ours = ours
-            if indices is None or planes is not None or ours is not None:
+            if indices is None:
                 self._values.clear()
                 self._tops.clear()
             else:

@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from napari_metastructure.errors import InputError, explain, listed
 from napari_metastructure.labels import UNLABELLED, noise, pixels, shapes
@@ -81,7 +73,7 @@ class RecipeBase(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: ClassVar[str]
-    family: ClassVar[Family]
+    family: ClassVar[Family] = "PCL"
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Make noisy labels from clean ones.
@@ -180,7 +172,6 @@ class Dilate(RecipeBase):
     """PCL by dilation, see `napari_metastructure.labels.shapes.dilate`."""
 
     title: ClassVar[str] = "PCL: dilation"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["dilate"] = "dilate"
     n: int = Field(1, ge=0, le=1000, description=_STEPS)
 
@@ -193,7 +184,6 @@ class Erode(RecipeBase):
     """PCL by erosion, see `napari_metastructure.labels.shapes.erode`."""
 
     title: ClassVar[str] = "PCL: erosion"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["erode"] = "erode"
     n: int = Field(1, ge=0, le=1000, description=_STEPS)
 
@@ -206,7 +196,6 @@ class Skeleton(RecipeBase):
     """PCL by thinning, see `napari_metastructure.labels.shapes.skeleton`."""
 
     title: ClassVar[str] = "PCL: skeleton"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["skeleton"] = "skeleton"
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
@@ -218,7 +207,6 @@ class Open(RecipeBase):
     """PCL by opening, see `napari_metastructure.labels.shapes.opening`."""
 
     title: ClassVar[str] = "PCL: opening"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["open"] = "open"
     n: int = Field(2, ge=0, le=1000, description=f"{_STEPS} Erosions, then as many dilations.")
 
@@ -231,7 +219,6 @@ class Close(RecipeBase):
     """PCL by closing, see `napari_metastructure.labels.shapes.closing`."""
 
     title: ClassVar[str] = "PCL: closing"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["close"] = "close"
     n: int = Field(2, ge=0, le=1000, description=f"{_STEPS} Dilations, then as many erosions.")
 
@@ -244,7 +231,6 @@ class PerturbObjects(RecipeBase):
     """PCL object by object, see `napari_metastructure.labels.shapes.perturb_objects`."""
 
     title: ClassVar[str] = "PCL: objects dilated or eroded"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["objects"] = "objects"
     n: int = Field(2, ge=0, le=1000, description="Each object grows or shrinks by a random number of steps up to this.")
 
@@ -257,7 +243,6 @@ class DisplaceBoundary(RecipeBase):
     """PCL by displacement, see `napari_metastructure.labels.shapes.displace_boundary`."""
 
     title: ClassVar[str] = "PCL: boundary displaced"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["boundary"] = "boundary"
     amplitude: float = Field(3.0, ge=0, le=1000, description="How far boundaries move (rms), in pixels.")
     correlation: float = Field(

@@ -1,12 +1,10 @@
 """Objects of label images: small ones removed, small holes filled, those at the border cleared, and numbered."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -166,13 +164,13 @@ class Blocks:
             raise InputError("There is a single slice; leave 3D out.")
 
     @classmethod
-    def of(cls, stack: LabelStack, meaning: Meaning, shape: tuple[int, ...], volumes: bool = False) -> Blocks:
+    def of(cls, stack: LabelStack, meaning: Meaning, shape: tuple[int, ...], volumes: bool = False) -> Self:
         """Read a stack of planes."""
         numbered = stack.numbered(meaning)
         several = len([c for c in meaning.classes if c > 0]) > 1 and not numbered
         return cls(shape, lambda index: stack.numbers(index, meaning), volumes, numbered, several)
 
-    def changed(self, numbers: np.ndarray) -> Blocks:
+    def changed(self, numbers: np.ndarray) -> Self:
         """Return the same with other numbers, those of the whole stack."""
         planes = numbers.reshape(-1, *self.shape[-2:])
         return replace(self, read=planes.__getitem__)

@@ -172,8 +172,6 @@ def compare_labels(
     noisy: np.ndarray,
     kernel: kernels.Kernel = "box",
     bandwidth: kernels.Bandwidth = 8.0,
-    classes: Sequence[int] | None = None,
-    transition: TransitionMatrix | None = None,
     maps: tuple[kernels.Maps, kernels.Maps] | None = None,
 ) -> Comparison:
     """Measure what noisy labels retain of clean ones: transition matrix, verdict, structure, distance of densities.
@@ -183,10 +181,6 @@ def compare_labels(
     clean, noisy : (..., Y, X) arrays of integers, of one shape
     kernel, bandwidth
         As in `structure_retained`.
-    classes : sequence of int, optional
-        Ascending; those present in either if left out.
-    transition : TransitionMatrix, optional
-        In closed form, where it is known.
     maps : (dict, dict) of int to array, optional
         Densities of the clean and the noisy labels by class.
 
@@ -207,8 +201,7 @@ def compare_labels(
     2
     """
     pair = kernels.check_bandwidth(bandwidth, clean.shape)
-    if transition is None:
-        transition = estimate_transition_matrix(clean, noisy, classes)
+    transition = estimate_transition_matrix(clean, noisy)
     retained = structure_retained(clean, noisy, kernel, pair)
     apart = None
     if maps is not None and (both := maps[0].keys() & maps[1].keys()):

@@ -120,7 +120,7 @@ class PlaneAxes:
 
     @classmethod
     def find(cls, shape: Sequence[int], labels: Sequence[str], channels: int, name: str) -> Self:
-        """See how an array fits a model of so many channels.
+        """Match the axes of an array to a model with this number of channels.
 
         The channels are the axis that is called so (``c``, ``channel``), else the last before Y and X.
 

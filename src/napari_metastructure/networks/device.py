@@ -75,7 +75,7 @@ def place(network: _Network, device: torch.device) -> _Network:
 
 
 def layout(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """Return the memory layout of a network's weights: channels last, but for group normalisation on CUDA.
+    """Return the memory layout of a network's weights: channels last, except for group normalisation on CUDA.
 
     CUDA's group normalisation copies channels-last images to the other layout, and the next convolution would copy
     them back.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.intensity import as_float32, check_plane, network_inputs
 from napari_metastructure.images.lazy import ROWS, Plane, as_plane
 from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
@@ -91,8 +91,6 @@ class Model:
     use : Use
     path : Path
         The file it came from, as messages call it.
-    cut : callable, optional
-        Makes the masks of models whose ``use.cut`` is not "half": `igtt.apply.load_model` gives it.
 
     Raises
     ------
@@ -100,17 +98,17 @@ class Model:
         If network and description do not fit each other.
     """
 
-    def __init__(
-        self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path, cut: Cut | None = None
-    ) -> None:
+    def __init__(self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path) -> None:
         from napari_metastructure.networks.model_file import check_description
 
-        self.network, self.spec, self.use, self.path, self.cut = network, spec, use, path, cut
+        self.network, self.spec, self.use, self.path = network, spec, use, path
+        self.cut: Cut | None = None
+        """Makes the masks of models whose ``use.cut`` is not "half": `igtt.apply.load_model` gives it."""
         self._device: torch.device | None = None
         check_description(spec, use, path)
 
     @classmethod
-    def load(cls, path: str | Path, cut: Cut | None = None) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read a model file, or the model of a run folder; no code of the file is run.
 
         Raises
@@ -121,7 +119,7 @@ class Model:
         from napari_metastructure.networks.model_file import load_model
 
         path = find_model(path)
-        return cls(*load_model(path), path, cut)
+        return cls(*load_model(path), path)
 
     def __str__(self) -> str:
         """Say what the model is, on one line."""
@@ -332,7 +330,7 @@ class Model:
         image, wanted = np.asarray(image), self.use.channels
         found = 1 if image.ndim == 2 else len(image)
         if image.ndim not in (2, 3) or found != wanted:
-            has = f"{found} channel{'s' * (found != 1)}" if image.ndim in (2, 3) else f"{image.ndim} dimensions"
+            has = counted(found, "channel") if image.ndim in (2, 3) else f"{image.ndim} dimensions"
             raise InputError(f"{name} has {has}, but {self.path} was trained on images of {amount(wanted)}.")
         planes = image[None] if image.ndim == 2 else image
         small = image.dtype.kind in "bui" and image.dtype.itemsize <= 2

@@ -1,7 +1,5 @@
 """Prediction of planes of any size, tile by tile at the size a network was trained on, in bounded memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -43,7 +41,7 @@ def starts(side: int, patch: int, overlap: float = 0.25) -> list[int]:
 
 
 STRIDE = 32
-"""Sides of tiles are multiples of it, but for networks that name a smaller ``stride`` of their own."""
+"""Sides of tiles are multiples of it, except for networks that name a smaller ``stride`` of their own."""
 
 
 def tile_shape(network: nn.Module, shape: tuple[int, ...], patch: tuple[int, int]) -> tuple[int, int]:
@@ -237,19 +235,6 @@ def probability(
     return class_probabilities(network, inputs, patch, device, checkpoint, batch)[0]
 
 
-def probabilities(
-    network: nn.Module,
-    inputs: Sequence[Any],
-    patch: tuple[int, int],
-    device: torch.device,
-    checkpoint: Checkpoint | None = None,
-) -> list[np.ndarray]:
-    """Predict the foreground probability of planes as `probability` does, small ones of one size together."""
-    shapes = [tuple(plane.shape[-2:]) for plane in inputs]
-    found = dict(predicted(network, shapes, inputs.__getitem__, patch, device, checkpoint))
-    return [found[index] for index in range(len(inputs))]
-
-
 def predicted(
     network: nn.Module,
     shapes: Sequence[tuple[int, ...]],
@@ -258,7 +243,7 @@ def predicted(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the number and the probability of each plane, those of one size after the other, as `probabilities` does.
+    """Yield the number and the `probability` of each plane, small ones of one size together.
 
     Parameters
     ----------
@@ -402,7 +387,7 @@ def inputs_on(device: torch.device, image: np.ndarray, kind: Inputs, objects: Po
     return upload(torch.from_numpy(network_inputs(image, kind, objects)), device)
 
 
-def all_rows(inputs: LazyInputs) -> Tensor:
+def all_rows(inputs: "LazyInputs") -> Tensor:
     """Join all rows of inputs, some at a time: what comes between takes ten times as much memory."""
     channels, height, width = inputs.shape
     rows = max(ROWS, WHOLE // (channels * width))
@@ -423,7 +408,7 @@ class LazyInputs:
     checkpoint : callable, optional
         Called now and then while the statistics are gathered.
     device : torch.device
-        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.home`).
+        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.data_device`).
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells each process that it starts, in its environment."""
 
 TIMEOUT = timedelta(minutes=30)
@@ -48,7 +48,7 @@ class Ranks:
     local : int
         Which one of its machine it is.
     alone : bool
-        True where nothing has to be told to any other process.
+        True if there is no other process to communicate with.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0, store: Any = None) -> None:
@@ -90,12 +90,7 @@ class Ranks:
         return torch.device("cuda", self.local)
 
     def check_batch(self, batch: int) -> None:
-        """Refuse a batch that has not a patch for each process.
-
-        Raises
-        ------
-        InputError
-        """
+        """Refuse a batch that has not a patch for each process."""
         if batch < self.size:
             raise InputError(
                 f"Batches of {batch} cannot be shared out to {self.size} processes; set batch_size to {self.size} or "
@@ -103,7 +98,7 @@ class Ranks:
             )
 
     def share(self, count: int) -> tuple[int, int]:
-        """Return the first and one past the last of so many things that this process takes, as evenly as they part."""
+        """Return the range (first, one past the last) of ``count`` pieces of this process, as even as possible."""
         return self.rank * count // self.size, (self.rank + 1) * count // self.size
 
     def seed(self, seed: int) -> int:
@@ -140,7 +135,7 @@ class Ranks:
         return value
 
     def shared_out(self, count: int, work: Callable[[Sequence[int]], Sequence[T]]) -> list[T]:
-        """Let each process do some of so many pieces of work, and give all of them what came out.
+        """Share ``count`` pieces of work among the processes, and give all of them the results.
 
         Parameters
         ----------
@@ -295,7 +290,7 @@ def _is_loss(error: RuntimeError) -> bool:
 
 def launched() -> bool:
     """Whether this process is one of several (or of one) that torchrun, or a program like it, started."""
-    return all(name in os.environ for name in TOLD)
+    return all(name in os.environ for name in TORCHRUN_VARIABLES)
 
 
 def join() -> Ranks:

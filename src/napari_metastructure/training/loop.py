@@ -71,7 +71,7 @@ class StepLoss:
         self._loss = Download(loss)
 
     def value(self) -> float:
-        """Wait for it, but for nothing that the device was given after it.
+        """Wait for it, except for nothing that the device was given after it.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Trainer:
         """Train on one batch.
 
         Where memory runs out the batch is cut in halves whose gradients are summed, so the step stays the one
-        that was asked for (but for losses and normalisations that look at the whole batch).
+        that was asked for (except for losses and normalisations that look at the whole batch).
 
         Raises
         ------

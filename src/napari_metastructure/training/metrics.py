@@ -121,18 +121,25 @@ def count(prediction: np.ndarray, truth: np.ndarray) -> Counts:
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Dice coefficient (F1) of the foreground; 1 if both masks are empty. Arguments as in `count`."""
+    """Compute the Dice coefficient (F1) of the foreground; 1 if both masks are empty. Arguments as in `count`.
+
+    Examples
+    --------
+    >>> dice(np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 255]]))  # 255 is unlabelled
+    0.6666666666666666
+    """
     return count(prediction, truth).dice
 
 
 def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union (Jaccard index) of the foreground; 1 if both are empty. Arguments as in `count`."""
+    """Compute intersection over union (Jaccard index) of the foreground; 1 if both are empty. Arguments as in `count`.
+
+    Examples
+    --------
+    >>> iou(np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 255]]))  # 255 is unlabelled
+    0.5
+    """
     return count(prediction, truth).iou
-
-
-def accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Fraction of labelled pixels that agree. Arguments as in `count`."""
-    return count(prediction, truth).accuracy
 
 
 def auc(probability: np.ndarray, truth: np.ndarray) -> float:
@@ -158,6 +165,11 @@ def auc(probability: np.ndarray, truth: np.ndarray) -> float:
     References
     ----------
     Mann and Whitney, 1947: AUC = (R - n(n+1)/2) / (n m), with R the sum of the n foreground ranks.
+
+    Examples
+    --------
+    >>> float(auc(np.array([0.9, 0.4, 0.6, 0.1]), np.array([1, 1, 0, 0])))
+    0.75
     """
     probability, truth = _labelled(probability, truth)
     if np.isnan(probability).any():

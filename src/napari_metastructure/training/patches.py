@@ -1,7 +1,5 @@
 """Random patches of images and their labels: drawn by index where the images are, flipped, turned and augmented."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -77,6 +75,15 @@ class LargePair:
 
 
 Fetch = Callable[[int], tuple[Tensor, Tensor] | LargePair]
+
+
+class _Place(NamedTuple):
+    """Place and orientation of a patch: first pixel, quarter turns, mirrored or not."""
+
+    top: int
+    left: int
+    turns: int
+    mirrored: bool
 
 
 class PatchSampler:
@@ -190,15 +197,6 @@ class PatchSampler:
         return (x.flip(-1), y.flip(-1)) if place.mirrored else (x, y)
 
 
-class _Place(NamedTuple):
-    """Place and orientation of a patch: first pixel, quarter turns, mirrored or not."""
-
-    top: int
-    left: int
-    turns: int
-    mirrored: bool
-
-
 class InputsInMemory:
     """Inputs that stay in memory, and labels that are exchanged; a `Fetch`.
 
@@ -208,7 +206,7 @@ class InputsInMemory:
         Planes of any sizes; those smaller than a patch are mirrored, and the mirrored part stays unlabelled.
     patch : (int, int)
     device : torch.device
-        Where they stay, see `networks.device.home`.
+        Where they stay, see `networks.device.data_device`.
     keep : callable, optional
         Puts arrays elsewhere than in memory: given them, a list of views, see `igtt.storage.ArrayStorage.keep`.
     """
@@ -252,8 +250,8 @@ class InputsInMemory:
 class PairReader:
     """Reads pairs when they are drawn, normalises their images and codes their labels; a `Fetch`.
 
-    They stay on the device if all of them fit (`networks.device.home`), else in main memory: there the newest stay,
-    and the others are read again when they are drawn again.
+    They stay on the device if all of them fit (`networks.device.data_device`), else in main memory: the newest stay
+    there, and the others are read again when they are drawn again.
 
     Parameters
     ----------
@@ -268,8 +266,6 @@ class PairReader:
     patch : (int, int)
         Images smaller than a patch are mirrored up to it; the mirrored part stays unlabelled.
     device : torch.device
-    held_bytes : int
-        Main memory for what was read.
     """
 
     def __init__(
@@ -280,10 +276,9 @@ class PairReader:
         classes: Sequence[int],
         patch: tuple[int, int],
         device: torch.device,
-        held_bytes: int = HELD_BYTES,
     ) -> None:
         self.pairs, self.inputs, self.classes = list(pairs), inputs, list(classes)
-        self.patch, self.held_bytes = patch, held_bytes
+        self.patch = patch
         pixels = sum(max(y, patch[0]) * max(x, patch[1]) for y, x in (pair.shape for pair in self.pairs))
         self._data_device = data_device(device, pixels * (4 * channels + 1))
         self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
@@ -325,7 +320,7 @@ class PairReader:
         y = upload(padded_labels(codes, self.patch), self._data_device)
         self._held[index] = x, y
         self._bytes += x.nbytes + y.nbytes
-        while self._data_device.type == "cpu" and self._bytes > self.held_bytes and len(self._held) > 1:
+        while self._data_device.type == "cpu" and self._bytes > HELD_BYTES and len(self._held) > 1:
             _, (x_old, y_old) = self._held.popitem(last=False)
             self._bytes -= x_old.nbytes + y_old.nbytes
         return x, y

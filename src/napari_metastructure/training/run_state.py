@@ -13,8 +13,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Saved, Unsaved
-from napari_metastructure.training.run_folder import FILES, RunFolder
-from napari_metastructure.training.state_file import damaged
+from napari_metastructure.training.run_folder import FILES, RunFolder, damaged
 
 SAVING_SHARE = 0.02
 """Part of the run's time that saving the state to resume from may take."""
@@ -94,7 +93,7 @@ class RunState:
     Parameters
     ----------
     config : BaseModel
-        The settings; a resumed run needs the same ones but for ``may_change``.
+        The settings; a resumed run needs the same ones, except for ``may_change``.
     may_change : sequence of str
     identity : list of (str, str)
         What the run is made of: the name and checksum of each image, and of its labels. The checksums have to be the

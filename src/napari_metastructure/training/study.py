@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, all_are, counted
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training import study_results
@@ -16,7 +16,6 @@ from napari_metastructure.training.events import Event, Saved, TrainEpoch, Train
 from napari_metastructure.training.pairs import Pair, check_values, read_pairs, reader_of, split
 from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
 from napari_metastructure.training.run_state import Saver, check_identity
-from napari_metastructure.training.study_results import write_figure
 from napari_metastructure.training.train import identity_of, prints_of, train
 
 
@@ -49,7 +48,7 @@ def study(
     Yields
     ------
     Event or StudyEvent
-        `StudyStarted`; per run `ConditionStarted`, the events of `supervised.train`, `ConditionFinished`;
+        `StudyStarted`; per run `ConditionStarted`, the events of `training.train.train`, `ConditionFinished`;
         `StudyFinished` as the last.
 
     Raises
@@ -136,7 +135,7 @@ def study(
                     yield event
             if control.stopped:
                 yield study_results.StudyFinished(
-                    True, f"Stopped by the user; {len(found)} of {len(runs)} runs are done.", tuple(found)
+                    True, f"Stopped by the user; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
                 )
                 return
             found.append(_result(network, condition, seed, predicted, epochs))
@@ -145,10 +144,10 @@ def study(
             if writer.saver.lost:
                 why = "The study ended early, because it could not be saved"
                 yield study_results.StudyFinished(
-                    False, f"{why}; {len(found)} of {len(runs)} runs are done.", tuple(found)
+                    False, f"{why}; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
                 )
                 return
-        yield study_results.StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
+        yield study_results.StudyFinished(False, f"{all_are(len(runs), 'run')} done.", tuple(found))
 
 
 def _result(
@@ -255,4 +254,4 @@ def write_results(folder: Path, results: Sequence[study_results.RunResult]) -> l
         If the folder cannot be made or written to.
     """
     make_folder(folder)
-    return [*study_results.write(folder, results), *write_figure(folder, results)]
+    return [*study_results.write(folder, results), *study_results.write_figure(folder, results)]

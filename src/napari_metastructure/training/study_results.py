@@ -1,7 +1,5 @@
 """Noise studies: what they compare, what theory predicts, their results on disk, and their events."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Sequence
