@@ -7,12 +7,8 @@ who gives the class of the pixel in question, and for the Dice, nowhere else. ``
 which the tool said that more would no longer gain.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
-from igtt_quality import load
+from igtt_quality import load, parser_of
 
 from napari_metastructure.igtt.answers import Answer, corrections
 from napari_metastructure.igtt.asking import Gain, How, Questions
@@ -49,12 +45,7 @@ def answered(
 
 def main() -> None:
     """Print a table, one line a folder, seed and way of asking."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("folders", nargs="+")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--limit", type=int, help="only the first N images of a folder")
-    args = parser.parse_args()
+    args = parser_of(__doc__).parse_args()
     print(f"{'folder':12}{'seed':5}{'asks':8}{''.join(f'{count:>7}' for count in COUNTS)}   ends")
     for folder in args.folders:
         images, masks = load(args.data / folder, args.limit)
@@ -69,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,7 +8,6 @@ The masks are only looked at here, after the run has sent its events; nothing fl
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images.channels import choose_channel
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import planes
-from napari_metastructure.images.intensity import orient, settle
+from napari_metastructure.images.intensity import common_polarity, orient
 from napari_metastructure.training.events import EpochFinished, Finished
 from napari_metastructure.training.metrics import auc, dice
 
@@ -38,7 +37,7 @@ def load(folder: Path, limit: int | None) -> tuple[list[np.ndarray], list[np.nda
 
 def otsu(images: list[np.ndarray], masks: list[np.ndarray], objects: str) -> float:
     """Mean Dice of Otsu's threshold after a blur of one pixel: what costs nothing."""
-    polarity = settle(images) if objects == "auto" else objects
+    polarity = common_polarity(images) if objects == "auto" else objects
     found = [start_probability(orient(i, polarity), "otsu") for i in images]
     return float(np.mean([dice(p, m) for p, m in zip(found, masks, strict=True)]))
 
@@ -66,14 +65,20 @@ def run(images: list[np.ndarray], masks: list[np.ndarray], config: IGTTConfig) -
     }
 
 
-def main() -> None:
-    """Print a table, one line a folder and seed, then mean and spread."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(about: str) -> argparse.ArgumentParser:
+    """Make what reads the arguments of all benchmarks of quality."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("folders", nargs="+")
-    parser.add_argument("--preset", default="default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--limit", type=int, help="only the first N images of a folder")
+    return parser
+
+
+def main() -> None:
+    """Print a table, one line a folder and seed, then mean and spread."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--preset", default="default")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings to replace")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -103,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,7 +9,6 @@ is lost; the first runs fill caches.
 import argparse
 import gc
 import os
-from collections.abc import Callable
 
 os.environ.setdefault("NAPARI_CONFIG", "")  # leave the user's settings alone
 
@@ -17,19 +16,12 @@ import napari
 import numpy as np
 import psutil
 from qtpy import API_NAME
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QTimer
+from smoothness import wait
 
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.simulate import nuclei
 from napari_metastructure.plugin.igtt import IGTTWidget
-
-
-def wait(done: Callable[[], bool]) -> None:
-    """Let Qt's loop run until ``done()``."""
-    loop, timer = QEventLoop(), QTimer()
-    timer.timeout.connect(lambda: loop.quit() if done() else None)
-    timer.start(10)
-    loop.exec()
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from nellie.im_info.verifier import FileInfo, ImInfo
 from nellie.segmentation.filtering import Filter
 from nellie.segmentation.labelling import Label
 
-from napari_metastructure.images.intensity import settle
+from napari_metastructure.images.intensity import common_polarity
 from napari_metastructure.training.metrics import dice
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     logging.disable()  # Nellie tells every step
     for folder in args.folders:
         images, masks = load(args.data / folder, None)
-        if settle(images) == "dark":
+        if common_polarity(images) == "dark":
             images = [image.max() - image for image in images]
         for size in args.pixel_sizes:
             found = [dice(segment(image, size), mask) for image, mask in zip(images, masks, strict=True)]

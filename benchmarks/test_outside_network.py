@@ -10,8 +10,8 @@ from scipy import ndimage as ndi
 from skimage.morphology import skeletonize
 
 from napari_metastructure.igtt.candidates import outline_rank, search, thresholds
-from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
+from napari_metastructure.igtt.pseudo_labels import extract
 
 K = 30
 

@@ -108,7 +108,7 @@ print(before, peak(), image.nbytes)
 def test_memory(tmp_path, inputs):
     """Peak memory beside the image, of an iGTT model with the edge criterion (it keeps the probability)."""
     from napari_metastructure.images.intensity import channels_of
-    from napari_metastructure.networks.checkpoint import Use, save_model
+    from napari_metastructure.networks.model_file import Use, save_model
 
     spec = NetworkSpec(in_channels=channels_of(inputs), base_channels=4)
     use = Use(inputs=inputs, patch=PATCH, cut="edge")

@@ -4,20 +4,15 @@
 and a screenshot are written there.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import napari
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_metastructure.training.events import EpochFinished, Event
-
-if TYPE_CHECKING:
-    from napari_metastructure.plugin.igtt import IGTTWidget
 
 PLUGIN = "napari-metastructure"
 WIDGET = "iGTT (segment without labels)"
@@ -25,7 +20,7 @@ STEPS = 15
 TIMEOUT = 10 * 60  # seconds
 
 
-def open_demo(viewer: napari.Viewer) -> IGTTWidget:
+def open_demo(viewer: napari.Viewer) -> Any:
     """Open the sample and dock the widget, both as the menus do; nothing runs yet."""
     viewer.title = "napari-metastructure demo"
     viewer.open_sample(PLUGIN, "er")
@@ -78,6 +73,13 @@ def _unused(folder: Path) -> Path:
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
     return free
+
+
+def settle(milliseconds: int) -> None:
+    """Let the window be drawn."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
 
 
 def main() -> None:

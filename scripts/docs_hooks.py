@@ -1,11 +1,9 @@
 """Parts of the documentation that are made from the code when the site is built: commands, and tables of settings."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -18,10 +16,6 @@ from napari_metastructure.igtt import config as igtt
 from napari_metastructure.labels.recipes import RECIPES
 from napari_metastructure.training import config as training
 from napari_metastructure.training.study_results import StudyConfig
-
-if TYPE_CHECKING:
-    from mkdocs.config.defaults import MkDocsConfig
-    from mkdocs.structure.files import Files
 
 SETTINGS: dict[str, tuple[type[BaseModel], Mapping[str, Mapping[str, Any]]]] = {
     "igtt": (igtt.IGTTConfig, igtt.PRESETS),
@@ -41,7 +35,7 @@ can mend something, such as a file or an option, and 1 where a run failed.
 # ---- what mkdocs calls ------------------------------------------------------------------------------------------
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: Any, config: Any) -> Any:
     """Add the page of the commands."""
     from mkdocs.structure.files import File
 

@@ -23,7 +23,7 @@ JOBS = (
     Job("memory", "gpu.runs:memory_use", 3),
     Job("stop and resume", "gpu.runs:stopping", 4),
     Job("determinism", "gpu.runs:determinism", 2),
-    Job("several GPUs", "gpu.ranks:several", 1),
+    Job("several GPUs", "gpu.runs:several", 1),
 )
 """The steps, and how they share the time; the last has what the others left."""
 

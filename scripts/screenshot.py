@@ -17,10 +17,10 @@ os.environ["NAPARI_CONFIG"] = ""  # widgets open with their defaults, and the us
 
 import napari
 import numpy as np
-from demo import PLUGIN, WIDGET, open_demo
+from demo import PLUGIN, WIDGET, open_demo, settle
 from napari.layers import Image, Labels
 from PIL import Image as Picture
-from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtCore import QEventLoop, Qt
 
 from napari_metastructure.images.files import read_image
 from napari_metastructure.images.simulate import mitochondria, nuclei
@@ -324,13 +324,6 @@ def wait(signal: Any) -> None:
     signal.connect(loop.quit)
     loop.exec()
     signal.disconnect(loop.quit)
-
-
-def settle(milliseconds: int) -> None:
-    """Let the window be drawn."""
-    loop = QEventLoop()
-    QTimer.singleShot(milliseconds, loop.quit)
-    loop.exec()
 
 
 def shoot(viewer: napari.Viewer, path: Path) -> Path:

@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("NAPARI_CONFIG", "")  # leave the user's settings alone
 
 import napari
-from demo import PLUGIN, WIDGET
+from demo import PLUGIN, WIDGET, settle
 from qtpy.QtCore import QEventLoop, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
@@ -115,12 +115,6 @@ class Story:
         """Return the steps, as lines."""
         rows = [f"{name:<16}{1000 * held:7.0f}{1000 * work:7.0f}  {where}" for name, held, work, where in self.steps]
         return "\n".join(("step            held ms   work  most of it", *rows))
-
-
-def settle(milliseconds: int) -> None:
-    loop = QEventLoop()
-    QTimer.singleShot(milliseconds, loop.quit)
-    loop.exec()
 
 
 def wait(done: Callable[[], bool], name: str) -> None:

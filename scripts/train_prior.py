@@ -24,8 +24,8 @@ from napari_metastructure.igtt.start import PRIOR, SPEC, USE
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.images.scenes import Scenes
 from napari_metastructure.networks.build import build
-from napari_metastructure.networks.checkpoint import load_model, save_model
 from napari_metastructure.networks.device import mixed_precision
+from napari_metastructure.networks.model_file import load_model, save_model
 from napari_metastructure.training.losses import cross_entropy, dice
 
 LEARNING_RATE = 3e-3

@@ -1,11 +1,14 @@
-"""Steps 5 to 7 of a GPU check: memory given back, stop and resume, and what the same seed gives twice."""
+"""Steps 5 to 8 of a GPU check: memory given back, stop and resume, the same seed twice, several GPUs."""
 
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +17,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from gpu.measure import MIB, Peaks, Step, differing, forward_hook, memory, squeezed
-from gpu.sizes import NETWORKS, scenes, sizes_of
+from gpu import measure
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.distributed import ALONE, Ranks
+from napari_metastructure.training.distributed import ALONE, Ranks, join
 from napari_metastructure.training.events import BatchFinished, Event, Finished, Saved, TrainFinished, Warned
 from napari_metastructure.training.pairs import pairs_of
 from napari_metastructure.training.train import train
@@ -36,7 +38,7 @@ ROUNDING = 0.01
 
 
 def begin(
-    step: Step,
+    step: measure.Step,
     kind: Kind,
     device: str,
     *,
@@ -49,8 +51,8 @@ def begin(
     ranks: Ranks = ALONE,
 ) -> Iterator[Event]:
     """Start a short run of either kind, always on the same images."""
-    sizes = sizes_of(step)
-    images, masks = scenes(4, (sizes.side, sizes.side))
+    sizes = measure.sizes_of(step)
+    images, masks = measure.scenes(4, (sizes.side, sizes.side))
     common = {
         "device": device,
         "epochs": epochs,
@@ -66,14 +68,14 @@ def begin(
     return train(pairs_of(images, masks), settings, control, folder=folder, resume=resume, ranks=ranks)
 
 
-def result(step: Step, kind: Kind, events: Iterator[Event]) -> list[np.ndarray]:
+def result(step: measure.Step, kind: Kind, events: Iterator[Event]) -> list[np.ndarray]:
     """Return the foreground probabilities that a run ends with, of the images it had."""
     *_, last = step.timely(events)
     if kind == "iGTT":
         assert isinstance(last, Finished)
         return list(last.probabilities)
     assert isinstance(last, TrainFinished) and last.model is not None
-    images, _ = scenes(4, (sizes_of(step).side,) * 2)
+    images, _ = measure.scenes(4, (measure.sizes_of(step).side,) * 2)
     return [p for p in (last.model.predict(image, "cpu").probability for image in images) if p is not None]
 
 
@@ -93,7 +95,9 @@ class Apart:
 
 def apart(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Apart:
     gaps = np.concatenate([np.abs(a - b).ravel() for a, b in zip(some, others, strict=True)])
-    return Apart(float(gaps.mean()), float(gaps.max()), differing([a > 0.5 for a in some], [b > 0.5 for b in others]))
+    return Apart(
+        float(gaps.mean()), float(gaps.max()), measure.differing([a > 0.5 for a in some], [b > 0.5 for b in others])
+    )
 
 
 # ---- 5: memory ---------------------------------------------------------------------------------------------------
@@ -103,43 +107,43 @@ class _Injected(RuntimeError):
     """The fault that runs are made to fail of."""
 
 
-def memory_use(step: Step) -> None:
+def memory_use(step: measure.Step) -> None:
     """Check that runs give all memory back, and that one which lacks memory goes on with less at once."""
     ways = (_ended, _failing, _stopped)  # the last of 5 or 20 is one that fails
     for kind in KINDS:
         with step.part(f"{kind}: memory given back"):
             for way in ways:
                 way(step, kind)
-            before = memory(step.device)
-            for number in range(sizes_of(step).runs):
+            before = measure.memory(step.device)
+            for number in range(measure.sizes_of(step).runs):
                 step.check_time()
                 ways[number % len(ways)](step, kind)
-            after = memory(step.device)
+            after = measure.memory(step.device)
             for name in before:
-                grown = (after[name] - before[name]) / MIB
+                grown = (after[name] - before[name]) / measure.MIB
                 step.row(
-                    f"{kind}: {name} after {sizes_of(step).runs} runs, less before",
+                    f"{kind}: {name} after {measure.sizes_of(step).runs} runs, less before",
                     grown, "MiB", "within 1 MB", abs(after[name] - before[name]) <= 1e6,
-                    more={"before": before[name] / MIB},
+                    more={"before": before[name] / measure.MIB},
                 )  # fmt: skip
     for kind in KINDS:
         with step.part(f"{kind}: out of memory"):
             _out_of_memory(step, kind)
 
 
-def _ended(step: Step, kind: Kind) -> None:
+def _ended(step: measure.Step, kind: Kind) -> None:
     for _ in begin(step, kind, str(step.device), epochs=1):
         pass
 
 
-def _stopped(step: Step, kind: Kind) -> None:
+def _stopped(step: measure.Step, kind: Kind) -> None:
     control = Control()
     for event in begin(step, kind, str(step.device), epochs=2, control=control):
         if isinstance(event, BatchFinished) and event.batch == 2:
             control.stop()
 
 
-def _failing(step: Step, kind: Kind) -> None:
+def _failing(step: measure.Step, kind: Kind) -> None:
     """Start a run whose network fails in the middle of a step."""
     batches = layers = 0
 
@@ -149,7 +153,7 @@ def _failing(step: Step, kind: Kind) -> None:
         if layers == 10:
             raise _Injected("an injected fault")
 
-    with forward_hook(fail):
+    with measure.forward_hook(fail):
         try:
             for event in begin(step, kind, str(step.device), epochs=2):
                 batches += isinstance(event, BatchFinished)
@@ -158,15 +162,15 @@ def _failing(step: Step, kind: Kind) -> None:
     raise RuntimeError("A run with an injected fault did not fail.")
 
 
-def _out_of_memory(step: Step, kind: Kind) -> None:
+def _out_of_memory(step: measure.Step, kind: Kind) -> None:
     """Run on a card that another allocation holds: the run has to go on with fewer patches at once, and say so."""
     batch = 64 if step.on_gpu else 4
-    with Peaks(step.device) as peaks:
+    with measure.Peaks(step.device) as peaks:
         for _ in step.timely(begin(step, kind, str(step.device), epochs=1, batch=batch)):
             pass
-    leave = int(max(0.35 * peaks.on_device, 64) * MIB)
+    leave = int(max(0.35 * peaks.on_device, 64) * measure.MIB)
     messages, done = [], False
-    with squeezed(step.device, leave, most=batch // 2) as how:
+    with measure.squeezed(step.device, leave, most=batch // 2) as how:
         for event in step.timely(begin(step, kind, str(step.device), epochs=1, batch=batch)):
             if isinstance(event, Warned):
                 messages.append(event.message)
@@ -182,7 +186,7 @@ def _out_of_memory(step: Step, kind: Kind) -> None:
 # ---- 6: stop, pause, kill, resume --------------------------------------------------------------------------------
 
 
-def stopping(step: Step) -> None:
+def stopping(step: measure.Step) -> None:
     """Stop and pause act within one batch; a run that was killed or changed its device goes on to the same result."""
     for kind in KINDS:
         with step.part(f"{kind}: stop and pause"):
@@ -192,7 +196,7 @@ def stopping(step: Step) -> None:
             _resume(step, kind, Path(place))
 
 
-def _stop_and_pause(step: Step, kind: Kind) -> None:
+def _stop_and_pause(step: measure.Step, kind: Kind) -> None:
     """Steer a run from another thread, as a window does."""
     control, finished, batches, errors = Control(), threading.Event(), [0], []
 
@@ -227,14 +231,14 @@ def _stop_and_pause(step: Step, kind: Kind) -> None:
     )  # fmt: skip
 
 
-def wait(step: Step, until: Any) -> None:
+def wait(step: measure.Step, until: Any) -> None:
     """Look now and then, as long as there is time."""
     while not until():
         step.check_time()
         time.sleep(0.005)
 
 
-def _settled(step: Step, batches: list[int]) -> None:
+def _settled(step: measure.Step, batches: list[int]) -> None:
     """Wait until no batch has ended for half a second, or too many have."""
     first = seen = batches[0]
     since = time.monotonic()
@@ -245,7 +249,7 @@ def _settled(step: Step, batches: list[int]) -> None:
             seen, since = batches[0], time.monotonic()
 
 
-def _resume(step: Step, kind: Kind, place: Path) -> None:
+def _resume(step: measure.Step, kind: Kind, place: Path) -> None:
     """After ``kill -9`` on the same device, and from the one device to the other."""
     here = str(step.device)
     whole = result(step, kind, begin(step, kind, here))
@@ -271,7 +275,7 @@ def _resume(step: Step, kind: Kind, place: Path) -> None:
             )  # fmt: skip
 
 
-def _kill(step: Step, kind: Kind, folder: Path) -> None:
+def _kill(step: measure.Step, kind: Kind, folder: Path) -> None:
     """Let a process begin a run and kill itself in its second epoch."""
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_run_and_die, args=(str(step.device), kind, folder))
@@ -283,7 +287,7 @@ def _kill(step: Step, kind: Kind, folder: Path) -> None:
 
 def _run_and_die(device: str, kind: Kind, folder: Path) -> None:
     """In a process of its own: stops dead two batches after the state to resume from was written."""
-    step, saved = Step("killed", torch.device(device), 600, lambda row: None), False
+    step, saved = measure.Step("killed", torch.device(device), 600, lambda row: None), False
     for event in begin(step, kind, device, folder=folder):
         saved = saved or (isinstance(event, Saved) and event.path.name == "last.pt")
         if saved and isinstance(event, BatchFinished) and event.batch == 2:
@@ -293,10 +297,10 @@ def _run_and_die(device: str, kind: Kind, folder: Path) -> None:
 # ---- 7: determinism ----------------------------------------------------------------------------------------------
 
 
-def determinism(step: Step) -> None:
+def determinism(step: measure.Step) -> None:
     """Run the same seed twice, and report what differs."""
     here = str(step.device)
-    runs: list[tuple[Kind, str]] = [("iGTT", "light-unet"), *(("training", network) for network in NETWORKS)]
+    runs: list[tuple[Kind, str]] = [("iGTT", "light-unet"), *(("training", network) for network in measure.NETWORKS)]
     for kind, network in runs:
         name = f"{kind}, {network}: the same seed twice, difference of P"
         with step.part(name):
@@ -308,3 +312,76 @@ def determinism(step: Step) -> None:
                 name, "identical" if exact else found.mean, target="" if step.on_gpu else "identical on a CPU",
                 ok=None if step.on_gpu else exact, more={} if exact else found.more,
             )  # fmt: skip
+
+
+# ---- 8: all GPUs of the machine under torchrun, against one ------------------------------------------------------
+
+RANK_RUNS: tuple[tuple[Kind, str], ...] = (("training", "light-unet"), ("training", "unet"), ("iGTT", "fast-unet"))
+"""Kind and network; the unet has batch normalisation, which makes rounding large in a few steps."""
+
+CALL = "import sys; from gpu.runs import work; work(*sys.argv[1:])"
+
+CPU_PROCESSES = 2
+
+YARDSTICK = "two runs of one process"
+"""How far rounding takes two runs apart that should be the same."""
+
+
+def several(step: measure.Step) -> None:
+    """Compare runs of as many processes as there are GPUs, each with its own, with runs of one process."""
+    processes = torch.cuda.device_count() if step.on_gpu else CPU_PROCESSES
+    step.row("processes under torchrun", str(processes), note="" if step.on_gpu else "over gloo, on the CPU")
+    with tempfile.TemporaryDirectory() as place:
+        with step.part("torchrun"):
+            _launch(step, processes, (str(2 * processes), place))
+        for kind, network in RANK_RUNS:
+            with step.part(f"{kind}, {network}: {processes} processes"):
+                found = list(np.load(Path(place) / f"{kind}-{network}.npy"))
+                alone, again = (_alone(step, kind, network, 2 * processes, onednn) for onednn in (True, False))
+                gap, rounding = apart(alone, found), apart(alone, again).mean
+                allowed = max(ROUNDING, 3 * rounding)
+                step.row(
+                    f"{kind}, {network}: {processes} processes or one, difference of P", gap.mean,
+                    target=f"mean <= {allowed:.2g}", ok=gap.mean <= allowed, more={**gap.more, YARDSTICK: rounding},
+                )  # fmt: skip
+
+
+def _alone(step: measure.Step, kind: Kind, network: str, batch: int, onednn: bool) -> list[np.ndarray]:
+    """Do a run in this process; on a CPU perhaps without oneDNN, for there the same operations give the same bits."""
+    with warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=onednn):
+        return result(step, kind, begin(step, kind, str(step.device), network=network, batch=batch))
+
+
+def _launch(step: measure.Step, processes: int, arguments: Sequence[str]) -> None:
+    """Run `work` in so many processes.
+
+    Raises
+    ------
+    RuntimeError
+        With the last that they said, if it does not end well.
+    """
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "--no-python")
+    command = [sys.executable, *launcher, sys.executable, "-c", CALL, step.device.type, *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
+        try:
+            wait(step, lambda: process.poll() is not None)
+        finally:
+            process.terminate()  # torchrun passes it on
+            process.wait()
+        said.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"torchrun ended with {process.returncode}: {said.read()[-2000:]}")
+
+
+def work(device: str, batch: str, place: str) -> None:
+    """Do all runs, in one of the processes; the first saves the probabilities that each ends with."""
+    ranks = join()
+    step = measure.Step("several GPUs", torch.device(device), 600, lambda row: None)
+    for kind, network in RANK_RUNS:
+        found = result(step, kind, begin(step, kind, device, network=network, batch=int(batch), ranks=ranks))
+        if ranks.first:
+            np.save(Path(place) / f"{kind}-{network}.npy", np.stack(found))
+    ranks.leave()
+    os._exit(0)

@@ -14,28 +14,14 @@ import numpy as np
 import psutil
 import torch
 
-from gpu.measure import (
-    MIB,
-    Busy,
-    Peaks,
-    Step,
-    close,
-    differing,
-    float32,
-    forward_hook,
-    now,
-    seconds_each,
-    until,
-    utilisation,
-)
-from gpu.sizes import NETWORKS, scenes, sizes_of
+from gpu import measure
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use
 from napari_metastructure.networks.device import list_devices
 from napari_metastructure.networks.model import Model
+from napari_metastructure.networks.model_file import Use
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.events import BatchFinished, EpochFinished, Event, Finished, TrainEpoch
 from napari_metastructure.training.metrics import dice
@@ -58,7 +44,7 @@ MASKS_AWAY = 0.01
 # ---- 1: doctor ---------------------------------------------------------------------------------------------------
 
 
-def doctor(step: Step) -> None:
+def doctor(step: measure.Step) -> None:
     """Report names, memory, driver, versions, and what half precision gives."""
     device = step.device
     cuda = device.type == "cuda"
@@ -91,11 +77,11 @@ def doctor(step: Step) -> None:
             x = torch.randn(batch, channels, side, side, device=device, dtype=dtype)
             x = x.to(memory_format=torch.channels_last)
             with torch.inference_mode():
-                seconds = seconds_each(device, lambda layer=layer, x=x: layer(x), 20 if cuda else 3)  # type: ignore[misc]
+                seconds = measure.seconds_each(device, lambda layer=layer, x=x: layer(x), 20 if cuda else 3)  # type: ignore[misc]
             step.row(f"convolution in {dtype}", 18 * channels**2 * batch * side**2 / seconds / 1e12, "TFLOP/s")
 
 
-def _precision(step: Step) -> dict[str, str]:
+def _precision(step: measure.Step) -> dict[str, str]:
     """Return the number format that networks run in, as a short run shows it."""
     found: dict[str, str] = {}
 
@@ -104,9 +90,9 @@ def _precision(step: Step) -> dict[str, str]:
         half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         found["training" if network.training else "prediction"] = str(half)
 
-    images, masks = scenes(2, (64, 64))
+    images, masks = measure.scenes(2, (64, 64))
     config = TrainConfig(device=str(step.device), epochs=1, steps_per_epoch=2, patch_size=64)
-    with forward_hook(look):
+    with measure.forward_hook(look):
         for _ in step.timely(train(pairs_of(images, masks), config)):
             pass
     return found
@@ -124,16 +110,16 @@ def _driver() -> str:
 # ---- 2: iGTT -----------------------------------------------------------------------------------------------------
 
 
-def igtt(step: Step) -> None:
+def igtt(step: measure.Step) -> None:
     """Without labels: how long it takes, where the time goes, and whether the masks are those of the CPU."""
-    sizes = sizes_of(step)
+    sizes = measure.sizes_of(step)
     height, width = sizes.frame
     sets = {
-        f"{sizes.crops} crops of {sizes.side}x{sizes.side}": scenes(sizes.crops, (sizes.side, sizes.side)),
-        f"one frame of {height}x{width}": scenes(1, sizes.frame, first=1000),
+        f"{sizes.crops} crops of {sizes.side}x{sizes.side}": measure.scenes(sizes.crops, (sizes.side, sizes.side)),
+        f"one frame of {height}x{width}": measure.scenes(1, sizes.frame, first=1000),
     }
     with step.part("warm-up"):
-        images, _ = scenes(1, (sizes.side, sizes.side))
+        images, _ = measure.scenes(1, (sizes.side, sizes.side))
         _segment(step, images, str(step.device), rounds=1, steps=2)
     found, seeds = {}, {}
     for name, (images, truths) in sets.items():
@@ -148,13 +134,15 @@ def igtt(step: Step) -> None:
     for name, (images, _) in sets.items():
         if name in found:
             with step.part(f"{name}: masks of another seed"):
-                seeds[name] = differing(found[name].masks, _segment(step, images, str(step.device), seed=1)[0].masks)
+                seeds[name] = measure.differing(
+                    found[name].masks, _segment(step, images, str(step.device), seed=1)[0].masks
+                )
                 step.row(f"{name}: pixels that another seed decides differently", 100 * seeds[name], "%")
     for name, (images, truths) in sets.items():
         if name in found:
             with step.part(f"{name}: masks of the CPU"):
                 cpu, _, total, _ = _segment(step, images, "cpu")
-                share, limit = differing(found[name].masks, cpu.masks), max(MASKS_AWAY, seeds.get(name, 0))
+                share, limit = measure.differing(found[name].masks, cpu.masks), max(MASKS_AWAY, seeds.get(name, 0))
                 more = {"CPU s": total, "CPU Dice": _dice(cpu.masks, truths)}
                 step.row(
                     f"{name}: pixels that the CPU decides differently", 100 * share, "%",
@@ -163,24 +151,24 @@ def igtt(step: Step) -> None:
 
 
 def _segment(
-    step: Step, images: Sequence[np.ndarray], device: str, rounds: int = 0, steps: int = 0, seed: int = 0
+    step: measure.Step, images: Sequence[np.ndarray], device: str, rounds: int = 0, steps: int = 0, seed: int = 0
 ) -> tuple[Finished, float, float, float]:
     """Return the result, seconds to the first masks and to the last, and the share outside the network."""
-    sizes = sizes_of(step)
+    sizes = measure.sizes_of(step)
     config = IGTTConfig.from_preset(
         "default", rounds="always", device=device, seed=seed, patch_size=sizes.patch, epochs=rounds or sizes.rounds,
         steps_per_epoch=steps or sizes.steps,
     )  # fmt: skip
-    began, first, inside, outside, result = now(step.device), 0.0, 0.0, 0.0, None
+    began, first, inside, outside, result = measure.now(step.device), 0.0, 0.0, 0.0, None
     for event in step.timely(iterate(images, config)):
         if isinstance(event, EpochFinished):
-            first = first or now(step.device) - began
+            first = first or measure.now(step.device) - began
             if event.epoch:
                 inside, outside = inside + event.seconds - event.seconds_outside, outside + event.seconds_outside
         elif isinstance(event, Finished):
             result = event
     assert result is not None
-    return result, first, now(step.device) - began, outside / (inside + outside)
+    return result, first, measure.now(step.device) - began, outside / (inside + outside)
 
 
 def _dice(masks: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
@@ -191,20 +179,20 @@ def _dice(masks: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
 # ---- 3: supervised training --------------------------------------------------------------------------------------
 
 
-def training(step: Step) -> None:
+def training(step: measure.Step) -> None:
     """With labels: images per second, the share of the time that the device works, and what was learned."""
-    sizes = sizes_of(step)
-    with Busy(step.device):  # its first use takes seconds
+    sizes = measure.sizes_of(step)
+    with measure.Busy(step.device):  # its first use takes seconds
         torch.zeros(1, device=step.device).add_(1)
     learned: dict[tuple[str, str], float] = {}
     for batch, steps in sizes.batches.items():
-        for network in NETWORKS:
+        for network in measure.NETWORKS:
             for precision in ("mixed", "float32"):
                 with step.part(f"{network}, batch {batch}, {precision}"):
                     found = _train_speed(step, network, batch, steps, precision)
                     if batch == min(sizes.batches):
                         learned[network, precision] = found
-    for network in NETWORKS:
+    for network in measure.NETWORKS:
         if (network, "mixed") in learned and (network, "float32") in learned:
             mixed, single = learned[network, "mixed"], learned[network, "float32"]
             steps = 4 * sizes.batches[min(sizes.batches)]
@@ -215,24 +203,24 @@ def training(step: Step) -> None:
             )  # fmt: skip
 
 
-def _train_speed(step: Step, network: str, batch: int, steps: int, precision: str) -> float:
+def _train_speed(step: measure.Step, network: str, batch: int, steps: int, precision: str) -> float:
     """Four epochs: one to warm up, two against the clock, one under the profiler. The Dice at the end."""
-    sizes, encoder = sizes_of(step), ENCODERS[network]
-    images, masks = scenes(sizes.crops, (sizes.side, sizes.side))
-    held_images, held_masks = scenes(2, (sizes.side, sizes.side), first=500)
+    sizes, encoder = measure.sizes_of(step), ENCODERS[network]
+    images, masks = measure.scenes(sizes.crops, (sizes.side, sizes.side))
+    held_images, held_masks = measure.scenes(2, (sizes.side, sizes.side), first=500)
     config = TrainConfig(
         network=network, device=str(step.device), epochs=4, steps_per_epoch=steps, batch_size=batch,  # type: ignore[arg-type]
         patch_size=sizes.patch, seed=0,
     )  # fmt: skip
     warnings: list[str] = []
-    busy, used = Busy(step.device), utilisation(step.device)
-    with nullcontext() if precision == "mixed" else float32(), Peaks(step.device) as peaks:
+    busy, used = measure.Busy(step.device), measure.utilisation(step.device)
+    with nullcontext() if precision == "mixed" else measure.float32(), measure.Peaks(step.device) as peaks:
         events = step.timely(train(pairs_of(images, masks), config, validation=pairs_of(held_images, held_masks)))
         _epoch(step, events, warnings)
         with used:
             timed = [_epoch(step, events, warnings) for _ in range(2)]
         _, last = _epoch(step, events, warnings, busy)
-        close(events)
+        measure.close(events)
     each = sum(seconds for seconds, _ in timed) / 2
     # The profiler makes steps longer, but not what the device does in them: so it is compared with the steps before.
     share = min(1.0, busy.seconds / min(PROFILED, steps - 1) / each)
@@ -257,26 +245,26 @@ def _train_speed(step: Step, network: str, batch: int, steps: int, precision: st
 
 
 def _epoch(
-    step: Step, events: Iterator[Event], warnings: list[str], busy: Busy | None = None
+    step: measure.Step, events: Iterator[Event], warnings: list[str], busy: measure.Busy | None = None
 ) -> tuple[float, TrainEpoch]:
     """Go through one epoch, `PROFILED` steps of it under the profiler: seconds a step, and its `TrainEpoch`."""
-    batch = until(events, BatchFinished, warnings)
+    batch = measure.until(events, BatchFinished, warnings)
     count = batch.batches - 1
     with busy or nullcontext():
-        began = now(step.device)
+        began = measure.now(step.device)
         for _ in range(min(PROFILED, count) if busy else count):
-            until(events, BatchFinished, warnings)
-        seconds = now(step.device) - began
-    return seconds / count, until(events, TrainEpoch, warnings)
+            measure.until(events, BatchFinished, warnings)
+        seconds = measure.now(step.device) - began
+    return seconds / count, measure.until(events, TrainEpoch, warnings)
 
 
 # ---- 4: prediction -----------------------------------------------------------------------------------------------
 
 
-def prediction(step: Step) -> None:
+def prediction(step: measure.Step) -> None:
     """Predict a large image, and report seconds and the most memory it takes."""
-    sizes = sizes_of(step)
-    tile = scenes(1, (min(1024, sizes.large // 2),) * 2)[0][0]
+    sizes = measure.sizes_of(step)
+    tile = measure.scenes(1, (min(1024, sizes.large // 2),) * 2)[0][0]
     repeats = -(-sizes.large // len(tile))
     image = np.tile(tile, (repeats, repeats))[: sizes.large, : sizes.large].astype(np.uint16)
     for network in ("light-unet", "unet"):
@@ -286,13 +274,13 @@ def prediction(step: Step) -> None:
             use = Use(inputs="percentile", patch=(sizes.patch, sizes.patch))
             model = Model(build(spec, 0).eval(), spec, use, Path("a network without training"))
             model.predict(image[: 2 * sizes.patch, : 2 * sizes.patch], step.device)  # to warm up
-            with Peaks(step.device) as peaks:
-                began = now(step.device)
+            with measure.Peaks(step.device) as peaks:
+                began = measure.now(step.device)
                 found = model.predict(image, step.device, step.check_time)
-                seconds = now(step.device) - began
+                seconds = measure.now(step.device) - began
             assert found.labels.shape == image.shape
             step.row(
                 name, seconds, "s", f"<= {SECONDS_LARGE:g} s", seconds <= SECONDS_LARGE, judged=False,
-                more={**peaks.more, "image MiB": image.nbytes / MIB},
+                more={**peaks.more, "image MiB": image.nbytes / measure.MIB},
             )  # fmt: skip
             model.release()

@@ -16,7 +16,7 @@ from napari_metastructure.baselines.autoregressive import (
     autoregressive,
     mutual_information,
 )
-from napari_metastructure.baselines.clusters import foreground
+from napari_metastructure.baselines.methods import foreground
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.metrics import dice

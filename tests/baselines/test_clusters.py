@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score
 
-from napari_metastructure.baselines.clusters import foreground, oracle
+from napari_metastructure.baselines.methods import foreground, oracle
 from napari_metastructure.errors import InputError
 
 maps = arrays(np.int64, (6, 7), elements=st.integers(-2, 3))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_metastructure.baselines.clusters import foreground, oracle
 from napari_metastructure.baselines.dfc import DFCConfig, _step, dfc
+from napari_metastructure.baselines.methods import foreground, oracle
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.metrics import dice

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from napari_metastructure.baselines.figure import COLORS, draw, errors, write_figure
+from napari_metastructure.baselines.results import COLORS, draw, errors, write_figure
 
 SEEN = {  # Machado, Oliveira, Fernandes, IEEE TVCG 2009, severity 1
     "normal": np.eye(3),

@@ -102,11 +102,11 @@ def test_workers_of_another_python_are_refused(recipe, go, address, monkeypatch)
 
 
 def test_workers_that_do_not_see_the_folders_are_named(tmp_path):
-    facts = scheduler.look_around([tmp_path, tmp_path / "elsewhere"], tmp_path / "token")
+    facts = scheduler.check_worker([tmp_path, tmp_path / "elsewhere"], tmp_path / "token")
     assert f"does not see {tmp_path / 'elsewhere'}" in facts["why"]
-    assert "of this machine" in scheduler.look_around([tmp_path], tmp_path / "token")["why"]
+    assert "of this machine" in scheduler.check_worker([tmp_path], tmp_path / "token")["why"]
     (tmp_path / "token").touch()
-    assert scheduler.look_around([tmp_path], tmp_path / "token") == {"version": __version__, "why": ""}
+    assert scheduler.check_worker([tmp_path], tmp_path / "token") == {"version": __version__, "why": ""}
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(recipe, go, monkeypatch):

@@ -14,7 +14,7 @@ from napari_metastructure.batch import predict
 from napari_metastructure.batch.predict import join_file, predict_file, predict_part
 from napari_metastructure.batch.recipe import BatchRecipe
 from napari_metastructure.batch.run import BatchStarted, UnitDone, UnitFailed, UnitProgress, run
-from napari_metastructure.batch.units import Split
+from napari_metastructure.batch.work_units import Split
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.apply import load_model
 from napari_metastructure.networks import predict as networks_predict
@@ -140,9 +140,9 @@ def test_a_file_that_breaks_the_code_ends_no_other(recipe, go, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("by zero")
 
-    real = predict.predict_files
+    files, real = predict.prediction, predict.prediction.predict_files
     monkeypatch.setattr(
-        predict, "predict_files", lambda m, p, *more: broken() if "b.tif" in str(p[0]) else real(m, p, *more)
+        files, "predict_files", lambda m, p, *more: broken() if "b.tif" in str(p[0]) else real(m, p, *more)
     )
     *events, last = go(recipe())
     assert (last.done, last.failed) == (3, 2)

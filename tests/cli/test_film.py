@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_metastructure.cli.film import _epochs
+from napari_metastructure.cli.igtt import _kept_epochs
 from napari_metastructure.cli.main import main
 
 FAST = (
@@ -39,7 +39,7 @@ def test_a_film_and_a_figure(run, kept, tmp_path):
 
 def test_the_planes_of_a_film_are_those_of_its_masks(kept):
     for plane in range(6):
-        epochs = _epochs(kept / "out", kept / "in" / "b.tif", plane + 1)
+        epochs = _kept_epochs(kept / "out", kept / "in" / "b.tif", plane + 1)
         mask = tifffile.imread(kept / "out" / "b_mask.tif").reshape(6, *epochs.image.shape)
         image = tifffile.imread(kept / "in" / "b.tif").reshape(6, *epochs.image.shape)
         np.testing.assert_array_equal(epochs.masks[2], mask[plane])

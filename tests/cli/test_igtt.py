@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_metastructure.cli._files import RUN_WAYS
+from napari_metastructure.cli._options import RUN_WAYS
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.outputs import Outputs
 from napari_metastructure.images.image import Image
-from napari_metastructure.networks.checkpoint import load_model
+from napari_metastructure.networks.model_file import load_model
 
 FAST = (
     "--device", "cpu", "--set", "steps_per_epoch=2", "--set", "batch_size=1", "--set", "base_channels=4",

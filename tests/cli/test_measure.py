@@ -66,6 +66,17 @@ def test_clean_up_and_what_is_written(run, folder, mask):
         np.testing.assert_array_equal(image.data, expected)
 
 
+@pytest.mark.parametrize(("step", "area"), [(0.3, "0.81 um2"), (0.15, "0.2025um^2"), (0.7, "4410000 nm2")])
+def test_objects_and_holes_of_just_the_size_in_a_unit_stay(run, tmp_path, step, area):
+    mask = np.zeros((20, 30), np.uint8)
+    mask[2:5, 2:5] = mask[8:18, 5:25] = 255
+    mask[10:13, 10:13] = 0  # a hole of 9 pixels, as the first object
+    write_tiff(tmp_path / "m.tif", mask, "YX", (step, step), ("micrometer",) * 2)
+    sizes = ("--smallest-object", area, "--smallest-hole", area)
+    assert run("measure", tmp_path / "m.tif", "--out", tmp_path / "t.csv", "--clean", tmp_path / "c", *sizes)[0] == 0
+    np.testing.assert_array_equal(read_image(tmp_path / "c" / "m.tif").data, mask)
+
+
 def test_volumes_and_slices(run, tmp_path):
     stack = np.zeros((2, 4, 20, 20), np.uint8)
     stack[:, 1:3, 5:9, 5:9] = 255

@@ -12,7 +12,7 @@ import torch
 
 from napari_metastructure.images.intensity import channels_of, network_inputs
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, load_model, save_model
+from napari_metastructure.networks.model_file import Use, load_model, save_model
 
 
 @pytest.fixture

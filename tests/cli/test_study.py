@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from napari_metastructure.cli.study import condition_of
+from napari_metastructure.cli.train import condition_of
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import Dilate
 

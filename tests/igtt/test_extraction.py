@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage as ndi
 from skimage.morphology import skeletonize
 
-from napari_metastructure.igtt.extraction import extract
+from napari_metastructure.igtt.pseudo_labels import extract
 
 masks = arrays(np.bool_, st.tuples(st.integers(3, 24), st.integers(3, 24)))
 METHODS = ("none", "skeleton", "density")

@@ -15,7 +15,7 @@ from napari_metastructure.igtt import iterate as run_module
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import Run, iterate
 from napari_metastructure.igtt.levels import Levels
-from napari_metastructure.igtt.rounds import stable, wandering
+from napari_metastructure.igtt.rounds import stable, unsettled
 from napari_metastructure.igtt.start import start_probability
 from napari_metastructure.images import simulate
 from napari_metastructure.images.files import list_images, read_image
@@ -23,7 +23,7 @@ from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import orient
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.networks.checkpoint import load_model as read_model
+from napari_metastructure.networks.model_file import load_model as read_model
 from napari_metastructure.training.control import FREE, Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -459,8 +459,8 @@ def test_on_real_images_the_default_beats_otsu(real_images):
     ],
 )
 def test_a_run_is_over_once_its_masks_settle_or_wander(agreements, is_stable, wanders):
-    assert (stable(agreements, 0.99), wandering(agreements, 0.99)) == (is_stable, wanders)
-    assert not stable(agreements, 1.0) and not wandering(agreements, 1.0)
+    assert (stable(agreements, 0.99), unsettled(agreements, 0.99)) == (is_stable, wanders)
+    assert not stable(agreements, 1.0) and not unsettled(agreements, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_images_of_both_polarities_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "change", "painted", "effort"),
+    ("shapes", "change", "painted", "expected"),
     [
         ([(256, 256)], {}, False, (8, 1)),  # a step of two would see the one image twice
         ([(256, 256)], {"steps_per_epoch": 3}, False, (3, 1)),
@@ -512,10 +512,10 @@ def test_images_of_both_polarities_are_told_apart(tmp_path):
         ([(1040, 1392)], {}, False, (34, 2)),
     ],
 )
-def test_few_images_take_few_steps_unless_there_is_much_to_learn(shapes, change, painted, effort):
+def test_few_images_take_few_steps_unless_there_is_much_to_learn(shapes, change, painted, expected):
     planes = [np.eye(*shape, dtype=np.float32) for shape in shapes]
     run = Run(planes, IGTTConfig(device="cpu", objects="bright", **change), Control(), None, None)
-    assert run._effort(painted) == effort
+    assert run._steps_and_batch(painted) == expected
 
 
 # ---- Fields of view: what lies outside is no object in any round

@@ -22,7 +22,7 @@ from napari_metastructure.igtt.start import (
 )
 from napari_metastructure.images import simulate
 from napari_metastructure.images.intensity import network_inputs, orient
-from napari_metastructure.networks.checkpoint import load_model
+from napari_metastructure.networks.model_file import load_model
 from napari_metastructure.networks.predict import probability
 from napari_metastructure.training.metrics import auc, dice
 

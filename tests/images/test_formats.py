@@ -11,8 +11,8 @@ import pytest
 import tifffile
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.choice import choose
 from napari_metastructure.images.files import list_images, noting, read_image, stem
+from napari_metastructure.images.read_options import set_read_options
 
 ENDINGS = {"czi": "bioio_czi", "nd2": "bioio_nd2", "lif": "bioio_lif"}
 PIXELS = np.random.default_rng(0).integers(0, 4000, (2, 3, 24, 31), dtype=np.uint16)
@@ -21,7 +21,7 @@ PIXELS = np.random.default_rng(0).integers(0, 4000, (2, 3, 24, 31), dtype=np.uin
 @pytest.fixture(autouse=True)
 def nothing_chosen():
     yield
-    choose()
+    set_read_options()
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_scenes_are_chosen_as_images_of_a_tiff_are(place, stand_in):
     assert image.axes == "TYX"
     np.testing.assert_array_equal(image.data, np.stack([first, second, third]))
     assert "the 3 of 24 x 31 are read as frames of axis T; those of 12 x 16 are left out" in notes[0]
-    choose(series=2)
+    set_read_options(series=2)
     np.testing.assert_array_equal(read_image(place("lif")).data, second)
 
 

@@ -8,14 +8,14 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import (
-    asymmetry,
+    bandpass_skewness,
     channels_of,
     check_plane,
     check_planes,
+    common_polarity,
     is_blank,
     network_inputs,
     percentile,
-    settle,
 )
 
 KINDS = ("zscore", "multiscale", "percentile", "local")
@@ -73,15 +73,15 @@ def spots() -> np.ndarray:
 
 
 def test_turning_an_image_around_turns_its_polarity_around(spots):
-    assert settle([spots]) == "bright"
-    assert settle([-spots]) == "dark"
-    assert asymmetry(-spots) == pytest.approx(-asymmetry(spots), rel=1e-3)
+    assert common_polarity([spots]) == "bright"
+    assert common_polarity([-spots]) == "dark"
+    assert bandpass_skewness(-spots) == pytest.approx(-bandpass_skewness(spots), rel=1e-3)
 
 
 def test_uneven_illumination_does_not_decide(spots):
     ramp = 2 * spots.max() * np.linspace(0, 1, 96)[None, :] ** 2
-    assert settle([ramp + spots]) == "bright"
-    assert settle([ramp - spots]) == "dark"
+    assert common_polarity([ramp + spots]) == "bright"
+    assert common_polarity([ramp - spots]) == "dark"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_uneven_illumination_does_not_decide(spots):
 )
 def test_real_images(real_images, folder, expected):
     files = list_images([real_images / folder / "images"])
-    assert settle([planes(read_image(f))[0] for f in files]) == expected
+    assert common_polarity([planes(read_image(f))[0] for f in files]) == expected
 
 
 # Which pixels can be worked on, and what is said about the others.

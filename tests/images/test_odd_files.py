@@ -15,8 +15,8 @@ import PIL.Image
 import pytest
 import tifffile
 
-from napari_metastructure.images.choice import choose
 from napari_metastructure.images.files import noting, read_image
+from napari_metastructure.images.read_options import set_read_options
 
 RNG = np.random.default_rng(0)
 H, W = 24, 31
@@ -51,7 +51,7 @@ def case(name):
 @pytest.fixture(autouse=True)
 def nothing_chosen():
     yield
-    choose()
+    set_read_options()
 
 
 def check(path, means, **options):

@@ -6,9 +6,9 @@ import pytest
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images import lazy, ome_zarr
-from napari_metastructure.images.choice import choose
 from napari_metastructure.images.files import list_images, noting, read_image
 from napari_metastructure.images.image import Image, planes
+from napari_metastructure.images.read_options import set_read_options
 
 zarr = pytest.importorskip("zarr")
 
@@ -20,7 +20,7 @@ SPACE = ("space", "micrometer", 0.1)
 @pytest.fixture(autouse=True)
 def nothing_chosen():
     yield
-    choose()
+    set_read_options()
 
 
 def made(path, axes="YX", version="0.5", data=None, chunk=32, **attributes):
@@ -96,9 +96,9 @@ def test_several_images_in_one(tmp_path):
     with noting() as notes:
         np.testing.assert_array_equal(read_image(tmp_path / "x.zarr").data, first)
     assert "holds 2 images: the first is read" in notes[0]
-    choose(series=1)
+    set_read_options(series=1)
     np.testing.assert_array_equal(read_image(tmp_path / "x.zarr").data, second)
-    choose(series=2)
+    set_read_options(series=2)
     with pytest.raises(InputError, match="--series 2"):
         read_image(tmp_path / "x.zarr")
 

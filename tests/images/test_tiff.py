@@ -8,9 +8,9 @@ import pytest
 import tifffile
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.choice import choose
 from napari_metastructure.images.files import list_images, noting, read_image
 from napari_metastructure.images.label_files import read_labels
+from napari_metastructure.images.read_options import set_read_options
 
 A = np.random.default_rng(0).integers(0, 255, (24, 31), dtype=np.uint8)
 
@@ -18,7 +18,7 @@ A = np.random.default_rng(0).integers(0, 255, (24, 31), dtype=np.uint8)
 @pytest.fixture(autouse=True)
 def nothing_chosen():
     yield
-    choose()
+    set_read_options()
 
 
 def told(path, **options):
@@ -201,11 +201,11 @@ def test_of_several_images_the_largest_is_read_and_told(tmp_path):
     image, notes = told(path)
     np.testing.assert_array_equal(image.data, large)
     assert "holds 3 images: only number 1, of 96 x 124, is read; those of 24 x 31, 6 x 8 are left out" in notes
-    choose(series=2)
+    set_read_options(series=2)
     image, notes = told(path)
     np.testing.assert_array_equal(image.data, A)
     assert not notes
-    choose(series=3)
+    set_read_options(series=3)
     with pytest.raises(InputError, match=r"--series 3: .* holds 3 images; choose 0 to 2"):
         read_image(path)
 
@@ -250,27 +250,27 @@ def test_planes_kept_as_colours(tmp_path):
     image, notes = told(path)
     assert image.axes == "SYX" or image.axes == "YXS"
     assert "--axes ZYX" in notes
-    choose(axes="ZYX")
+    set_read_options(axes="ZYX")
     image, notes = told(path)
     assert image.axes == "ZYX"
     np.testing.assert_array_equal(image.data, three)
     assert not notes
-    choose()
+    set_read_options()
     np.testing.assert_array_equal(read_labels(path).data, three)  # labels are no colours
 
 
 @pytest.mark.parametrize("axes", ["Q", "XX", "ZY", "ZYXA"])
 def test_axes_that_are_none_are_refused(axes):
     with pytest.raises(InputError, match="--axes"):
-        choose(axes=axes)
+        set_read_options(axes=axes)
 
 
 def test_axes_of_another_number_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "x.tif", A)
-    choose(axes="ZYX")
+    set_read_options(axes="ZYX")
     with pytest.raises(InputError, match=r"--axes ZYX names 3 axes, but .*x\.tif has 2 \(24 x 31\)"):
         read_image(tmp_path / "x.tif")
-    choose(axes="xy")
+    set_read_options(axes="xy")
     assert read_image(tmp_path / "x.tif").axes == "XY"
 
 

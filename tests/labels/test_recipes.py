@@ -13,7 +13,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.classes import LabelStack, as_classes
+from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.noise import flip, flip_by_matrix, random_labels, sample
 from napari_metastructure.labels.recipes import (
     RECIPES,
@@ -295,7 +295,7 @@ def test_a_label_stack_is_read_before_noise_is_drawn():
     labels = np.zeros((2, 8, 9), np.int32)
     labels[0, :2], labels[1, :2] = 255, 7
     *_, noisy = apply_to_stack(Flip(fraction=0), LabelStack(labels, "foreground"), 0)
-    np.testing.assert_array_equal(noisy.labels, as_classes(labels, "foreground"))
+    np.testing.assert_array_equal(noisy.labels, LabelStack([labels], "foreground").read(0))
     *_, noisy = apply_to_stack(Dilate(n=0), LabelStack(labels // 255 * 300, "classes"), 0)
     assert noisy.labels.dtype == np.uint16 and noisy.classes == (0, 300)
 

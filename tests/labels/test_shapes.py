@@ -13,7 +13,7 @@ from skimage.morphology import skeletonize
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import shapes as module
-from napari_metastructure.labels.classes import as_classes
+from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.shapes import (
     closing,
     dilate,
@@ -181,7 +181,7 @@ def test_displacement_refuses_floats():
 @pytest.mark.parametrize("folder", ["er", "nuclei"])
 def test_real_masks_keep_their_share(real_images, folder):
     for path in sorted((real_images / folder / "masks").iterdir())[:4]:
-        mask = as_classes(imread(path), "foreground")
+        mask = LabelStack([imread(path)], "foreground").read(0)
         result = displace_boundary(mask, 2, 12, np.random.default_rng(0))
         assert result.mean() == pytest.approx(mask.mean(), rel=0.1)
         assert 0 < (result != mask).mean() < 0.3
@@ -359,7 +359,7 @@ def test_steps_and_labels_that_objects_refuse():
 
 def test_objects_of_real_masks(real_images):
     for path in sorted((real_images / "nuclei" / "masks").iterdir())[:5]:
-        mask = as_classes(imread(path), "foreground")
+        mask = LabelStack([imread(path)], "foreground").read(0)
         result = perturb_objects(mask, 2, np.random.default_rng(0))
         numbers = numbered(mask)
         drawn = np.random.default_rng(0).integers(-2, 3, size=numbers.max())
@@ -644,7 +644,7 @@ def test_a_skeleton_is_one_pixel_wide():
 @pytest.mark.parametrize("folder", ["er", "nuclei"])
 def test_real_masks_are_what_scipy_makes_of_them(real_images, folder):
     for path in sorted((real_images / folder / "masks").iterdir())[:3]:
-        mask = as_classes(imread(path), "foreground")
+        mask = LabelStack([imread(path)], "foreground").read(0)
         np.testing.assert_array_equal(dilate(mask, 3), ndi.binary_dilation(mask, SQUARE, 3))
         np.testing.assert_array_equal(erode(mask, 3), ndi.binary_erosion(mask, SQUARE, 3, border_value=1))
         np.testing.assert_array_equal(skeleton(mask), skeletonize(mask > 0))

@@ -323,8 +323,6 @@ def test_a_comparison_is_its_parts():
     assert found.distance == max(distance(maps[0][c], maps[1][c]) for c in (1, 2))
     assert found.bandwidth == (4, 4)
     assert compare_labels(clean, noisy, maps=(maps[0], {})).distance is None
-    known = flipping_matrix((0, 1, 2), 0.3)
-    assert compare_labels(clean, noisy, transition=known).transition is known
 
 
 def test_the_noise_of_a_plane_is_judged_by_its_closed_form_or_counts():

@@ -118,6 +118,8 @@ def test_the_hardest_pair_is_named():
     assert "to tell 1 from 2, the hardest pair, by two" in found.sentence
     assert found.contrast == pytest.approx(0.2)
     assert found.pixels == pytest.approx(4 * 2 * 0.24 / 0.04, abs=1)
+    apart = verdict(closed([[0.9, 0.1, 0], [0, 1, 0], [0, 0, 1]])).sentence
+    assert apart.endswith("It takes a single pixel to tell 0 from 1, the hardest pair.")
 
 
 def test_as_dict_is_json():

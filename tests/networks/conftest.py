@@ -4,7 +4,7 @@ import pytest
 
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from napari_metastructure.networks import device as module
 from napari_metastructure.networks.build import LightUNet
 from napari_metastructure.networks.device import (
     Download,
-    home,
+    data_device,
     layout,
     list_devices,
     mixed_precision,
@@ -72,9 +72,9 @@ def test_elsewhere_nothing_is_rounded_or_scaled():
 
 def test_data_stay_on_a_card_with_room_for_four_times_as_much(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 9000))
-    assert (home(CUDA, 1000), home(CUDA, 1001)) == (CUDA, CPU)
-    assert home(CPU, 2**60) == CPU
-    assert (home(METAL, module.UNKNOWN_BYTES), home(METAL, module.UNKNOWN_BYTES + 1)) == (METAL, CPU)
+    assert (data_device(CUDA, 1000), data_device(CUDA, 1001)) == (CUDA, CPU)
+    assert data_device(CPU, 2**60) == CPU
+    assert (data_device(METAL, module.UNKNOWN_BYTES), data_device(METAL, module.UNKNOWN_BYTES + 1)) == (METAL, CPU)
 
 
 def test_on_the_cpu_nothing_is_copied():

@@ -10,9 +10,9 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.networks import export as module
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
 from napari_metastructure.networks.export import _normalisation, _readme, export, to_onnx
 from napari_metastructure.networks.model import Model
+from napari_metastructure.networks.model_file import Use, save_model
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
 pytest.importorskip("onnxscript", reason="needs the extra [onnx]")

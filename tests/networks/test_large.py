@@ -14,10 +14,10 @@ from napari_metastructure.images import lazy
 from napari_metastructure.images.files import read_image
 from napari_metastructure.images.simulate import nuclei
 from napari_metastructure.images.writing import TiffRows, write_tiff
-from napari_metastructure.networks import large, predict
+from napari_metastructure.networks import batch, predict
 from napari_metastructure.networks.batch import FileRefused, FileWritten, predict_files, targets_of
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 
 CPU = torch.device("cpu")
 
@@ -176,4 +176,4 @@ def test_a_store_that_vanishes_is_said_and_nothing_is_written(tmp_path, model, s
 
 def test_only_large_images_are_predicted_in_parts(tmp_path):
     tifffile.imwrite(tmp_path / "x.tif", field())
-    assert not large.is_large(read_image(tmp_path / "x.tif", lazily=True))
+    assert not batch.is_large(read_image(tmp_path / "x.tif", lazily=True))

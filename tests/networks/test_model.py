@@ -10,8 +10,8 @@ import torch
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import network_inputs
 from napari_metastructure.images.surround import fill, surround
-from napari_metastructure.networks.checkpoint import load_model
 from napari_metastructure.networks.model import Model
+from napari_metastructure.networks.model_file import load_model
 
 
 def image(*shape, seed=0):

@@ -22,8 +22,8 @@ from napari_metastructure.networks.predict import (
     inputs_on,
     one_behind,
     pad,
+    predicted,
     prepared,
-    probabilities,
     probability,
     starts,
     tile_shape,
@@ -147,12 +147,14 @@ def test_small_planes_of_one_size_are_predicted_together():
     planes = [
         image(2, *shape, seed=seed) for seed, shape in enumerate([(40, 50), (64, 64), (40, 50), (90, 70), (40, 50)])
     ]
-    alone = [probability(network, plane, (64, 64), CPU) for plane in planes]
+    alone = {i: probability(network, plane, (64, 64), CPU) for i, plane in enumerate(planes)}
     seen = []
     network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    for found, expected in zip(probabilities(network, planes, (64, 64), CPU), alone, strict=True):
+    shapes = [plane.shape[-2:] for plane in planes]
+    for index, found in predicted(network, shapes, planes.__getitem__, (64, 64), CPU):
+        expected = alone.pop(index)
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert seen[:3] == [(3, 2, 40, 56), (1, 2, 64, 64), (2, 2, 64, 64)]
+    assert not alone and seen[:3] == [(3, 2, 40, 56), (1, 2, 64, 64), (2, 2, 64, 64)]
 
 
 def test_where_tiles_disagree_the_blend_has_no_seam():

@@ -11,8 +11,8 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QAbstractButton, QFormLayout, QLabel, QLayout
 
+from napari_metastructure.plugin._glossary import GLOSSARY
 from napari_metastructure.plugin._shortcuts import KEYS
-from napari_metastructure.plugin._words import WORDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFEST = npe2.PluginManifest.from_distribution("napari-metastructure")
@@ -83,7 +83,7 @@ def test_the_page_of_all_widgets_names_every_key():
 def test_the_glossary_has_every_term_of_the_tooltips():
     glossary = (DOCS / "glossary.md").read_text(encoding="utf-8").lower()
     heads = " ".join(re.findall(r"^## (.+)$", glossary, re.MULTILINE))
-    assert [word for word in WORDS if word.lower() not in heads] == []
+    assert [word for word in GLOSSARY if word.lower() not in heads] == []
 
 
 def _labels(form: QFormLayout) -> list[QLabel]:

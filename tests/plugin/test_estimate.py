@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.plugin import _estimate
 from napari_metastructure.plugin._estimate import (
     Estimate,

@@ -14,7 +14,7 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.plugin._form import ConfigPanel, ModelForm, bounds
 from napari_metastructure.plugin.igtt import SettingsPanel
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.study import StudyConfig
+from napari_metastructure.training.study_results import StudyConfig
 
 
 class Model(BaseModel):

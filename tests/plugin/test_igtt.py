@@ -13,8 +13,8 @@ from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt import iterate as engine
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.images.files import read_image
-from napari_metastructure.networks.checkpoint import load_model
 from napari_metastructure.networks.device import Device
+from napari_metastructure.networks.model_file import load_model
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
 from napari_metastructure.plugin.igtt import IGTTWidget, SettingsPanel
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted, Warned

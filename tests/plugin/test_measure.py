@@ -15,7 +15,7 @@ from napari_metastructure.labels.regions import Blocks, CleanUp, clean_up, resul
 from napari_metastructure.plugin import _measured_layers
 from napari_metastructure.plugin import measure as module
 from napari_metastructure.plugin._labels_widget import CANCELLED, NO_PLANE
-from napari_metastructure.plugin._layers import ORIGIN, is_ours
+from napari_metastructure.plugin._layers import ORIGIN, is_ours, made_from
 from napari_metastructure.plugin.measure import STALE, MeasureWidget
 from napari_metastructure.plugin.writer import write_labels
 
@@ -89,7 +89,7 @@ def test_the_preview_is_what_cleaning_gives_and_the_source_is_out_of_sight(open_
     np.testing.assert_array_equal(preview.data, expected)
     np.testing.assert_allclose(preview.data_to_world((7, 9)), layer.data_to_world((7, 9)))
     assert (layer.opacity, preview.opacity) == (0, 0.7)
-    assert widget.counts.text() == "On this slice: 2 of 3 objects kept, holes filled by 1 pixel."
+    assert widget.counts.text() == "On this slice: 2 of 3 objects kept. Filled in holes: 1 pixel."
     widget.set_dials(CleanUp())
     settle(widget)
     assert layer.opacity == 0.7
@@ -396,6 +396,26 @@ def test_the_image_of_the_labels_is_chosen_unless_none_is_wanted(open_measure):
     widget.images.activated.emit(0)
     widget.set_source(layer)
     assert widget.images.chosen() is None
+
+
+def test_intensities_are_of_the_image_that_the_labels_are_of(open_measure, done):
+    viewer, layer, widget = open_measure(squares(9), np.zeros((60, 60)))
+    first, second = viewer.layers["image"], viewer.add_image(np.ones((60, 60)), name="cell 2")
+    assert widget.images.chosen() is first  # of these labels; one more image changes nothing
+    made = viewer.add_labels(squares(9), name="mask", metadata=made_from(first))
+    named = viewer.add_labels(squares(9), name="cell_2_masks")
+    unknown = viewer.add_labels(squares(9), name="thing")
+    viewer.add_image(np.ones((60, 60)), name="probability", metadata=made_from(first))
+    for labels, image in ((made, first), (named, second), (made, first), (unknown, None), (layer, None)):
+        widget.set_source(labels)
+        assert widget.images.chosen() is image
+    widget.images.choose(second)  # by hand: kept for what is made of these labels
+    widget.set_dials(CleanUp(smallest_object=10))
+    cleaned = done(widget.apply)
+    widget.set_source(cleaned)
+    assert widget.images.chosen() is second
+    done(widget.measure)
+    assert set(widget.table.columns["mean intensity"]) == {1}
 
 
 def test_pixels_that_are_not_square(open_measure, done):

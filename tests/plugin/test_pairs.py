@@ -144,6 +144,15 @@ def test_rows_that_are_kept_for_validation_are_marked(viewer, table):
     assert [row[2] for row in texts(table)] == ["train", "train"]
 
 
+def test_another_name_is_a_change(viewer, table, qtbot):
+    """What lists the images by name, such as those to watch, has to list them again."""
+    a = image(viewer, "a")
+    labels(viewer, "a mask")
+    with qtbot.waitSignal(table.changed):
+        a.name = "b"
+    assert texts(table) == [("b", "a mask", "train")]
+
+
 def test_released_it_hears_no_more_of_the_viewer(viewer, table):
     a = image(viewer, "a")
     labels(viewer, "a mask")

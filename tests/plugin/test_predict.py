@@ -9,7 +9,7 @@ from napari_metastructure.igtt.apply import load_model
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.networks.batch import PredictionFinished
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.plugin._layers import ORIGIN, class_color
 from napari_metastructure.plugin.predict import PredictWidget
 

@@ -11,10 +11,10 @@ from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.batch import PredictionFinished
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.plugin._layers import ORIGIN, PLANES
 from napari_metastructure.plugin._ranges import RangeRows
-from napari_metastructure.plugin._source import Layered, Source
+from napari_metastructure.plugin._source import ModelLayer, Source
 from napari_metastructure.plugin.predict import PredictWidget
 from napari_metastructure.plugin.writer import write_labels
 from napari_metastructure.training.run_folder import FoundRun
@@ -161,10 +161,10 @@ def test_predicting_some_planes_of_layers_and_files(qtbot, tmp_path, stack, said
 
 def test_planes_of_a_layer_whose_channels_the_model_takes():
     layer = Image(np.zeros((4, 3, 16, 16)), name="zc")
-    assert [at for at, _ in Layered.of(layer, 3, chosen=Chosen(frames="2-3")).places] == [(1,), (2,)]
+    assert [at for at, _ in ModelLayer.of(layer, 3, chosen=Chosen(frames="2-3")).places] == [(1,), (2,)]
     with pytest.raises(InputError, match="all 3 channels"):
-        Layered.of(layer, 3, chosen=Chosen(planes="1"))
-    (only,) = Layered.of(Image(np.zeros((3, 16, 16))), 3, chosen=Chosen(planes="1-3")).places
+        ModelLayer.of(layer, 3, chosen=Chosen(planes="1"))
+    (only,) = ModelLayer.of(Image(np.zeros((3, 16, 16))), 3, chosen=Chosen(planes="1-3")).places
     assert only[0] == ()
 
 

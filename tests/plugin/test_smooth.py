@@ -17,7 +17,7 @@ from qtpy.QtCore import QAbstractEventDispatcher, QCoreApplication, QEvent, QObj
 from qtpy.QtWidgets import QScrollArea, QWidget
 
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.plugin._worker import Runner, TurnByTurn
+from napari_metastructure.plugin._worker import EventLoopSteps, Runner
 from napari_metastructure.plugin.igtt import IGTTWidget
 from napari_metastructure.training.events import EpochFinished
 
@@ -132,7 +132,7 @@ def turns(monkeypatch) -> Iterator[Callable[..., Turns]]:
     def counted(real: Callable) -> Callable:
         return lambda self: watching[0].call(real, self) if watching else real(self)
 
-    for owner, name in ((Runner, "_deliver"), (TurnByTurn, "step")):
+    for owner, name in ((Runner, "_deliver"), (EventLoopSteps, "step")):
         monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
 
     def watch(viewer, widget) -> Turns:

@@ -91,12 +91,12 @@ def test_the_part_lies_where_it_is_in_a_layer_that_is_turned_and_sheared(rgb, ma
 def test_nothing_on_screen_is_told(open_widget, blobs, said):
     viewer, widget = open_widget(blobs())
     viewer.layers["a"].corner_pixels = np.array([[70, 70], [80, 80]])
-    with pytest.raises(InputError, match="'a' is on screen"):
+    with pytest.raises(InputError, match="'a' is not on screen"):
         part_on_screen(viewer, Source.of(viewer.layers["a"]))
     assert not widget.try_on_screen()
     assert len(viewer.layers) == 1
 
 
 def test_an_estimate_says_what_does_not_fit(small, monkeypatch):
-    monkeypatch.setattr("napari_metastructure.igtt.room.SHARE", 0)
+    monkeypatch.setattr("napari_metastructure.igtt.storage.SHARE", 0)
     assert "it keeps them on disk" in str(igtt_estimate(small, [(64, 64)], Control()))

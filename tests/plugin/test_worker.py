@@ -18,9 +18,9 @@ from napari_metastructure.plugin._worker import (
     BUDGET_S,
     INTERVAL_MS,
     MIN_INTERVAL_S,
+    EventLoopSteps,
     LatestOnly,
     Runner,
-    TurnByTurn,
     throttled,
     wait_for,
 )
@@ -330,7 +330,7 @@ def test_waiting_ends_when_ready_or_stopped():
 
 
 def test_steps_are_taken_one_a_turn(qtbot):
-    turns, log = TurnByTurn(), []
+    turns, log = EventLoopSteps(), []
 
     def steps():
         for number in range(3):
@@ -347,7 +347,7 @@ def test_steps_are_taken_one_a_turn(qtbot):
 
 
 def test_what_is_left_is_taken_at_once_or_dropped(qtbot):
-    turns, log, ends = TurnByTurn(), [], []
+    turns, log, ends = EventLoopSteps(), [], []
     for end in (turns.finish, turns.drop):
         turns.start((log.append(number) for number in range(3)), lambda: ends.append(len(log)))
         assert turns.step()

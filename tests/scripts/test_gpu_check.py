@@ -240,8 +240,7 @@ def card(monkeypatch):
 
 def test_what_a_card_tells(parts, card, monkeypatch):
     from gpu import speed
-    from gpu.measure import Peaks, Step, memory, utilisation
-    from gpu.sizes import FULL, sizes_of
+    from gpu.measure import FULL, Peaks, Step, memory, sizes_of, utilisation
 
     monkeypatch.setattr(speed, "_precision", lambda step: {"training": "torch.bfloat16"})
     assert memory(card) == {"allocated": 3 * 2**20, "reserved": 5 * 2**20}

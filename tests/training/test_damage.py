@@ -10,10 +10,16 @@ import torch
 from napari_metastructure.batch.label_set import made_in
 from napari_metastructure.errors import InputError
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, load_model, save_model
+from napari_metastructure.networks.model_file import Use, load_model, save_model
 from napari_metastructure.training.config import TrainConfig
-from napari_metastructure.training.run_folder import FoundRun, RunFolder, read_config, read_files
-from napari_metastructure.training.state_file import read_state, write_state
+from napari_metastructure.training.run_folder import (
+    FoundRun,
+    RunFolder,
+    read_config,
+    read_files,
+    read_state,
+    write_state,
+)
 from napari_metastructure.training.study_results import RunResult, read, write
 from napari_metastructure.training.yaml_file import write_yaml
 

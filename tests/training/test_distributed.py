@@ -205,7 +205,7 @@ def test_an_error_in_one_process_ends_all_with_one_sentence(launched, folder, na
 
 
 def test_other_commands_are_refused_before_they_do_anything(monkeypatch, tmp_path):
-    for name in distributed.TOLD:
+    for name in distributed.TORCHRUN_VARIABLES:
         monkeypatch.setenv(name, "0")
     with pytest.raises(InputError, match="metastructure predict is not shared out to several processes"):
         app(["predict", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "no")])
@@ -264,7 +264,7 @@ def test_processes_without_a_gpu_of_their_own_are_told(monkeypatch):
 
 @pytest.mark.parametrize("rank", ["", "one", "3"])
 def test_an_environment_that_no_torchrun_made_is_said(monkeypatch, rank):
-    for name, value in zip(distributed.TOLD, (rank, "2", "localhost", "70000"), strict=True):
+    for name, value in zip(distributed.TORCHRUN_VARIABLES, (rank, "2", "localhost", "70000"), strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="cannot join at localhost:70000"):
         distributed.join()

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score, roc_auc_score
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.training.metrics import Confusion, accuracy, auc, binary_scores, count, dice, iou
+from napari_metastructure.training.metrics import Confusion, auc, binary_scores, count, dice, iou
 
 SHAPE = (5, 7)
 
@@ -32,7 +32,7 @@ def test_agree_with_scikit_learn_on_labelled_pixels(prediction, truth, probabili
     y, p = (truth[known] == 1), prediction[known]
     if not known.any():
         return
-    assert accuracy(prediction, truth) == pytest.approx(sklearn.metrics.accuracy_score(y, p))
+    assert count(prediction, truth).accuracy == pytest.approx(sklearn.metrics.accuracy_score(y, p))
     assert dice(prediction, truth) == pytest.approx(sklearn.metrics.f1_score(y, p, zero_division=1.0))
     assert iou(prediction, truth) == pytest.approx(sklearn.metrics.jaccard_score(y, p) if (y | p).any() else 1)
     if 0 < y.sum() < y.size:
@@ -49,7 +49,7 @@ def test_auc_of_the_opposite_score_is_the_complement(truth, probability):
 
 def test_two_empty_masks_agree():
     empty = np.zeros(SHAPE, bool)
-    assert (dice(empty, empty), iou(empty, empty), accuracy(empty, empty)) == (1, 1, 1)
+    assert (dice(empty, empty), iou(empty, empty), count(empty, empty).accuracy) == (1, 1, 1)
     assert dice(~empty, empty) == 0
 
 
@@ -61,7 +61,7 @@ def test_masks_of_0_and_255_and_probabilities_as_predictions():
 
 def test_unlabelled_pixels_do_not_count():
     truth = np.array([[1, 0, 255, 255]], np.uint8)
-    assert accuracy(np.array([[1, 0, 1, 0]], np.uint8), truth) == 1
+    assert count(np.array([[1, 0, 1, 0]], np.uint8), truth).accuracy == 1
     assert auc(np.array([[0.6, 0.5, 0.0, 1.0]]), truth) == 1
 
 

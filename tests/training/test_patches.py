@@ -10,8 +10,9 @@ from napari_metastructure.images import lazy
 from napari_metastructure.images.intensity import channels_of, network_inputs
 from napari_metastructure.images.lazy import as_plane
 from napari_metastructure.networks import device as devices
+from napari_metastructure.training import patches
 from napari_metastructure.training.pairs import Pair, pairs_of
-from napari_metastructure.training.patches import Full, Held, Large, PatchSampler, Store
+from napari_metastructure.training.patches import FullAugmentation, InputsInMemory, LargePair, PairReader, PatchSampler
 
 CPU = torch.device("cpu")
 
@@ -52,7 +53,7 @@ def by_slices(inputs, labels, patch, rng, batch, flips):
 )
 def test_patches_looked_up_by_index_are_slices_flipped_and_turned(shapes, patch, batch, flips, channels):
     inputs, labels = planes(shapes, channels)
-    held = Held(inputs, patch, CPU)
+    held = InputsInMemory(inputs, patch, CPU)
     held.set_labels(labels)
     sampler = PatchSampler(held, shapes, patch, CPU, flips=flips)
     x, y = sampler.draw(np.random.default_rng(1), batch)
@@ -66,7 +67,7 @@ def test_patches_looked_up_by_index_are_slices_flipped_and_turned(shapes, patch,
 def test_patches_keep_pixels_and_labels_together(shape, patch):
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, shape).astype(np.uint8)
-    held = Held([label[None].astype(np.float32)], patch, CPU)
+    held = InputsInMemory([label[None].astype(np.float32)], patch, CPU)
     held.set_labels([label])
     sampler = PatchSampler(held, [label.shape], patch, CPU)
     x, y = sampler.draw(rng, 16)
@@ -79,7 +80,7 @@ def test_patches_keep_pixels_and_labels_together(shape, patch):
 
 def test_larger_planes_are_drawn_more_often():
     shapes = [(32, 32), (96, 96)]
-    held = Held([np.full((1, *shape), i, np.float32) for i, shape in enumerate(shapes)], (32, 32), CPU)
+    held = InputsInMemory([np.full((1, *shape), i, np.float32) for i, shape in enumerate(shapes)], (32, 32), CPU)
     held.set_labels([np.zeros(shape, np.uint8) for shape in shapes])
     sampler = PatchSampler(held, shapes, (32, 32), CPU)
     x, _ = sampler.draw(np.random.default_rng(0), 300)
@@ -88,7 +89,7 @@ def test_larger_planes_are_drawn_more_often():
 
 def test_what_is_held_is_given_back_without_the_mirrored_part():
     inputs, labels = planes([(5, 20), (30, 9)])
-    held = Held([inputs[0], torch.from_numpy(inputs[1])], (16, 16), CPU)
+    held = InputsInMemory([inputs[0], torch.from_numpy(inputs[1])], (16, 16), CPU)
     held.set_labels(labels)
     for index, x in enumerate(inputs):
         np.testing.assert_array_equal(held.inputs(index).numpy(), x)
@@ -113,8 +114,8 @@ class Counted:
         return self.images[index]
 
 
-def store(pairs, **more):
-    return Store(pairs, "percentile", 1, (0, 1), (32, 32), CPU, **more)
+def store(pairs):
+    return PairReader(pairs, "percentile", 1, (0, 1), (32, 32), CPU)
 
 
 def test_a_set_that_fits_is_read_once_and_normalised():
@@ -130,9 +131,10 @@ def test_a_set_that_fits_is_read_once_and_normalised():
     assert x.shape == (1, 32, 33) and (y[20:] == 255).all()
 
 
-def test_of_a_set_that_does_not_fit_the_newest_stay():
+def test_of_a_set_that_does_not_fit_the_newest_stay(monkeypatch):
+    monkeypatch.setattr(patches, "HELD_BYTES", 2 * 64 * 64 * 5)
     counted = Counted([(64, 64)] * 3)
-    read = store(counted.pairs, held_bytes=2 * 64 * 64 * 5)
+    read = store(counted.pairs)
     for index in (0, 1, 0, 2, 0, 1):
         read(index)
     assert counted.read == [1, 2, 1]
@@ -143,13 +145,13 @@ def test_a_set_too_large_for_a_card_stays_in_main_memory(monkeypatch):
     size, card = 3 * 64 * 64 * 5, torch.device("cuda:0")
     for room, place in ((size, card), (size - 1, CPU)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=devices.SHARE * room: (free, free))
-        assert Store(pairs, "zscore", 1, (0, 1), (32, 32), card)._home == place
+        assert PairReader(pairs, "zscore", 1, (0, 1), (32, 32), card)._data_device == place
 
 
 def test_augmentation_follows_its_seed_and_leaves_the_global_generator_alone():
     x, y = torch.rand(3, 2, 32, 32), torch.randint(0, 3, (3, 32, 32), dtype=torch.uint8)
     torch.manual_seed(1)
-    before, change = torch.get_rng_state(), Full()
+    before, change = torch.get_rng_state(), FullAugmentation()
     first, second, other = (change(x.clone(), y.clone(), seeds) for seeds in ([0, 1, 2], [0, 1, 2], [3, 4, 5]))
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
@@ -162,7 +164,7 @@ def test_augmentation_follows_its_seed_and_leaves_the_global_generator_alone():
 def test_augmentation_moves_labels_with_their_pixels(seed):
     y = torch.zeros(1, 64, 64, dtype=torch.uint8)
     y[:, 20:44, 12:50] = 1
-    x, moved = Full()(y[:, None].float(), y.clone(), [seed])
+    x, moved = FullAugmentation()(y[:, None].float(), y.clone(), [seed])
     inside, outside = x[:, 0][moved == 1], x[:, 0][moved == 0]
     assert inside.mean() > outside.mean() + 0.5
 
@@ -182,11 +184,11 @@ def test_patches_of_large_images_are_those_of_images_in_memory(monkeypatch, inpu
     drawn = []
     small = Pair("x", "x", (150, 130), lambda: image, lambda: labels, values=(0, 1))
     for pair in (small, lazy_pair(image, labels)):
-        store = Store([pair], inputs, channels_of(inputs), (0, 1), (64, 64), CPU)
+        store = PairReader([pair], inputs, channels_of(inputs), (0, 1), (64, 64), CPU)
         sampler = PatchSampler(store, [(150, 130)], (64, 64), CPU, flips=flips)
         drawn.append(sampler.draw(np.random.default_rng(7), 12))
         assert "NaN" in store.notes()[0]
-    assert isinstance(store(0), Large)
+    assert isinstance(store(0), LargePair)
     np.testing.assert_allclose(*(x for x, _ in drawn), atol=2e-4)
     np.testing.assert_array_equal(*(y for _, y in drawn))
     windows = list(store.whole(0))
@@ -199,7 +201,7 @@ def test_large_and_small_images_are_drawn_together(monkeypatch):
     rng = np.random.default_rng(0)
     image, labels = rng.random((30, 200), np.float32), rng.integers(0, 2, (30, 200), np.uint8)
     small = Pair("s", "s", (30, 30), lambda: image[:, :30], lambda: labels[:, :30], values=(0, 1))
-    store = Store([lazy_pair(image, labels), small], "zscore", 1, (0, 1), (64, 64), CPU)
+    store = PairReader([lazy_pair(image, labels), small], "zscore", 1, (0, 1), (64, 64), CPU)
     x, y = PatchSampler(store, [(30, 200), (30, 30)], (64, 64), CPU, flips=False).draw(rng, 16)
     assert x.shape == (16, 1, 64, 64)
     assert (y[:, 30:] == 255).all()  # where images smaller than a patch were mirrored

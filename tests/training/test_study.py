@@ -9,8 +9,8 @@ from PIL import Image
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import Dilate, Flip, Random, Sample, apply
-from napari_metastructure.training import study as module
 from napari_metastructure.training import study_results as files
+from napari_metastructure.training import study_results as module
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainFinished
 from napari_metastructure.training.pairs import pairs_of

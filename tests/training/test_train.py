@@ -20,7 +20,7 @@ from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, TrainEpoch, TrainFinished, TrainStarted, Unsaved, Warned
 from napari_metastructure.training.metrics import Confusion, dice
 from napari_metastructure.training.pairs import Pair, pairs_of
-from napari_metastructure.training.patches import Store
+from napari_metastructure.training.patches import PairReader
 from napari_metastructure.training.run_folder import FILES
 from napari_metastructure.training.train import Agreement, train
 
@@ -355,7 +355,7 @@ def test_where_nothing_was_measured_nothing_is_learned(discs, small):
     images, masks = discs(3)
     images[0][:5], images[1][:] = np.nan, 7
     config = small.model_copy(update={"validation_fraction": 0.0, "steps_per_epoch": 8})
-    store = Store(pairs_of(images, masks), "zscore", 1, (0, 1), (64, 64), torch.device("cpu"))
+    store = PairReader(pairs_of(images, masks), "zscore", 1, (0, 1), (64, 64), torch.device("cpu"))
     assert (store(0)[1][:5] == UNLABELLED).all()
     assert not (store(0)[1][5:] == UNLABELLED).any()
     assert (store(1)[1] == UNLABELLED).all()

@@ -1,7 +1,5 @@
 """AC, autoregressive clustering: a network of masked convolutions that clusters pixels by mutual information."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from itertools import product
 from typing import Literal
@@ -15,10 +13,10 @@ from torch.nn import functional as F  # noqa: N812
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import zscore
 from napari_metastructure.networks.build import refresh_statistics
-from napari_metastructure.networks.device import home, out_of_memory, resolve
+from napari_metastructure.networks.device import data_device, out_of_memory, resolve
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.patches import Held, PatchSampler
+from napari_metastructure.training.patches import InputsInMemory, PatchSampler
 
 Joint = Literal["patch", "batch"]
 
@@ -113,7 +111,7 @@ def autoregressive(
     where = resolve(device)
     inputs = [zscore(plane)[None] for plane in planes]
     patch = tuple(min(config.patch_size, max(x.shape[axis] for x in inputs)) for axis in (1, 2))
-    held = Held(inputs, patch, home(where, sum(x.nbytes for x in inputs)))
+    held = InputsInMemory(inputs, patch, data_device(where, sum(x.nbytes for x in inputs)))
     held.set_labels([np.zeros(x.shape[1:], np.uint8) for x in inputs])
     sampler = PatchSampler(held, [x.shape[1:] for x in inputs], patch, where, flips=False)
     network = _network(config, seed).to(memory_format=torch.channels_last).to(where)
@@ -175,14 +173,14 @@ def mutual_information(first: Tensor, second: Tensor, displacement: int = 0, joi
     return total / len(shifts)
 
 
-def _network(config: ACConfig, seed: int) -> AutoregressiveNetwork:
+def _network(config: ACConfig, seed: int) -> "AutoregressiveNetwork":
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoregressiveNetwork(config.channels, config.blocks, config.clusters)
 
 
 def _step(
-    network: AutoregressiveNetwork,
+    network: "AutoregressiveNetwork",
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     orderings: tuple[int, int],

@@ -12,25 +12,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from napari_metastructure.baselines.clusters import oracle
+from napari_metastructure.baselines import results
 from napari_metastructure.baselines.config import CompareConfig
-from napari_metastructure.baselines.figure import write_figure
-from napari_metastructure.baselines.methods import METHODS, Segmentation, Task, check_groups, frame_of
-from napari_metastructure.baselines.results import (
-    Agreement,
-    CompareEvent,
-    CompareFinished,
-    CompareStarted,
-    ImageScores,
-    MethodFinished,
-    MethodProgress,
-    MethodResult,
-    MethodStarted,
-    write_csv,
-    write_markdown,
-)
+from napari_metastructure.baselines.methods import METHODS, Segmentation, Task, check_groups, frame_of, oracle
+from napari_metastructure.baselines.results import write_figure
 from napari_metastructure.errors import InputError, RunFailed, all_are
-from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle
+from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient
 from napari_metastructure.images.surround import measured, missing_notes
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
@@ -42,13 +29,13 @@ from napari_metastructure.training.pairs import check_same_size
 from napari_metastructure.training.run_folder import RunFolder, described, warned
 
 
-def image_scores(found: Segmentation, truth: np.ndarray, name: str) -> ImageScores:
+def image_scores(found: Segmentation, truth: np.ndarray, name: str) -> results.ImageScores:
     """Score a segmentation by the ground truth (bool, or uint8 with 255 unlabelled)."""
     counts, best = count(found.mask, truth), None
     if found.clusters is not None:
         known = truth != UNLABELLED if truth.dtype != bool else np.ones(truth.shape, bool)
         best = oracle(found.clusters[known], truth[known] != 0)
-    return ImageScores(name, counts.dice, auc(found.score, truth), counts.accuracy, best)
+    return results.ImageScores(name, counts.dice, auc(found.score, truth), counts.accuracy, best)
 
 
 class MaskAgreement:
@@ -66,17 +53,17 @@ class MaskAgreement:
             self._dice[other, method] = self._dice[method, other] = value
         self.masks[method] = tuple(masks)
 
-    def table(self) -> Agreement | None:
+    def table(self) -> results.Agreement | None:
         """Make the table of all methods so far; None for fewer than two."""
         if len(self.masks) < 2:
             return None
         methods = tuple(self.masks)
-        return Agreement(methods, np.array([[self._dice.get((a, b), 1.0) for b in methods] for a in methods]))
+        return results.Agreement(methods, np.array([[self._dice.get((a, b), 1.0) for b in methods] for a in methods]))
 
 
 def write_results(
     folder: Path,
-    results: Sequence[MethodResult],
+    runs: Sequence[results.MethodResult],
     planes: Sequence[np.ndarray],
     truths: Sequence[np.ndarray] | None,
     masks: Mapping[str, Sequence[np.ndarray]],
@@ -88,9 +75,9 @@ def write_results(
     ----------
     folder : Path
         Made if it is not there.
-    results : sequence of MethodResult
+    runs : sequence of MethodResult
     planes, truths, masks, names
-        As `figure.draw` takes them.
+        As `results.draw` takes them.
 
     Raises
     ------
@@ -103,8 +90,8 @@ def write_results(
         alike.add(method, found)
     table = alike.table()
     return [
-        *write_csv(folder, results, table),
-        *write_markdown(folder, results, table),
+        *results.write_csv(folder, runs, table),
+        *results.write_markdown(folder, runs, table),
         write_figure(folder, planes, truths, masks, names),
     ]
 
@@ -132,7 +119,7 @@ class ComparisonResults:
 
     def __init__(self, task: Task, objects: Polarity, folder: Path | None) -> None:
         self.task, self.objects, self.folder = task, objects, folder
-        self.results: list[MethodResult] = []
+        self.results: list[results.MethodResult] = []
         self.agreement = MaskAgreement()
         """Of the first repeats; their masks are (Y, X) uint8 arrays of 0 and 1."""
         if folder is not None:
@@ -150,7 +137,7 @@ class ComparisonResults:
 
     def add(
         self, method: str, repeat: int, found: Sequence[Segmentation], seconds: float, memory: int
-    ) -> MethodFinished:
+    ) -> results.MethodFinished:
         """Score a run.
 
         Parameters
@@ -165,19 +152,19 @@ class ComparisonResults:
         masks = tuple(s.mask.astype(np.uint8) for s in found)
         if repeat == 0:
             self.agreement.add(method, masks)
-        self.results.append(MethodResult(method, repeat, seconds / len(task.planes), memory, scores))
-        return MethodFinished(self.results[-1], masks, self.agreement.table())
+        self.results.append(results.MethodResult(method, repeat, seconds / len(task.planes), memory, scores))
+        return results.MethodFinished(self.results[-1], masks, self.agreement.table())
 
     def write(self) -> Iterator[Saved | Warned]:
         """Write the tables, or warn where they cannot be written."""
-        yield from self._saved(write_csv, write_markdown)
+        yield from self._saved(results.write_csv, results.write_markdown)
 
     def draw(self) -> Iterator[Saved | Warned]:
         """Write the figure, or warn where it cannot be written."""
         yield from self._saved(self._figure)
 
     def _saved(
-        self, *writers: Callable[[Path, Sequence[MethodResult], Agreement | None], list[Path]]
+        self, *writers: Callable[[Path, Sequence[results.MethodResult], results.Agreement | None], list[Path]]
     ) -> Iterator[Saved | Warned]:
         def writing(folder: Path) -> Iterator[Saved]:
             for write in writers:
@@ -271,7 +258,7 @@ def prepare(
         check_groups(groups)
     device = _device(config)
     seen = [plane for plane, missing in found if missing is None or not missing.all()]
-    objects = settle(seen) if config.objects == "auto" else config.objects
+    objects = common_polarity(seen) if config.objects == "auto" else config.objects
     oriented = tuple(orient(plane, objects) for plane in planes)
     return (
         Task(oriented, truths, groups, names, config.seed, device, control, config, tuple(m for _, m in found)),
@@ -360,7 +347,7 @@ def compare(
     groups: Sequence[str] | None = None,
     folder: Path | None = None,
     inputs: Sequence[Path] | None = None,
-) -> Iterator[CompareEvent | Saved | Warned]:
+) -> Iterator[results.CompareEvent | Saved | Warned]:
     """Segment planes by several methods and report progress.
 
     Methods that depend on a seed run ``config.repeats`` times, repeat r with ``config.seed + r``; the others once.
@@ -411,15 +398,15 @@ def compare(
     control = control or Control()
     task, objects, notes = prepare(images, config, control, masks, names, groups)
     warm_up(task)
-    results, runs, stopped = ComparisonResults(task, objects, folder), runs_of(config), False
+    kept, runs, stopped = ComparisonResults(task, objects, folder), runs_of(config), False
     labelled = task.masks is not None
-    yield CompareStarted(config.methods, config.repeats, len(runs), len(task.planes), objects, labelled)
+    yield results.CompareStarted(config.methods, config.repeats, len(runs), len(task.planes), objects, labelled)
     yield from map(Warned, notes)
     shares = (0.0 if missing is None else float(missing.mean()) for missing in task.missing)
     yield from map(Warned, missing_notes(zip(task.names, shares, strict=True)))
-    yield from results.describe(inputs or [])
+    yield from kept.describe(inputs or [])
     for number, (method, repeat) in enumerate(runs, 1):
-        yield MethodStarted(number, len(runs), method, repeat)
+        yield results.MethodStarted(number, len(runs), method, repeat)
         title, seed = METHODS[method].title, config.seed + repeat
         try:
             found, seconds, memory = yield from _run(replace(task, seed=seed), method, repeat)
@@ -432,17 +419,17 @@ def compare(
         except MemoryError:
             yield Warned(f"{title} is left out: there is not enough memory; give fewer or smaller images.")
             continue
-        finished = results.add(method, repeat, found, seconds, memory)
-        yield from results.write()
+        finished = kept.add(method, repeat, found, seconds, memory)
+        yield from kept.write()
         yield finished
-    yield from results.draw()
-    done = tuple(results.results)
-    yield CompareFinished(stopped, _reason(stopped, len(done), len(runs)), done, results.agreement.table())
+    yield from kept.draw()
+    done = tuple(kept.results)
+    yield results.CompareFinished(stopped, _reason(stopped, len(done), len(runs)), done, kept.agreement.table())
 
 
 def _run(
     task: Task, method: str, repeat: int
-) -> Generator[MethodProgress | Warned, None, tuple[list[Segmentation], float, int]]:
+) -> Generator[results.MethodProgress | Warned, None, tuple[list[Segmentation], float, int]]:
     """Run a method once; return its masks, seconds and peak of memory in bytes.
 
     Neither the time its listeners take counts, nor that spent paused.
@@ -463,7 +450,7 @@ def _run(
             if isinstance(step, Warned):
                 yield Warned(f"{METHODS[method].title}: {step.message}")
             else:
-                yield MethodProgress(method, repeat, float(step))
+                yield results.MethodProgress(method, repeat, float(step))
     return found, seconds, memory.bytes
 
 

@@ -55,19 +55,20 @@ class CompareConfig(BaseModel):
         "auto",
         description="Are objects brighter or darker than their surround? auto settles it from the images.",
     )
-    reading: Reading = Field("auto", description=f"For the ground truth. {READING}")
+    reading: Reading = Field("auto", title="Labels are", description=f"For the ground truth. {READING}")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     rounds: int | None = Field(
         None, ge=1, le=10_000, description="Rounds of iGTT at most; left empty, what its preset says."
     )
     dfc_iterations: int = Field(
         1000,
+        title="DFC iterations",
         ge=1,
         le=100_000,
         description="Steps of DFC on each image at most (T of its paper); a step of 256 x 256 pixels takes about half "
         "a second on a CPU core.",
     )
-    ac_steps: int = Field(300, ge=1, le=1_000_000, description="Steps of AC, on all images together.")
+    ac_steps: int = Field(300, title="AC steps", ge=1, le=1_000_000, description="Steps of AC, on all images together.")
     train: TrainConfig = Field(
         TrainConfig(),
         description="Training of the supervised networks; network, seed, device and validation are set by the "

@@ -1,20 +1,17 @@
 """DFC, differentiable feature clustering: a small network per image clusters that image's pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import percentile
+from napari_metastructure.networks.device import out_of_memory, resolve
 from napari_metastructure.training.control import Control
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
 
 
 class DFCConfig(BaseModel):
@@ -38,7 +35,7 @@ class DFCConfig(BaseModel):
     max_pixels: int = Field(
         512 * 512,
         ge=64,
-        description="A larger plane is averaged down to about so many pixels, for memory and time; not in the paper.",
+        description="A larger plane is averaged down to about this many pixels, for memory and time; not in the paper.",
     )
 
 
@@ -96,10 +93,6 @@ def dfc(
     Kim, Kanezaki, Tanaka, "Unsupervised Learning of Image Segmentation Based on Differentiable Feature Clustering",
     IEEE Transactions on Image Processing, 2020.
     """
-    import torch
-
-    from napari_metastructure.networks.device import resolve
-
     where = resolve(device)
     image = _image(plane, config.max_pixels).to(where)
     network = _network(config, seed).to(memory_format=torch.channels_last).to(where)
@@ -119,19 +112,15 @@ def dfc(
 
 def _image(plane: np.ndarray, max_pixels: int) -> Tensor:
     """Make the network's input (1, 1, Y, X), at reduced size if the plane is too large."""
-    import torch
-
     image = torch.from_numpy(percentile(plane))[None, None]
     if plane.size > max_pixels:
         factor = (max_pixels / plane.size) ** 0.5
         size = [max(2, round(side * factor)) for side in plane.shape]
-        image = torch.nn.functional.interpolate(image, size=size, mode="area")
+        image = interpolate(image, size=size, mode="area")
     return image
 
 
 def _network(config: DFCConfig, seed: int) -> nn.Module:
-    import torch
-    from torch import nn
 
     q = config.channels
     layers: list[nn.Module] = []
@@ -142,13 +131,8 @@ def _network(config: DFCConfig, seed: int) -> nn.Module:
         return nn.Sequential(*layers, nn.Conv2d(q, q, 1), nn.BatchNorm2d(q))
 
 
-def _step(network: nn.Module, image: Tensor, optimizer: Optimizer, config: DFCConfig) -> Tensor:
+def _step(network: nn.Module, image: Tensor, optimizer: torch.optim.Optimizer, config: DFCConfig) -> Tensor:
     """Train one step; return the responses (1, q, Y, X) before it."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from napari_metastructure.networks.device import out_of_memory
-
     optimizer.zero_grad(set_to_none=True)
     try:
         responses = network(image)
@@ -170,9 +154,6 @@ def _step(network: nn.Module, image: Tensor, optimizer: Optimizer, config: DFCCo
 
 def _clusters(responses: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     """Take the strongest of the responses (1, q, y, x) at each pixel of the full size."""
-    import torch
-    from torch.nn.functional import interpolate
-
     found = responses.argmax(1)
     if responses.shape[2:] == shape:
         return found[0].cpu().numpy().astype(np.int32)

@@ -67,7 +67,7 @@ class LabelSet:
     ----------
     paths : sequence of Path
     reading : str
-        "auto", "foreground", "objects" or "classes"; see `napari_metastructure.labels.classes.as_classes`.
+        "auto", "foreground", "objects" or "classes"; see `napari_metastructure.labels.classes.LabelStack`.
     binary, instances : bool
         Background and foreground are wanted, or objects.
 

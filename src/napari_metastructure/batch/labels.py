@@ -10,16 +10,9 @@ from warnings import warn
 import numpy as np
 
 from napari_metastructure import __version__
-from napari_metastructure.batch.label_set import (
-    NOISE_FILE,
-    LabelFile,
-    LabelSet,
-    UnusableFiles,
-    check_same_sizes,
-    partners_of,
-)
+from napari_metastructure.batch import label_set
 from napari_metastructure.batch.recipe import Density, Noise
-from napari_metastructure.batch.units import Checkpoint, Done, Plan, Steps, Unit
+from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.files import fingerprint, noting, output_stems
 from napari_metastructure.images.image import PIXEL, Image, convert, parse_length, stack
@@ -34,7 +27,7 @@ from napari_metastructure.training.yaml_file import write_yaml
 FORMAT = "napari-metastructure-noise/1"
 
 
-def usable(paths: Sequence[Path], reading: str) -> tuple[LabelSet, dict[Path, str]]:
+def usable(paths: Sequence[Path], reading: str) -> tuple[label_set.LabelSet, dict[Path, str]]:
     """Look at the numbers of all label files; return those that can be used, and why others cannot.
 
     Raises
@@ -43,8 +36,8 @@ def usable(paths: Sequence[Path], reading: str) -> tuple[LabelSet, dict[Path, st
         If none can, or the numbers of the files together can be meant in more ways than one.
     """
     try:
-        return LabelSet(paths, reading), {}
-    except UnusableFiles as error:
+        return label_set.LabelSet(paths, reading), {}
+    except label_set.UnusableFiles as error:
         bad = error.bad
         if len(bad) == len(paths):
             raise
@@ -75,13 +68,15 @@ def plan_noise(task: Noise, paths: Sequence[Path], out: Path) -> Plan:
         units.append(Unit(str(path), (path,), (target,), draw_file, args, f"{file.meaning} {first}"))
 
     def finish(made: Sequence[dict[str, Any]]) -> list[str]:
-        remove([out / NOISE_FILE])
+        remove([out / label_set.NOISE_FILE])
         return describe(out, task.recipe, task.seed, clean.reading, clean.classes, closed, made)
 
     return Plan(units, refused, finish)
 
 
-def draw_file(checkpoint: Checkpoint, file: LabelFile, recipe: Recipe, seed: int, first: int, target: Path) -> Steps:
+def draw_file(
+    checkpoint: Checkpoint, file: label_set.LabelFile, recipe: Recipe, seed: int, first: int, target: Path
+) -> Steps:
     """Write the noisy labels of a file."""
     checkpoint()
     yield 0.0
@@ -89,7 +84,7 @@ def draw_file(checkpoint: Checkpoint, file: LabelFile, recipe: Recipe, seed: int
 
 
 def draw(
-    file: LabelFile, recipe: Recipe, seed: int, first: int, target: Path
+    file: label_set.LabelFile, recipe: Recipe, seed: int, first: int, target: Path
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Write the noisy labels of a file; return the clean ones, the noisy ones, and what `describe` takes.
 
@@ -144,7 +139,7 @@ def describe(
         "transition": {k: t and t.as_dict() for k, t in known.items()},
         "verdict": {k: t and verdict(t).as_dict() for k, t in known.items()},
     }
-    write_yaml(out / NOISE_FILE, described, default_flow_style=None, width=120)
+    write_yaml(out / label_set.NOISE_FILE, described, default_flow_style=None, width=120)
     return list(_verdicts(recipe, closed, counted))
 
 
@@ -179,10 +174,10 @@ def plan_density(task: Density, paths: Sequence[Path], out: Path) -> Plan:
     """
     names = dict(zip(paths, output_stems(paths), strict=True))
     found, refused = usable(paths, task.reading)
-    partners = partners_of(found.paths, task.reference) if task.reference is not None else []
-    clean = LabelSet(partners, task.reading) if partners else None
+    partners = label_set.partners_of(found.paths, task.reference) if task.reference is not None else []
+    clean = label_set.LabelSet(partners, task.reading) if partners else None
     if clean is not None:
-        check_same_sizes(found, clean)
+        label_set.check_same_sizes(found, clean)
     classes = chosen_classes(task.classes, found)
     units = []
     for index, (path, width) in enumerate(zip(found.paths, bandwidths_of(task.bandwidth, found), strict=True)):
@@ -195,8 +190,8 @@ def plan_density(task: Density, paths: Sequence[Path], out: Path) -> Plan:
 
 def map_file(
     checkpoint: Checkpoint,
-    file: LabelFile,
-    partner: LabelFile | None,
+    file: label_set.LabelFile,
+    partner: label_set.LabelFile | None,
     classes: Sequence[int],
     kernel: Kernel,
     width: tuple[float, float],
@@ -226,7 +221,7 @@ def _retained_in_words(classes: Sequence[int], made: Sequence[dict[str, Any]]) -
     return said
 
 
-def chosen_classes(classes: Sequence[int] | None, labels: LabelSet) -> tuple[int, ...]:
+def chosen_classes(classes: Sequence[int] | None, labels: label_set.LabelSet) -> tuple[int, ...]:
     """Choose the classes whose density is asked for.
 
     Raises
@@ -240,7 +235,7 @@ def chosen_classes(classes: Sequence[int] | None, labels: LabelSet) -> tuple[int
     return chosen
 
 
-def bandwidths_of(text: str, labels: LabelSet) -> list[tuple[float, float]]:
+def bandwidths_of(text: str, labels: label_set.LabelSet) -> list[tuple[float, float]]:
     """Turn a bandwidth as users write it into pixels along Y and X of each file.
 
     Raises
@@ -295,7 +290,12 @@ def write_maps(target: Path, maps: Maps, like: Image) -> None:
 
 
 def compare_maps(
-    clean: LabelFile, noisy: np.ndarray, maps: Maps, kernel: Kernel, bandwidth: tuple[float, float], edges: bool
+    clean: label_set.LabelFile,
+    noisy: np.ndarray,
+    maps: Maps,
+    kernel: Kernel,
+    bandwidth: tuple[float, float],
+    edges: bool,
 ) -> list[float]:
     """Measure the share of the meta-structure that is retained, and how far the density of each class is from clean.
 

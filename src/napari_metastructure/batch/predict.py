@@ -1,38 +1,25 @@
 """Prediction of image files as units of a batch; large ones in parts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from napari_metastructure.batch.recipe import Predict
-from napari_metastructure.batch.units import Checkpoint, Done, Split, Steps, Unit
+from napari_metastructure.batch.work_units import Checkpoint, Done, Split, Steps, Unit
 from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.apply import load_model
 from napari_metastructure.images.image import Image, plane_names
 from napari_metastructure.images.ranges import leading_of, taken
-from napari_metastructure.images.surround import missing_notes
-from napari_metastructure.networks.batch import (
-    FileRefused,
-    FileWritten,
-    PlanePredicted,
-    PredictionProgress,
-    Target,
-    predict_files,
-    predict_planes,
-    read_for,
-    targets_of,
-    write_predicted,
-)
-from napari_metastructure.networks.large import is_large
+from napari_metastructure.images.surround import missing_notes, missing_share
+from napari_metastructure.networks import batch as prediction
+from napari_metastructure.networks.batch import is_large
+from napari_metastructure.networks.device import resolve
 from napari_metastructure.networks.model import Model, find_model
-
-if TYPE_CHECKING:
-    import torch
+from napari_metastructure.networks.predict import FEWEST_ROWS, rows_of_tiles
 
 TILES = 32
 """Tiles of a part: some seconds on a CPU core, and a few megabytes to send."""
@@ -50,8 +37,8 @@ def units_of(task: Predict, paths: Sequence[Path], out: Path, splits: bool) -> l
     with model.open("rb") as file:
         mark = file_digest(file, "sha256").hexdigest()
     _model(model, mark)  # whatever is wrong with it is said before anything else
-    _device(task.device)
-    targets = targets_of(paths, out, ome=task.ome, probability=task.probability, overwrite=True)
+    resolve(task.device)
+    targets = prediction.targets_of(paths, out, ome=task.ome, probability=task.probability, overwrite=True)
     return [
         Unit(str(path), (path,), target.files, predict_file, (model, mark, path, target, task, splits), mark)
         for path, target in zip(paths, targets, strict=True)
@@ -61,34 +48,26 @@ def units_of(task: Predict, paths: Sequence[Path], out: Path, splits: bool) -> l
 @lru_cache(maxsize=1)
 def _model(path: Path, checksum: str) -> Model:
     """Read a model once for all units of a process."""
-    from napari_metastructure.igtt.apply import load_model
-
     return load_model(path)
 
 
-def _device(name: str) -> torch.device:
-    from napari_metastructure.networks.device import resolve
-
-    return resolve(name)
-
-
 def predict_file(
-    checkpoint: Checkpoint, model: Path, mark: str, path: Path, target: Target, task: Predict, splits: bool
+    checkpoint: Checkpoint, model: Path, mark: str, path: Path, target: prediction.Target, task: Predict, splits: bool
 ) -> Steps:
     """Predict a file, or say how to split it."""
-    loaded, device = _model(model, mark), _device(task.device)
+    loaded, device = _model(model, mark), resolve(task.device)
     if splits:
         image, planes, *_ = _taken(path, loaded, task, lazily=True)
         if not is_large(image) and (parts := list(_parts(loaded, planes))):  # else memory would not hold it
             args = (model, mark, path, task)
             return Split(tuple((predict_part, (*args, part)) for part in parts), join_file, (*args, target, parts))
-    for event in predict_files(loaded, [path], [target], device, checkpoint, task.channel, task.chosen):
+    for event in prediction.predict_files(loaded, [path], [target], device, checkpoint, task.channel, task.chosen):
         match event:
-            case PredictionProgress():
+            case prediction.PredictionProgress():
                 yield event.done
-            case FileRefused():
+            case prediction.FileRefused():
                 raise InputError(event.why)
-            case FileWritten():
+            case prediction.FileWritten():
                 return Done(event.notes)
     raise RuntimeError(f"{path} was neither predicted nor refused")
 
@@ -97,7 +76,7 @@ def _taken(
     path: Path, model: Model, task: Predict, lazily: bool = False
 ) -> tuple[Image, list[np.ndarray], tuple[int, ...] | None, list[str]]:
     """Read a file: its image, the planes that are taken, their numbers if not all are, and notes."""
-    image, planes, notes = read_for(path, model, task.channel, lazily)
+    image, planes, notes = prediction.read_for(path, model, task.channel, lazily)
     kept = task.chosen.kept(leading_of(image, task.chosen), str(path))
     return image, taken(planes, kept), kept, notes
 
@@ -108,8 +87,6 @@ Part = tuple[int, int, range | None]
 
 def _parts(model: Model, planes: Sequence[np.ndarray]) -> Iterator[Part]:
     """Cut the planes of a file into parts of about `TILES`; none if it is one part."""
-    from napari_metastructure.networks.predict import FEWEST_ROWS, rows_of_tiles
-
     counts = [rows_of_tiles(model.network, plane.shape, model.use.patch) for plane in planes]
     if sum(rows * tiles for rows, tiles in counts) < 2 * TILES:
         return
@@ -133,16 +110,16 @@ def _parts(model: Model, planes: Sequence[np.ndarray]) -> Iterator[Part]:
 
 def predict_part(checkpoint: Checkpoint, model: Path, mark: str, path: Path, task: Predict, part: Part) -> Steps:
     """Predict some planes of a file, or some rows of tiles of a plane."""
-    loaded, device = _model(model, mark), _device(task.device)
+    loaded, device = _model(model, mark), resolve(task.device)
     first, last, rows = part
     if rows is None:
         names, planes = _planes(path, path.stat().st_mtime_ns, model, mark, task)
         todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)][first:last]
         found = []
-        for event in predict_planes(loaded, todo, len(todo), device, checkpoint, task.probability):
-            if isinstance(event, PlanePredicted):
+        for event in prediction.predict_planes(loaded, todo, len(todo), device, checkpoint, task.probability):
+            if isinstance(event, prediction.PlanePredicted):
                 found.append((event.labels, event.probability))
-            elif isinstance(event, PredictionProgress):
+            elif isinstance(event, prediction.PredictionProgress):
                 yield event.done / event.images
         return found
     yield 0.0
@@ -161,7 +138,7 @@ def _planes(path: Path, modified: int, model: Path, mark: str, task: Predict) ->
 def _prepared(path: Path, modified: int, model: Path, mark: str, task: Predict, index: int) -> Any:
     """Prepare a plane once for all its parts."""
     names, planes = _planes(path, modified, model, mark, task)
-    return _model(model, mark).prepare(planes[index], _device(task.device), name=names[index])
+    return _model(model, mark).prepare(planes[index], resolve(task.device), name=names[index])
 
 
 def join_file(
@@ -170,12 +147,12 @@ def join_file(
     mark: str,
     path: Path,
     task: Predict,
-    target: Target,
+    target: prediction.Target,
     parts: Sequence[Part],
     made: Sequence[Any],
 ) -> Steps:
     """Write the results of a file that was predicted in parts."""
-    loaded, device = _model(model, mark), _device(task.device)
+    loaded, device = _model(model, mark), resolve(task.device)
     image, planes, kept, notes = _taken(path, loaded, task)
     whole: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     rows: dict[int, list[tuple[range, Any]]] = {}
@@ -190,15 +167,9 @@ def join_file(
             steps = loaded.steps(plane, device, checkpoint, task.probability, name, rows.pop(index))
             whole[index] = yield from steps
         labels, probability = whole[index]
-        found.append(PlanePredicted(index, name, labels, probability, _missing(plane)))
+        found.append(prediction.PlanePredicted(index, name, labels, probability, missing_share(plane)))
         yield (index + 1) / len(planes)
     loaded.release()
     note = task.chosen.note(leading_of(image, task.chosen))
-    write_predicted(target, found, image, loaded.use.classes, kept, note)
+    prediction.write_predicted(target, found, image, loaded.use.classes, kept, note)
     return Done((*notes, *missing_notes((event.name, event.missing) for event in found)))
-
-
-def _missing(plane: np.ndarray) -> float:
-    from napari_metastructure.images.surround import missing_share
-
-    return missing_share(plane)

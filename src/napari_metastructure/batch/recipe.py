@@ -1,4 +1,4 @@
-"""Recipes of batches: what is done with which files, where, and by whom, as settings and as YAML."""
+"""Recipes of batches: task, files, folder of results and scheduler, as settings and as YAML."""
 
 import re
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ Planes = Annotated[str, AfterValidator(_check_planes)]
 
 
 class Task(BaseModel):
-    """What is done with each file; the name of the command is ``what``."""
+    """Work on each file of a batch; ``what`` is the name of the command."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +41,7 @@ class Task(BaseModel):
 
 
 class PredictSettings(BaseModel):
-    """How a model is applied to images."""
+    """Settings of the prediction by a saved model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -151,7 +151,7 @@ def check_scheduler(text: str) -> str:
 
 
 class BatchRecipe(BaseModel):
-    """What a batch does; the same settings give the same files, wherever it runs.
+    """Settings of a batch; the same settings give the same files, wherever it runs.
 
     Examples
     --------

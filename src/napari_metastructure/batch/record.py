@@ -1,4 +1,4 @@
-"""The record of a batch beside its results: its recipe, and a line for each file, to report and to go on from."""
+"""Record of a batch beside its results: its recipe and a line for each file, for the report and for resuming."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from napari_metastructure.batch.recipe import BatchRecipe
-from napari_metastructure.batch.units import Outcome, Unit, identity_of
+from napari_metastructure.batch.work_units import Outcome, Unit, identity_of
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
 from napari_metastructure.images.writing import cannot_write, make_folder, replacing, sweep
@@ -100,7 +100,7 @@ class Record:
         sweep(self.folder)
 
     def start(self) -> None:
-        """Write the recipe: whoever does the work is there."""
+        """Write the recipe, once the workers are there."""
         self.recipe.write(self.folder / RECIPE)
         self._write(self.rows.values())  # without what was torn
         self._started = True

@@ -1,4 +1,4 @@
-"""A batch, run: its files one after the other or shared out, each on its own, as a generator of events."""
+"""Runs of batches: files one after the other or shared out to workers, as a generator of events."""
 
 import time
 from collections import deque
@@ -9,9 +9,9 @@ from pathlib import Path
 from napari_metastructure.batch.recipe import IGTT, BatchRecipe, Compare, Density, Noise, Predict
 from napari_metastructure.batch.record import Record
 from napari_metastructure.batch.scheduler import JOIN, Pool, Share, is_part, pool_of
-from napari_metastructure.batch.units import Done, Outcome, Piece, Plan, Split, Unit
-from napari_metastructure.images.choice import choose
+from napari_metastructure.batch.work_units import Done, Outcome, Piece, Plan, Split, Unit
 from napari_metastructure.images.files import OTHER_FOLDER, noting
+from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
@@ -89,22 +89,16 @@ def plan_of(recipe: BatchRecipe, paths: Sequence[Path], splits: bool) -> Plan:
             from napari_metastructure.batch.predict import units_of
 
             return Plan(units_of(recipe.task, paths, recipe.out, splits))
-        case Noise():
-            from napari_metastructure.batch.labels import plan_noise
+        case Noise() | Density() as task:
+            from napari_metastructure.batch.labels import plan_density, plan_noise
 
-            return plan_noise(recipe.task, paths, recipe.out)
-        case Density():
-            from napari_metastructure.batch.labels import plan_density
+            where = paths, recipe.out
+            return plan_noise(task, *where) if isinstance(task, Noise) else plan_density(task, *where)
+        case IGTT() | Compare() as task:
+            from napari_metastructure.batch.segmentation import plan_compare, plan_igtt
 
-            return plan_density(recipe.task, paths, recipe.out)
-        case IGTT():
-            from napari_metastructure.batch.runs import plan_igtt
-
-            return plan_igtt(recipe.task, paths, recipe.out)
-        case Compare():
-            from napari_metastructure.batch.runs import plan_compare
-
-            return plan_compare(recipe.task, paths, recipe.out)
+            where = paths, recipe.out
+            return plan_igtt(task, *where) if isinstance(task, IGTT) else plan_compare(task, *where)
 
 
 def run(
@@ -152,7 +146,7 @@ def run(
     """
     control, began = control or Control(), time.perf_counter()
     recipe = recipe.absolute()
-    choose(recipe.axes, recipe.series)
+    set_read_options(recipe.axes, recipe.series)
     with noting() as notes:
         record = Record(recipe, resume, overwrite, ways)
         paths = recipe.files()

@@ -1,4 +1,4 @@
-"""Where units of work are done: in this process, or by the workers of dask.distributed."""
+"""Pools of workers for the units of a batch: this process, or the workers of dask.distributed."""
 
 import os
 import queue
@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from platform import python_version
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from napari_metastructure import __version__
-from napari_metastructure.batch.units import Outcome, Piece, perform
+from napari_metastructure.batch.work_units import Outcome, Piece, perform
 from napari_metastructure.errors import InputError, counted, listed
-from napari_metastructure.images.choice import Choice, choice
+from napari_metastructure.images.read_options import ReadOptions, options
 from napari_metastructure.images.writing import cannot_write
 from napari_metastructure.training.control import Control
 
@@ -54,42 +54,11 @@ class Ended:
     outcome: Outcome
 
 
-class Pool(Protocol):
-    """Takes units of work and says what becomes of them."""
-
-    where: str
-    """In words, with the dashboard's address if there is one."""
-    splits: bool
-    """Whether large units are worth splitting."""
-
-    @property
-    def room(self) -> bool:
-        """Whether more should be submitted; what waits here cannot be done by others."""
-        ...
-
-    def submit(self, key: str, piece: Piece, parts: Sequence[str] = ()) -> None:
-        """Take a piece of work; ``parts`` are the keys of what was submitted before and is joined by it."""
-        ...
-
-    def step(self, control: Control) -> Share | Ended | None:
-        """Return what happens next, or None if that takes long.
-
-        Raises
-        ------
-        Stopped
-            If the user has stopped the batch.
-        """
-        ...
-
-    def close(self) -> None:
-        """Drop what is not done."""
-        ...
-
-
-class Here:
+class LocalPool:
     """One unit after the other in this process."""
 
-    where, splits = "this process", False
+    where = "this process"
+    """Who does the work, in words."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, Piece, Sequence[str]]] = deque()
@@ -102,16 +71,22 @@ class Here:
         return not self._waiting and self._running is None
 
     def submit(self, key: str, piece: Piece, parts: Sequence[str] = ()) -> None:
-        """Take a piece of work."""
+        """Take a piece of work; ``parts`` are the keys of what was submitted before and is joined by it."""
         self._waiting.append((key, piece, parts))
 
     def step(self, control: Control) -> Share | Ended | None:
-        """Go one step further."""
+        """Go one step further; return what happened.
+
+        Raises
+        ------
+        Stopped
+            If the user has stopped the batch.
+        """
         control.checkpoint()
         if self._running is None:
             self._key, piece, parts = self._waiting.popleft()
             own = [self._parts.pop(part) for part in parts]
-            self._running = perform(piece, choice, control.checkpoint, own)
+            self._running = perform(piece, options, control.checkpoint, own)
             return Share(self._key, 0.0)
         try:
             return Share(self._key, next(self._running))
@@ -133,10 +108,8 @@ class Here:
 # ---- dask.distributed ------------------------------------------------------------------------------------------
 
 
-class Cluster:
-    """The workers of a scheduler of dask.distributed; see `cluster`."""
-
-    splits = True
+class ClusterPool:
+    """The workers of a scheduler of dask.distributed; ``where`` names them, with the dashboard's address."""
 
     def __init__(self, client: Any, where: str) -> None:
         self.where, self._client = where, client
@@ -160,7 +133,7 @@ class Cluster:
         """Send a piece of work to the scheduler; what large units are split into goes first."""
         future = self._client.submit(
             on_worker,
-            *(self._topic, key, piece, choice, [self._futures[part] for part in parts]),
+            *(self._topic, key, piece, options, [self._futures[part] for part in parts]),
             key=f"{self._topic}-{key}",
             pure=False,
             retries=RETRIES,
@@ -172,7 +145,7 @@ class Cluster:
         future.add_done_callback(lambda done: self._news.put((key, done)))
 
     def step(self, control: Control) -> Share | Ended | None:
-        """Wait a moment for news."""
+        """Wait a moment for news, as `LocalPool.step`; None if there are none."""
         control.checkpoint()
         try:
             news = self._news.get(timeout=TICK)
@@ -225,7 +198,7 @@ def is_part(key: str) -> bool:
     return ":" in key and not key.endswith(JOIN)
 
 
-def on_worker(topic: str, key: str, piece: Piece, chosen: Choice, parts: Sequence[Outcome]) -> Outcome:
+def on_worker(topic: str, key: str, piece: Piece, chosen: ReadOptions, parts: Sequence[Outcome]) -> Outcome:
     """Do a piece of work in a worker, and tell how far it is."""
     from distributed import get_worker
 
@@ -244,6 +217,10 @@ def on_worker(topic: str, key: str, piece: Piece, chosen: Choice, parts: Sequenc
 
 def _go_on() -> None:
     """Pass a checkpoint: what runs on a worker is not stopped half way."""
+
+
+Pool = LocalPool | ClusterPool
+"""Takes units of work and says what becomes of them."""
 
 
 @contextmanager
@@ -265,7 +242,7 @@ def pool_of(scheduler: str | None, folders: Sequence[Path], out: Path) -> Iterat
         If there is no such scheduler, or its workers cannot do the work.
     """
     if scheduler is None:
-        here = Here()
+        here = LocalPool()
         try:
             yield here
         finally:
@@ -273,7 +250,7 @@ def pool_of(scheduler: str | None, folders: Sequence[Path], out: Path) -> Iterat
         return
     with _client(scheduler) as client:
         where = _check_workers(client, scheduler, folders, out)
-        pool = Cluster(client, where)
+        pool = ClusterPool(client, where)
         try:
             yield pool
         finally:
@@ -344,7 +321,7 @@ def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], out: Pa
     token = out / f".{uuid4().hex}.seen"
     try:
         token.touch()
-        seen = client.run(look_around, list(folders), token, on_error="return")
+        seen = client.run(check_worker, list(folders), token, on_error="return")
     except OSError as error:
         raise cannot_write(out, error) from error
     finally:
@@ -364,7 +341,7 @@ def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], out: Pa
     return f"{words}, dashboard {client.dashboard_link}" if client.dashboard_link else words
 
 
-def look_around(folders: Sequence[Path], token: Path) -> dict[str, str]:
+def check_worker(folders: Sequence[Path], token: Path) -> dict[str, str]:
     """Say, in a worker, which version it has, and why it cannot read or write where it has to."""
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     why = ""

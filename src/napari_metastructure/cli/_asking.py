@@ -1,10 +1,9 @@
 """Answers that ``metastructure igtt`` takes from a CSV file, and the next questions it writes to one."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 import typer
@@ -12,13 +11,9 @@ import typer
 from napari_metastructure.errors import InputError, counted
 from napari_metastructure.igtt.answers import Answer, Page, Sheet, check_replaceable, corrections
 from napari_metastructure.igtt.asking import Gain, How, Questions
+from napari_metastructure.images.channels import ImageSet
 from napari_metastructure.images.image import plane_count
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_metastructure.images.channels import ImageSet
-    from napari_metastructure.training.events import EpochFinished, Finished
+from napari_metastructure.training.events import EpochFinished, Finished
 
 MOST = 10_000
 

@@ -1,19 +1,25 @@
-"""Options of commands: help from settings, settings and label noise from options, warnings as lines."""
+"""Options of commands: help, settings and label noise; their files: listed, paired, and where results go."""
 
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.batch.label_set import UnusableFiles
+from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks
 from napari_metastructure.errors import InputError, ReadingError, explain
-from napari_metastructure.images.files import noting
+from napari_metastructure.images.files import list_images, noting, output_stems, stem
+from napari_metastructure.images.label_files import pair_by_stem
 from napari_metastructure.images.ranges import PARTS
+from napari_metastructure.labels.readings import READING
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
+
+if TYPE_CHECKING:
+    from napari_metastructure.images.channels import ImageSet
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -29,8 +35,9 @@ SCHEDULER = typer.Option(
     help="Share the work out: local:N, N worker processes on this machine, or the address of a running scheduler of "
     "dask.distributed. [default: this process, one file after the other]",
     metavar="local:N|tcp://HOST:PORT",
-    show_default=False,
 )
+
+SET = typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated.")
 
 RESUME = typer.Option(
     "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
@@ -46,14 +53,16 @@ FRAMES = typer.Option(help=f"Frames of films to take. {PARTS} [default: all]", m
 
 
 def option(model: type[BaseModel], presets: Mapping[str, Mapping[str, Any]], field: str, **more: Any) -> Any:
-    """Make an option whose help and default are those of a setting."""
+    """Make an option whose help, choices and default are those of a setting."""
     info = model.model_fields[field]
+    if get_origin(info.annotation) is Literal:
+        more.setdefault("metavar", "|".join(get_args(info.annotation)))
     paper = f"; paper: {presets['paper'][field]}" if field in presets["paper"] else ""
     default = "none" if info.default is None else info.default
-    return typer.Option(help=f"{info.description} [default: {default}{paper}]", show_default=False, **more)
+    return typer.Option(help=f"{info.description} [default: {default}{paper}]", **more)
 
 
-def settings(
+def chosen_settings(
     model: type[Settings], given: Mapping[str, Any], texts: Sequence[str], earlier: Mapping[str, Any] | None = None
 ) -> Settings:
     """Build the settings the user asked for, over those of a preset, or of an earlier run.
@@ -165,7 +174,7 @@ def dial(name: str, **more: Any) -> Any:
             default = "" if field.default is None or isinstance(field.default, (bool, tuple)) else field.default
             kinds.setdefault(f"{field.description}{f' [default: {default}]' if default != '' else ''}", []).append(kind)
     help_text = " ".join(f"{', '.join(names)}: {text}" for text, names in kinds.items())
-    return typer.Option(option_name(name), help=help_text, show_default=False, **more)
+    return typer.Option(option_name(name), help=help_text, **more)
 
 
 def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
@@ -250,3 +259,77 @@ def _row(line: str, where: str) -> list[float]:
         return [float(part) for part in parts if part.strip()]
     except ValueError:
         raise InputError(f"{where}: {line.strip()[:60]!r} is no row of numbers; leave names of classes out.") from None
+
+
+# Image and label files of commands: listed, paired, read together; places of results.
+
+WAYS = ("choose another --out", "replace it with --overwrite")
+"""Ways out where a result is in the way; see `napari_metastructure.images.files.check_free`."""
+
+RUN_WAYS = (WAYS[0], "go on with --resume", WAYS[1])
+"""The same for a run."""
+
+ReadingOption = Annotated[str, typer.Option(help=READING, metavar="auto|foreground|objects|classes")]
+
+
+def check_modes(resume: bool, overwrite: bool) -> None:
+    """Refuse to go on with a run and to replace it at once."""
+    if resume and overwrite:
+        raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
+
+
+def tell_colour(read: "ImageSet") -> None:
+    """Print which channel was chosen, if there was something to choose."""
+    if read.chosen:
+        typer.echo(f"Colour images: the {read.colour} channel is used; --channel luminance or another changes that.")
+
+
+def result_paths(folder: Path, inputs: Sequence[Path], ending: str) -> list[Path]:
+    """Name the result of each input: its stem and an ending, in the folder; more of its path where stems clash."""
+    with warnings_as_lines():
+        return [folder / f"{name}{ending}" for name in output_stems(inputs)]
+
+
+def list_labels(paths: Iterable[Path]) -> list[Path]:
+    """List the label files that files and folders name; warnings about others are lines on stderr."""
+    with warnings_as_lines():
+        warnings.filterwarnings("ignore", message=f".*{NOISE_FILE} is no image")  # ours, and no stray file
+        return list_images(paths, results=True)
+
+
+def pair_folders(
+    first: Sequence[Path], second: Sequence[Path], folders: tuple[Path, Path]
+) -> dict[str, tuple[Path, Path]]:
+    """Pair the files of two folders by their names; each file without a partner is a warning line.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or two files of a folder share a stem.
+    """
+    with warnings_as_lines():
+        found = pair_by_stem(first, second)
+    for path in [*found.first_alone, *found.second_alone]:
+        typer.echo(f"Warning: {path} has no partner and is not counted.", err=True)
+    if not found.pairs:
+        raise InputError(f"No file of {folders[0]} has a partner in {folders[1]}; their stems must be the same.")
+    return found.pairs
+
+
+def pair_paths(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
+    """Pair two files, whatever they are called, or the masks of two folders by stem; the keys are their names.
+
+    Raises
+    ------
+    InputError
+        As `list_folder` and `pair_folders`; for a file and a folder, or a path that does not exist.
+    """
+    for path in (first, second):
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the name.")
+    if first.is_dir() != second.is_dir():
+        folder, file = (first, second) if first.is_dir() else (second, first)
+        raise InputError(f"{folder} is a folder but {file} is a file; name two files or two folders.")
+    if not first.is_dir():
+        return {stem(second): (first, second)}
+    return pair_folders(only_masks(list_folder(first)), only_masks(list_folder(second)), (first, second))

@@ -20,30 +20,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+from napari_metastructure.baselines import results
 from napari_metastructure.baselines.config import TITLES
-from napari_metastructure.baselines.results import (
-    CompareStarted,
-    MethodFinished,
-    MethodProgress,
-    MethodResult,
-    MethodStarted,
-    summary,
-)
 from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.writing import make_folder
+from napari_metastructure.training import events
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.distributed import ALONE, Ranks
-from napari_metastructure.training.events import (
-    BatchFinished,
-    EpochFinished,
-    Finished,
-    RunStarted,
-    TrainEpoch,
-    TrainFinished,
-    TrainStarted,
-    Unsaved,
-    Warned,
-)
 
 T = TypeVar("T")
 
@@ -81,15 +64,15 @@ class Terminal:
         """Print a warning, or an error that does not end the command, to stderr."""
         self.errors.print(f"{kind}: {text}", soft_wrap=True, markup=False)
 
-    def follow(self, events: Iterable[T]) -> Iterator[T]:
+    def follow(self, job: Iterable[T]) -> Iterator[T]:
         """Pass events on and show them: bars with the time left if it is a terminal, and a line for each result."""
         with bars(self.console) as progress:
             shown = _Bars(progress)
-            for event in events:
+            for event in job:
                 shown.update(event)
-                if isinstance(event, Warned):
+                if isinstance(event, events.Warned):
                     self.warn(event.message)
-                elif isinstance(event, Unsaved):
+                elif isinstance(event, events.Unsaved):
                     if (place := self.place_after(event.folder, event.message)) is not None:
                         self.control.save_to(place)
                 elif line := _line(event):
@@ -219,12 +202,12 @@ class _Bars:
 
     def update(self, event: object) -> None:
         match event:
-            case RunStarted() | TrainStarted():
+            case events.RunStarted() | events.TrainStarted():
                 self.epochs, self.batches, self.first = event.epochs, event.batches, event.resumed_epoch
                 total = (event.epochs - event.resumed_epoch) * event.batches
                 self.progress.reset(self.outer, total=total, visible=True, description="epoch")
                 self.progress.reset(self.inner, total=event.batches, visible=True, description="batch")
-            case BatchFinished():
+            case events.BatchFinished():
                 done = (event.epoch - 1 - self.first) * self.batches + event.batch
                 name = f"epoch {event.epoch}/{self.epochs}"
                 self.progress.update(self.outer, completed=done, description=name)
@@ -232,39 +215,39 @@ class _Bars:
                     self.progress.reset(self.inner)
                 name = f"batch {event.batch}/{event.batches}"
                 self.progress.update(self.inner, completed=event.batch, description=name)
-            case MethodStarted():
+            case results.MethodStarted():
                 name = f"run {event.number}/{event.runs}: {TITLES[event.method]}, repeat {event.repeat + 1}"
                 self.progress.reset(self.inner, total=1, visible=True, description=name)
-            case MethodProgress():
+            case results.MethodProgress():
                 self.progress.update(self.inner, completed=event.done)
 
 
 def _line(event: object) -> str:
     """Put an event on one line; nothing for those that only move a bar."""
     match event:
-        case RunStarted():
+        case events.RunStarted():
             return f"{counted(event.images, 'plane')} on {event.device}, {event.objects} objects{_resumed(event)}"
-        case TrainStarted():
+        case events.TrainStarted():
             planes = f"{counted(event.training, 'plane')} to train on"
             validation = f"{counted(event.validation, 'plane')} to validate on" if event.validation else "no validation"
             classes = ", ".join(map(str, event.classes))
             return f"{planes}, {validation}, classes {classes}, on {event.device}{_resumed(event)}"
-        case EpochFinished() | TrainEpoch():
+        case events.EpochFinished() | events.TrainEpoch():
             return _epoch(event)
-        case Finished() | TrainFinished():
+        case events.Finished() | events.TrainFinished():
             return event.reason
-        case CompareStarted():
+        case results.CompareStarted():
             truth = "with" if event.labelled else "without"
             return f"{counted(event.images, 'plane')}, {event.polarity} objects, {truth} ground truth"
-        case MethodFinished():
+        case results.MethodFinished():
             return _result(event.result)
     return ""
 
 
-def _epoch(event: EpochFinished | TrainEpoch) -> str:
+def _epoch(event: events.EpochFinished | events.TrainEpoch) -> str:
     parts = [f"epoch {event.epoch}/{event.epochs}" if event.epoch else "start"]
     values = {"loss": event.loss}
-    if isinstance(event, EpochFinished):
+    if isinstance(event, events.EpochFinished):
         values["agreement"] = event.agreement
     else:
         values["training Dice"] = event.training.dice
@@ -274,7 +257,7 @@ def _epoch(event: EpochFinished | TrainEpoch) -> str:
                 event.validation.iou if many else event.validation.dice
             )
     parts += [f"{name} {value:.4f}" for name, value in values.items() if not math.isnan(value)]
-    if isinstance(event, EpochFinished):
+    if isinstance(event, events.EpochFinished):
         parts.append(f"foreground {100 * event.foreground:.1f} %")
     elif event.best_epoch == event.epoch and event.validation:
         parts.append("best")
@@ -282,12 +265,12 @@ def _epoch(event: EpochFinished | TrainEpoch) -> str:
     return "  ".join(parts)
 
 
-def _resumed(event: RunStarted | TrainStarted) -> str:
+def _resumed(event: events.RunStarted | events.TrainStarted) -> str:
     return f", resumed after epoch {event.resumed_epoch}" if event.resumed_epoch else ""
 
 
-def _result(result: MethodResult) -> str:
-    line = summary([result])[0]
+def _result(result: results.MethodResult) -> str:
+    line = results.summary([result])[0]
     scores = f"  Dice {line['dice_mean']:.4f}" if result.scores else ""
     return f"{line['title']}, repeat {result.repeat + 1}:{scores}  {line['seconds_mean']:.2f} s/image"
 

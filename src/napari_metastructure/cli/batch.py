@@ -7,11 +7,10 @@ import typer
 
 from napari_metastructure.batch.recipe import BatchRecipe
 from napari_metastructure.batch.run import BatchFinished, BatchStarted, UnitDone, UnitFailed, UnitProgress, run
-from napari_metastructure.cli._files import RUN_WAYS, check_modes
-from napari_metastructure.cli._options import RESUME, SCHEDULER
+from napari_metastructure.cli._options import RESUME, RUN_WAYS, SCHEDULER, check_modes
 from napari_metastructure.cli._progress import INTERRUPTED, bars, running
 from napari_metastructure.errors import InputError, counted
-from napari_metastructure.images.choice import choice
+from napari_metastructure.images.read_options import options
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import Warned
 
@@ -25,7 +24,7 @@ SHOWN = 4
 def batch(
     recipe: Annotated[Path, typer.Argument(help="What Save recipe of a widget wrote, or a batch.yaml.")],
     scheduler: Annotated[str | None, SCHEDULER] = None,
-    out: Annotated[Path | None, typer.Option(help="In place of the folder in the recipe.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="In place of the folder in the recipe.")] = None,
     resume: Annotated[bool, RESUME] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier batch in its folder.")] = False,
 ) -> None:
@@ -50,7 +49,12 @@ def shared_out(
             "local:N for several at once."
         )
     recipe = BatchRecipe.make(
-        inputs=tuple(map(str, inputs)), out=out, scheduler=scheduler, task=task, axes=choice.axes, series=choice.series
+        inputs=tuple(map(str, inputs)),
+        out=out,
+        scheduler=scheduler,
+        task=task,
+        axes=options.axes,
+        series=options.series,
     )
     run_batch(recipe, resume, overwrite)
 

@@ -10,8 +10,7 @@ import typer
 
 from napari_metastructure.baselines.config import ALL, TITLES, CompareConfig
 from napari_metastructure.baselines.results import CompareFinished, CompareStarted, MethodFinished, shown, summary
-from napari_metastructure.cli._files import WAYS, tell_colour
-from napari_metastructure.cli._options import CHANNEL, RESUME, SCHEDULER, option, validated, warnings_as_lines
+from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, RunFailed
@@ -20,25 +19,22 @@ from napari_metastructure.training.config import TrainConfig
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from napari_metastructure.batch.compare_files import CompareFiles
+    from napari_metastructure.batch.segmentation import CompareFiles
 
 _TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
 
 
 def _option(field: str, **more: Any) -> Any:
-    return option(CompareConfig, {"paper": {}}, field, **more)
+    return _options.option(CompareConfig, {"paper": {}}, field, **more)
 
 
 def compare(
-    images: Annotated[Path, typer.Option(help="A folder of images, or one image.", show_default=False)],
-    out: Annotated[
-        Path, typer.Option(help="Folder of tables, figure and masks; made if it is not there.", show_default=False)
-    ],
+    images: Annotated[Path, typer.Option(help="A folder of images, or one image.")],
+    out: Annotated[Path, typer.Option(help="Folder of tables, figure and masks; made if it is not there.")],
     masks: Annotated[
         Path | None,
         typer.Option(
-            help="Ground truth of the same stems, see --reading. Without it methods are compared with each other.",
-            show_default=False,
+            help="Ground truth of the same stems, see --reading. Without it methods are compared with each other."
         ),
     ] = None,
     methods: Annotated[
@@ -47,32 +43,26 @@ def compare(
             help=f"{', '.join(TITLES)}, or {ALL}; separated by commas, or the option repeated. "
             f"[default: {','.join(CompareConfig().methods)}]",
             metavar="NAME,...",
-            show_default=False,
         ),
     ] = None,
-    reading: Annotated[str | None, _option("reading", metavar="auto|foreground|objects|classes")] = None,
+    reading: Annotated[str | None, _option("reading")] = None,
     repeats: Annotated[int | None, _option("repeats", metavar="R")] = None,
-    objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
-    channel: Annotated[str, CHANNEL] = "auto",
+    objects: Annotated[str | None, _option("objects")] = None,
+    channel: Annotated[str, _options.CHANNEL] = "auto",
     epochs: Annotated[
         int | None,
-        typer.Option(
-            help=f"Epochs of the supervised networks. [default: {TrainConfig().epochs}]",
-            metavar="N",
-            show_default=False,
-        ),
+        typer.Option(help=f"Epochs of the supervised networks. [default: {TrainConfig().epochs}]", metavar="N"),
     ] = None,
     rounds: Annotated[
-        int | None,
-        typer.Option(help="Rounds of iGTT at most. [default: what its preset says]", metavar="N", show_default=False),
+        int | None, typer.Option(help="Rounds of iGTT at most. [default: what its preset says]", metavar="N")
     ] = None,
     dfc_iterations: Annotated[int | None, _option("dfc_iterations", metavar="N")] = None,
     ac_steps: Annotated[int | None, _option("ac_steps", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier comparison in --out.")] = False,
-    scheduler: Annotated[str | None, SCHEDULER] = None,
-    resume: Annotated[bool, RESUME] = False,
+    scheduler: Annotated[str | None, _options.SCHEDULER] = None,
+    resume: Annotated[bool, _options.RESUME] = False,
 ) -> None:
     """Compare methods of segmentation on the same images.
 
@@ -87,14 +77,14 @@ def compare(
         task = {"what": "compare", "config": config, "masks": masks, "channel": channel}
         shared_out([images], out, scheduler, task, resume, overwrite)
         return
-    from napari_metastructure.batch.compare_files import CompareFiles
+    from napari_metastructure.batch.segmentation import CompareFiles
 
-    with warnings_as_lines():
+    with _options.warnings_as_lines():
         files = CompareFiles([images], masks, channel, out)
     if config.methods == tuple(TITLES):
         config = config.model_copy(update={"methods": _usable(files)})
-    files.check_free(config.methods, overwrite, WAYS)
-    tell_colour(files.read)
+    files.check_free(config.methods, overwrite, _options.WAYS)
+    _options.tell_colour(files.read)
     _run(files, config)
 
 
@@ -105,8 +95,8 @@ def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:
     if methods:
         options["methods"] = ",".join(methods)
     if epochs is not None:
-        options["train"] = validated(TrainConfig, TrainConfig, {"epochs": epochs}, ("epochs",))
-    return validated(CompareConfig, CompareConfig, options, _TYPED)
+        options["train"] = _options.validated(TrainConfig, TrainConfig, {"epochs": epochs}, ("epochs",))
+    return _options.validated(CompareConfig, CompareConfig, options, _TYPED)
 
 
 def _usable(files: CompareFiles) -> tuple[str, ...]:

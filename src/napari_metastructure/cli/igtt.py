@@ -1,4 +1,4 @@
-"""``metastructure igtt``: masks from unlabelled images."""
+"""``metastructure igtt`` and ``film``: masks from unlabelled images, and how they came about."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import numpy as np
 import typer
 
 from napari_metastructure.batch.recipe import expanded
-from napari_metastructure.cli._files import RUN_WAYS, check_modes, read_images, tell_colour
-from napari_metastructure.cli._options import CHANNEL, FRAMES, PLANES, SCHEDULER, option, warnings_as_lines
-from napari_metastructure.cli._options import settings as chosen_settings
+from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import running
 from napari_metastructure.cli.batch import shared_out
-from napari_metastructure.errors import InputError, counted
+from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
-from napari_metastructure.igtt.outputs import Outputs
+from napari_metastructure.igtt.film import Epochs, write
+from napari_metastructure.igtt.outputs import IGTTRun, Outputs, read_epochs, with_epochs
+from napari_metastructure.images.files import check_free, output_stems, read_image, result_path, stem
+from napari_metastructure.images.image import plane_count, planes
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
-from napari_metastructure.training.run_folder import FoundRun
+from napari_metastructure.training.run_folder import read_description
 
 if TYPE_CHECKING:
     from napari_metastructure.cli._asking import Asking
@@ -33,23 +34,14 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 
-class EarlierRun(FoundRun[IGTTConfig]):
-    """A run of iGTT in a folder."""
-
-    model = IGTTConfig
-    columns = ()
-
-
 _TYPED = ("preset", "objects", "network", "encoder", "epochs", "seed", "device")
 
-_option = partial(option, IGTTConfig, PRESETS)
+_option = partial(_options.option, IGTTConfig, PRESETS)
 
 
 def igtt(
-    images: Annotated[
-        list[Path], typer.Argument(help="Images, or folders of them.", show_default=False, readable=False)
-    ],
-    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", readable=False)],
+    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.")],
     preset: Annotated[
         str | None,
         typer.Option(
@@ -57,46 +49,39 @@ def igtt(
             metavar="default|paper",
         ),
     ] = None,
-    objects: Annotated[str | None, _option("objects", metavar="auto|bright|dark")] = None,
+    objects: Annotated[str | None, _option("objects")] = None,
     network: Annotated[str | None, _option("network", metavar="|".join(ENCODERS))] = None,
     encoder: Annotated[str | None, _option("encoder", metavar="NAME")] = None,
     epochs: Annotated[int | None, _option("epochs", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
     device: Annotated[str | None, _option("device", metavar="D")] = None,
-    channel: Annotated[str, CHANNEL] = AUTO,
-    planes: Annotated[str, PLANES] = "",
-    frames: Annotated[str, FRAMES] = "",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run.yaml; may be repeated."),
-    ] = None,
+    channel: Annotated[str, _options.CHANNEL] = AUTO,
+    planes: Annotated[str, _options.PLANES] = "",
+    frames: Annotated[str, _options.FRAMES] = "",
+    settings: Annotated[list[str] | None, _options.SET] = None,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Also write the masks of all epochs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
     ome: Annotated[bool, typer.Option("--ome", help="Write OME-TIFF instead of ImageJ TIFF.")] = False,
     model: Annotated[
-        Path | None,
-        typer.Option(help="Apply the model of an earlier run, as predict does; no new run.", show_default=False),
+        Path | None, typer.Option(help="Apply the model of an earlier run, as predict does; no new run.")
     ] = None,
     each: Annotated[
         bool, typer.Option("--each", help="A run of its own for each file, in --out/<stem>/, as a batch.")
     ] = False,
-    scheduler: Annotated[str | None, SCHEDULER] = None,
+    scheduler: Annotated[str | None, _options.SCHEDULER] = None,
     answers: Annotated[
         Path | None,
         typer.Option(
             help="Pixels of known class, which the run learns from: CSV with file, plane (from 1), y, x (from 0) and "
             "class (object, background, skip or empty).",
             metavar="CSV",
-            show_default=False,
         ),
     ] = None,
     ask: Annotated[
         int | None, typer.Option(help="Write so many places to ask about next, to --places.", metavar="N")
     ] = None,
-    places: Annotated[
-        Path | None, typer.Option(help="Their file, in the form of --answers.", metavar="CSV", show_default=False)
-    ] = None,
+    places: Annotated[Path | None, typer.Option(help="Their file, in the form of --answers.", metavar="CSV")] = None,
     ask_how: Annotated[
         str,
         typer.Option(
@@ -114,8 +99,9 @@ def igtt(
     of --model, are shared out. With --resume, new --answers are learned from and --ask asks on.
     """
     from napari_metastructure.cli._asking import Asking  # scipy, which --help does without
+    from napari_metastructure.images.channels import read_set
 
-    check_modes(resume, overwrite)
+    _options.check_modes(resume, overwrite)
     asking = Asking(answers, ask, places, ask_how)
     if asking.wanted and (model is not None or each or scheduler is not None):
         raise InputError("--answers and --ask belong to one run: leave out --model, --each and --scheduler.")
@@ -127,7 +113,7 @@ def igtt(
         task |= {"channel": None if channel == AUTO else channel, "planes": planes, "frames": frames}
         shared_out(images, out, scheduler, task, resume, overwrite)
         return
-    config = chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
+    config = _options.chosen_settings(IGTTConfig, dict(zip(_TYPED, given, strict=True)), settings or [])
     if each or scheduler is not None:
         task = {"what": "igtt", "config": config, "channel": channel, "each": each, "planes": planes, "frames": frames}
         task |= {"keep_epochs": keep_epochs, "ome": ome}
@@ -135,14 +121,14 @@ def igtt(
         return
     asked = Chosen(planes, frames, "" if channel == AUTO else channel)
     chosen = join().from_first(lambda: _chosen(asked, out if resume else None))
-    read = read_images(expanded(images), chosen.channel or AUTO, chosen)
-    with warnings_as_lines():
+    with _options.warnings_as_lines():
+        read = read_set(expanded(images), chosen.channel or AUTO, chosen, lazily=True)
         outputs = Outputs(out, read.images, keep_epochs, ome, read.kept, chosen)
-    join().from_first(lambda: outputs.check_free(resume, overwrite, RUN_WAYS))
+    join().from_first(lambda: outputs.check_free(resume, overwrite, _options.RUN_WAYS))
     painted = asking.read(read)
-    if resume and painted and epochs is None and (found := EarlierRun.find(out)) and found.epoch >= config.epochs:
+    if resume and painted and epochs is None and (found := IGTTRun.find(out)) and found.epoch >= config.epochs:
         config = config.model_copy(update={"epochs": found.epoch + config.epochs})
-    tell_colour(read)
+    _options.tell_colour(read)
     _run(outputs, read, config, resume, asking, painted)
 
 
@@ -150,7 +136,7 @@ def _chosen(asked: Chosen, folder: Path | None) -> Chosen:
     """Return what of the images is taken: what was asked for, or of a run that is resumed what it was made of."""
     if folder is None:
         return asked
-    before = EarlierRun(folder).chosen()
+    before = IGTTRun(folder).chosen()
     now, then = ({**c.facts(), "channel": ""} for c in (asked, before))
     if now not in (then, {"channel": ""}):
         was = " and ".join(f"{name} {text}" for name, text in then.items() if text) or "all planes"
@@ -168,7 +154,7 @@ def _run(
 ) -> None:
     """Run, show progress, and write the results."""
     from napari_metastructure.igtt.iterate import iterate
-    from napari_metastructure.igtt.room import Need
+    from napari_metastructure.igtt.storage import MemoryNeed
 
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
@@ -176,7 +162,7 @@ def _run(
     with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
         more |= {"ranks": ranks, "chosen": outputs.chosen, "corrections": painted}
-        need = Need.of([plane.shape for plane in read.planes], config)
+        need = MemoryNeed.of([plane.shape for plane in read.planes], config)
         if need.matters:
             terminal.say(str(need))
         events = iterate(read.planes, config, terminal.control, names=read.names, **more)
@@ -203,3 +189,77 @@ def _run(
         if last is None:  # a job ends with Finished or raises; anything else would lose masks without a word
             raise RuntimeError("the run ended without a result")
     terminal.end(last.stopped)
+
+
+# The epochs of a run as a film or a figure.
+
+
+def film(
+    run: Annotated[Path, typer.Argument(help="The folder of a run with --keep-epochs.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="A film, .gif or .mp4 (needs the extra [film]), or a figure with the curves, .png, .pdf or .svg."
+        ),
+    ],
+    image: Annotated[
+        Path | None, typer.Option(help="The image file. [default: the first of the run]", metavar="FILE")
+    ] = None,
+    plane: Annotated[
+        int | None,
+        typer.Option(
+            help="Which of its planes, from 1. [default: the one that the last mask covers most]", metavar="N"
+        ),
+    ] = None,
+    outlines: Annotated[bool, typer.Option("--outlines", help="Draw outlines in place of filled masks.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Draw the epochs of an iGTT run over its image.
+
+    The run has to have kept them: metastructure igtt ... --keep-epochs.
+    """
+    epochs = _kept_epochs(run, image, plane)
+    check_free([out], _files(run), overwrite=overwrite, ways=_options.WAYS)
+    typer.echo(f"{write(out, epochs, outlines)}: {len(epochs.masks)} epochs")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Name the images of a run."""
+    described: list[Any] = read_description(folder).get("inputs") or []
+    return [Path(str(i["path"])) for i in described if isinstance(i, dict) and "path" in i]
+
+
+def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:
+    """Read a plane of an image of a run, and its masks."""
+    run = IGTTRun.find(folder)
+    if run is None:
+        raise InputError(f"{folder} holds no run; name the folder of one.")
+    files = _files(folder)
+    with _options.warnings_as_lines():
+        kept = {
+            file: path
+            for file, name in zip(files, output_stems(files), strict=True)
+            for ome in (False, True)
+            if (path := result_path(folder, name, "epochs", ome)).exists()
+        }
+    if not kept:
+        raise InputError(f"The run in {folder} kept no epochs; run it with --keep-epochs.")
+    names = [file for file in kept if wanted in (None, file) or (wanted and wanted.resolve() == file.resolve())]
+    if not names:
+        raise InputError(f"--image {wanted}: the run kept epochs of {listed([file.name for file in kept])}.")
+    with _options.warnings_as_lines():
+        found = read_image(names[0])
+        channel = run.chosen().channel or None
+        pixels = planes(found, channel)
+        axes = "".join(a for a in found.axes if a not in "CS")
+        masks = read_epochs(kept[names[0]], with_epochs(axes))
+    order = [with_epochs(axes).index(a) for a in with_epochs("".join(a for a in "TZYX" if a in axes))]
+    masks = masks.transpose(order).reshape(len(masks), -1, *masks.shape[-2:])
+    count = plane_count(found)
+    if masks.shape[1:] != (count, *pixels[0].shape):
+        raise InputError(f"{kept[names[0]]} does not fit {names[0]}; was the image replaced?")
+    if plane is not None and not 1 <= plane <= count:
+        raise InputError(f"--plane {plane}: {stem(names[0])} has {counted(count, 'plane')}; choose {span(1, count)}.")
+    at = int(np.argmax(np.count_nonzero(masks[-1], axis=(-2, -1)))) if plane is None else plane - 1
+    first = max(run.epoch - len(masks) + 1, 0)
+    return Epochs(pixels[at], dict(enumerate(masks[:, at], first)), run.rounds)

@@ -8,19 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from napari_metastructure.batch import labels as work
 from napari_metastructure.batch.label_set import NOISE_FILE, LabelSet, check_same_sizes, made_in, partners_of
-from napari_metastructure.batch.labels import (
-    bandwidths_of,
-    chosen_classes,
-    class_maps,
-    compare_maps,
-    describe,
-    draw,
-    write_maps,
-)
 from napari_metastructure.batch.recipe import expanded
-from napari_metastructure.cli._files import WAYS, ReadingOption, list_labels, pair_paths, result_paths
-from napari_metastructure.cli._options import KINDS, RESUME, SCHEDULER, dial, recipe_of, warnings_as_lines
+from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import ABSENT, number, print_table
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, counted, listed
@@ -34,25 +25,24 @@ from napari_metastructure.labels.verdict import verdict
 
 def noise(
     labels: Annotated[
-        list[Path],
-        typer.Argument(help="Clean labels, folders, or patterns as 'in/*.tif'.", show_default=False, readable=False),
+        list[Path], typer.Argument(help="Clean labels, folders, or patterns as 'in/*.tif'.", readable=False)
     ],
-    kind: Annotated[str, typer.Option(help="The recipe.", metavar=KINDS, show_default=False)],
-    out: Annotated[Path, typer.Option(help="The folder of the noisy labels; made if not there.", show_default=False)],
-    keep: Annotated[float | None, dial("keep")] = None,
-    fraction: Annotated[float | None, dial("fraction")] = None,
-    exact: Annotated[bool | None, dial("exact")] = None,
-    probability: Annotated[float | None, dial("probability")] = None,
-    per_class: Annotated[str | None, dial("per_class", metavar="0=A,1=B,...")] = None,
-    matrix: Annotated[str | None, dial("matrix", metavar="FILE.csv|'A B; C D'")] = None,
-    n: Annotated[int | None, dial("n")] = None,
-    amplitude: Annotated[float | None, dial("amplitude")] = None,
-    correlation: Annotated[float | None, dial("correlation")] = None,
-    reading: ReadingOption = "foreground",
+    kind: Annotated[str, typer.Option(help="The recipe.", metavar=_options.KINDS)],
+    out: Annotated[Path, typer.Option(help="The folder of the noisy labels; made if not there.")],
+    keep: Annotated[float | None, _options.dial("keep")] = None,
+    fraction: Annotated[float | None, _options.dial("fraction")] = None,
+    exact: Annotated[bool | None, _options.dial("exact")] = None,
+    probability: Annotated[float | None, _options.dial("probability")] = None,
+    per_class: Annotated[str | None, _options.dial("per_class", metavar="0=A,1=B,...")] = None,
+    matrix: Annotated[str | None, _options.dial("matrix", metavar="FILE.csv|'A B; C D'")] = None,
+    n: Annotated[int | None, _options.dial("n")] = None,
+    amplitude: Annotated[float | None, _options.dial("amplitude")] = None,
+    correlation: Annotated[float | None, _options.dial("correlation")] = None,
+    reading: _options.ReadingOption = "foreground",
     seed: Annotated[int, typer.Option(help="Same seed and files, same noise.", min=0, max=2**32 - 1)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier noisy labels in --out.")] = False,
-    scheduler: Annotated[str | None, SCHEDULER] = None,
-    resume: Annotated[bool, RESUME] = False,
+    scheduler: Annotated[str | None, _options.SCHEDULER] = None,
+    resume: Annotated[bool, _options.RESUME] = False,
 ) -> None:
     """Make noisy labels from clean ones (RCL, PCL, RL), and say what a network could learn from them.
 
@@ -65,15 +55,15 @@ def noise(
         "keep": keep, "fraction": fraction, "exact": exact, "probability": probability, "per_class": per_class,
         "matrix": matrix, "n": n, "amplitude": amplitude, "correlation": correlation,
     }  # fmt: skip
-    recipe = recipe_of(kind, dials)
+    recipe = _options.recipe_of(kind, dials)
     if scheduler is not None or resume:
         task = {"what": "noise", "recipe": recipe, "seed": seed, "reading": reading}
         shared_out(labels, out, scheduler, task, resume, overwrite)
         return
-    paths = list_labels(expanded(labels))
-    results = result_paths(out, paths, ".tif")
+    paths = _options.list_labels(expanded(labels))
+    results = _options.result_paths(out, paths, ".tif")
     _check_out(out, results, paths, overwrite)
-    with warnings_as_lines():
+    with _options.warnings_as_lines():
         clean = LabelSet(paths, reading)
     closed = recipe.transition(clean.classes)
     earlier = _clear(out)
@@ -81,10 +71,10 @@ def noise(
         typer.echo(clean.rule)
     made = []
     for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
-        pixels, noisy, facts = draw(clean.one(index), recipe, seed, first, target)
+        pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
         made.append(facts)
         typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
-    said = describe(out, recipe, seed, clean.reading, clean.classes, closed, made)
+    said = work.describe(out, recipe, seed, clean.reading, clean.classes, closed, made)
     if strays := sorted(name for name in earlier - {path.name for path in results} if (out / name).exists()):
         typer.echo(f"Warning: {out / strays[0]} is of an earlier call and was left as it is.", err=True)
     for line in said:
@@ -93,10 +83,10 @@ def noise(
 
 def _check_out(out: Path, results: Sequence[Path], paths: Sequence[Path], overwrite: bool) -> None:
     """Refuse a folder that holds an input, and one with earlier results unless they may be replaced."""
-    check_free(results, paths, overwrite=True, ways=WAYS)
+    check_free(results, paths, overwrite=True, ways=_options.WAYS)
     if out.resolve() in {path.resolve().parent for path in paths}:
         raise InputError(f"{out} holds the clean labels, and noisy ones of the same names; choose another --out.")
-    check_free([out / NOISE_FILE, *results], paths, overwrite=overwrite, ways=WAYS)
+    check_free([out / NOISE_FILE, *results], paths, overwrite=overwrite, ways=_options.WAYS)
 
 
 def _clear(out: Path) -> set[str]:
@@ -120,11 +110,8 @@ def _changes(clean: np.ndarray, noisy: np.ndarray, counts: np.ndarray) -> str:
 
 
 def density(
-    labels: Annotated[
-        list[Path],
-        typer.Argument(help="Labels, folders, or patterns as 'in/*.tif'.", show_default=False, readable=False),
-    ],
-    out: Annotated[Path, typer.Option(help="The folder of the maps; made if not there.", show_default=False)],
+    labels: Annotated[list[Path], typer.Argument(help="Labels, folders, or patterns as 'in/*.tif'.", readable=False)],
+    out: Annotated[Path, typer.Option(help="The folder of the maps; made if not there.")],
     kernel: Annotated[str, typer.Option(help="The kernel, round.", metavar="|".join(KERNELS))] = "box",
     bandwidth: Annotated[
         str,
@@ -136,12 +123,7 @@ def density(
     ] = "8",
     classes: Annotated[
         list[int] | None,
-        typer.Option(
-            "--class",
-            metavar="N",
-            help="The class whose density it is; may be repeated. [default: all]",
-            show_default=False,
-        ),
+        typer.Option("--class", metavar="N", help="The class whose density it is; may be repeated. [default: all]"),
     ] = None,
     edges: Annotated[
         bool, typer.Option("--edges", help="Correct for what lies outside the image or is unlabelled.")
@@ -149,14 +131,13 @@ def density(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Clean labels, a file or a folder paired by stem: print how much of their meta-structure is retained.",
-            show_default=False,
+            help="Clean labels, a file or a folder paired by stem: print how much of their meta-structure is retained."
         ),
     ] = None,
-    reading: ReadingOption = "foreground",
+    reading: _options.ReadingOption = "foreground",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier maps in --out.")] = False,
-    scheduler: Annotated[str | None, SCHEDULER] = None,
-    resume: Annotated[bool, RESUME] = False,
+    scheduler: Annotated[str | None, _options.SCHEDULER] = None,
+    resume: Annotated[bool, _options.RESUME] = False,
 ) -> None:
     """Estimate how densely the pixels of each class lie, eq. (8): the meta-structure as maps.
 
@@ -177,28 +158,28 @@ def density(
         task |= {"edges": edges, "reference": reference, "reading": reading}
         shared_out(labels, out, scheduler, task, resume, overwrite)
         return
-    paths = list_labels(expanded(labels))
-    results = result_paths(out, paths, "_density.tif")
-    with warnings_as_lines():
+    paths = _options.list_labels(expanded(labels))
+    results = _options.result_paths(out, paths, "_density.tif")
+    with _options.warnings_as_lines():
         partners = partners_of(paths, reference) if reference else []
-    check_free(results, [*paths, *partners], overwrite=overwrite, ways=WAYS)
+    check_free(results, [*paths, *partners], overwrite=overwrite, ways=_options.WAYS)
     rows: list[list[str]] = []
-    with warnings_as_lines():
+    with _options.warnings_as_lines():
         found = LabelSet(paths, reading)
-        chosen = chosen_classes(classes, found)
-        widths = bandwidths_of(bandwidth, found)
+        chosen = work.chosen_classes(classes, found)
+        widths = work.bandwidths_of(bandwidth, found)
         clean = LabelSet(partners, reading) if partners else None
         if clean is not None:
             check_same_sizes(found, clean)
         make_folder(out)
         for index, (target, width) in enumerate(zip(results, widths, strict=True)):
             pixels, like = found.read(index)
-            maps = class_maps(pixels, chosen, shape, width, edges)
-            write_maps(target, maps, like)
+            maps = work.class_maps(pixels, chosen, shape, width, edges)
+            work.write_maps(target, maps, like)
             whose = f"class{'es' if len(chosen) > 1 else ''} {listed(chosen)}"
             typer.echo(f"{target}: {whose}, {kernel} of {_in_words(width)}")
             if clean is not None:
-                left = compare_maps(clean.one(index), pixels, maps, shape, width, edges)
+                left = work.compare_maps(clean.one(index), pixels, maps, shape, width, edges)
                 rows.append([target.stem.removesuffix("_density"), *map(number, left)])
     if rows:
         heads = ["image", "meta-structure retained", *(f"distance of {c}" for c in chosen)]
@@ -215,11 +196,9 @@ def _in_words(bandwidth: tuple[float, float]) -> str:
 
 
 def transition(
-    clean: Annotated[Path, typer.Argument(help="Clean labels: a file, or a folder.", show_default=False)],
-    noisy: Annotated[
-        Path, typer.Argument(help="Noisy labels: a file, or a folder paired by stem.", show_default=False)
-    ],
-    reading: ReadingOption = "foreground",
+    clean: Annotated[Path, typer.Argument(help="Clean labels: a file, or a folder.")],
+    noisy: Annotated[Path, typer.Argument(help="Noisy labels: a file, or a folder paired by stem.")],
+    reading: _options.ReadingOption = "foreground",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write matrices and verdicts to a file as well.")
     ] = None,
@@ -230,8 +209,8 @@ def transition(
     sampling error, and the verdict of Lemma 2 and Theorem 2; for several files a row for each. Pixels that are
     unlabelled (255) in the clean labels are left out.
     """
-    pairs = pair_paths(clean, noisy)
-    with warnings_as_lines():
+    pairs = _options.pair_paths(clean, noisy)
+    with _options.warnings_as_lines():
         truth = LabelSet([path for path, _ in pairs.values()], reading)
         found = LabelSet([path for _, path in pairs.values()], reading)
     check_same_sizes(found, truth)

@@ -13,16 +13,13 @@ from napari_metastructure.cli._progress import FAILED
 from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
-from napari_metastructure.cli.film import film
-from napari_metastructure.cli.igtt import igtt
+from napari_metastructure.cli.igtt import film, igtt
 from napari_metastructure.cli.labels import density, noise, transition
-from napari_metastructure.cli.measure import measure
+from napari_metastructure.cli.measure import measure, score
 from napari_metastructure.cli.predict import export, predict
-from napari_metastructure.cli.score import score
-from napari_metastructure.cli.study import study
-from napari_metastructure.cli.train import train
+from napari_metastructure.cli.train import study, train
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.images.choice import choose
+from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.training.distributed import ending_at_once, join, launched, only_first_prints, speaks
 
 BAD_INPUT = 2
@@ -71,15 +68,12 @@ def metastructure(
         typer.Option(
             help="Axes of all files that are read, instead of what they say: letters of TCZYXS, S for colours.",
             metavar="ZYX",
-            show_default=False,
         ),
     ] = None,
     series: Annotated[
         int | None,
         typer.Option(
-            help="Which image of files that hold several, from 0. [default: those of the largest size]",
-            metavar="N",
-            show_default=False,
+            help="Which image of files that hold several, from 0. [default: those of the largest size]", metavar="N"
         ),
     ] = None,
 ) -> None:
@@ -91,7 +85,7 @@ def metastructure(
                 "torchrun."
             )
         join()
-    choose(axes, series)
+    set_read_options(axes, series)
 
 
 def main(arguments: list[str] | None = None) -> None:

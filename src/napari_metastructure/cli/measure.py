@@ -1,42 +1,43 @@
-"""``metastructure measure``: masks cleaned up, and a table of their objects."""
+"""``metastructure measure`` and ``score``: masks cleaned up and measured, and compared with the truth."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from warnings import warn
 
 import numpy as np
 import typer
 
-from napari_metastructure.batch.label_set import LabelSet, check_same_size, list_folder, only_masks, partners_of
-from napari_metastructure.cli._files import WAYS, ReadingOption, list_labels, result_paths
-from napari_metastructure.cli._options import warnings_as_lines
-from napari_metastructure.errors import InputError, counted
-from napari_metastructure.images.files import check_free, plane_shape, read_image
+from napari_metastructure.batch import label_set
+from napari_metastructure.cli import _options
+from napari_metastructure.cli._progress import number, print_table
+from napari_metastructure.errors import InputError, counted, listed
+from napari_metastructure.images.files import check_free, plane_shape, read_image, stem
 from napari_metastructure.images.image import PIXEL, Image, planes, stack
-from napari_metastructure.images.writing import make_folder, write_tiff
-from napari_metastructure.labels import measures
-from napari_metastructure.labels.measures import Voxel, Wanted
+from napari_metastructure.images.label_files import key_of
+from napari_metastructure.images.writing import make_folder, replacing, write_tiff
+from napari_metastructure.labels import UNLABELLED, measures
+from napari_metastructure.labels.pixels import encode
 from napari_metastructure.labels.regions import CleanUp, change_stack, clean_up, result_of
+from napari_metastructure.training.metrics import Confusion, auc, two_of
 
 SIZE = "a number of pixels, or with a unit as '1.5 um2' (um3 with --3d)."
 
 
 def measure(
-    masks: Annotated[
-        list[Path], typer.Argument(help="Masks or labels, or folders of them.", show_default=False, readable=False)
-    ],
-    out: Annotated[Path, typer.Option(help="The table, as CSV.", metavar="FILE.csv", show_default=False)],
+    masks: Annotated[list[Path], typer.Argument(help="Masks or labels, or folders of them.", readable=False)],
+    out: Annotated[Path, typer.Option(help="The table, as CSV.", metavar="FILE.csv")],
     images: Annotated[
-        Path | None,
-        typer.Option(help="Images to measure intensities in: a file, or a folder paired by stem.", show_default=False),
+        Path | None, typer.Option(help="Images to measure intensities in: a file, or a folder paired by stem.")
     ] = None,
     channel: Annotated[
         str | None,
         typer.Option(
             help="Of images of several channels: a number from 0; of colours also red, green, blue, alpha. [default of "
-            "colours: luminance]",
-            show_default=False,
+            "colours: luminance]"
         ),
     ] = None,
     smallest_object: Annotated[str, typer.Option(help=f"Remove smaller objects: {SIZE}", metavar="SIZE")] = "0",
@@ -50,13 +51,12 @@ def measure(
         bool, typer.Option("--skeleton", help="Measure skeletons too: length, branches, end points, junctions.")
     ] = False,
     clean: Annotated[
-        Path | None, typer.Option(help="Write the cleaned masks to this folder.", metavar="FOLDER", show_default=False)
+        Path | None, typer.Option(help="Write the cleaned masks to this folder.", metavar="FOLDER")
     ] = None,
     instances: Annotated[
-        Path | None,
-        typer.Option(help="Write numbered objects to this folder.", metavar="FOLDER", show_default=False),
+        Path | None, typer.Option(help="Write numbered objects to this folder.", metavar="FOLDER")
     ] = None,
-    reading: ReadingOption = "auto",
+    reading: _options.ReadingOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
 ) -> None:
     """Clean up masks, and measure their objects: size, shape, intensity, place, skeleton.
@@ -67,24 +67,24 @@ def measure(
     """
     if skeleton:
         measures.check_skan()
-    found = [path for place in masks for path in (list_folder(place) if place.is_dir() else list_labels([place]))]
-    paths = only_masks(dict.fromkeys(found))  # of a run folder, say
+    found = [label_set.list_folder(p) if p.is_dir() else _options.list_labels([p]) for p in masks]
+    paths = label_set.only_masks(dict.fromkeys(chain(*found)))  # of a run folder, say
     if not paths:
         raise InputError(f"{masks[0]} holds probabilities only; name masks, or folders of them.")
-    partners = partners_of(paths, images) if images is not None else []
+    partners = label_set.partners_of(paths, images) if images is not None else []
     if clean is not None and instances is not None and clean.resolve() == instances.resolve():
         raise InputError(f"--clean and --instances are both {clean}; give each a folder of its own.")
     if channel is not None and images is None:
         raise InputError(f"--channel {channel}: there is no image to take it of; give --images, or leave it out.")
     cleaned_paths, object_paths = (
-        [] if folder is None else result_paths(folder, paths, ".tif") for folder in (clean, instances)
+        [] if folder is None else _options.result_paths(folder, paths, ".tif") for folder in (clean, instances)
     )
     others = {path.resolve() for path in (*cleaned_paths, *object_paths)}
     if out.is_dir() or out.resolve() in others:
         raise InputError(f"--out {out} is {'a folder' if out.is_dir() else 'another result'}; name a CSV file.")
-    check_free([out, *cleaned_paths, *object_paths], [*paths, *partners], overwrite=overwrite, ways=WAYS)
-    with warnings_as_lines():
-        labels = LabelSet(paths, reading, instances=True)
+    check_free([out, *cleaned_paths, *object_paths], [*paths, *partners], overwrite=overwrite, ways=_options.WAYS)
+    with _options.warnings_as_lines():
+        labels = label_set.LabelSet(paths, reading, instances=True)
         _check_sizes(labels, partners)
     voxels = _voxels(labels, volumes, pixels)
     dials = [
@@ -104,9 +104,9 @@ def measure(
         cleaned = result_of(change_stack(blocks, _cleaner(dials[index])))
         flat = cleaned.reshape(-1, *cleaned.shape[-2:])
         leading = tuple(axis for axis in labels.steps[index] if axis in ("T" if volumes else "TZ"))
-        with warnings_as_lines():
+        with _options.warnings_as_lines():
             intensity = _intensity(partners[index], channel, cleaned.shape) if partners else None
-        wanted = Wanted(voxel, leading, intensity, skeleton)
+        wanted = measures.Wanted(voxel, leading, intensity, skeleton)
         measured = result_of(measures.measure(blocks.changed(cleaned), wanted))
         tables.append(measured.table)
         if clean is not None:
@@ -121,15 +121,15 @@ def measure(
     typer.echo(f"{out}: {counted(sum(map(len, tables)), 'object')} of {counted(len(paths), 'file')}")
 
 
-def _check_sizes(labels: LabelSet, partners: Sequence[Path]) -> None:
+def _check_sizes(labels: label_set.LabelSet, partners: Sequence[Path]) -> None:
     """Refuse images whose planes do not fit those of the masks."""
     for partner, path, (count, *size) in zip(partners, labels.paths, labels.shapes, strict=False):
         *leading, y, x = plane_shape(partner)
         sizes = [(n, *plane) if n > 1 else tuple(plane) for n, plane in ((math.prod(leading), (y, x)), (count, size))]
-        check_same_size(partner, sizes[0], path, sizes[1])
+        label_set.check_same_size(partner, sizes[0], path, sizes[1])
 
 
-def _voxels(labels: LabelSet, volumes: bool, pixels: bool) -> list[Voxel]:
+def _voxels(labels: label_set.LabelSet, volumes: bool, pixels: bool) -> list[measures.Voxel]:
     """Find the voxel size of each file, in one unit for the whole table.
 
     Raises
@@ -145,9 +145,9 @@ def _voxels(labels: LabelSet, volumes: bool, pixels: bool) -> list[Voxel]:
                 "measure ...)."
             )
     if pixels:
-        return [Voxel((1.0,) * len(axes), PIXEL)] * len(labels.paths)
+        return [measures.Voxel((1.0,) * len(axes), PIXEL)] * len(labels.paths)
     unit = labels.steps[0]["X"][1]
-    found = [Voxel.of([steps[axis] for axis in axes], unit) for steps in labels.steps]
+    found = [measures.Voxel.of([steps[axis] for axis in axes], unit) for steps in labels.steps]
     if odd := next((i for i, voxel in enumerate(found) if voxel.unit != found[0].unit), None):
         raise InputError(
             f"{labels.paths[0]} is measured in {found[0].symbol} but {labels.paths[odd]} in {found[odd].symbol}, for "
@@ -156,7 +156,7 @@ def _voxels(labels: LabelSet, volumes: bool, pixels: bool) -> list[Voxel]:
     return found
 
 
-def _in_pixels(voxel: Voxel, option: str, text: str) -> float:
+def _in_pixels(voxel: measures.Voxel, option: str, text: str) -> float:
     try:
         return voxel.pixels(text)
     except InputError as error:
@@ -176,3 +176,104 @@ def _intensity(path: Path, channel: str | None, shape: tuple[int, ...]) -> Calla
 def _write(path: Path, labels: np.ndarray, like: Image) -> None:
     image = stack(list(labels.reshape(-1, *labels.shape[-2:])), like)
     write_tiff(path, image.data, image.axes, image.scale, image.units)
+
+
+# Predicted masks against the truth.
+
+_ENDING = "_probability"
+_MEASURES = ("dice", "iou", "accuracy", "auc")
+
+
+def score(
+    predicted_dir: Annotated[Path, typer.Argument(help="Masks: <stem>_mask.tif, or named as the truth.")],
+    truth_dir: Annotated[Path, typer.Argument(help="True masks, named as their images, with any ending.")],
+    reading: _options.ReadingOption = "auto",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to a file as well.")
+    ] = None,
+) -> None:
+    """Compare masks with the truth: Dice, IoU, accuracy, and AUC where there are probabilities.
+
+    Files are paired by stem; <stem>_probability.tif beside a mask gives its AUC. Numbered objects are foreground, and
+    what is unlabelled in the truth is left out. With --reading classes the scores are means over the classes, or of two
+    those of the greater. The last row is the mean over the images.
+    """
+    predicted, true = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
+    if json_file:
+        check_free([json_file], [*predicted, *true], overwrite=True, ways=("choose another --json",))
+    probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
+    pairs = _options.pair_folders(label_set.only_masks(predicted), true, (predicted_dir, truth_dir))
+    with _options.warnings_as_lines():
+        found, truth = (label_set.LabelSet(paths, reading, binary=True) for paths in zip(*pairs.values(), strict=True))
+        label_set.check_same_sizes(found, truth)
+        codes = _codes(found.classes, truth.classes)
+        rows: list[dict[str, Any]] = [
+            {"name": name, **_compare(found, truth, index, codes, probabilities.get(key_of(found.paths[index])))}
+            for index, name in enumerate(pairs)
+        ]
+    mean = {m: _mean([r[m] for r in rows]) for m in _MEASURES}
+    if json_file:
+        _write_scores(json_file, rows, mean)
+    heads = ["image", "Dice", "IoU", "accuracy", "AUC"]
+    print_table(heads, [[row["name"], *_cells(row)] for row in rows], [f"mean of {len(rows)}", *_cells(mean)])
+
+
+def _codes(found: Sequence[int], truth: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the classes of masks and truth in the order of their codes; two may have other numbers there than here.
+
+    Raises
+    ------
+    InputError
+        For a class that the truth lacks.
+    """
+    if len(truth) <= 2:
+        pair = two_of(truth)
+        return (pair if set(found) <= set(pair) else two_of(found)), pair
+    if strangers := sorted(set(found) - set(truth)):
+        raise InputError(f"The masks hold class {strangers[0]}, the truth only {listed(truth)}; compare equal classes.")
+    return truth, truth
+
+
+def _compare(
+    found: label_set.LabelSet,
+    truth: label_set.LabelSet,
+    index: int,
+    codes: tuple[Sequence[int], Sequence[int]],
+    probability: Path | None,
+) -> dict[str, float]:
+    """Measure one image in every way."""
+    said, known = (encode(labels.read(index)[0], order) for labels, order in zip((found, truth), codes, strict=True))
+    if (unlabelled := (said == UNLABELLED) & (known != UNLABELLED)).any():
+        said[unlabelled] = 0
+        warn(f"{found.paths[index]}: unlabelled pixels (255) are counted as class {codes[0][0]}.", stacklevel=2)
+    confusion = Confusion(len(codes[1]))
+    confusion.add(said, known)
+    scores, ranks = confusion.scores(), math.nan
+    if probability is not None and len(codes[1]) == 2:
+        values = read_image(probability).data
+        shape = known.shape if len(known) > 1 else known.shape[1:]
+        label_set.check_same_size(probability, values.shape, truth.paths[index], shape)
+        try:
+            ranks = auc(values, known.reshape(values.shape))
+        except InputError as error:
+            raise InputError(f"{probability}: {error}") from error
+    return {"dice": scores.dice, "iou": scores.iou, "accuracy": scores.accuracy, "auc": ranks}
+
+
+def _mean(values: list[float]) -> float:
+    """Average those that are defined; nan if none is."""
+    defined = [v for v in values if not math.isnan(v)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _write_scores(path: Path, rows: list[dict[str, Any]], mean: dict[str, float]) -> None:
+    def plain(row: dict[str, Any]) -> dict[str, Any]:
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+
+    with replacing(path) as beside:
+        text = json.dumps({"images": [plain(r) for r in rows], "mean": plain(mean)}, indent=2, ensure_ascii=False)
+        beside.write_text(text + "\n", encoding="utf-8")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [number(row[measure]) for measure in _MEASURES]

@@ -1,40 +1,31 @@
 """``metastructure predict`` and ``export``: a trained model on images, and for other programs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from napari_metastructure.batch.recipe import expanded
-from napari_metastructure.cli._files import WAYS
-from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, warnings_as_lines
+from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, WAYS, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, running
 from napari_metastructure.cli.batch import BAD_FILES, shared_out
 from napari_metastructure.errors import InputError, counted
-from napari_metastructure.images.files import check_free
+from napari_metastructure.images.files import check_free, list_images
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.training.control import Stopped
 
-if TYPE_CHECKING:
-    from napari_metastructure.networks.batch import PredictionEvent
-
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.", show_default=False)],
-    images: Annotated[
-        list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the results; made if it is not there.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; made if it is not there.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ... or mps.", metavar="D")] = "auto",
     channel: Annotated[
         str | None,
         typer.Option(
             help="The channel that a model of one channel gets: a number from 0; of a colour image also red, green, "
-            "blue, alpha or luminance. [default: the colour that the model was trained on, else luminance]",
-            show_default=False,
+            "blue, alpha or luminance. [default: the colour that the model was trained on, else luminance]"
         ),
     ] = None,
     planes: Annotated[str, PLANES] = "",
@@ -69,8 +60,7 @@ def predict(
         shared_out(images, out, scheduler, task, resume, overwrite)
         return
     from napari_metastructure.igtt.apply import load_model
-    from napari_metastructure.images.files import list_images
-    from napari_metastructure.networks.batch import predict_files, targets_of
+    from napari_metastructure.networks import batch as prediction
     from napari_metastructure.networks.device import resolve
 
     chosen = Chosen(planes, frames)
@@ -78,11 +68,12 @@ def predict(
     with warnings_as_lines():
         paths = list_images(expanded(images))
         kinds = {"ome": ome, "zarr": zarr, "probability": not no_probability}
-        targets = targets_of(paths, out, **kinds, overwrite=overwrite, ways=WAYS)
+        targets = prediction.targets_of(paths, out, **kinds, overwrite=overwrite, ways=WAYS)
     with running() as terminal:
         try:
             refused = _follow(
-                predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel, chosen), terminal
+                prediction.predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel, chosen),
+                terminal,
             )
         except Stopped:
             terminal.say("Stopped by the user; every file that was written is whole.")
@@ -91,34 +82,28 @@ def predict(
         raise typer.Exit(BAD_FILES)
 
 
-def _follow(events: Iterable[PredictionEvent], terminal: Terminal) -> int:
+def _follow(events: Iterable[Any], terminal: Terminal) -> int:
     """Show a prediction as it goes; return the number of files that could not be used."""
-    from napari_metastructure.networks.batch import (
-        FileRefused,
-        FileWritten,
-        PredictionFinished,
-        PredictionProgress,
-        PredictionStarted,
-    )
+    from napari_metastructure.networks import batch as prediction
 
     refused = 0
     with bars(terminal.console) as progress:
         task = progress.add_task("", total=None, left="left")
         for event in events:
             match event:
-                case PredictionStarted():
+                case prediction.PredictionStarted():
                     progress.update(task, total=event.images)
                     terminal.say(f"{event.model}; on {event.device}")
-                case PredictionProgress():
+                case prediction.PredictionProgress():
                     progress.update(task, completed=event.done, description=event.name)
-                case FileWritten():
+                case prediction.FileWritten():
                     for note in event.notes:
                         terminal.warn(note)
                     terminal.say(f"{event.path} -> {', '.join(path.name for path in event.written)}")
-                case FileRefused():
+                case prediction.FileRefused():
                     refused += 1
                     terminal.warn(event.why, "Error")
-                case PredictionFinished():
+                case prediction.PredictionFinished():
                     terminal.say(f"{counted(event.images, 'image')} predicted in {event.seconds:.1f} s")
     return refused
 
@@ -127,16 +112,14 @@ _ENDINGS = {"onnx": ".onnx", "bioimageio": ".zip"}
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.")],
     to: Annotated[
         str,
         typer.Option(
-            help="onnx (needs the extra [onnx]), or a bioimage.io package ([bioimageio]).",
-            metavar="onnx|bioimageio",
-            show_default=False,
+            help="onnx (needs the extra [onnx]), or a bioimage.io package ([bioimageio]).", metavar="onnx|bioimageio"
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The file: .onnx, or .zip for bioimageio.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The file: .onnx, or .zip for bioimageio.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
 ) -> None:
     """Write a model for other programs, run it there, and compare it with ours before it is kept.

@@ -1,22 +1,15 @@
-"""Models of iGTT runs on other images: the probability is cut where the run's criterion says."""
-
-from __future__ import annotations
+"""Models of iGTT runs applied to other images, with the threshold chosen by the run's criterion."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from napari_metastructure.igtt.candidates import Steepness, search
 from napari_metastructure.igtt.levels import Levels, blocks
 from napari_metastructure.images.intensity import Polarity
-from napari_metastructure.networks.model import Model
-
-if TYPE_CHECKING:
-    import torch
-
-    from napari_metastructure.networks.model import Checkpoint, CutRows
+from napari_metastructure.networks.model import Checkpoint, CutRows, Model
 
 
 def load_model(path: str | Path) -> Model:
@@ -55,7 +48,7 @@ def load_model(path: str | Path) -> Model:
     criterion, objects, signed = model.use.cut, model.use.objects, model.use.signed
     if criterion != "half":
 
-        def cut(p: Any, image: Any, checkpoint: Checkpoint | None, device: torch.device) -> Iterator[CutRows]:
+        def cut(p: Any, image: Any, checkpoint: Checkpoint | None, device: Any) -> Iterator[CutRows]:
             if criterion == "level" and signed:
                 yield from ((rows, p[rows], mask) for rows, mask in Levels(image, objects, checkpoint, device).masks(p))
                 return

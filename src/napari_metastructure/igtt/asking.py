@@ -1,7 +1,5 @@
 """Questions to the user: pixels whose class would teach most, or a random sample, and what answers still change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -63,8 +61,6 @@ class Questions:
         Returns the (Y, X) pixels of a plane by its number; called once for each plane that is looked at.
     seed : int
         Same seed, same probabilities and same answers: the same places.
-    checkpoint : callable, optional
-        Called between planes; may raise to leave.
 
     Examples
     --------
@@ -76,10 +72,8 @@ class Questions:
     (2, True)
     """
 
-    def __init__(
-        self, read: Callable[[int], np.ndarray], seed: int = 0, checkpoint: Callable[[], None] | None = None
-    ) -> None:
-        self._read, self._seed, self._checkpoint = read, seed, checkpoint or (lambda: None)
+    def __init__(self, read: Callable[[int], np.ndarray], seed: int = 0) -> None:
+        self._read, self._seed = read, seed
         self._seen: dict[int, _Seen] = {}
 
     def next(
@@ -118,7 +112,7 @@ class Questions:
         found = list(islice(self._unsure(probabilities, free, len(asked)), number)) if how == "unsure" else []
         return [*found, *islice(self._random(free), number - len(found))]
 
-    def _random(self, free: _Free) -> Iterator[Place]:
+    def _random(self, free: "_Free") -> Iterator[Place]:
         """Draw pixels of all planes; the order depends on the seed alone, so what was asked falls out of it."""
         ends = np.cumsum([height * width for height, width in free.shapes])
         if not len(ends):
@@ -134,14 +128,13 @@ class Questions:
                     free.close(place)
                     yield place
 
-    def _unsure(self, probabilities: Sequence[np.ndarray], free: _Free, round_: int) -> Iterator[Place]:
+    def _unsure(self, probabilities: Sequence[np.ndarray], free: "_Free", round_: int) -> Iterator[Place]:
         rng = np.random.default_rng([self._seed, round_])
         planes = [i for i, (height, width) in enumerate(free.shapes) if height and width]
         if len(planes) > PLANES:
             planes = sorted(rng.choice(planes, PLANES, replace=False).tolist())
         looks, doubts = [], []
         for index in planes:
-            self._checkpoint()
             looks.append(self._look(index, free.shapes[index], POOL // min(len(planes), PLANES)))
             doubts.append(looks[-1].doubt(np.asarray(probabilities[index], np.float32)))
         if not any(look.places for look in looks):  # all of it lies outside of any field of view
@@ -164,7 +157,7 @@ class Questions:
             free.close(places[best])
             yield places[best]
 
-    def _look(self, index: int, shape: tuple[int, ...], pool: int = 0) -> _Seen:
+    def _look(self, index: int, shape: tuple[int, ...], pool: int = 0) -> "_Seen":
         seen = self._seen.get(index)
         if seen is None or (pool and not seen.places):
             plane = np.asarray(self._read(index), np.float32)

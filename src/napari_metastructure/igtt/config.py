@@ -62,7 +62,7 @@ class IGTTConfig(BaseModel):
     )
     epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
     seed: int = Field(
-        0, ge=0, lt=2**32, description="Same seed, same device: the same masks (on a GPU but for rounding)."
+        0, ge=0, lt=2**32, description="Same seed, same device: the same masks (on a GPU except for rounding)."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
 

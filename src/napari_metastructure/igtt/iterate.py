@@ -15,28 +15,35 @@ import torch
 from napari_metastructure.errors import InputError, all_are, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
-from napari_metastructure.igtt.room import Need, Room
-from napari_metastructure.igtt.rounds import effort, is_trained, spec_of, stable, wandering
+from napari_metastructure.igtt.rounds import is_trained, spec_of, stable, steps_and_batch, unsettled
 from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.steering import Steering
+from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images.channels import Colour
-from napari_metastructure.images.intensity import Polarity, check_planes, orient, settle, zscore
+from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient, zscore
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.build import build, has_statistics, refresh_statistics
-from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import give_back, home, let_go, place, seeded, short_of_memory_fails
+from napari_metastructure.networks.device import (
+    clear_frames,
+    data_device,
+    place,
+    release_all,
+    seeded,
+    short_of_memory_fails,
+)
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import EpochFinished, Event, Finished, RunStarted, Saved, Unsaved, Warned
-from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, run_epoch
 from napari_metastructure.training.losses import LOCKED, LOSSES
-from napari_metastructure.training.patches import Held, PatchSampler, patch_shape
+from napari_metastructure.training.patches import InputsInMemory, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
+from napari_metastructure.training.run_state import RunState, Saver
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
@@ -126,7 +133,7 @@ def iterate(
                 control.correct(index, pixels)
             yield from run.go(start_masks, list(inputs or []), resume)
         except BaseException as error:
-            let_go(error)
+            clear_frames(error)
             raise
         finally:
             run.close()
@@ -136,7 +143,7 @@ def iterate(
 
 
 class _Result(NamedTuple):
-    """What a run would end with at an epoch."""
+    """Masks and probabilities of an epoch, as a run that ends there returns them."""
 
     epoch: int
     masks: tuple[np.ndarray, ...]
@@ -166,12 +173,12 @@ class Run:
         if len(images) == 0:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
-        self.room = Room(Need.of([np.shape(image) for image in images], config), folder)
-        checked = check_planes(images, self.names, self.room.keep)
+        self.storage = ArrayStorage(MemoryNeed.of([np.shape(image) for image in images], config), folder)
+        checked = check_planes(images, self.names, self.storage.keep)
         self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
         self.missing: list[np.ndarray | None] = []
-        planes = self.room.keep(self._measured(checked))
-        self.missing = self.room.keep(self.missing)
+        planes = self.storage.keep(self._measured(checked))
+        self.missing = self.storage.keep(self.missing)
         del checked
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = ranks.resolve(config.device)
@@ -187,7 +194,7 @@ class Run:
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed, ranks=ranks)
         self.rng = np.random.default_rng(config.seed)
         identity = [(name, _fingerprint(p)) for name, p in zip(self.names, planes, strict=True)] if folder else []
-        self.journal = Journal(config, MAY_CHANGE, identity)
+        self.run_state = RunState(config, MAY_CHANGE, identity)
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.resumed = False
 
@@ -200,12 +207,12 @@ class Run:
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
         self.polarities = polarities
-        self.outside = self.room.keep(
+        self.outside = self.storage.keep(
             together(surround(plane, objects), missing)
             for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
         )
         filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
-        self.planes = self.room.keep(orient(p, o) for p, o in zip(filled, self.polarities, strict=True))
+        self.planes = self.storage.keep(orient(p, o) for p, o in zip(filled, self.polarities, strict=True))
 
     def _polarities(self) -> list[Polarity]:
         """Find whether the objects of each plane are bright or dark; without the prior, of all alike."""
@@ -213,7 +220,7 @@ class Run:
             return [self.config.objects] * len(self.planes)
         if self.config.start != "prior":
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
-            return [settle(seen)] * len(self.planes)
+            return [common_polarity(seen)] * len(self.planes)
         try:
             return prior_polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
         except Stopped:  # the next checkpoint ends the run
@@ -256,21 +263,21 @@ class Run:
         if folder:
             folder.lock()
         if resume:
-            self.journal.resume(folder, self._restore, self.ranks)
+            self.run_state.resume(folder, self._restore, self.ranks)
             self.resumed = True
         else:
             self._turn_upright(self._polarities())
             if folder:
                 folder.clear()
-        here = home(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
-        here = here if self.room.in_memory else torch.device("cpu")
+        here = data_device(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
+        here = here if self.storage.in_memory else torch.device("cpu")
         inputs = (inputs_on(here, p, c.inputs, "bright") for p in self.planes)
-        self.held = Held(inputs, self.patch, here, None if self.room.in_memory else self.room.keep)
+        self.held = InputsInMemory(inputs, self.patch, here, None if self.storage.in_memory else self.storage.keep)
         shapes = [p.shape for p in self.planes]
         self.sampler = PatchSampler(self.held, shapes, self.patch, self.device, ranks=self.ranks)
         where = folder.path if folder else None
-        epoch = self.journal.epoch if self.resumed else self.first_epoch
-        steps, _ = self._effort(painted=bool(self.control.take_corrections()))
+        epoch = self.run_state.epoch if self.resumed else self.first_epoch
+        steps, _ = self._steps_and_batch(painted=bool(self.control.take_corrections()))
         locked = self._locked()
         yield RunStarted(c.epochs, steps, len(self.planes), str(self.device), where, epoch, self.objects, locked)
         yield from map(Warned, self.notes)
@@ -282,7 +289,7 @@ class Run:
             yield self._start(start_masks)
             while self.ranks.from_first(self._goes_on):
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
-                good = _Result(self.journal.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
+                good = _Result(self.run_state.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
                 self._painted |= self.labels.correct(self.control.take_corrections())
                 yield from self._answer() if self._painted else self._round()
                 if self._collapsed():
@@ -291,7 +298,7 @@ class Run:
                 yield from self._save(last=False)
         except Stopped:
             stopped = True
-        if not self.journal.rows:
+        if not self.run_state.rows:
             yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
             return
         yield from self._save(last=True)
@@ -305,12 +312,12 @@ class Run:
         return {i: np.where(pixels <= 1, pixels, UNLABELLED).astype(np.uint8) for i, pixels in found.items()}
 
     def _goes_on(self) -> bool:
-        return self.journal.epoch < self.config.epochs and not self._over() and not self.saver.lost
+        return self.run_state.epoch < self.config.epochs and not self._over() and not self.saver.lost
 
     def close(self) -> None:
         """Give the memory and the folder back."""
         self.saver.close()
-        give_back(self)
+        release_all(self)
 
     def _save(self, last: bool) -> Iterator[Saved | Unsaved]:
         """Write the run folder as of this round; the model only at the end."""
@@ -318,7 +325,7 @@ class Run:
 
     def _write(self, last: bool) -> Iterator[Saved]:
         if self.saver.folder is not None:
-            yield from self.journal.save(self.saver.folder, self._state, last=last)
+            yield from self.run_state.save(self.saver.folder, self._state, last=last)
             if last:
                 yield self._save_model(self.saver.folder)
 
@@ -363,7 +370,7 @@ class Run:
 
     def _take_back(self, good: _Result, network: dict[str, torch.Tensor]) -> Iterator[Event]:
         """End a run whose masks collapsed with those of the round before; what is saved is of that round too."""
-        now = self.journal.rows[-1]
+        now = self.run_state.rows[-1]
         reason = (
             f"The masks collapsed to {100 * now['foreground']:.1f} % foreground in epoch {now['epoch']}; "
             f"they are those of epoch {good.epoch}."
@@ -378,7 +385,7 @@ class Run:
         """Write what went wrong and the model of before; ``last.pt`` stays that of before as well."""
         if self.saver.folder is not None:
             yield self._describe(self.saver.folder)
-            yield Saved(self.saver.folder.write_metrics(self.journal.rows))
+            yield Saved(self.saver.folder.write_metrics(self.run_state.rows))
             yield self._save_model(self.saver.folder)
 
     def _start(self, start_masks: Sequence[np.ndarray] | None) -> EpochFinished:
@@ -393,12 +400,14 @@ class Run:
             self.labels = self._labels(start)
             self.labels.begin(given=start_masks is not None)
         self._painted = self.labels.correct(self.control.take_corrections())
-        if not self.journal.rows:
+        if not self.run_state.rows:
             self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
         return self._event()
 
     def _labels(self, start: list[np.ndarray]) -> PseudoLabels:
-        return PseudoLabels(start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks, self.room)
+        return PseudoLabels(
+            start, self.config, self.rng, self.planes, self.outside, self.device, self.ranks, self.storage
+        )
 
     def _start_probabilities(self) -> list[np.ndarray]:
         """Estimate foreground probabilities before any training."""
@@ -406,7 +415,7 @@ class Run:
         if method == "prior":
             same = self.config.inputs == PRIOR_USE.inputs
             inputs = [self.held.inputs(i) for i in range(len(self.planes))] if same else None
-            where = (self.device, self.checkpoint, inputs, self.ranks, self.room)
+            where = (self.device, self.checkpoint, inputs, self.ranks, self.storage)
             found, cut = prior_start(self.prior, self.planes, *where)
             self._cut_network(cut)
             return found
@@ -417,7 +426,7 @@ class Run:
                 self.checkpoint()
                 yield start_probability(self.planes[index], method)
 
-        return self.room.shared_out(self.ranks, len(self.planes), started)
+        return self.storage.shared_out(self.ranks, len(self.planes), started)
 
     def _cut_network(self, cut: float) -> None:
         """Let a network that begins with the weights of the prior call one half what the prior calls ``cut``."""
@@ -434,7 +443,7 @@ class Run:
         self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
         agreement = self._steer()
         self._painted = False
-        self._note(self.journal.epoch + 1, float("nan"), agreement, 0.0)
+        self._note(self.run_state.epoch + 1, float("nan"), agreement, 0.0)
         yield self._event()
 
     def _steer(self) -> float:
@@ -445,14 +454,14 @@ class Run:
     def _round(self) -> Iterator[Event]:
         """Run one epoch: train on the labels, predict, make new labels."""
         self._clock, self._paused = time.perf_counter(), self.control.paused_seconds
-        c, epoch = self.config, self.journal.epoch + 1
+        c, epoch = self.config, self.run_state.epoch + 1
         labels = self.labels.training_labels()
         self.held.set_labels(labels)
         # Without foreground eq. (6) has no gradient; cross-entropy learns black labels.
         empty = not any(np.any((y == 1) | (y == 1 + LOCKED)) for y in labels)
         self.trainer.loss = LOSSES["bce" if empty else c.loss]
         log = EpochLog()
-        steps, batch = self._effort(painted=bool(self.labels.corrections))
+        steps, batch = self._steps_and_batch(painted=bool(self.labels.corrections))
         draw = partial(self.sampler.draw, self.rng, batch)
         yield from run_epoch(self.trainer, draw, epoch, steps, self.control, log)
         resumed = time.perf_counter()
@@ -464,16 +473,16 @@ class Run:
         self._note(epoch, log.loss, agreement, inside)
         yield self._event()
 
-    def _effort(self, painted: bool) -> tuple[int, int]:
-        """Return the steps of a round and the patches of a step, see `effort`."""
+    def _steps_and_batch(self, painted: bool) -> tuple[int, int]:
+        """Return the steps of a round and the patches of a step, see `rounds.steps_and_batch`."""
         patches = sum(p.size for p in self.planes) / (self.patch[0] * self.patch[1])
-        return effort(self.config, self.trained and not painted, patches)
+        return steps_and_batch(self.config, self.trained and not painted, patches)
 
     def _predict(self) -> list[np.ndarray]:
         network = self.trainer.network
         if has_statistics(network):
             batches = self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES)
-            seed = self.config.seed + self.journal.epoch  # some drop channels at random
+            seed = self.config.seed + self.run_state.epoch  # some drop channels at random
             with seeded(seed, self.device), self.ranks.statistics(self.device):
                 refresh_statistics(network, batches)
         network.eval()
@@ -483,18 +492,18 @@ class Run:
             read = lambda k: self.held.inputs(mine[k])  # noqa: E731
             return predicted(network, shapes, read, self.patch, self.device, self.checkpoint)
 
-        found = self.room.shared_out_numbered(self.ranks, len(self.planes), seen)
+        found = self.storage.shared_out_numbered(self.ranks, len(self.planes), seen)
         if self.config.loss == "dmi_iou":
             # |det Q| of eq. (6) cannot tell a mask from its inverse: turn around what falls as the image rises.
             inverse = (float((zscore(p) * plane).mean()) < 0 for p, plane in zip(found, self.planes, strict=True))
-            found = self.room.keep(1 - p if turned else p for p, turned in zip(found, inverse, strict=True))
+            found = self.storage.keep(1 - p if turned else p for p, turned in zip(found, inverse, strict=True))
         return found
 
     def _note(self, epoch: int, loss: float, agreement: float, inside: float) -> None:
         """Add a row to the journal; time spent paused counts for nothing."""
         seconds = time.perf_counter() - self._clock - (self.control.paused_seconds - self._paused)
         pixels = sum(m.size for m in self.labels.masks)
-        self.journal.rows.append(
+        self.run_state.rows.append(
             {
                 "epoch": epoch,
                 "loss": loss,
@@ -513,27 +522,29 @@ class Run:
             labels=tuple(labels.labels),
             probabilities=tuple(labels.evidence),
             curves=tuple(labels.curves),
-            **self.journal.rows[-1],
+            **self.run_state.rows[-1],
         )
 
     def _over(self) -> str | None:
         """Say why more rounds would make the masks no better; None while they may."""
         if self._painted:
             return None
-        c, trained = self.config, [row for row in self.journal.rows[1:] if not math.isnan(row["loss"])]
+        c, trained = self.config, [row for row in self.run_state.rows[1:] if not math.isnan(row["loss"])]
         agreements = [row["agreement"] for row in trained]
         steered = bool(self.labels.steered)
         ended = c.rounds == "never" or (c.rounds == "painted" and not steered)
         if ended and not trained and self.trained and (self.by_prior or steered):
             if steered:
-                return f"The masks are the answer to what was painted (epoch {self.journal.epoch}); paint on to go on."
+                return (
+                    f"The masks are the answer to what was painted (epoch {self.run_state.epoch}); paint on to go on."
+                )
             return (
                 "The masks are those of the start: without paint, training rarely helps; paint what is wrong to go on."
             )
         if stable(agreements, c.stop_agreement):
-            return f"The masks no longer change; they are those of epoch {self.journal.epoch}."
-        if wandering(agreements, c.stop_agreement):
-            return f"The masks change more from round to round; they are those of epoch {self.journal.epoch}."
+            return f"The masks no longer change; they are those of epoch {self.run_state.epoch}."
+        if unsettled(agreements, c.stop_agreement):
+            return f"The masks change more from round to round; they are those of epoch {self.run_state.epoch}."
         return None
 
     def _collapsed(self) -> bool:
@@ -544,7 +555,7 @@ class Run:
         if self.labels.corrections:
             return False
         small, large = COLLAPSED
-        before, now = (row["foreground"] for row in self.journal.rows[-2:])
+        before, now = (row["foreground"] for row in self.run_state.rows[-2:])
         return small <= before <= large and not small <= now <= large
 
     def _use(self) -> Use:
@@ -561,7 +572,7 @@ class Run:
         )
 
     def _finished(self, stopped: bool) -> Finished:
-        epoch = self.journal.epoch
+        epoch = self.run_state.epoch
         if stopped:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:

@@ -122,7 +122,7 @@ class Levels:
         return found, _curve(above[0], scores[0], int(best[0]), k)
 
     def masks(self, p: Any) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the mask of `cut` from top to bottom, some rows at a time; p may be a `images.spool.Spool`."""
+        """Yield the mask of `cut` from top to bottom, some rows at a time; p may be a `TemporaryPlane`."""
         above, scores = self._scores(p)
         if above[0].any():
             yield from self._voted(p, scores.argmax(axis=1))

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.files import OTHER_FOLDER, check_free, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, plane_count, stacks
 from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back
 from napari_metastructure.images.writing import remove, write_mask, write_probability, writing_tiff
 from napari_metastructure.training.events import Finished
-from napari_metastructure.training.run_folder import FILES
+from napari_metastructure.training.run_folder import FILES, FoundRun
+
+
+class IGTTRun(FoundRun[IGTTConfig]):
+    """A run of iGTT with its curves."""
+
+    model = IGTTConfig
+    columns = ("loss", "agreement")
 
 
 class Outputs:

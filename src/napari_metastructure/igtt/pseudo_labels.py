@@ -1,17 +1,17 @@
-"""Pseudo-labels of a set of planes: remembered, cut, extracted, corrected."""
+"""Pseudo-labels of a set of planes: memory of earlier rounds, threshold, extraction (EMS), corrections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from skimage.morphology import skeletonize
 
 from napari_metastructure.igtt.candidates import Edges, search
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.extraction import extract
 from napari_metastructure.igtt.levels import Levels
-from napari_metastructure.igtt.room import MEMORY, Room
+from napari_metastructure.igtt.storage import IN_MEMORY, ArrayStorage
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training.control import FREE
 from napari_metastructure.training.distributed import ALONE, Ranks
@@ -56,7 +56,7 @@ class PseudoLabels:
         CUDA finds the levels of the planes.
     ranks : Ranks
         Processes that share the planes out; all have all labels.
-    room : Room
+    storage : ArrayStorage
         Where all of it is kept.
 
     Attributes
@@ -76,9 +76,9 @@ class PseudoLabels:
         outside: Sequence[np.ndarray | None] | None = None,
         device: torch.device | None = None,
         ranks: Ranks = ALONE,
-        room: Room = MEMORY,
+        storage: ArrayStorage = IN_MEMORY,
     ) -> None:
-        self.config, self.ranks, self.room = config, ranks, room
+        self.config, self.ranks, self.storage = config, ranks, storage
         self.device = device
         self.planes = planes
         self.outside = outside if outside is not None else [None] * len(planes)
@@ -86,7 +86,7 @@ class PseudoLabels:
         self._levels: dict[int, Levels] = {}
         self.rng = rng
         # Half precision resolves 1/2000 and halves what a large set costs.
-        self.start = room.keep(self._within(i, s.astype(np.float16)) for i, s in enumerate(start))
+        self.start = storage.keep(self._within(i, s.astype(np.float16)) for i, s in enumerate(start))
         self.steered: Sequence[np.ndarray] = []
         self.memory: list[np.ndarray] = []
         self.corrections: dict[int, np.ndarray] = {}
@@ -97,11 +97,11 @@ class PseudoLabels:
         self._start_score: float | None = None
 
     def edges(self, index: int) -> Edges:
-        """Return the edges of a plane, found when they are first asked for, or anew where memory is short."""
+        """Return the edges of a plane, found when they are first needed, or each time where memory is short."""
         if index in self._edges:
             return self._edges[index]
         found = Edges(self.planes[index])
-        if self.room.in_memory:
+        if self.storage.in_memory:
             self._edges[index] = found
         return found
 
@@ -109,7 +109,7 @@ class PseudoLabels:
         """Cut the start itself: the labels of the first round. Masks that were ``given`` stay as they are."""
         self._cut(s.astype(np.float32) for s in self.start)
         if given:
-            self.masks = self.room.keep((s > 0.5).astype(np.uint8) for s in self.start)
+            self.masks = self.storage.keep((s > 0.5).astype(np.uint8) for s in self.start)
         self._extract()
 
     def steer(self, probabilities: Sequence[np.ndarray]) -> float:
@@ -120,7 +120,7 @@ class PseudoLabels:
         float
             Agreement: mean Dice between the new masks and those before.
         """
-        self.steered = self.room.keep(self._within(i, p.astype(np.float16)) for i, p in enumerate(probabilities))
+        self.steered = self.storage.keep(self._within(i, p.astype(np.float16)) for i, p in enumerate(probabilities))
         self._start_score = None
         before = self.masks
         self._cut(s.astype(np.float32) for s in self.steered or self.start)
@@ -138,9 +138,9 @@ class PseudoLabels:
         m = self.config.memory
         within = (self._within(i, p) for i, p in enumerate(probabilities))
         if not self.memory:
-            self.memory = self.room.keep(p.astype(np.float16) for p in within)
+            self.memory = self.storage.keep(p.astype(np.float16) for p in within)
         else:
-            self.memory = self.room.keep(
+            self.memory = self.storage.keep(
                 (m * old.astype(np.float32) + (1 - m) * new).astype(np.float16)
                 for old, new in zip(self.memory, within, strict=True)
             )
@@ -196,11 +196,11 @@ class PseudoLabels:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned; nothing is drawn at random."""
-        self.start, self.memory = self.room.keep(state["start"]), self.room.keep(state["memory"])
+        self.start, self.memory = self.storage.keep(state["start"]), self.storage.keep(state["memory"])
         steered = state.get("steered", [])  # runs that were saved before there was any steering have none
-        self.steered = self.room.keep(steered) if steered else []
+        self.steered = self.storage.keep(steered) if steered else []
         self._cut(state["evidence"])
-        self.masks, self.labels = self.room.keep(state["masks"]), self.room.keep(state["labels"])
+        self.masks, self.labels = self.storage.keep(state["masks"]), self.storage.keep(state["labels"])
         self.correct({i: pixels for i, pixels in enumerate(state["corrections"]) if pixels.size})
 
     def _anchor(self) -> float:
@@ -229,7 +229,7 @@ class PseudoLabels:
         c = self.config
         if c.criterion == "level":
             levels = self._levels.get(index) or Levels(self.planes[index], device=self.device)
-            if self.room.in_memory:
+            if self.storage.in_memory:
                 self._levels[index] = levels
             mask, curve = levels.cut(p, c.thresholds)
             return self._within(index, mask), curve  # a level adds pixels around the objects
@@ -238,7 +238,7 @@ class PseudoLabels:
         return p > curve.chosen, curve
 
     def _cut(self, evidence: Iterable[np.ndarray]) -> None:
-        self.evidence = self.room.keep(evidence)
+        self.evidence = self.storage.keep(evidence)
         self.curves, count = [], len(self.evidence)
         found = (
             self._searched(range(count))
@@ -251,7 +251,7 @@ class PseudoLabels:
                 self.curves.append(curve)
                 yield mask.astype(np.uint8)
 
-        self.masks = self.room.keep(masks())
+        self.masks = self.storage.keep(masks())
 
     def _searched(self, mine: Sequence[int]) -> Iterator[tuple[np.ndarray, ScoreCurve]]:
         return (self._search(self.evidence[i].astype(np.float32), i) for i in mine)
@@ -259,10 +259,97 @@ class PseudoLabels:
     def _extract(self) -> None:
         c = self.config
         labels = (extract(m, self.rng, c.extraction, c.keep, c.radius) for m in self.masks)
-        self.labels = self.room.keep(self._within(i, label, UNLABELLED) for i, label in enumerate(labels))
+        self.labels = self.storage.keep(self._within(i, label, UNLABELLED) for i, label in enumerate(labels))
         self._lock()
 
     def _within(self, index: int, values: np.ndarray, beyond: int = 0) -> np.ndarray:
         """Put another value outside the field of view of a plane."""
         outside = self.outside[index]
         return values if outside is None else np.where(outside, values.dtype.type(beyond), values)
+
+
+# ---- Extraction of the meta-structure (EMS): from a candidate mask to a label, 255 where the loss does not look ----
+
+Extraction = Literal["none", "skeleton", "density"]
+
+DRAWS = 2**12
+"""Draws from a disc that all pixels of a mask choose among: a sine for each would take most of the time."""
+
+
+def extract(
+    mask: np.ndarray, rng: np.random.Generator, method: Extraction, keep: float = 0.5, radius: int = 1
+) -> np.ndarray:
+    """Apply one of the extractions by name.
+
+    Parameters
+    ----------
+    mask : (Y, X) array
+        Candidate mask, nonzero = foreground; not changed.
+    rng : numpy.random.Generator
+    method : {"none", "skeleton", "density"}
+        ``none`` returns the mask itself; see `skeleton` and `density` for the others.
+    keep : float
+        Fraction of pixels that keep a label, 0 to 1.
+    radius : int
+        Greatest shift in pixels.
+
+    Returns
+    -------
+    (Y, X) uint8 array of 0, 1 and 255
+    """
+    mask = np.asarray(mask, dtype=bool)
+    if method == "skeleton":
+        return skeleton(mask, rng, keep, radius)
+    if method == "density":
+        return density(mask, rng, keep, radius)
+    return mask.astype(np.uint8)
+
+
+def skeleton(mask: np.ndarray, rng: np.random.Generator, keep: float, radius: int) -> np.ndarray:
+    """Apply EMS as printed: skeleton, each of its pixels shifted within a radius, a random sample of them kept.
+
+    All other pixels become background, so width is lost at each round (see `density`).
+    """
+    y, x = np.nonzero(skeletonize(mask))
+    kept = rng.random(y.size) < keep
+    y, x = y[kept], x[kept]
+    label = np.zeros(mask.shape, np.uint8)
+    label[_shift(y, x, radius, rng, mask.shape)] = 1
+    return label
+
+
+def density(mask: np.ndarray, rng: np.random.Generator, keep: float, radius: int) -> np.ndarray:
+    """Apply EMS that keeps width: labels drawn from the mask's local density, both classes sampled alike.
+
+    A sampled pixel takes the label of a pixel drawn from the disc around it, so it is foreground with the
+    probability that eq. (8) estimates with a round box kernel of bandwidth ``radius``. Outlines lose their pixels
+    and keep their place on average: noise of this kind has no bias for either class, where a skeleton loses
+    width and discs along a skeleton thin out towards the edge (both shrink from round to round). By Theorem 2 the
+    sampling leaves the meta-structure whole: the noise transition matrix keeps its full rank.
+    """
+    # Padding by the nearest pixel holds draws inside the image; in the flat array a shift is one number.
+    height, side = mask.shape
+    wide = side + 2 * radius
+    padded = np.pad(mask, radius, mode="edge").ravel()
+    dy, dx = _disc(radius, rng, DRAWS // 2)
+    shifts = np.concatenate([dy * wide + dx, -dy * wide - dx])  # opposites: they shift nothing on average
+    at = np.flatnonzero(rng.random(height * side, dtype=np.float32) < keep)
+    drawn = shifts[rng.integers(0, DRAWS, at.size, dtype=np.uint16)]
+    label = np.full(height * side, UNLABELLED, np.uint8)
+    label[at] = padded[at + at // side * (2 * radius) + radius * (wide + 1) + drawn]
+    return label.reshape(mask.shape)
+
+
+def _shift(
+    y: np.ndarray, x: np.ndarray, radius: int, rng: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move points to a place drawn uniformly from the disc around them, held inside the image."""
+    dy, dx = _disc(radius, rng, y.size)
+    return np.clip(y + dy, 0, shape[0] - 1), np.clip(x + dx, 0, shape[1] - 1)
+
+
+def _disc(radius: int, rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw offsets in rows and columns uniformly from a disc and rounded."""
+    angle = rng.random(number) * (2 * np.pi)
+    length = radius * np.sqrt(rng.random(number))
+    return np.rint(length * np.sin(angle)).astype(int), np.rint(length * np.cos(angle)).astype(int)

@@ -1,12 +1,11 @@
-"""Rounds of an iGTT run: its network, the steps of each, and when there have been enough."""
+"""Rounds of an iGTT run: its network, steps per round, and stopping rules."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from napari_metastructure.igtt import start
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.igtt.start import SPEC as PRIOR_SPEC
-from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.networks import SMALL_ENCODERS
 from napari_metastructure.networks.build import NetworkSpec
@@ -15,7 +14,7 @@ STABLE_ROUNDS = 1
 """Rounds in a row whose masks must agree with the ones before for the run to be over: after one, later ones changed the
 Dice by .002 at most."""
 
-WANDERING_ROUNDS = 2
+UNSETTLED_ROUNDS = 2
 """Rounds in a row that changed the masks more than the one before for the run to be over: a network that learns from
 itself has begun to drift."""
 
@@ -40,7 +39,7 @@ def stable(agreements: Sequence[float], stop_agreement: float, rounds: int = STA
     return stop_agreement < 1 and len(agreements) >= rounds and min(agreements[-rounds:]) >= stop_agreement
 
 
-def wandering(agreements: Sequence[float], stop_agreement: float, rounds: int = WANDERING_ROUNDS) -> bool:
+def unsettled(agreements: Sequence[float], stop_agreement: float, rounds: int = UNSETTLED_ROUNDS) -> bool:
     """Whether each of the newest rounds changed the masks more than the one before it: they will not settle.
 
     Parameters are as for `stable`.
@@ -61,10 +60,10 @@ def spec_of(config: IGTTConfig) -> NetworkSpec:
 
 def is_trained(config: IGTTConfig) -> bool:
     """Whether a run begins with the weights of the prior."""
-    return config.weights == "prior" and (spec_of(config), config.inputs) == (PRIOR_SPEC, PRIOR_USE.inputs)
+    return config.weights == "prior" and (spec_of(config), config.inputs) == (start.SPEC, start.USE.inputs)
 
 
-def effort(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
+def steps_and_batch(config: IGTTConfig, trained: bool, patches: float) -> tuple[int, int]:
     """Return the steps of a round and the patches of a step, where all images make so many: fewer for few.
 
     Random weights, and what the user has painted, have yet to be learned and take all that is allowed.

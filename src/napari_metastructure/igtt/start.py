@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
-from napari_metastructure.igtt.room import MEMORY, Room
+from napari_metastructure.igtt.storage import IN_MEMORY, ArrayStorage
 from napari_metastructure.images.intensity import Polarity, contrast_and_log, log_intensity, orient
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
-from napari_metastructure.networks.checkpoint import Use, load_model
+from napari_metastructure.networks.model_file import Use, load_model
 from napari_metastructure.networks.predict import inputs_on, predicted, probability
 from napari_metastructure.training.distributed import ALONE, Ranks
 
@@ -124,7 +124,7 @@ SPEC = NetworkSpec(architecture="fast-unet", in_channels=4, encoder="none", base
 
 
 class PriorStart(NamedTuple):
-    """What the prior says of a set of planes."""
+    """Prediction of the prior for a set of planes."""
 
     probabilities: list[np.ndarray]
     """(Y, X) float32 arrays of 0 to 1."""
@@ -153,7 +153,7 @@ def prior_start(
     checkpoint: Callable[[], None] | None = None,
     inputs: Sequence[Tensor] | None = None,
     ranks: Ranks = ALONE,
-    room: Room = MEMORY,
+    storage: ArrayStorage = IN_MEMORY,
 ) -> PriorStart:
     """Predict a set of planes by the prior.
 
@@ -175,14 +175,16 @@ def prior_start(
         The planes as the prior sees them at their own size, if they were normalised before.
     ranks : Ranks
         Processes that share the planes out; all get all probabilities.
-    room : Room
+    storage : ArrayStorage
         Where the results are kept.
     """
     looks: dict[int, list[np.ndarray]] = {}  # of the planes of this process
 
     def look(mine: Sequence[int]) -> list[int]:
         seen = inputs if inputs is None else [inputs[i] for i in mine]
-        looks.update(zip(mine, _looks(prior, [planes[i] for i in mine], device, checkpoint, seen, room), strict=True))
+        looks.update(
+            zip(mine, _looks(prior, [planes[i] for i in mine], device, checkpoint, seen, storage), strict=True)
+        )
         return [len(looks[i]) for i in mine]
 
     def averaged(index: int, first: int) -> np.ndarray:
@@ -208,7 +210,7 @@ def prior_start(
     def started(mine: Sequence[int]) -> Iterator[np.ndarray]:
         return (_sigmoid(averaged(i, best) - _logit(cut)) for i in mine)
 
-    return PriorStart(room.shared_out(ranks, len(planes), started), cut)
+    return PriorStart(storage.shared_out(ranks, len(planes), started), cut)
 
 
 def prior_polarities(
@@ -249,7 +251,7 @@ def _looks(
     device: torch.device,
     checkpoint: Callable[[], None] | None,
     inputs: Sequence[Tensor] | None,
-    room: Room,
+    storage: ArrayStorage,
 ) -> list[list[np.ndarray]]:
     """Predict each plane at each size that it is large enough for, in that size; those of one size together."""
     found: list[list[np.ndarray]] = [[] for _ in planes]
@@ -262,7 +264,7 @@ def _looks(
             return inputs_on(device, _reduced(planes[at[k]], scale), USE.inputs, "bright")
 
         shapes = [_size(planes[i].shape, scale) for i in at]
-        seen = room.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint))
+        seen = storage.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint))
         for i, p in zip(at, seen, strict=True):
             found[i].append(p)
     return found

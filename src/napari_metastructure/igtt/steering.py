@@ -344,7 +344,7 @@ def _enlarged(values: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarr
 
 
 class _Lesson(NamedTuple):
-    """What a forest learns, evidence first."""
+    """Training data of a forest, evidence first."""
 
     x: np.ndarray  # (N, F) features
     object: np.ndarray

@@ -12,9 +12,9 @@ from warnings import catch_warnings, simplefilter
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images import formats, ome_zarr, pictures
-from napari_metastructure.images.choice import choice, name_axes
 from napari_metastructure.images.image import PIXEL, Image, note
 from napari_metastructure.images.lazy import is_lazy
+from napari_metastructure.images.read_options import name_axes, options
 from napari_metastructure.images.tiff import Step, read_tiff, set_of
 
 # Endings by format; the content decides, a name that says otherwise is mentioned.
@@ -278,7 +278,7 @@ def _kind(path: Path) -> str | None:
 
 def plane_shape(path: Path, numbers: bool = False) -> tuple[int, ...]:
     """Find the size along T, Z, Y and X of what `read_image` reads; of pictures of one frame from its head alone."""
-    if choice.axes is None and _kind(path) in pictures.SUFFIXES:
+    if options.axes is None and _kind(path) in pictures.SUFFIXES:
         with suppress(Exception), pictures.opened(path) as picture:  # reading it below says what is wrong
             if getattr(picture, "n_frames", 1) == 1:
                 return picture.size[::-1]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.choice import name_axes, pick_series, spare_letter
-from napari_metastructure.images.image import PIXEL, check_room, pint_name
+from napari_metastructure.images.image import PIXEL, check_memory, pint_name
+from napari_metastructure.images.read_options import name_axes, pick_series, spare_letter
 from napari_metastructure.images.tiff import Step
 
 _READERS = {
@@ -62,7 +62,7 @@ def _read(image: Any, path: Path, kind: str) -> tuple[np.ndarray, str, dict[str,
         axes.append("".join(order[i] for i in kept))
         shapes.append(tuple(shape[i] for i in kept))
     picked = pick_series(shapes, axes, path)
-    check_room(path, sum(float(np.prod(shapes[i], dtype=float)) for i in picked) * np.dtype(image.dtype).itemsize)
+    check_memory(path, sum(float(np.prod(shapes[i], dtype=float)) for i in picked) * np.dtype(image.dtype).itemsize)
     found: list[np.ndarray] = []
     for i in reversed(picked):  # the first is the one in force at the end
         image.set_scene(image.scenes[i])

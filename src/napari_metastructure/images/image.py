@@ -52,14 +52,14 @@ class Image:
 
 
 def note(sentence: str) -> None:
-    """Tell the user something about a file: a warning of whoever called into ``images``, see `files.noting`."""
+    """Warn the user about a file, as a warning of the caller outside ``images``, see `files.noting`."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("napari_metastructure.images"):
         level, frame = level + 1, frame.f_back
     warn(sentence, stacklevel=level)
 
 
-def check_room(path: Path, size: float) -> None:
+def check_memory(path: Path, size: float) -> None:
     """Refuse to read more bytes than the computer has free.
 
     Raises

@@ -243,7 +243,7 @@ def _is_blank_throughout(plane: Plane) -> bool:
 # Polarity: bright or dark objects, settled from the images alone.
 
 
-def asymmetry(plane: np.ndarray, fine: float = 1.0, scale: float = 16.0) -> float:
+def bandpass_skewness(plane: np.ndarray, fine: float = 1.0, scale: float = 16.0) -> float:
     """Compute the skewness of a plane after a band pass of ``fine`` to ``scale`` pixels.
 
     Objects that fill less than half of the image are its long tail: positive for bright, negative for dark.
@@ -257,6 +257,6 @@ def asymmetry(plane: np.ndarray, fine: float = 1.0, scale: float = 16.0) -> floa
     return float(np.mean(even.astype(np.float64) ** 3))
 
 
-def settle(planes: Sequence[np.ndarray]) -> Polarity:
-    """Find the polarity of a set of planes by the sign of their median `asymmetry`."""
-    return "bright" if np.median([asymmetry(p) for p in planes]) >= 0 else "dark"
+def common_polarity(planes: Sequence[np.ndarray]) -> Polarity:
+    """Find the polarity of a set of planes by the sign of their median `bandpass_skewness`."""
+    return "bright" if np.median([bandpass_skewness(p) for p in planes]) >= 0 else "dark"

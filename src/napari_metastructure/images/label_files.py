@@ -62,7 +62,7 @@ def read_labels(path: str | Path, lazily: bool = False) -> Image:
 
 
 class _Stored(NamedTuple):
-    """What a file says of its numbers beyond what a picture shows."""
+    """Storage of the numbers in a label file: palette, transparency, compression."""
 
     indices: np.ndarray | None = None
     palette: np.ndarray | None = None

@@ -1,7 +1,5 @@
 """Large images: pixels read where they are asked for, in windows; statistics gathered row by row."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +94,7 @@ class Source(_Pixels):
         """Read all pixels."""
         return np.asarray(self[...], dtype)
 
-    def reshape(self, shape: Sequence[int]) -> Source:
+    def reshape(self, shape: Sequence[int]) -> "Source":
         """Leave out axes of length one, as many as the new shape lacks."""
         shape = tuple(shape)
         kept = [i for i, n in enumerate(self.shape) if n > 1]
@@ -148,11 +146,11 @@ class Plane(_Pixels):
         """Read the whole plane."""
         return np.asarray(self[:], dtype)
 
-    def channel(self, index: int) -> Plane:
+    def channel(self, index: int) -> "Plane":
         """Return one channel of a (C, Y, X) plane."""
         return Plane(self.shape[1:], self.dtype, lambda rows, columns: self._read(rows, columns)[index])
 
-    def map(self, change: Callable[[np.ndarray], np.ndarray], dtype: Any) -> Plane:
+    def map(self, change: Callable[[np.ndarray], np.ndarray], dtype: Any) -> "Plane":
         """Return a plane that is changed, pixel by pixel, where it is read."""
         return Plane(self.shape, dtype, lambda rows, columns: change(self._read(rows, columns)))
 

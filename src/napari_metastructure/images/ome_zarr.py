@@ -10,8 +10,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.images import lazy
-from napari_metastructure.images.choice import choice, name_axes
-from napari_metastructure.images.image import PIXEL, Image, check_room, is_time, note, pint_name
+from napari_metastructure.images.image import PIXEL, Image, check_memory, is_time, note, pint_name
+from napari_metastructure.images.read_options import name_axes, options
 from napari_metastructure.images.tiff import Step
 from napari_metastructure.images.writing import replacing_folder
 
@@ -47,7 +47,7 @@ def read_ome_zarr(path: Path, lazily: bool) -> tuple[Any, str, dict[str, Step]]:
     source = image.source()
     large = lazily and source.nbytes > lazy.LARGE_BYTES
     if not large:
-        check_room(path, source.nbytes)
+        check_memory(path, source.nbytes)
     data: Any = source if large else np.asarray(source)
     kept = [i for i, (letter, n) in enumerate(zip(image.axes, data.shape, strict=True)) if letter in "YX" or n > 1]
     data = data.reshape([data.shape[i] for i in kept])
@@ -130,12 +130,12 @@ def _images(path: Path) -> list[Any]:
 def _picked(path: Path, images: Sequence[Any]) -> Any:
     """Choose among several images, and say so."""
     count = len(images)
-    if choice.series is not None:
-        if choice.series >= count:
+    if options.series is not None:
+        if options.series >= count:
             raise InputError(
-                f"--series {choice.series}: {path} holds {counted(count, 'image')}; choose {span(0, count - 1)}."
+                f"--series {options.series}: {path} holds {counted(count, 'image')}; choose {span(0, count - 1)}."
             )
-        return images[choice.series]
+        return images[options.series]
     if count > 1:
         note(f"{path.name} holds {count} images: the first is read (metastructure --series 0 to {count - 1} chooses).")
     return images[0]

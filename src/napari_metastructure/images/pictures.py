@@ -11,7 +11,7 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
-from napari_metastructure.images.image import check_room, note
+from napari_metastructure.images.image import check_memory, note
 from napari_metastructure.images.tiff import turned
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_picture(path: Path, numbers: bool = False) -> tuple[np.ndarray, str]:
     """
     with opened(path) as picture:
         count, format_ = getattr(picture, "n_frames", 1), picture.format
-        check_room(path, picture.width * picture.height * count * (4 if picture.mode.startswith("I;16") else 8))
+        check_memory(path, picture.width * picture.height * count * (4 if picture.mode.startswith("I;16") else 8))
         if count > 1 and format_ in ("JPEG", "MPO"):
             note(f"{path.name} holds {count} pictures, as cameras store previews; only the first is read.")
             count = 1

@@ -48,7 +48,7 @@ def _numbers(text: str, what: str, count: int, name: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What of images is taken.
+    """Planes, frames and channel of images that are used.
 
     Attributes
     ----------

@@ -39,12 +39,12 @@ class Shapes:
     thin: bool
 
 
-def wide(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw a number from ``low`` to ``high``, every factor alike."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def chance(rng: np.random.Generator, probability: float) -> bool:
+def bernoulli(rng: np.random.Generator, probability: float) -> bool:
     """Draw True with this probability."""
     return bool(rng.random() < probability)
 
@@ -84,21 +84,21 @@ def contours(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw winding tubes: level lines of one or two random fields."""
     lines = np.zeros(shape, bool)
     for _ in range(rng.integers(1, 3)):
-        lines |= _between(field(shape, wide(rng, 5, 30), rng) > rng.uniform(-0.5, 0.5))
-    half = wide(rng, 0.8, 5)
-    return Shapes(_away(lines) - half, _cells(shape, wide(rng, 30, 90), rng), half, "contours", True)
+        lines |= _between(field(shape, log_uniform(rng, 5, 30), rng) > rng.uniform(-0.5, 0.5))
+    half = log_uniform(rng, 0.8, 5)
+    return Shapes(_away(lines) - half, _cells(shape, log_uniform(rng, 30, 90), rng), half, "contours", True)
 
 
 def tessellation(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw a network or membranes: bent edges of a Voronoi tessellation, some of its cells filled."""
-    spacing = wide(rng, 9, 70)
+    spacing = log_uniform(rng, 9, 70)
     cells = _cells(shape, spacing, rng)
     lines = _between(cells)
-    if chance(rng, 0.5):
-        lines &= field(shape, wide(rng, 4, 15), rng) > -1.2  # edges that are missing
-    half = wide(rng, 0.8, min(5, 0.14 * spacing + 1))
+    if bernoulli(rng, 0.5):
+        lines &= field(shape, log_uniform(rng, 4, 15), rng) > -1.2  # edges that are missing
+    half = log_uniform(rng, 0.8, min(5, 0.14 * spacing + 1))
     distance = _away(lines) - half
-    if chance(rng, 0.35):
+    if bernoulli(rng, 0.35):
         filled = rng.random(cells.max() + 1) < rng.uniform(0.03, 0.3)
         distance = np.where(filled[cells], np.minimum(distance, -0.5 * half), distance)
     return Shapes(distance, cells, half, "tessellation", True)
@@ -106,13 +106,13 @@ def tessellation(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
 
 def cobbles(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw things that crowd, such as cells or fibres: Voronoi cells that leave gaps, or some of them."""
-    spacing = wide(rng, 14, 130)
+    spacing = log_uniform(rng, 14, 130)
     cells = _cells(shape, spacing, rng, bend=rng.uniform(0.05, 0.25))
     away = _away(_between(cells))
-    gap = wide(rng, 1.2, 0.15 * spacing + 1)
+    gap = log_uniform(rng, 1.2, 0.15 * spacing + 1)
     there = rng.random(cells.max() + 1) < rng.uniform(0.2, 1)
     distance = np.where(there[cells], gap - away, np.maximum(away, gap) - gap + 1)
-    if chance(rng, 0.5):  # round corners
+    if bernoulli(rng, 0.5):  # round corners
         distance = ndi.gaussian_filter(distance, 0.08 * spacing)
     return Shapes(distance.astype(np.float32), cells, 0.4 * spacing - gap, "cobbles", False)
 
@@ -145,9 +145,9 @@ def _around(canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def worms(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw rods and filaments: smooth random walks of any length."""
     canvas = np.zeros(shape, np.float32)
-    half, turn, longest = wide(rng, 0.8, 9), wide(rng, 0.03, 0.4), wide(rng, 4, 200)
-    for number in range(1, int(wide(rng, 4, 90)) + 1):
-        steps = int(wide(rng, 3, longest + 1))
+    half, turn, longest = log_uniform(rng, 0.8, 9), log_uniform(rng, 0.03, 0.4), log_uniform(rng, 4, 200)
+    for number in range(1, int(log_uniform(rng, 4, 90)) + 1):
+        steps = int(log_uniform(rng, 3, longest + 1))
         _drawn(canvas, _walk(rng.uniform((0, 0), shape), rng.uniform(0, 2 * np.pi), turn, steps, rng), number)
     away, y, x = _around(canvas)
     return Shapes(away - half, canvas[y, x].astype(np.int32), half, "worms", True)
@@ -156,8 +156,8 @@ def worms(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
 def trees(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw vessels and neurites: branching walks whose half-widths taper, r^3 = r1^3 + r2^3."""
     canvas = np.zeros(shape, np.float32)
-    widest, turn = wide(rng, 1.5, 7), wide(rng, 0.03, 0.15)
-    length = wide(rng, 0.1, 0.4) * max(shape) / 2
+    widest, turn = log_uniform(rng, 1.5, 7), log_uniform(rng, 0.03, 0.15)
+    length = log_uniform(rng, 0.1, 0.4) * max(shape) / 2
     for _ in range(rng.integers(1, 5)):
         side, at = rng.integers(4), rng.uniform(0, 1)
         rim = np.array([(0, at), (1, at), (at, 0), (at, 1)][side]) * shape
@@ -184,9 +184,9 @@ def trees(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
 
 def blobs(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw nuclei, vesicles, particles and spots: deformed ellipses, from a few pixels to half of the image."""
-    size, rough, differ = wide(rng, 2.5, 0.36 * min(shape)), rng.uniform(0, 0.12), rng.uniform(0.05, 0.45)
+    size, rough, differ = log_uniform(rng, 2.5, 0.36 * min(shape)), rng.uniform(0, 0.12), rng.uniform(0.05, 0.45)
     stretched = rng.uniform(0, 0.35)
-    count = int(np.clip(wide(rng, 0.02, 0.6) * shape[0] * shape[1] / (np.pi * size**2), 1, 300))
+    count = int(np.clip(log_uniform(rng, 0.02, 0.6) * shape[0] * shape[1] / (np.pi * size**2), 1, 300))
     distance, regions = np.full(shape, FAR, np.float32), np.zeros(shape, np.int32)
     for number in range(1, count + 1):
         radius, stretch = size * np.exp(rng.normal(0, differ)), np.exp(rng.normal(0, stretched))
@@ -210,10 +210,10 @@ def blobs(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
 
 def patches(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw irregular patches: where a random field is high."""
-    sigma = wide(rng, 3, 50)
+    sigma = log_uniform(rng, 3, 50)
     rough = field(shape, sigma, rng) + rng.uniform(0, 0.4) * field(shape, max(2.0, 0.2 * sigma), rng)
     away = np.clip((rng.uniform(0, 1.5) - rough) * sigma, -FAR, FAR)
-    return Shapes(away.astype(np.float32), _cells(shape, wide(rng, 30, 90), rng), sigma, "patches", False)
+    return Shapes(away.astype(np.float32), _cells(shape, log_uniform(rng, 30, 90), rng), sigma, "patches", False)
 
 
 Family = Callable[[tuple[int, int], np.random.Generator], Shapes]

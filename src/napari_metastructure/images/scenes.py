@@ -5,7 +5,7 @@ are drawn from ranges wide enough to hold most of microscopy (domain randomisati
 knows what an object on a background looks like and not which one it will meet. Lengths are in pixels.
 
 Shapes and random fields are costly to draw and cheap to look at in another way. So `Scenes` holds a stock of both, and
-a scene is a random window of some of them, turned, scaled, bent and lit anew; the stock is renewed all the time.
+a scene is a random window of some of them, turned, scaled, bent and lit at random; the stock is renewed all the time.
 
 References
 ----------
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from scipy import ndimage as ndi
 
-from napari_metastructure.images.scene_shapes import Shapes, chance, draw_shapes, field, wide
+from napari_metastructure.images.scene_shapes import Shapes, bernoulli, draw_shapes, field, log_uniform
 
 SMALLEST, LARGEST = 0.005, 0.65
 """Foreground fractions between which a scene's objects lie."""
@@ -88,10 +88,10 @@ class Scenes:
         """
         rng = self.rng
         view = self._objects()
-        blur = wide(rng, 0.5, 2.6) if chance(rng, 0.85) else wide(rng, 2, 5)
+        blur = log_uniform(rng, 0.5, 2.6) if bernoulli(rng, 0.85) else log_uniform(rng, 2, 5)
         ring = 0.0
-        if view.radius > 5 and chance(rng, 0.25):  # a wall round a lumen
-            ring = wide(rng, 1.5, max(2.5, view.radius * 0.6))
+        if view.radius > 5 and bernoulli(rng, 0.25):  # a wall round a lumen
+            ring = log_uniform(rng, 1.5, max(2.5, view.radius * 0.6))
         distance = np.abs(view.distance + ring / 2) - ring / 2 if ring else view.distance
         radius = ring / 2 if ring else view.radius
         light = self._background(view)
@@ -99,7 +99,7 @@ class Scenes:
         if lumen > 0.4:  # a filled tube with a brighter wall
             distance, radius = view.distance, view.radius
         seen = distance < max(VISIBLE_EDGE * blur, VISIBLE_LINE * blur - radius)
-        empty = chance(rng, NOTHING) and bool(np.mean(distance < 0) < 0.35)
+        empty = bernoulli(rng, NOTHING) and bool(np.mean(distance < 0) < 0.35)
         light = self._joined(light, objects, distance, empty)
         light = self._distracted(light, view, distance, radius, blur)
         image = self._photographed(light, blur)
@@ -112,21 +112,21 @@ class Scenes:
         if len(self._shapes) < self.stock:
             self._shapes.append(draw_shapes((self._large,) * 2, self.rng))
             return self._shapes[-1]
-        if chance(self.rng, self.renewed):
+        if bernoulli(self.rng, self.renewed):
             self._shapes[self.rng.integers(self.stock)] = draw_shapes((self._large,) * 2, self.rng)
         return self._shapes[self.rng.integers(self.stock)]
 
     def _view(self, shapes: Shapes) -> _View:
         """Look at shapes through a window, turned, scaled and bent."""
         rng, side, large = self.rng, self.side, self._large
-        zoom = wide(rng, 0.75, 2.2)  # window pixels for one of the shapes
-        angle, stretch = rng.uniform(0, 2 * np.pi), wide(rng, 0.85, 1.18)
+        zoom = log_uniform(rng, 0.75, 2.2)  # window pixels for one of the shapes
+        angle, stretch = rng.uniform(0, 2 * np.pi), log_uniform(rng, 0.85, 1.18)
         axis = np.arange(side, dtype=np.float32) - side / 2
         y, x = axis[:, None] / (zoom * stretch), axis[None] * (stretch / zoom)
         c, s = np.cos(angle), np.sin(angle)
         v, u = c * y + s * x, c * x - s * y
-        if chance(rng, 0.5):
-            bend = wide(rng, 0.5, 6)
+        if bernoulli(rng, 0.5):
+            bend = log_uniform(rng, 0.5, 6)
             v, u = v + bend * self._field(12, 50), u + bend * self._field(12, 50)
         reach = max(0.0, large / 2 - side / zoom * 0.6)
         v += large / 2 + rng.uniform(-reach, reach)
@@ -135,9 +135,9 @@ class Scenes:
         distance = _interpolated(shapes.distance, v, u) * zoom
         regions = shapes.regions[np.rint(v).astype(np.intp), np.rint(u).astype(np.intp)]
         radius = shapes.radius * zoom
-        wider = wide(rng, 0.75, 1.35) if shapes.family != "patches" else 1.0  # of the same centre lines
+        wider = log_uniform(rng, 0.75, 1.35) if shapes.family != "patches" else 1.0  # of the same centre lines
         distance -= radius * (wider - 1)
-        if shapes.thin and chance(rng, 0.3):  # tapering
+        if shapes.thin and bernoulli(rng, 0.3):  # tapering
             distance += radius * rng.uniform(0, 0.5) * self._field(20, 50)
         return _View(distance, regions, radius * wider, shapes.family)
 
@@ -146,11 +146,11 @@ class Scenes:
         rng = self.rng
         for _ in range(20):
             view = self._view(self._stocked())
-            if chance(rng, 0.12):
+            if bernoulli(rng, 0.12):
                 other = self._view(self._stocked())
                 distance = np.minimum(view.distance, other.distance)
                 view = _View(distance, view.regions, min(view.radius, other.radius), view.family)
-            if chance(rng, 0.25):  # a cell that does not fill the image
+            if bernoulli(rng, 0.25):  # a cell that does not fill the image
                 outside = (self._field(20, 50) < rng.uniform(-1, 0.3)) * np.float32(60)
                 view = _View(np.maximum(view.distance, outside - 30), view.regions, view.radius, view.family)
             if SMALLEST < np.mean(view.distance < 0) < LARGEST:
@@ -162,13 +162,13 @@ class Scenes:
     def _field(self, low: float, high: float) -> np.ndarray:
         """Take a random window of a field of mean 0, deviation 1 and a correlation length from ``low`` to ``high``."""
         rng = self.rng
-        nearest = int(np.argmin([abs(np.log(s / wide(rng, low, high))) for s in SIGMAS]))
+        nearest = int(np.argmin([abs(np.log(s / log_uniform(rng, low, high))) for s in SIGMAS]))
         fields = self._fields[nearest]
         top, left = rng.integers(0, 2 * self.side, 2)
         rows, columns = (np.arange(a, a + self.side) % (2 * self.side) for a in (top, left))  # they have no border
         window = fields[rng.integers(len(fields))][rows[:, None], columns[None]]
-        window = window.T if chance(rng, 0.5) else window
-        return -window if chance(rng, 0.5) else window
+        window = window.T if bernoulli(rng, 0.5) else window
+        return -window if bernoulli(rng, 0.5) else window
 
     def _white(self) -> np.ndarray:
         """Take white noise, out of a stock that is four times as large, shuffled by row."""
@@ -184,13 +184,13 @@ class Scenes:
         if 0.4 < kind < 0.6:
             light = rng.uniform(0, 0.5) * np.clip(1 + self._field(8, 50), 0, None)
         elif kind > 0.6:
-            regions = self._view(self._stocked()).regions if chance(rng, 0.7) else view.regions
-            many = int(wide(rng, 2, 21))
-            levels = rng.uniform(0, wide(rng, 0.1, 1.2), many).astype(np.float32)
+            regions = self._view(self._stocked()).regions if bernoulli(rng, 0.7) else view.regions
+            many = int(log_uniform(rng, 2, 21))
+            levels = rng.uniform(0, log_uniform(rng, 0.1, 1.2), many).astype(np.float32)
             rough = rng.uniform(0, 0.25, many).astype(np.float32)
             which = regions % many
             light = levels[which] + rough[which] * self._field(0.8, 8)
-        if chance(rng, 0.4):  # grain
+        if bernoulli(rng, 0.4):  # grain
             light = light + rng.uniform(0, 0.25) * self._field(0.8, 12)
         return np.asarray(light, np.float32)
 
@@ -208,14 +208,14 @@ class Scenes:
             light = inside * (0.5 + 0.6 * np.exp(-(((depth - 0.25) / 0.3) ** 2)))
         lumen = 0.0
         if ring:
-            lumen = rng.uniform(0, 0.25) if chance(rng, 0.7) else rng.uniform(0.45, 0.9)
+            lumen = rng.uniform(0, 0.25) if bernoulli(rng, 0.7) else rng.uniform(0.45, 0.9)
             within = np.clip(0.5 - view.distance, 0, 1)
             light = np.maximum(light, lumen * within)
-        if chance(rng, 0.7):  # objects differ
+        if bernoulli(rng, 0.7):  # objects differ
             levels = np.exp(rng.normal(0, rng.uniform(0.05, 0.55), 512)).clip(0.3).astype(np.float32)
             light = light * levels[view.regions % 512]
         light = light * np.exp(rng.uniform(0, 0.5) * self._field(6, 50)).clip(0.3, 4)
-        if chance(rng, 0.7):
+        if bernoulli(rng, 0.7):
             light = light * (1 + rng.uniform(0, 0.4) * self._field(0.8, 5)).clip(0.15)
         return np.asarray(light, np.float32), lumen
 
@@ -224,9 +224,9 @@ class Scenes:
         rng = self.rng
         if dark:
             return light + 0.5 + objects.max() - objects
-        if chance(rng, 0.5):
+        if bernoulli(rng, 0.5):
             return light + objects
-        surround = ndi.uniform_filter(light, 2 * int(wide(rng, 4, 16)) + 1)
+        surround = ndi.uniform_filter(light, 2 * int(log_uniform(rng, 4, 16)) + 1)
         cover = np.clip(0.5 - distance, 0, 1) * rng.uniform(0.5, 1)
         return light * (1 - cover) + np.maximum(surround, light * cover) * cover + objects
 
@@ -235,75 +235,77 @@ class Scenes:
     ) -> np.ndarray:
         """Add what is no object: haze, bodies, fainter, unsharp and dark things, dots between lines, shading."""
         rng = self.rng
-        if chance(rng, 0.5):  # out of focus
-            light = light + rng.uniform(0, 0.9) * _hazed(light, wide(rng, 4, 25))
-        if chance(rng, 0.3):  # bodies that outshine the objects
+        if bernoulli(rng, 0.5):  # out of focus
+            light = light + rng.uniform(0, 0.9) * _hazed(light, log_uniform(rng, 4, 25))
+        if bernoulli(rng, 0.3):  # bodies that outshine the objects
             bodies = np.clip(self._field(15, 50) - rng.uniform(0.5, 1.5), 0, None)
-            light = light + wide(rng, 0.3, 12) * bodies
-        if chance(rng, 0.3):  # fainter things of any kind
+            light = light + log_uniform(rng, 0.3, 12) * bodies
+        if bernoulli(rng, 0.3):  # fainter things of any kind
             other = np.clip(0.5 - self._view(self._stocked()).distance, 0, 1)
-            light = light + rng.uniform(0.08, 0.4) * ndi.gaussian_filter(other, wide(rng, 0.8, 4))
-        if chance(rng, 0.25):  # things of the same kind, out of focus
+            light = light + rng.uniform(0.08, 0.4) * ndi.gaussian_filter(other, log_uniform(rng, 0.8, 4))
+        if bernoulli(rng, 0.25):  # things of the same kind, out of focus
             copy = np.clip(0.5 - np.roll(view.distance, rng.integers(self.side, size=2), (0, 1))[::-1], 0, 1)
-            light = light + rng.uniform(0.2, 0.8) * _hazed(copy, blur + wide(rng, 3, 10))
-        if chance(rng, 0.3):  # dark things
+            light = light + rng.uniform(0.2, 0.8) * _hazed(copy, blur + log_uniform(rng, 3, 10))
+        if bernoulli(rng, 0.3):  # dark things
             other = np.clip(0.5 - self._view(self._stocked()).distance, 0, 1) * (distance > 2)
             light = light - rng.uniform(0.1, 0.8) * ndi.gaussian_filter(other, blur)
-        if view.family in ("tessellation", "contours", "trees") and radius < 6 and chance(rng, 0.3):
+        if view.family in ("tessellation", "contours", "trees") and radius < 6 and bernoulli(rng, 0.3):
             dots = (self._view(self._stocked()).distance < 0) & (distance > 2.5)  # in the meshes
             dots &= ~ndi.binary_opening(dots, iterations=6)
             light = light + rng.uniform(0.4, 1) * ndi.gaussian_filter(dots.astype(np.float32), blur)
-        if chance(rng, 0.5):  # shading
+        if bernoulli(rng, 0.5):  # shading
             axis = np.linspace(-1, 1, self.side, dtype=np.float32)
             angle = rng.uniform(0, 2 * np.pi)
             ramp = np.cos(angle) * axis[None] + np.sin(angle) * axis[:, None]
             light = light * np.exp(rng.uniform(0, 0.6) * (ramp + 0.5 * self._field(32, 50)))
-        return np.asarray(light - min(0.0, float(light.min())) + wide(rng, 0.01, 0.8), np.float32)
+        return np.asarray(light - min(0.0, float(light.min())) + log_uniform(rng, 0.01, 0.8), np.float32)
 
     # ---- camera ----------------------------------------------------------------------------------------------
 
     def _photographed(self, light: np.ndarray, blur: float) -> np.ndarray:
         """Blur, sample, and add noise; then what software does later: smoothing, sharpening, gamma, 8 bits, JPEG."""
         rng = self.rng
-        sigmas = (blur, blur) if chance(rng, 0.8) else (blur * wide(rng, 0.6, 1), blur * wide(rng, 1, 1.6))
+        sigmas = (
+            (blur, blur) if bernoulli(rng, 0.8) else (blur * log_uniform(rng, 0.6, 1), blur * log_uniform(rng, 1, 1.6))
+        )
         image = ndi.gaussian_filter(light, sigmas)
-        step = wide(rng, 1, max(1.0, min(4.0, 1.2 * blur))) if chance(rng, 0.3) else 1.0
+        step = log_uniform(rng, 1, max(1.0, min(4.0, 1.2 * blur))) if bernoulli(rng, 0.3) else 1.0
         if step > 1.05:  # fewer pixels, each with its own noise, interpolated later
             image = _resized(image, round(self.side / step))
         image = self._noisy(image)
         if step > 1.05:
             image = _resized(image, self.side)
-        if chance(rng, 0.3):
+        if bernoulli(rng, 0.3):
             image = ndi.gaussian_filter(image, rng.uniform(0.3, 1.1))
-        if chance(rng, 0.15):  # sharpening, halos, ringing
-            image = image + rng.uniform(0.3, 2) * (image - ndi.gaussian_filter(image, wide(rng, 1, 6)))
-        if chance(rng, 0.06):
+        if bernoulli(rng, 0.15):  # sharpening, halos, ringing
+            image = image + rng.uniform(0.3, 2) * (image - ndi.gaussian_filter(image, log_uniform(rng, 1, 6)))
+        if bernoulli(rng, 0.06):
             stripes = rng.standard_normal(self.side).astype(np.float32) * rng.uniform(0.02, 0.15) * image.std()
-            image = image + (stripes[:, None] if chance(rng, 0.5) else stripes[None])
+            image = image + (stripes[:, None] if bernoulli(rng, 0.5) else stripes[None])
         image = image - image.min()
         some = image[::3, ::3]
-        if chance(rng, 0.4):
-            image = (image / (np.percentile(some, 99.9) + 1e-6)) ** np.float32(wide(rng, 0.5, 1.8))
-        if chance(rng, 0.4):
+        if bernoulli(rng, 0.4):
+            image = (image / (np.percentile(some, 99.9) + 1e-6)) ** np.float32(log_uniform(rng, 0.5, 1.8))
+        if bernoulli(rng, 0.4):
             image = np.minimum(image, np.percentile(image[::3, ::3], rng.uniform(94, 100)))
-        if chance(rng, 0.5):
+        if bernoulli(rng, 0.5):
             image = np.round(image * (255 / max(float(image.max()), 1e-6)))
-            if chance(rng, 0.2):
+            if bernoulli(rng, 0.2):
                 image = _jpeg(image, int(rng.integers(25, 95)))
         return image.astype(np.float32)
 
     def _noisy(self, image: np.ndarray) -> np.ndarray:
         """Add the noise of photons and of reading out, and now and then noise that spans pixels."""
         rng = self.rng
-        photons = wide(rng, 4, 1000)
+        photons = log_uniform(rng, 4, 1000)
         if photons < 15:
             image = (rng.poisson(image * photons) / photons).astype(np.float32)
-            spread: np.ndarray | float = wide(rng, 0.005, 0.15)
+            spread: np.ndarray | float = log_uniform(rng, 0.005, 0.15)
         else:  # of many photons the noise is normal
-            spread = np.sqrt(image / np.float32(photons) + np.float32(wide(rng, 0.005, 0.15) ** 2))
+            spread = np.sqrt(image / np.float32(photons) + np.float32(log_uniform(rng, 0.005, 0.15) ** 2))
         side = len(image)
         white = self._white()[:side, :side]
-        if chance(rng, 0.15):
+        if bernoulli(rng, 0.15):
             white = ndi.gaussian_filter(white, rng.uniform(0.5, 1.2))
             white /= white.std()
         return np.asarray(image + spread * white, np.float32)

@@ -78,22 +78,12 @@ def endoplasmic_reticulum(
     where the cell is thick; some cells of the tessellation are filled as sheets. A bright haze stands for
     the cell body.
 
+    Shape, generator, camera and results are as in `nuclei`.
+
     Parameters
     ----------
-    shape : (int, int)
-        Height and width.
-    rng : numpy.random.Generator
-        Source of everything random.
-    camera : Camera, optional
-        Optics, light and noise.
     spacing : float
         Mean distance between the junctions' cells at the thin rim.
-
-    Returns
-    -------
-    image : (Y, X) uint16 array
-    mask : (Y, X) uint8 array
-        1 = endoplasmic reticulum, 0 = background.
     """
     camera = camera or Camera(photons=45, haze=0.5, blur=1.2)
     inside, depth = _cell(shape, rng)
@@ -121,24 +111,14 @@ def mitochondria(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Simulate worm-like tubes of varying length and width, a few of them round, with a brighter membrane.
 
+    Shape, generator, camera and results are as in `nuclei`.
+
     Parameters
     ----------
-    shape : (int, int)
-        Height and width.
-    rng : numpy.random.Generator
-        Source of everything random.
-    camera : Camera, optional
-        Optics, light and noise.
     count : int
         How many mitochondria are begun.
     width : float
         Mean half-width of a tube.
-
-    Returns
-    -------
-    image : (Y, X) uint16 array
-    mask : (Y, X) uint8 array
-        1 = mitochondrion, 0 = background.
     """
     camera = camera or Camera(photons=90, haze=0.25, blur=1.2, background=4)
     scene = np.zeros(shape)
@@ -186,6 +166,12 @@ def nuclei(
     image : (Y, X) uint16 array
     mask : (Y, X) uint8 array
         1 = nucleus, 0 = background.
+
+    Examples
+    --------
+    >>> image, mask = nuclei((64, 96), np.random.default_rng(0))
+    >>> image.shape, image.dtype, mask.dtype, set(mask.ravel().tolist())
+    ((64, 96), dtype('uint16'), dtype('uint8'), {0, 1})
     """
     camera = camera or Camera(photons=110, haze=0.18, blur=1.4, background=5, unevenness=0.35)
     scene = np.zeros(shape)
@@ -213,13 +199,6 @@ def organelles(shape: tuple[int, int], rng: np.random.Generator) -> tuple[np.nda
 
     The three are photographed one after the other and added, with nothing of the first two inside the nuclei; where
     they overlap, the label is that of the last.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width.
-    rng : numpy.random.Generator
-        Source of everything random.
 
     Returns
     -------

@@ -15,9 +15,9 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import lazy
-from napari_metastructure.images.choice import choice, name_axes, pick_series, spare_letter
-from napari_metastructure.images.image import PIXEL, check_room, note, pint_name
+from napari_metastructure.images.image import PIXEL, check_memory, note, pint_name
 from napari_metastructure.images.lazy import Source
+from napari_metastructure.images.read_options import name_axes, options, pick_series, spare_letter
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
@@ -59,7 +59,7 @@ def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[
         picked = pick_series([s.shape for s in every], [s.axes for s in every], path)
         source = _left_in_file(path, tif, every[picked[0]]) if lazily and len(picked) == 1 else None
         if source is None:
-            check_room(path, sum(every[i].nbytes for i in picked))
+            check_memory(path, sum(every[i].nbytes for i in picked))
         found = [_pixels(path, tif, every[i], numbers, source) for i in picked]
         axes, data = found[0]
         if len(found) > 1:
@@ -328,7 +328,7 @@ def _pixels(
     planar = page.planarconfig == 2 and "S" in series.axes
     as_pages = planar and numbers and page.photometric == 2
     axes, data = name_axes(axes.replace("S", "Q") if as_pages else axes, data, path)
-    if planar and not as_pages and choice.axes is None and page.photometric == 2 and _plain(page):
+    if planar and not as_pages and options.axes is None and page.photometric == 2 and _plain(page):
         note(
             f"{path.name} keeps {data.shape[axes.index('S')]} planes as colours, and is read as a colour image; where "
             "they are slices, metastructure --axes ZYX reads them so."
@@ -444,7 +444,7 @@ def _through_palette(tif: TiffFile, page: TiffPage, axes: str, data: np.ndarray)
 
 
 def _min_is_white(tif: TiffFile, page: TiffPage, data: np.ndarray, path: Path) -> np.ndarray:
-    """Turn a picture around whose 0 is white, but for those of ImageJ and tifffile that only say so.
+    """Turn a picture around whose 0 is white, except for those of ImageJ and tifffile that only say so.
 
     ImageJ's inverting look-up table leaves numbers as they are, and tifffile marks all that is bilevel.
     """

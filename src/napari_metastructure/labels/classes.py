@@ -1,30 +1,16 @@
-"""Classes of a label image or stack: data types, readings (foreground, objects, classes), and what 255 means."""
+"""Label stacks read as classes, plane by plane: what all planes together mean, objects, soft edges."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, listed
-from napari_metastructure.images.lazy import Plane, row_blocks
-from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.readings import (
-    MOST_CLASSES,
-    Meaning,
-    Reading,
-    check_count,
-    count_regions,
-    has_soft_edges,
-    masks_among,
-    meaning_of,
-)
-
-BLOCK = 1 << 16
-"""Pixels looked up at a time: the temporaries stay in a processor's cache."""
-
-_LARGEST_TABLE = 1 << 16
+from napari_metastructure.errors import InputError
+from napari_metastructure.images.lazy import Plane
+from napari_metastructure.labels import UNLABELLED, readings
+from napari_metastructure.labels.pixels import check_labels, values_in
 
 MIDDLE = 2048
 """Pixels on either side of the middle of a large lazy plane in which they are looked for, and soft edges too."""
@@ -33,197 +19,6 @@ UNKNOWN = -1
 
 LOOKED_AT = 16
 """Planes at most, evenly spread, in which instance numbers are looked for."""
-
-
-# ---- Checks ------------------------------------------------------------------------------------------------
-
-
-def check_labels(labels: Any, name: str = "The labels") -> np.ndarray:
-    """Check that an array holds labels, (..., Y, X) integers or booleans; booleans are returned as uint8.
-
-    Raises
-    ------
-    InputError
-        For floats, fewer than two axes, no pixel, or negative numbers; it begins with ``name``.
-    """
-    if isinstance(labels, Plane):
-        return _check_rows(labels, name)
-    array = np.asarray(labels)
-    if array.dtype == bool:
-        array = array.view(np.uint8)
-    if array.dtype.kind not in "iu":
-        raise InputError(f"{name}: pixels of type {array.dtype} are no labels; convert them to integers first.")
-    if array.ndim < 2:
-        raise InputError(f"{name}: shape {array.shape} is no image; labels need the axes Y and X at least.")
-    if not array.size:
-        raise InputError(f"{name}: there are no pixels (shape {array.shape}); choose labels that are not empty.")
-    if array.dtype.kind == "i" and (low := int(array.min())) < 0:
-        raise InputError(
-            f"{name}: the label {low} is negative; labels are 0 for background and 1, 2, ... for classes, 255 for "
-            "unlabelled."
-        )
-    return array
-
-
-def _check_rows(labels: Plane, name: str) -> Any:
-    """Check labels where they are read."""
-    check_labels(np.zeros(min(labels.shape, (1, 1)), labels.dtype), name)
-    return labels.map(lambda block: check_labels(block, name), np.uint8 if labels.dtype == bool else labels.dtype)
-
-
-def check_class_list(classes: Sequence[int]) -> tuple[int, ...]:
-    """Check that numbers are a list of classes, and return them as a tuple.
-
-    Raises
-    ------
-    InputError
-        If it is empty, unsorted, too long, or holds 255, a negative number or one twice.
-    """
-    chosen = tuple(int(c) for c in classes)
-    if not chosen or list(chosen) != sorted(set(chosen)) or UNLABELLED in chosen or chosen[0] < 0:
-        raise InputError(f"The classes {chosen} must be ascending numbers from 0, each once, without {UNLABELLED}.")
-    if len(chosen) > MOST_CLASSES:
-        raise InputError(f"{len(chosen)} classes are too many; {MOST_CLASSES} at most are possible.")
-    return chosen
-
-
-def check_classes(
-    labels: np.ndarray, classes: Sequence[int] | None, name: str = "The labels", *, may_be_empty: bool = False
-) -> tuple[int, ...]:
-    """Return the classes given, or those present; refuse labels of any other class.
-
-    With ``may_be_empty`` a plane that is unlabelled throughout passes if the classes are given: other planes of its
-    stack have labels.
-
-    Raises
-    ------
-    InputError
-        As `classes_in` and `check_class_list`; if a pixel has a label that is not in the list.
-    """
-    if classes is None:
-        return classes_in(labels, name)
-    chosen = check_class_list(classes)
-    present = set(values_in(labels)) - {UNLABELLED} if may_be_empty else set(classes_in(labels, name))
-    if strangers := sorted(present - set(chosen)):
-        raise InputError(f"{name}: the label {strangers[0]} is none of the classes {listed(chosen)}; add it to them.")
-    return chosen
-
-
-def check_share(value: float, what: str) -> float:
-    """Check that a number is a probability or fraction: 0 to 1, not NaN."""
-    number = float(value)
-    if not 0 <= number <= 1:
-        raise InputError(f"{what} must lie between 0 and 1, not {number:g}.")
-    return number
-
-
-def by_class(value: float | Mapping[int, float], classes: Sequence[int], what: str) -> np.ndarray:
-    """Return one share per class, (M,) float64, from one number for all or a mapping of class to number.
-
-    Raises
-    ------
-    InputError
-        For a share outside 0 to 1, a class that is absent, or one that was left out.
-    """
-    if not isinstance(value, Mapping):
-        return np.full(len(classes), check_share(value, what))
-    if strangers := sorted(set(value) - set(classes)):
-        raise InputError(f"{what} names class {strangers[0]}, which is absent; the classes are {listed(classes)}.")
-    if missing := [c for c in classes if c not in value]:
-        raise InputError(f"{what} leaves out class {missing[0]}; give a value for each of {listed(classes)}.")
-    return np.array([check_share(value[c], f"{what} of class {c}") for c in classes])
-
-
-# ---- Values and codes --------------------------------------------------------------------------------------
-
-
-def blocks(*arrays: np.ndarray, size: int = 1 << 20) -> Iterator[Any]:
-    """Iterate over flat pieces of arrays of one shape, so that temporaries stay small and in the cache.
-
-    Pieces of contiguous arrays are views, so results can be written into them; of others they are copies.
-    """
-    flat = [a.reshape(-1) for a in arrays]
-    for start in range(0, flat[0].size, size):
-        pieces = tuple(a[start : start + size] for a in flat)
-        yield pieces if len(pieces) > 1 else pieces[0]
-
-
-def values_in(labels: np.ndarray | Plane) -> tuple[int, ...]:
-    """Find the values of an array of integers, none of them negative; ascending, each once."""
-    if isinstance(labels, Plane):
-        return tuple(sorted(set().union(*(values_in(block) for block in row_blocks(labels)))))
-    top = int(labels.max())
-    if top >= 1 << 24:
-        return tuple(np.unique(np.concatenate([np.unique(block) for block in blocks(labels)])).tolist())
-    found = np.zeros(top + 1, dtype=bool)
-    for block in blocks(labels, size=BLOCK):
-        found[block.astype(np.intp, copy=False)] = True
-    return tuple(np.flatnonzero(found).tolist())
-
-
-def classes_in(labels: np.ndarray, name: str = "The labels") -> tuple[int, ...]:
-    """Find the classes of a label image: its values without 255, ascending.
-
-    Raises
-    ------
-    InputError
-        As `check_labels`; if every pixel is unlabelled; if there are more than `MOST_CLASSES` classes.
-    """
-    return check_count(tuple(v for v in values_in(check_labels(labels, name)) if v != UNLABELLED), name)
-
-
-def result_dtype(labels: np.ndarray) -> np.dtype:
-    """Return the labels' own dtype where it can hold 255, else uint8."""
-    return labels.dtype if np.iinfo(labels.dtype).max >= UNLABELLED else np.dtype(np.uint8)
-
-
-def lookup(labels: np.ndarray, classes: Sequence[int], values: Any, missing: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Make a function that gives each pixel the value of its class.
-
-    Parameters
-    ----------
-    labels : array of integers, none of them negative
-        Only its dtype and greatest value are looked at.
-    classes : sequence of int
-        M, ascending.
-    values : (M,) array
-        One for each class.
-    missing : int
-        The value of pixels that are of no class.
-
-    Returns
-    -------
-    callable
-        From a block of these labels to an array of its shape and the dtype of ``values``.
-    """
-    top = int(labels.max())
-    fitting = [c for c in classes if c <= top]
-    known = np.append(np.asarray(values)[: len(fitting)], np.asarray(values).dtype.type(missing))
-    if top < _LARGEST_TABLE:
-        table = np.full(top + 1, missing, known.dtype)
-        table[fitting] = known[:-1]
-        return lambda block: table.take(block.astype(np.intp, copy=False))
-    # One step past the last class, so that every label has a place; a label that is not the step itself is no class.
-    steps = np.array([*fitting, top], labels.dtype)
-
-    def search(block: np.ndarray) -> np.ndarray:
-        place = np.searchsorted(steps, block)
-        place[steps[place] != block] = len(fitting)
-        return known.take(place)
-
-    return search
-
-
-def encode(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
-    """Turn labels into uint8 class codes: 0 to M - 1, and 255 where a pixel is of no class."""
-    codes = np.empty(labels.shape, np.uint8)
-    code_of = lookup(labels, classes, np.arange(len(classes), dtype=np.uint8), UNLABELLED)
-    for block, code in blocks(labels, codes, size=BLOCK):
-        code[:] = code_of(block)
-    return codes
-
-
-# ---- Stacks ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -263,7 +58,9 @@ class LabelStack:
         Of integers or booleans. An array may be lazy; a sequence may read a file when one of its items is asked for,
         and its items, each of which counts as a plane here, may differ in size.
     reading : {"auto", "foreground", "objects", "classes"}
-        See `as_classes`.
+        ``auto``: as the numbers suggest, and refused where they suggest more than one thing. ``foreground``: 0 and one
+        other value, which becomes 1 (255 beside it stays unlabelled). ``objects``: every number but 0 becomes 1.
+        ``classes``: as they are. A mask of 0 and 255 alone is background and foreground.
     ours : bool or sequence of bool
         Whether this package made the labels, or each plane: then 255 is always unlabelled in them.
     name : str
@@ -285,7 +82,7 @@ class LabelStack:
     def __init__(
         self,
         planes: Any,
-        reading: Reading,
+        reading: readings.Reading,
         ours: bool | Sequence[bool] = False,
         name: str = "The labels",
         names: Sequence[str] | None = None,
@@ -315,19 +112,12 @@ class LabelStack:
         """How often `forget` was called: equal numbers, equal pixels."""
         return self._changes
 
-    def forget(self, indices: Iterable[int] | None = None, planes: Any = None, ours: bool | None = None) -> None:
-        """Forget what is known of these planes, or of all, because their pixels may have changed.
-
-        ``planes``, an array, and ``ours`` take the place of those given before.
-        """
+    def forget(self, indices: Iterable[int] | None = None) -> None:
+        """Forget what is known of these planes, or of all, because their pixels may have changed."""
         with self._lock:
             self._changes += 1
             self._last = None
-            if planes is not None:
-                self.planes = ArrayPlanes(planes)
-            if ours is not None:
-                self.ours = ours
-            if indices is None or planes is not None or ours is not None:
+            if indices is None:
                 self._values.clear()
                 self._tops.clear()
             else:
@@ -362,7 +152,7 @@ class LabelStack:
             found, top = values_in(pixels), 0
             if self._is_ours(index):
                 found = tuple(v for v in found if v != UNLABELLED)
-            elif self.reading != "classes" and has_soft_edges(_part(pixels), found):
+            elif self.reading != "classes" and readings.has_soft_edges(_part(pixels), found):
                 found, top = (0, UNLABELLED), found[-1]
             if self.reading == "objects":
                 found = tuple(sorted({min(v, 1) for v in found}))
@@ -378,7 +168,7 @@ class LabelStack:
             self.values_of(index)
             yield PlaneDone(index + 1, len(self))
 
-    def meaning(self, classes: Sequence[int] | None = None) -> Meaning:
+    def meaning(self, classes: Sequence[int] | None = None) -> readings.Meaning:
         """Decide by the values of all planes what numbers mean; looks at those that `survey` has not seen.
 
         Where somebody has listed the ``classes``, numbers are not taken for those of objects.
@@ -390,18 +180,18 @@ class LabelStack:
         """
         found = self._found()
         if (present := set().union(*found.values())) == {UNLABELLED}:
-            check_count((), self.name)
+            readings.check_count((), self.name)
         numbers = present - {0, UNLABELLED}
         asked = self.reading == "auto" and classes is None
         numbered = asked and len(numbers) > 2 and self._look_numbered(numbers)
-        return meaning_of(
+        return readings.meaning_of(
             found, self.reading, self.name, numbered=numbered, binary=self.binary, instances=self.instances
         )
 
-    def notes(self, meaning: Meaning) -> list[str]:
+    def notes(self, meaning: readings.Meaning) -> list[str]:
         """Say in sentences what of the `meaning` of this stack a user may not expect."""
         notes, found = [], self._found()
-        masks = masks_among(found)
+        masks = readings.masks_among(found)
         if masks and meaning.foreground is None and meaning.unlabelled:
             notes.append(f"{_some(masks)}: 255 is read as unlabelled, for others hold classes beside it.")
         if soft := list(dict.fromkeys(self._source(i) for i, top in sorted(self._tops.items()) if top)):
@@ -414,7 +204,7 @@ class LabelStack:
             notes.append(f"{self.name}: the numbers count objects, so all but {but} are read as foreground.")
         return notes
 
-    def read(self, index: int, meaning: Meaning | None = None) -> Any:
+    def read(self, index: int, meaning: readings.Meaning | None = None) -> Any:
         """Read a plane as classes and 255, a copy, by the `meaning` of the stack, which may be at hand.
 
         Of a `images.lazy.Plane` it is another one, which is read where it is needed.
@@ -426,11 +216,11 @@ class LabelStack:
             return pixels.map(lambda block: meaning.read(self._as_numbers(block, index), ours), np.uint8)
         return meaning.read(self._numbers(index), ours)
 
-    def numbered(self, meaning: Meaning) -> bool:
+    def numbered(self, meaning: readings.Meaning) -> bool:
         """Whether the numbers of these labels, by their `meaning`, count objects."""
         return self.reading == "objects" or meaning.objects
 
-    def numbers(self, index: int, meaning: Meaning | None = None) -> np.ndarray:
+    def numbers(self, index: int, meaning: readings.Meaning | None = None) -> np.ndarray:
         """Read a plane with its objects told apart where they are numbered.
 
         Returns
@@ -453,7 +243,7 @@ class LabelStack:
             result[pixels == UNLABELLED] = UNKNOWN
         return result
 
-    def written(self, numbers: np.ndarray, meaning: Meaning) -> np.ndarray:
+    def written(self, numbers: np.ndarray, meaning: readings.Meaning) -> np.ndarray:
         """Write `numbers` as these labels do, 255 being unlabelled: a foreground is the number that it was."""
         result = numbers.copy()
         if not self.numbered(meaning) and meaning.foreground is not None:
@@ -478,7 +268,7 @@ class LabelStack:
         if unclear and any(not set(self.values_of(i)) <= {0, UNLABELLED} for i in range(len(self))):
             values = tuple(v for v in values if v != UNLABELLED)
         name = self._name(index)
-        meaning = meaning_of({name: values}, self.reading, name, may_be_empty=True)
+        meaning = readings.meaning_of({name: values}, self.reading, name, may_be_empty=True)
         return meaning.read(self._numbers(index)), meaning.classes
 
     @property
@@ -499,7 +289,7 @@ class LabelStack:
             return False
         some = [i for i, one in enumerate(held) if one]
         chosen = np.unique(np.linspace(0, len(some) - 1, LOOKED_AT).astype(int))
-        count, regions = np.sum([count_regions(_part(self.pixels(some[i]))) for i in chosen], axis=0)
+        count, regions = np.sum([readings.count_regions(_part(self.pixels(some[i]))) for i in chosen], axis=0)
         return bool(regions <= count + count // 5)
 
     def _numbers(self, index: int) -> np.ndarray:
@@ -538,36 +328,3 @@ def _part(pixels: Any) -> np.ndarray:
 def _some(names: Sequence[str]) -> str:
     """Name the first, and count the others."""
     return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
-
-
-def as_classes(labels: Any, reading: Reading, name: str = "The labels") -> np.ndarray:
-    """Read a label image as classes.
-
-    Parameters
-    ----------
-    labels : (..., Y, X) array of integers or booleans
-        Not changed.
-    reading : {"auto", "foreground", "objects", "classes"}
-        ``auto``: as the numbers suggest, and refused where they suggest more than one thing.
-        ``foreground``: 0 and one other value, which becomes 1 (255 beside it stays unlabelled).
-        ``objects``: every number but 0 becomes 1. ``classes``: as they are. A mask of 0 and 255 alone is background
-        and foreground.
-    name : str
-        How the message names the labels.
-
-    Returns
-    -------
-    (..., Y, X) array
-        Classes and 255, in the smallest unsigned data type that holds them.
-
-    Raises
-    ------
-    InputError
-        As `check_labels` and `meaning_of`.
-
-    Examples
-    --------
-    >>> as_classes(np.array([[0, 7, 255]]), "foreground")
-    array([[  0,   1, 255]], dtype=uint8)
-    """
-    return LabelStack([labels], reading, name=name).read(0)

@@ -1,4 +1,4 @@
-"""Kernel density of labels, eq. (8): how densely the pixels of a class lie around each place, the meta-structure."""
+"""Kernel density of labels, eq. (8): the meta-structure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -7,7 +7,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, PlaneDone, check_labels, classes_in
+from napari_metastructure.labels.classes import LabelStack, PlaneDone
+from napari_metastructure.labels.pixels import check_labels, classes_in
 
 Kernel = Literal["box", "gaussian", "epanechnikov"]
 """Round kernels. The bandwidth is the radius of ``box`` and ``epanechnikov``, the sigma of ``gaussian``."""

@@ -1,7 +1,5 @@
 """Measurements of objects in label images: size, shape, intensity and skeleton in the unit of the image, as a table."""
 
-from __future__ import annotations
-
 import csv
 import math
 import re
@@ -9,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -25,7 +23,7 @@ Steps = Sequence[tuple[float, str]]
 Row = dict[str, float]
 
 NO_UNIT = "unit"
-"""Of sizes in a scale whose unit nobody knows."""
+"""Unit of sizes where the file gives a scale without a unit."""
 
 POWERS = {
     "area": 2, "volume": 3, "perimeter": 1, "equivalent diameter": 1, "z": 1, "y": 1, "x": 1, "skeleton length": 1,
@@ -58,7 +56,7 @@ class Voxel:
     unit: str
 
     @classmethod
-    def of(cls, steps: Steps, unit: str | None = None) -> Voxel:
+    def of(cls, steps: Steps, unit: str | None = None) -> Self:
         """Bring steps along axes to one unit, that of X or the one given.
 
         Where one of them has another kind of unit, or none, pixels are counted.
@@ -173,6 +171,19 @@ def write_csv(path: str | Path, tables: Sequence[RegionTable], files: Sequence[s
     ------
     InputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from napari_metastructure.labels.regions import Blocks, result_of
+    >>> mask = np.pad(np.ones((2, 3), int), 1)
+    >>> blocks = Blocks(mask.shape, lambda index: mask)
+    >>> table, objects = result_of(measure(blocks, Wanted(Voxel((0.5, 0.5), "micrometer"))))
+    >>> with TemporaryDirectory() as folder:
+    ...     write_csv(Path(folder) / "table.csv", [table])
+    ...     lines = (Path(folder) / "table.csv").read_text(encoding="utf-8").splitlines()
+    >>> [line.split(",")[:2] for line in lines]
+    [['label', 'area (um^2)'], ['1', '1.5']]
     """
     heads = list(dict.fromkeys(head for table in tables for head in table.heads()))
     spelled = str.maketrans({"µ": "u", "²": "^2", "³": "^3", "Å": "A"})
@@ -192,7 +203,7 @@ def write_csv(path: str | Path, tables: Sequence[RegionTable], files: Sequence[s
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to measure, and where; see `measure`.
+    """Options of `measure`.
 
     Attributes
     ----------
@@ -229,7 +240,7 @@ class Wanted:
 
 
 class Measured(NamedTuple):
-    """What `measure` gives in the end."""
+    """Results of `measure`."""
 
     table: RegionTable
     objects: np.ndarray | None

@@ -10,23 +10,8 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
-from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import (
-    blocks,
-    check_class_list,
-    check_classes,
-    check_labels,
-    encode,
-    lookup,
-    result_dtype,
-)
-from napari_metastructure.labels.transition import (
-    TransitionMatrix,
-    flipping_matrix,
-    given_matrix,
-    random_matrix,
-    sampling_matrix,
-)
+from napari_metastructure.labels import UNLABELLED, pixels
+from napari_metastructure.labels import transition as matrices
 
 BLOCK = 1 << 17
 """Pixels drawn at a time: temporaries stay in the cache. Even, because words are drawn in pairs."""
@@ -71,7 +56,7 @@ def sample(
     array([[  0,   0, 255, 255]])
     """
     labels, classes = _checked(labels, classes)
-    return _drawn(labels, sampling_matrix(classes, keep), rng)
+    return _drawn(labels, matrices.sampling_matrix(classes, keep), rng)
 
 
 def flip(
@@ -108,7 +93,7 @@ def flip(
     45
     """
     labels, classes = _checked(labels, classes)
-    transition = flipping_matrix(classes, fraction)
+    transition = matrices.flipping_matrix(classes, fraction)
     if not exact:
         return _drawn(labels, transition, rng)
     shares = [fraction[c] for c in classes] if isinstance(fraction, Mapping) else [fraction]
@@ -138,7 +123,7 @@ def flip_by_matrix(
     array([[  1,   0, 255]])
     """
     labels, classes = _checked(labels, classes)
-    return _drawn(labels, given_matrix(classes, matrix), rng)
+    return _drawn(labels, matrices.given_matrix(classes, matrix), rng)
 
 
 def random_labels(
@@ -178,31 +163,31 @@ def random_labels(
     array([[1, 1, 1],
            [1, 1, 1]], dtype=uint8)
     """
-    chosen, kind, sides = check_class_list(classes), np.dtype(dtype), tuple(int(n) for n in shape)
+    chosen, kind, sides = pixels.check_class_list(classes), np.dtype(dtype), tuple(int(n) for n in shape)
     if len(sides) < 2 or min(sides) < 1:
         raise InputError(f"Random labels of the shape {sides} are no image; give the sides Y and X, 1 or more.")
     if kind.kind not in "iu" or np.iinfo(kind).max < chosen[-1]:
         raise InputError(f"Pixels of type {kind} cannot hold the classes {listed(chosen)}; choose a type of integers.")
-    table = DrawTable(random_matrix(chosen, probability).matrix[:1], np.arange(len(chosen))[None])
+    table = DrawTable(matrices.random_matrix(chosen, probability).matrix[:1], np.arange(len(chosen))[None])
     result = np.empty(sides, kind)
-    for out in blocks(result, size=BLOCK):
+    for out in pixels.blocks(result, size=BLOCK):
         _write(table.draw(0, out.size, rng), chosen, out)
     return result
 
 
 def _checked(labels: Any, classes: Sequence[int] | None) -> tuple[np.ndarray, tuple[int, ...]]:
-    labels = check_labels(labels)
-    return labels, check_classes(labels, classes, may_be_empty=True)
+    labels = pixels.check_labels(labels)
+    return labels, pixels.check_classes(labels, classes, may_be_empty=True)
 
 
-def _drawn(labels: np.ndarray, transition: TransitionMatrix, rng: np.random.Generator) -> np.ndarray:
+def _drawn(labels: np.ndarray, transition: matrices.TransitionMatrix, rng: np.random.Generator) -> np.ndarray:
     """Draw every pixel from the row of its class, the last outcome being unlabelled."""
     size = len(transition.classes)
     probability = np.column_stack([transition.matrix, transition.unlabelled])
     table = DrawTable(probability, np.tile(np.append(np.arange(size), UNLABELLED), (size, 1)))
-    start = lookup(labels, transition.classes, table.starts[:-1], table.starts[-1])
-    result = np.empty(labels.shape, result_dtype(labels))
-    for block, out in blocks(labels, result, size=BLOCK):
+    start = pixels.lookup(labels, transition.classes, table.starts[:-1], table.starts[-1])
+    result = np.empty(labels.shape, pixels.result_dtype(labels))
+    for block, out in pixels.blocks(labels, result, size=BLOCK):
         _write(table.draw(start(block), block.size, rng), transition.classes, out)
     return result
 
@@ -262,10 +247,10 @@ def _flipped_exactly(
 ) -> np.ndarray:
     """Flip an exact share of all labelled pixels, or of each class's."""
     is_code = labels.dtype == np.uint8 and classes == tuple(range(len(classes)))
-    codes = (labels if is_code else encode(labels, classes)).reshape(-1)
+    codes = (labels if is_code else pixels.encode(labels, classes)).reshape(-1)
     chosen = choose_exactly(codes, shares, rng)
-    result = np.empty(labels.shape, result_dtype(labels))
-    for code, flipped, out in zip(*(blocks(a, size=BLOCK) for a in (codes, chosen, result)), strict=True):
+    result = np.empty(labels.shape, pixels.result_dtype(labels))
+    for code, flipped, out in zip(*(pixels.blocks(a, size=BLOCK) for a in (codes, chosen, result)), strict=True):
         places = np.flatnonzero(flipped)
         moved = code.take(places) + rng.integers(1, len(classes), places.size, dtype=np.uint16)
         moved -= (moved >= len(classes)) * np.uint16(len(classes))
@@ -294,7 +279,7 @@ def choose_exactly(codes: np.ndarray, shares: np.ndarray, rng: np.random.Generat
     limits[: 255 if len(shares) == 1 else len(shares)] = np.rint(shares * 2.0**31)
     chosen = np.empty(codes.size, bool)
     counts = np.zeros((len(shares), 2), np.int64)
-    for code, choice in blocks(codes, chosen, size=BLOCK):
+    for code, choice in pixels.blocks(codes, chosen, size=BLOCK):
         np.less(random_words(code.size, rng) >> np.uint32(1), limits.take(code), out=choice)
         counts += _count(code, choice, len(shares))
     for group, (rest, taken) in enumerate(counts.tolist()):

@@ -1,4 +1,4 @@
-"""What label numbers stand for: readings, decided once for a set, and signs in the pixels that speak for one."""
+"""Meaning of label numbers (classes, foreground, objects), decided once for a set, and signs of it in the pixels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ NEAR = 0.8
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the numbers of labels stand for, from `meaning_of`.
+    """Meaning of the numbers in labels, from `meaning_of`.
 
     Attributes
     ----------

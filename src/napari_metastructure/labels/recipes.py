@@ -7,43 +7,15 @@ layer.
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from napari_metastructure.errors import InputError, explain, listed
-from napari_metastructure.labels import UNLABELLED, noise, shapes
-from napari_metastructure.labels.classes import (
-    LabelStack,
-    PlaneDone,
-    check_class_list,
-    check_classes,
-    check_labels,
-    check_share,
-    classes_in,
-    result_dtype,
-)
-from napari_metastructure.labels.transition import (
-    TransitionMatrix,
-    check_row,
-    check_sum,
-    count_pairs,
-    flipping_matrix,
-    from_counts,
-    given_matrix,
-    random_matrix,
-    sampling_matrix,
-)
+from napari_metastructure.labels import UNLABELLED, noise, pixels, shapes
+from napari_metastructure.labels import transition as matrices
+from napari_metastructure.labels.classes import LabelStack, PlaneDone
 
 Family = Literal["RCL", "PCL", "RL"]
 """Randomized clean labels, perturbed clean labels, random labels."""
@@ -58,8 +30,13 @@ def _check_shares(shares: dict[int, float]) -> dict[int, float]:
     for label, share in shares.items():
         if label < 0 or label == UNLABELLED:
             raise InputError(f"{label} is no class; classes are numbers from 0, without {UNLABELLED}.")
-        check_share(share, f"The share of class {label}")
+        pixels.check_share(share, f"The share of class {label}")
     return dict(sorted(shares.items()))
+
+
+def _check_sum(shares: dict[int, float]) -> dict[int, float]:
+    matrices.check_sum(list(shares.values()), f"The probabilities of the classes {listed(list(shares))}")
+    return shares
 
 
 def _check_matrix(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
@@ -72,7 +49,7 @@ def _check_matrix(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...
     if len(rows) < 2:
         raise InputError("A noise transition matrix needs two rows at least, one for each class.")
     for place, row in enumerate(rows, 1):
-        check_row(row, f"row {place} of the noise transition matrix")
+        matrices.check_row(row, f"row {place} of the noise transition matrix")
     return rows
 
 
@@ -96,7 +73,7 @@ class RecipeBase(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: ClassVar[str]
-    family: ClassVar[Family]
+    family: ClassVar[Family] = "PCL"
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Make noisy labels from clean ones.
@@ -121,7 +98,7 @@ class RecipeBase(BaseModel):
         """
         raise NotImplementedError
 
-    def transition(self, classes: Sequence[int]) -> TransitionMatrix | None:
+    def transition(self, classes: Sequence[int]) -> matrices.TransitionMatrix | None:
         """Return the noise transition matrix in closed form; None for PCL, whose noise depends on the place.
 
         Raises
@@ -145,9 +122,9 @@ class Sample(RecipeBase):
         """Keep some labels, make the others 255."""
         return noise.sample(labels, _shares(self, "keep", classes), rng, classes)
 
-    def transition(self, classes: Sequence[int]) -> TransitionMatrix:
+    def transition(self, classes: Sequence[int]) -> matrices.TransitionMatrix:
         """Return the noise transition matrix."""
-        return sampling_matrix(classes, _shares(self, "keep", classes))
+        return matrices.sampling_matrix(classes, _shares(self, "keep", classes))
 
 
 class Flip(RecipeBase):
@@ -166,9 +143,9 @@ class Flip(RecipeBase):
         """Swap some labels with other classes."""
         return noise.flip(labels, _shares(self, "fraction", classes), rng, classes, exact=self.exact)
 
-    def transition(self, classes: Sequence[int]) -> TransitionMatrix:
+    def transition(self, classes: Sequence[int]) -> matrices.TransitionMatrix:
         """Return the noise transition matrix."""
-        return flipping_matrix(classes, _shares(self, "fraction", classes))
+        return matrices.flipping_matrix(classes, _shares(self, "fraction", classes))
 
 
 class FlipByMatrix(RecipeBase):
@@ -186,16 +163,15 @@ class FlipByMatrix(RecipeBase):
         """Draw every label from the row of its class."""
         return noise.flip_by_matrix(labels, self.matrix, rng, classes)
 
-    def transition(self, classes: Sequence[int]) -> TransitionMatrix:
+    def transition(self, classes: Sequence[int]) -> matrices.TransitionMatrix:
         """Return the noise transition matrix."""
-        return given_matrix(classes, self.matrix)
+        return matrices.given_matrix(classes, self.matrix)
 
 
 class Dilate(RecipeBase):
     """PCL by dilation, see `napari_metastructure.labels.shapes.dilate`."""
 
     title: ClassVar[str] = "PCL: dilation"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["dilate"] = "dilate"
     n: int = Field(1, ge=0, le=1000, description=_STEPS)
 
@@ -208,7 +184,6 @@ class Erode(RecipeBase):
     """PCL by erosion, see `napari_metastructure.labels.shapes.erode`."""
 
     title: ClassVar[str] = "PCL: erosion"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["erode"] = "erode"
     n: int = Field(1, ge=0, le=1000, description=_STEPS)
 
@@ -221,7 +196,6 @@ class Skeleton(RecipeBase):
     """PCL by thinning, see `napari_metastructure.labels.shapes.skeleton`."""
 
     title: ClassVar[str] = "PCL: skeleton"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["skeleton"] = "skeleton"
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
@@ -233,7 +207,6 @@ class Open(RecipeBase):
     """PCL by opening, see `napari_metastructure.labels.shapes.opening`."""
 
     title: ClassVar[str] = "PCL: opening"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["open"] = "open"
     n: int = Field(2, ge=0, le=1000, description=f"{_STEPS} Erosions, then as many dilations.")
 
@@ -246,7 +219,6 @@ class Close(RecipeBase):
     """PCL by closing, see `napari_metastructure.labels.shapes.closing`."""
 
     title: ClassVar[str] = "PCL: closing"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["close"] = "close"
     n: int = Field(2, ge=0, le=1000, description=f"{_STEPS} Dilations, then as many erosions.")
 
@@ -259,7 +231,6 @@ class PerturbObjects(RecipeBase):
     """PCL object by object, see `napari_metastructure.labels.shapes.perturb_objects`."""
 
     title: ClassVar[str] = "PCL: objects dilated or eroded"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["objects"] = "objects"
     n: int = Field(2, ge=0, le=1000, description="Each object grows or shrinks by a random number of steps up to this.")
 
@@ -272,7 +243,6 @@ class DisplaceBoundary(RecipeBase):
     """PCL by displacement, see `napari_metastructure.labels.shapes.displace_boundary`."""
 
     title: ClassVar[str] = "PCL: boundary displaced"
-    family: ClassVar[Family] = "PCL"
     kind: Literal["boundary"] = "boundary"
     amplitude: float = Field(3.0, ge=0, le=1000, description="How far boundaries move (rms), in pixels.")
     correlation: float = Field(
@@ -293,24 +263,17 @@ class Random(RecipeBase):
     probability: float = Field(
         0.5, ge=0, le=1, description="P_generate, the probability of the second of two classes (the foreground)."
     )
-    per_class: Shares | None = Field(
+    per_class: Annotated[Shares, AfterValidator(_check_sum)] | None = Field(
         None, description="Probability of each class, adding up to 1, in place of the one number."
     )
 
-    @field_validator("per_class")
-    @classmethod
-    def _adds_up(cls, shares: dict[int, float] | None) -> dict[int, float] | None:
-        if shares is not None:
-            check_sum(list(shares.values()), f"The probabilities of the classes {listed(list(shares))}")
-        return shares
-
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Draw every label without a look at the clean ones."""
-        return noise.random_labels(labels.shape, self._probability(classes), rng, classes, result_dtype(labels))
+        return noise.random_labels(labels.shape, self._probability(classes), rng, classes, pixels.result_dtype(labels))
 
-    def transition(self, classes: Sequence[int]) -> TransitionMatrix:
+    def transition(self, classes: Sequence[int]) -> matrices.TransitionMatrix:
         """Return the noise transition matrix."""
-        return random_matrix(classes, self._probability(classes))
+        return matrices.random_matrix(classes, self._probability(classes))
 
     def _probability(self, classes: Sequence[int]) -> float | dict[int, float]:
         if self.per_class is not None:
@@ -334,28 +297,17 @@ def _shares(recipe: Sample | Flip, name: str, classes: Sequence[int]) -> float |
     return {**others, **recipe.per_class}
 
 
-_MODELS = (Sample, Flip, FlipByMatrix, Dilate, Erode, Skeleton, Open, Close, PerturbObjects, DisplaceBoundary, Random)
+AnyRecipe = (
+    Sample | Flip | FlipByMatrix | Dilate | Erode | Skeleton | Open | Close | PerturbObjects | DisplaceBoundary | Random
+)
 
-Recipe = Annotated[
-    Sample
-    | Flip
-    | FlipByMatrix
-    | Dilate
-    | Erode
-    | Skeleton
-    | Open
-    | Close
-    | PerturbObjects
-    | DisplaceBoundary
-    | Random,
-    Field(discriminator="kind"),
-]
+Recipe = Annotated[AnyRecipe, Field(discriminator="kind")]
 """Any of them; ``kind`` says which."""
 
-RECIPES: dict[str, type[Recipe]] = {model.model_fields["kind"].default: model for model in _MODELS}
+RECIPES: dict[str, type[AnyRecipe]] = {model.model_fields["kind"].default: model for model in get_args(AnyRecipe)}
 """By kind, in the order of menus."""
 
-_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+_ADAPTER: TypeAdapter[AnyRecipe] = TypeAdapter(Recipe)
 
 
 def make_recipe(kind: str, **dials: Any) -> Recipe:
@@ -441,14 +393,14 @@ def apply(
     >>> int((noisy != clean).sum())  # of 4096
     410
     """
-    labels = check_labels(labels)
+    labels = pixels.check_labels(labels)
     if recipe.family == "RL" and classes is not None:  # draws without a look at the labels
-        chosen = check_class_list(classes)
+        chosen = pixels.check_class_list(classes)
     else:
-        chosen = check_classes(labels, classes)
+        chosen = pixels.check_classes(labels, classes)
     if labels.ndim == 2:
         return recipe.apply(labels, _generator(seed, first), chosen)
-    result = np.empty(labels.shape, result_dtype(labels))
+    result = np.empty(labels.shape, pixels.result_dtype(labels))
     for k, place in enumerate(np.ndindex(labels.shape[:-2])):
         result[place] = recipe.apply(labels[place], _generator(seed, first + k), chosen)
     return result
@@ -479,8 +431,8 @@ def apply_to_plane(
     leading = tuple(np.shape(labels)[:-2])
     place = index if isinstance(index, tuple) else tuple(int(i) for i in np.unravel_index(index, leading))
     number = int(np.ravel_multi_index(place, leading)) if place else 0
-    chosen = classes_in(check_labels(labels)) if classes is None else check_class_list(classes)
-    return recipe.apply(check_labels(labels[place]), _generator(seed, first + number), chosen)
+    chosen = pixels.classes_in(pixels.check_labels(labels)) if classes is None else pixels.check_class_list(classes)
+    return recipe.apply(pixels.check_labels(labels[place]), _generator(seed, first + number), chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -500,7 +452,7 @@ class NoisyStack:
 
     labels: np.ndarray
     classes: tuple[int, ...]
-    transition: TransitionMatrix | None
+    transition: matrices.TransitionMatrix | None
     checksums: tuple[int, ...]
 
 
@@ -546,16 +498,16 @@ def apply_to_stack(recipe: RecipeBase, stack: LabelStack, seed: int) -> Iterator
         clean = stack.read(index, meaning)
         planes[index] = apply_to_plane(recipe, clean, (), seed, classes, first=index)
         if transition is None:
-            counts += count_pairs(clean, planes[index], classes)
+            counts += matrices.count_pairs(clean, planes[index], classes)
         yield PlaneDone(len(stack) + index + 1, total)
     if transition is None and counts[:, :-1].any():
-        transition = from_counts(classes, counts)
+        transition = matrices.from_counts(classes, counts)
     yield NoisyStack(labels, classes, transition, tuple(sums))
 
 
-def checksum(pixels: np.ndarray) -> int:
+def checksum(plane: np.ndarray) -> int:
     """Compute a number by which a change of pixels is noticed."""
-    return zlib.crc32(np.ascontiguousarray(pixels).data)
+    return zlib.crc32(np.ascontiguousarray(plane).data)
 
 
 def _generator(seed: int, plane: int) -> np.random.Generator:

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import check_classes, check_labels, lookup, result_dtype, values_in
+from napari_metastructure.labels.pixels import check_classes, check_labels, lookup, result_dtype, values_in
 
 BLOCK = 1 << 18
 """Pixels of a strip of rows: a handful of uint8 arrays of this size stay in a core's cache."""

@@ -9,17 +9,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import blocks, lookup
-from napari_metastructure.labels.density import (
-    Bandwidth,
-    Kernel,
-    Maps,
-    check_bandwidth,
-    check_kernel,
-    height,
-    smooth,
-    weights,
-)
+from napari_metastructure.labels import density as kernels
+from napari_metastructure.labels.pixels import blocks, lookup
 from napari_metastructure.labels.transition import TransitionMatrix, estimate_transition_matrix
 from napari_metastructure.labels.verdict import Verdict, verdict
 
@@ -80,8 +71,8 @@ def distance(f: Any, g: Any) -> float:
 def structure_retained(
     clean: Any,
     noisy: Any,
-    kernel: Kernel = "box",
-    bandwidth: Bandwidth = 8.0,
+    kernel: kernels.Kernel = "box",
+    bandwidth: kernels.Bandwidth = 8.0,
     classes: Sequence[int] | None = None,
 ) -> float:
     """Measure the meta-structure a noisy label retains: 1 for clean and RCL, 0 for RL, less the worse the PCL.
@@ -122,7 +113,7 @@ def structure_retained(
     """
     transition = estimate_transition_matrix(clean, noisy, classes)
     clean, noisy = np.asarray(clean), np.asarray(noisy)
-    pair, kernel = check_bandwidth(bandwidth, clean.shape), check_kernel(kernel)
+    pair, kernel = kernels.check_bandwidth(bandwidth, clean.shape), kernels.check_kernel(kernel)
     if np.count_nonzero(transition.known) < 2:
         raise InputError("The clean labels have a single class; there is no structure to lose without two at least.")
     if transition.rank < 2:
@@ -133,7 +124,7 @@ def structure_retained(
 
 
 def density_step(
-    labels: np.ndarray, label_class: int, kernel: Kernel, bandwidth: tuple[float, float], *, edges: bool = False
+    labels: np.ndarray, label_class: int, kernel: kernels.Kernel, bandwidth: tuple[float, float], *, edges: bool = False
 ) -> float:
     """Return the smallest possible difference between two densities, relative to even ones: the box counts pixels.
 
@@ -143,9 +134,9 @@ def density_step(
         return 0.0
     points, labelled = np.count_nonzero(labels == label_class), np.count_nonzero(labels != UNLABELLED)
     if not edges:
-        return height(kernel, bandwidth) / points * labels.size
+        return kernels.height(kernel, bandwidth) / points * labels.size
     # Away from edges and gaps the share of points among the pixels of the kernel, over their share of all.
-    return labelled / points / float(weights(kernel, bandwidth).sum())
+    return labelled / points / float(kernels.weights(kernel, bandwidth).sum())
 
 
 # ---- Noisy labels against clean ones -----------------------------------------------------------------------
@@ -153,7 +144,7 @@ def density_step(
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What noisy labels retain of clean ones.
+    """Comparison of noisy labels with clean ones.
 
     Attributes
     ----------
@@ -179,11 +170,9 @@ class Comparison:
 def compare_labels(
     clean: np.ndarray,
     noisy: np.ndarray,
-    kernel: Kernel = "box",
-    bandwidth: Bandwidth = 8.0,
-    classes: Sequence[int] | None = None,
-    transition: TransitionMatrix | None = None,
-    maps: tuple[Maps, Maps] | None = None,
+    kernel: kernels.Kernel = "box",
+    bandwidth: kernels.Bandwidth = 8.0,
+    maps: tuple[kernels.Maps, kernels.Maps] | None = None,
 ) -> Comparison:
     """Measure what noisy labels retain of clean ones: transition matrix, verdict, structure, distance of densities.
 
@@ -192,10 +181,6 @@ def compare_labels(
     clean, noisy : (..., Y, X) arrays of integers, of one shape
     kernel, bandwidth
         As in `structure_retained`.
-    classes : sequence of int, optional
-        Ascending; those present in either if left out.
-    transition : TransitionMatrix, optional
-        In closed form, where it is known.
     maps : (dict, dict) of int to array, optional
         Densities of the clean and the noisy labels by class.
 
@@ -215,9 +200,8 @@ def compare_labels(
     >>> compare_labels(clean, clean).verdict.distinguishable
     2
     """
-    pair = check_bandwidth(bandwidth, clean.shape)
-    if transition is None:
-        transition = estimate_transition_matrix(clean, noisy, classes)
+    pair = kernels.check_bandwidth(bandwidth, clean.shape)
+    transition = estimate_transition_matrix(clean, noisy)
     retained = structure_retained(clean, noisy, kernel, pair)
     apart = None
     if maps is not None and (both := maps[0].keys() & maps[1].keys()):
@@ -340,7 +324,11 @@ def class_histogram(
 
 
 def _gram_matrix(
-    clean: np.ndarray, noisy: np.ndarray, classes: tuple[int, ...], kernel: Kernel, bandwidth: tuple[float, float]
+    clean: np.ndarray,
+    noisy: np.ndarray,
+    classes: tuple[int, ...],
+    kernel: kernels.Kernel,
+    bandwidth: tuple[float, float],
 ) -> np.ndarray:
     """Compute inner products of the smoothed clean and noisy classes, summed over all planes.
 
@@ -348,12 +336,12 @@ def _gram_matrix(
     radius first: no weight is cut off at the border, so all pixels weigh alike and `_sampling_error` is exact. Where
     the clean label is unlabelled the noisy one does not count either.
     """
-    margin = [(n // 2, n // 2) for n in weights(kernel, bandwidth).shape]
+    margin = [(n // 2, n // 2) for n in kernels.weights(kernel, bandwidth).shape]
     total = np.zeros((2 * len(classes), 2 * len(classes)))
     for before, after in zip(*(a.reshape(-1, *a.shape[-2:]) for a in (clean, noisy)), strict=True):
         known = before != UNLABELLED
         masks = [before == c for c in classes] + [(after == c) & known for c in classes]
-        maps = np.stack([smooth(np.pad(mask, margin), kernel, bandwidth).ravel() for mask in masks])
+        maps = np.stack([kernels.smooth(np.pad(mask, margin), kernel, bandwidth).ravel() for mask in masks])
         for start in range(0, maps.shape[1], _PIXELS):
             part = maps[:, start : start + _PIXELS].astype(np.float64)  # in float32 the remainder would be lost
             total += part @ part.T
@@ -361,7 +349,7 @@ def _gram_matrix(
 
 
 def _sampling_error(
-    transition: TransitionMatrix, kernel: Kernel, bandwidth: tuple[float, float]
+    transition: TransitionMatrix, kernel: kernels.Kernel, bandwidth: tuple[float, float]
 ) -> tuple[np.ndarray, float]:
     """Compute the remainder that pixels drawn independently leave on average, and how much its trace varies.
 
@@ -373,7 +361,7 @@ def _sampling_error(
     pixels = transition.counts.sum(axis=1)
     rows = np.nan_to_num(transition.matrix)
     covariance = np.array([np.diag(q) - np.outer(q, q) for q in rows])
-    shape = weights(kernel, bandwidth)
+    shape = kernels.weights(kernel, bandwidth)
     own = float(np.sum(shape**2))
     power = np.abs(np.fft.fft2(shape, [2 * n for n in shape.shape])) ** 2
     others = float(np.mean(power**2)) - own**2  # Parseval: the sum of C^2 over all shifts but none

@@ -8,16 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from napari_metastructure.errors import InputError, listed
-from napari_metastructure.labels.classes import (
-    BLOCK,
-    blocks,
-    by_class,
-    check_classes,
-    check_labels,
-    check_share,
-    classes_in,
-    lookup,
-)
+from napari_metastructure.labels import pixels
 
 ALPHA = 1e-3
 """Level of the rank test: of tables drawn at random, one or two in a thousand are given too high a rank."""
@@ -108,7 +99,7 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 def sampling_matrix(classes: Sequence[int], keep: float | Mapping[int, float]) -> TransitionMatrix:
     """Return the matrix of RCL by sampling: ``keep`` on the diagonal, the rest unlabelled."""
-    return TransitionMatrix(tuple(classes), np.diag(by_class(keep, classes, "The fraction kept")))
+    return TransitionMatrix(tuple(classes), np.diag(pixels.by_class(keep, classes, "The fraction kept")))
 
 
 def flipping_matrix(classes: Sequence[int], fraction: float | Mapping[int, float]) -> TransitionMatrix:
@@ -127,7 +118,7 @@ def flipping_matrix(classes: Sequence[int], fraction: float | Mapping[int, float
     array([[0.75, 0.25],
            [0.25, 0.75]])
     """
-    share = by_class(fraction, classes, "The fraction flipped")
+    share = pixels.by_class(fraction, classes, "The fraction flipped")
     if len(share) < 2:
         raise InputError(f"Flipping needs two classes at least; there is only class {listed(classes)}.")
     matrix = np.repeat(share[:, None] / (len(share) - 1), len(share), axis=1)
@@ -155,10 +146,10 @@ def random_matrix(classes: Sequence[int], probability: float | Mapping[int, floa
     See `napari_metastructure.labels.noise.random_labels`.
     """
     if isinstance(probability, Mapping):
-        row = by_class(probability, classes, "The probability")
+        row = pixels.by_class(probability, classes, "The probability")
         check_sum(row, "The probabilities")
     elif len(classes) == 2:
-        share = check_share(probability, "The probability")
+        share = pixels.check_share(probability, "The probability")
         row = np.array([1 - share, share])
     else:
         raise InputError(f"A single probability is for two classes; give one for each of {listed(classes)}.")
@@ -193,14 +184,14 @@ def estimate_transition_matrix(clean: Any, noisy: Any, classes: Sequence[int] | 
     (array([[0.5, 0.5],
            [0. , 0.5]]), array([0. , 0.5]))
     """
-    clean, noisy = check_labels(clean, "The clean labels"), check_labels(noisy, "The noisy labels")
+    clean, noisy = pixels.check_labels(clean, "The clean labels"), pixels.check_labels(noisy, "The noisy labels")
     if clean.shape != noisy.shape:
         sizes = [" x ".join(map(str, a.shape)) for a in (clean, noisy)]
         raise InputError(f"The clean labels have {sizes[0]} pixels but the noisy ones {sizes[1]}; give equal sizes.")
     if classes is None:
-        classes = sorted({*classes_in(clean, "The clean labels"), *classes_in(noisy, "The noisy labels")})
-    chosen = check_classes(clean, classes, "The clean labels")
-    check_classes(noisy, chosen, "The noisy labels")
+        classes = sorted({*pixels.classes_in(clean, "The clean labels"), *pixels.classes_in(noisy, "The noisy labels")})
+    chosen = pixels.check_classes(clean, classes, "The clean labels")
+    pixels.check_classes(noisy, chosen, "The noisy labels")
     return from_counts(chosen, count_pairs(clean, noisy, chosen))
 
 
@@ -238,8 +229,8 @@ def count_pairs(clean: np.ndarray, noisy: np.ndarray, classes: Sequence[int]) ->
     width = len(classes) + 1
     counts = np.zeros(width * width, np.int64)
     places = np.arange(width - 1, dtype=np.uint16)
-    row_of, column_of = (lookup(labels, classes, places, width - 1) for labels in (clean, noisy))
-    for true, found in blocks(clean, noisy, size=BLOCK):
+    row_of, column_of = (pixels.lookup(labels, classes, places, width - 1) for labels in (clean, noisy))
+    for true, found in pixels.blocks(clean, noisy, size=pixels.BLOCK):
         counts += np.bincount(row_of(true) * np.uint16(width) + column_of(found), minlength=counts.size)
     return counts.reshape(width, width)[:-1]
 
@@ -252,7 +243,7 @@ def check_row(row: Sequence[float] | np.ndarray, what: str) -> None:
     InputError
     """
     for share in row:
-        check_share(share, f"A probability in {what}")
+        pixels.check_share(share, f"A probability in {what}")
     check_sum(row, what[0].upper() + what[1:])
 
 

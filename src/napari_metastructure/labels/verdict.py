@@ -23,7 +23,7 @@ _MANY = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What noisy labels keep apart.
+    """Verdict on noisy labels: the classes a network can still tell apart.
 
     Attributes
     ----------
@@ -205,13 +205,13 @@ def _details(
         )
     contrast, pixels, a, b = hardest
     pair = "the two apart" if np.count_nonzero(matrix.known) == 2 else f"{listed(a.classes)} from {listed(b.classes)}"
-    pair += ", the hardest pair," if len(groups) > 2 else ""
+    hard = ", the hardest pair" if len(groups) > 2 else ""
     if pixels == 1:
-        yield f"It takes a single pixel to tell {pair}."
+        yield f"It takes a single pixel to tell {pair}{hard}."
     else:
         size = f"a neighbourhood of about {pixels} pixels (a disc of radius {math.sqrt(pixels / math.pi):.1f})"
         by = f"by two standard errors: their shares of a label differ by {contrast:.2g}"
-        yield f"It takes {size} to tell {pair} {by}."
+        yield f"It takes {size} to tell {pair}{hard and hard + ','} {by}."
     if len(matrix.classes) == 2 and np.linalg.det(matrix.matrix) < 0:
         yield "The labels are swapped on average, so a network learns the inverse."
     elif wrong := [group.classes[0] for group in groups if len(group.classes) == 1 and _is_misread(matrix, group)]:

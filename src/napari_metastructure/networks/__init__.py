@@ -20,4 +20,4 @@ SMALL_ENCODERS: dict[str, str] = ENCODERS | {
     "deeplabv3": "resnet18",
     "hrnet": "hrnet_w18_small",
 }
-"""Those of iGTT, which trains anew on each set of images."""
+"""Those of iGTT, which trains from scratch on each set of images."""

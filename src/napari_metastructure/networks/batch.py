@@ -1,25 +1,27 @@
-"""Prediction of many planes or files, one after the other, by a generator of events."""
+"""Prediction of many planes or files, large ones in parts, by a generator of events."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images import lazy
 from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import OTHER_FOLDER, check_free, noting, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, channel_planes, plane_count, plane_names, stack
 from napari_metastructure.images.lazy import opened
+from napari_metastructure.images.ome_zarr import writing_zarr
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back, taken
 from napari_metastructure.images.surround import missing_notes, missing_share
-from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff
-from napari_metastructure.networks.large import is_large, predict_in_parts
+from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff, writing_tiff
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +120,7 @@ class PlaneAxes:
 
     @classmethod
     def find(cls, shape: Sequence[int], labels: Sequence[str], channels: int, name: str) -> Self:
-        """See how an array fits a model of so many channels.
+        """Match the axes of an array to a model with this number of channels.
 
         The channels are the axis that is called so (``c``, ``channel``), else the last before Y and X.
 
@@ -172,7 +174,7 @@ class PlaneAxes:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the result of one image goes: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``, or OME-Zarr."""
+    """Result files of one image: ``<folder>/<stem>_mask.tif`` and ``<stem>_probability.tif``, or OME-Zarr."""
 
     folder: Path
     stem: str
@@ -367,3 +369,84 @@ def write_predicted(
         planes = [event.probability for event in found if event.probability is not None]
         probability = stack(put_back(planes, kept, count), like=image)
         write_probability(target.files[1], probability.data, probability, target.ome, note)
+
+
+# ---- Images that memory does not hold: read, predicted and written from top to bottom
+
+
+def is_large(image: Image) -> bool:
+    """Test whether an image is predicted in parts: it, its labels and its probabilities together fill memory."""
+    return image.data.nbytes > lazy.LARGE_BYTES
+
+
+def predict_in_parts(
+    model: Model,
+    image: Image,
+    planes: Sequence[Any],
+    names: Sequence[str],
+    shares: list[tuple[str, float]],
+    files: Sequence[Path],
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    ome: bool = False,
+    numbers: Sequence[int] | None = None,
+    note: str = "",
+) -> Iterator[float]:
+    """Predict the planes of an image into files, which are there when all of them are done.
+
+    Parameters
+    ----------
+    model : Model
+    image : Image
+        Gives axes and scale; its pixels may be lazy.
+    planes : sequence of (Y, X) or (C, Y, X) arrays or `images.lazy.Plane`
+        As `images.image.channel_planes` cuts them.
+    names : sequence of str
+        What messages call them.
+    shares : list
+        Gets name and `images.surround.missing_share` of each plane.
+    files : sequence of Path
+        For the labels and, if there is a second one, the probability: ``.zarr`` or TIFF.
+    device, checkpoint :
+        As for `Model.stream`.
+    ome : bool
+        OME-TIFF in place of ImageJ TIFF.
+    numbers : sequence of int, optional
+        Those of the planes among all of the image, the others of which are empty in the result.
+    note : str
+        What a TIFF says of that.
+
+    Yields
+    ------
+    float
+        The share that is done.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be used, or the files cannot be written; no part of them is left.
+    """
+    classes = model.use.classes
+    leading = [image.data.shape[image.axes.index(a)] for a in "TZ" if a in image.axes]
+    folder = files[0].parent
+    make_folder(folder)
+    with ExitStack() as written:
+        out: list[Any] = []
+        for path, dtype in zip(files, (np.uint8, np.float32), strict=False):
+            if path.suffix == ".zarr":
+                out.append(written.enter_context(writing_zarr(path, image, dtype, labels=dtype == np.uint8)))
+            else:
+                out.append(written.enter_context(writing_tiff(path, image, dtype, ome, note)))
+        for index, (plane, name) in enumerate(zip(planes, names, strict=True)):
+            number = index if numbers is None else numbers[index]
+            at = tuple(int(i) for i in np.unravel_index(number, leading)) if leading else ()
+            for part in model.stream(plane, device, checkpoint, len(out) > 1, name, folder):
+                if part.missing is not None:
+                    shares.append((name, part.missing))
+                if part.rows is not None and part.labels is not None:
+                    labels = part.labels
+                    if len(classes) == 2:
+                        labels = (labels == classes[1]).view(np.uint8) * np.uint8(255)
+                    for rows, pixels in zip(out, (labels, part.probability), strict=False):
+                        rows.put(at, part.rows.start, pixels)
+                yield (index + part.done) / len(planes)

@@ -1,4 +1,4 @@
-"""Devices to run on: which there are, how networks are laid out and run there, and what travels to and from them."""
+"""Compute devices: list, choice, memory layout, mixed precision, copies to and from them."""
 
 import traceback
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def place(network: _Network, device: torch.device) -> _Network:
 
 
 def layout(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """Return the memory layout of a network's weights: channels last, but for group normalisation on CUDA.
+    """Return the memory layout of a network's weights: channels last, except for group normalisation on CUDA.
 
     CUDA's group normalisation copies channels-last images to the other layout, and the next convolution would copy
     them back.
@@ -117,7 +117,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 # ---- What travels ---------------------------------------------------------------------------------------
 
 
-def home(device: torch.device, size: int) -> torch.device:
+def data_device(device: torch.device, size: int) -> torch.device:
     """Return where so many bytes of data stay during a run: the device, or the CPU if they are too many for it."""
     room = torch.cuda.mem_get_info(device)[0] // SHARE if device.type == "cuda" else UNKNOWN_BYTES
     return device if device.type == "cpu" or size <= room else torch.device("cpu")
@@ -166,7 +166,7 @@ def release(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def give_back(holder: object) -> None:
+def release_all(holder: object) -> None:
     """Forget all that an object holds, tensors among it, and `release` the memory of its ``device``."""
     device = holder.__dict__.get("device")
     holder.__dict__.clear()
@@ -193,7 +193,7 @@ def short_of_memory_fails() -> Iterator[None]:
         ) from None
 
 
-def let_go(error: BaseException) -> None:
+def clear_frames(error: BaseException) -> None:
     """Clear the local variables of the calls that an error has come through: they hold tensors as long as it lives."""
     seen: list[BaseException] = []
     waiting: list[BaseException | None] = [error]

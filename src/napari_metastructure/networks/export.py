@@ -1,4 +1,4 @@
-"""Export to ONNX and bioimage.io packages, each run and compared with our own output before it is handed out."""
+"""Export to ONNX and bioimage.io packages, each run and compared with our own output before it is kept."""
 
 import tempfile
 from dataclasses import dataclass

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError, counted
-from napari_metastructure.images.intensity import as_float32, check_plane
+from napari_metastructure.images.intensity import as_float32, check_plane, network_inputs
 from napari_metastructure.images.lazy import ROWS, Plane, as_plane
-from napari_metastructure.images.spool import Spool
+from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
+from napari_metastructure.images.temporary import TemporaryPlane
 from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
     import torch
 
     from napari_metastructure.networks.build import NetworkSpec
-    from napari_metastructure.networks.checkpoint import Use
+    from napari_metastructure.networks.model_file import Use
 
 
 FILE = "model.safetensors"
@@ -55,11 +56,11 @@ CutRows = tuple[slice, np.ndarray, np.ndarray]
 
 Cut = Callable[[Any, Any, Checkpoint | None, "torch.device"], Iterator[CutRows]]
 """Given the (Y, X) foreground probability and the image: the mask, from top to bottom. The probability may be turned
-around; for large images it is a `images.spool.Spool` and the image a `images.lazy.Plane`."""
+around; for large images it is a `images.temporary.TemporaryPlane` and the image a `images.lazy.Plane`."""
 
 
 class Prediction(NamedTuple):
-    """What a model says of one image plane."""
+    """Prediction of a model for one image plane."""
 
     labels: np.ndarray
     """(Y, X) uint8, the values of `Use.classes`."""
@@ -68,7 +69,7 @@ class Prediction(NamedTuple):
 
 
 class Part(NamedTuple):
-    """How far a prediction is, and the rows that are finished, if any are."""
+    """Progress of a prediction, and the rows that are finished, if any."""
 
     done: float
     """Share of the image that the network has seen, 0 to 1."""
@@ -90,8 +91,6 @@ class Model:
     use : Use
     path : Path
         The file it came from, as messages call it.
-    cut : callable, optional
-        Makes the masks of models whose ``use.cut`` is not "half": `igtt.apply.load_model` gives it.
 
     Raises
     ------
@@ -99,17 +98,17 @@ class Model:
         If network and description do not fit each other.
     """
 
-    def __init__(
-        self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path, cut: Cut | None = None
-    ) -> None:
-        from napari_metastructure.networks.checkpoint import check_description
+    def __init__(self, network: torch.nn.Module, spec: NetworkSpec, use: Use, path: Path) -> None:
+        from napari_metastructure.networks.model_file import check_description
 
-        self.network, self.spec, self.use, self.path, self.cut = network, spec, use, path, cut
+        self.network, self.spec, self.use, self.path = network, spec, use, path
+        self.cut: Cut | None = None
+        """Makes the masks of models whose ``use.cut`` is not "half": `igtt.apply.load_model` gives it."""
         self._device: torch.device | None = None
         check_description(spec, use, path)
 
     @classmethod
-    def load(cls, path: str | Path, cut: Cut | None = None) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read a model file, or the model of a run folder; no code of the file is run.
 
         Raises
@@ -117,10 +116,10 @@ class Model:
         InputError
             If there is no model, or it is damaged, cut short, or of another program.
         """
-        from napari_metastructure.networks.checkpoint import load_model
+        from napari_metastructure.networks.model_file import load_model
 
         path = find_model(path)
-        return cls(*load_model(path), path, cut)
+        return cls(*load_model(path), path)
 
     def __str__(self) -> str:
         """Say what the model is, on one line."""
@@ -243,7 +242,9 @@ class Model:
             found = joined(self.network, shape, use.patch, parts)
         # For a cut alone half precision is fine, and saves a large image much.
         precision = np.float32 if want_probability or not large else np.float16
-        kept: Any = None if cut is None else Spool(shape, precision, folder) if large else np.zeros(shape, precision)
+        kept: Any = (
+            None if cut is None else TemporaryPlane(shape, precision, folder) if large else np.zeros(shape, precision)
+        )
         for first, band in found:
             rows = slice(first, first + band.shape[1])
             p = band.max(axis=0)
@@ -312,8 +313,6 @@ class Model:
 
     def _within(self, image: Any) -> tuple[Any, Any, float]:
         """Fill what lies outside the field of view; return the image, where that is, and which share was missing."""
-        from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
-
         if (share := missing_share(image)) == 1:
             return image, None, share
         image, missing = measured(image)
@@ -345,8 +344,6 @@ class Model:
 
     def inputs_of(self, image: np.ndarray) -> np.ndarray:
         """Return what the network sees of an image that `check` has passed: a (C', Y, X) float32 array."""
-        from napari_metastructure.images.intensity import network_inputs
-
         return network_inputs(image, self.use.inputs, self.use.objects)
 
     def release(self) -> None:

@@ -1,7 +1,5 @@
 """Prediction of planes of any size, tile by tile at the size a network was trained on, in bounded memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Inputs, Polarity, channels_of, network_inputs
 from napari_metastructure.images.lazy import Plane, percentiles, value_range
-from napari_metastructure.networks.device import Download, home, mixed_precision, out_of_memory, release, upload
+from napari_metastructure.networks.device import Download, data_device, mixed_precision, out_of_memory, release, upload
 
 Checkpoint = Callable[[], None]
 
@@ -43,7 +41,7 @@ def starts(side: int, patch: int, overlap: float = 0.25) -> list[int]:
 
 
 STRIDE = 32
-"""Sides of tiles are multiples of it, but for networks that name a smaller ``stride`` of their own."""
+"""Sides of tiles are multiples of it, except for networks that name a smaller ``stride`` of their own."""
 
 
 def tile_shape(network: nn.Module, shape: tuple[int, ...], patch: tuple[int, int]) -> tuple[int, int]:
@@ -237,19 +235,6 @@ def probability(
     return class_probabilities(network, inputs, patch, device, checkpoint, batch)[0]
 
 
-def probabilities(
-    network: nn.Module,
-    inputs: Sequence[Any],
-    patch: tuple[int, int],
-    device: torch.device,
-    checkpoint: Checkpoint | None = None,
-) -> list[np.ndarray]:
-    """Predict the foreground probability of planes as `probability` does, small ones of one size together."""
-    shapes = [tuple(plane.shape[-2:]) for plane in inputs]
-    found = dict(predicted(network, shapes, inputs.__getitem__, patch, device, checkpoint))
-    return [found[index] for index in range(len(inputs))]
-
-
 def predicted(
     network: nn.Module,
     shapes: Sequence[tuple[int, ...]],
@@ -258,7 +243,7 @@ def predicted(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the number and the probability of each plane, those of one size after the other, as `probabilities` does.
+    """Yield the number and the `probability` of each plane, small ones of one size together.
 
     Parameters
     ----------
@@ -291,7 +276,7 @@ def _at_once(tile: tuple[int, int]) -> int:
 
 
 def _shares(side: int, patch: int, device: torch.device) -> tuple[list[int], list[Tensor]]:
-    """Where tiles start along one side, and each one's (patch,) weights: a raised cosine, summing to one."""
+    """Compute where tiles start along one side, and the (patch,) weights of each: a raised cosine, summing to one."""
     firsts = starts(side, patch)
     rise = 0.01 + np.hanning(patch + 2)[1:-1]  # above zero at the rim, where a tile may stand alone
     total = np.zeros(firsts[-1] + patch)
@@ -402,7 +387,7 @@ def inputs_on(device: torch.device, image: np.ndarray, kind: Inputs, objects: Po
     return upload(torch.from_numpy(network_inputs(image, kind, objects)), device)
 
 
-def all_rows(inputs: LazyInputs) -> Tensor:
+def all_rows(inputs: "LazyInputs") -> Tensor:
     """Join all rows of inputs, some at a time: what comes between takes ten times as much memory."""
     channels, height, width = inputs.shape
     rows = max(ROWS, WHOLE // (channels * width))
@@ -423,7 +408,7 @@ class LazyInputs:
     checkpoint : callable, optional
         Called now and then while the statistics are gathered.
     device : torch.device
-        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.home`).
+        CUDA computes by itself, and keeps a copy of the image there if it has the room (`networks.device.data_device`).
 
     Attributes
     ----------
@@ -445,7 +430,7 @@ class LazyInputs:
         self.shape = (channels_of(kind, len(planes)), *image.shape[-2:])
         sign = -1.0 if objects == "dark" else 1.0
         where = device if device.type == "cuda" else _CPU
-        resident = where != _CPU and home(where, 4 * image.size) == where
+        resident = where != _CPU and data_device(where, 4 * image.size) == where
         self._maps = [m for plane in planes for m in _Plane(plane, sign, where, resident, checkpoint).maps(kind)]
 
     def __getitem__(self, index: tuple[slice, slice]) -> Tensor:

@@ -15,13 +15,13 @@ from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, SourceLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import column, row
-from napari_metastructure.plugin._layers import ORIGIN, Releases, placement, result_name
+from napari_metastructure.plugin._layer_order import add_above, belongs, covers, kept_view
+from napari_metastructure.plugin._layers import ORIGIN, ReleaseOnClose, placement, result_name
 from napari_metastructure.plugin._live_answer import BESIDE, LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Stroke
 from napari_metastructure.plugin._source import colour_of
-from napari_metastructure.plugin._stacking import add_above, belongs, covers, kept_view
 from napari_metastructure.plugin._stroke_list import StrokeList, look_at
-from napari_metastructure.plugin._worker import LatestOnly, TurnByTurn
+from napari_metastructure.plugin._worker import EventLoopSteps, LatestOnly
 
 if TYPE_CHECKING:
     from napari_metastructure.igtt.asking import Gain, Place, Questions
@@ -101,7 +101,7 @@ class AskMe(QtWidgets.QWidget):
         self._latest = LatestOnly(self)
         self._latest.done.connect(self._on_places)
         self._latest.failed.connect(self._on_failed)
-        self._turns = TurnByTurn(self)
+        self._turns = EventLoopSteps(self)
         self._zoomed: Points | None = None
         self.how = QtWidgets.QComboBox()
         self.how.addItems(list(WAYS))
@@ -145,7 +145,7 @@ class AskMe(QtWidgets.QWidget):
         self.buttons["done"].clicked.connect(lambda: self.end())
         self.how.currentIndexChanged.connect(lambda _: self._ask_anew())
         strokes.changed.connect(self._on_strokes)
-        releases = Releases(self)
+        releases = ReleaseOnClose(self)
         releases.listen(viewer.layers.events.removed, self._on_removed)
         releases.add(self._leave)
 

@@ -25,7 +25,7 @@ WAYS = ("choose another folder for the results", "press Continue to go on with i
 TITLE = "The batch"
 
 ROWS = 6
-"""Files in sight at once; the table scrolls."""
+"""Files visible at once; the table scrolls."""
 
 
 class FolderBatch(QtWidgets.QWidget):
@@ -64,7 +64,9 @@ class FolderBatch(QtWidgets.QWidget):
     ) -> None:
         super().__init__()
         self._task = task
-        self.inputs = PathEdit(f"folder of {files}", f"All {files} in it are done, not those in its subfolders.")
+        self.inputs = PathEdit(
+            f"folder of {files}", f"All {files} in it are processed, but not those in its subfolders."
+        )
         self.out = PathEdit(
             "folder for the results", f"Gets {results} of each, and batch.csv, which says what was done."
         )
@@ -77,17 +79,17 @@ class FolderBatch(QtWidgets.QWidget):
             )
         )
         self.replace = with_tip(
-            QtWidgets.QCheckBox("Replace"), "Begin anew, and replace results of the same names that are in the folder."
+            QtWidgets.QCheckBox("Replace"), "Start over, and replace results of the same names in the folder."
         )
         self.table = FileTable()
         self.buttons = RunButtons(
-            "Do all files of the folder, in the background.",
+            "Process all files of the folder in the background.",
             "Start",
             "Cancel",
-            "End it; files that are done stay, and Continue does the others.",
+            "End the batch; finished files stay, and Continue does the rest.",
         )
         self.continue_button = _button(
-            "Continue", "Go on with the batch in the folder: what is done is not done again."
+            "Continue", "Go on with the batch in the folder; finished files are not done again."
         )
         self.save_button = _button("Save recipe…", "Write the settings as a file for: metastructure batch FILE.")
         self.progress = ProgressPanel("Files that are done.")
@@ -119,9 +121,7 @@ class FolderBatch(QtWidgets.QWidget):
 
     def section(self) -> QtWidgets.QWidget:
         """Put the panel under a title that opens it."""
-        return collapsed(
-            "Folder in, folder out", self, "Do all files of a folder with the settings that are shown here."
-        )
+        return collapsed("Folder in, folder out", self, "Process all files of a folder with the settings shown here.")
 
     # ---- for buttons and scripts ---------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class FolderBatch(QtWidgets.QWidget):
         if inputs is None or out is None:
             raise InputError("Two folders are needed: one with the files, and one for the results.")
         if not inputs.is_dir():
-            raise InputError(f"There is no folder {inputs}; choose one that is there.")
+            raise InputError(f"There is no folder {inputs}; choose one that exists.")
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file; choose a folder for the results.")
         values = {"inputs": (str(inputs),), "out": out, "task": self._task()}
@@ -327,7 +327,7 @@ class FileTable(QtWidgets.QTableView):
         self.hide()  # until there are files
         self.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
         self.setWordWrap(False)
-        self.setToolTip(tooltip("What becomes of each file; the whole sentence is shown where the mouse rests."))
+        self.setToolTip(tooltip("The state of each file; hover over it to read the whole message."))
         self.files.rowsInserted.connect(lambda *_: self.scrollToTop())
 
 
@@ -337,7 +337,7 @@ FAILED = QtGui.QColor("#e5534b")
 
 
 class FileStates(QtCore.QAbstractTableModel):
-    """What becomes of the files of a batch."""
+    """States of the files of a batch."""
 
     def __init__(self) -> None:
         super().__init__()

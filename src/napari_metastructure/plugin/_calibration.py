@@ -20,7 +20,7 @@ from napari_metastructure.plugin._layers import placement
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a TIFF is told of a layer's pixels, and what it cannot be told.
+    """Axes, voxel size and unit to write to a TIFF, with notes on what it cannot store.
 
     Attributes
     ----------

@@ -23,9 +23,9 @@ from napari_metastructure.baselines.results import (
 from napari_metastructure.errors import counted
 from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._progress import ProgressPanel, duration, left_in_words
 from napari_metastructure.plugin._source import Source
-from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 
 # ---- progress ------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ FAILED = "failed"
 
 
 class MethodTable(ResultTable):
-    """What each method of a comparison reached.
+    """Scores, time and memory of each method of a comparison.
 
     Signals
     -------

@@ -8,7 +8,7 @@ from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.plugin._density_model import DensitySettings, Unit
 from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
-from napari_metastructure.plugin._inputs import column, row
+from napari_metastructure.plugin._inputs import column, reading_editor, row
 
 STEPS = 400
 
@@ -139,6 +139,7 @@ class DensityForm(QtWidgets.QWidget):
         self.classes = QtWidgets.QComboBox()
         self.classes.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         special = {
+            "reading": reading_editor(automatic=False),
             "label_class": Editor(
                 self.classes, self.classes.currentData, self._choose_class, self.classes.currentIndexChanged
             ),

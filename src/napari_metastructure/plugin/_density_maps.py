@@ -9,8 +9,8 @@ from napari.layers import Image, Layer
 
 from napari_metastructure import __version__
 from napari_metastructure.plugin._density_model import DensityResult, map_name
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import ORIGIN, full, origin_of
-from napari_metastructure.plugin._stacking import add_above
 
 GAP = 0.06
 """Space between neighbours, as a share of their size."""

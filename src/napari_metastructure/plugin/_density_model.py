@@ -22,26 +22,26 @@ Unit = Literal["pixel", "layer"]
 
 
 class DensitySettings(BaseModel):
-    """How densities are estimated and shown."""
+    """Settings of density estimation and display."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reading: Reading = Field(
         "foreground",
         title="Labels are",
-        description="How the numbers are meant. Foreground: 0 and one other label. Objects: instance numbers, every "
-        "one but 0 is foreground. Classes: each number is a class. 255 is unlabelled.",
+        description="What the numbers in the labels mean. Foreground: 0 and one other label. Objects: instance "
+        "numbers, every one but 0 is foreground. Classes: each number is a class. 255 is unlabelled.",
     )
     label_class: int | None = Field(
         1,
         title="Density of",
         ge=0,
-        description="The class whose pixels are taken as points; or a map for each class above 0.",
+        description="The class whose density is shown, or a map for each class above 0.",
     )
     kernel: density.Kernel = Field(
         "box",
-        description="How neighbours count. Box (the paper's): all pixels within the bandwidth alike. Epanechnikov: "
-        "near ones more. Gaussian: near ones more, and some beyond the bandwidth.",
+        description="How much neighbours count. Box (the paper's): all pixels within the bandwidth equally. "
+        "Epanechnikov: near ones more. Gaussian: near ones more, and some even beyond the bandwidth.",
     )
     bandwidth: float = Field(
         8.0,
@@ -53,12 +53,12 @@ class DensitySettings(BaseModel):
     edges: bool = Field(
         False,
         title="Correct edges",
-        description="Divide by the share of the kernel that lies on labelled pixels of the image; without, the "
-        "density sinks towards the edges.",
+        description="Divide by the share of the kernel that lies on labelled pixels of the image. Off: the "
+        "density falls towards the edges.",
     )
     one_scale: bool = Field(
         True,
-        title="One contrast",
+        title="Same contrast",
         description="All maps on one contrast scale, from 0 to the highest density in any. Off: each map from its own "
         "lowest to its own highest, which shows the pattern in maps that are nearly even.",
     )

@@ -142,7 +142,7 @@ def _draw_histogram(plot: pg.PlotWidget, histogram: ClassHistogram, colors: Mapp
 TABLE_TIP = (
     "On the visible slice, against the true classes. Retained: the share of the meta-structure, 0 to 1. Distance: of "
     "the density map from that of the true classes, 0 (equal up to a factor and a constant) to 1. Rank: of the noise "
-    "transition matrix, as far as the pixel counts prove it, of the number of classes; so many classes can still be "
+    "transition matrix, as far as the pixel counts prove it, of the number of classes; that many classes can still be "
     "told apart."
 )
 

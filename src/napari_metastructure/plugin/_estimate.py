@@ -35,7 +35,7 @@ WAIT_MS = 500
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take.
+    """Time and memory that a run will take.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Why nothing can be said before a run: in short, and as a sentence."""
+    """Reason why there is no estimate before a run: in short, and as a sentence."""
 
     why: str
     note: str
@@ -294,15 +294,15 @@ def igtt_estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control
     name, pace = measured(config.device, key, lambda: probe_igtt(config, size, control))
     if pace is None:
         return None
-    from napari_metastructure.igtt.room import Need
-    from napari_metastructure.igtt.rounds import effort, is_trained
+    from napari_metastructure.igtt.rounds import is_trained, steps_and_batch
+    from napari_metastructure.igtt.storage import MemoryNeed
 
     start, step, relabel = pace
     pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
-    steps, _ = effort(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
+    steps, _ = steps_and_batch(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
     epochs = config.epochs * (steps * step + relabel * pixels)
     what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
-    said = str(need) if (need := Need.of(shapes, config)).matters else ""
+    said = str(need) if (need := MemoryNeed.of(shapes, config)).matters else ""
     if trained and config.start == "prior" and config.rounds != "always":
         return Estimate(start * pixels, 0, what, name, ENDS, said)
     return Estimate(start * pixels, epochs, what, name, need=said)

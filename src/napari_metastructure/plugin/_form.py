@@ -14,7 +14,7 @@ from qtpy import QtCore, QtGui, QtWidgets
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_metastructure.errors import InputError, explain, title_of
-from napari_metastructure.plugin._words import explained
+from napari_metastructure.plugin._glossary import explain_terms
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
@@ -125,7 +125,7 @@ class PresetBox(QtWidgets.QWidget):
         self._presets = presets
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
-        self.reset_button = with_tip(QtWidgets.QPushButton("Reset to preset"), "Take all values of this preset again.")
+        self.reset_button = with_tip(QtWidgets.QPushButton("Reset to preset"), "Restore all values of this preset.")
         # below each other: in a narrow dock "default (changed)" needs the whole width
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -242,7 +242,7 @@ def form_layout(*rows: Sequence[Any], into: QtWidgets.QWidget | None = None) -> 
 
 def tooltip(text: str | None, about: str = "") -> str:
     """Return rich text, which Qt wraps, with what the terms in it mean, and those in what it is ``about``."""
-    return f"<qt>{text}{explained(about, text)}</qt>" if text else ""
+    return f"<qt>{text}{explain_terms(about, text)}</qt>" if text else ""
 
 
 def with_tip(widget: Any, tip: str | None) -> Any:
@@ -296,10 +296,17 @@ class ConfigPanel(QtWidgets.QWidget, Generic[C]):
         The others, by the title of their collapsed group; those in none come under More.
     without : iterable of str
         Fields that are not shown and keep their defaults.
+    special : mapping of str to Editor, optional
+        Editors of main fields, in place of those that follow from their types.
     """
 
     def __init__(
-        self, model: type[C], main: Sequence[str], groups: Mapping[str, Sequence[str]], without: Iterable[str] = ()
+        self,
+        model: type[C],
+        main: Sequence[str],
+        groups: Mapping[str, Sequence[str]],
+        without: Iterable[str] = (),
+        special: Mapping[str, Editor] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -308,7 +315,7 @@ class ConfigPanel(QtWidgets.QWidget, Generic[C]):
         layout.setSpacing(4)
         # The device is free text in the config; here it is a choice, which `set_devices` fills.
         self.device = choice_editor(["auto"])
-        special = {"device": replace(self.device, set=self._choose_device)}
+        special = {"device": replace(self.device, set=self._choose_device), **(special or {})}
         self.preset: PresetBox | None = None
         if "preset" in main:
             self.preset = PresetBox(get_args(model.model_fields["preset"].annotation))

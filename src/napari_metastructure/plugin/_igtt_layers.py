@@ -13,8 +13,8 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.film import Epochs
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin import _layers, _painting
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._source import Source
-from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.control import FREE
 from napari_metastructure.training.events import EpochFinished
@@ -229,7 +229,7 @@ class RunLayers:
     kept : list of Labels
         The final masks, see `keep`.
     locked : dict of int to (Y, X) uint8 array
-        The corrections that the run was told, by the engine's image index.
+        The corrections that were passed to the run, by the engine's image index.
     colour : str or None
         The channel that the run takes of RGB layers, once that is known.
     painted : callable
@@ -447,8 +447,8 @@ class RunLayers:
             offset += part.source.count
         self.locked = self.corrections()
 
-    def told(self) -> dict[int, np.ndarray]:
-        """Return the corrections as a run is told them: what was locked and undone since is free again (254)."""
+    def corrections_for_run(self) -> dict[int, np.ndarray]:
+        """Return the corrections to pass to a run: pixels that were locked and then undone are free again (254)."""
         told = dict(self.corrections())
         for index, before in self.locked.items():
             now = told.get(index, np.full_like(before, UNLABELLED))

@@ -1,4 +1,4 @@
-"""What can be done with the masks of an iGTT run: buttons and ticks below it."""
+"""Result buttons of the iGTT widget: brushes, layers to show, final mask, saving."""
 
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ class ResultPanel(QtWidgets.QWidget):
         )
         self.ask_button = with_tip(
             QtWidgets.QPushButton("Ask me…"),
-            "Be shown places, one after the other, and say whether they are object or background.",
+            "Show places one after the other, for you to say whether they are object or background.",
         )
         self.save_button = with_tip(
             QtWidgets.QPushButton("Save…"),

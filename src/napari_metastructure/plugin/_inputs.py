@@ -16,9 +16,9 @@ from qtpy.compat import isalive
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
-from napari_metastructure.plugin._form import narrow, tooltip, with_tip
-from napari_metastructure.plugin._layers import ORIGIN, full
-from napari_metastructure.plugin._words import explained
+from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip, with_tip
+from napari_metastructure.plugin._glossary import explain_terms
+from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
 from napari_metastructure.training.run_folder import FoundRun
 
 
@@ -72,7 +72,7 @@ class LayerBox(QtWidgets.QWidget):
     offered : callable
         Whether a layer is in the list.
     none : str, optional
-        Text of an entry for no layer, which stands first; without it the one in sight is chosen by itself.
+        Text of an entry for no layer, which stands first; without it the visible one is chosen automatically.
     """
 
     picked = QtCore.Signal()
@@ -194,7 +194,7 @@ class LayerPicker(QtWidgets.QWidget):
         self._tick(layers)
 
     def reset_choices(self) -> None:
-        """List the layers there are. Ticks made by hand stay; those in sight are ticked before."""
+        """List the layers there are. Ticks made by hand stay; before any, the visible layers are ticked."""
         before = self.chosen()
         layers = [layer for layer in self.viewer.layers if self._offered(layer)]
         chosen = [layer for layer in before if layer in layers]
@@ -319,7 +319,7 @@ class PathEdit(QtWidgets.QWidget):
 
 
 class FolderRow(QtWidgets.QWidget):
-    """Where a run is written; empty means nowhere. A folder with a run in it offers to go on with it.
+    """Line for the run folder; empty means that nothing is written. A folder with a run in it offers to resume it.
 
     Parameters
     ----------
@@ -401,7 +401,7 @@ def lay_out(
 ) -> QtWidgets.QScrollArea:
     """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen.
 
-    Those ``below`` do not scroll: they are always in sight.
+    Those ``below`` do not scroll: they are always visible.
     """
     scroll = _scrolled(parts, widget)
     _pin(widget, below)
@@ -488,10 +488,18 @@ def _laid_out(layout: QtWidgets.QLayout | None) -> list[QtWidgets.QWidget]:
     return [part for found in parts for part in found]
 
 
+def reading_editor(automatic: bool = True) -> Editor:
+    """Make the box of the row "Labels are": what the numbers in labels mean, or that they decide it themselves."""
+    editor = choice_editor(({"auto": "as their numbers suggest"} if automatic else {}) | READINGS)
+    about = "<b>As their numbers suggest</b>: refused where they leave it open. " if automatic else ""
+    with_tip(editor.widget, about + READING_TIP)
+    return editor
+
+
 def heading(text: str) -> QtWidgets.QLabel:
     """Make the title of what stands below it; the mouse tells what the terms in it mean."""
     label = QtWidgets.QLabel(f"<b>{text}</b>")
-    label.setToolTip(explained(text))
+    label.setToolTip(explain_terms(text))
     label.setTextFormat(QtCore.Qt.TextFormat.RichText)
     return label
 

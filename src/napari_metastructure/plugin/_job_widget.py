@@ -40,7 +40,7 @@ from napari_metastructure.plugin import _estimate
 from napari_metastructure.plugin._form import ConfigPanel, with_tip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import FolderRow, row
-from napari_metastructure.plugin._layers import EpochSlider, Releases, unwrapped
+from napari_metastructure.plugin._layers import EpochSlider, ReleaseOnClose, unwrapped
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, preferences
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._ranges import RangeRows
@@ -306,7 +306,7 @@ class JobWidget(QWidget):
         self.estimate: _estimate.Estimate | None = None
         self.estimator = _estimate.Estimator(self)
         self.estimator.known.connect(self._show_estimate)
-        self._releases = Releases(self)
+        self._releases = ReleaseOnClose(self)
         self.release_with(self.estimator.stop)
         pressed = {"run": (buttons.run,), "pause": (buttons.pause, buttons.resume), "stop": (buttons.stop,)}
         self.keys = Keys(self, self.viewer, pressed, lambda: self.slider(), lambda: self.made_layers())

@@ -1,7 +1,7 @@
 """Frame of Noise and Measure: a Labels layer, a live preview of its slice on screen, and work on all of its slices."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import napari
@@ -13,7 +13,7 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _inputs, _layers
-from napari_metastructure.plugin._form import choice_editor, with_tip
+from napari_metastructure.plugin._form import Editor
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, of_choice
@@ -53,14 +53,13 @@ class LabelsWidget(QtWidgets.QWidget):
     fault: ClassVar[str]
     instances: ClassVar[bool] = False
 
-    def __init__(self, viewer: napari.Viewer, tip: str, readings: Mapping[Any, str]) -> None:
+    def __init__(self, viewer: napari.Viewer, tip: str, reading: Editor) -> None:
         super().__init__()
         self.viewer = _layers.unwrapped(viewer)
         self.tools = Tools(self.name)
         self.preview = PreviewLayer(self.viewer, self.on_preview_removed)
         self.sources = _inputs.LayerBox(self.viewer, tip, self._is_offered)
-        self.reading = choice_editor(readings)
-        with_tip(self.reading.widget, _layers.READING_TIP)
+        self.reading = reading
         self.problem, self.status = _inputs.sentence(f"color: {_inputs.PROBLEM};"), _inputs.sentence()
         self.run = StackRun("", "Slices done; each is read first to find its numbers.")
         self.changed_meanwhile = False
@@ -162,7 +161,7 @@ class LabelsWidget(QtWidgets.QWidget):
     # ---- the source and its preview ----------------------------------------------------------------------
 
     def _is_offered(self, layer: Layer) -> bool:
-        """Whether a layer is offered: Labels with a slice to show, but for this widget's preview."""
+        """Whether a layer is offered: Labels with a slice to show, except for this widget's preview."""
         return isinstance(layer, Labels) and len(_layers.full(layer).shape) > 1 and layer is not self.preview.layer
 
     def reading_of(self, layer: Labels) -> Reading:

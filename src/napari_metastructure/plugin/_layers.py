@@ -31,10 +31,10 @@ READINGS: dict[Reading, str] = {
     "foreground": "foreground and background",
     "objects": "objects: any number is foreground",
 }
-"""How the numbers of a label layer can be read, as forms offer it."""
+"""How the numbers of a label layer can be read, as forms offer it, see `_inputs.reading_editor`."""
 
 READING_TIP = (
-    "What the numbers of the labels mean. <b>Classes</b>: 0, 1, 2, … each a class. <b>Foreground and background</b>: "
+    "What the numbers in the labels mean. <b>Classes</b>: 0, 1, 2, … each a class. <b>Foreground and background</b>: "
     "0 and one other number. <b>Objects</b>: numbered objects, all of them foreground. 255 is unlabelled, except among "
     "numbered objects, and in a mask of 0 and 255, where it is the foreground."
 )
@@ -87,12 +87,12 @@ LONGEST, LEAST = 22, 10
 
 
 def result_name(source: str, what: str) -> str:
-    """Name a layer after its source and what it is, such that neighbours in napari's list can be told apart."""
+    """Name a layer after its source and what it is, so that neighbours in napari's list can be told apart."""
     return f"{shortened(source, max(LONGEST - 1 - len(what), LEAST))} {what}"
 
 
 def shortened(name: str, most: int) -> str:
-    """Cut a long name in its middle: names of one folder differ at their ends. Where it was cut before, cut it anew."""
+    """Cut a long name in its middle: names of one folder differ at their ends. One cut before is cut again."""
     if len(name) <= most:
         return name
     start = name[: (most - 1) // 3].partition("…")[0]
@@ -367,8 +367,8 @@ class EpochSlider:
 # ---- ending with a widget ---------------------------------------------------------------------------------
 
 
-class Releases:
-    """What ends when a widget is destroyed: the viewer and its layers may outlive it, and must not call it then.
+class ReleaseOnClose:
+    """Callbacks to disconnect when a widget is destroyed: the viewer and its layers may outlive it.
 
     Parameters
     ----------
@@ -511,7 +511,7 @@ def _planes(place: Any, leading: tuple[int, ...]) -> list[int]:
 # ---- true classes: those of the layer that labels were made from, if this plugin made them ------------------
 
 
-class Truths:
+class TrueLabels:
     """Finds the true classes of noisy layers; once found, a layer is known by itself and may be renamed."""
 
     def __init__(self, viewer: napari.Viewer) -> None:

@@ -13,7 +13,7 @@ from napari_metastructure.errors import MetastructureError
 from napari_metastructure.labels.classes import PlaneDone
 from napari_metastructure.plugin._form import with_tip
 from napari_metastructure.plugin._inputs import row
-from napari_metastructure.plugin._layers import Releases
+from napari_metastructure.plugin._layers import ReleaseOnClose
 from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
 
@@ -83,7 +83,7 @@ class LivePreview(QObject):
         self._turn.triggered.connect(self._on_turn)
         self.pause.setTimeout(measure_after_ms)
         self.pause.triggered.connect(self._on_pause)
-        self._releases = Releases(self)
+        self._releases = ReleaseOnClose(self)
         self._releases.add(self._on_deleted)
         dims = viewer.dims.events
         for emitter in (dims.point, dims.ndisplay, dims.order):

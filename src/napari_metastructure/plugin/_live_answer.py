@@ -11,9 +11,9 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_metastructure.plugin._igtt_layers import RunLayers, SourceLayers
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import ORIGIN, colormap, placement, result_name
 from napari_metastructure.plugin._painting import same
-from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin._worker import LatestOnly
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ BESIDE = 2**20
 
 COLOR = "#ffff00"
 
-MEANING = "Yellow: the masks with your strokes; Continue takes them over."
+MEANING = "Yellow: the masks that your strokes will give; Continue applies them."
 
 
 class LiveAnswer(QObject):
-    """What the strokes change on the image on screen, as an outline above the masks, soon after the brush is lifted.
+    """Outlines of the masks on screen as the strokes will change them, soon after the brush is lifted.
 
     Features are computed in a thread when a brush is taken up; of strokes that come while an answer is on its way the
     newest count.

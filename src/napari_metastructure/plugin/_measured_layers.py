@@ -1,6 +1,6 @@
 """Axes and pixels of layers that are measured: voxel size, slices, names of other axes, and the image of labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.measures import Voxel
 from napari_metastructure.plugin._calibration import Calibration, calibration
-from napari_metastructure.plugin._layers import file_of, full, placement
+from napari_metastructure.plugin._layers import file_of, full, origin_of, placement
+from napari_metastructure.plugin._pairs import words_of
 from napari_metastructure.plugin._source import Source
 
 FILE_AXES = 5
@@ -82,6 +83,27 @@ def fits(image: Layer, labels: Labels) -> bool:
         return False
     shape = full(image).shape[:-1] if image.rgb else full(image).shape
     return len(shape) > 1 and tuple(shape) == tuple(full(labels).shape[-len(shape) :])
+
+
+def root_of(labels: Layer, layers: Iterable[Layer]) -> Layer:
+    """Find what labels were originally made from: an image, or the labels themselves if that is not known."""
+    named = {layer.name: layer for layer in layers}
+    seen: list[Layer] = []
+    while labels not in seen:
+        seen.append(labels)
+        labels = named.get(origin_of(labels).get("source", ""), labels)
+    return labels
+
+
+def image_of(labels: Labels, layers: Sequence[Layer]) -> Layer | None:
+    """Find the image that labels were made from, else that of their name, else the only one of their size; or none."""
+    root = root_of(labels, layers)
+    if fits(root, labels):
+        return root
+    images = [layer for layer in layers if fits(layer, labels) and not origin_of(layer)]
+    named = [image for image in images if words_of(image.name) == words_of(root.name)]
+    found = named or images
+    return found[0] if len(found) == 1 else None
 
 
 def intensity_of(layer: Image, shape: tuple[int, ...], volumes: bool) -> Callable[[tuple[int, ...]], np.ndarray]:

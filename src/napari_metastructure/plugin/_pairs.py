@@ -94,7 +94,7 @@ def shape_of(layer: Layer) -> tuple[int, ...]:
 
 
 def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
-    """Pair layers that are in no row yet: of one name but for words like "mask", else the only ones of a shape.
+    """Pair layers that are in no row yet: of one name except for words like "mask", else the only ones of a shape.
 
     Parameters
     ----------
@@ -132,10 +132,14 @@ def _alone(
     return [(some[0], others[0]) for some, others in groups.values() if len(some) == 1 == len(others)]
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a layer's name that matter; napari's number for a second layer of a name does not."""
+    name = re.sub(r" \[\d+\]$", "", name).lower()
+    return tuple(word for word in re.split(r"[\W_]+", name) if word and word not in COMMON)
+
+
 def _by_name(layer: Layer) -> Hashable:
-    """Return the words of a name that matter, and the shape; napari's number for a second layer of a name does not."""
-    name = re.sub(r" \[\d+\]$", "", layer.name).lower()
-    words = tuple(word for word in re.split(r"[\W_]+", name) if word and word not in COMMON)
+    words = words_of(layer.name)
     return (words, shape_of(layer)) if words else id(layer)
 
 
@@ -238,7 +242,7 @@ class PairsTable(QtWidgets.QWidget):
         events.inserted.disconnect(self._on_inserted)
         events.removed.disconnect(self._on_removed)
         for layer in self._named:
-            layer.events.name.disconnect(self._show)
+            layer.events.name.disconnect(self._report)
         self._named = []
 
     # ---- in step with the viewer -----------------------------------------------------------------------------
@@ -261,7 +265,7 @@ class PairsTable(QtWidgets.QWidget):
                     self.rows.remove(row)
         self._report()
 
-    def _report(self) -> None:
+    def _report(self, event: Any = None) -> None:
         self._show()
         self.changed.emit()
 
@@ -286,12 +290,12 @@ class PairsTable(QtWidgets.QWidget):
         delegate = _Chooser(self._options, self._choose, self.table)
         self.table.setItemDelegate(delegate)
 
-    def _show(self, event: Any = None) -> None:
+    def _show(self) -> None:
         for layer in self._named:
-            layer.events.name.disconnect(self._show)
+            layer.events.name.disconnect(self._report)
         self._named = list({id(x): x for row in self.rows for x in (row.image, row.labels) if x is not None}.values())
         for layer in self._named:
-            layer.events.name.connect(self._show)
+            layer.events.name.connect(self._report)
         with QtCore.QSignalBlocker(self.table):
             self.table.setRowCount(len(self.rows))
             for number, row in enumerate(self.rows):

@@ -1,4 +1,4 @@
-"""What widgets open with: this plugin's page of napari's preferences, and over that what each showed last."""
+"""Initial values of the widgets: this plugin's page of napari's preferences, and what each widget showed last."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ PLUGIN = "napari-metastructure"
 
 @dataclass(frozen=True)
 class Preferences:
-    """What the page says, see `configurations` in ``napari.yaml``."""
+    """Values of the preferences page, see `configurations` in ``napari.yaml``."""
 
     device: str = "auto"
     folder: str = ""
@@ -183,7 +183,7 @@ class Memory(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Save when the widget goes out of sight: its dock, another tab, napari itself."""
         if event.type() == QEvent.Type.Hide:
-            with suppress(AttributeError, RuntimeError):  # Python has cleared a widget that nobody closed
+            with suppress(AttributeError, RuntimeError):  # Python has cleared a widget that was never closed
                 self.save()
         return False
 

@@ -9,7 +9,7 @@ from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin import _layers
-from napari_metastructure.plugin._stacking import kept_view
+from napari_metastructure.plugin._layer_order import kept_view
 
 GROUND = (0.07, 0.07, 0.08, 1)
 """The background class over other visible labels: it must not look like the class beneath."""
@@ -22,7 +22,7 @@ class PreviewLayer:
     """One 2D Labels layer in place of its source; it is the same one from plane to plane and source to source.
 
     While it shows, the source is out of sight: clean labels that shine through make random ones look right. That is
-    done by its opacity, as napari lets nobody paint on a layer that is not visible.
+    done by its opacity, because napari does not allow painting on an invisible layer.
 
     A plain object: it can let go of the viewer when the widget that has it is deleted already.
 

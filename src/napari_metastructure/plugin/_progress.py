@@ -21,7 +21,7 @@ EVERY_MS = 500
 
 
 class Activity(QtCore.QObject):
-    """What a widget's job shows in the activity dock of the window that the widget is docked in.
+    """Progress of a widget's job in the activity dock of its window.
 
     napari lets Qt's loop run in each change of its bar. So the bar is changed in a timer's turn, never in the middle of
     what a job's event does, and seldom.
@@ -126,7 +126,7 @@ class Clock:
 
     @property
     def spent(self) -> float:
-        """Seconds since the start, but for pauses."""
+        """Seconds since the start, except for pauses."""
         return 0.0 if self._begin is None else (self._paused or time.monotonic()) - self._begin
 
     def left(self, done: float) -> float | None:

@@ -19,7 +19,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractButton, QApplication, QDockWidget, QWidget
 
-from napari_metastructure.plugin._layers import EpochSlider, Releases
+from napari_metastructure.plugin._layers import EpochSlider, ReleaseOnClose
 from napari_metastructure.plugin._preferences import keep, kept
 
 PACKAGE = "napari-metastructure"
@@ -27,7 +27,7 @@ PACKAGE = "napari-metastructure"
 
 @dataclass(frozen=True)
 class Key:
-    """What a key does: in words, the key itself, and the function of the viewer that it calls."""
+    """Shortcut: its description, the key, and the function of the viewer that it calls."""
 
     text: str
     key: str
@@ -144,7 +144,7 @@ _all: WeakSet[Keys] = WeakSet()
 
 
 class Keys(QObject):
-    """What the keys do in one widget.
+    """Shortcuts of one widget.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class Keys(QObject):
         widget.installEventFilter(self)
         register()
         _all.add(self)
-        Releases(self).listen(action_manager.events.shortcut_changed, self._tell)
+        ReleaseOnClose(self).listen(action_manager.events.shortcut_changed, self._tell)
         self.add(buttons)
 
     def add(self, buttons: Mapping[str, Sequence[QAbstractButton]], tell: Mapping[str, QWidget] | None = None) -> None:
@@ -227,7 +227,7 @@ def _said(name: str) -> str:
 
 
 def in_front(viewer: napari.Viewer) -> list[Keys]:
-    """Return the widgets of a viewer: that in which the user is, those in sight, and those behind."""
+    """Return the widgets of a viewer: the one in use, then the visible ones, then those behind."""
     mine = [keys for keys in _all if isalive(keys) and keys.viewer is viewer and not keys.closed]
     focus = QApplication.focusWidget()
 

@@ -65,7 +65,7 @@ class Source:
 
     @classmethod
     def of(cls, layer: Layer, chosen: Chosen = ALL) -> Source:
-        """Check what can be told without reading pixels.
+        """Check everything that needs no pixels.
 
         Raises
         ------
@@ -224,7 +224,7 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
     """
     layer: Image = source.layer
     if viewer.dims.ndisplay != 2 or set(viewer.dims.displayed) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
-        raise InputError("A try needs the axes Y and X on screen, in 2D.")
+        raise InputError("Try on what I see needs the axes Y and X on screen, in 2D.")
     point = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)[: len(source.leading)]
     at = tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(point, source.leading, strict=True))
     coarse = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(len(source.shape))
@@ -232,7 +232,7 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
     low = np.clip(np.floor(corners[0]), 0, source.shape[-2:]).astype(int)
     high = np.clip(np.ceil(corners[1] + 1), 0, source.shape[-2:]).astype(int)
     if not layer.visible or np.any(high - low < 2):
-        raise InputError(f"Nothing of layer {layer.name!r} is on screen; show it, or move it into view.")
+        raise InputError(f"Layer {layer.name!r} is not on screen; show it, or move it into view.")
     pixels = np.asarray(full(layer)[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
     whole = placement(layer)
     sizes = {"rotate": 2, "shear": 2, "affine": 3}
@@ -248,7 +248,7 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
 
 
 @dataclass(frozen=True)
-class Layered:
+class ModelLayer:
     """An image layer chosen for a model.
 
     Attributes
@@ -268,8 +268,8 @@ class Layered:
     channel: str | None
 
     @classmethod
-    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> Layered:
-        """See how a layer fits a model of so many channels, without reading its pixels.
+    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> ModelLayer:
+        """Match a layer to a model with this number of channels, without reading its pixels.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Brushes for objects and background, and the list of strokes: each can be looked at and taken back."""
+"""Brushes for objects and background, and the list of strokes, with buttons to find and undo each."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._painting import BACKGROUND, CLASSES, OBJECT, Stroke
 
 ROWS = 4
-"""Strokes in sight; the list scrolls."""
+"""Strokes visible at once; the list scrolls."""
 
 
 class BrushButtons(QtCore.QObject):
@@ -62,7 +62,7 @@ class StrokeList(QtWidgets.QWidget):
         self.list.setFixedHeight(ROWS * self.list.fontMetrics().height() + 12)
         self.back = with_tip(
             QtWidgets.QPushButton("Take this stroke back"),
-            "Make it as if the chosen stroke had never been painted; undo of the layer brings it back.",
+            "Remove the chosen stroke as if it had never been painted; the layer's undo brings it back.",
         )
         column(self.list, self.back, into=self, spacing=2)
         self.list.currentRowChanged.connect(self._on_row)

@@ -76,7 +76,7 @@ class ResultTable(QtWidgets.QTableWidget):
     def __init__(self, heads: Mapping[str, str]) -> None:
         super().__init__(0, len(heads))
         self.setHorizontalHeaderLabels(list(heads))
-        self.setToolTip(tooltip("The head of each column tells what it holds."))
+        self.setToolTip(tooltip("Hover over a column's heading to read what it holds."))
         for column, tip in enumerate(heads.values()):
             self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
         self.verticalHeader().setVisible(False)

@@ -10,8 +10,8 @@ from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import ConfigPanel, choice_editor, form_layout, tooltip, with_tip
-from napari_metastructure.plugin._inputs import PathEdit, column, row
-from napari_metastructure.plugin._layers import READING_TIP, READINGS
+from napari_metastructure.plugin._inputs import PathEdit, column, reading_editor, row
+from napari_metastructure.plugin._layers import READING_TIP
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._worker import LatestOnly
@@ -138,11 +138,13 @@ class DataPanel(QtWidgets.QWidget):
         self.purpose = purpose
         self.from_layers, self.from_folder = QtWidgets.QRadioButton("Layers"), QtWidgets.QRadioButton("Folder of files")
         self.from_layers.setChecked(True)
-        self.from_layers.setToolTip(tooltip("Train on images and labels as they stand in the viewer."))
-        self.from_folder.setToolTip(tooltip("Train on files, read as they are needed: there may be more than memory."))
+        self.from_layers.setToolTip(tooltip("Train on the images and labels open in the viewer."))
+        self.from_folder.setToolTip(
+            tooltip("Train on files, read as they are needed: the set may be larger than memory.")
+        )
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.ranges = RangeRows("used to train and to validate")
-        self.reading = choice_editor({"auto": "as their numbers suggest", **READINGS})
+        self.reading = reading_editor()
         self.channel, self.watch = choice_editor(CHANNELS), choice_editor([])
         self.summary = QtWidgets.QLabel()
         self.summary.setWordWrap(True)
@@ -236,11 +238,7 @@ class DataPanel(QtWidgets.QWidget):
         kinds, form = row(self.from_layers, self.from_folder), form_layout()
         kinds.layout().addStretch(1)
         for name, editor, tip in (
-            (
-                "Labels are",
-                self.reading,
-                f"<b>As their numbers suggest</b>: refused where they leave it open. {READING_TIP}",
-            ),
+            ("Labels are", self.reading, READING_TIP),
             ("Colours", self.channel, "The channel used of colour images; grey images have only one."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
         ):

@@ -15,9 +15,9 @@ from napari_metastructure.images.ranges import ALL
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._job_widget import Job
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._pairs import LayerSet, shape_of
 from napari_metastructure.plugin._source import Source
-from napari_metastructure.plugin._stacking import add_above, bring_to_front, kept_view
 from napari_metastructure.plugin._training_data import FIRST
 from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
 from napari_metastructure.training import events

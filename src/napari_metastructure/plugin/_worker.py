@@ -261,7 +261,7 @@ def wait_for(ready: threading.Event, control: Control) -> None:
         pass
 
 
-class TurnByTurn(QObject):
+class EventLoopSteps(QObject):
     """Takes the steps of an iterator one in a turn of Qt's loop: napari needs a tenth of a second for a new layer."""
 
     def __init__(self, parent: QObject | None = None) -> None:

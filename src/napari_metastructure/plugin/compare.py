@@ -32,13 +32,13 @@ from napari_metastructure.plugin._compare_results import CompareProgress, Method
 from napari_metastructure.plugin._estimate import Unknown
 from napari_metastructure.plugin._form import ConfigPanel, collapsed, form_layout, tooltip, with_tip
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
+from napari_metastructure.plugin._layer_order import bring_to_front
 from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._preferences import of_settings
-from napari_metastructure.plugin._stacking import bring_to_front
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
-from napari_metastructure.plugin._worker import TurnByTurn, throttled, torch_beside_a_window
+from napari_metastructure.plugin._worker import EventLoopSteps, throttled, torch_beside_a_window
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
@@ -168,7 +168,7 @@ def _describe(method: Method, labelled: bool) -> str:
         return (
             "Needs no ground truth. It depends on a seed and runs as often as Repeats says."
             if method.random
-            else "Needs no ground truth, nor training; it depends on no seed and runs once."
+            else "Needs neither ground truth nor training; it does not depend on a seed and runs once."
         )
     why = "" if labelled else "<b>Choose ground truth above to be able to tick it.</b> "
     return (
@@ -190,7 +190,9 @@ class CompareSettings(QtWidgets.QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.main = ConfigPanel(CompareConfig, MAIN, GROUPS, ("methods", "train"))
+        self.main = ConfigPanel(
+            CompareConfig, MAIN, GROUPS, ("methods", "train"), {"reading": _inputs.reading_editor()}
+        )
         self.train = TrainingSettings(("preset", "epochs"), WITHOUT)
         supervised = collapsed("Supervised networks", self.train, "How networks are trained on the ground truth.")
         _inputs.column(self.main, supervised, into=self)
@@ -401,7 +403,7 @@ class CompareWidget(JobWidget):
         self._newest: str | None = None  # the row that was selected as its method ended
         self._polarity = "bright"
         self._end = self._warning = ""
-        self._opening = TurnByTurn(self)
+        self._opening = EventLoopSteps(self)
         choice = (
             *(_inputs.heading("Images"), self.picker, _inputs.heading("Ground truth (optional)"), self.truth),
             *(_inputs.heading("Methods"), self.methods, _inputs.heading("Settings"), self.settings),

@@ -24,11 +24,11 @@ from napari_metastructure.plugin._density_maps import COLORMAP, MADE, MapLayers
 from napari_metastructure.plugin._density_plots import Profile
 from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._help import Tools
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, of_settings
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._stacking import add_above
-from napari_metastructure.plugin._worker import TurnByTurn
+from napari_metastructure.plugin._worker import EventLoopSteps
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class DensityWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self.maps = MapLayers(viewer)
-        self._worker, self._references = _density_model.DensityWorker(), _layers.Truths(viewer)
+        self._worker, self._references = _density_model.DensityWorker(), _layers.TrueLabels(viewer)
         self.live = LivePreview(
             viewer,
             self,
@@ -84,7 +84,7 @@ class DensityWidget(QWidget):
             show_measured=self._show_measured,
             failed=self._show_failure,
         )
-        self._line_changed, self._adding = QSignalDebouncer(parent=self), TurnByTurn(self)
+        self._line_changed, self._adding = QSignalDebouncer(parent=self), EventLoopSteps(self)
         self.watch = _layers.LayerWatch(viewer, self.live.refresh)
         self._line_watch = _layers.LayerWatch(viewer, self._line_changed.throttle)
         self.live.hold(self.watch, self._line_watch, self.maps)
@@ -396,7 +396,7 @@ class DensityWidget(QWidget):
     def _show_failure(self, error: Exception) -> None:
         """Report a fault of this package's own; the widget lives on."""
         log.error("The densities failed", exc_info=error)
-        self.say(f"The densities failed: {type(error).__name__}: {error}.", problem=True)
+        self.say(f"The densities could not be computed: {type(error).__name__}: {error}.", problem=True)
 
     def _on_setting(self, name: str) -> None:
         self._reframe = self._reframe or name == "side_by_side"

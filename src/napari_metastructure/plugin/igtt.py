@@ -41,7 +41,7 @@ from napari_metastructure.plugin._source import (
     sources_of,
 )
 from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
-from napari_metastructure.plugin._worker import TurnByTurn, torch_beside_a_window, wait_for
+from napari_metastructure.plugin._worker import EventLoopSteps, torch_beside_a_window, wait_for
 from napari_metastructure.plugin.writer import ask_where, file_name
 from napari_metastructure.training import events
 from napari_metastructure.training.control import Control
@@ -157,7 +157,8 @@ class IGTTWidget(JobWidget):
             napari_viewer,
             RunButtons("Segment the ticked layers without labels, in the background."),
             EpochProgress(
-                "Rounds of training and relabelling; it may end before the last.", "Optimiser steps done in this round."
+                "Rounds of training and relabelling; a run may end before the last.",
+                "Optimiser steps done in this round.",
             ),
         )
         self.picker = LayerPicker(self.viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
@@ -190,7 +191,7 @@ class IGTTWidget(JobWidget):
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._chosen = ALL
         self._scores: dict[int, tuple[events.ScoreCurve, ...]] = {}
-        self._opening, self._ready = TurnByTurn(self), threading.Event()
+        self._opening, self._ready = EventLoopSteps(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
         parts = (
@@ -321,7 +322,7 @@ class IGTTWidget(JobWidget):
         if self.running:
             if (control := self._control) is None:
                 return self.refuse("The run is about to end; continue once it has.")
-            for index, pixels in layers.told().items():
+            for index, pixels in layers.corrections_for_run().items():
                 control.correct(index, pixels)
             self._lock(painted)
             self.resume()
@@ -356,7 +357,7 @@ class IGTTWidget(JobWidget):
             self._take(self._draw_waiting(self.layers, wanted))
 
     def _lock(self, painted: Mapping[int, np.ndarray]) -> None:
-        """Note what the run was told, and let epochs come again."""
+        """Note the corrections passed to the run, and show new epochs again."""
         if self.layers is not None:
             self.layers.locked = dict(painted)
             self.answer.clear()
@@ -420,7 +421,7 @@ class IGTTWidget(JobWidget):
         return igtt_job(sources, chosen, planes, config, self._ready, run)
 
     def _dropped(self, trial: tuple[napari.layers.Layer, RunLayers] | None) -> Iterator[None]:
-        """Take the layers of a try away, one at a time, but for those that were painted on."""
+        """Take the layers of a try away, one at a time, except for those that were painted on."""
         if trial is None:
             return
         part, layers = trial

@@ -19,12 +19,12 @@ from napari_metastructure.labels.readings import Meaning, Reading
 from napari_metastructure.plugin import _inputs, _layers, _measured_layers
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor, form_layout, with_tip
 from napari_metastructure.plugin._labels_widget import NO_PLANE, LabelsWidget
+from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._object_finder import ObjectFinder
 from napari_metastructure.plugin._preferences import Value, of_box
 from napari_metastructure.plugin._previews import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._region_table import RegionView
 from napari_metastructure.plugin._shortcuts import Keys
-from napari_metastructure.plugin._stacking import add_above
 from napari_metastructure.plugin.writer import file_name
 
 STALE = "The labels have changed since; measure again."
@@ -60,14 +60,15 @@ class MeasureWidget(LabelsWidget):
     instances = True
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        readings = {"auto": "as the numbers suggest", **_layers.READINGS}
-        super().__init__(napari_viewer, "Masks, classes or numbered objects. They stay as they are.", readings)
+        tip = "Masks, classes or numbered objects. They stay as they are."
+        super().__init__(napari_viewer, tip, _inputs.reading_editor())
         self.table: measures.RegionTable | None = None
         self._measured: Labels | None = None
         self._measured_from: Labels | None = None
         self._numbered: WeakKeyDictionary[Layer, Labels] = WeakKeyDictionary()  # layers of objects by their source
         self._drawer = CleanDrawer()
         self._no_image = False  # chosen by hand
+        self._root: Layer | None = None  # of the labels whose image was chosen
         self._known_voxel: tuple[object, measures.Voxel] | None = None
         self.finder = ObjectFinder(self.viewer, self._on_clicked, lambda: _inputs.say(self.stale, STALE))
         self._make_parts()
@@ -82,7 +83,7 @@ class MeasureWidget(LabelsWidget):
     def _make_parts(self) -> None:
         self.volumes = with_tip(
             QtWidgets.QCheckBox("3D: objects run through slices"),
-            "Take all slices together; else each slice has objects of its own. Not for epochs and points in time.",
+            "Treat the slices as one volume; otherwise each slice has its own objects. Not for epochs or time points.",
         )
         self.smallest_object, self.smallest_hole = (
             with_tip(RealSpinBox(0, MOST_SIZE), tip)
@@ -92,19 +93,19 @@ class MeasureWidget(LabelsWidget):
             )
         )
         self.unit = choice_editor([])
-        with_tip(self.unit.widget, "What both sizes are counted in.")
+        with_tip(self.unit.widget, "The unit of both sizes.")
         self.border = with_tip(
             QtWidgets.QCheckBox("Clear border"), "Remove the objects that touch the border of the image."
         )
         self.previewing = with_tip(
             QtWidgets.QCheckBox("Preview"),
-            "Show the cleaned slice in place of the layer; they follow the dials, the slider and your brush.",
+            "Show the cleaned slice in place of the layer; it follows the dials, the slider and your brush.",
         )
         self.previewing.setChecked(True)
         self.counts = _inputs.sentence()
         self.images = _inputs.LayerBox(
             self.viewer,
-            "Its intensities are measured, pixel by pixel.",
+            "The image whose intensities are measured.",
             lambda layer: isinstance(layer, Image),
             "no intensities",
         )
@@ -136,7 +137,7 @@ class MeasureWidget(LabelsWidget):
         )
 
     def _lay_out(self) -> None:
-        labels = form_layout(("Layer", self.sources), ("Read as", self.reading.widget), (self.volumes,))
+        labels = form_layout(("Layer", self.sources), ("Labels are", self.reading.widget), (self.volumes,))
         dials = form_layout(
             ("Smallest object", self.smallest_object),
             ("Smallest hole", self.smallest_hole),
@@ -304,12 +305,12 @@ class MeasureWidget(LabelsWidget):
         self._choose_image(layer)
 
     def _choose_image(self, layer: Labels) -> None:
-        """Choose an image that lies on the labels, unless one is chosen, or none by hand."""
+        """Choose the image of other labels than before, unless none is wanted; what is made of them has the same."""
+        before, self._root = self._root, _measured_layers.root_of(layer, self.viewer.layers)
         image = self.images.chosen()
-        if not self._no_image if image is None else not _measured_layers.fits(image, layer):
-            self.images.choose(
-                next((other for other in reversed(self.viewer.layers) if _measured_layers.fits(other, layer)), None)
-            )
+        fits = _measured_layers.fits
+        if not self._no_image if image is None else not fits(image, layer) or self._root is not before:
+            self.images.choose(_measured_layers.image_of(layer, self.viewer.layers))
 
     def _on_image(self) -> None:
         self._no_image = self.images.chosen() is None

@@ -51,7 +51,7 @@ class NoiseWidget(LabelsWidget):
     fault = "The noise could not be drawn"
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(napari_viewer, "The clean labels. They stay as they are.", _layers.READINGS)
+        super().__init__(napari_viewer, "The clean labels. They stay as they are.", _inputs.reading_editor(False))
         self._preview_removed = self._unusable = False
         self._colors: dict[int, str] = {}  # of the source's classes
         self._make_parts()
@@ -78,7 +78,7 @@ class NoiseWidget(LabelsWidget):
         self.previewing = with_tip(
             QtWidgets.QCheckBox("Preview on the visible slice"),
             "Show the noise as a layer over the source; it follows every dial, the slider and your brush. "
-            "It is what Apply gives on this slice.",
+            "Apply gives exactly this on the slice.",
         )
         self.previewing.setChecked(True)
         self.matrix = MatrixView()
@@ -98,7 +98,7 @@ class NoiseWidget(LabelsWidget):
         self.batch = FolderBatch(self._task, "clean labels", "<stem>.tif, the noisy labels, and noise.yaml")
 
     def _lay_out(self) -> None:
-        labels = form_layout(("Layer", self.sources), ("Read as", self.reading.widget))
+        labels = form_layout(("Layer", self.sources), ("Labels are", self.reading.widget))
         seed = _inputs.row(self.seed_label, self.seed, self.new_seed, wide=self.seed)
         apply = _inputs.row(self.apply_button, self.in_place, wide=self.apply_button)
         parts = (

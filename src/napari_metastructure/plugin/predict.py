@@ -25,12 +25,12 @@ from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front
 from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
 from napari_metastructure.plugin._preferences import Value, of_path, of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._ranges import RangeRows
-from napari_metastructure.plugin._source import Layered, Source
-from napari_metastructure.plugin._stacking import add_above, bring_to_front
+from napari_metastructure.plugin._source import ModelLayer, Source
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
@@ -42,7 +42,7 @@ from napari_metastructure.training.events import Warned
 class LayerPredicted:
     """One layer is done: arrays of `PlaneAxes.result`."""
 
-    layered: Layered
+    model_layer: ModelLayer
     labels: np.ndarray = field(repr=False)
     probability: np.ndarray | None = field(repr=False)
     classes: tuple[int, ...]
@@ -58,25 +58,27 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, r
         from napari_metastructure.images.surround import missing_notes
         from napari_metastructure.networks.batch import predict_planes
 
-        chosen = [_layered(layer, model, settings.channel, ranges) for layer in layers]
+        chosen = [_model_layer(layer, model, settings.channel, ranges) for layer in layers]
         total, done, began = sum(len(c.places) for c in chosen), 0, time.perf_counter()
         shares: list[tuple[str, float]] = []
         yield batch.PredictionStarted(str(model), len(chosen), str(device))
-        for layered in chosen:
-            labels, probability = _room(layered, settings.probability)
+        for model_layer in chosen:
+            labels, probability = _empty_result(model_layer, settings.probability)
             for event in predict_planes(
-                model, layered.planes(), len(layered.places), device, control.checkpoint, settings.probability
+                model, model_layer.planes(), len(model_layer.places), device, control.checkpoint, settings.probability
             ):
                 match event:
                     case batch.PlanePredicted():
-                        number = event.index if layered.source.kept is None else layered.source.kept[event.index]
+                        number = (
+                            event.index if model_layer.source.kept is None else model_layer.source.kept[event.index]
+                        )
                         _put(event.labels, labels, number)
                         _put(event.probability, probability, number)
                         shares.append((event.name, event.missing))
                     case batch.PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
-            done += len(layered.places)
-            yield LayerPredicted(layered, labels, probability, model.use.classes, str(model.path))
+            done += len(model_layer.places)
+            yield LayerPredicted(model_layer, labels, probability, model.use.classes, str(model.path))
         yield from map(Warned, missing_notes(shares))
         model.release()
         yield batch.PredictionFinished(False, len(chosen), time.perf_counter() - began)
@@ -111,10 +113,10 @@ def _is_on_the_way(event: object) -> bool:
     return isinstance(event, batch.PredictionProgress) and event.done < event.images
 
 
-def _layered(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> Layered:
+def _model_layer(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> ModelLayer:
     """See a layer as the model takes it: of RGB layers the colour it was trained on, if the user did not name one."""
     own = model.use.colour if getattr(layer, "rgb", False) else None
-    return Layered.of(layer, model.use.channels, own if channel is None else channel, ranges)
+    return ModelLayer.of(layer, model.use.channels, own if channel is None else channel, ranges)
 
 
 def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> None:
@@ -123,15 +125,15 @@ def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> Non
         result.reshape(-1, *plane.shape)[index] = plane
 
 
-def _room(layered: Layered, want_probability: bool) -> tuple[np.ndarray, np.ndarray | None]:
+def _empty_result(model_layer: ModelLayer, want_probability: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Make arrays for the result."""
     try:
-        probability = np.zeros(layered.axes.result, np.float32) if want_probability else None
-        return np.zeros(layered.axes.result, np.uint8), probability
+        probability = np.zeros(model_layer.axes.result, np.float32) if want_probability else None
+        return np.zeros(model_layer.axes.result, np.uint8), probability
     except MemoryError:
-        size = np.prod(layered.axes.result, dtype=float) * (5 if want_probability else 1) / 2**30
+        size = np.prod(model_layer.axes.result, dtype=float) * (5 if want_probability else 1) / 2**30
         raise InputError(
-            f"The result of layer {layered.source.name!r} needs {size:.1f} GiB of memory; untick Probability, or "
+            f"The result of layer {model_layer.source.name!r} needs {size:.1f} GiB of memory; untick Probability, or "
             "predict its file by the folder."
         ) from None
 
@@ -183,10 +185,10 @@ class ModelLine(_inputs.PathEdit):
 
 def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     """Lay the probability (hidden, it would cover the image) and labels over the layer they were predicted from."""
-    source, made = event.layered.source, list[Layer]()
+    source, made = event.model_layer.source, list[Layer]()
     planes = {PLANES: source.note} if source.note else {}
     origin = made_from(source.layer, model=event.model, classes=event.classes, **planes)
-    more: dict[str, Any] = {"metadata": origin, **event.layered.placement()}
+    more: dict[str, Any] = {"metadata": origin, **event.model_layer.placement()}
     if event.probability is not None:
         name = result_name(source.name, "probability")
         look: dict[str, Any] = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}
@@ -318,7 +320,7 @@ class PredictWidget(JobWidget):
     # ---- the prediction ------------------------------------------------------------------------------------
 
     def start(self) -> bool:
-        """Label the ticked layers, or the folder if that is in sight; False if something is wrong."""
+        """Label the ticked layers, or the folder if its page is open; False if something is wrong."""
         return self.batch.start() if self.where.currentIndex() == FOLDER else super().start()
 
     def prepare(self) -> Job:
@@ -355,7 +357,7 @@ class PredictWidget(JobWidget):
         self.ranges.show_layers(self.picker.chosen() if self.where.currentIndex() == LAYERS else None)
 
     def _on_tab(self, tab: int) -> None:
-        """Offer the buttons of what is in sight: a folder has its own."""
+        """Show the buttons of the open page: a folder has its own."""
         self._show_ranges()
         for part in (self.buttons, self.progress):
             part.setVisible(tab == LAYERS)

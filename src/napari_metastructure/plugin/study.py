@@ -105,9 +105,13 @@ class StudySettings(QtWidgets.QWidget):
         grid = QtWidgets.QGridLayout()
         grid.setSpacing(4)
         for place, box in enumerate(self.networks.values()):
-            box.setToolTip(tooltip("Each ticked network is trained by itself; light-unet suits small data and CPUs."))
+            box.setToolTip(tooltip("Each ticked network is trained separately; light-unet suits small data and CPUs."))
             grid.addWidget(box, place // 2, place % 2)
-        more = collapsed("Test and prediction", self.more, "What is kept to test on, and how far labels are counted.")
+        more = collapsed(
+            "Test and prediction",
+            self.more,
+            "The images kept for testing, and how far around a pixel labels are counted.",
+        )
         _inputs.column(grid, self.repeats, self.train, more, into=self)
         self.fill(study_results.StudyConfig())
         for form in (self.more, self.train.main):

@@ -360,9 +360,9 @@ class TrainWidget(JobWidget):
             The file; ``.safetensors`` is added where it is missing.
         """
         if self.running or self.model is None:
-            show_warning("There is no model yet; run first." if not self.running else "The run still goes on.")
+            show_warning("There is no model yet; run first." if not self.running else "The run has not ended yet.")
             return None
-        from napari_metastructure.networks.checkpoint import save_model
+        from napari_metastructure.networks.model_file import save_model
 
         path = Path(path)
         path = path if path.suffix == ENDING else path.with_name(path.name + ENDING)
@@ -379,7 +379,7 @@ class TrainWidget(JobWidget):
         kept = folder / f"model{ENDING}" if folder is not None and self.model is not None else None
         path = self.saved_model or (kept if kept is not None and kept.is_file() else None)
         if path is None:
-            show_warning("The model is in no file yet; save it first.")
+            show_warning("The model has not been saved yet; save it first.")
             return False
         _, predict = self.viewer.window.add_plugin_dock_widget(PLUGIN, PREDICT)
         return bool(predict.choose_model(path))

@@ -50,7 +50,7 @@ class TrainConfig(BaseModel):
         description="Share of the images kept for validation where none are given for it; 0 trains without.",
     )
     seed: int = Field(
-        0, ge=0, lt=2**32, description="Same seed, same device: the same network (on a GPU but for rounding)."
+        0, ge=0, lt=2**32, description="Same seed, same device: the same network (on a GPU except for rounding)."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
 
@@ -98,7 +98,7 @@ class TrainConfig(BaseModel):
         "noise.",
     )
     patience: int = Field(
-        0, ge=0, le=100_000, description="Stop after so many epochs without a better validation score; 0 never stops."
+        0, ge=0, le=100_000, description="Stop after this many epochs without a better validation score; 0 never stops."
     )
 
     @field_validator("classes")

@@ -16,11 +16,10 @@ from napari_metastructure.training.control import Control, Stopped
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
 
 T = TypeVar("T")
 
-TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells each process that it starts, in its environment."""
 
 TIMEOUT = timedelta(minutes=30)
@@ -49,7 +48,7 @@ class Ranks:
     local : int
         Which one of its machine it is.
     alone : bool
-        True where nothing has to be told to any other process.
+        True if there is no other process to communicate with.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0, store: Any = None) -> None:
@@ -104,7 +103,7 @@ class Ranks:
             )
 
     def share(self, count: int) -> tuple[int, int]:
-        """Return the first and one past the last of so many things that this process takes, as evenly as they part."""
+        """Return the range (first, one past the last) of ``count`` pieces of this process, as even as possible."""
         return self.rank * count // self.size, (self.rank + 1) * count // self.size
 
     def seed(self, seed: int) -> int:
@@ -113,7 +112,7 @@ class Ranks:
 
     # ---- what they find together ------------------------------------------------------------------------
 
-    def total(self, sums: Tensor) -> Tensor:
+    def total(self, sums: torch.Tensor) -> torch.Tensor:
         """Add up a tensor over all processes; gradients come back from all of them."""
         if self.alone:
             return sums
@@ -126,10 +125,9 @@ class Ranks:
         if self.alone:
             return make()
         import torch
-        from torch import distributed
 
         box: list[Any] = [self._tried(make) if self.first else None]
-        distributed.broadcast_object_list(box, 0, device=torch.device("cpu"))
+        torch.distributed.broadcast_object_list(box, 0, device=torch.device("cpu"))
         value: T = _all_fine(box)[0]
         return value
 
@@ -142,7 +140,7 @@ class Ranks:
         return value
 
     def shared_out(self, count: int, work: Callable[[Sequence[int]], Sequence[T]]) -> list[T]:
-        """Let each process do some of so many pieces of work, and give all of them what came out.
+        """Share ``count`` pieces of work among the processes, and give all of them the results.
 
         Parameters
         ----------
@@ -163,12 +161,11 @@ class Ranks:
             control.checkpoint()
             return
         import torch
-        from torch import distributed
 
         began = time.perf_counter()
         while True:
             word = torch.tensor(_STOPPED if control.stopped else _PAUSED if control.paused else _GO)
-            distributed.all_reduce(word, distributed.ReduceOp.MAX)
+            torch.distributed.all_reduce(word, torch.distributed.ReduceOp.MAX)
             if word == _STOPPED:
                 raise Stopped
             if word == _GO:
@@ -204,7 +201,7 @@ class Ranks:
 
     # ---- networks ---------------------------------------------------------------------------------------
 
-    def synchronised(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def synchronised(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
         """Let batch normalisation take the mean and variance of the batches of all processes.
 
         CUDA has layers for that, which replace those of the network; elsewhere `statistics` does it.
@@ -217,7 +214,7 @@ class Ranks:
         if device.type == "cuda":
             from timm.layers import convert_sync_batchnorm  # torch's own would lose the activations in timm's layers
 
-            converted: nn.Module = convert_sync_batchnorm(network)
+            converted: torch.nn.Module = convert_sync_batchnorm(network)
             return converted
         for norm in norms:
             norm.synchronised = True  # see `networks.build`
@@ -231,7 +228,7 @@ class Ranks:
 
         return SharedStatistics()
 
-    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def parallel(self, network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
         """Wrap a network so that its gradients become the mean over all processes, and its weights are the first's.
 
         Of a loss of totals, whose gradients are the sum over all processes in each, that mean is the gradient of the
@@ -298,7 +295,7 @@ def _is_loss(error: RuntimeError) -> bool:
 
 def launched() -> bool:
     """Whether this process is one of several (or of one) that torchrun, or a program like it, started."""
-    return all(name in os.environ for name in TOLD)
+    return all(name in os.environ for name in TORCHRUN_VARIABLES)
 
 
 def join() -> Ranks:
@@ -315,15 +312,14 @@ def join() -> Ranks:
 @cache
 def _joined() -> Ranks:
     import torch
-    from torch import distributed
 
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
         rank, size, local = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        store, _, _ = next(distributed.rendezvous("env://", timeout=TIMEOUT))
-        nccl = torch.cuda.is_available() and distributed.is_nccl_available()
+        store, _, _ = next(torch.distributed.rendezvous("env://", timeout=TIMEOUT))
+        nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
-        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0][:200]
         raise InputError(

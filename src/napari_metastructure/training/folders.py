@@ -1,12 +1,10 @@
 """Training sets in folders: images and labels paired by name, with or without splits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -15,10 +13,8 @@ from napari_metastructure.images.files import list_images, noting, plane_shape, 
 from napari_metastructure.images.image import Image, channel_planes, plane_names, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
 from napari_metastructure.images.lazy import is_lazy
+from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size, read_pairs
-
-if TYPE_CHECKING:
-    from napari_metastructure.training.config import TrainConfig
 
 Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
@@ -38,11 +34,11 @@ class Splits:
     validation: list[Pair] = field(default_factory=list)
     test: list[Pair] = field(default_factory=list)
 
-    def read(self, config: TrainConfig) -> tuple[Splits, list[str]]:
+    def read(self, config: TrainConfig) -> tuple[Self, list[str]]:
         """Settle what the numbers in all labels mean, see `pairs.read_pairs`; returns its notes as well."""
         pairs, notes = read_pairs([*self.train, *self.validation, *self.test], config.reading, config.classes)
         first, last = len(self.train), len(pairs) - len(self.test)
-        return Splits(pairs[:first], pairs[first:last], pairs[last:]), notes
+        return type(self)(pairs[:first], pairs[first:last], pairs[last:]), notes
 
 
 def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = None) -> Splits:
@@ -59,12 +55,25 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     layout : {"auto", "pairs", "splits", "cityscapes"}
         Which of them; by default what the folder looks like.
     channel : int, str or None
-        As in `images.axes.planes`; ``"all"`` keeps every channel of an image as an input channel.
+        As in `images.image.planes`; ``"all"`` keeps every channel of an image as an input channel.
 
     Raises
     ------
     InputError
         For a folder that looks like none of them, a file without a partner (named), or sizes that differ.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from napari_metastructure.images.writing import write_tiff
+    >>> with TemporaryDirectory() as data:
+    ...     for name in ("images/a.tif", "masks/a_mask.tif"):
+    ...         (Path(data) / name).parent.mkdir()
+    ...         write_tiff(Path(data) / name, np.eye(32, dtype=np.uint8), "YX", (1, 1), ("pixel", "pixel"))
+    ...     found = find_pairs(data)
+    >>> [pair.name for pair in found.train], found.test
+    (['a'], [])
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Training steps: mixed precision, too little memory, losses that are no number, learning rates, epochs."""
+"""Training steps: mixed precision, recovery from too little memory, NaN losses, learning rates, epochs."""
 
 import inspect
 import math
@@ -71,7 +71,7 @@ class StepLoss:
         self._loss = Download(loss)
 
     def value(self) -> float:
-        """Wait for it, but for nothing that the device was given after it.
+        """Wait for it, except for nothing that the device was given after it.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Trainer:
         """Train on one batch.
 
         Where memory runs out the batch is cut in halves whose gradients are summed, so the step stays the one
-        that was asked for (but for losses and normalisations that look at the whole batch).
+        that was asked for (except for losses and normalisations that look at the whole batch).
 
         Raises
         ------
@@ -200,7 +200,7 @@ class Trainer:
 
 @dataclass
 class EpochLog:
-    """How an epoch went: the loss of each step, and the seconds spent on drawing patches and on the network."""
+    """Record of an epoch: the loss of each step, and the seconds spent on drawing patches and on the network."""
 
     losses: list[float] = field(default_factory=list)
     drawing: float = 0.0

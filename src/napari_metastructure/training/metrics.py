@@ -8,7 +8,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, ReadingError, listed
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, encode
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.pixels import encode
 from napari_metastructure.labels.readings import Reading
 
 
@@ -52,7 +53,7 @@ def as_truth(
     masks : sequence of arrays
         Booleans or integers.
     reading : {"auto", "foreground", "objects", "classes"}
-        See `napari_metastructure.labels.classes.as_classes`; with ``auto`` numbered objects are foreground. Of two
+        See `napari_metastructure.labels.classes.LabelStack`; with ``auto`` numbered objects are foreground. Of two
         classes the greater number is.
     names : sequence of str, optional
         What messages call them.
@@ -120,18 +121,25 @@ def count(prediction: np.ndarray, truth: np.ndarray) -> Counts:
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Dice coefficient (F1) of the foreground; 1 if both masks are empty. Arguments as in `count`."""
+    """Compute the Dice coefficient (F1) of the foreground; 1 if both masks are empty. Arguments as in `count`.
+
+    Examples
+    --------
+    >>> dice(np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 255]]))  # 255 is unlabelled
+    0.6666666666666666
+    """
     return count(prediction, truth).dice
 
 
 def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union (Jaccard index) of the foreground; 1 if both are empty. Arguments as in `count`."""
+    """Compute intersection over union (Jaccard index) of the foreground; 1 if both are empty. Arguments as in `count`.
+
+    Examples
+    --------
+    >>> iou(np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 255]]))  # 255 is unlabelled
+    0.5
+    """
     return count(prediction, truth).iou
-
-
-def accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Fraction of labelled pixels that agree. Arguments as in `count`."""
-    return count(prediction, truth).accuracy
 
 
 def auc(probability: np.ndarray, truth: np.ndarray) -> float:
@@ -157,6 +165,11 @@ def auc(probability: np.ndarray, truth: np.ndarray) -> float:
     References
     ----------
     Mann and Whitney, 1947: AUC = (R - n(n+1)/2) / (n m), with R the sum of the n foreground ranks.
+
+    Examples
+    --------
+    >>> float(auc(np.array([0.9, 0.4, 0.6, 0.1]), np.array([1, 1, 0, 0])))
+    0.75
     """
     probability, truth = _labelled(probability, truth)
     if np.isnan(probability).any():

@@ -1,13 +1,11 @@
 """Images and their labels, read when they are needed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -16,13 +14,10 @@ from napari_metastructure.images.files import noting
 from napari_metastructure.images.intensity import as_float32, check_plane, refuse_blank
 from napari_metastructure.images.lazy import Plane, is_lazy, opened
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.labels.classes import LabelStack, check_labels, encode
-from napari_metastructure.labels.readings import MOST_CLASSES
-
-if TYPE_CHECKING:
-    from napari_metastructure.labels.readings import Meaning, Reading
-    from napari_metastructure.training.config import TrainConfig
-
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.pixels import check_labels, encode
+from napari_metastructure.labels.readings import MOST_CLASSES, Meaning, Reading
+from napari_metastructure.training.config import TrainConfig
 
 Read = Callable[[], Any]
 
@@ -250,7 +245,7 @@ def read_pairs(
     pairs : sequence of Pair
         Those of which it is settled already stay as they are.
     reading : {"auto", "foreground", "objects", "classes"}
-        See `napari_metastructure.labels.classes.as_classes`.
+        See `napari_metastructure.labels.classes.LabelStack`.
     classes : sequence of int, optional
         Those that the user listed: then numbers are classes, however many they are.
     checkpoint : callable

@@ -1,7 +1,5 @@
 """Random patches of images and their labels: drawn by index where the images are, flipped, turned and augmented."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +13,7 @@ from napari_metastructure.images.intensity import Inputs
 from napari_metastructure.images.lazy import Plane
 from napari_metastructure.images.surround import measured, missing_notes, missing_share
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.networks.device import home, seeded, upload
+from napari_metastructure.networks.device import data_device, seeded, upload
 from napari_metastructure.networks.predict import LazyInputs, inputs_on, pad
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.pairs import Pair, label_codes, read_image
@@ -29,7 +27,7 @@ WINDOWS, SIDE = 4, 512
 Augment = Callable[[Tensor, Tensor, Sequence[int]], tuple[Tensor, Tensor]]
 
 
-class Large:
+class LargePair:
     """A pair that memory may not hold: its windows are read, normalised and coded when they are drawn.
 
     Statistics are those of the whole image, gathered once.
@@ -76,7 +74,16 @@ class Large:
                 yield self.window(int(top), int(left), size)
 
 
-Fetch = Callable[[int], tuple[Tensor, Tensor] | Large]
+Fetch = Callable[[int], tuple[Tensor, Tensor] | LargePair]
+
+
+class _Place(NamedTuple):
+    """Place and orientation of a patch: first pixel, quarter turns, mirrored or not."""
+
+    top: int
+    left: int
+    turns: int
+    mirrored: bool
 
 
 class PatchSampler:
@@ -89,7 +96,7 @@ class PatchSampler:
     ----------
     fetch : callable
         ``fetch(i)`` gives image i: (C, Y, X) float32 inputs and (Y, X) uint8 labels, at least a patch large, best laid
-        out by `pixel_major`; or a `Large`.
+        out by `pixel_major`; or a `LargePair`.
     shapes : sequence of (int, int)
         Height and width of every image: each is drawn from as often as it has pixels.
     patch : (int, int)
@@ -138,7 +145,7 @@ class PatchSampler:
         flat: list[tuple[int, int, int]] = []
         for index, place in zip(chosen[mine], places[mine], strict=True):
             found = self.fetch(int(index))
-            if isinstance(found, Large):
+            if isinstance(found, LargePair):
                 images.append(self._read(found, place))
                 flat.append((0, self.patch[1], 1))
             else:
@@ -184,22 +191,13 @@ class PatchSampler:
             height, width = width, height
         return (start + (width - 1) * across, down, -across) if place.mirrored else (start, down, across)
 
-    def _read(self, image: Large, place: _Place) -> tuple[Tensor, Tensor]:
+    def _read(self, image: LargePair, place: _Place) -> tuple[Tensor, Tensor]:
         """Read a patch of a large image."""
         x, y = (torch.rot90(t, place.turns, (-2, -1)) for t in image.window(place.top, place.left, self.patch))
         return (x.flip(-1), y.flip(-1)) if place.mirrored else (x, y)
 
 
-class _Place(NamedTuple):
-    """Where a patch begins, by how many quarters it is turned, and whether it is mirrored then."""
-
-    top: int
-    left: int
-    turns: int
-    mirrored: bool
-
-
-class Held:
+class InputsInMemory:
     """Inputs that stay in memory, and labels that are exchanged; a `Fetch`.
 
     Parameters
@@ -208,9 +206,9 @@ class Held:
         Planes of any sizes; those smaller than a patch are mirrored, and the mirrored part stays unlabelled.
     patch : (int, int)
     device : torch.device
-        Where they stay, see `networks.device.home`.
+        Where they stay, see `networks.device.data_device`.
     keep : callable, optional
-        Puts arrays elsewhere than in memory: given them, a list of views, see `igtt.room.Room.keep`.
+        Puts arrays elsewhere than in memory: given them, a list of views, see `igtt.storage.ArrayStorage.keep`.
     """
 
     def __init__(
@@ -220,7 +218,7 @@ class Held:
         device: torch.device,
         keep: Callable[[Iterable[np.ndarray]], list[np.ndarray]] | None = None,
     ) -> None:
-        self._patch, self._home = patch, device
+        self._patch, self._data_device = patch, device
         self._shapes: list[tuple[int, ...]] = []
         self._inputs: list[Tensor] = []
         if keep is None:
@@ -233,11 +231,11 @@ class Held:
     def _laid_out(self, inputs: Iterable[np.ndarray | Tensor]) -> Iterator[Tensor]:
         for plane in inputs:
             self._shapes.append(plane.shape[1:])
-            yield pixel_major(pad(upload(torch.as_tensor(plane), self._home), self._patch))
+            yield pixel_major(pad(upload(torch.as_tensor(plane), self._data_device), self._patch))
 
     def set_labels(self, labels: Sequence[np.ndarray]) -> None:
         """Take new labels, one (Y, X) uint8 array per plane."""
-        self._labels = [upload(padded_labels(y, self._patch), self._home) for y in labels]
+        self._labels = [upload(padded_labels(y, self._patch), self._data_device) for y in labels]
 
     def inputs(self, index: int) -> Tensor:
         """Return the (C, Y, X) inputs of one plane, without what was mirrored."""
@@ -249,11 +247,11 @@ class Held:
         return self._inputs[index], self._labels[index]
 
 
-class Store:
+class PairReader:
     """Reads pairs when they are drawn, normalises their images and codes their labels; a `Fetch`.
 
-    They stay on the device if all of them fit (`networks.device.home`), else in main memory: there the newest stay,
-    and the others are read again when they are drawn again.
+    They stay on the device if all of them fit (`networks.device.data_device`), else in main memory: the newest stay
+    there, and the others are read again when they are drawn again.
 
     Parameters
     ----------
@@ -268,8 +266,6 @@ class Store:
     patch : (int, int)
         Images smaller than a patch are mirrored up to it; the mirrored part stays unlabelled.
     device : torch.device
-    held_bytes : int
-        Main memory for what was read.
     """
 
     def __init__(
@@ -280,20 +276,21 @@ class Store:
         classes: Sequence[int],
         patch: tuple[int, int],
         device: torch.device,
-        held_bytes: int = HELD_BYTES,
     ) -> None:
         self.pairs, self.inputs, self.classes = list(pairs), inputs, list(classes)
-        self.patch, self.held_bytes = patch, held_bytes
+        self.patch = patch
         pixels = sum(max(y, patch[0]) * max(x, patch[1]) for y, x in (pair.shape for pair in self.pairs))
-        self._home = home(device, pixels * (4 * channels + 1))
+        self._data_device = data_device(device, pixels * (4 * channels + 1))
         self._held: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
-        self._large: dict[int, Large] = {}
+        self._large: dict[int, LargePair] = {}
         self._bytes = 0
         self._missing: dict[str, float] = {}
         self._told = 0
 
-    def __call__(self, index: int) -> tuple[Tensor, Tensor] | Large:
-        """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least a patch large, or a `Large`.
+    def __call__(self, index: int) -> tuple[Tensor, Tensor] | LargePair:
+        """Return (C, Y, X) float32 inputs and (Y, X) uint8 class codes of a pair, at least as large as a patch.
+
+        Of a pair too large to hold, return a `LargePair`.
 
         Raises
         ------
@@ -312,18 +309,18 @@ class Store:
         if isinstance(image, Plane):
             if missing is not None:
                 self._missing.setdefault(pair.name, missing_share(pixels))
-            self._large[index] = Large(image, missing, codes, self.inputs, self.patch, self._home)
+            self._large[index] = LargePair(image, missing, codes, self.inputs, self.patch, self._data_device)
             return self._large[index]
         codes = np.asarray(codes)
         if missing is not None:
             codes[missing] = UNLABELLED
             self._missing.setdefault(pair.name, float(missing.mean()))
-        inputs = inputs_on(self._home, image, self.inputs, "bright")
+        inputs = inputs_on(self._data_device, image, self.inputs, "bright")
         x = pixel_major(pad(inputs, self.patch))
-        y = upload(padded_labels(codes, self.patch), self._home)
+        y = upload(padded_labels(codes, self.patch), self._data_device)
         self._held[index] = x, y
         self._bytes += x.nbytes + y.nbytes
-        while self._home.type == "cpu" and self._bytes > self.held_bytes and len(self._held) > 1:
+        while self._data_device.type == "cpu" and self._bytes > HELD_BYTES and len(self._held) > 1:
             _, (x_old, y_old) = self._held.popitem(last=False)
             self._bytes -= x_old.nbytes + y_old.nbytes
         return x, y
@@ -337,7 +334,7 @@ class Store:
     def whole(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs and codes of a pair at their own size, without the mirrored part; of a large one windows."""
         found = self(index)
-        if isinstance(found, Large):
+        if isinstance(found, LargePair):
             yield from found.windows()
             return
         x, y = found
@@ -374,7 +371,7 @@ GAIN, OFFSET, NOISE = 0.2, 0.1, 0.1
 standard deviation."""
 
 
-class Full:
+class FullAugmentation:
     """Changes batches on their device: torchvision turns, scales, blurs and adds noise.
 
     Raises

@@ -3,15 +3,18 @@
 import csv
 import errno
 import os
+import pickletools
 import platform
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import IO, Any, ClassVar, Generic, Self, TypeVar
 
+import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -105,8 +108,6 @@ class RunFolder:
 
     def write_last(self, state: dict[str, Any]) -> Path:
         """Write the state to resume from."""
-        from napari_metastructure.training.state_file import write_state
-
         self.check_here()
         return write_state(self.last, state)
 
@@ -118,8 +119,6 @@ class RunFolder:
         InputError
             Missing, damaged, or written by another program.
         """
-        from napari_metastructure.training.state_file import read_state
-
         return read_state(self.last)
 
     # ---- one run at a time -------------------------------------------------------------------------------
@@ -157,7 +156,7 @@ class RunFolder:
     def unlock(self) -> None:
         """Let other runs in."""
         if self._owner and self._here():
-            for name in (OWNER, LOCK):  # while it is ours: a lock that is no longer in its folder counts for nobody
+            for name in (OWNER, LOCK):  # while it is ours: a lock that is no longer in its folder has no effect
                 with suppress(OSError):
                     (self.path / name).unlink()
         self._owner = ""
@@ -371,3 +370,97 @@ def _rounds(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     if not rows or [row[0] - rows[0][0] for row in rows] != list(range(len(rows))):
         return []
     return [row for row in rows if row[0] > 0]  # iGTT counts its start as epoch 0, or on from another run
+
+
+# ---- The state to resume from: last.pt, read only if it is whole and without code
+
+STATE_FORMAT = "napari-metastructure-state/2"
+
+_NAMES = {
+    *("collections OrderedDict", "torch._utils _rebuild_tensor_v2"),
+    *(f"torch {kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char")),
+    *("torch ByteStorage", "torch BoolStorage"),
+}
+"""All that a state of ours is made of; torch itself would take more, bytearrays of any size among it."""
+
+
+def write_state(path: Path, state: dict[str, Any]) -> Path:
+    """Write a state of tensors, texts and numbers, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    import torch
+
+    with replacing(path) as beside, beside.open("wb") as file:
+        out: Any = _Writer(file)
+        try:
+            torch.save({"format": STATE_FORMAT, **state}, out)
+        except Exception:
+            if out.error is not None:
+                raise out.error from None
+            raise
+    return path
+
+
+class _Writer:
+    """A file that remembers why it could not be written to: torch hides a full disk in an error of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read it back into main memory, whatever device it is of, if its checksums are right.
+
+    Raises
+    ------
+    InputError
+        Missing, damaged, or written by another program or version.
+    """
+    import torch
+
+    if not path.is_file():
+        raise InputError(f"There is nothing to resume in {path.parent}: it holds no {path.name}; start a new run.")
+    try:
+        _check_state(path)
+        large = path.stat().st_size > psutil.virtual_memory().available / 2
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=large)
+    except Exception as error:  # torch and zipfile raise many kinds for a broken file
+        raise damaged(path) from error
+    if not isinstance(state, dict) or not str(state.get("format")).startswith("napari-metastructure-"):
+        raise damaged(path)
+    if state["format"] != STATE_FORMAT:
+        raise InputError(f"{path} is of another version of this program; start a new run in another folder.")
+    return state
+
+
+def damaged(path: Path) -> InputError:
+    """Make the sentence for a file that cannot be gone on from."""
+    return InputError(f"{path} is damaged or of another program; start a new run in another folder.")
+
+
+def _check_state(path: Path) -> None:
+    """Compare the checksums of all parts, which torch does not, and see that they ask for no more than they hold."""
+    with zipfile.ZipFile(path) as file:
+        parts = file.infolist()
+        stored = all(part.compress_type == zipfile.ZIP_STORED and not part.flag_bits & 1 for part in parts)
+        if not stored or sum(part.file_size for part in parts) > path.stat().st_size or file.testzip() is not None:
+            raise ValueError
+        pickles = [part for part in parts if part.filename.endswith("/data.pkl")]
+        for code, argument, _ in pickletools.genops(file.read(pickles[0])):
+            if (code.name in ("GLOBAL", "INST") and argument not in _NAMES) or code.name == "STACK_GLOBAL":
+                raise ValueError(argument)

@@ -10,36 +10,23 @@ import numpy as np
 from napari_metastructure.errors import InputError, all_are, counted
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.training import study_results as files
+from napari_metastructure.training import study_results
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved, Warned
-from napari_metastructure.training.journal import Saver, check_identity
 from napari_metastructure.training.pairs import Pair, check_values, read_pairs, reader_of, split
 from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
-from napari_metastructure.training.study_figure import write_figure
-from napari_metastructure.training.study_results import (
-    Condition,
-    ConditionFinished,
-    ConditionStarted,
-    Predicted,
-    RunResult,
-    StudyConfig,
-    StudyEvent,
-    StudyFinished,
-    StudyStarted,
-    predict,
-)
+from napari_metastructure.training.run_state import Saver, check_identity
 from napari_metastructure.training.train import identity_of, prints_of, train
 
 
 def study(
     pairs: Sequence[Pair],
-    config: StudyConfig,
+    config: study_results.StudyConfig,
     control: Control | None = None,
     *,
     test: Sequence[Pair] | None = None,
     folder: Path | None = None,
-) -> Iterator[Event | StudyEvent]:
+) -> Iterator[Event | study_results.StudyEvent]:
     """Run a noise study and report progress.
 
     Every run has its own noise and first weights, both by its seed, and the same images; the test images keep their
@@ -61,7 +48,7 @@ def study(
     Yields
     ------
     Event or StudyEvent
-        `StudyStarted`; per run `ConditionStarted`, the events of `supervised.train`, `ConditionFinished`;
+        `StudyStarted`; per run `ConditionStarted`, the events of `training.train.train`, `ConditionFinished`;
         `StudyFinished` as the last.
 
     Raises
@@ -77,7 +64,7 @@ def study(
     >>> from napari_metastructure.images.simulate import nuclei
     >>> from napari_metastructure.training.config import TrainConfig
     >>> from napari_metastructure.training.pairs import pairs_of
-    >>> from napari_metastructure.training.study_results import CONDITIONS
+    >>> from napari_metastructure.training.study_results import CONDITIONS, StudyConfig
     >>> images, masks = zip(*(nuclei((64, 64), np.random.default_rng(seed)) for seed in range(3)))
     >>> small = TrainConfig(epochs=1, steps_per_epoch=2, base_channels=4, patch_size=64, device="cpu")
     >>> config = StudyConfig(conditions=(CONDITIONS["CL"], CONDITIONS["RL 0.5"]), repeats=1, train=small)
@@ -97,7 +84,7 @@ def study(
     try:
         pairs, notes = read_pairs([*training, *held], config.train.reading, config.train.classes, control.checkpoint)
     except Stopped:
-        yield StudyFinished(True, "Stopped by the user before the first run began.", ())
+        yield study_results.StudyFinished(True, "Stopped by the user before the first run began.", ())
         return
     classes = check_values(pairs, config.train.classes)
     training, held = pairs[: len(training)], pairs[len(training) :]
@@ -119,7 +106,7 @@ def study(
     writer = _Writer(RunFolder(folder) if folder is not None else None, control, describe)
     with closing(writer):
         found = writer.open(config, identity)
-        yield StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
+        yield study_results.StudyStarted(len(runs), len(training), len(held), classes, tuple(found))
         yield from writer.description()
         yield from map(Warned, notes)
         done = {(r.network, r.condition, r.seed) for r in found}
@@ -127,8 +114,8 @@ def study(
             if (network, condition.name, seed) in done:
                 continue
             noisy = [condition.labels(y, seed, classes, k) for k, y in enumerate(clean)]
-            predicted = predict(condition.recipe, clean, noisy, classes, config.bandwidth)
-            yield ConditionStarted(
+            predicted = study_results.predict(condition.recipe, clean, noisy, classes, config.bandwidth)
+            yield study_results.ConditionStarted(
                 *(number, len(runs), network, condition.name, seed, predicted),
                 labels=tuple(noisy),
                 names=tuple(pair.name for pair in training),
@@ -140,44 +127,43 @@ def study(
                 replace(p, read_labels=reader_of(y), values=tuple(np.setdiff1d(y, UNLABELLED).tolist()))
                 for p, y in zip(training, noisy, strict=True)
             ]
-            curves = _Curves(len(classes))
+            epochs: list[TrainEpoch] = []
             for event in train(noisy_pairs, settings, control, validation=held):
-                curves.see(event)
+                if isinstance(event, TrainEpoch):
+                    epochs.append(event)
                 if not isinstance(event, TrainFinished):
                     yield event
             if control.stopped:
-                yield StudyFinished(
+                yield study_results.StudyFinished(
                     True, f"Stopped by the user; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
                 )
                 return
-            found.append(curves.result(network, condition, seed, predicted))
+            found.append(_result(network, condition, seed, predicted, epochs))
             yield from writer.results()
-            yield ConditionFinished(found[-1])
+            yield study_results.ConditionFinished(found[-1])
             if writer.saver.lost:
                 why = "The study ended early, because it could not be saved"
-                yield StudyFinished(False, f"{why}; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found))
+                yield study_results.StudyFinished(
+                    False, f"{why}; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
+                )
                 return
-        yield StudyFinished(False, f"{all_are(len(runs), 'run')} done.", tuple(found))
+        yield study_results.StudyFinished(False, f"{all_are(len(runs), 'run')} done.", tuple(found))
 
 
-class _Curves:
-    """Collects loss and test score, epoch by epoch."""
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-        self.loss: list[float] = []
-        self.test: list[float] = []
-
-    def see(self, event: Event) -> None:
-        if isinstance(event, TrainEpoch) and event.validation is not None:
-            self.loss.append(event.loss)
-            self.test.append(event.validation.dice if self.classes == 2 else event.validation.iou)
-
-    def result(self, network: str, condition: Condition, seed: int, predicted: Predicted) -> RunResult:
-        facts = (predicted.rank, predicted.classes, predicted.retained)
-        return RunResult(
-            network, condition.name, condition.family, seed, *facts, loss=tuple(self.loss), test=tuple(self.test)
-        )
+def _result(
+    network: str,
+    condition: study_results.Condition,
+    seed: int,
+    predicted: study_results.Predicted,
+    epochs: Sequence[TrainEpoch],
+) -> study_results.RunResult:
+    """Return loss and test score, epoch by epoch."""
+    scores = [epoch.validation for epoch in epochs if epoch.validation is not None]
+    return study_results.RunResult(
+        *(network, condition.name, condition.family, seed, predicted.rank, predicted.classes, predicted.retained),
+        loss=tuple(epoch.loss for epoch in epochs if epoch.validation is not None),
+        test=tuple(score.dice if predicted.classes == 2 else score.iou for score in scores),
+    )
 
 
 class _Writer:
@@ -185,10 +171,12 @@ class _Writer:
 
     def __init__(self, folder: RunFolder | None, control: Control, describe: Callable[[RunFolder], Path]) -> None:
         self.describe = describe
-        self.found: list[RunResult] = []
+        self.found: list[study_results.RunResult] = []
         self.saver = Saver(folder, control, self._write_all)
 
-    def open(self, config: StudyConfig, identity: Sequence[tuple[str, str]]) -> list[RunResult]:
+    def open(
+        self, config: study_results.StudyConfig, identity: Sequence[tuple[str, str]]
+    ) -> list[study_results.RunResult]:
         """Keep others out of the folder, and return the results so far, to which more may be added.
 
         Raises
@@ -224,7 +212,9 @@ class _Writer:
         yield from self._write_results()
 
 
-def _earlier(folder: Path, config: StudyConfig, identity: Sequence[tuple[str, str]]) -> list[RunResult]:
+def _earlier(
+    folder: Path, config: study_results.StudyConfig, identity: Sequence[tuple[str, str]]
+) -> list[study_results.RunResult]:
     """Read the runs that a study in this folder has finished.
 
     Raises
@@ -232,10 +222,10 @@ def _earlier(folder: Path, config: StudyConfig, identity: Sequence[tuple[str, st
     InputError
         If there is a study of other settings, images or labels: their curves must not be mixed.
     """
-    found = files.read(folder)
+    found = study_results.read(folder)
     if not found:
         return []
-    then, checksums = read_config(folder, StudyConfig), read_description(folder).get("checksums")
+    then, checksums = read_config(folder, study_results.StudyConfig), read_description(folder).get("checksums")
     asked = {"conditions", "networks", "repeats"}  # more of these may be asked for later
     if then.model_dump(exclude=asked) != config.model_dump(exclude=asked):
         raise InputError(f"{folder} holds a study with other settings; choose another folder.")
@@ -249,7 +239,7 @@ def _earlier(folder: Path, config: StudyConfig, identity: Sequence[tuple[str, st
     return found
 
 
-def write_results(folder: Path, results: Sequence[RunResult]) -> list[Path]:
+def write_results(folder: Path, results: Sequence[study_results.RunResult]) -> list[Path]:
     """Write tables and figure of a study; drawing with matplotlib takes seconds.
 
     Parameters
@@ -264,4 +254,4 @@ def write_results(folder: Path, results: Sequence[RunResult]) -> list[Path]:
         If the folder cannot be made or written to.
     """
     make_folder(folder)
-    return [*files.write(folder, results), *write_figure(folder, results)]
+    return [*study_results.write(folder, results), *study_results.write_figure(folder, results)]

@@ -20,21 +20,21 @@ from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, save_model
-from napari_metastructure.networks.device import give_back, let_go, place, short_of_memory_fails
+from napari_metastructure.networks.device import clear_frames, place, release_all, short_of_memory_fails
 from napari_metastructure.networks.model import Model
+from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.predict import class_probabilities
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Event, Kept, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
-from napari_metastructure.training.journal import Journal, Saver
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, make_schedule, run_epoch
 from napari_metastructure.training.losses import LOSSES
 from napari_metastructure.training.metrics import Confusion, Scores, binary_scores, mean_scores
 from napari_metastructure.training.pairs import Pair, check_values, label_codes, read_image, read_pairs, split
-from napari_metastructure.training.patches import Full, PatchSampler, Store, patch_shape
+from napari_metastructure.training.patches import FullAugmentation, PairReader, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
+from napari_metastructure.training.run_state import RunState, Saver
 
 LEAST_STEPS = 20
 """Steps an epoch has at least where the images decide."""
@@ -114,7 +114,7 @@ def train(
         with ranks.lost_fails():
             yield from run.go(resume)
     except BaseException as error:
-        let_go(error)
+        clear_frames(error)
         raise
     finally:
         run.close()
@@ -148,8 +148,8 @@ def score(model: Model, pairs: Sequence[Pair], device: str = "auto") -> Scores:
 class _Data(NamedTuple):
     """The images and labels of a run, and the network that fits them."""
 
-    training: Store
-    validation: Store
+    training: PairReader
+    validation: PairReader
     use: Use
     spec: NetworkSpec
     notes: list[str]
@@ -186,8 +186,8 @@ def _data_of(
         base_channels=config.base_channels,
     )
 
-    def store(pairs: Sequence[Pair]) -> Store:
-        return Store(pairs, config.inputs, spec.in_channels, classes, use.patch, device)
+    def store(pairs: Sequence[Pair]) -> PairReader:
+        return PairReader(pairs, config.inputs, spec.in_channels, classes, use.patch, device)
 
     return _Data(store(training), store(validation), use, spec, notes)
 
@@ -219,7 +219,7 @@ class Agreement:
 
 
 class _Validated(NamedTuple):
-    """How an image was predicted: ``said`` are the class codes, of an image that is watched."""
+    """Validation of one image; ``said`` holds the predicted class codes of an image that is watched."""
 
     loss: float
     counts: np.ndarray
@@ -232,14 +232,14 @@ class Validation:
 
     Parameters
     ----------
-    store : Store
+    store : PairReader
         The images and labels; none of them may be trained on.
     trainer : Trainer
         Whose network and loss are used; its processes share the images out.
     use : Use
     """
 
-    def __init__(self, store: Store, trainer: Trainer, use: Use) -> None:
+    def __init__(self, store: PairReader, trainer: Trainer, use: Use) -> None:
         self.store, self.trainer, self.use = store, trainer, use
 
     def __call__(
@@ -321,14 +321,14 @@ class SupervisedRun:
         self.trainer = Trainer(network, optimizer, LOSSES[c.loss], self.device, c.seed, self._count, ranks)
         self.schedule = make_schedule(optimizer, c.schedule, c.learning_rate, c.epochs * self.steps)
         self.rng = np.random.default_rng(c.seed)
-        augment = Full() if c.augment == "full" else None
+        augment = FullAugmentation() if c.augment == "full" else None
         self.sampler = PatchSampler(
             self.data.training, shapes, self.use.patch, self.device, augment, c.augment != "none", ranks
         )
         self.validate = Validation(self.data.validation, self.trainer, self.use)
         self.prints = prints_of(self.data.pairs) if folder is not None else {}
         identity = identity_of(self.data.pairs, self.prints) if folder is not None else []
-        self.journal = Journal(c, _may_change(c), identity)
+        self.run_state = RunState(c, _may_change(c), identity)
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.best_epoch, self.best_value, self.best = 0, -math.inf, self._weights()
         self._told: Collection[str] = frozenset()
@@ -339,7 +339,7 @@ class SupervisedRun:
         if folder:
             folder.lock()
         if resume:
-            self.journal.resume(folder, self._restore, self.ranks)
+            self.run_state.resume(folder, self._restore, self.ranks)
         elif folder:
             folder.clear()
         training, validation = self.data.training.pairs, self.data.validation.pairs
@@ -351,8 +351,8 @@ class SupervisedRun:
             classes=self.use.classes,
             device=str(self.device),
             folder=folder.path if folder else None,
-            resumed_epoch=self.journal.epoch,
-            before=tuple(self.journal.rows),
+            resumed_epoch=self.run_state.epoch,
+            before=tuple(self.run_state.rows),
         )
         yield from map(Warned, self.data.notes)
         if self._cannot_split:
@@ -374,7 +374,7 @@ class SupervisedRun:
                 yield Kept(self.best_epoch, self._best_model())
             kept = f" The network of epoch {self.best_epoch} is kept." if self.best_epoch else ""
             raise RunFailed(f"{error}{kept}") from error
-        if not self.journal.rows:
+        if not self.run_state.rows:
             yield TrainFinished(True, "Stopped by the user before the first epoch was done.", 0, None, None)
             return
         yield from self.saver.save(partial(self._write, last=True))
@@ -383,10 +383,10 @@ class SupervisedRun:
     def close(self) -> None:
         """Give the memory and the folder back."""
         self.saver.close()
-        give_back(self)
+        release_all(self)
 
     def _goes_on(self) -> bool:
-        return self.journal.epoch < self.config.epochs and not self._out_of_patience() and not self.saver.lost
+        return self.run_state.epoch < self.config.epochs and not self._out_of_patience() and not self.saver.lost
 
     def _notes(self) -> list[str]:
         """Say what is odd about images that any process has read since the last epoch, each once."""
@@ -398,7 +398,7 @@ class SupervisedRun:
     def _epoch(self) -> Iterator[Event]:
         """Train, validate, and keep the network if it is the best."""
         began, paused = time.perf_counter(), self.control.paused_seconds
-        epoch, log = self.journal.epoch + 1, EpochLog()
+        epoch, log = self.run_state.epoch + 1, EpochLog()
         self._seen = Agreement(len(self.use.classes), self.device)
         draw = partial(self.sampler.draw, self.rng, self.config.batch_size)
         yield from run_epoch(self.trainer, draw, epoch, self.steps, self.control, log, self.schedule.step)
@@ -423,7 +423,7 @@ class SupervisedRun:
             seconds_data=log.drawing,
             predictions=predictions,
         )
-        self.journal.rows.append(_row(event, self.use.classes))
+        self.run_state.rows.append(_row(event, self.use.classes))
         yield event
 
     def _count(self, logits: Tensor, labels: Tensor) -> None:
@@ -436,8 +436,8 @@ class SupervisedRun:
     def _write(self, last: bool) -> Iterator[Saved]:
         """Write the run folder as of this epoch."""
         if self.saver.folder is not None:
-            yield from self.journal.save(self.saver.folder, self._state, last=last)
-            if last or self.best_epoch == self.journal.epoch:
+            yield from self.run_state.save(self.saver.folder, self._state, last=last)
+            if last or self.best_epoch == self.run_state.epoch:
                 yield from self._write_model()
 
     def _write_model(self) -> Iterator[Saved]:
@@ -475,18 +475,18 @@ class SupervisedRun:
     def _restore(self, state: dict[str, Any]) -> None:
         best, epoch = state["best"], int(state["best"]["epoch"])
         now = {k: (v.shape, v.dtype) for k, v in self.best.items()}
-        if not 0 < epoch <= self.journal.epoch or {k: (v.shape, v.dtype) for k, v in best["network"].items()} != now:
+        if not 0 < epoch <= self.run_state.epoch or {k: (v.shape, v.dtype) for k, v in best["network"].items()} != now:
             raise ValueError("a best network that is none")
         self.trainer.load(state["trainer"])
         self.schedule.load_state_dict(state["schedule"])
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.best_epoch, self.best_value, self.best = epoch, float(best["value"]), best["network"]
         if self.data.validation.pairs:
-            _scores(self.journal.rows[-1])
+            _scores(self.run_state.rows[-1])
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience if self.data.validation.pairs else 0
-        return 0 < patience <= self.journal.epoch - self.best_epoch
+        return 0 < patience <= self.run_state.epoch - self.best_epoch
 
     def _steps(self, shapes: Sequence[tuple[int, int]]) -> int:
         """Count the steps that cover the training images once."""
@@ -503,8 +503,8 @@ class SupervisedRun:
         elif self._out_of_patience():
             reason = f"No better score in {counted(self.config.patience, 'epoch')}; {kept}."
         else:
-            reason = f"{all_are(self.journal.epoch, 'epoch')} done; {kept}."
-        scores = _scores(self.journal.rows[self.best_epoch - 1]) if self.data.validation.pairs else None
+            reason = f"{all_are(self.run_state.epoch, 'epoch')} done; {kept}."
+        scores = _scores(self.run_state.rows[self.best_epoch - 1]) if self.data.validation.pairs else None
         return TrainFinished(stopped, reason, self.best_epoch, scores, self._best_model())
 
     def _best_model(self) -> Model:

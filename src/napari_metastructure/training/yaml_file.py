@@ -23,7 +23,7 @@ _BaseDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class _Values(yaml.SafeLoader):
-    """PyYAML's rules of what plain text means, but for dates: nothing here has one."""
+    """PyYAML's rules of what plain text means, except for dates: nothing here has one."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's name, shared by its classes
         first: [rule for rule in rules if not rule[0].endswith((":timestamp", ":merge", ":value"))]
@@ -38,7 +38,7 @@ class _Dumper(_BaseDumper):  # type: ignore[misc]
 
 
 class _Refused(Exception):
-    """Why a file is not read."""
+    """Raised for a file that is refused, with the reason."""
 
 
 def write_yaml(path: Path, facts: dict[str, Any], **style: Any) -> Path:

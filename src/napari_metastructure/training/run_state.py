@@ -1,4 +1,4 @@
-"""Metrics and state of a run, written as it goes on, elsewhere where its folder fails, and read to go on from."""
+"""Metrics and state of a run: saved while it runs, in another folder if its own fails, and read to resume it."""
 
 import json
 import time
@@ -13,8 +13,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Saved, Unsaved
-from napari_metastructure.training.run_folder import FILES, RunFolder
-from napari_metastructure.training.state_file import damaged
+from napari_metastructure.training.run_folder import FILES, RunFolder, damaged
 
 SAVING_SHARE = 0.02
 """Part of the run's time that saving the state to resume from may take."""
@@ -88,13 +87,13 @@ def _free(path: Path) -> RunFolder:
     return folder
 
 
-class Journal:
-    """The rows of ``metrics.csv``, and the state of a run in its folder, for a run to write and to resume from.
+class RunState:
+    """Metrics of a run by epoch (``metrics.csv``) and its state (``last.pt``), to save and to resume from.
 
     Parameters
     ----------
     config : BaseModel
-        The settings; a resumed run needs the same ones but for ``may_change``.
+        The settings; a resumed run needs the same ones, except for ``may_change``.
     may_change : sequence of str
     identity : list of (str, str)
         What the run is made of: the name and checksum of each image, and of its labels. The checksums have to be the
@@ -162,7 +161,7 @@ class Journal:
             If there is none, or it is damaged, or that of another run.
         """
         path, state = ranks.from_first(lambda: self._read(folder))
-        with damage_told(path):
+        with naming_damage(path):
             self.rows = [{str(k): _number(v) for k, v in row.items()} for row in state["rows"]]
             if [row["epoch"] - self.rows[0]["epoch"] for row in self.rows] != list(range(len(self.rows))):
                 raise ValueError
@@ -174,7 +173,7 @@ class Journal:
         if folder is None:
             raise InputError("A run can only be resumed in its folder; name the folder.")
         state = folder.read_last()
-        with damage_told(folder.last):
+        with naming_damage(folder.last):
             then, now = json.loads(state["config"]), self.config.model_dump(mode="json")
             then = type(self.config)().model_dump(mode="json") | then  # settings that came later had their defaults
             changed = next((k for k in now if k not in self.may_change and now[k] != then.get(k)), None)
@@ -215,7 +214,7 @@ def check_identity(then: Sequence[str], now: Sequence[tuple[str, str]], job: str
 
 
 @contextmanager
-def damage_told(path: Path) -> Iterator[None]:
+def naming_damage(path: Path) -> Iterator[None]:
     """Turn whatever the values of a file cause into the sentence for a damaged one."""
     try:
         yield

@@ -5,10 +5,10 @@ import pytest
 import tifffile
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.igtt import room
+from napari_metastructure.igtt import storage
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import Run, iterate
-from napari_metastructure.igtt.room import Need, Room
+from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images import channels, lazy
 from napari_metastructure.images.channels import read_set
 from napari_metastructure.images.simulate import nuclei
@@ -40,7 +40,7 @@ def test_masks_and_probabilities_are_those_of_a_run_in_memory(frames, tmp_path, 
     painted = np.full((100, 90), UNLABELLED, np.uint8)
     painted[30:40] = 1
     expected = last(frames, config, corrections={0: painted})
-    monkeypatch.setattr(room, "SHARE", 0)
+    monkeypatch.setattr(storage, "SHARE", 0)
     found = last(frames, config, corrections={0: painted}, folder=tmp_path)
     for kind in ("masks", "probabilities"):
         for own, other in zip(getattr(found, kind), getattr(expected, kind), strict=True):
@@ -51,7 +51,7 @@ def test_masks_and_probabilities_are_those_of_a_run_in_memory(frames, tmp_path, 
 
 def test_a_run_in_files_can_be_resumed(frames, tmp_path, monkeypatch):
     whole = last(frames, settings(epochs=3))
-    monkeypatch.setattr(room, "SHARE", 0)
+    monkeypatch.setattr(storage, "SHARE", 0)
     last(frames, settings(epochs=2), folder=tmp_path)
     found = last(frames, settings(epochs=3), folder=tmp_path, resume=True)
     for own, other in zip(found.masks, whole.masks, strict=True):
@@ -59,21 +59,21 @@ def test_a_run_in_files_can_be_resumed(frames, tmp_path, monkeypatch):
 
 
 def test_what_a_run_needs_is_said(monkeypatch):
-    need = Need(500, 60e9, 0.25e9, 20e9)
+    need = MemoryNeed(500, 60e9, 0.25e9, 20e9)
     assert not need.fits
     assert str(need) == (
         "Needs about 60.0 GB for 500 planes, and 20.0 GB of memory are free: it keeps them on disk, and 250 MB of "
         "memory at a time."
     )
-    assert str(Need(1, 30e6, 5e6, 20e9)) == "Needs about 35 MB of memory for 1 plane; 20.0 GB are free."
-    assert Need.of([(2, 3, 10, 20)], IGTTConfig()).planes == 6
+    assert str(MemoryNeed(1, 30e6, 5e6, 20e9)) == "Needs about 35 MB of memory for 1 plane; 20.0 GB are free."
+    assert MemoryNeed.of([(2, 3, 10, 20)], IGTTConfig()).planes == 6
 
 
 def test_too_little_of_everything_is_refused_before_the_start(tmp_path):
     with pytest.raises(InputError, match=r"largest plane needs 54\.0 GB of memory.*metastructure predict"):
-        Room(Need(1, 40e9, 54e9, 20e9), tmp_path)
+        ArrayStorage(MemoryNeed(1, 40e9, 54e9, 20e9), tmp_path)
     with pytest.raises(InputError, match=r"needs 900000\.0 GB of disk"):
-        Room(Need(1, 9e14, 1e9, 20e9), tmp_path)
+        ArrayStorage(MemoryNeed(1, 9e14, 1e9, 20e9), tmp_path)
 
 
 def test_a_run_reads_lazy_planes_of_files(frames, tmp_path, monkeypatch):

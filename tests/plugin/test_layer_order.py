@@ -5,8 +5,8 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front
 from napari_metastructure.plugin._layers import made_from, placement
-from napari_metastructure.plugin._stacking import add_above, bring_to_front
 
 
 @pytest.fixture

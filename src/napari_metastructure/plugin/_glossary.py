@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-WORDS = {
+GLOSSARY = {
     "CL": "clean labels, as they were given.",
     "RCL": "randomized clean labels. Single pixels lose or change their label by chance, wherever they lie. A network "
     "still learns the objects from them.",
@@ -38,7 +38,7 @@ WORDS = {
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    longest_first = sorted(WORDS, key=len, reverse=True)
+    longest_first = sorted(GLOSSARY, key=len, reverse=True)
     terms = "|".join(re.escape(word) if _fixed(word) else f"(?i:{re.escape(word)})" for word in longest_first)
     return re.compile(rf"(?<![\w-])({terms})s?(?![\w])")
 
@@ -50,9 +50,9 @@ def _fixed(word: str) -> bool:
 def terms_in(*texts: str) -> list[str]:
     """Return the terms of the glossary in these texts, in the order they come."""
     found = (match[1] for text in texts for match in _pattern().finditer(text))
-    return list(dict.fromkeys(word if word in WORDS else word.lower() for word in found))
+    return list(dict.fromkeys(word if word in GLOSSARY else word.lower() for word in found))
 
 
-def explained(*texts: str) -> str:
+def explain_terms(*texts: str) -> str:
     """Return a paragraph of rich text for each term in these texts; empty where there is none."""
-    return "".join(f"<p><b>{word}</b>: {WORDS[word]}</p>" for word in terms_in(*texts))
+    return "".join(f"<p><b>{word}</b>: {GLOSSARY[word]}</p>" for word in terms_in(*texts))

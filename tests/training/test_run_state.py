@@ -13,8 +13,7 @@ import yaml
 from napari_metastructure.errors import InputError
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.pairs import pairs_of
-from napari_metastructure.training.run_folder import FILES, RunFolder, read_config
-from napari_metastructure.training.state_file import read_state, write_state
+from napari_metastructure.training.run_folder import FILES, RunFolder, read_config, read_state, write_state
 from napari_metastructure.training.train import train
 
 HOLD = """

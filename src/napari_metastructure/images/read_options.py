@@ -1,4 +1,4 @@
-"""What users say about files that say too little: names of axes, and which of several images is meant."""
+"""Reading options for ambiguous image files: names of axes, and which of several images to read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ LETTERS = "TCZYXS"
 
 
 @dataclass
-class Choice:
-    """What holds for all files that are read: the command line's ``--axes`` and ``--series``."""
+class ReadOptions:
+    """Options for all files that are read: the command line's ``--axes`` and ``--series``."""
 
     axes: str | None = None
     series: int | None = None
 
 
-choice = Choice()
+options = ReadOptions()
 """The one in force in this process; readers may run in any thread."""
 
 
-def choose(axes: str | None = None, series: int | None = None) -> None:
-    """Set what holds for all files that are read from now on; None leaves it to the files.
+def set_read_options(axes: str | None = None, series: int | None = None) -> None:
+    """Set the options for all files that are read from now on; None leaves the decision to the files.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def choose(axes: str | None = None, series: int | None = None) -> None:
         raise InputError(f"--axes {axes}: give Y and X and any of T, Z, C and S (colours) once, as in ZYX.")
     if series is not None and series < 0:
         raise InputError(f"--series {series}: images in a file count from 0.")
-    choice.axes, choice.series = letters, series
+    options.axes, options.series = letters, series
 
 
 def name_axes(axes: str, data: Any, path: Path) -> tuple[str, Any]:
@@ -51,13 +51,13 @@ def name_axes(axes: str, data: Any, path: Path) -> tuple[str, Any]:
     """
     kept = [i for i, (letter, size) in enumerate(zip(axes, data.shape, strict=True)) if letter in LETTERS or size > 1]
     axes, data = "".join(axes[i] for i in kept), data.reshape([data.shape[i] for i in kept])
-    if choice.axes is not None:
-        if len(choice.axes) != data.ndim:
+    if options.axes is not None:
+        if len(options.axes) != data.ndim:
             raise InputError(
-                f"--axes {choice.axes} names {len(choice.axes)} axes, but {path} has {data.ndim} "
+                f"--axes {options.axes} names {len(options.axes)} axes, but {path} has {data.ndim} "
                 f"({' x '.join(map(str, data.shape))}); name as many."
             )
-        return choice.axes, data
+        return options.axes, data
     free = [a for a in "ZTC" if a not in axes]
     if sum(letter not in LETTERS for letter in axes) > len(free):
         raise InputError(f"{path} has axes {axes!r}, more than T, C and Z; save one position by itself.")
@@ -83,12 +83,12 @@ def pick_series(shapes: Sequence[tuple[int, ...]], axes: Sequence[str], path: Pa
         If there is no image of the number the user gave.
     """
     count = len(shapes)
-    if choice.series is not None:
-        if choice.series >= count:
+    if options.series is not None:
+        if options.series >= count:
             raise InputError(
-                f"--series {choice.series}: {path} holds {counted(count, 'image')}; choose {span(0, count - 1)}."
+                f"--series {options.series}: {path} holds {counted(count, 'image')}; choose {span(0, count - 1)}."
             )
-        return [choice.series]
+        return [options.series]
     if count == 1:
         return [0]
     first = max(range(count), key=lambda i: (np.prod([float(n) for n in shapes[i]]), -i))

@@ -24,7 +24,7 @@ FORMAT = "napari-metastructure/1"
 
 
 class Use(BaseModel):
-    """What applying a network to an image takes, stored beside its weights."""
+    """Facts needed to apply a network to an image, stored beside its weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -143,7 +143,7 @@ def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
 
 
 class _Damaged(Exception):
-    """Why a file is no whole model."""
+    """Raised for a file that is not a whole model, with the reason."""
 
 
 def _shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]] | None:

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.networks import checkpoint
+from napari_metastructure.networks import model_file
 from napari_metastructure.networks.build import NetworkSpec, build
-from napari_metastructure.networks.checkpoint import Use, load_model, save_model
+from napari_metastructure.networks.model_file import Use, load_model, save_model
 
 SMALL = {"hrnet": "hrnet_w18_small"}
 
@@ -73,13 +73,13 @@ def described(path, state, spec=None, use=None):
     ],
 )
 def test_a_description_that_would_take_much_memory_is_refused_before_it_does(tmp_path, monkeypatch, spec, use, why):
-    real = checkpoint.build
+    real = model_file.build
 
     def no_memory(*args, **more):
         assert torch.get_default_device().type == "meta", "a network was built"
         return real(*args, **more)
 
-    monkeypatch.setattr(checkpoint, "build", no_memory)
+    monkeypatch.setattr(model_file, "build", no_memory)
     path = described(tmp_path / "hostile", build(NetworkSpec(base_channels=4), 0).state_dict(), spec, use)
     with pytest.raises(InputError, match=rf"hostile .*{why}") as refused:
         load_model(path)

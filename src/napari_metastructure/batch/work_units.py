@@ -1,6 +1,4 @@
-"""Pieces of work that any process can do: one file, a part of a large one, or all files together."""
-
-from __future__ import annotations
+"""Units of work that any process can do: one file, a part of a large one, or all files together."""
 
 import os
 import platform
@@ -12,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.images.choice import Choice, choose
 from napari_metastructure.images.files import fingerprint
+from napari_metastructure.images.read_options import ReadOptions, set_read_options
 
 Checkpoint = Callable[[], None]
+
+
+Steps = Generator[float, None, Any]
+"""Yields which share is done, from 0 to 1; returns `Done`, `Split`, or what a part has made."""
+
+Work = Callable[..., Steps]
+"""A function of a module, called with a checkpoint and the arguments of its unit, all of which can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,6 @@ class Split:
     parts: tuple[tuple[Work, tuple[Any, ...]], ...]
     join: Work
     args: tuple[Any, ...]
-
-
-Steps = Generator[float, None, Any]
-"""Yields which share is done, from 0 to 1; returns `Done`, `Split`, or what a part has made."""
-
-Work = Callable[..., Steps]
-"""A function of a module, called with a checkpoint and the arguments of its unit, all of which can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a unit, or of a part of one."""
+    """Result of a unit, or of a part of one."""
 
     value: Any = None
     why: str = ""
@@ -117,7 +115,7 @@ def identity_of(paths: Sequence[Path]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Piece:
-    """A unit, or a part of one, as it is sent to whoever does it; a part has neither inputs nor results."""
+    """A unit, or a part of one, as it is sent to a worker; a part has neither inputs nor results."""
 
     work: Work
     args: tuple[Any, ...]
@@ -126,14 +124,14 @@ class Piece:
 
 
 def perform(
-    piece: Piece, choice: Choice, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
+    piece: Piece, options: ReadOptions, checkpoint: Checkpoint, parts: Sequence[Outcome] = ()
 ) -> Generator[float, None, Outcome]:
     """Do a piece of work; what cannot be used is an outcome like any other.
 
     Parameters
     ----------
     piece : Piece
-    choice : Choice
+    options : ReadOptions
         What the user says of files.
     checkpoint : callable
         Called now and then; may raise to leave.
@@ -148,19 +146,19 @@ def perform(
     if failed := next((part for part in parts if part.why), None):
         return failed
     began = time.perf_counter()
-    choose(choice.axes, choice.series)
+    set_read_options(options.axes, options.series)
     try:
         identity = identity_of(piece.inputs) if piece.inputs else {}
         args = (*piece.args, [part.value for part in parts]) if parts else piece.args
         value = yield from piece.work(checkpoint, *args)
         sizes = tuple(path.stat().st_size for path in piece.results) if isinstance(value, Done) else ()
     except MetastructureError as error:
-        return Outcome(why=str(error), worker=whoami(), seconds=time.perf_counter() - began)
+        return Outcome(why=str(error), worker=process_name(), seconds=time.perf_counter() - began)
     except MemoryError:
-        return Outcome(why="There is not enough memory for it; give it a machine with more.", worker=whoami())
-    return Outcome(value, "", whoami(), time.perf_counter() - began, identity, sizes)
+        return Outcome(why="There is not enough memory for it; give it a machine with more.", worker=process_name())
+    return Outcome(value, "", process_name(), time.perf_counter() - began, identity, sizes)
 
 
-def whoami() -> str:
+def process_name() -> str:
     """Name this process."""
     return f"{platform.node()}:{os.getpid()}"

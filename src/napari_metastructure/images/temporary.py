@@ -1,4 +1,4 @@
-"""Arrays in unnamed files, for results that memory has not room for."""
+"""Temporary files for arrays that do not fit into memory."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from napari_metastructure.images.writing import cannot_write
 
 
 @contextmanager
-def _told(folder: Path | None) -> Iterator[None]:
+def _disk_error(folder: Path | None) -> Iterator[None]:
     """Say in a sentence that the disk is full, and the like."""
     try:
         yield
@@ -20,7 +20,7 @@ def _told(folder: Path | None) -> Iterator[None]:
         raise cannot_write(folder or Path(tempfile.gettempdir()), error) from error
 
 
-class Spool:
+class TemporaryPlane:
     """The rows of a plane in an unnamed file, which the system removes with this object, however the process ends.
 
     Parameters
@@ -38,7 +38,7 @@ class Spool:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, folder: Path | None = None) -> None:
         self.shape, self.dtype, self._folder = shape, np.dtype(dtype), folder
-        with _told(folder):
+        with _disk_error(folder):
             self._file = tempfile.TemporaryFile(dir=folder, prefix=".", buffering=0)  # noqa: SIM115
         self._row = shape[1] * self.dtype.itemsize
 
@@ -51,7 +51,7 @@ class Spool:
 
     def write(self, first: int, rows: np.ndarray) -> None:
         """Write rows from ``first`` on."""
-        with _told(self._folder):
+        with _disk_error(self._folder):
             self._file.seek(first * self._row)
             left = np.ascontiguousarray(rows, self.dtype).data.cast("B")
             while left:
@@ -68,7 +68,7 @@ class Spool:
         return np.asarray(self[:], dtype)
 
 
-def mapped(arrays: Iterable[np.ndarray], folder: Path) -> list[np.ndarray]:
+def memory_mapped(arrays: Iterable[np.ndarray], folder: Path) -> list[np.ndarray]:
     """Write arrays to one unnamed file in a folder, and return them as views of it, which the system reads as needed.
 
     The file is gone when the last of the views is. Only one of the arrays has to be in memory at a time.
@@ -79,7 +79,7 @@ def mapped(arrays: Iterable[np.ndarray], folder: Path) -> list[np.ndarray]:
         If the folder cannot be written to, or the disk is full.
     """
     places: list[tuple[int, tuple[int, ...], np.dtype]] = []
-    with _told(folder), tempfile.TemporaryFile(dir=folder, prefix=".") as file:
+    with _disk_error(folder), tempfile.TemporaryFile(dir=folder, prefix=".") as file:
         for array in arrays:
             places.append((file.tell(), array.shape, array.dtype))
             np.ascontiguousarray(array).tofile(file)

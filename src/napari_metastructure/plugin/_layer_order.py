@@ -1,4 +1,4 @@
-"""Places of results in the list of layers: right above their source, in front, with zoom and selection kept."""
+"""Order of layers: results right above their source and in front, with zoom and selection kept."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

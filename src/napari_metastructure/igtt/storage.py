@@ -1,6 +1,4 @@
-"""Room for a run of iGTT: what its planes take, and whether that stays in memory or in files beside the run."""
-
-from __future__ import annotations
+"""Storage for the arrays of an iGTT run: in memory, or in temporary files where memory is too small."""
 
 import math
 import shutil
@@ -9,17 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import psutil
 
 from napari_metastructure.errors import InputError, counted
+from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.intensity import channels_of
-from napari_metastructure.images.spool import mapped
-
-if TYPE_CHECKING:
-    from napari_metastructure.igtt.config import IGTTConfig
-    from napari_metastructure.training.distributed import Ranks
+from napari_metastructure.images.temporary import memory_mapped
+from napari_metastructure.training.distributed import Ranks
 
 HELD = 30
 """Bytes a pixel that a run holds beside the inputs of its network: planes, start, memory, evidence, masks, labels."""
@@ -31,13 +27,13 @@ SHARE = 0.7
 """Share of the free memory that a run may fill."""
 
 
-TOLD = 1e9
-"""Bytes above which what a run needs is said before it starts."""
+NOTABLE = 1e9
+"""Bytes from which on a run announces before it starts how much memory it needs."""
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a run takes.
+class MemoryNeed:
+    """Memory that a run needs, beside what is free.
 
     Attributes
     ----------
@@ -56,7 +52,7 @@ class Need:
     free: float
 
     @classmethod
-    def of(cls, shapes: Sequence[tuple[int, ...]], config: IGTTConfig) -> Need:
+    def of(cls, shapes: Sequence[tuple[int, ...]], config: IGTTConfig) -> Self:
         """Add up planes of these shapes ``(..., Y, X)``."""
         pixels = sum(float(math.prod(shape)) for shape in shapes)
         held = pixels * (HELD + 4 * channels_of(config.inputs))
@@ -66,13 +62,13 @@ class Need:
 
     @property
     def fits(self) -> bool:
-        """Whether memory holds it."""
+        """Whether it fits into memory."""
         return self.held + self.at_work <= SHARE * self.free
 
     @property
     def matters(self) -> bool:
-        """Whether it is so much that a user wants to know."""
-        return self.held > TOLD or not self.fits
+        """Whether it is enough to tell the user."""
+        return self.held > NOTABLE or not self.fits
 
     def __str__(self) -> str:
         """Say it in a sentence."""
@@ -90,12 +86,12 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
-class Room:
-    """Keeps arrays in memory or, where it would not hold them, in unnamed files in a folder.
+class ArrayStorage:
+    """Keeps arrays in memory or, where they do not fit, in unnamed temporary files in a folder.
 
     Parameters
     ----------
-    need : Need
+    need : MemoryNeed
     folder : Path, optional
         The run folder; without one the system's for temporary files.
 
@@ -105,7 +101,7 @@ class Room:
         If neither memory nor disk suffices.
     """
 
-    def __init__(self, need: Need, folder: Path | None) -> None:
+    def __init__(self, need: MemoryNeed, folder: Path | None) -> None:
         self.need = need
         self.folder: Path | None = None
         if need.fits:
@@ -139,7 +135,7 @@ class Room:
                 if array is not None:
                     yield array
 
-        views = iter(mapped(real(), self.folder))
+        views = iter(memory_mapped(real(), self.folder))
         return [next(views) if one else None for one in there]
 
     def keep_numbered(self, arrays: Iterable[tuple[int, Any]]) -> list[Any]:
@@ -168,5 +164,5 @@ class Room:
         return self.keep(ranks.shared_out(count, lambda mine: [p for _, p in sorted(work(mine), key=itemgetter(0))]))
 
 
-MEMORY = Room(Need(0, 0, 0, 1), None)
-"""Room in memory, whatever it takes."""
+IN_MEMORY = ArrayStorage(MemoryNeed(0, 0, 0, 1), None)
+"""Keeps everything in memory, however large it is."""
