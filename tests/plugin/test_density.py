@@ -119,7 +119,9 @@ def test_only_what_changed_is_computed(open_density, disc, monkeypatch, settle):
     viewer, widget = open_density(disc(), disc(radius=6))
     asked = []
     plain = density_module.plane_maps
-    monkeypatch.setattr(density_module, "plane_maps", lambda labels, *rest: asked.append(labels) or plain(labels, *rest))
+    monkeypatch.setattr(
+        density_module, "plane_maps", lambda labels, *rest: asked.append(labels) or plain(labels, *rest)
+    )
     viewer.layers["b"].data = disc(radius=9)
     settle(widget)
     assert len(asked) == 1
