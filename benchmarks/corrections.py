@@ -1,4 +1,4 @@
-"""Dice after 0, 2, 3, 10 and 30 strokes of a simulated user: steering, against a random forest and against the strokes.
+"""Dice after 0, 2, 3, 10 and 30 strokes of a simulated user: steering, against random forests and against the strokes.
 
     python benchmarks/corrections.py ../shared/data wbc tem_myelin er_crop --seeds 0 1 2 --limit 10
     python benchmarks/corrections.py ../shared/data wbc tem_myelin neurons --meant --seeds 0 1 2
@@ -7,10 +7,18 @@ The user paints one stroke of each class, then again and again a disc of radius 
 three largest errors (the truth's class, inside the disc), in at most three images of a folder; the method answers after
 2, 3, 6, 10, 20 and 30 strokes. Each method has a user of its own, who looks at its masks alone. Masks show where to
 paint; a method sees the strokes and nothing else of them. ``er_crop`` is a part of the frame in ``er_frames``.
+
+Beside it, for comparison, two that see masks and no strokes: ``masks``, a random forest on whole masks of the images
+with strokes; ``ceiling``, a small U-Net cross-fitted on the masks of all images (a single image by its halves).
+
+    python benchmarks/corrections.py ../shared/data nuclei em --timing
+
+prints how long features, the first sign (the image painted on) and a round (all images) take.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +31,15 @@ from scipy import ndimage as ndi
 from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
+from napari_metastructure.baselines.config import CompareConfig
+from napari_metastructure.baselines.methods import Task, cross_fitted, frame_of
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import Run, iterate
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.steering import Steering
+from napari_metastructure.images.files import list_images
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import EpochFinished
 from napari_metastructure.training.metrics import dice
@@ -49,11 +61,14 @@ class Folder(NamedTuple):
     truth: list[np.ndarray]
     start: list[np.ndarray]
     labels: PseudoLabels
+    frames: list[str]
 
 
 def read(data: Path, name: str, limit: int | None, side: int | None) -> Folder:
     """Read some images of a folder, evenly spread over it, the middle of large ones, and run iGTT on them."""
-    images, truth = load(data / ("er_frames" if name == "er_crop" else name), None)
+    place = data / ("er_frames" if name == "er_crop" else name)
+    images, truth = load(place, None)
+    frames = [frame_of(file.stem) for file in list_images([place / "images"])]
     at = np.unique(np.linspace(0, len(images) - 1, min(limit or len(images), len(images))).astype(int))
     cut = CROP if name == "er_crop" else np.s_[:, :]
     images, truth = ([_middle(found[i][cut], side) for i in at] for found in (images, truth))
@@ -64,7 +79,7 @@ def read(data: Path, name: str, limit: int | None, side: int | None) -> Folder:
     run._turn_upright(run._polarities())
     labels = run._labels(list(start.probabilities))
     labels.begin()
-    return Folder(run.given, truth, [m.copy() for m in start.masks], labels)
+    return Folder(run.given, truth, [m.copy() for m in start.masks], labels, [frames[i] for i in at])
 
 
 def _middle(image: np.ndarray, side: int | None) -> np.ndarray:
@@ -105,10 +120,49 @@ def forest(folder: Folder, start: bool = False) -> Method:
     return answer
 
 
+def whole_masks(folder: Folder) -> Method:
+    """A random forest on every pixel of the images with strokes, by the masks: what strokes could say at most."""
+    seen = [multiscale_basic_features(i.astype(np.float32), sigma_min=1, sigma_max=16) for i in folder.images]
+
+    def answer(strokes: Strokes, which: Sequence[int]) -> list[np.ndarray]:
+        rng = np.random.default_rng(0)
+        at = {i: rng.integers(0, folder.truth[i].size, 20000 // len(strokes)) for i in strokes}
+        x = np.concatenate([seen[i].reshape(-1, seen[i].shape[-1])[a] for i, a in at.items()])
+        y = np.concatenate([folder.truth[i].ravel()[a] for i, a in at.items()])
+        trees = RandomForestClassifier(50, min_samples_leaf=5, random_state=0).fit(x, y)
+        return [trees.predict(seen[i].reshape(-1, x.shape[1])).reshape(seen[i].shape[:2]) for i in which]
+
+    return answer
+
+
+def ceiling(folder: Folder) -> Method:
+    """A small U-Net trained on masks; no image, or half of a single one, is predicted by one that saw its mask."""
+    images, truth, frames = folder.images, [t.astype(np.uint8) for t in folder.truth], folder.frames
+    if single := len(images) == 1:
+        images, truth = (np.array_split(found[0], 2, axis=1) for found in (images, truth))
+        frames = ["left", "right"]
+    elif len(set(frames)) == 1:
+        frames = [str(i) for i in range(len(images))]
+    settings = TrainConfig(epochs=5, steps_per_epoch=20, schedule="onecycle", augment="full")
+    task = Task(tuple(images), tuple(truth), tuple(frames), tuple(map(str, range(len(images)))), 0, "cpu", Control(),
+                CompareConfig(train=settings))  # fmt: skip
+    steps = cross_fitted(task, "fast-unet")
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found = [segmentation.mask for segmentation in end.value]
+            break
+    masks = [np.hstack(found)] if single else found
+    return lambda strokes, which: [masks[i] for i in which]
+
+
 METHODS: dict[str, Callable[[Folder], Method]] = {
     "steering": steering,
     "forest": forest,
     "forest+start": lambda folder: forest(folder, start=True),
+    "masks": whole_masks,
+    "ceiling": ceiling,
     "strokes": lambda folder: lambda strokes, which: [folder.start[i] for i in which],
 }
 
@@ -195,7 +249,7 @@ def _answer(method: Method, user: User, masks: list[np.ndarray], which: Sequence
 
 
 def scores(folder: Folder, masks: Sequence[np.ndarray], start: Sequence[np.ndarray], user: User) -> dict[str, float]:
-    """Dice of images with strokes (to come) and without; the greatest loss of one without, and far from strokes."""
+    """Dice of all images, those with strokes (to come), those without; loss of one without, and far from strokes."""
     gained = [dice(m, t) - dice(s, t) for m, s, t in zip(masks, start, folder.truth, strict=True)]
     found = [dice(m, t) for m, t in zip(masks, folder.truth, strict=True)]
     rest = [i for i in range(len(found)) if i not in user.images]
@@ -207,10 +261,31 @@ def scores(folder: Folder, masks: Sequence[np.ndarray], start: Sequence[np.ndarr
             far = min(far, dice(masks[i][away], folder.truth[i][away]) - dice(start[i][away], folder.truth[i][away]))
     return {
         "touched": float(np.mean([found[i] for i in user.images])),
+        "all": float(np.mean(found)),
         "untouched": float(np.mean([found[i] for i in rest])) if rest else float("nan"),
+        "gain": float(np.mean([gained[i] for i in rest])) if rest else float("nan"),
         "worst": min(worst, 0.0),
         "far": far,
     }
+
+
+def timing(name: str, folder: Folder) -> None:
+    """Print the seconds of the features of all images, of the first sign and of a round after ten strokes."""
+    user, masks = User(folder.truth, [0], 0), [m.copy() for m in folder.start]
+    for number in range(10):
+        user.paint(masks, (number + 1) % 2)
+    began = time.perf_counter(), time.process_time()
+    model = Steering(folder.images, [s.astype(np.float32) for s in folder.labels.start])
+    said = f"features {_since(began)}"
+    for what, which in (("first sign", [0]), (f"round of {len(masks)} images", range(len(masks)))):
+        began = time.perf_counter(), time.process_time()
+        model.answer(user.strokes, which)
+        said += f"; {what} {_since(began)}"
+    print(f"{name:13} {'x'.join(map(str, masks[0].shape))}: {said}; load {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def _since(began: tuple[float, float]) -> str:
+    return f"{time.perf_counter() - began[0]:.2f} s ({time.process_time() - began[1]:.2f} s of a core)"
 
 
 def main() -> None:
@@ -224,11 +299,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="so many images of a folder, evenly spread over it")
     parser.add_argument("--side", type=int, help="the middle of images that are larger")
     parser.add_argument("--meant", action="store_true", help="3 strokes of each class in one image, then 10 in three")
+    parser.add_argument("--timing", action="store_true", help="seconds instead of Dice")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     results = []
     for name in args.folders:
         folder = read(args.data, name, args.limit, args.side)
+        if args.timing:
+            timing(name, folder)
+            continue
         for method in args.method:
             answer = METHODS[method](folder)
             runs = [
@@ -237,10 +316,13 @@ def main() -> None:
             counts = list(runs[0])
             results.append({"folder": name, "method": method, "seeds": args.seeds, "runs": runs})
             print(f"{name:13} {method:12} strokes {' '.join(map(str, counts))}", end="")
-            for what in ("touched", "pasted", "untouched"):
+            for what in ("all", "touched", "pasted", "untouched", *(["gain"] if args.meant else [])):
                 values = [np.mean([run[c].get(what, np.nan) for run in runs]) for c in counts]
                 if not np.isnan(values).all():
                     print(f"; {what} " + " ".join("." * 4 if np.isnan(v) else f"{v:.3f}" for v in values), end="")
+                    if len(runs) > 1:
+                        spread = [np.std([run[c].get(what, np.nan) for run in runs]) for c in counts[1:]]
+                        print(" (seeds: sd " + " ".join(f"{v:.3f}" for v in spread) + ")", end="")
             lost = [min(run[c][what] for run in runs for c in counts) for what in ("worst", "far")]
             print(f"; most lost {lost[0]:.3f}, far from strokes {lost[1]:.3f}", end="")
             seconds = [run[c]["seconds"] for run in runs for c in counts if "seconds" in run[c]]

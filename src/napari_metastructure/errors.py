@@ -1,14 +1,11 @@
 """Errors whose messages are for the user, and validation errors in plain words."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
-    from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 
 class MetastructureError(Exception):

@@ -7,6 +7,8 @@ import pytest
 import sklearn.metrics
 import tifffile
 
+from napari_metastructure.images.writing import write_tiff
+
 
 @pytest.fixture
 def folders(tmp_path, save):
@@ -45,6 +47,45 @@ def test_numbers_agree_with_scikit_learn(run, folders, tmp_path):
     assert found["mean"]["dice"] == pytest.approx((1 + row["dice"]) / 2)
     assert f"{row['dice']:.4f}" in out
     assert "mean of 2" in out
+
+
+@pytest.mark.parametrize("axes", ["TZYX", "ZTYX"])
+def test_movies_of_stacks_have_an_auc(run, tmp_path, axes):
+    rng = np.random.default_rng(1)
+    truth = rng.random((2, 3, 20, 24)) > 0.6
+    probability = (0.4 * truth + 0.6 * rng.random(truth.shape)).astype(np.float32)
+    swapped = probability if axes == "TZYX" else probability.swapaxes(0, 1)
+    for name, pixels in (("truth/a", truth), ("run/a_mask", probability > 0.5)):
+        (tmp_path / name).parent.mkdir()
+        write_tiff(tmp_path / f"{name}.tif", pixels.astype(np.uint8) * 255, "TZYX", (1,) * 4, ("pixel",) * 4)
+    tifffile.imwrite(tmp_path / "run" / "a_probability.ome.tif", swapped, ome=True, metadata={"axes": axes})
+    assert run("score", tmp_path / "run", tmp_path / "truth", "--json", tmp_path / "s.json")[0] == 0
+    found = json.loads((tmp_path / "s.json").read_text())["mean"]
+    assert found["auc"] == pytest.approx(sklearn.metrics.roc_auc_score(truth.ravel(), probability.ravel()))
+    assert found["dice"] == pytest.approx(sklearn.metrics.f1_score(truth.ravel(), probability.ravel() > 0.5))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("score", "a", "b"),
+        ("transition", "a/x.tif", "b/x.tif"),
+        ("measure", "a", "--images", "b", "--out", "t.csv"),
+        ("density", "a", "--reference", "b", "--out", "d"),
+    ],
+)
+def test_as_many_planes_in_another_order_are_not_compared(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    for folder, shape in (("a", (2, 3, 20, 24)), ("b", (3, 2, 20, 24)), ("c", (6, 20, 24))):
+        (tmp_path / folder).mkdir()
+        pixels = (np.arange(6 * 20 * 24).reshape(shape) % 7 < 3).astype(np.uint8) * 255
+        axes = "TZYX"[-len(shape) :]
+        write_tiff(tmp_path / folder / "x.tif", pixels, axes, (1,) * len(axes), ("pixel",) * len(axes))
+    code, out, err = run(*command)
+    assert (code, out) == (2, "")
+    assert "2 x 3 x 20 x 24" in err and "3 x 2 x 20 x 24" in err and "compare equal sizes" in err
+    one_axis = [part.replace("b", "c", 1) if part[0] == "b" else part for part in command]
+    assert run(*one_axis)[0] == 0  # frames and slices along one axis
 
 
 def test_the_numbers_do_not_replace_a_mask(run, folders):

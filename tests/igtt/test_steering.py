@@ -120,6 +120,35 @@ def test_planes_of_any_size_even_empty_ones(shape, p):
     assert 0 <= found.min() <= found.max() <= 1
 
 
+def test_objects_that_touch_are_parted_at_their_necks_and_slight_ones_kept():
+    y, x = np.indices((40, 80))
+    mask = (np.hypot(y - 20, x - 20) < 12) | (np.hypot(y - 20, x - 41) < 12)
+    mask[20, 70:74] = True
+    found = steering.parted(mask)
+    np.testing.assert_array_equal(found > 0, mask)
+    assert len({found[20, 20], found[20, 41], found[20, 71]}) == 3
+    assert found.max() == 3
+
+
+def test_an_object_of_an_image_without_strokes_is_judged_as_a_whole(cells):
+    planes, _, start = cells
+    plane = steering._Plane(planes[0], start[0])
+    share = np.random.default_rng(0).random(start[0].size).astype(np.float32)
+    found = plane.by_object(share)
+    objects, count = ndi.label(start[0] > 0.5)
+    assert count == 9
+    for number in range(1, count + 1):
+        np.testing.assert_allclose(found[objects == number], share.reshape(SHAPE)[objects == number].mean(), rtol=1e-5)
+    np.testing.assert_array_equal(found[objects == 0], share.reshape(SHAPE)[objects == 0])
+
+
+def test_trees_that_learn_from_strokes_see_nothing_of_the_start(cells):
+    planes, _, start = cells
+    one, other = (steering._Plane(planes[0], p).pixels for p in (start[0], 1 - start[0]))
+    np.testing.assert_array_equal(one[:, : -steering.TOLD], other[:, : -steering.TOLD])
+    assert (one[:, -steering.TOLD :] != other[:, -steering.TOLD :]).any(axis=0).sum() >= steering.TOLD - 3
+
+
 @pytest.mark.parametrize("strokes", [{2: np.zeros(SHAPE, np.uint8)}, {0: np.zeros((5, 5), np.uint8)}])
 def test_strokes_that_fit_no_plane_are_refused(cells, strokes):
     planes, _, start = cells

@@ -1,5 +1,6 @@
 """Label files read as classes, by what all of them together mean."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class LabelSet:
     classes : tuple of int
         Those of all files together, ascending.
     shapes : list of tuple of int
-        Planes, height and width of each file.
+        Along T and Z, where there are several, Y and X of each file.
     steps : list of dict of str to (float, str)
         Size of a pixel with its unit along Y and X, and along T and Z where there are several planes, of each file.
 
@@ -119,7 +120,7 @@ class LabelSet:
     @property
     def first_planes(self) -> list[int]:
         """Number of the first plane of each file: planes are numbered on from file to file."""
-        counts = [shape[0] for shape in self.shapes]
+        counts = [math.prod(shape[:-2]) for shape in self.shapes]
         return [sum(counts[:index]) for index in range(len(counts))]
 
     def read(self, index: int) -> tuple[np.ndarray, Image]:
@@ -143,8 +144,7 @@ class LabelSet:
         """Return the planes or volumes of one file with its objects told apart, and what `read` returns beside them."""
         with noting():
             numbers, like = self._stack.numbers(index, self._meaning), self._files.image(index)
-        sizes = [like.data.shape[like.axes.index(axis)] for axis in self.steps[index] if axis in "TZ"]
-        blocks = Blocks.of(self._stack, self._meaning, (*sizes, *numbers.shape[-2:]), volumes)
+        blocks = Blocks.of(self._stack, self._meaning, self.shapes[index], volumes)
         return blocks.changed(numbers), like
 
     def written(self, numbers: np.ndarray) -> np.ndarray:
@@ -186,9 +186,9 @@ class _LabelFiles(Sequence[np.ndarray]):
     def __getitem__(self, index: Any) -> Any:
         image = self.image(index)
         cut = planes(image)
-        self.shapes[index] = (len(cut), *cut[0].shape)
         at = {a: image.axes.index(a) for a in "TZYX" if a in image.axes}
         several = {a: i for a, i in at.items() if a in "YX" or image.data.shape[i] > 1}
+        self.shapes[index] = tuple(image.data.shape[i] for i in several.values())
         self.steps[index] = {a: (image.scale[i], image.units[i]) for a, i in several.items()}
         return np.asarray(cut) if len(cut) > 1 else cut[0][None]
 
@@ -266,15 +266,17 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
 
 
 def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tuple[int, ...]) -> None:
-    """Refuse two images of different sizes.
+    """Refuse two images of different sizes ``([T, Z], Y, X)``; frames and slices may be one axis in one of them.
 
     Raises
     ------
     InputError
         It names both files.
     """
-    if shape != known:
-        sizes = [" x ".join(map(str, s)) for s in (shape, known)]
+    long = [(*(n for n in s[:-2] if n > 1), *s[-2:]) for s in (shape, known)]
+    flat = [(math.prod(s[:-2]), *s[-2:]) for s in long]
+    if flat[0] != flat[1] or (long[0] != long[1] and min(map(len, long)) > 3):
+        sizes = [" x ".join(map(str, s)) for s in long]
         raise InputError(f"{path} has {sizes[0]} pixels but {other} has {sizes[1]}; compare equal sizes.")
 
 
@@ -286,6 +288,5 @@ def check_same_sizes(labels: LabelSet, others: LabelSet) -> None:
     InputError
         It names both files of the first such pair.
     """
-    for path, other, *shapes in zip(labels.paths, others.paths, labels.shapes, others.shapes, strict=True):
-        shape, known = (s if s[0] > 1 else s[1:] for s in shapes)
+    for path, shape, other, known in zip(labels.paths, labels.shapes, others.paths, others.shapes, strict=True):
         check_same_size(path, shape, other, known)

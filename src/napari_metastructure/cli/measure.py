@@ -123,10 +123,8 @@ def measure(
 
 def _check_sizes(labels: label_set.LabelSet, partners: Sequence[Path]) -> None:
     """Refuse images whose planes do not fit those of the masks."""
-    for partner, path, (count, *size) in zip(partners, labels.paths, labels.shapes, strict=False):
-        *leading, y, x = plane_shape(partner)
-        sizes = [(n, *plane) if n > 1 else tuple(plane) for n, plane in ((math.prod(leading), (y, x)), (count, size))]
-        label_set.check_same_size(partner, sizes[0], path, sizes[1])
+    for partner, path, shape in zip(partners, labels.paths, labels.shapes, strict=False):
+        label_set.check_same_size(partner, plane_shape(partner), path, shape)
 
 
 def _voxels(labels: label_set.LabelSet, volumes: bool, pixels: bool) -> list[measures.Voxel]:
@@ -250,11 +248,9 @@ def _compare(
     confusion.add(said, known)
     scores, ranks = confusion.scores(), math.nan
     if probability is not None and len(codes[1]) == 2:
-        values = read_image(probability).data
-        shape = known.shape if len(known) > 1 else known.shape[1:]
-        label_set.check_same_size(probability, values.shape, truth.paths[index], shape)
+        label_set.check_same_size(probability, plane_shape(probability), truth.paths[index], truth.shapes[index])
         try:
-            ranks = auc(values, known.reshape(values.shape))
+            ranks = auc(np.stack(planes(read_image(probability))), known)
         except InputError as error:
             raise InputError(f"{probability}: {error}") from error
     return {"dice": scores.dice, "iou": scores.iou, "accuracy": scores.accuracy, "auc": ranks}

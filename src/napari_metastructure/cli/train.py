@@ -242,12 +242,7 @@ def _config(
 
 
 def condition_of(text: str) -> study_results.Condition:
-    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``.
-
-    Raises
-    ------
-    InputError
-    """
+    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``."""
     if text in study_results.CONDITIONS:
         return study_results.CONDITIONS[text]
     name, _, rest = text.partition(":")

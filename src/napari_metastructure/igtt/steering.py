@@ -1,8 +1,9 @@
 """Steering: a few strokes of a brush that change the masks of a whole set of images, in a second.
 
-A random forest learns from the strokes and from what the start says. Its trees say which pixels resemble which stroke:
-a leaf that holds much of a stroke and little else takes the class of the stroke, and where no stroke falls the start's
-probability stays what it was, pixel by pixel. Images without strokes then learn from those with, in the same way.
+A forest learns from the strokes and from what the start says. Its trees say which pixels resemble which stroke: a leaf
+that holds much of a stroke and little else takes the class of the stroke, and where no stroke falls the start's
+probability stays what it was, pixel by pixel. Images without strokes follow too, object by object, and then learn from
+the answer in those with, in the same way.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.feature import multiscale_basic_features
+from skimage.morphology import h_maxima
+from skimage.segmentation import watershed
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import zscore
@@ -29,36 +32,45 @@ SPOTS = 40
 SAMPLE = 3000
 """Pixels, evenly from all planes, that stand for what the start says."""
 
-START = 5.0
-"""Their weight together, in strokes."""
-
-SEEN = 2.0
-"""What those of images with strokes weigh beyond that: whoever painted there saw the rest, and left it."""
+START = 6.0
+"""Their weight together, in strokes, near to a stroke; elsewhere they weigh as much as all strokes together."""
 
 TREES = 50
 
-SPLIT = 0.3
-"""Weight of the start where trees split, by that of the strokes, evenly for objects and background."""
+SPLIT = 0.5
+"""Weight of each class of the start where trees split, by that of the strokes.
 
-LEAF = 0.003
+Strokes lie where the start is wrong: trees that split by strokes alone learn its opposite.
+"""
+
+LEAF = 0.005
 """Share of the weight that a leaf holds at least."""
-
-OWN = 3.0
-"""Weight of a stroke in its own image; 1 in the others."""
 
 NEAR = 24.0
 """Standard deviation in pixels of a stroke's neighbourhood."""
 
 NEARBY = 3.0
-"""Weight of a stroke in it, beyond that in its image."""
+"""Weight of a stroke in it, beyond that elsewhere."""
 
 SPREAD = 10.0
-"""Weight of images with strokes against the start, where the others learn from them."""
+"""Weight of images with strokes against the start, where the others learn from them, from `MANY` strokes."""
+
+MANY = 30
+"""With fewer strokes it is less, by the third power: what few strokes left of an image teaches their bias."""
 
 SPREAD_LEAF = 0.01
 
+TOLD = 9
+"""Features that are of the start, the last ones: trees that learn from strokes do not see them.
+
+Strokes lie where the start is wrong, so it would be learned the wrong way round; from whole images it can be learned.
+"""
+
 CERTAIN = 0.02
 """Probability from 0 or 1 beyond which the start counts as no surer."""
+
+NECK = 0.75
+"""Pixels by which an object narrows before it counts as two."""
 
 _NONE = 1e-9
 
@@ -150,7 +162,7 @@ class Steering:
             for index in touched if rest else wanted:
                 self._checkpoint()
                 steered[index] = self._steered(index, forest, spots)
-            steered |= self._spread(steered, rest)
+            steered |= self._spread(steered, rest, forest, spots)
         found = []
         for index in wanted:
             p, own = steered.get(index, self._planes[index].start), strokes.get(index)
@@ -179,67 +191,57 @@ class Steering:
         )
 
     def _lesson(self, spots: _Spots) -> _Lesson:
-        """Join the strokes and the start, for which each of its pixels votes in part as object, in part as background.
-
-        Trees split by other weights than leaves vote with: objects that the start is right about may be few, and must
-        be worth a split.
-        """
+        """Join the strokes and the start, of which each pixel is in part object, in part background."""
         x, p = self._sampled
-        seen = np.isin(self._sampled_from, spots.image)
-        vote = START / len(p) + SEEN * seen / seen.sum()
-        even = seen / seen.sum() + ~seen / max(1, (~seen).sum())
-        split = [w * even / max((w * even).sum(), _NONE) * spots.weight.sum() * SPLIT for w in (p, 1 - p)]
+        start = [w / max(w.sum(), _NONE) * spots.weight.sum() * SPLIT for w in (p, 1 - p)]
         own = [self._planes[image].pixels[pixel] for image, pixel in zip(spots.image, spots.pixel, strict=True)]
-        return _Lesson(
-            np.concatenate([np.stack(own), x, x]),
-            np.concatenate([spots.object, np.ones(len(p), int), np.zeros(len(p), int)]),
-            np.concatenate([spots.weight, *split]),
-            np.concatenate([spots.weight, p * vote, (1 - p) * vote]),
-            len(own),
-        )
+        return _Lesson(np.stack(own)[:, :-TOLD], spots.object, spots.weight, x[:, :-TOLD], *start)
 
     def _steered(self, index: int, forest: _Forest, spots: _Spots) -> np.ndarray:
-        """Return the probability of a plane: that of the start, moved towards strokes that its pixels resemble.
-
-        Strokes of both classes in the same leaves cancel out, but for their neighbourhoods.
-        """
+        """Return the probability of a plane with strokes: the start's, moved towards strokes that pixels resemble."""
         plane = self._planes[index]
-        leaves = forest.leaves(plane.pixels)
-        weight = np.where(spots.image == index, OWN, 1.0)
-        held = [forest.share(leaves, spots.object == value).reshape(plane.shape) for value in (0, 1)]
-        votes = [forest.share(leaves, weight * (spots.object == value)).reshape(plane.shape) for value in (0, 1)]
-        agreed = ((votes[1] - votes[0]) / np.maximum(votes[0] + votes[1], _NONE)) ** 2
-        votes = [v * agreed for v in votes]
+        leaves = forest.leaves(plane.pixels[:, :-TOLD])
+        held = [forest.share(leaves, spots.object == value, spots.weight.sum()) for value in (0, 1)]
+        votes, left = [v.reshape(plane.shape) for v in _agreed(held)], (1 - held[0] - held[1]).reshape(plane.shape)
         cube = leaves.reshape(*plane.shape, -1)
         for number in np.unique(spots.stroke[spots.image == index]):
             mine = spots.stroke == number
             box, near = _neighbourhood(np.divmod(spots.pixel[mine], plane.shape[1]), plane.shape, plane.step)
-            share = forest.share(cube[box].reshape(-1, cube.shape[-1]), mine).reshape(near.shape)
+            share = forest.share(cube[box].reshape(-1, cube.shape[-1]), mine, START).reshape(near.shape)
             votes[spots.object[mine][0]][box] += NEARBY * near * share
-        return plane.moved(votes, 1 - held[0] - held[1])
+        return plane.moved(plane.start, votes, left)
 
-    def _spread(self, steered: Mapping[int, np.ndarray], rest: Sequence[int]) -> dict[int, np.ndarray]:
-        """Return the probabilities of planes without strokes: that of the start, moved towards what others became."""
+    def _spread(
+        self, steered: Mapping[int, np.ndarray], rest: Sequence[int], forest: _Forest, spots: _Spots
+    ) -> dict[int, np.ndarray]:
+        """Return the probabilities of planes without strokes: the start's, moved towards strokes and what they made."""
         if not rest:
             return {}
         seen = [self._planes[i].drawn(SAMPLE // len(steered) + 1, steered[i]) for i in sorted(steered)]
         x, p = map(np.concatenate, zip(*seen, strict=True))
         others = ~np.isin(self._sampled_from, list(steered))
         x_start, p_start = (a[others] for a in self._sampled)
-        given, said = SPREAD / len(p), 1 / len(p_start)
-        weight = np.concatenate([p * given, (1 - p) * given, p_start * said, (1 - p_start) * said])
-        objects = np.repeat([1, 0, 1, 0], [len(p), len(p), len(p_start), len(p_start)])
-        forest = _Forest(
-            _Lesson(np.concatenate([x, x, x_start, x_start]), objects, weight, weight, 2 * len(p)), SPREAD_LEAF
-        )
+        weight = np.concatenate([p, 1 - p]) * SPREAD * min(1.0, spots.weight.sum() / MANY) ** 3 / len(p)
+        said = [w / len(p_start) for w in (p_start, 1 - p_start)]
+        objects = np.repeat([1, 0], len(p))
+        taught = _Forest(_Lesson(np.concatenate([x, x]), objects, weight, x_start, *said), SPREAD_LEAF)
         found = {}
         for index in rest:
             self._checkpoint()
             plane = self._planes[index]
-            leaves = forest.leaves(plane.pixels)
-            votes = [forest.share(leaves, objects[: 2 * len(p)] == value).reshape(plane.shape) for value in (0, 1)]
-            found[index] = plane.moved(votes, 1 - votes[0] - votes[1])
+            leaves, all_ = forest.leaves(plane.pixels[:, :-TOLD]), spots.weight.sum()
+            votes = [plane.by_object(forest.share(leaves, spots.object == value, all_)) for value in (0, 1)]
+            p = plane.moved(plane.start, _agreed(votes), 1 - votes[0] - votes[1])
+            leaves = taught.leaves(plane.pixels)
+            votes = [taught.share(leaves, objects == value, 1.0).reshape(plane.shape) for value in (0, 1)]
+            found[index] = plane.moved(p, votes, 1 - votes[0] - votes[1])
         return found
+
+
+def _agreed(votes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Let votes for background and objects from the same leaves cancel out."""
+    share = ((votes[1] - votes[0]) / np.maximum(votes[0] + votes[1], _NONE)) ** 2
+    return [v * share for v in votes]
 
 
 # ---- What trees see ---------------------------------------------------------------------------------------
@@ -264,26 +266,31 @@ class _Plane:
         found = features(plane, self.start, self.step)
         self.shape = found.shape[1:]
         self.pixels = np.ascontiguousarray(found.reshape(len(found), -1).T)
+        self._objects = parted(_reduced(self.start, self.step) > 0.5)
 
     def drawn(self, count: int, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Draw pixels: their features, and what a probability says of them."""
         at = np.random.default_rng(0).integers(0, len(self.pixels), count)
         return self.pixels[at], p[:: self.step, :: self.step].ravel()[at]
 
-    def moved(self, votes: Sequence[np.ndarray], left: np.ndarray) -> np.ndarray:
-        """Move the start towards votes for background and objects, against what is left to the start itself."""
+    def by_object(self, share: np.ndarray) -> np.ndarray:
+        """Average over each object of the start; background stays as it is. (N,) as `pixels`; returns (Y', X')."""
+        mean = np.bincount(self._objects.ravel(), share) / np.bincount(self._objects.ravel()).clip(1)
+        return np.where(self._objects > 0, mean[self._objects], share.reshape(self.shape))
+
+    def moved(self, p: np.ndarray, votes: Sequence[np.ndarray], left: np.ndarray) -> np.ndarray:
+        """Move a probability towards votes for background and objects, against what is left to itself."""
         cast = votes[0] + votes[1]
-        share, towards = cast / (cast + left), votes[1] / np.maximum(cast, _NONE)
-        share, towards = (_enlarged(a.astype(np.float32), self.start.shape, self.step) for a in (share, towards))
-        unsure = self.start.clip(CERTAIN, 1 - CERTAIN)
-        return np.where(share > 0, (1 - share) * unsure + share * towards, self.start).astype(np.float32)
+        share, towards = cast / (cast + left).clip(_NONE), votes[1] / np.maximum(cast, _NONE)
+        share, towards = (_enlarged(a.astype(np.float32), p.shape, self.step) for a in (share, towards))
+        return np.where(share > 0, (1 - share) * p.clip(CERTAIN, 1 - CERTAIN) + share * towards, p).astype(np.float32)
 
 
 def features(plane: np.ndarray, p: np.ndarray, step: int) -> np.ndarray:
     """Describe each pixel, or every second along each axis: intensity, edges and texture at several scales, the start.
 
-    Of the start: its logit, blurred at several scales; how far a pixel lies inside or outside of its mask, how wide the
-    mask is there, how large, and how bright it is on average.
+    Of the start, last: its logit, blurred at several scales; how far a pixel lies inside or outside of its mask, how
+    wide the mask is there, how large, and how bright it is on average.
 
     Parameters
     ----------
@@ -297,10 +304,11 @@ def features(plane: np.ndarray, p: np.ndarray, step: int) -> np.ndarray:
     small, p = _reduced(plane.astype(np.float32), step), _reduced(p, step).clip(CERTAIN, 1 - CERTAIN)
     low, high = (s / step for s in SIGMAS)
     texture = multiscale_basic_features(small, sigma_min=low, sigma_max=high).transpose(2, 0, 1)
+    normed = [ndi.gaussian_filter(zscore(small), s / step) for s in (1, 4)]
     logit = np.log(p / (1 - p))
     blurred = [ndi.gaussian_filter(logit, s / step) for s in (4, 8, 16)]
-    blurred += [ndi.gaussian_filter(zscore(small), s / step) for s in (1, 4)]
-    return np.concatenate([texture, np.stack([logit, *blurred, *_pieces(small, p > 0.5, step)])]).astype(np.float32)
+    told = np.stack([logit, *blurred, *_pieces(small, p > 0.5, step)])
+    return np.concatenate([texture, np.stack(normed), told]).astype(np.float32)
 
 
 def _pieces(plane: np.ndarray, mask: np.ndarray, step: int) -> list[np.ndarray]:
@@ -315,6 +323,15 @@ def _pieces(plane: np.ndarray, mask: np.ndarray, step: int) -> list[np.ndarray]:
     size = np.bincount(pieces.ravel()).clip(1)
     means = [np.bincount(pieces.ravel(), a.ravel()) / size for a in (plane, inside + outside)]
     return [inside - outside, width, *(a[pieces] for a in (np.log(size), *means))]
+
+
+def parted(mask: np.ndarray) -> np.ndarray:
+    """Count the objects of a mask from 1, those that touch parted at their necks; 0 is background."""
+    depth = ndi.gaussian_filter(ndi.distance_transform_edt(mask), 1)
+    middles = ndi.label(h_maxima(depth, NECK))[0] * mask if mask.any() and not mask.all() else mask.astype(int)
+    found = watershed(-depth, middles, mask=mask)
+    missed = mask & (found == 0)  # objects so slight that none of their middles stands out
+    return np.asarray(np.where(missed, ndi.label(missed)[0] + found.max(), found))
 
 
 def _neighbourhood(
@@ -344,36 +361,41 @@ def _enlarged(values: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarr
 
 
 class _Lesson(NamedTuple):
-    """Training data of a forest, evidence first."""
+    """Training data of a forest: evidence, and what the start says."""
 
-    x: np.ndarray  # (N, F) features
+    x: np.ndarray  # (N, F) features of the evidence
     object: np.ndarray
-    split: np.ndarray  # weights where trees grow
-    vote: np.ndarray  # weights in their leaves
-    evidence: int  # how many of the N are not of the start
+    weight: np.ndarray
+    x_start: np.ndarray  # (M, F)
+    objects: np.ndarray  # weights of the start's pixels as objects
+    background: np.ndarray
 
 
 class _Forest:
     """Trees whose leaves know what evidence they hold."""
 
     def __init__(self, lesson: _Lesson, leaf: float) -> None:
-        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.ensemble import ExtraTreesClassifier
 
-        used = lesson.split > 0
-        self._trees = RandomForestClassifier(TREES, min_weight_fraction_leaf=leaf, random_state=0)
-        self._trees.fit(lesson.x[used], lesson.object[used], lesson.split[used])
-        where = self.leaves(lesson.x)
-        self._mass = [np.maximum(np.bincount(at, lesson.vote), _NONE) for at in where.T]
-        self._evidence, self._vote = where[: lesson.evidence], lesson.vote[: lesson.evidence]
+        x = np.concatenate([lesson.x, lesson.x_start, lesson.x_start])
+        y = np.concatenate([lesson.object, np.repeat([1, 0], len(lesson.x_start))])
+        weight = np.concatenate([lesson.weight, lesson.objects, lesson.background])
+        used = weight > 0
+        self._trees = ExtraTreesClassifier(TREES, min_weight_fraction_leaf=leaf, random_state=0)
+        self._trees.fit(x[used], y[used], weight[used])
+        sizes = [tree.tree_.node_count for tree in self._trees.estimators_]
+        self._evidence, self._weight = self.leaves(lesson.x), lesson.weight
+        start = self.leaves(lesson.x_start)
+        self._start = [np.bincount(at, minlength=n) / max(1, len(start)) for at, n in zip(start.T, sizes, strict=True)]
 
     def leaves(self, x: np.ndarray) -> np.ndarray:
         """Return the leaf of each pixel in each tree."""
         return np.asarray(self._trees.apply(x))
 
-    def share(self, leaves: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """Return what share of the votes in a pixel's leaves is of the evidence, each piece times ``of``."""
+    def share(self, leaves: np.ndarray, of: np.ndarray, start: float) -> np.ndarray:
+        """Return what share of a pixel's leaves is of evidence, each piece times ``of``; the start weighs ``start``."""
         total = np.zeros(len(leaves), np.float32)
-        for mass, evidence, at in zip(self._mass, self._evidence.T, leaves.T, strict=True):
-            held = np.bincount(evidence, self._vote * of, len(mass)) / mass
-            total += held[at.clip(max=len(mass) - 1)] * (at < len(mass))
-        return total / len(self._mass)
+        for said, evidence, at in zip(self._start, self._evidence.T, leaves.T, strict=True):
+            held, all_ = (np.bincount(evidence, w, len(said)) for w in (self._weight * of, self._weight))
+            total += (held / np.maximum(all_ + start * said, _NONE))[at]
+        return total / len(self._start)

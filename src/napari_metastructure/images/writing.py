@@ -185,8 +185,8 @@ def write_mask(path: str | Path, masks: np.ndarray, like: Image, ome: bool = Fal
     >>> with TemporaryDirectory() as folder:
     ...     write_mask(Path(folder) / "cells_mask.tif", cells.data > 0.5, like=cells)
     ...     mask = read_image(Path(folder) / "cells_mask.tif")
-    >>> mask.data.dtype, mask.data.max(), mask.scale, mask.units[0]
-    (dtype('uint8'), np.uint8(255), (0.1, 0.1), 'micrometer')
+    >>> mask.data.dtype, int(mask.data.max()), mask.scale, mask.units[0]
+    (dtype('uint8'), 255, (0.1, 0.1), 'micrometer')
     """
     data = (np.asarray(masks) != 0).astype(np.uint8) * np.uint8(255)
     write_tiff(path, data, like.axes, like.scale, like.units, ome=ome, note=note)

@@ -13,7 +13,6 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _inputs, _layers
-from napari_metastructure.plugin._form import Editor
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, of_choice
@@ -53,13 +52,13 @@ class LabelsWidget(QtWidgets.QWidget):
     fault: ClassVar[str]
     instances: ClassVar[bool] = False
 
-    def __init__(self, viewer: napari.Viewer, tip: str, reading: Editor) -> None:
+    def __init__(self, viewer: napari.Viewer, tip: str, automatic: bool = True) -> None:
         super().__init__()
         self.viewer = _layers.unwrapped(viewer)
         self.tools = Tools(self.name)
         self.preview = PreviewLayer(self.viewer, self.on_preview_removed)
         self.sources = _inputs.LayerBox(self.viewer, tip, self._is_offered)
-        self.reading = reading
+        self.reading = _inputs.reading_editor(automatic)
         self.problem, self.status = _inputs.sentence(f"color: {_inputs.PROBLEM};"), _inputs.sentence()
         self.run = StackRun("", "Slices done; each is read first to find its numbers.")
         self.changed_meanwhile = False

@@ -60,8 +60,7 @@ class MeasureWidget(LabelsWidget):
     instances = True
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        tip = "Masks, classes or numbered objects. They stay as they are."
-        super().__init__(napari_viewer, tip, _inputs.reading_editor())
+        super().__init__(napari_viewer, "Masks, classes or numbered objects. They stay as they are.")
         self.table: measures.RegionTable | None = None
         self._measured: Labels | None = None
         self._measured_from: Labels | None = None
@@ -308,8 +307,7 @@ class MeasureWidget(LabelsWidget):
         """Choose the image of other labels than before, unless none is wanted; what is made of them has the same."""
         before, self._root = self._root, _measured_layers.root_of(layer, self.viewer.layers)
         image = self.images.chosen()
-        fits = _measured_layers.fits
-        if not self._no_image if image is None else not fits(image, layer) or self._root is not before:
+        if not self._no_image if image is None else not _measured_layers.fits(image, layer) or self._root is not before:
             self.images.choose(_measured_layers.image_of(layer, self.viewer.layers))
 
     def _on_image(self) -> None:

@@ -51,7 +51,7 @@ class NoiseWidget(LabelsWidget):
     fault = "The noise could not be drawn"
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(napari_viewer, "The clean labels. They stay as they are.", _inputs.reading_editor(False))
+        super().__init__(napari_viewer, "The clean labels. They stay as they are.", automatic=False)
         self._preview_removed = self._unusable = False
         self._colors: dict[int, str] = {}  # of the source's classes
         self._make_parts()

@@ -102,12 +102,7 @@ def _copied(labels: Any) -> Any:
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
-    """Check that an image and its labels lie on each other.
-
-    Raises
-    ------
-    InputError
-    """
+    """Check that an image and its labels lie on each other."""
     if tuple(image) != tuple(labels):
         sizes = [" x ".join(map(str, s)) for s in (image, labels)]
         raise InputError(f"{name}: the image has {sizes[0]} pixels, its labels {sizes[1]}; give labels of that image.")
