@@ -1,14 +1,11 @@
 """Errors whose messages are for the user, and validation errors in plain words."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
-    from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 
 class MetastructureError(Exception):
@@ -34,6 +31,21 @@ def listed(items: Sequence[Any], last: str = "and") -> str:
     """Join items in words: ``0, 1 and 2``."""
     names = [str(item) for item in items]
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: ``1 image``, ``2,000 images``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def all_are(number: int, noun: str) -> str:
+    """Begin a sentence about all there are: ``The run is``, ``All 2 runs are``."""
+    return f"The {noun} is" if number == 1 else f"All {number} {noun}s are"
+
+
+def span(first: int, last: int) -> str:
+    """Write whole numbers that can be chosen: ``1 to 3``, or ``1`` where there is no other."""
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def explain(

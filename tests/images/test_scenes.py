@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_metastructure.images.scene_shapes import FAMILIES, draw_shapes, field
-from napari_metastructure.images.scenes import LARGEST, NOTHING, SMALLEST, Scenes
+from napari_metastructure.images.scenes import FAMILIES, LARGEST, NOTHING, SMALLEST, Scenes, draw_shapes, field
 
 
 def test_a_scene_is_an_image_of_bright_objects():

@@ -140,11 +140,13 @@ def test_the_cut_by_a_criterion_is_left_to_who_knows_it(saved):
         yield slice(0, len(p)), p, p > np.quantile(p, 0.9)
 
     pixels = image(40, 40)
-    labels, probability = Model.load(path, cut).predict(pixels, "cpu")
+    model = Model.load(path)
+    model.cut = cut
+    labels, probability = model.predict(pixels, "cpu")
     assert labels.mean() == pytest.approx(0.1, abs=0.01)
     np.testing.assert_array_equal(asked[0][0], probability)
     np.testing.assert_array_equal(asked[0][1], pixels)
-    only, none = Model.load(path, cut).predict(pixels, "cpu", want_probability=False)
+    only, none = model.predict(pixels, "cpu", want_probability=False)
     np.testing.assert_array_equal(only, labels)
     assert none is None
 

@@ -14,8 +14,9 @@ from napari_metastructure.labels.measures import Voxel, Wanted, measure
 from napari_metastructure.labels.regions import Blocks, CleanUp, clean_up, result_of
 from napari_metastructure.plugin import _measured_layers
 from napari_metastructure.plugin import measure as module
+from napari_metastructure.plugin._labels_widget import CANCELLED, NO_PLANE
 from napari_metastructure.plugin._layers import ORIGIN, is_ours, made_from
-from napari_metastructure.plugin.measure import CANCELLED, NO_PLANE, NO_SOURCE, STALE, MeasureWidget
+from napari_metastructure.plugin.measure import STALE, MeasureWidget
 from napari_metastructure.plugin.writer import write_labels
 
 WHERE = {"scale": (0.5, 0.5), "units": ("um", "um"), "rotate": 30, "translate": (3, 5), "axis_labels": ("y", "x")}
@@ -88,7 +89,7 @@ def test_the_preview_is_what_cleaning_gives_and_the_source_is_out_of_sight(open_
     np.testing.assert_array_equal(preview.data, expected)
     np.testing.assert_allclose(preview.data_to_world((7, 9)), layer.data_to_world((7, 9)))
     assert (layer.opacity, preview.opacity) == (0, 0.7)
-    assert widget.counts.text() == "On this slice 2 of 3 objects stay. Filled in holes: 1 pixel."
+    assert widget.counts.text() == "On this slice: 2 of 3 objects kept. Filled in holes: 1 pixel."
     widget.set_dials(CleanUp())
     settle(widget)
     assert layer.opacity == 0.7
@@ -143,7 +144,7 @@ def test_a_preview_in_3d_is_a_slice_of_the_volume(open_measure, settle, monkeypa
     stack[:, 5:7, 5:7] = stack[1, 12:15, 12:15] = 1
     calls = []
     monkeypatch.setattr(
-        "napari_metastructure.plugin._clean_preview.clean_up",
+        "napari_metastructure.plugin._previews.clean_up",
         lambda numbers, dials: calls.append(numbers.shape) or clean_up(numbers, dials),
     )
     viewer, _layer, widget = open_measure(stack)
@@ -154,7 +155,7 @@ def test_a_preview_in_3d_is_a_slice_of_the_volume(open_measure, settle, monkeypa
         settle(widget)
         assert widget.preview.layer.data.sum() == 4
     assert calls == [stack.shape]  # the slider does not clean it up again
-    assert widget.counts.text().startswith("In this volume 1 of 2 objects stay")
+    assert widget.counts.text().startswith("In this volume: 1 of 2 objects kept")
 
 
 def test_without_y_and_x_on_screen(open_measure, settle):
@@ -176,7 +177,7 @@ def test_it_is_computed_in_a_thread(open_measure, settle, monkeypatch):
         threads.append(threading.current_thread())
         return clean_up(numbers, dials)
 
-    monkeypatch.setattr("napari_metastructure.plugin._clean_preview.clean_up", watched)
+    monkeypatch.setattr("napari_metastructure.plugin._previews.clean_up", watched)
     _viewer, _layer, widget = open_measure(squares(5, 9))
     widget.set_dials(CleanUp(10))
     settle(widget)
@@ -208,7 +209,7 @@ def test_labels_that_cannot_be_read_are_one_sentence(open_measure, settle, said,
 
 def test_without_labels(open_measure, settle):
     viewer, _layer, widget = open_measure()
-    assert widget.problem.text() == NO_SOURCE
+    assert widget.problem.text() == MeasureWidget.no_source
     assert not widget.measure()
     assert not widget.apply_button.isEnabled()
     layer = viewer.add_labels(squares(5))
@@ -558,6 +559,49 @@ def test_painting_on_what_was_measured_is_told(open_measure, done):
     assert widget.stale.text() == STALE
     done(widget.measure)
     assert widget.stale.text() == ""
+
+
+def test_painting_during_and_after_a_run_is_told(open_measure, settle, done, monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+    real = module.measure
+
+    def held(blocks, wanted):
+        begun.set()
+        go.wait(60)
+        return (yield from real(blocks, wanted))
+
+    monkeypatch.setattr(module, "measure", held)
+    _viewer, layer, widget = open_measure(squares(5, 9))
+    assert widget.measure()
+    assert begun.wait(60)
+    layer.paint((50, 50), 255)
+    go.set()
+    settle(widget)
+    assert widget.table is not None and widget.stale.text() == STALE
+    done(widget.measure)
+    assert widget.stale.text() == ""
+    layer.paint((52, 52), 255)  # the mask whose objects were numbered
+    assert widget.stale.text() == STALE
+
+
+@pytest.mark.parametrize("name", ["measure", "number_objects", "apply"])
+def test_the_grey_values_of_an_image_are_refused(open_measure, settle, said, name):
+    grey = np.random.default_rng(0).integers(1, 200, (80, 80)).astype(np.uint8)
+    viewer, layer, widget = open_measure(grey)
+    widget.set_dials(CleanUp(5))
+    settle(widget)
+    assert "grey values of an image, not labels" in widget.problem.text()
+    getattr(widget, name)()
+    settle(widget)
+    assert widget.status.text().startswith(f"Layer {layer.name!r} holds the grey values of an image") and said()
+    assert viewer.layers[:] == [layer] and widget.table is None
+
+
+def test_many_small_objects_that_touch_are_no_grey_values(open_measure, done):
+    small = np.kron(np.arange(1, 2501).reshape(50, 50), np.ones((2, 2), int))
+    _viewer, _layer, widget = open_measure(small)
+    done(widget.measure)
+    assert len(widget.table) == 2500
 
 
 def test_the_table_as_a_file(open_measure, done, tmp_path):

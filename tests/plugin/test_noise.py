@@ -31,7 +31,7 @@ from napari_metastructure.labels.recipes import (
     recipe_name,
 )
 from napari_metastructure.labels.transition import estimate_transition_matrix
-from napari_metastructure.plugin import _noise_preview as draw_module
+from napari_metastructure.plugin import _previews as draw_module
 from napari_metastructure.plugin._layers import ORIGIN
 from napari_metastructure.plugin.noise import NoiseWidget
 
@@ -521,7 +521,7 @@ def test_a_second_one_has_to_wait(open_noise, gate, qtbot, said, stack):
         assert widget.apply()
         assert not widget.apply_button.isEnabled()
         assert not widget.apply()
-        assert "being applied already" in said()[-1]
+        assert "going on already" in said()[-1]
         gate.set()
     assert len(viewer.layers) == 3
 

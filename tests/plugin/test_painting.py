@@ -8,7 +8,7 @@ from napari.layers import Labels
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
-from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Strokes, counted
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Strokes, painted_in_words
 from napari_metastructure.training.control import FREE
 
 ENDLESS = {"epochs": 2000}
@@ -308,7 +308,7 @@ def test_corrections_of_an_earlier_run_come_before_all_strokes(canvas):
 
 
 def test_what_is_locked_is_put_into_words():
-    assert counted({0: np.array([[0, 1, 255]]), 2: np.array([[1, 1, 255]])}) == (
+    assert painted_in_words({0: np.array([[0, 1, 255]]), 2: np.array([[1, 1, 255]])}) == (
         "3 pixels as object and 1 as background"
     )
 

@@ -17,7 +17,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
-from napari_metastructure.plugin._shortcuts import KEYS, PACKAGE, Keys, in_front, register
+from napari_metastructure.plugin._shortcuts import KEYS, NO_RUN, PACKAGE, Keys, in_front, register
 
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 NONE = Qt.KeyboardModifier.NoModifier
@@ -159,6 +159,20 @@ def test_the_widget_in_use_comes_first(open_widget, blobs, qtbot):
     qtbot.waitUntil(lambda: not other.visibleRegion().isEmpty())
     qtbot.waitUntil(lambda: widget.visibleRegion().isEmpty())  # a tab behind
     assert [keys.widget for keys in in_front(viewer)] == [other, widget]
+
+
+def test_a_closed_dock_hears_no_key(open_widget, blobs, press, said, qtbot):
+    viewer, widget = open_widget(blobs(), config={"epochs": 500}, show=True)
+    (dock,) = (dock for dock in viewer.window._wrapped_dock_widgets.values() if dock.isAncestorOf(widget))
+    dock.hide()
+    assert in_front(viewer) == []
+    dock.show()
+    assert [keys.widget for keys in in_front(viewer)] == [widget]
+    viewer.window.remove_dock_widget(widget)
+    qtbot.addWidget(widget)  # which deletes it: nobody else does now
+    press(viewer, Qt.Key.Key_Return, CTRL)
+    assert not widget.running
+    assert said() == [NO_RUN]
 
 
 def test_a_widget_that_is_gone_hears_no_key(qtbot, blobs):

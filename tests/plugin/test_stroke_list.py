@@ -63,3 +63,18 @@ def test_it_stays_away_while_another_application_is_in_front(tag, monkeypatch):
     monkeypatch.undo()
     move()
     assert shown.isVisible()
+
+
+def test_strokes_of_several_images_are_listed_newest_first(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs(0), blobs(1), config={"epochs": 1})
+    run(widget)
+    for name, at in (("a", (5, 5)), ("b", (5, 5)), ("a", (40, 40))):
+        viewer.layers.selection.active = viewer.layers[name]
+        widget.take_brush(OBJECT)
+        widget.layers.in_hand.paint(at, OBJECT)
+    listed = [widget.strokes.list.item(row).text() for row in range(3)]
+    assert [text.split(" in ")[1][0] for text in listed] == ["a", "b", "a"]
+    widget.strokes.list.setCurrentRow(0)
+    widget.strokes.take_back()
+    listed = [widget.strokes.list.item(row).text() for row in range(2)]
+    assert [text.split(" in ")[1][0] for text in listed] == ["b", "a"]

@@ -6,6 +6,7 @@ from PIL import Image
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.labels.recipes import Dilate
+from napari_metastructure.plugin._layers import colormap
 from napari_metastructure.plugin._study_results import LOSS, RANK, RETAINED, SCORE
 from napari_metastructure.plugin.study import StudyWidget
 from napari_metastructure.training import study as engine
@@ -257,6 +258,19 @@ def test_a_folder_of_files(open_study, discs, run, tmp_path, qtbot):
     assert set(np.unique(viewer.layers["1 RL"].data)) == {0, 1}
     widget.show_labels([])
     assert len(viewer.layers) == 0
+
+
+def test_noisy_labels_have_the_colours_of_the_users_labels(open_study, run, qtbot):
+    viewer, widget = open_study()
+    red = [1, 0, 0, 1]
+    for layer in viewer.layers:
+        if layer.name.endswith("mask"):
+            layer.colormap = colormap({0: "transparent", int(layer.data.max()): red}, others="blue")
+    run(widget)
+    assert widget.show_labels(["CL"])
+    qtbot.waitUntil(lambda: any(layer.name.endswith("CL") for layer in viewer.layers), timeout=60_000)
+    shown = next(layer for layer in viewer.layers if layer.name.endswith("CL"))
+    np.testing.assert_allclose(shown.colormap.map(1), red, atol=0.01)
 
 
 def test_rows_are_kept_for_testing(open_study):

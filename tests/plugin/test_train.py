@@ -5,6 +5,7 @@ import pytest
 
 from napari_metastructure.errors import RunFailed
 from napari_metastructure.networks.model import Model
+from napari_metastructure.plugin._layers import colormap
 from napari_metastructure.plugin.train import TrainWidget
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.events import TrainFinished, TrainStarted
@@ -46,6 +47,18 @@ def test_layers_become_a_model(open_train, labelled, run, tmp_path):
     for model in (widget.model, Model.load(path)):
         np.testing.assert_array_equal(drawn.data[best], model.predict(viewer.layers[name].data).labels)
     assert 0 < drawn.data[best].mean() < 1
+
+
+def test_predictions_have_the_colours_of_the_users_labels(open_train, labelled, run):
+    viewer, widget = open_train(*((image, 3 * mask) for image, mask in (labelled(i) for i in range(3))))
+    validate_last(widget)
+    green = [0, 1, 0, 1]
+    viewer.layers["c mask"].colormap = colormap({0: "transparent", 3: green}, others="red")
+    run(widget)
+    assert widget.failure is None
+    made = viewer.layers["c prediction"]
+    np.testing.assert_allclose(made.colormap.map(int(made.data.max())), green, atol=0.01)
+    assert made.colormap.map(0)[3] == 0
 
 
 def test_what_runs_is_said(open_train):

@@ -6,9 +6,9 @@ from napari.layers import Image
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.plugin import _estimate, _trial
-from napari_metastructure.plugin._source import Source
-from napari_metastructure.plugin._trial import estimate, part_on_screen, probe
+from napari_metastructure.plugin import _estimate
+from napari_metastructure.plugin._estimate import igtt_estimate, probe_igtt
+from napari_metastructure.plugin._source import Source, part_on_screen
 from napari_metastructure.training.control import Control
 
 
@@ -19,29 +19,29 @@ def small(tiny):
 
 def test_what_was_probed_is_remembered_also_by_the_next_start(small, monkeypatch):
     calls = []
-    real = probe
-    monkeypatch.setattr(_trial, "probe", lambda *args: (calls.append(args), real(*args))[1])
-    first = estimate(small, [(1, 64, 64)], Control())
+    real = probe_igtt
+    monkeypatch.setattr(_estimate, "probe_igtt", lambda *args: (calls.append(args), real(*args))[1])
+    first = igtt_estimate(small, [(1, 64, 64)], Control())
     assert first.start > 0 and first.epochs > 0 and "1 plane of 64 x 64" in str(first)
     _estimate._paces.clear()
-    more = estimate(small.model_copy(update={"epochs": 4}), [(3, 64, 64), (1, 64, 64)], Control())
+    more = igtt_estimate(small.model_copy(update={"epochs": 4}), [(3, 64, 64), (1, 64, 64)], Control())
     assert len(calls) == 1
     assert "4 planes" in str(more) and more.epochs > 2 * first.epochs
-    assert estimate(small.model_copy(update={"batch_size": 2}), [(1, 64, 64)], Control()) is not None
+    assert igtt_estimate(small.model_copy(update={"batch_size": 2}), [(1, 64, 64)], Control()) is not None
     assert len(calls) == 2
 
 
 def test_a_run_that_ends_with_its_start_counts_no_epochs(monkeypatch):
-    monkeypatch.setattr(_trial, "probe", lambda *_: (1e-5, 2.0, 1e-6))
-    ends = estimate(IGTTConfig(device="cpu"), [(1, 100, 100)], Control())
+    monkeypatch.setattr(_estimate, "probe_igtt", lambda *_: (1e-5, 2.0, 1e-6))
+    ends = igtt_estimate(IGTTConfig(device="cpu"), [(1, 100, 100)], Control())
     assert (ends.start, ends.epochs) == (pytest.approx(0.1), 0)
     assert "answers what you paint" in ends.note
-    trains = estimate(IGTTConfig(device="cpu", rounds="always", epochs=2), [(1, 100, 100)], Control())
+    trains = igtt_estimate(IGTTConfig(device="cpu", rounds="always", epochs=2), [(1, 100, 100)], Control())
     assert trains.epochs == pytest.approx(2 * (8 * 2.0 + 1e-6 * 10_000))  # few steps for a small image
 
 
 def test_the_default_preset_can_be_probed():
-    start, step, relabel = probe(IGTTConfig(device="cpu"), (64, 64), Control())
+    start, step, relabel = probe_igtt(IGTTConfig(device="cpu"), (64, 64), Control())
     assert min(start, step, relabel) > 0
 
 
@@ -99,4 +99,4 @@ def test_nothing_on_screen_is_told(open_widget, blobs, said):
 
 def test_an_estimate_says_what_does_not_fit(small, monkeypatch):
     monkeypatch.setattr("napari_metastructure.igtt.storage.SHARE", 0)
-    assert "it keeps them on disk" in str(estimate(small, [(64, 64)], Control()))
+    assert "it keeps them on disk" in str(igtt_estimate(small, [(64, 64)], Control()))

@@ -16,7 +16,7 @@ from napari_metastructure.baselines import results
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Segmentation, Task, check_groups, frame_of, oracle
 from napari_metastructure.baselines.results import write_figure
-from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.errors import InputError, RunFailed, all_are
 from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient
 from napari_metastructure.images.surround import measured, missing_notes
 from napari_metastructure.images.writing import make_folder
@@ -460,5 +460,5 @@ def _reason(stopped: bool, done: int, runs: int) -> str:
     if stopped:
         return f"Stopped by the user; {share}."
     if done == runs:
-        return "The run is done." if runs == 1 else f"All {runs} runs are done."
+        return f"{all_are(runs, 'run')} done."
     return f"{share}; the others failed." if done else "Every run failed."

@@ -252,12 +252,7 @@ def frame_of(name: str) -> str:
 
 
 def check_groups(groups: Sequence[str]) -> None:
-    """Refuse a single group: two are needed, one for each half.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a single group: two are needed, one for each half."""
     if len(set(groups)) < 2:
         raise InputError(
             "Supervised methods need images of two files or frames at least, to train on some and predict others (the "
@@ -331,12 +326,7 @@ def _pairs(task: Task) -> list[Pair]:
 
 
 def _check_classes(pairs: Sequence[Pair]) -> None:
-    """Refuse pairs that lack one of both classes, which then cannot be learned.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse pairs that lack one of both classes, which then cannot be learned."""
     values = set(np.concatenate([np.unique(pair.read_labels()) for pair in pairs]).tolist())
     for value, kind in zip(CLASSES, ("background", "foreground"), strict=True):
         if value not in values:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from napari_metastructure import __version__
 from napari_metastructure.batch.work_units import Outcome, Piece, perform
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.read_options import ReadOptions, options
 from napari_metastructure.images.writing import cannot_write
 from napari_metastructure.training.control import Control
@@ -337,7 +337,7 @@ def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], out: Pa
             )
         if found["why"]:
             raise InputError(f"Worker {worker}: {found['why']}")
-    words = f"{len(seen)} worker{'s' * (len(seen) != 1)} of {'this machine' if scheduler[:5] == 'local' else scheduler}"
+    words = f"{counted(len(seen), 'worker')} of {'this machine' if scheduler[:5] == 'local' else scheduler}"
     return f"{words}, dashboard {client.dashboard_link}" if client.dashboard_link else words
 
 

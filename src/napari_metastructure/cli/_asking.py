@@ -8,8 +8,7 @@ from typing import get_args
 import numpy as np
 import typer
 
-from napari_metastructure.cli._progress import counted
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.igtt.answers import Answer, Page, Sheet, check_replaceable, corrections
 from napari_metastructure.igtt.asking import Gain, How, Questions
 from napari_metastructure.images.channels import ImageSet

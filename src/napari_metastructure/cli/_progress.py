@@ -22,7 +22,7 @@ from rich.text import Text
 
 from napari_metastructure.baselines import results
 from napari_metastructure.baselines.config import TITLES
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training import events
 from napari_metastructure.training.control import Control
@@ -276,11 +276,6 @@ def _result(result: results.MethodResult) -> str:
 
 
 # Words and tables.
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number of things: ``1 plane``, ``2 planes``."""
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -8,8 +8,8 @@ import typer
 from napari_metastructure.batch.recipe import BatchRecipe
 from napari_metastructure.batch.run import BatchFinished, BatchStarted, UnitDone, UnitFailed, UnitProgress, run
 from napari_metastructure.cli._options import RESUME, RUN_WAYS, SCHEDULER, check_modes
-from napari_metastructure.cli._progress import INTERRUPTED, bars, counted, running
-from napari_metastructure.errors import InputError
+from napari_metastructure.cli._progress import INTERRUPTED, bars, running
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.read_options import options
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import Warned

@@ -13,9 +13,9 @@ import typer
 
 from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli import _options
-from napari_metastructure.cli._progress import counted, running
+from napari_metastructure.cli._progress import running
 from napari_metastructure.cli.batch import shared_out
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.igtt.film import Epochs, write
 from napari_metastructure.igtt.outputs import IGTTRun, Outputs, read_epochs, with_epochs
@@ -259,7 +259,7 @@ def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs
     if masks.shape[1:] != (count, *pixels[0].shape):
         raise InputError(f"{kept[names[0]]} does not fit {names[0]}; was the image replaced?")
     if plane is not None and not 1 <= plane <= count:
-        raise InputError(f"--plane {plane}: {stem(names[0])} has {counted(count, 'plane')}; choose 1 to {count}.")
+        raise InputError(f"--plane {plane}: {stem(names[0])} has {counted(count, 'plane')}; choose {span(1, count)}.")
     at = int(np.argmax(np.count_nonzero(masks[-1], axis=(-2, -1)))) if plane is None else plane - 1
     first = max(run.epoch - len(masks) + 1, 0)
     return Epochs(pixels[at], dict(enumerate(masks[:, at], first)), run.rounds)

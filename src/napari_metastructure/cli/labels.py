@@ -12,9 +12,9 @@ from napari_metastructure.batch import labels as work
 from napari_metastructure.batch.label_set import NOISE_FILE, LabelSet, check_same_sizes, made_in, partners_of
 from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli import _options
-from napari_metastructure.cli._progress import ABSENT, counted, number, print_table
+from napari_metastructure.cli._progress import ABSENT, number, print_table
 from napari_metastructure.cli.batch import shared_out
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.files import check_free
 from napari_metastructure.images.writing import make_folder, remove, replacing
 from napari_metastructure.labels import UNLABELLED

@@ -13,8 +13,8 @@ import typer
 
 from napari_metastructure.batch import label_set
 from napari_metastructure.cli import _options
-from napari_metastructure.cli._progress import counted, number, print_table
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.cli._progress import number, print_table
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.files import check_free, plane_shape, read_image, stem
 from napari_metastructure.images.image import PIXEL, Image, planes, stack
 from napari_metastructure.images.label_files import key_of

@@ -8,9 +8,9 @@ import typer
 
 from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, WAYS, warnings_as_lines
-from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, counted, running
+from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, running
 from napari_metastructure.cli.batch import BAD_FILES, shared_out
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.files import check_free, list_images
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.training.control import Stopped

@@ -210,7 +210,7 @@ def study(
     """
     earlier = read_config(config_file, study_results.StudyConfig) if config_file else None
     typed = dict(zip(_TYPED_STUDY, (preset, epochs, seed, device, reading), strict=True))
-    training = {k: v for k, v in typed.items() if v is not None} | _options.parse(settings or [], typed)
+    training = {k: v for k, v in typed.items() if v is not None} | _options.parse(settings or [], typed, TrainConfig)
     config = _config(earlier, figure, condition, network, repeats, training)
     sets = find_sets(data, None, channel, None)
     _run_study(sets, config, out)
@@ -242,12 +242,7 @@ def _config(
 
 
 def condition_of(text: str) -> study_results.Condition:
-    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``.
-
-    Raises
-    ------
-    InputError
-    """
+    """Read a condition: its name, or a free one as ``NAME:KIND:DIAL=VALUE,DIAL=VALUE``."""
     if text in study_results.CONDITIONS:
         return study_results.CONDITIONS[text]
     name, _, rest = text.partition(":")

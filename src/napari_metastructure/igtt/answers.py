@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.igtt.asking import Place
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
@@ -172,8 +172,9 @@ def check_replaceable(path: Path) -> None:
     except InputError as error:
         raise InputError(f"{path} is there and holds no places; name another file for --places.") from error
     if answered:
-        held = f"{answered} answer{'s' if answered > 1 else ''}"
-        raise InputError(f"{path} holds {held}; name another file for --places, so that nothing is lost.")
+        raise InputError(
+            f"{path} holds {counted(answered, 'answer')}; name another file for --places, so that nothing is lost."
+        )
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

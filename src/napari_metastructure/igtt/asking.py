@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.intensity import zscore
 from napari_metastructure.images.surround import measured, surround, together
 
@@ -293,7 +293,7 @@ class Gain:
         count, changed = min(LAST, len(self.contradicted)), self.changed
         if not count:
             return "Nothing was answered yet."
-        said = f"{self.wrong} of the last {count} answers corrected the masks"
+        said = f"{self.wrong} of the last {counted(count, 'answer')} corrected the masks"
         if changed is None:
             return f"{said}."
         said = f"{said}, which changed by {100 * changed:.1f} %"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, all_are, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.rounds import is_trained, spec_of, stable, steps_and_batch, unsettled
@@ -25,15 +25,8 @@ from napari_metastructure.images.intensity import Polarity, check_planes, common
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.networks import device
 from napari_metastructure.networks.build import build, has_statistics, refresh_statistics
-from napari_metastructure.networks.device import (
-    clear_frames,
-    data_device,
-    place,
-    release_all,
-    seeded,
-    short_of_memory_fails,
-)
 from napari_metastructure.networks.model_file import Use, save_model
 from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.control import Control, Stopped
@@ -124,7 +117,7 @@ def iterate(
     True
     """
     control = control or Control()
-    with short_of_memory_fails(), ranks.lost_fails():
+    with device.short_of_memory_fails(), ranks.lost_fails():
         given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks, chosen
         run = ranks.together(lambda: Run(images, *given))
         try:
@@ -133,7 +126,7 @@ def iterate(
                 control.correct(index, pixels)
             yield from run.go(start_masks, list(inputs or []), resume)
         except BaseException as error:
-            clear_frames(error)
+            device.clear_frames(error)
             raise
         finally:
             run.close()
@@ -189,7 +182,7 @@ class Run:
             network: torch.nn.Module = load_prior()
         else:
             network = build(self.spec, config.seed, config.encoder_weights)
-        network = ranks.synchronised(place(network, self.device), self.device)
+        network = ranks.synchronised(device.place(network, self.device), self.device)
         optimizer = make_optimizer(network, config.optimizer, config.learning_rate)
         self.trainer = Trainer(network, optimizer, LOSSES[config.loss], self.device, config.seed, ranks=ranks)
         self.rng = np.random.default_rng(config.seed)
@@ -229,7 +222,7 @@ class Run:
     @cached_property
     def prior(self) -> torch.nn.Module:
         """The prior as trained, for polarity and start; the network of the run is another copy."""
-        return place(load_prior(), self.device)
+        return device.place(load_prior(), self.device)
 
     @property
     def objects(self) -> Polarity:
@@ -269,7 +262,7 @@ class Run:
             self._turn_upright(self._polarities())
             if folder:
                 folder.clear()
-        here = data_device(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
+        here = device.data_device(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
         here = here if self.storage.in_memory else torch.device("cpu")
         inputs = (inputs_on(here, p, c.inputs, "bright") for p in self.planes)
         self.held = InputsInMemory(inputs, self.patch, here, None if self.storage.in_memory else self.storage.keep)
@@ -317,7 +310,7 @@ class Run:
     def close(self) -> None:
         """Give the memory and the folder back."""
         self.saver.close()
-        release_all(self)
+        device.release_all(self)
 
     def _save(self, last: bool) -> Iterator[Saved | Unsaved]:
         """Write the run folder as of this round; the model only at the end."""
@@ -483,7 +476,7 @@ class Run:
         if has_statistics(network):
             batches = self.sampler.batches(self.rng, self.config.batch_size, STATISTICS_BATCHES)
             seed = self.config.seed + self.run_state.epoch  # some drop channels at random
-            with seeded(seed, self.device), self.ranks.statistics(self.device):
+            with device.seeded(seed, self.device), self.ranks.statistics(self.device):
                 refresh_statistics(network, batches)
         network.eval()
 
@@ -580,7 +573,7 @@ class Run:
         elif over := self._over():
             reason = over
         else:
-            reason = f"All {epoch} epochs are done; the masks are those of the last."
+            reason = f"{all_are(epoch, 'epoch')} done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
 
 

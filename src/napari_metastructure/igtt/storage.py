@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import psutil
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.images.temporary import memory_mapped
@@ -72,7 +72,7 @@ class MemoryNeed:
 
     def __str__(self) -> str:
         """Say it in a sentence."""
-        planes = "1 plane" if self.planes == 1 else f"{self.planes} planes"
+        planes = counted(self.planes, "plane")
         if self.fits:
             return f"Needs about {size(self.held + self.at_work)} of memory for {planes}; {size(self.free)} are free."
         return (

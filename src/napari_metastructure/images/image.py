@@ -12,7 +12,7 @@ from warnings import warn
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted, span
 from napari_metastructure.images.lazy import Plane, is_lazy
 
 
@@ -147,8 +147,10 @@ def channel_planes(image: Image, channels: int, channel: int | str | None = None
     if axis == "C" and sizes.get("S", 1) > 1:
         raise InputError(f"{image.name} has channels and colours at once; save it without colours.")
     if found != channels and not (axis == "S" and found == 4 and channels == 3):
-        has = "1 channel" if found == 1 else f"{found} channels"
-        raise InputError(f"{image.name} has {has}, but {channels} are needed; give images of {channels} channels.")
+        has = counted(found, "channel")
+        raise InputError(
+            f"{image.name} has {has}, but {channels} are needed; give images of {counted(channels, 'channel')}."
+        )
     dropped = tuple(i for i, a in enumerate(image.axes) if a in "CS" and a != axis)  # of length one
     data, axes = image.data.squeeze(dropped), "".join(a for a in image.axes if a == axis or a not in "CS")
     data = data.transpose([axes.index(a) for a in ("T", "Z", axis, "Y", "X") if a in axes])
@@ -168,6 +170,11 @@ def _lazy_planes(image: Image, cut: Callable[[Image], np.ndarray]) -> Any:
     like = cut(replace(image, data=np.zeros(empty, image.data.dtype)))  # whether it can be, and what it gives
     shape = (*like.shape[:-2], sizes["Y"], sizes["X"])
     return [Plane(shape, like.dtype, partial(window, at)) for at in np.ndindex(*(sizes[a] for a in leading))]
+
+
+def extent(image: Image) -> tuple[int, ...]:
+    """Return the size along T, Z, Y and X, as far as the image has them."""
+    return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
 
 
 def plane_count(image: Image) -> int:
@@ -273,7 +280,7 @@ def _index(image: Image, channel: int | str | None, count: int, names: tuple[str
     if isinstance(channel, int) and 0 <= channel < count:
         return channel
     known = f" or one of {', '.join(names)}, luminance" if names else ""
-    raise InputError(f"{image.name} has no channel {channel!r}; choose 0 to {count - 1}{known}.")
+    raise InputError(f"{image.name} has no channel {channel!r}; choose {span(0, count - 1)}{known}.")
 
 
 # Units of length and time: as files write them, as pint names them, as Fiji and OME read them.

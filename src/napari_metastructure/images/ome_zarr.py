@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.images import lazy
 from napari_metastructure.images.image import PIXEL, Image, check_memory, is_time, note, pint_name
 from napari_metastructure.images.read_options import name_axes, options
@@ -132,7 +132,9 @@ def _picked(path: Path, images: Sequence[Any]) -> Any:
     count = len(images)
     if options.series is not None:
         if options.series >= count:
-            raise InputError(f"--series {options.series}: {path} holds {count} images; choose 0 to {count - 1}.")
+            raise InputError(
+                f"--series {options.series}: {path} holds {counted(count, 'image')}; choose {span(0, count - 1)}."
+            )
         return images[options.series]
     if count > 1:
         note(f"{path.name} holds {count} images: the first is read (metastructure --series 0 to {count - 1} chooses).")

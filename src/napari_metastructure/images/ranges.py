@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted, span
 from napari_metastructure.images.image import Image
 
 PARTS = "Numbers from 1 and ranges of them, as 1-10, 15; empty for all."
@@ -41,8 +41,8 @@ def _numbers(text: str, what: str, count: int, name: str) -> list[int]:
         return list(range(count))
     for first, last in ranges:
         if max(first, last or first) > count:
-            has = f"1 {what[:-1]}" if count == 1 else f"{count} {what}"
-            raise InputError(f"{name} has {has}, so there are no {what} {text.strip()!r}; choose 1 to {count}.")
+            has = counted(count, what[:-1])
+            raise InputError(f"{name} has {has}, so there are no {what} {text.strip()!r}; choose {span(1, count)}.")
     return sorted({i for first, last in ranges for i in range(first - 1, last or count)})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted, span
 from napari_metastructure.images.image import note
 
 LETTERS = "TCZYXS"
@@ -85,7 +85,9 @@ def pick_series(shapes: Sequence[tuple[int, ...]], axes: Sequence[str], path: Pa
     count = len(shapes)
     if options.series is not None:
         if options.series >= count:
-            raise InputError(f"--series {options.series}: {path} holds {count} images; choose 0 to {count - 1}.")
+            raise InputError(
+                f"--series {options.series}: {path} holds {counted(count, 'image')}; choose {span(0, count - 1)}."
+            )
         return [options.series]
     if count == 1:
         return [0]

@@ -261,12 +261,7 @@ def _inverse_share(plane: np.ndarray, kernel: Kernel, bandwidth: tuple[float, fl
 
 
 def check_kernel(kernel: str) -> Kernel:
-    """Check that there is a kernel of a name.
-
-    Raises
-    ------
-    InputError
-    """
+    """Check that there is a kernel of a name."""
     for known in KERNELS:
         if kernel == known:
             return known

@@ -236,24 +236,14 @@ def count_pairs(clean: np.ndarray, noisy: np.ndarray, classes: Sequence[int]) ->
 
 
 def check_row(row: Sequence[float] | np.ndarray, what: str) -> None:
-    """Check that numbers are probabilities that add up to 1.
-
-    Raises
-    ------
-    InputError
-    """
+    """Check that numbers are probabilities that add up to 1."""
     for share in row:
         pixels.check_share(share, f"A probability in {what}")
     check_sum(row, what[0].upper() + what[1:])
 
 
 def check_sum(shares: Sequence[float] | np.ndarray, what: str) -> None:
-    """Check that probabilities add up to 1, to within `SUM_TOLERANCE`.
-
-    Raises
-    ------
-    InputError
-    """
+    """Check that probabilities add up to 1, to within `SUM_TOLERANCE`."""
     total = float(np.sum(shares))
     if abs(total - 1) > SUM_TOLERANCE:
         raise InputError(f"{what} must add up to 1, not {total:.6g}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.intensity import as_float32, check_plane, network_inputs
 from napari_metastructure.images.lazy import ROWS, Plane, as_plane
 from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
@@ -330,7 +330,7 @@ class Model:
         image, wanted = np.asarray(image), self.use.channels
         found = 1 if image.ndim == 2 else len(image)
         if image.ndim not in (2, 3) or found != wanted:
-            has = f"{found} channel{'s' * (found != 1)}" if image.ndim in (2, 3) else f"{image.ndim} dimensions"
+            has = counted(found, "channel") if image.ndim in (2, 3) else f"{image.ndim} dimensions"
             raise InputError(f"{name} has {has}, but {self.path} was trained on images of {amount(wanted)}.")
         planes = image[None] if image.ndim == 2 else image
         small = image.dtype.kind in "bui" and image.dtype.itemsize <= 2

@@ -6,21 +6,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import napari
 import numpy as np
-from napari.layers import Points
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractSpinBox,
-    QApplication,
-    QComboBox,
-    QLabel,
-    QLineEdit,
-    QPlainTextEdit,
-    QPushButton,
-    QTextEdit,
-    QWidget,
-)
+from napari.layers import Layer, Points
+from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, SourceLayers
@@ -35,10 +24,8 @@ from napari_metastructure.plugin._stroke_list import StrokeList, look_at
 from napari_metastructure.plugin._worker import EventLoopSteps, LatestOnly
 
 if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
     from napari_metastructure.igtt.asking import Gain, Place, Questions
+
 
 WAYS = {"Least sure": "unsure", "Random pixels": "random"}
 
@@ -54,14 +41,21 @@ ZOOM = 8.0
 COLOR = "#ff40ff"
 
 KEYS = {
-    Qt.Key.Key_F: "object",
-    Qt.Key.Key_B: "background",
-    Qt.Key.Key_Space: "skip",
-    Qt.Key.Key_Z: "back",
-    Qt.Key.Key_Escape: "done",
+    QtCore.Qt.Key.Key_F: "object",
+    QtCore.Qt.Key.Key_B: "background",
+    QtCore.Qt.Key.Key_Space: "skip",
+    QtCore.Qt.Key.Key_Z: "back",
+    QtCore.Qt.Key.Key_Escape: "done",
 }
 
-_TYPED_IN = (QLineEdit, QAbstractSpinBox, QComboBox, QTextEdit, QPlainTextEdit, QAbstractButton)
+_TYPED_IN = (
+    QtWidgets.QLineEdit,
+    QtWidgets.QAbstractSpinBox,
+    QtWidgets.QComboBox,
+    QtWidgets.QTextEdit,
+    QtWidgets.QPlainTextEdit,
+    QtWidgets.QAbstractButton,
+)
 
 
 class _Asked(NamedTuple):
@@ -73,7 +67,7 @@ class _Asked(NamedTuple):
     contradicted: bool = False
 
 
-class AskMe(QWidget):
+class AskMe(QtWidgets.QWidget):
     """Shows places one after the other, and makes strokes of the answers.
 
     Places are chosen in a thread, some at a time, from what the answers so far have made of the masks. While it asks,
@@ -90,7 +84,7 @@ class AskMe(QWidget):
         Its features are used, too.
     """
 
-    asked = Signal()
+    asked = QtCore.Signal()
     """Another place is shown, or none is left."""
 
     def __init__(self, viewer: napari.Viewer, results: ResultPanel, strokes: StrokeList, answer: LiveAnswer) -> None:
@@ -109,7 +103,7 @@ class AskMe(QWidget):
         self._latest.failed.connect(self._on_failed)
         self._turns = EventLoopSteps(self)
         self._zoomed: Points | None = None
-        self.how = QComboBox()
+        self.how = QtWidgets.QComboBox()
         self.how.addItems(list(WAYS))
         self.how.setToolTip(
             tooltip(
@@ -118,11 +112,11 @@ class AskMe(QWidget):
             )
         )
         self.buttons = {
-            "object": QPushButton("Object (F)"),
-            "background": QPushButton("Background (B)"),
-            "skip": QPushButton("Skip (Space)"),
-            "back": QPushButton("Back (Z)"),
-            "done": QPushButton("Done (Esc)"),
+            "object": QtWidgets.QPushButton("Object (F)"),
+            "background": QtWidgets.QPushButton("Background (B)"),
+            "skip": QtWidgets.QPushButton("Skip (Space)"),
+            "back": QtWidgets.QPushButton("Back (Z)"),
+            "done": QtWidgets.QPushButton("Done (Esc)"),
         }
         tips = (
             ("object", "The pixel in the frame is of an object."),
@@ -135,7 +129,7 @@ class AskMe(QWidget):
             self.buttons[name].setToolTip(tooltip(tip))
         for name, value in (("object", OBJECT), ("background", BACKGROUND)):
             self.buttons[name].setStyleSheet(f"QPushButton {{ border-bottom: 3px solid {STROKE_COLORS[value]}; }}")
-        self.counter, self.said = QLabel(), QLabel()
+        self.counter, self.said = QtWidgets.QLabel(), QtWidgets.QLabel()
         self.said.setWordWrap(True)
         answers, other = list(self.buttons.values())[:2], list(self.buttons.values())[2:]
         column(
@@ -200,7 +194,7 @@ class AskMe(QWidget):
         dims.ndisplay, dims.order = 2, tuple(range(dims.ndim))
         self._filled = not self._results.outlines.isChecked()
         self._results.outlines.setChecked(True)
-        if (app := QApplication.instance()) is not None:
+        if (app := QtWidgets.QApplication.instance()) is not None:
             app.installEventFilter(self)
         self.setVisible(True)
         self._results.ask_button.setEnabled(False)
@@ -213,7 +207,7 @@ class AskMe(QWidget):
             return
         self._latest.drop()
         self._turns.start(iter(()))
-        if (app := QApplication.instance()) is not None:
+        if (app := QtWidgets.QApplication.instance()) is not None:
             app.removeEventFilter(self)
         self._leave()
         if self._filled:
@@ -443,23 +437,23 @@ class AskMe(QWidget):
         if self._layers is not None and self._layers.needs(event.value):
             self.end()
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+    def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:  # noqa: N802 - Qt's name
         """Let keys press the buttons while places are shown."""
         kind = event.type()
-        if kind not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride) or not self.asking:
+        if kind not in (QtCore.QEvent.Type.KeyPress, QtCore.QEvent.Type.ShortcutOverride) or not self.asking:
             return False
         name = KEYS.get(event.key())
-        plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+        plain = event.modifiers() in (QtCore.Qt.KeyboardModifier.NoModifier, QtCore.Qt.KeyboardModifier.KeypadModifier)
         if name is None or not plain or not self._is_for_us():
             return False
         event.accept()
-        if kind == QEvent.Type.KeyPress and not event.isAutoRepeat():
+        if kind == QtCore.QEvent.Type.KeyPress and not event.isAutoRepeat():
             self.buttons[name].click()
         return True
 
     def _is_for_us(self) -> bool:
         """Whether a key belongs to this window, and to no place where text is typed or a button is pressed."""
-        focus, windows, widget = QApplication.focusWidget(), [], self.parentWidget()
+        focus, windows, widget = QtWidgets.QApplication.focusWidget(), [], self.parentWidget()
         while widget is not None:
             windows.append(widget)
             widget = widget.parentWidget()

@@ -6,31 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QCheckBox,
-    QFileDialog,
-    QHeaderView,
-    QLineEdit,
-    QPushButton,
-    QTableView,
-    QWidget,
-)
+from qtpy import QtCore, QtGui, QtWidgets
 
+from napari_metastructure.batch import run
 from napari_metastructure.batch.recipe import BatchRecipe
-from napari_metastructure.batch.run import (
-    BatchEvent,
-    BatchFinished,
-    BatchStarted,
-    UnitDone,
-    UnitFailed,
-    UnitProgress,
-    run,
-)
-from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.plugin._form import collapsed, tooltip
+from napari_metastructure.errors import InputError, MetastructureError, counted
+from napari_metastructure.plugin._form import collapsed, tooltip, with_tip
 from napari_metastructure.plugin._inputs import PathEdit, column, row
 from napari_metastructure.plugin._job_widget import RunButtons
 from napari_metastructure.plugin._progress import ProgressPanel, duration
@@ -47,7 +28,7 @@ ROWS = 6
 """Files visible at once; the table scrolls."""
 
 
-class FolderBatch(QWidget):
+class FolderBatch(QtWidgets.QWidget):
     """Do all files of a folder by a recipe, in the background.
 
     Scripts may call `choose`, `start`, `pause`, `resume`, `cancel`, `go_on` and `save_recipe`. None of them raises:
@@ -76,17 +57,12 @@ class FolderBatch(QWidget):
         What the last one has written.
     """
 
-    finished = Signal()
+    finished = QtCore.Signal()
 
     def __init__(
-        self,
-        task: Callable[[], Any],
-        files: str,
-        results: str,
-        more: Sequence[QWidget] = (),
-        parent: QWidget | None = None,
+        self, task: Callable[[], Any], files: str, results: str, more: Sequence[QtWidgets.QWidget] = ()
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._task = task
         self.inputs = PathEdit(
             f"folder of {files}", f"All {files} in it are processed, but not those in its subfolders."
@@ -94,7 +70,7 @@ class FolderBatch(QWidget):
         self.out = PathEdit(
             "folder for the results", f"Gets {results} of each, and batch.csv, which says what was done."
         )
-        self.scheduler = QLineEdit()
+        self.scheduler = QtWidgets.QLineEdit()
         self.scheduler.setPlaceholderText("scheduler: none, one file after the other")
         self.scheduler.setToolTip(
             tooltip(
@@ -102,8 +78,9 @@ class FolderBatch(QWidget):
                 "a running scheduler of dask.distributed; they have to see both folders under the same path."
             )
         )
-        self.replace = QCheckBox("Replace")
-        self.replace.setToolTip(tooltip("Start over, and replace results of the same names in the folder."))
+        self.replace = with_tip(
+            QtWidgets.QCheckBox("Replace"), "Start over, and replace results of the same names in the folder."
+        )
         self.table = FileTable()
         self.buttons = RunButtons(
             "Process all files of the folder in the background.",
@@ -128,7 +105,7 @@ class FolderBatch(QWidget):
         self.runner = Runner(self)
         self.runner.event_received.connect(self._on_event)
         self.runner.finished.connect(self._on_finished)
-        self.result: BatchFinished | None = None
+        self.result: run.BatchFinished | None = None
         self.failure: MetastructureError | None = None
         self.written: list[Path] = []
         self._refused = ""
@@ -142,7 +119,7 @@ class FolderBatch(QWidget):
         for signal in (self.inputs.changed, self.out.changed, self.scheduler.textChanged):
             signal.connect(self._forget)
 
-    def section(self) -> QWidget:
+    def section(self) -> QtWidgets.QWidget:
         """Put the panel under a title that opens it."""
         return collapsed("Folder in, folder out", self, "Process all files of a folder with the settings shown here.")
 
@@ -239,7 +216,7 @@ class FolderBatch(QWidget):
     # ---- how it works ----------------------------------------------------------------------------------------
 
     def _ask_where(self) -> None:
-        name = QFileDialog.getSaveFileName(self, "Save the recipe", "recipe.yaml", "Recipes (*.yaml)")[0]
+        name = QtWidgets.QFileDialog.getSaveFileName(self, "Save the recipe", "recipe.yaml", "Recipes (*.yaml)")[0]
         if name:
             self.save_recipe(name)
 
@@ -262,29 +239,29 @@ class FolderBatch(QWidget):
 
     def _on_event(self, event: object) -> None:
         match event:
-            case BatchStarted():
+            case run.BatchStarted():
                 self.table.files.begin(event)
                 self.table.show()
                 self._shares = [1.0 if done else 0.0 for done in event.settled]
                 self.progress.begin(sum(self._shares), len(self._shares), self._count())
                 self.progress.say(f"The work is done by {event.where}.")
-            case UnitProgress():
+            case run.UnitProgress():
                 self.table.files.show_state(event.index, f"running, {event.share:.0%}")
                 self._take(event.index, min(event.share, 0.99))
-            case UnitDone():
+            case run.UnitDone():
                 self.written += event.written
                 took = duration(event.seconds) if event.seconds >= 10 else f"{event.seconds:.1f} s"
                 self.table.files.show_state(event.index, f"done, {took}", " ".join(event.notes))
                 self._take(event.index, 1.0)
                 for note in event.notes:
                     show_warning(note)
-            case UnitFailed():
+            case run.UnitFailed():
                 why = event.why.removeprefix(event.name).lstrip(" :")
                 self.table.files.show_state(event.index, f"failed: {why}", event.why)
                 self._take(event.index, 1.0)
             case Warned():
                 show_warning(event.message)
-            case BatchFinished():
+            case run.BatchFinished():
                 self.result = event
 
     def _take(self, index: int, share: float) -> None:
@@ -292,7 +269,7 @@ class FolderBatch(QWidget):
         self.progress.show_outer(sum(self._shares), len(self._shares), self._count())
 
     def _count(self) -> str:
-        return f"{sum(share == 1.0 for share in self._shares)} of {len(self._shares)} files"
+        return f"{sum(share == 1.0 for share in self._shares)} of {counted(len(self._shares), 'file')}"
 
     def _on_finished(self, failure: MetastructureError | None) -> None:
         self.failure = failure
@@ -304,33 +281,32 @@ class FolderBatch(QWidget):
         self.finished.emit()
 
 
-def batch_job(recipe: BatchRecipe, control: Control, resume: bool, overwrite: bool) -> Iterator[BatchEvent]:
+def batch_job(recipe: BatchRecipe, control: Control, resume: bool, overwrite: bool) -> Iterator[run.BatchEvent]:
     """Run a batch, in a thread."""
     if recipe.task.what in ("predict", "igtt"):
         torch_beside_a_window()
-    events = run(recipe, control, resume=resume, overwrite=overwrite, ways=WAYS)
-    yield from throttled(events, lambda event: isinstance(event, UnitProgress))
+    events = run.run(recipe, control, resume=resume, overwrite=overwrite, ways=WAYS)
+    yield from throttled(events, lambda event: isinstance(event, run.UnitProgress))
 
 
-def summary(result: BatchFinished) -> str:
+def summary(result: run.BatchFinished) -> str:
     """Say what came of a batch, in a few sentences."""
     before = f", {result.settled} before" if result.settled else ""
     failed = f" {result.failed} failed; the table says why." if result.failed else ""
     what = "Cancelled; Continue goes on." if result.stopped else " ".join(result.said)
-    done = f"{result.done} file{'s' * (result.done != 1)} done{before} in {duration(result.seconds)}."
+    done = f"{counted(result.done, 'file')} done{before} in {duration(result.seconds)}."
     return f"{done}{failed} {what} The report is {result.report}.".replace("  ", " ")
 
 
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip(tip))
+def _button(text: str, tip: str) -> QtWidgets.QPushButton:
+    button = with_tip(QtWidgets.QPushButton(text), tip)
     return button
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------
 
 
-class FileTable(QTableView):
+class FileTable(QtWidgets.QTableView):
     """A row for each file: its name, and what becomes of it; also for ten thousands of them.
 
     Attributes
@@ -338,18 +314,18 @@ class FileTable(QTableView):
     files : FileStates
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.files = FileStates()
         self.setModel(self.files)
         self.verticalHeader().setVisible(False)
         height = self.fontMetrics().height() + 6
         self.verticalHeader().setDefaultSectionSize(height)
         self.setFixedHeight((ROWS + 1) * height + 8)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.horizontalHeader().setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.Stretch)
+        self.setTextElideMode(QtCore.Qt.TextElideMode.ElideMiddle)
         self.hide()  # until there are files
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
         self.setWordWrap(False)
         self.setToolTip(tooltip("The state of each file; hover over it to read the whole message."))
         self.files.rowsInserted.connect(lambda *_: self.scrollToTop())
@@ -357,10 +333,10 @@ class FileTable(QTableView):
 
 HEADS = ("File", "State")
 
-FAILED = QColor("#e5534b")
+FAILED = QtGui.QColor("#e5534b")
 
 
-class FileStates(QAbstractTableModel):
+class FileStates(QtCore.QAbstractTableModel):
     """States of the files of a batch."""
 
     def __init__(self) -> None:
@@ -369,7 +345,7 @@ class FileStates(QAbstractTableModel):
         self.states: list[str] = []
         self.tips: list[str] = []
 
-    def begin(self, event: BatchStarted) -> None:
+    def begin(self, event: run.BatchStarted) -> None:
         """Show the files of a batch that starts."""
         self.beginResetModel()
         self.names = list(event.names)
@@ -389,25 +365,29 @@ class FileStates(QAbstractTableModel):
             if state.startswith("running"):
                 self.show_state(index, "waiting")
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
+    def rowCount(self, parent: QtCore.QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
         """Count the files."""
         return len(self.names)
 
-    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
+    def columnCount(self, parent: QtCore.QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
         """Count the columns."""
         return len(HEADS)
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: QtCore.QModelIndex, role: int = QtCore.Qt.ItemDataRole.DisplayRole) -> Any:
         """Give text, tooltip and colour of a cell."""
         at, state = index.row(), index.column() == 1
-        if role == Qt.ItemDataRole.DisplayRole:
+        if role == QtCore.Qt.ItemDataRole.DisplayRole:
             return self.states[at] if state else Path(self.names[at]).name
-        if role == Qt.ItemDataRole.ToolTipRole:
+        if role == QtCore.Qt.ItemDataRole.ToolTipRole:
             return tooltip(self.tips[at] or self.states[at] if state else self.names[at])
-        if role == Qt.ItemDataRole.ForegroundRole and state and self.states[at].startswith("failed"):
+        if role == QtCore.Qt.ItemDataRole.ForegroundRole and state and self.states[at].startswith("failed"):
             return FAILED
         return None
 
-    def headerData(self, section: int, side: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: N802
+    def headerData(self, section: int, side: Any, role: int = QtCore.Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: N802
         """Name a column."""
-        return HEADS[section] if role == Qt.ItemDataRole.DisplayRole and side == Qt.Orientation.Horizontal else None
+        return (
+            HEADS[section]
+            if role == QtCore.Qt.ItemDataRole.DisplayRole and side == QtCore.Qt.Orientation.Horizontal
+            else None
+        )

@@ -1,15 +1,14 @@
 """Axes, voxel size and unit of a layer's pixels as TIFF holds them, those that napari left in the file included."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pint
+from napari.layers import Layer
 from napari.utils.transforms import Affine
 
 from napari_metastructure.errors import listed
@@ -17,9 +16,6 @@ from napari_metastructure.images.image import PIXEL, convert, is_time, pint_name
 from napari_metastructure.images.tiff import Grid, read_grid
 from napari_metastructure.images.writing import tiff_axes
 from napari_metastructure.plugin._layers import placement
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,13 @@
 """Progress and results of a comparison: time left, a table of scores by method, masks as layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QWidget
 
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS
@@ -22,17 +20,13 @@ from napari_metastructure.baselines.results import (
     MethodStarted,
     summary,
 )
+from napari_metastructure.errors import counted
+from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._layer_order import add_above
-from napari_metastructure.plugin._layers import class_color, colormap, made_from, placement, result_name
 from napari_metastructure.plugin._progress import ProgressPanel, duration, left_in_words
+from napari_metastructure.plugin._source import Source
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
-
-if TYPE_CHECKING:
-    import napari
-
-    from napari_metastructure.plugin._source import Source
-
 
 # ---- progress ------------------------------------------------------------------------------------------------
 
@@ -44,11 +38,10 @@ class CompareProgress(ProgressPanel):
     only once each method that is still to come has been timed.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(
             "Runs done: each method once, and again for each repeat if it needs a seed.",
             "Progress of the current method.",
-            parent=parent,
         )
         self.eta.setToolTip(
             tooltip("Time left, at the pace so far; of all runs once each method has been timed in its first repeat.")
@@ -60,15 +53,15 @@ class CompareProgress(ProgressPanel):
     def begin_comparison(self, event: CompareStarted, runs: Sequence[tuple[str, int]]) -> None:
         """Begin once the images are read and checked; ``runs`` are method and repeat of all that is to come."""
         self._runs, self._seconds, self._images = [method for method, _ in runs], {}, event.images
-        self.begin(0, event.runs, f"0 of {event.runs} runs")
-        images = "1 image" if event.images == 1 else f"{event.images} images"
+        self.begin(0, event.runs, f"0 of {counted(event.runs, 'run')}")
+        images = counted(event.images, "image")
         truth = "with" if event.labelled else "without"
         self.say(f"{images} {truth} ground truth, {event.polarity} objects.")
 
     def begin_run(self, event: MethodStarted) -> None:
         """Show the run that begins."""
         self._runs = self._runs[-(event.runs - event.number + 1) :]  # this one first
-        self.begin(event.number - 1, event.runs, f"{event.number - 1} of {event.runs} runs")
+        self.begin(event.number - 1, event.runs, f"{event.number - 1} of {counted(event.runs, 'run')}")
         self.show_inner(0.0, 1, METHODS[event.method].title)
 
     def show_share(self, event: MethodProgress) -> None:
@@ -80,7 +73,7 @@ class CompareProgress(ProgressPanel):
         self._seconds[event.result.method] = event.result.seconds * self._images
         runs, done = self.outer.maximum(), self.outer.value() + 1
         self.show_inner(1.0, 1, METHODS[event.result.method].title)
-        self.show_outer(done, runs, f"{done} of {runs} runs")
+        self.show_outer(done, runs, f"{done} of {counted(runs, 'run')}")
 
     def time_left(self) -> str:
         """Estimate the time left of the current method, or of all runs."""
@@ -91,7 +84,7 @@ class CompareProgress(ProgressPanel):
         unknown = {method for method in ahead if method not in self._seconds}
         if not unknown:
             return left_in_words(left + sum(self._seconds[method] for method in ahead))
-        more = "1 method" if len(unknown) == 1 else f"{len(unknown)} methods"
+        more = counted(len(unknown), "method")
         return f"{METHODS[self._runs[0]].title}: {duration(left)} left, then {more} not timed yet"
 
 
@@ -126,8 +119,8 @@ class MethodTable(ResultTable):
 
     picked = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(HEADS, parent)
+    def __init__(self) -> None:
+        super().__init__(HEADS)
         self.itemSelectionChanged.connect(self._on_selected)
         self.cellClicked.connect(lambda *_: self._on_selected())  # also on the row that is selected already
 
@@ -174,7 +167,7 @@ def _cell(line: Mapping[str, Any], measure: str) -> str:
 
 def _detail(line: Mapping[str, Any], measure: str) -> str:
     """Say what the cell has no room for."""
-    runs = "1 run" if line["repeats"] == 1 else f"{line['repeats']} runs"
+    runs = counted(line["repeats"], "run")
     spread = "" if math.isnan(line[f"{measure}_std"]) else f" ± {line[f'{measure}_std']:.3g}"
     detail = f"{runs}: {line[f'{measure}_mean']:.4g}{spread}"
     if measure == "dice" and not math.isnan(line["oracle_mean"]):
@@ -247,12 +240,12 @@ class MethodLayers:
         color = self._colors[method]
         layer = Labels(
             pixels,
-            name=result_name(source.name, f"[{METHODS[method].title}]"),
-            colormap=colormap({0: "transparent", 1: color}, others=color),
+            name=_layers.result_name(source.name, f"[{METHODS[method].title}]"),
+            colormap=_layers.colormap({0: "transparent", 1: color}, others=color),
             opacity=0.6,
             metadata=origin,
             visible=method == self.shown and source.layer.visible,  # of images that lie over each other, one shows
-            **placement(source.layer),
+            **_layers.placement(source.layer),
         )
         layer.selected_label = 1
         add_above(self.viewer, source.layer, layer)
@@ -261,7 +254,7 @@ class MethodLayers:
     def _origin(self, source: Source, method: str, repeat: int, polarity: str) -> dict[str, Any]:
         """Return how the masks were made, for a layer's metadata."""
         how = {"method": method, "repeat": repeat, "seed": self.config.seed + repeat, "objects": polarity}
-        return made_from(source.layer, **how, config=self.config.model_dump(mode="json"))
+        return _layers.made_from(source.layer, **how, config=self.config.model_dump(mode="json"))
 
 
 def _set_visible(layer: Labels, visible: bool) -> None:
@@ -271,4 +264,4 @@ def _set_visible(layer: Labels, visible: bool) -> None:
 
 def method_colors(methods: Sequence[str]) -> dict[str, str]:
     """Return a colour for each method, in turn."""
-    return {method: class_color(1 + number) for number, method in enumerate(methods)}
+    return {method: _layers.class_color(1 + number) for number, method in enumerate(methods)}

@@ -1,29 +1,22 @@
 """Choice of the conditions of a noise study: those of the paper by figure, and free ones."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLineEdit, QListWidget, QListWidgetItem, QPushButton, QWidget
+import napari
+from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin._form import collapsed, tooltip
+from napari_metastructure.labels.recipes import Recipe
+from napari_metastructure.plugin._form import collapsed, tooltip, with_tip
 from napari_metastructure.plugin._inputs import column, row
+from napari_metastructure.plugin._recipe_form import RecipeForm
 from napari_metastructure.plugin._study_results import condition_colors, on_dark
 from napari_metastructure.plugin._tables import patch
 from napari_metastructure.training.study_results import CONDITIONS, STUDIES, Condition
 
-if TYPE_CHECKING:
-    import napari
+ROLE = QtCore.Qt.ItemDataRole.UserRole
 
-    from napari_metastructure.labels.recipes import Recipe
-    from napari_metastructure.plugin._recipe_form import RecipeForm
-
-ROLE = Qt.ItemDataRole.UserRole
-
-CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
+CHECKED, UNCHECKED = QtCore.Qt.CheckState.Checked, QtCore.Qt.CheckState.Unchecked
 
 MOST_ROWS = 7
 """The list shows this many conditions and scrolls beyond."""
@@ -36,7 +29,7 @@ FIRST = "figure 1"
 TIP = "The kinds of training labels to compare: CL, RCL, PCL and RL."
 
 
-class ConditionsPanel(QWidget):
+class ConditionsPanel(QtWidgets.QWidget):
     """A list of conditions to tick, by hand or by a figure of the paper; free ones are added below it.
 
     Signals
@@ -45,26 +38,24 @@ class ConditionsPanel(QWidget):
         Why a free condition could not be added.
     """
 
-    refused = Signal(str)
-    changed = Signal()
+    refused = QtCore.Signal(str)
+    changed = QtCore.Signal()
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
-        self.preset = QComboBox()
-        self.preset.setToolTip(tooltip("Tick the conditions of a figure of the paper, or all of them."))
+        self.preset = with_tip(QtWidgets.QComboBox(), "Tick the conditions of a figure of the paper, or all of them.")
         for name in STUDIES:
             self.preset.addItem(f"{name} of the paper" if name.startswith("figure") else "all conditions", name)
         self.preset.addItem(OWN, OWN)
-        self.list = QListWidget()
-        self.list.setToolTip(tooltip(TIP))
-        self.name = QLineEdit()
+        self.list = with_tip(QtWidgets.QListWidget(), TIP)
+        self.name = QtWidgets.QLineEdit()
         self.name.setPlaceholderText("name")
         self.name.setToolTip(tooltip("The name of the condition in curves, table and layers."))
-        self.add_button = QPushButton("Add")
-        self.add_button.setToolTip(tooltip("Add the noise below to the list, under this name."))
-        self.remove_button = QPushButton("Remove")
-        self.remove_button.setToolTip(tooltip("Remove the selected condition from the list, if it is one of yours."))
+        self.add_button = with_tip(QtWidgets.QPushButton("Add"), "Add the noise below to the list, under this name.")
+        self.remove_button = with_tip(
+            QtWidgets.QPushButton("Remove"), "Remove the selected condition from the list, if it is one of yours."
+        )
         self._form: RecipeForm | None = None
         self._own = column(row(self.name, self.add_button, self.remove_button))
         self.free = collapsed("A condition of your own", self._own, "Labels with noise of your choice.")
@@ -101,7 +92,7 @@ class ConditionsPanel(QWidget):
     def choose(self, conditions: Iterable[Condition]) -> None:
         """Tick these and no others; free ones are put into the list, in place of others of their names."""
         wanted = {condition.name: condition for condition in conditions}
-        with QSignalBlocker(self.list):
+        with QtCore.QSignalBlocker(self.list):
             for item in self._items():
                 condition = wanted.pop(item.data(ROLE).name, None)
                 if condition is not None:
@@ -132,18 +123,18 @@ class ConditionsPanel(QWidget):
     def use_theme(self) -> None:
         """Show every condition in its colour, which depends on the viewer's background."""
         colors = condition_colors([item.data(ROLE) for item in self._items()], on_dark(self.viewer))
-        with QSignalBlocker(self.list):
+        with QtCore.QSignalBlocker(self.list):
             for item in self._items():
                 item.setIcon(patch(colors[item.data(ROLE).name]))
 
-    def _items(self) -> Sequence[QListWidgetItem]:
+    def _items(self) -> Sequence[QtWidgets.QListWidgetItem]:
         return [self.list.item(row) for row in range(self.list.count())]
 
     def _append(self, condition: Condition, on: bool) -> None:
-        with QSignalBlocker(self.list):
-            item = QListWidgetItem(condition.name, self.list)
+        with QtCore.QSignalBlocker(self.list):
+            item = QtWidgets.QListWidgetItem(condition.name, self.list)
             item.setData(ROLE, condition)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setFlags(item.flags() | QtCore.Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(CHECKED if on else UNCHECKED)
             item.setToolTip(tooltip(describe(condition)))
         self.use_theme()

@@ -1,22 +1,17 @@
 """Live curves of a run: loss, agreement and candidate score of iGTT; loss and Dice of supervised training."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_metastructure.plugin._plots import dots, faint, make_plot, thin_out, use_theme
-from napari_metastructure.training.events import BatchFinished, EpochFinished, ScoreCurve, TrainEpoch, TrainStarted
-
-if TYPE_CHECKING:
-    import napari
-
+from napari_metastructure.plugin import _inputs, _plots
+from napari_metastructure.training import events
 
 LOSS, AGREEMENT, SCORE = "#ff8c42", "#2fb6d6", "#b07cff"
 
@@ -32,7 +27,7 @@ class StepCurve(pg.PlotDataItem):
     """The thin curve of the loss of training steps; an epoch's last step falls on its number."""
 
     def __init__(self, plot: pg.PlotWidget) -> None:
-        super().__init__(pen=pg.mkPen(faint(LOSS), width=1))
+        super().__init__(pen=pg.mkPen(_plots.faint(LOSS), width=1))
         plot.addItem(self)
         self.forget()
 
@@ -42,43 +37,38 @@ class StepCurve(pg.PlotDataItem):
         self._losses: list[float] = []
         self.setData([], [])
 
-    def add(self, batches: Sequence[BatchFinished]) -> None:
+    def add(self, batches: Sequence[events.BatchFinished]) -> None:
         """Append training steps."""
         self._epochs += [b.epoch - 1 + b.batch / max(b.batches, 1) for b in batches]
         self._losses += [b.loss for b in batches]
-        self.setData(*thin_out(self._epochs, self._losses))
+        self.setData(*_plots.thin_out(self._epochs, self._losses))
 
 
 class IGTTCurves(QWidget):
     """Three small plots of a run of iGTT, in the colours of napari's theme."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
-        self.loss = make_plot("Loss", "Training loss: each step (thin) and the mean of each epoch.")
-        self.agreement = make_plot(
+        self.loss = _plots.make_plot("Loss", "Training loss: each step (thin) and the mean of each epoch.")
+        self.agreement = _plots.make_plot(
             "Agreement",
             "Mean Dice between the masks of one epoch and of the one before: near 1, they have settled.",
         )
-        self.score = make_plot(
+        self.score = _plots.make_plot(
             "Candidate score",
             "Score of each candidate mask of the image on screen, by its threshold: a probability, or the share of the "
             "pixels near the objects that lie below a level of the image. The line marks the one taken.",
         )
         self.score.setXRange(0, 1)
         self._steps = StepCurve(self.loss)
-        self._loss = self.loss.plot(pen=pg.mkPen(LOSS, width=2), **dots(LOSS))
-        self._agreement = self.agreement.plot(pen=pg.mkPen(AGREEMENT, width=2), **dots(AGREEMENT))
+        self._loss = self.loss.plot(pen=pg.mkPen(LOSS, width=2), **_plots.dots(LOSS))
+        self._agreement = self.agreement.plot(pen=pg.mkPen(AGREEMENT, width=2), **_plots.dots(AGREEMENT))
         self._score = self.score.plot(pen=pg.mkPen(SCORE, width=2))
         self._chosen = pg.InfiniteLine(angle=90, pen=pg.mkPen(SCORE, style=Qt.PenStyle.DashLine))
         self._chosen.setVisible(False)
         self.score.addItem(self._chosen)
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.loss, 0, 0)
-        layout.addWidget(self.agreement, 0, 1)
-        layout.addWidget(self.score, 1, 0, 1, 2)
+        _inputs.column(_inputs.row(self.loss, self.agreement), self.score, into=self)
         viewer.events.theme.connect(self._use_theme)
         self._use_theme()
         self.clear()
@@ -88,7 +78,7 @@ class IGTTCurves(QWidget):
         self._steps.forget()
         self.rounds: list[tuple[int, float, float]] = []
         """Epoch, loss and agreement of each."""
-        self._shown: ScoreCurve | None = None
+        self._shown: events.ScoreCurve | None = None
         for curve in (self._loss, self._agreement, self._score):
             curve.setData([], [])
         self._show_agreement_from(AGREEMENT_FROM)
@@ -104,11 +94,11 @@ class IGTTCurves(QWidget):
         self.rounds = list(before)
         self._draw_rounds()
 
-    def add_batches(self, batches: Sequence[BatchFinished]) -> None:
+    def add_batches(self, batches: Sequence[events.BatchFinished]) -> None:
         """Append training steps."""
         self._steps.add(batches)
 
-    def add_epoch(self, event: EpochFinished) -> None:
+    def add_epoch(self, event: events.EpochFinished) -> None:
         """Append a round; epoch 0, the start, has neither loss nor agreement."""
         if event.epoch > 0:
             self.rounds.append((event.epoch, event.loss, event.agreement))
@@ -131,7 +121,7 @@ class IGTTCurves(QWidget):
         self.agreement.setYRange(lowest, 1, padding=0.15)  # room for half a line of text at both ends
         self.agreement.getAxis("left").setTicks([[(tick, f"{tick:.2g}") for tick in ticks]])
 
-    def show_score(self, curve: ScoreCurve) -> None:
+    def show_score(self, curve: events.ScoreCurve) -> None:
         """Draw the search of one image; napari says twice that its slider was moved."""
         if curve is self._shown:
             return
@@ -146,7 +136,7 @@ class IGTTCurves(QWidget):
         self.viewer.events.theme.disconnect(self._use_theme)
 
     def _use_theme(self) -> None:
-        use_theme(self.viewer, (self.loss, self.agreement, self.score))
+        _plots.use_theme(self.viewer, (self.loss, self.agreement, self.score))
 
 
 class TrainCurves(QWidget):
@@ -155,14 +145,14 @@ class TrainCurves(QWidget):
     Of a run without validation nothing is drawn for it: the plots say so instead.
     """
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
-        self.loss = make_plot(
+        self.loss = _plots.make_plot(
             "Loss",
             "Loss of each training step (thin), its mean of each epoch, and of the validation images.",
         )
-        self.score = make_plot(
+        self.score = _plots.make_plot(
             "Dice",
             "Agreement with the labels: on the patches trained on, while learning, and on whole validation images. "
             "Dice of the foreground; with more than two classes the mean IoU. The line marks the epoch that is kept.",
@@ -170,7 +160,7 @@ class TrainCurves(QWidget):
         self.plots = (self.loss, self.score)
         self._steps = StepCurve(self.loss)
         self.curves = {
-            (plot, who): plot.plot(pen=pg.mkPen(color, width=2), **dots(color))
+            (plot, who): plot.plot(pen=pg.mkPen(color, width=2), **_plots.dots(color))
             for plot in self.plots
             for who, color in (("training", TRAINING), ("validation", VALIDATION))
         }
@@ -179,11 +169,7 @@ class TrainCurves(QWidget):
         for plot, line, note in zip(self.plots, self.best, self.notes, strict=True):
             plot.addItem(line)
             note.setParentItem(plot.getViewBox())  # it stays in its corner whatever is plotted
-        layout = QVBoxLayout(self)  # beside each other, their titles would not fit a narrow dock
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for plot in self.plots:
-            layout.addWidget(plot)
+        _inputs.column(*self.plots, into=self)  # beside each other, their titles would not fit a narrow dock
         self.score.setYRange(0, 1, padding=0.05)
         viewer.events.theme.connect(self._use_theme)
         self.clear()
@@ -199,7 +185,7 @@ class TrainCurves(QWidget):
             item.setVisible(False)
         self._name("Dice", True)
 
-    def begin(self, event: TrainStarted) -> None:
+    def begin(self, event: events.TrainStarted) -> None:
         """Show the epochs of a run from 0 to its last, so that the curves grow into their frame."""
         self._measure = "iou" if len(event.classes) > 2 else "dice"
         self._name("mIoU" if len(event.classes) > 2 else "Dice", event.validation > 0)
@@ -210,11 +196,11 @@ class TrainCurves(QWidget):
             self._add(row)
         self._draw()
 
-    def add_batches(self, batches: Sequence[BatchFinished]) -> None:
+    def add_batches(self, batches: Sequence[events.BatchFinished]) -> None:
         """Append training steps."""
         self._steps.add(batches)
 
-    def add_epoch(self, event: TrainEpoch) -> None:
+    def add_epoch(self, event: events.TrainEpoch) -> None:
         """Append an epoch."""
         scores = {"training": event.training, "validation": event.validation}
         row = {f"{who}_{self._measure}": getattr(found, self._measure, math.nan) for who, found in scores.items()}
@@ -258,4 +244,4 @@ class TrainCurves(QWidget):
         self._use_theme()
 
     def _use_theme(self, event: Any = None) -> None:
-        use_theme(self.viewer, self.plots)
+        _plots.use_theme(self.viewer, self.plots)

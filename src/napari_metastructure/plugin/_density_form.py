@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QSlider, QWidget
+from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.plugin._density_model import DensitySettings, Unit
-from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
+from napari_metastructure.plugin._form import Editor, ModelForm, RealSpinBox, tooltip
 from napari_metastructure.plugin._inputs import column, reading_editor, row
 
 STEPS = 400
@@ -17,32 +16,29 @@ LOWEST = 0.75
 """Pixels; below half a pixel only the pixel itself would count."""
 
 
-class _Number(QDoubleSpinBox):
+class _Number(RealSpinBox):
     """Shows no more digits than it takes."""
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
         return f"{value:.4g}"
 
 
-class BandwidthRow(QWidget):
+class BandwidthRow(QtWidgets.QWidget):
     """Slider, number and unit; ``changed`` says that the bandwidth or its unit is another.
 
     The slider is logarithmic, from less than a pixel to half the image. The number may be anything above 0.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         fields = DensitySettings.model_fields
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
-        self.number = _Number()
-        self.number.setDecimals(6)
-        self.number.setRange(1e-6, 1e6)
-        self.number.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.number = _Number(1e-6, 1e6)
         self.number.setKeyboardTracking(False)  # half a number is no bandwidth
-        self.units = QComboBox()
+        self.units = QtWidgets.QComboBox()
         self.units.setMinimumWidth(60)
         self.units.addItem("pixels", "pixel")
         for part, name in ((self.slider, "bandwidth"), (self.number, "bandwidth"), (self.units, "unit")):
@@ -71,7 +67,7 @@ class BandwidthRow(QWidget):
     def set(self, value: float, unit: Unit | None = None) -> None:
         """Show a bandwidth; ``changed`` says so once, if it is another."""
         before = (self.value(), self.unit())
-        with QSignalBlocker(self):
+        with QtCore.QSignalBlocker(self):
             if unit is not None and unit != self._unit:
                 self.units.setCurrentIndex(max(self.units.findData(unit), 0))
             self.number.setValue(value)
@@ -112,14 +108,14 @@ class BandwidthRow(QWidget):
             return
         pixels = self.value() / self._size()
         self._unit = unit
-        with QSignalBlocker(self.number):
+        with QtCore.QSignalBlocker(self.number):
             self.number.setValue(float(f"{pixels * self._size():.4g}"))
         self.changed.emit()
 
     def _show_on_slider(self) -> None:
         pixels = self.value() / self._size()
         place = STEPS * math.log(max(pixels, LOWEST) / LOWEST) / math.log(self._highest / LOWEST)
-        with QSignalBlocker(self.slider):
+        with QtCore.QSignalBlocker(self.slider):
             self.slider.setValue(round(min(place, STEPS)))
 
 
@@ -128,17 +124,17 @@ ROWS = ("reading", "label_class", "kernel", "bandwidth")
 BOXES = ("edges", "one_scale", "side_by_side")
 
 
-class DensityForm(QWidget):
+class DensityForm(QtWidgets.QWidget):
     """Everything in `DensitySettings`; ``changed`` names the setting that was edited."""
 
-    changed = Signal(str)
+    changed = QtCore.Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         fields = DensitySettings.model_fields
         self.bandwidth = BandwidthRow()
-        self.classes = QComboBox()
-        self.classes.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.classes = QtWidgets.QComboBox()
+        self.classes.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         special = {
             "reading": reading_editor(automatic=False),
             "label_class": Editor(
@@ -150,11 +146,11 @@ class DensityForm(QWidget):
         }
         self.offer_classes(())
         self.form = ModelForm(DensitySettings, ROWS, special)
-        self.boxes: dict[str, QCheckBox] = {}
-        grid = QGridLayout()
+        self.boxes: dict[str, QtWidgets.QCheckBox] = {}
+        grid = QtWidgets.QGridLayout()
         grid.setVerticalSpacing(2)
         for number, name in enumerate(BOXES):
-            box = self.boxes[name] = QCheckBox(fields[name].title or name)
+            box = self.boxes[name] = QtWidgets.QCheckBox(fields[name].title or name)
             box.setToolTip(tooltip(fields[name].description))
             box.toggled.connect(lambda _, name=name: self.changed.emit(name))
             grid.addWidget(box, *divmod(number, 2))
@@ -175,7 +171,7 @@ class DensityForm(QWidget):
 
     def fill(self, settings: DensitySettings) -> None:
         """Show these settings, silently."""
-        with QSignalBlocker(self), QSignalBlocker(self.form):
+        with QtCore.QSignalBlocker(self), QtCore.QSignalBlocker(self.form):
             self.bandwidth.set(settings.bandwidth, settings.unit)
             self.form.fill({name: getattr(settings, name) for name in ROWS})
             for name, box in self.boxes.items():
@@ -185,7 +181,7 @@ class DensityForm(QWidget):
         """Offer these classes, the one chosen, and all above 0."""
         chosen: Any = self.classes.currentData() if self.classes.count() else 1
         offered = sorted({*classes, 1, *([] if chosen is None else [chosen])})
-        with QSignalBlocker(self.classes):
+        with QtCore.QSignalBlocker(self.classes):
             self.classes.clear()
             self.classes.addItem("all classes above 0", None)
             for label in offered:

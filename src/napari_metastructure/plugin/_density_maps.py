@@ -1,24 +1,16 @@
 """Density layers in the viewer: one for each label layer and class, over its source or beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from napari_metastructure import __version__
-from napari_metastructure.plugin._density_model import map_name
+from napari_metastructure.plugin._density_model import DensityResult, map_name
 from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._layers import ORIGIN, full, origin_of
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
-    from napari_metastructure.plugin._density_model import DensityResult
-
 
 GAP = 0.06
 """Space between neighbours, as a share of their size."""

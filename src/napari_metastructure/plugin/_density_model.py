@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from napari.layers import Layer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_metastructure.errors import InputError, MetastructureError, explain
+from napari_metastructure.labels import density
 from napari_metastructure.labels.classes import LabelStack, PlaneDone
-from napari_metastructure.labels.density import Kernel, Maps, check_bandwidth, densities_of_stack, plane_maps
 from napari_metastructure.labels.readings import Reading, meaning_of
+from napari_metastructure.labels.structure import ClassHistogram, Comparison
 from napari_metastructure.plugin._calibration import pixel_size
-from napari_metastructure.plugin._layers import result_name
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-
-    from napari_metastructure.labels.structure import ClassHistogram, Comparison
-    from napari_metastructure.plugin._layers import VisiblePlane
-
+from napari_metastructure.plugin._layers import VisiblePlane, result_name
 
 Unit = Literal["pixel", "layer"]
 
@@ -43,7 +38,7 @@ class DensitySettings(BaseModel):
         ge=0,
         description="The class whose density is shown, or a map for each class above 0.",
     )
-    kernel: Kernel = Field(
+    kernel: density.Kernel = Field(
         "box",
         description="How much neighbours count. Box (the paper's): all pixels within the bandwidth equally. "
         "Epanechnikov: near ones more. Gaussian: near ones more, and some even beyond the bandwidth.",
@@ -171,7 +166,7 @@ class DensityResult:
     request: DensityRequest
     labels: np.ndarray | None = None
     classes: tuple[int, ...] = ()
-    maps: Maps = field(default_factory=dict)
+    maps: density.Maps = field(default_factory=dict)
     tops: Mapping[int, float] = field(default_factory=dict)
     problem: str = ""
     note: str = ""
@@ -214,8 +209,8 @@ class DensityWorker:
                 result = replace(known, request=request, problem=request.problem)
             else:
                 labels, classes = stack.read_alone(plane.index)
-                check_bandwidth(request.bandwidth, labels.shape, stack.name)
-                maps = plane_maps(labels, classes, how.label_class, how.kernel, request.bandwidth, how.edges)
+                density.check_bandwidth(request.bandwidth, labels.shape, stack.name)
+                maps = density.plane_maps(labels, classes, how.label_class, how.kernel, request.bandwidth, how.edges)
                 tops = {label: float(values.max()) for label, values in maps.items()}
                 what = "no class above 0" if how.label_class is None else f"no pixel of class {how.label_class}"
                 note = "" if any(tops.values()) else f"{stack.name} has {what} on this slice; its map is empty."
@@ -243,7 +238,7 @@ def measure(results: Sequence[DensityResult]) -> list[DensityResult]:
     return [result if result.labels is None else _measured(result, maps) for result in results]
 
 
-def _measured(result: DensityResult, maps: Mapping[Hashable, Maps]) -> DensityResult:
+def _measured(result: DensityResult, maps: Mapping[Hashable, density.Maps]) -> DensityResult:
     from napari_metastructure.labels.structure import compare_labels
 
     request, labels = result.request, result.labels
@@ -267,7 +262,7 @@ def _measured(result: DensityResult, maps: Mapping[Hashable, Maps]) -> DensityRe
         result = replace(result, histograms=histograms, foreground=_foreground(stack, index))
         true_maps = maps.get(_key(stack, request.versions[1], index, request))  # there already if it is ticked as well
         if not true_maps:
-            true_maps = plane_maps(truth, classes, how.label_class, how.kernel, bandwidth, how.edges)
+            true_maps = density.plane_maps(truth, classes, how.label_class, how.kernel, bandwidth, how.edges)
         comparison = compare_labels(truth, labels, how.kernel, bandwidth, maps=(true_maps, result.maps))
     except MetastructureError as error:
         return replace(result, problem=str(error))
@@ -315,7 +310,9 @@ def stacks_job(requests: Sequence[DensityRequest]) -> Iterator[PlaneDone | tuple
     for request in requests:
         assert request.stack is not None
         how = request.settings
-        for event in densities_of_stack(request.stack, how.label_class, how.kernel, request.bandwidth, edges=how.edges):
+        for event in density.densities_of_stack(
+            request.stack, how.label_class, how.kernel, request.bandwidth, edges=how.edges
+        ):
             if isinstance(event, PlaneDone):
                 yield PlaneDone(before + event.done, total)
             else:

@@ -6,26 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 import pyqtgraph as pg
+from napari.layers import Layer, Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_metastructure.labels.structure import ClassHistogram
+from napari_metastructure.plugin._density_model import DensityResult
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import column
-from napari_metastructure.plugin._layers import ORIGIN, class_color
+from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_color
 from napari_metastructure.plugin._plots import make_plot, use_theme
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer, Shapes
-
-    from napari_metastructure.labels.structure import ClassHistogram
-    from napari_metastructure.plugin._density_model import DensityResult
-    from napari_metastructure.plugin._layers import VisiblePlane
-
 
 MOST = 6
 """Histograms drawn; more would not be read."""
@@ -42,8 +37,8 @@ TIP = (
 class HistogramPlots(QWidget):
     """A small histogram per map, one filled curve per true class."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
@@ -91,8 +86,8 @@ class HistogramPlots(QWidget):
 class ProfilePlot(QWidget):
     """Each map along the line drawn last."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self.shown: tuple[Profile, ...] = ()
         self.plot = make_plot(
@@ -159,8 +154,8 @@ NO_REFERENCE = "No reference: choose 'True classes from' above to compare."
 class ComparisonTable(QLabel):
     """Each layer against the true classes, with the verdict in words below; rich text that can be copied."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.shown: tuple[DensityResult, ...] = ()
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)

@@ -1,7 +1,5 @@
 """Estimates of how long a run will take, from timed probes on this device that are remembered."""
 
-from __future__ import annotations
-
 import json
 import math
 import threading
@@ -10,22 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from platformdirs import user_cache_path
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalDebouncer
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.networks import Architecture
 from napari_metastructure.plugin._progress import duration
 from napari_metastructure.plugin._worker import LatestOnly, torch_beside_a_window
+from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
-
-if TYPE_CHECKING:
-    from napari_metastructure.networks import Architecture
-    from napari_metastructure.training.config import TrainConfig
-    from napari_metastructure.training.pairs import Pair
+from napari_metastructure.training.pairs import Pair
 
 PROBE_STEPS = 3
 """Steps of training in a probe; the first, which is slow, does not count."""
@@ -78,7 +74,7 @@ class Unknown:
         return self.why
 
 
-Work = Callable[[Control], "Estimate | Unknown | None"]
+Work = Callable[[Control], Estimate | Unknown | None]
 """Estimates something, in a thread; None if it was stopped."""
 
 
@@ -205,7 +201,7 @@ def probe_plane(size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
 
 def planes_in_words(count: int, size: Sequence[int]) -> str:
     """Say how many planes there are, and how large the first one is."""
-    return f"{'1 plane' if count == 1 else f'{count} planes'} of {size[0]} x {size[1]}"
+    return f"{counted(count, 'plane')} of {size[0]} x {size[1]}"
 
 
 # ---- supervised training ---------------------------------------------------------------------------------------------
@@ -242,7 +238,7 @@ def train_estimate(
     if (found := train_seconds(config, training, validation, control)) is None:
         return None
     note = "At most: Patience may end it before." if config.patience else Estimate.note
-    return Estimate(0, found[1], f"{config.epochs} epochs", found[0], note)
+    return Estimate(0, found[1], counted(config.epochs, "epoch"), found[0], note)
 
 
 def probe_train(config: TrainConfig, size: Sequence[int], control: Control) -> tuple[float, float] | None:
@@ -278,7 +274,58 @@ def study_estimate(
         if (found := train_seconds(settings, training, test, control)) is None:
             return None
         device, total = found[0], total + count * found[1]
-    return Estimate(0, total, f"{sum(runs.values())} trainings of {config.epochs} epochs", device)
+    return Estimate(0, total, f"{counted(sum(runs.values()), 'training')} of {counted(config.epochs, 'epoch')}", device)
+
+
+# ---- iGTT ---------------------------------------------------------------------------------------------------
+
+IGTT_PACE = (
+    *("network", "encoder", "base_channels", "inputs", "start", "criterion", "search", "extraction", "loss"),
+    *("optimizer", "batch_size", "patch_size", "radius", "thresholds", "weights"),
+)
+"""Settings that another pace may follow from."""
+
+
+def igtt_estimate(config: IGTTConfig, shapes: Sequence[tuple[int, ...]], control: Control) -> Estimate | None:
+    """Estimate how long a run takes on planes, of shapes (planes, Y, X) of each layer; for a thread."""
+    size = shapes[0][-2:]
+    side = tuple(min(n, PROBE_SIDE) for n in size)
+    key = (side, *(getattr(config, part) for part in IGTT_PACE))
+    name, pace = measured(config.device, key, lambda: probe_igtt(config, size, control))
+    if pace is None:
+        return None
+    from napari_metastructure.igtt.rounds import is_trained, steps_and_batch
+    from napari_metastructure.igtt.storage import MemoryNeed
+
+    start, step, relabel = pace
+    pixels, trained = sum(math.prod(shape) for shape in shapes), is_trained(config)
+    steps, _ = steps_and_batch(config, trained, pixels / math.prod(min(n, config.patch_size) for n in size))
+    epochs = config.epochs * (steps * step + relabel * pixels)
+    what = planes_in_words(sum(math.prod(shape[:-2]) for shape in shapes), size)
+    said = str(need) if (need := MemoryNeed.of(shapes, config)).matters else ""
+    if trained and config.start == "prior" and config.rounds != "always":
+        return Estimate(start * pixels, 0, what, name, ENDS, said)
+    return Estimate(start * pixels, epochs, what, name, need=said)
+
+
+ENDS = "The run ends with its first masks; it answers what you paint, and trains where Rounds is always."
+
+
+def probe_igtt(config: IGTTConfig, size: Sequence[int], control: Control) -> tuple[float, float, float] | None:
+    """Time a run on a simulated plane: start by pixel, a step, and relabelling by pixel; None if it was stopped."""
+    from napari_metastructure.igtt.iterate import iterate
+    from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted
+
+    field, _ = probe_plane(size)
+    changes = {"epochs": 1, "steps_per_epoch": PROBE_STEPS, "encoder_weights": None, "rounds": "always"}
+    times: list[float] = []
+    for event in iterate([field], config.model_copy(update=changes), control):
+        if isinstance(event, RunStarted | BatchFinished | EpochFinished):
+            times.append(time.perf_counter())
+    if control.stopped:
+        return None
+    begun, started, first, *_, last, done = times
+    return (started - begun) / field.size, (last - first) / (PROBE_STEPS - 1), (done - last) / field.size
 
 
 # ---- prediction ------------------------------------------------------------------------------------------------------

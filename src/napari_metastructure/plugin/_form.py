@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_arg
 from magicgui.widgets import ComboBox, create_widget
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import QLocale, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy import QtCore, QtGui, QtWidgets
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_metastructure.errors import InputError, explain, title_of
@@ -20,6 +18,7 @@ from napari_metastructure.plugin._glossary import explain_terms
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
+
 
 DECIMALS = 6
 """Of real numbers: learning rates need them."""
@@ -35,29 +34,22 @@ class Editor:
     changed: Any
 
 
-class ModelForm(QWidget):
+class ModelForm(QtWidgets.QWidget):
     """Editors for some fields of a model, one row each; ``changed`` names the field that was edited."""
 
-    changed = Signal(str)
+    changed = QtCore.Signal(str)
 
     def __init__(
-        self,
-        model: type[BaseModel],
-        names: Iterable[str],
-        special: Mapping[str, Editor] | None = None,
-        parent: QWidget | None = None,
+        self, model: type[BaseModel], names: Iterable[str], special: Mapping[str, Editor] | None = None
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.editors: dict[str, Editor] = {}
-        layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setVerticalSpacing(4)
-        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout = form_layout(into=self)
         for name in names:
             field = model.model_fields[name]
             editor = self.editors[name] = (special or {}).get(name) or make_editor(field)
             title = title_of(name, field)
-            label = QLabel(title)
+            label = QtWidgets.QLabel(title)
             for part in (label, editor.widget):
                 part.setToolTip(tooltip(field.description, title))
             layout.addRow(label, editor.widget)
@@ -104,11 +96,12 @@ def make_editor(field: FieldInfo) -> Editor:
 
 
 def choice_editor(options: Iterable[Any]) -> Editor:
-    """Make a combo box of given values; None reads "none"."""
-    box = QComboBox()
+    """Make a combo box of given values, by a mapping with their texts; without, None reads "none"."""
+    box = QtWidgets.QComboBox()
     narrow(box)
     for option in options:
-        box.addItem("none" if option is None else str(option), option)
+        text = options[option] if isinstance(options, Mapping) else "none" if option is None else str(option)
+        box.addItem(text, option)
 
     def choose(value: Any) -> None:
         box.setCurrentIndex(box.findData(value))
@@ -116,7 +109,7 @@ def choice_editor(options: Iterable[Any]) -> Editor:
     return Editor(box, box.currentData, choose, box.currentIndexChanged)
 
 
-class PresetBox(QWidget):
+class PresetBox(QtWidgets.QWidget):
     """Choose a preset: it reads "default (changed)" when the form shows other values, and Reset brings them back.
 
     Signals
@@ -125,16 +118,16 @@ class PresetBox(QWidget):
         Its values are wanted, also those of the preset that was chosen already.
     """
 
-    chosen = Signal()
+    chosen = QtCore.Signal()
 
-    def __init__(self, presets: Sequence[str], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, presets: Sequence[str]) -> None:
+        super().__init__()
         self._presets = presets
         self._choice = choice_editor(presets)
         self.box, self.get, self.set = self._choice.widget, self._choice.get, self._choice.set
-        self.reset_button = QPushButton("Reset to preset")
-        self.reset_button.setToolTip(tooltip("Restore all values of this preset."))
-        layout = QVBoxLayout(self)  # below each other: in a narrow dock "default (changed)" needs the whole width
+        self.reset_button = with_tip(QtWidgets.QPushButton("Reset to preset"), "Restore all values of this preset.")
+        # below each other: in a narrow dock "default (changed)" needs the whole width
+        layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.box)
@@ -154,12 +147,27 @@ class PresetBox(QWidget):
 
 def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
     """Make a slider with its number beside it."""
-    slider: Any = QLabeledDoubleSlider(Qt.Orientation.Horizontal)  # its types say int
+    slider: Any = QLabeledDoubleSlider(QtCore.Qt.Orientation.Horizontal)  # its types say int
+    number = slider.findChild(QtWidgets.QLineEdit)
+    number.setValidator(_PointValidator(number))
     slider.setRange(low, high)
     slider.setDecimals(decimals)
     slider.setSingleStep((high - low) / 100)
     slider.setPageStep((high - low) / 10)
     return rounding_editor(slider, decimals)
+
+
+class _PointValidator(QtGui.QDoubleValidator):
+    """Takes a comma for a point, whatever the system's decimal point is: Python reads the text."""
+
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
+        super().__init__(parent)
+        self.setLocale(QtCore.QLocale.c())
+
+    def validate(self, text: str, at: int) -> tuple[QtGui.QValidator.State, str, int]:
+        """Check what was typed so far."""
+        checked: tuple[QtGui.QValidator.State, str, int] = super().validate(text.replace(",", "."), at)
+        return checked
 
 
 def rounding_editor(widget: Any, decimals: int) -> Editor:
@@ -177,27 +185,29 @@ def rounding_editor(widget: Any, decimals: int) -> Editor:
     return Editor(widget, get, put, widget.valueChanged)
 
 
-class RealSpinBox(QDoubleSpinBox):
+class RealSpinBox(QtWidgets.QDoubleSpinBox):
     """A box for a real number that is shown without zeros at its end; a comma is read as a point.
 
     magicgui's own shows all decimals, and what it shows cannot be changed once it is made.
     """
 
-    def __init__(self, low: float, high: float, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, low: float, high: float, parent: QtWidgets.QWidget | None = None, decimals: int = DECIMALS
+    ) -> None:
         super().__init__(parent)
-        self.setLocale(QLocale.c())  # text and value agree, whatever the system's decimal point is
-        self.setDecimals(DECIMALS)
+        self.setLocale(QtCore.QLocale.c())  # text and value agree, whatever the system's decimal point is
+        self.setDecimals(decimals)
         self.setRange(low, high)
-        self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-        self.setCorrectionMode(QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
+        self.setStepType(QtWidgets.QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.setCorrectionMode(QtWidgets.QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
         """Write 0.5, not 0.500000."""
-        return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+        return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".")
 
-    def validate(self, text: str, at: int) -> tuple[QValidator.State, str, int]:
+    def validate(self, text: str, at: int) -> tuple[QtGui.QValidator.State, str, int]:
         """Check what was typed so far."""
-        checked: tuple[QValidator.State, str, int] = super().validate(text.replace(",", "."), at)
+        checked: tuple[QtGui.QValidator.State, str, int] = super().validate(text.replace(",", "."), at)
         return checked
 
 
@@ -211,14 +221,14 @@ def _whole_editor(low: int, high: int, step: int) -> Editor:
     widget: Any = create_widget(annotation=int, widget_type="FloatSpinBox", options=options)
     box = widget.native
     box.setDecimals(0)
-    box.setLocale(QLocale.c())
-    box.setCorrectionMode(QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
+    box.setLocale(QtCore.QLocale.c())
+    box.setCorrectionMode(QtWidgets.QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
     return Editor(box, lambda: int(box.value()), lambda v: box.setValue(int(v)), widget.changed)
 
 
 def _text_editor(field: FieldInfo) -> Editor:
     """Make a line of text, which the model reads: values apart by commas make a tuple, an empty line can mean None."""
-    line = QLineEdit()
+    line = QtWidgets.QLineEdit()
     kind, optional = _without_none(field.annotation)
     plural = get_origin(kind) in (tuple, list)
     line.setPlaceholderText("automatic" if optional else "")
@@ -236,9 +246,26 @@ def _text_editor(field: FieldInfo) -> Editor:
     return Editor(line, read, write, line.editingFinished)
 
 
+def form_layout(*rows: Sequence[Any], into: QtWidgets.QWidget | None = None) -> QtWidgets.QFormLayout:
+    """Make a form of these rows: a label and a field, or one part alone."""
+    form = QtWidgets.QFormLayout(into)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setVerticalSpacing(4)
+    form.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for parts in rows:
+        form.addRow(*parts)
+    return form
+
+
 def tooltip(text: str | None, about: str = "") -> str:
     """Return rich text, which Qt wraps, with what the terms in it mean, and those in what it is ``about``."""
     return f"<qt>{text}{explain_terms(about, text)}</qt>" if text else ""
+
+
+def with_tip(widget: Any, tip: str | None) -> Any:
+    """Give a widget its tooltip, and return it."""
+    widget.setToolTip(tooltip(tip))
+    return widget
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -265,15 +292,15 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def narrow(box: QComboBox) -> None:
+def narrow(box: QtWidgets.QComboBox) -> None:
     """Let a combo box be narrower than its longest entry."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
 
 C = TypeVar("C", bound=BaseModel)
 
 
-class ConfigPanel(QWidget, Generic[C]):
+class ConfigPanel(QtWidgets.QWidget, Generic[C]):
     """All settings of a model: the main ones in view, the others in groups; a preset fills the form with its values.
 
     Parameters
@@ -297,11 +324,10 @@ class ConfigPanel(QWidget, Generic[C]):
         groups: Mapping[str, Sequence[str]],
         without: Iterable[str] = (),
         special: Mapping[str, Editor] | None = None,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.model = model
-        layout = QVBoxLayout(self)
+        layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         # The device is free text in the config; here it is a choice, which `set_devices` fills.
@@ -342,7 +368,7 @@ class ConfigPanel(QWidget, Generic[C]):
 
     def fill(self, config: C) -> None:
         """Show these settings."""
-        with QSignalBlocker(self.main):
+        with QtCore.QSignalBlocker(self.main):
             for form in self.forms:
                 form.fill({name: getattr(config, name) for name in form.editors})
         self._show_changed()
@@ -389,7 +415,7 @@ class ConfigPanel(QWidget, Generic[C]):
         self.preset.show_changed(any(getattr(shown, name) != getattr(meant, name) for name in names))
 
 
-def collapsed(name: str, content: QWidget, tip: str) -> QCollapsible:
+def collapsed(name: str, content: QtWidgets.QWidget, tip: str) -> QCollapsible:
     """Put a widget under a title that opens it."""
     group = QCollapsible(name, expandedIcon="▾", collapsedIcon="▸")
     group.toggleButton().setToolTip(tooltip(tip, name))

@@ -25,8 +25,8 @@ class Tools(QWidget):
         The widget's, one of `PAGES`.
     """
 
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, name: str) -> None:
+        super().__init__()
         self.address = f"{DOCUMENTATION}{PAGES[name]}/"
         self.reset_button, self.help_button = QPushButton("Reset"), QPushButton("?")
         self.reset_button.setToolTip(

@@ -1,40 +1,23 @@
 """Layers of an iGTT run: masks with an epoch axis, probability and pseudo-labels, in step with its epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import napari
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.film import Epochs
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin import _layers, _painting
 from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
-from napari_metastructure.plugin._layers import (
-    ORIGIN,
-    PLANES,
-    EpochPages,
-    EpochSlider,
-    colormap,
-    made_from,
-    placement,
-    result_name,
-)
-from napari_metastructure.plugin._painting import BACKGROUND, BRUSHES, OBJECT, Strokes, same
+from napari_metastructure.plugin._source import Source
 from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.control import FREE
 from napari_metastructure.training.events import EpochFinished
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
-    from napari_metastructure.igtt.config import IGTTConfig
-    from napari_metastructure.igtt.film import Epochs
-    from napari_metastructure.plugin._source import Source
-
 
 FOREGROUND = "#00d0ff"
 
@@ -43,7 +26,7 @@ OUTLINE = 2
 
 LABEL_COLORS = {0: (0.25, 0.45, 1, 0.9), 1: (1, 0.6, 0, 1), UNLABELLED: (0.5, 0.5, 0.5, 0.25)}
 
-STROKE_COLORS = {0: "transparent", OBJECT: "#ff9900", BACKGROUND: "#4073ff"}
+STROKE_COLORS = {0: "transparent", _painting.OBJECT: "#ff9900", _painting.BACKGROUND: "#4073ff"}
 """As in the pseudo-label, where strokes are taken over."""
 
 Extra = Literal["probability", "labels"]
@@ -59,11 +42,11 @@ class SourceLayers:
         self.source = source
         self._painted = painted
         self.masks: Labels | None = None
-        self.strokes: Strokes | None = None
+        self.strokes: _painting.Strokes | None = None
         self.extras: dict[Extra, Layer] = {}
         self.outlined = False
         self._origin = _origin(source, config)
-        self._pages = EpochPages(source.shape, config.epochs, "masks", source.name)
+        self._pages = _layers.EpochPages(source.shape, config.epochs, "masks", source.name)
 
     @property
     def _buffer(self) -> np.ndarray:
@@ -73,12 +56,12 @@ class SourceLayers:
         """Add the masks layer, empty: napari needs over 50 ms for a new layer, too long during the run."""
         masks = Labels(
             self._buffer[:1],
-            name=result_name(self.source.name, "iGTT masks"),
-            colormap=colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
+            name=_layers.result_name(self.source.name, "iGTT masks"),
+            colormap=_layers.colormap({0: "transparent", 1: FOREGROUND}, others=FOREGROUND),
             opacity=0.5,
-            metadata={ORIGIN: self._origin},
+            metadata={_layers.ORIGIN: self._origin},
             visible=self.source.layer.visible,  # of images that lie over each other, one shows
-            **placement(self.source.layer, "epoch"),
+            **_layers.placement(self.source.layer, "epoch"),
         )
         masks.editable = False  # strokes have a layer of their own
         masks.contour = OUTLINE if self.outlined else 0
@@ -92,15 +75,15 @@ class SourceLayers:
             return self.canvas
         layer = Labels(
             np.zeros(self.source.shape, np.uint8),
-            name=result_name(self.source.name, "strokes"),
-            colormap=colormap(STROKE_COLORS, others=STROKE_COLORS[OBJECT]),
+            name=_layers.result_name(self.source.name, "strokes"),
+            colormap=_layers.colormap(STROKE_COLORS, others=STROKE_COLORS[_painting.OBJECT]),
             opacity=0.8,
-            metadata={ORIGIN: self._origin},
+            metadata={_layers.ORIGIN: self._origin},
             visible=self.source.layer.visible,
-            **placement(self.source.layer),
+            **_layers.placement(self.source.layer),
         )
-        layer.selected_label = OBJECT
-        self.strokes = Strokes(layer, self._painted)
+        layer.selected_label = _painting.OBJECT
+        self.strokes = _painting.Strokes(layer, self._painted)
         self._add(layer)
         return layer
 
@@ -143,12 +126,12 @@ class SourceLayers:
         """Add one epoch of masks (one (Y, X) array of 0 and 1 per plane) to the pages."""
         self._pages.put(epoch, self.source.join(masks))
 
-    def draw(self, epoch: int, slider: EpochSlider) -> None:
+    def draw(self, epoch: int, slider: _layers.EpochSlider) -> None:
         """Show the pages up to an epoch in the layer, if it is still there."""
         if self.masks is not None and self.there:
             slider.set_data(self.masks, self._buffer[: epoch + 1], epoch)
             self.masks.editable = False  # new data make it editable
-            self.masks.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
+            self.masks.metadata = {_layers.ORIGIN: {**self._origin, "epoch": epoch}}
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
         """Show the newest probability or pseudo-label, in its layer or a new one (empty before epoch 0)."""
@@ -164,7 +147,7 @@ class SourceLayers:
         else:  # into the array it has: same shape, so neither extent nor sliders need a look
             layer.data[...] = data
             layer.refresh(extent=False)
-        layer.metadata = {ORIGIN: {**self._origin, "epoch": epoch}}
+        layer.metadata = {_layers.ORIGIN: {**self._origin, "epoch": epoch}}
 
     def close(self) -> None:
         """Take the layers out of the viewer again."""
@@ -172,14 +155,14 @@ class SourceLayers:
             self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
-        where = {"metadata": {ORIGIN: self._origin}, **placement(self.source.layer)}
+        where = {"metadata": {_layers.ORIGIN: self._origin}, **_layers.placement(self.source.layer)}
         layer: Image | Labels
         if kind == "probability":
-            name = result_name(self.source.name, "probability")
+            name = _layers.result_name(self.source.name, "probability")
             layer = Image(data, name=name, contrast_limits=(0, 1), colormap="magma", **where)
         else:
-            name = result_name(self.source.name, "pseudo-label")
-            colors = colormap(LABEL_COLORS, others="transparent")
+            name = _layers.result_name(self.source.name, "pseudo-label")
+            colors = _layers.colormap(LABEL_COLORS, others="transparent")
             layer = Labels(data, name=name, colormap=colors, opacity=0.8, **where)
         add_above(self.viewer, self.source.layer, layer)
         if self.masks is not None and self.there:  # masks stay on top
@@ -211,11 +194,11 @@ class SourceLayers:
         """Add the masks of one epoch as a layer of their own, without the epoch axis, in place of the epochs."""
         layer = Labels(
             self.source.join(self.planes(epoch)),
-            name=result_name(self.source.name, "mask"),
-            colormap=colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
+            name=_layers.result_name(self.source.name, "mask"),
+            colormap=_layers.colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
-            metadata={ORIGIN: {**self._origin, "epoch": epoch}},
-            **placement(self.source.layer),
+            metadata={_layers.ORIGIN: {**self._origin, "epoch": epoch}},
+            **_layers.placement(self.source.layer),
         )
         layer.selected_label = 1
         layer.contour = OUTLINE if self.outlined else 0
@@ -227,9 +210,11 @@ class SourceLayers:
 
 
 def _origin(source: Source, config: IGTTConfig) -> dict[str, Any]:
-    planes = {PLANES: source.note} if source.note else {}
-    how: dict[str, Any] = made_from(source.layer, seed=config.seed, config=config.model_dump(mode="json"), **planes)
-    return how[ORIGIN]  # type: ignore[no-any-return]
+    planes = {_layers.PLANES: source.note} if source.note else {}
+    how: dict[str, Any] = _layers.made_from(
+        source.layer, seed=config.seed, config=config.model_dump(mode="json"), **planes
+    )
+    return how[_layers.ORIGIN]  # type: ignore[no-any-return]
 
 
 class RunLayers:
@@ -260,7 +245,7 @@ class RunLayers:
     ) -> None:
         self.viewer, self.painted = viewer, painted
         self.parts = [SourceLayers(viewer, source, config, lambda: self.painted()) for source in sources]
-        self.slider = EpochSlider(viewer, lambda: self.held)
+        self.slider = _layers.EpochSlider(viewer, lambda: self.held)
         self.epochs = self.slider.epochs
         self.waiting: list[int] = []
         self.locked: dict[int, np.ndarray] = {}
@@ -283,7 +268,7 @@ class RunLayers:
     def held(self) -> bool:
         """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
         there = any(part.there for part in self.parts)
-        return self.in_hand is not None or (there and not same(self.corrections(), self.locked))
+        return self.in_hand is not None or (there and not _painting.same(self.corrections(), self.locked))
 
     def put_brush_away(self) -> bool:
         """Let the mouse move the image again; whether it held a brush."""
@@ -294,7 +279,7 @@ class RunLayers:
 
     def _brushes(self) -> list[Labels]:
         """Return the layers of strokes with a brush in hand."""
-        return [part.canvas for part in self.parts if part.canvas is not None and part.canvas.mode in BRUSHES]
+        return [part.canvas for part in self.parts if part.canvas is not None and part.canvas.mode in _painting.BRUSHES]
 
     @property
     def in_hand(self) -> Labels | None:

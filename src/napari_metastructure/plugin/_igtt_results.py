@@ -2,70 +2,62 @@
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QMenu, QPushButton, QWidget
+from qtpy import QtCore, QtWidgets
 
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._igtt_layers import Extra
-from napari_metastructure.plugin._inputs import row
+from napari_metastructure.plugin._inputs import column, row
 from napari_metastructure.plugin._stroke_list import BrushButtons
 
 
-class ResultPanel(QWidget):
-    """Buttons that only say what was asked for; the widget does it."""
+class ResultPanel(QtWidgets.QWidget):
+    """Buttons and ticks, which the widget hears of, and a menu to save by."""
 
-    use_epoch = Signal()
-    continue_from_edits = Signal()
-    save = Signal(bool)
-    show_extra = Signal(str, bool)
-    show_outlines = Signal(bool)
-    show_waiting = Signal()
-    film = Signal()
-    figure = Signal()
+    save = QtCore.Signal(bool)
+    show_extra = QtCore.Signal(str, bool)
+    film = QtCore.Signal()
+    figure = QtCore.Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.waiting_button = QPushButton()
-        self.waiting_button.setToolTip(
-            tooltip(
-                "New epochs wait while you paint, and until your paint is locked, so that nothing moves under the "
-                "brush. This button shows the newest."
-            )
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting_button = with_tip(
+            QtWidgets.QPushButton(),
+            "New epochs wait while you paint, and until your paint is locked, so that nothing moves under the "
+            "brush. This button shows the newest.",
         )
         self.waiting_button.setVisible(False)
-        self.probability = QCheckBox("Probability")
-        self.probability.setToolTip(tooltip("Show the network's foreground probability of the newest epoch."))
-        self.labels = QCheckBox("Pseudo-label")
+        self.probability = with_tip(
+            QtWidgets.QCheckBox("Probability"), "Show the network's foreground probability of the newest epoch."
+        )
+        self.labels = QtWidgets.QCheckBox("Pseudo-label")
         self.labels.setToolTip(
             tooltip(
                 "Show what the next epoch trains on: orange = object, blue = background, grey = unlabelled (left out).",
                 "Pseudo-label",
             )
         )
-        self.outlines = QCheckBox("Outlines")
-        self.outlines.setToolTip(tooltip("Draw masks as outlines, so that the image below is seen."))
-        self.use_button = QPushButton("Use epoch")
-        self.use_button.setToolTip(tooltip("Make the epoch on the slider the final mask, as a layer of its own."))
-        self.edits_button = QPushButton("Continue")
-        self.edits_button.setToolTip(
-            tooltip(
-                "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
-                "training goes on: in the running run from its next epoch, else in a new run that starts from the "
-                "epoch on the slider."
-            )
+        self.outlines = with_tip(
+            QtWidgets.QCheckBox("Outlines"), "Draw masks as outlines, so that the image below is seen."
         )
-        self.ask_button = QPushButton("Ask me…")
-        self.ask_button.setToolTip(
-            tooltip("Show places one after the other, for you to say whether they are object or background.")
+        self.use_button = with_tip(
+            QtWidgets.QPushButton("Use epoch"), "Make the epoch on the slider the final mask, as a layer of its own."
         )
-        self.save_button = QPushButton("Save…")
-        self.save_button.setToolTip(
-            tooltip(
-                "Save the final mask, or if there is none yet the epoch on the slider; or the epochs as a film or a "
-                "figure."
-            )
+        self.edits_button = with_tip(
+            QtWidgets.QPushButton("Continue"),
+            "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
+            "training goes on: in the running run from its next epoch, else in a new run that starts from the "
+            "epoch on the slider.",
         )
-        menu = QMenu(self.save_button)
+        self.ask_button = with_tip(
+            QtWidgets.QPushButton("Ask me…"),
+            "Show places one after the other, for you to say whether they are object or background.",
+        )
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save…"),
+            "Save the final mask, or if there is none yet the epoch on the slider; or the epochs as a film or a "
+            "figure.",
+        )
+        menu = QtWidgets.QMenu(self.save_button)
         menu.setToolTipsVisible(True)
         for text, act, tip in (
             ("Mask as TIFF…", lambda: self.save.emit(False), "0 and 255, with axes, voxel size and unit, for Fiji."),
@@ -77,23 +69,14 @@ class ResultPanel(QWidget):
             action.setToolTip(tip)
             action.triggered.connect(lambda _=False, act=act: act())
         self.save_button.setMenu(menu)
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
         self.brushes = BrushButtons(self)
         lines = (
             (self.probability, self.labels),
             (*self.brushes.buttons.values(), self.ask_button, self.edits_button),
             (self.use_button, self.save_button, self.outlines),
         )
-        for number, line in enumerate(lines):
-            layout.addWidget(row(*line, spacing=2), number, 0)
-        layout.addWidget(self.waiting_button, len(lines), 0)
-        self.waiting_button.clicked.connect(self.show_waiting)
-        self.use_button.clicked.connect(self.use_epoch)
-        self.edits_button.clicked.connect(self.continue_from_edits)
+        column(*(row(*line, spacing=2) for line in lines), self.waiting_button, into=self)
         self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
-        self.outlines.toggled.connect(self.show_outlines)
         self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
         self.set_available(False)
 

@@ -1,47 +1,25 @@
 """Inputs of the widgets: boxes and lists of the viewer's layers, lines for paths, and how parts are laid out."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 from weakref import WeakMethod
 
+import napari
 from magicgui.widgets import ComboBox
-from napari.layers import Image
+from napari.layers import Image, Layer
+from qtpy import QtCore, QtWidgets
 from qtpy.compat import isalive
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QLayout,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QPushButton,
-    QScrollArea,
-    QSizePolicy,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._dock import Docking
-from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip
+from napari_metastructure.plugin._form import Editor, choice_editor, narrow, tooltip, with_tip
 from napari_metastructure.plugin._glossary import explain_terms
 from napari_metastructure.plugin._layers import ORIGIN, READING_TIP, READINGS, full
 from napari_metastructure.training.run_folder import FoundRun
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
 
 
 def follow_layers(viewer: napari.Viewer, refresh: Callable[[], None]) -> Callable[[], None]:
@@ -83,7 +61,7 @@ def in_sight(viewer: napari.Viewer, offered: Callable[[Layer], bool]) -> list[An
     return selected or [layer for layer in layers if layer.visible][-1:] or layers[-1:]
 
 
-class LayerBox(QWidget):
+class LayerBox(QtWidgets.QWidget):
     """Choose one of the viewer's layers; ``picked`` says that it is another one now, ``activated`` that a user chose.
 
     Parameters
@@ -97,17 +75,12 @@ class LayerBox(QWidget):
         Text of an entry for no layer, which stands first; without it the visible one is chosen automatically.
     """
 
-    picked = Signal()
+    picked = QtCore.Signal()
 
     def __init__(
-        self,
-        viewer: napari.Viewer,
-        tip: str,
-        offered: Callable[[Layer], bool],
-        none: str | None = None,
-        parent: QWidget | None = None,
+        self, viewer: napari.Viewer, tip: str, offered: Callable[[Layer], bool], none: str | None = None
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._near = partial(in_sight, viewer, offered) if none is None else None
         self.combo = ComboBox(
             choices=lambda _: [(layer.name, layer) for layer in viewer.layers if offered(layer)],
@@ -137,7 +110,7 @@ class LayerBox(QWidget):
     def reset_choices(self) -> None:
         """List the layers there are, in the viewer's order; the chosen one stays chosen, under whatever name."""
         chosen = self.chosen()
-        with QSignalBlocker(self.combo.native):
+        with QtCore.QSignalBlocker(self.combo.native):
             self.combo.choices = ()  # magicgui leaves known names where they are, and drops a renamed layer
             self.combo.reset_choices()
             if not self.choose(chosen):
@@ -154,7 +127,7 @@ class LayerBox(QWidget):
             self.picked.emit()
 
 
-ROLE = Qt.ItemDataRole.UserRole
+ROLE = QtCore.Qt.ItemDataRole.UserRole
 
 NARROWEST = 270
 """Pixels that a widget needs across; in a window of 1280 the canvas keeps more than half beside it."""
@@ -163,7 +136,7 @@ MOST_ROWS = 4
 """The list of layers grows to this many rows and scrolls beyond."""
 
 
-class LayerPicker(QWidget):
+class LayerPicker(QtWidgets.QWidget):
     """Tick one or many of the viewer's layers; ``picked`` says that the choice changed.
 
     The layers selected in the viewer are ticked, until the user ticks others here.
@@ -177,22 +150,15 @@ class LayerPicker(QWidget):
         Whether a layer is in the list; by default images this plugin did not make.
     """
 
-    picked = Signal()
+    picked = QtCore.Signal()
 
-    def __init__(
-        self,
-        viewer: napari.Viewer,
-        tip: str,
-        offered: Callable[[Layer], bool] | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer, tip: str, offered: Callable[[Layer], bool] | None = None) -> None:
+        super().__init__()
         self.viewer = viewer
-        self.list = QListWidget()
-        self.list.setToolTip(tooltip(tip))
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends, and sizes follow
-        self.all_button, self.none_button = QPushButton("Tick all"), QPushButton("Tick none")
+        self.list = with_tip(QtWidgets.QListWidget(), tip)
+        self.list.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setTextElideMode(QtCore.Qt.TextElideMode.ElideMiddle)  # names differ at their ends, and sizes follow
+        self.all_button, self.none_button = QtWidgets.QPushButton("Tick all"), QtWidgets.QPushButton("Tick none")
         self.all_button.setToolTip(tooltip("Tick all layers of this list."))
         self.none_button.setToolTip(tooltip("Tick no layer."))
         self._buttons = row(self.all_button, self.none_button)
@@ -211,7 +177,7 @@ class LayerPicker(QWidget):
 
     def chosen(self) -> list[Any]:
         """Return the ticked layers, in the order of the viewer."""
-        return [item.data(ROLE) for item in self._items() if item.checkState() == Qt.CheckState.Checked]
+        return [item.data(ROLE) for item in self._items() if item.checkState() == QtCore.Qt.CheckState.Checked]
 
     def choose(self, layers: Sequence[Layer]) -> None:
         """Tick these layers and no others.
@@ -234,17 +200,17 @@ class LayerPicker(QWidget):
         chosen = [layer for layer in before if layer in layers]
         if not layers or (before and not chosen):
             self._by_hand = False
-        with QSignalBlocker(self.list):
+        with QtCore.QSignalBlocker(self.list):
             self.list.clear()
             for layer in layers:
-                item = QListWidgetItem(f"{layer.name}  ({_size(layer)})", self.list)
+                item = QtWidgets.QListWidgetItem(f"{layer.name}  ({_size(layer)})", self.list)
                 item.setData(ROLE, layer)
                 item.setToolTip(layer.name)
-                item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+                item.setFlags(item.flags() | QtCore.Qt.ItemFlag.ItemIsUserCheckable)
                 item.setCheckState(_state(layer in chosen))
             height = max(self.list.sizeHintForRow(0), self.fontMetrics().height() + 2)
             for item in self._items():
-                item.setSizeHint(QSize(1, height))  # as wide as the list: a longer name is shortened
+                item.setSizeHint(QtCore.QSize(1, height))  # as wide as the list: a longer name is shortened
         rows = min(max(len(layers), 1), MOST_ROWS)
         self.list.setFixedHeight(rows * height + 2 * self.list.frameWidth() + 6)
         self._buttons.setVisible(len(layers) > 1)
@@ -272,12 +238,12 @@ class LayerPicker(QWidget):
             self.picked.emit()
 
     def _show(self, layers: Sequence[Layer]) -> None:
-        with QSignalBlocker(self.list):
+        with QtCore.QSignalBlocker(self.list):
             for item in self._items():
                 item.setCheckState(_state(item.data(ROLE) in layers))
         self.list.viewport().update()  # blocked signals do not redraw it
 
-    def _items(self) -> list[QListWidgetItem]:
+    def _items(self) -> list[QtWidgets.QListWidgetItem]:
         return [self.list.item(row) for row in range(self.list.count())]
 
 
@@ -292,11 +258,11 @@ def _size(layer: Layer) -> str:
     return f"{text} RGB" if rgb else text
 
 
-def _state(on: bool) -> Qt.CheckState:
-    return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
+def _state(on: bool) -> QtCore.Qt.CheckState:
+    return QtCore.Qt.CheckState.Checked if on else QtCore.Qt.CheckState.Unchecked
 
 
-class PathEdit(QWidget):
+class PathEdit(QtWidgets.QWidget):
     """Name a folder, or a file: a line of text and file dialogs; ``changed`` says that it is another one.
 
     Not magicgui's FileEdit: its dialog belongs to no window and may open behind napari, and "~" is not understood.
@@ -310,14 +276,17 @@ class PathEdit(QWidget):
         Which files can be chosen too, as Qt's dialogs have it: "Models (*.safetensors)". By default only folders.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, hint: str, tip: str, parent: QWidget | None = None, files: str = "") -> None:
-        super().__init__(parent)
-        self.line = QLineEdit()
+    def __init__(self, hint: str, tip: str, files: str = "") -> None:
+        super().__init__()
+        self.line = QtWidgets.QLineEdit()
         self.line.setPlaceholderText(hint)
         self.line.setClearButtonEnabled(True)
-        self.folder_button, self.file_button = QPushButton("Folder…" if files else "Browse…"), QPushButton("File…")
+        self.folder_button, self.file_button = (
+            QtWidgets.QPushButton("Folder…" if files else "Browse…"),
+            QtWidgets.QPushButton("File…"),
+        )
         parts = (self.line, self.folder_button, *([self.file_button] if files else []))
         for part in parts:
             part.setToolTip(tooltip(tip))
@@ -337,17 +306,19 @@ class PathEdit(QWidget):
         self.line.setText("" if path is None else str(path))
 
     def _ask_folder(self) -> None:
-        self._take(QFileDialog.getExistingDirectory(self, self.line.placeholderText(), self.line.text()))
+        self._take(QtWidgets.QFileDialog.getExistingDirectory(self, self.line.placeholderText(), self.line.text()))
 
     def _ask_file(self) -> None:
-        self._take(QFileDialog.getOpenFileName(self, self.line.placeholderText(), self.line.text(), self.files)[0])
+        self._take(
+            QtWidgets.QFileDialog.getOpenFileName(self, self.line.placeholderText(), self.line.text(), self.files)[0]
+        )
 
     def _take(self, path: str) -> None:
         if path:
             self.set(path)
 
 
-class FolderRow(QWidget):
+class FolderRow(QtWidgets.QWidget):
     """Line for the run folder; empty means that nothing is written. A folder with a run in it offers to resume it.
 
     Parameters
@@ -358,35 +329,23 @@ class FolderRow(QWidget):
         What a run goes on with, and what may be changed then, as the tooltip of the button says.
     """
 
-    load_settings = Signal()
-    resume_run = Signal()
-
-    def __init__(
-        self,
-        kind: type[FoundRun[Any]],
-        resumed: str,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, kind: type[FoundRun[Any]], resumed: str) -> None:
+        super().__init__()
         self.kind = kind
         self.path = PathEdit(
             "run folder (optional)",
             "Where the run keeps its settings, curves and network. Leave empty to keep nothing.",
         )
-        self.found = QLabel()
-        self.found.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the buttons come first
-        self.found.setToolTip(tooltip("The last epoch that the run in this folder finished."))
-        self.load_button = QPushButton("Load settings")
-        self.load_button.setToolTip(
-            tooltip("Load the settings of the run in this folder, for example to raise Epochs and go on.")
+        self.found = yielding("The last epoch that the run in this folder finished.")
+        self.load_button = with_tip(
+            QtWidgets.QPushButton("Load settings"),
+            "Load the settings of the run in this folder, for example to raise Epochs and go on.",
         )
-        self.resume_button = QPushButton("Resume run")
-        self.resume_button.setToolTip(
-            tooltip(f"Go on with the run in this folder from the last epoch it saved, on {resumed}")
+        self.resume_button = with_tip(
+            QtWidgets.QPushButton("Resume run"),
+            f"Go on with the run in this folder from the last epoch it saved, on {resumed}",
         )
         column(self.path, row(self.found, self.load_button, self.resume_button), into=self)
-        self.load_button.clicked.connect(self.load_settings)
-        self.resume_button.clicked.connect(self.resume_run)
         self.path.changed.connect(self.look)
         self.look()
 
@@ -408,33 +367,38 @@ class FolderRow(QWidget):
             self.resume_button.setEnabled(run.can_go_on)
 
 
-def row(*parts: QWidget | QLayout, into: QWidget | None = None, spacing: int = 4, margin: int = 0) -> QWidget:
-    """Put parts beside each other, into a widget or a new one."""
-    return _fill(QHBoxLayout(), parts, into, spacing, margin)
+Part: TypeAlias = QtWidgets.QWidget | QtWidgets.QLayout
 
 
-def column(*parts: QWidget | QLayout, into: QWidget | None = None, spacing: int = 4, margin: int = 0) -> QWidget:
+def row(
+    *parts: Part, into: QtWidgets.QWidget | None = None, spacing: int = 4, margin: int = 0, wide: Part | None = None
+) -> QtWidgets.QWidget:
+    """Put parts beside each other, into a widget or a new one; a ``wide`` one takes the room that is left."""
+    return _fill(QtWidgets.QHBoxLayout(), parts, into, spacing, margin, wide)
+
+
+def column(*parts: Part, into: QtWidgets.QWidget | None = None, spacing: int = 4, margin: int = 0) -> QtWidgets.QWidget:
     """Put parts below each other, into a widget or a new one."""
-    return _fill(QVBoxLayout(), parts, into, spacing, margin)
+    return _fill(QtWidgets.QVBoxLayout(), parts, into, spacing, margin, None)
 
 
 def _fill(
-    layout: QHBoxLayout | QVBoxLayout,
-    parts: Iterable[QWidget | QLayout],
-    into: QWidget | None,
-    spacing: int,
-    margin: int,
-) -> QWidget:
+    layout: Any, parts: Iterable[Part], into: QtWidgets.QWidget | None, spacing: int, margin: int, wide: Part | None
+) -> QtWidgets.QWidget:
     layout.setContentsMargins(margin, margin, margin, margin)
     layout.setSpacing(spacing)
     for part in parts:
-        layout.addWidget(part) if isinstance(part, QWidget) else layout.addLayout(part)
-    widget = QWidget() if into is None else into
+        layout.addWidget(part, int(part is wide)) if isinstance(part, QtWidgets.QWidget) else layout.addLayout(part)
+    widget = QtWidgets.QWidget() if into is None else into
     widget.setLayout(layout)
     return widget
 
 
-def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout], below: Iterable[QWidget] = ()) -> QScrollArea:
+def lay_out(
+    widget: QtWidgets.QWidget,
+    parts: Iterable[Part],
+    below: Iterable[QtWidgets.QWidget] = (),
+) -> QtWidgets.QScrollArea:
     """Put parts, widgets or rows of them, into a widget, top to bottom; return what scrolls them on a low screen.
 
     Those ``below`` do not scroll: they are always visible.
@@ -445,18 +409,21 @@ def lay_out(widget: QWidget, parts: Iterable[QWidget | QLayout], below: Iterable
 
 
 def pages_above(
-    widget: QWidget, pages: Mapping[str, Iterable[QWidget]], corner: QWidget, below: Iterable[QWidget]
-) -> QTabWidget:
+    widget: QtWidgets.QWidget,
+    pages: Mapping[str, Iterable[QtWidgets.QWidget]],
+    corner: QtWidgets.QWidget,
+    below: Iterable[QtWidgets.QWidget],
+) -> QtWidgets.QTabWidget:
     """Put pages of parts, by their titles, into a widget, and below them what all pages need; return the tabs.
 
     A part in the ``corner`` stands beside the titles.
     """
-    tabs = QTabWidget()
+    tabs = QtWidgets.QTabWidget()
     tabs.setDocumentMode(True)
     tabs.tabBar().setDrawBase(False)
     tabs.setCornerWidget(corner)
     for title, parts in pages.items():
-        page = QWidget()
+        page = QtWidgets.QWidget()
         _scrolled(parts, page)
         tabs.addTab(page, title)
     column(tabs, into=widget, spacing=6)
@@ -465,19 +432,19 @@ def pages_above(
     return tabs
 
 
-def _scrolled(parts: Iterable[QWidget | QLayout], into: QWidget) -> QScrollArea:
+def _scrolled(parts: Iterable[Part], into: QtWidgets.QWidget) -> QtWidgets.QScrollArea:
     content = column(*parts, spacing=6, margin=5)  # with more, the widest do not fit into NARROWEST
     content.layout().addStretch(1)
-    scroll = QScrollArea()
+    scroll = QtWidgets.QScrollArea()
     scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab goes to what is in it, and scrolls there
+    scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+    scroll.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)  # Tab goes to what is in it, and scrolls there
     scroll.setWidget(content)
     column(scroll, into=into)
     return scroll
 
 
-def _pin(widget: QWidget, below: Iterable[QWidget]) -> None:
+def _pin(widget: QtWidgets.QWidget, below: Iterable[QtWidgets.QWidget]) -> None:
     """Put parts below what scrolls, and let the widget find its place in the window."""
     bottom = column(*below, spacing=4)
     bottom.layout().setContentsMargins(3, 0, 3, 4)
@@ -488,20 +455,20 @@ def _pin(widget: QWidget, below: Iterable[QWidget]) -> None:
     order_tabs(widget)
 
 
-TABBED = (Qt.FocusPolicy.TabFocus, Qt.FocusPolicy.StrongFocus, Qt.FocusPolicy.WheelFocus)
+TABBED = (QtCore.Qt.FocusPolicy.TabFocus, QtCore.Qt.FocusPolicy.StrongFocus, QtCore.Qt.FocusPolicy.WheelFocus)
 
 
-def order_tabs(widget: QWidget) -> None:
+def order_tabs(widget: QtWidgets.QWidget) -> None:
     """Let the Tab key go through a widget as one reads; by itself it goes in the order in which parts were made."""
     for one, next_one in pairwise(part for part in _as_read(widget) if part.focusPolicy() in TABBED):
-        QWidget.setTabOrder(one, next_one)
+        QtWidgets.QWidget.setTabOrder(one, next_one)
 
 
-def _as_read(widget: QWidget) -> Iterator[QWidget]:
+def _as_read(widget: QtWidgets.QWidget) -> Iterator[QtWidgets.QWidget]:
     yield widget
-    if isinstance(widget, QTabWidget):
+    if isinstance(widget, QtWidgets.QTabWidget):
         inside = [widget.tabBar(), widget.cornerWidget(), *(widget.widget(i) for i in range(widget.count()))]
-    elif isinstance(widget, QScrollArea):
+    elif isinstance(widget, QtWidgets.QScrollArea):
         inside = [widget.widget()]
     else:
         inside = _laid_out(widget.layout())
@@ -510,11 +477,11 @@ def _as_read(widget: QWidget) -> Iterator[QWidget]:
             yield from _as_read(part)
 
 
-def _laid_out(layout: QLayout | None) -> list[QWidget]:
+def _laid_out(layout: QtWidgets.QLayout | None) -> list[QtWidgets.QWidget]:
     if layout is None:
         return []
     places: Sequence[int] = range(layout.count())
-    if isinstance(layout, QGridLayout):
+    if isinstance(layout, QtWidgets.QGridLayout):
         places = sorted(places, key=layout.getItemPosition)
     items = [layout.itemAt(place) for place in places]
     parts = [[item.widget()] if item.widget() is not None else _laid_out(item.layout()) for item in items]
@@ -523,19 +490,17 @@ def _laid_out(layout: QLayout | None) -> list[QWidget]:
 
 def reading_editor(automatic: bool = True) -> Editor:
     """Make the box of the row "Labels are": what the numbers in labels mean, or that they decide it themselves."""
-    editor = choice_editor([])
-    for reading, text in (({"auto": "as their numbers suggest"} if automatic else {}) | READINGS).items():
-        editor.widget.addItem(text, reading)
+    editor = choice_editor(({"auto": "as their numbers suggest"} if automatic else {}) | READINGS)
     about = "<b>As their numbers suggest</b>: refused where they leave it open. " if automatic else ""
     with_tip(editor.widget, about + READING_TIP)
     return editor
 
 
-def heading(text: str) -> QLabel:
+def heading(text: str) -> QtWidgets.QLabel:
     """Make the title of what stands below it; the mouse tells what the terms in it mean."""
-    label = QLabel(f"<b>{text}</b>")
+    label = QtWidgets.QLabel(f"<b>{text}</b>")
     label.setToolTip(explain_terms(text))
-    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setTextFormat(QtCore.Qt.TextFormat.RichText)
     return label
 
 
@@ -543,24 +508,25 @@ PROBLEM = "#e5534b"
 """Colour of a sentence about what is wrong."""
 
 
-def sentence(style: str = "") -> QLabel:
+def sentence(style: str = "") -> QtWidgets.QLabel:
     """Make a label for sentences: plain text over as many lines as they need, without a line for none."""
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
+    label = QtWidgets.QLabel()
+    label.setTextFormat(QtCore.Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     label.setStyleSheet(style)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
     say(label, "")
     return label
 
 
-def say(label: QLabel, text: str) -> None:
+def yielding(tip: str) -> QtWidgets.QLabel:
+    """Make a label that gives way to what stands beside it, and widens no dock."""
+    label: QtWidgets.QLabel = with_tip(QtWidgets.QLabel(), tip)
+    label.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred)
+    return label
+
+
+def say(label: QtWidgets.QLabel, text: str) -> None:
     """Show sentences, or no line at all."""
     label.setText(text)
     label.setVisible(bool(text))
-
-
-def with_tip(widget: Any, tip: str) -> Any:
-    """Give a widget its tooltip, and return it."""
-    widget.setToolTip(tooltip(tip))
-    return widget

@@ -13,7 +13,8 @@ How a widget is built on it:
 8. At the end call `remember`: what comes back at napari's next start, and what its preferences say of it.
 9. Listen to the viewer by ``self.listen(emitter, method)``; give ``release`` methods of parts to ``self.release_with``.
 10. Say in `to_estimate` how long a job will take, and by ``self.estimate_at(signals)`` when that may have changed.
-11. For a run folder own a `RunInFolder`; hand devices on in `show_devices`; write files by `save_in_background`.
+11. For a run folder call `keep_in`, and write `prepare_resumed`; say in ``self.with_device`` which form has a device;
+    write files by `save_in_background`.
 12. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
 """
 
@@ -26,33 +27,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+import napari
+from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from pydantic import BaseModel
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_metastructure.errors import InputError, MetastructureError
-from napari_metastructure.plugin._estimate import Estimate, Estimator, Unknown, Work, no_probe
-from napari_metastructure.plugin._form import ConfigPanel, tooltip
+from napari_metastructure.plugin import _estimate
+from napari_metastructure.plugin._form import ConfigPanel, with_tip
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._inputs import FolderRow
-from napari_metastructure.plugin._layers import ReleaseOnClose, unwrapped
+from napari_metastructure.plugin._inputs import FolderRow, row
+from napari_metastructure.plugin._layers import EpochSlider, ReleaseOnClose, unwrapped
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, preferences
 from napari_metastructure.plugin._progress import ProgressPanel
+from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._worker import LatestOnly, Runner, warm_up_in_background
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import Unsaved
+from napari_metastructure.training.events import BatchFinished, Unsaved
 from napari_metastructure.training.run_folder import FoundRun
 
 if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.plugin._layers import EpochSlider
-    from napari_metastructure.training.events import BatchFinished
+
 
 Job = Callable[[Control], Iterable[Any]]
 """What a thread does: a function that yields events and heeds its control."""
@@ -84,22 +84,17 @@ class RunButtons(QWidget):
         run: str = "Run",
         stop: str = "Stop",
         stop_tip: str = "End the run at its next batch and keep what it has.",
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
+        super().__init__()
         tips = {
             run: tip,
             "Pause": "Pause the run after this batch; it keeps its memory on the device.",
             "Resume": "Let the paused run go on.",
             stop: stop_tip,
         }
-        self.run, self.pause, self.resume, self.stop = (QPushButton(name) for name in tips)
-        for button, text in zip((self.run, self.pause, self.resume, self.stop), tips.values(), strict=True):
-            button.setToolTip(tooltip(text))
-            layout.addWidget(button)
+        buttons = [with_tip(QPushButton(name), text) for name, text in tips.items()]
+        self.run, self.pause, self.resume, self.stop = buttons
+        row(*buttons, into=self)
         self.show_state("idle")
 
     def show_state(self, state: State) -> None:
@@ -128,6 +123,8 @@ class RunInFolder(Generic[C]):
         What a run goes on with, as the tooltip of the button says.
     name : str
         Of the folder that is proposed where the preferences name one for all runs.
+    ranges : RangeRows
+        Shows which planes a run took.
 
     Attributes
     ----------
@@ -136,9 +133,15 @@ class RunInFolder(Generic[C]):
     """
 
     def __init__(
-        self, kind: type[FoundRun[C]], form: ConfigPanel[C], may_change: Sequence[str], resumed: str, name: str
+        self,
+        kind: type[FoundRun[C]],
+        form: ConfigPanel[C],
+        may_change: Sequence[str],
+        resumed: str,
+        name: str,
+        ranges: RangeRows,
     ) -> None:
-        self.kind, self.form, self.may_change, self.name = kind, form, may_change, name
+        self.kind, self.form, self.may_change, self.name, self.ranges = kind, form, may_change, name, ranges
         self.row = FolderRow(kind, resumed)
         self._shown: Path | None = None  # the folder whose run's settings the form shows
         self._proposed: Path | None = None
@@ -187,6 +190,7 @@ class RunInFolder(Generic[C]):
         if run is None:
             raise InputError("The run folder holds no run whose settings could be loaded; choose one that does.")
         self.form.fill(run.config())
+        self.ranges.set(run.chosen())
         self._shown = run.folder
 
     def resumed(self) -> tuple[FoundRun[C], C]:
@@ -208,6 +212,7 @@ class RunInFolder(Generic[C]):
             config = config.model_copy(update={name: getattr(shown, name) for name in self.may_change})
         config = config.model_copy(update={"epochs": max(getattr(config, "epochs"), run.epoch)})  # noqa: B009
         self.form.fill(config)
+        self.ranges.set(run.chosen())
         self._shown = run.folder
         return run, config
 
@@ -233,7 +238,7 @@ def _free(folder: Path) -> Path:
 
 def _alone(job: Job, control: Control) -> Iterator[Any]:
     """Do a job once no probe is at work any more."""
-    with no_probe():
+    with _estimate.no_probe():
         yield from job(control)
 
 
@@ -270,14 +275,17 @@ class JobWidget(QWidget):
     stopping: ClassVar[str] = "Stopping after this batch…"
     size: ClassVar[tuple[int, int]] = (380, 780)
 
-    def __init__(
-        self, viewer: napari.Viewer, buttons: RunButtons, progress: ProgressPanel, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    with_device: ConfigPanel[Any] | None = None
+    run_folder: RunInFolder[Any] | None = None
+    kept_in: ClassVar[str] = " The run is kept in {}."
+
+    def __init__(self, viewer: napari.Viewer, buttons: RunButtons, progress: ProgressPanel) -> None:
+        super().__init__()
         self.viewer, self.buttons, self.progress = unwrapped(viewer), buttons, progress
         self.failure: MetastructureError | None = None
         self.form: Sequence[QWidget] = ()
-        self.why_stopped = ""
+        self.why_stopped = self.kept = ""
+        self.place: Path | None = None
         self.tools = Tools(self.name)
         self.memory: Memory | None = None
         self.runner = Runner(self)
@@ -295,8 +303,8 @@ class JobWidget(QWidget):
         buttons.pause.clicked.connect(lambda: self.pause())
         buttons.resume.clicked.connect(lambda: self.resume())
         buttons.stop.clicked.connect(lambda: self.stop())
-        self.estimate: Estimate | None = None
-        self.estimator = Estimator(self)
+        self.estimate: _estimate.Estimate | None = None
+        self.estimator = _estimate.Estimator(self)
         self.estimator.known.connect(self._show_estimate)
         self._releases = ReleaseOnClose(self)
         self.release_with(self.estimator.stop)
@@ -328,10 +336,7 @@ class JobWidget(QWidget):
         """Say how a job ended that did not fail."""
         return ""
 
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-
-    def to_estimate(self) -> Work | Unknown | None:
+    def to_estimate(self) -> _estimate.Work | _estimate.Unknown | None:
         """Return what finds out how long a job would take, why that cannot be known, or None for nothing to say.
 
         Raises
@@ -341,8 +346,15 @@ class JobWidget(QWidget):
         """
         return None
 
+    def prepare_resumed(self) -> Job:
+        """Make ready the job that goes on with the run in the folder, see `prepare`."""
+        raise NotImplementedError
+
     def show_place(self, folder: Path | None) -> None:
         """Show in which folder the job is kept from now on; None: in none."""
+        self.place, self.kept = folder, "" if folder is None else self.kept_in.format(folder)
+        if self.run_folder is not None:
+            self.run_folder.use(folder)
 
     def slider(self) -> EpochSlider | None:
         """Return what moves through the epochs of the newest job; None where it has none."""
@@ -381,6 +393,23 @@ class JobWidget(QWidget):
         self._set_form_enabled(False)
         control = Control()
         self.runner.start(partial(_alone, job, control), control, self.title)
+        return True
+
+    def resume_run(self) -> bool:
+        """Go on with the run in the folder, on what is chosen; False if something is wrong.
+
+        Its settings are loaded first, unless they are shown already: then those that may change are taken as shown.
+        """
+        return self.begin(self.prepare_resumed)
+
+    def load_run_settings(self) -> bool:
+        """Show the settings that the run in the folder was made with; False if they cannot be read."""
+        try:
+            if self.run_folder is not None:
+                self.run_folder.load_settings()
+        except InputError as error:
+            return self.refuse(str(error))
+        self.say("The settings are those of the run in the folder.")
         return True
 
     def pause(self) -> bool:
@@ -454,14 +483,14 @@ class JobWidget(QWidget):
         self.progress.eta.setText("")
         with suppress(InputError):  # said at Run; meanwhile it may be half typed
             work = self.to_estimate()
-            if isinstance(work, Unknown):
+            if isinstance(work, _estimate.Unknown):
                 self._show_estimate(work)
             elif work is not None:
                 self.estimator.ask(work)
 
-    def _show_estimate(self, estimate: Estimate | Unknown) -> None:
+    def _show_estimate(self, estimate: _estimate.Estimate | _estimate.Unknown) -> None:
         if not self.running:
-            self.estimate = estimate if isinstance(estimate, Estimate) else None
+            self.estimate = estimate if isinstance(estimate, _estimate.Estimate) else None
             self.progress.show_before(str(estimate), estimate.note)
 
     def listen(self, emitter: Any, callback: Callable[..., None]) -> None:
@@ -472,6 +501,13 @@ class JobWidget(QWidget):
         """Open with what napari's preferences say and with what was shown last, see `Memory`."""
         self.memory = memory = Memory(self, self.name, values, preferred)
         self.tools.reset_button.clicked.connect(lambda: memory.reset())
+
+    def keep_in(self, run_folder: RunInFolder[Any]) -> None:
+        """Keep jobs in a folder, load the settings of one that is there, and go on with it."""
+        self.run_folder = run_folder
+        self.tools.reset_button.clicked.connect(run_folder.propose)
+        run_folder.row.load_button.clicked.connect(lambda: self.load_run_settings())
+        run_folder.row.resume_button.clicked.connect(lambda: self.resume_run())
 
     def release_with(self, *releases: Callable[[], object]) -> None:
         """Call these when the widget is destroyed."""
@@ -551,7 +587,8 @@ class JobWidget(QWidget):
             self.ask_estimate()
 
     def _on_devices(self, devices: list[Device]) -> None:
-        self.show_devices(devices)
+        if self.with_device is not None:
+            self.with_device.set_devices(devices)
         self.ask_estimate()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name

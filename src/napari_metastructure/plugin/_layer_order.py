@@ -1,16 +1,12 @@
 """Order of layers: results right above their source and in front, with zoom and selection kept."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+import napari
+from napari.layers import Layer
 
 from napari_metastructure.plugin._layers import origin_of
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
 
 
 def add_above(viewer: napari.Viewer, source: Layer, layer: Layer) -> None:

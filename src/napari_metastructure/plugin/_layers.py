@@ -1,28 +1,22 @@
 """Helpers for napari's layers: place, visible slice, colours, epochs, changes and sources."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import napari
 import numpy as np
+from napari.layers import Layer
 
 from napari_metastructure import __version__
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-    from qtpy.QtCore import QObject
-
 
 ORIGIN = "napari-metastructure"
 """Key under which a layer's ``metadata`` says how this plugin made it."""
@@ -233,6 +227,11 @@ def shown_colors(layer: Layer, classes: Iterable[int], reading: Reading, foregro
     return colors | {1: class_color(1)} if reading == "objects" else colors
 
 
+def colors_as_read(classes: Iterable[int], read: tuple[Layer, Reading, int | None] | None) -> dict[int, str]:
+    """Return the colours in which a Labels layer, see `shown_colors`, shows classes; none without a layer."""
+    return {} if read is None else shown_colors(read[0], classes, read[1], read[2])
+
+
 def class_colormap(classes: Sequence[int], shown: Mapping[int, str] | None = None) -> Any:
     """Make a napari colormap in which 0 is transparent, 255 is grey, and every class has its colour, or one given."""
     colors = {label: class_color(label) for label in classes if label > 0}
@@ -297,8 +296,8 @@ class EpochPages:
         except MemoryError:
             size = (epochs + 1) * np.prod(self.shape, dtype=float) / 2**30
             raise InputError(
-                f"The {self.what} of {epochs} epochs of layer {self.layer!r} need {size:.1f} GiB of memory; choose "
-                "fewer epochs."
+                f"The {self.what} of {counted(epochs, 'epoch')} of layer {self.layer!r} need {size:.1f} GiB of memory; "
+                "choose fewer epochs."
             ) from None
 
 
@@ -374,9 +373,10 @@ class ReleaseOnClose:
     Parameters
     ----------
     owner : QObject
+        Any here: labels are written without Qt too.
     """
 
-    def __init__(self, owner: QObject) -> None:
+    def __init__(self, owner: Any) -> None:
         self._held: list[Callable[[], object]] = []
         held = self._held  # not the object itself, which Python may have cleared by then
         owner.destroyed.connect(lambda: [release() for release in held])

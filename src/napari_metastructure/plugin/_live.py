@@ -1,26 +1,21 @@
 """Live previews that follow a form, and runs over whole stacks, computed in background threads."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 from superqt.utils import QSignalDebouncer
 
+from napari_metastructure.errors import MetastructureError
 from napari_metastructure.labels.classes import PlaneDone
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._form import with_tip
 from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._layers import ReleaseOnClose
 from napari_metastructure.plugin._worker import LatestOnly, Runner
 from napari_metastructure.training.control import Control
-
-if TYPE_CHECKING:
-    import napari
-
-    from napari_metastructure.errors import MetastructureError
 
 
 class Superseded(Exception):
@@ -195,13 +190,11 @@ class StackRun(QWidget):
     ended = Signal(object, str)
     """The result, or None and why there is none, in one sentence; an empty one if it was cancelled."""
 
-    def __init__(self, what: str, tip: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, what: str, tip: str) -> None:
+        super().__init__()
         self.what = what
-        self.bar = QProgressBar()
-        self.bar.setToolTip(tooltip(tip))
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip(tooltip("Stop after this slice; no layer is added or changed."))
+        self.bar = with_tip(QProgressBar(), tip)
+        self.cancel_button = with_tip(QPushButton("Cancel"), "Stop after this slice; no layer is added or changed.")
         self.cancel_button.clicked.connect(lambda: self.cancel())
         row(self.bar, self.cancel_button, into=self)
         self._runner = Runner(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import napari
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
@@ -16,9 +17,8 @@ from napari_metastructure.plugin._painting import same
 from napari_metastructure.plugin._worker import LatestOnly
 
 if TYPE_CHECKING:
-    import napari
-
     from napari_metastructure.igtt.steering import Steering
+
 
 BESIDE = 2**20
 """Pixels of other planes that the answer is learned from besides those painted on; *Continue* takes all planes."""

@@ -1,19 +1,14 @@
 """Measured objects in the viewer: shown from their row, and found by a click."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
+from napari.layers import Labels
 
+from napari_metastructure.labels.measures import RegionTable
 from napari_metastructure.plugin._layers import full
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Labels
-
-    from napari_metastructure.labels.measures import RegionTable
 
 SMALLEST, LARGEST, GOOD = 24, 600, 160
 """Screen pixels: an object that is smaller or larger than these is zoomed to the last."""
@@ -39,6 +34,7 @@ class ObjectFinder:
     def __init__(self, viewer: napari.Viewer, clicked: Callable[[int], None], changed: Callable[[], None]) -> None:
         self.viewer, self._clicked, self._changed = viewer, clicked, changed
         self.layer: Labels | None = None
+        self._listening: list[Any] = []
         self.alone = False
         """Whether other objects are hidden while one is shown."""
         self._table: RegionTable | None = None
@@ -47,16 +43,16 @@ class ObjectFinder:
         viewer.mouse_drag_callbacks.append(self._on_mouse)
         viewer.dims.events.point.connect(self._on_slider)
 
-    def follow(self, layer: Labels | None, table: RegionTable | None) -> None:
-        """Take over the objects of a layer, a row of the table each."""
+    def follow(self, layer: Labels | None, table: RegionTable | None, source: Labels | None = None) -> None:
+        """Take over the objects of a layer, a row of the table each; they may have been numbered from a source."""
         self._mark(None)
-        if self.layer is not None:
-            for emitter in (self.layer.events.paint, self.layer.events.data):
-                emitter.disconnect(self._on_changed)
+        for emitter in self._listening:
+            emitter.disconnect(self._on_changed)
         self.layer, self._table = layer, table
-        if layer is not None:
-            for emitter in (layer.events.paint, layer.events.data):
-                emitter.connect(self._on_changed)
+        followed = [] if layer is None else [layer] if source in (None, layer) else [layer, source]
+        self._listening = [emitter for part in followed for emitter in (part.events.paint, part.events.data)]
+        for emitter in self._listening:
+            emitter.connect(self._on_changed)
         self._rows = {}
         if table is not None:
             labels = table.columns["label"].tolist()

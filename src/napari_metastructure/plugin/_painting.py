@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
 from napari.layers import Labels
 
+from napari_metastructure import errors
 from napari_metastructure.labels import UNLABELLED
 
 OBJECT, BACKGROUND = 1, 2
@@ -36,6 +38,8 @@ class Stroke:
     back: Stroke | None = None
     history: Any = field(default=(), repr=False)
     """What napari's history holds of it; known by identity."""
+    number: int = field(default_factory=count().__next__, repr=False)
+    """Counts strokes as they are made, on whichever image."""
 
     @property
     def pixels(self) -> np.ndarray:
@@ -193,7 +197,7 @@ def same(one: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray]) -> bool
     return one.keys() == other.keys() and all(np.array_equal(one[plane], other[plane]) for plane in one)
 
 
-def counted(corrections: Mapping[int, np.ndarray]) -> str:
+def painted_in_words(corrections: Mapping[int, np.ndarray]) -> str:
     """Say how many pixels of which class are painted."""
     objects, background = (sum(int(np.sum(c == value)) for c in corrections.values()) for value in (1, 0))
-    return f"{objects:,} pixels as object and {background:,} as background"
+    return f"{errors.counted(objects, 'pixel')} as object and {background:,} as background"

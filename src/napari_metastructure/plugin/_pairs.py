@@ -8,40 +8,24 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
-    QHBoxLayout,
-    QHeaderView,
-    QPushButton,
-    QStyledItemDelegate,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy import QtCore, QtGui, QtWidgets
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.lazy import Plane, opened
 from napari_metastructure.images.ranges import ALL, Chosen
-from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._layers import ORIGIN, full
+from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.readings import Reading, meaning_of
+from napari_metastructure.plugin import _inputs
+from napari_metastructure.plugin._form import tooltip, with_tip
+from napari_metastructure.plugin._layers import ORIGIN, full, is_ours
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Image, Labels, Layer
-
-    from napari_metastructure.training.pairs import Pair
-
 
 LUMINANCE = "luminance"
 """Of colour images what they are reduced to, and of all others what they are."""
@@ -175,7 +159,7 @@ PROBLEM = "#e5534b"
 NOTHING = "choose…"
 
 
-class PairsTable(QWidget):
+class PairsTable(QtWidgets.QWidget):
     """Pairs of layers; those that names or shapes suggest are added automatically. ``changed`` reports any change.
 
     Parameters
@@ -185,10 +169,10 @@ class PairsTable(QWidget):
         What rows are used for that are not trained on.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation") -> None:
+        super().__init__()
         self.viewer, self.purpose = viewer, purpose
         self.uses: dict[Use, str] = {"train": "train", "validation": VERBS[purpose]}
         self.kept_text = f"({VERBS[purpose]})"  # of rows that are kept without being set to it
@@ -196,24 +180,17 @@ class PairsTable(QWidget):
         self._kept: frozenset[str] = frozenset()
         self._unwanted: set[int] = set()  # images whose row the user took out
         self._named: list[Any] = []
-        self.table = QTableWidget(0, len(HEADS))
+        self.table = QtWidgets.QTableWidget(0, len(HEADS))
         self.table.setTabKeyNavigation(False)  # Tab leaves it; the arrows go through it
         self._make_table()
-        self.add_button = QPushButton("Add pair")
-        self.add_button.setToolTip(tooltip("Add a row; choose its layers by a double click."))
-        self.remove_button = QPushButton("Remove")
-        self.remove_button.setToolTip(tooltip("Take the selected rows out of the table; the layers stay."))
-        self.use_button = QPushButton(f"Train ⇄ {VERBS[purpose]}")
-        self.use_button.setToolTip(tooltip("Use the selected rows for the other purpose."))
-        buttons = QHBoxLayout()
-        layout = QVBoxLayout(self)
-        for box in (buttons, layout):
-            box.setContentsMargins(0, 0, 0, 0)
-            box.setSpacing(4)
-        for button in (self.add_button, self.remove_button, self.use_button):
-            buttons.addWidget(button)
-        layout.addWidget(self.table)
-        layout.addLayout(buttons)
+        self.add_button = with_tip(QtWidgets.QPushButton("Add pair"), "Add a row; choose its layers by a double click.")
+        self.remove_button = with_tip(
+            QtWidgets.QPushButton("Remove"), "Take the selected rows out of the table; the layers stay."
+        )
+        self.use_button = with_tip(
+            QtWidgets.QPushButton(f"Train ⇄ {VERBS[purpose]}"), "Use the selected rows for the other purpose."
+        )
+        _inputs.column(self.table, _inputs.row(self.add_button, self.remove_button, self.use_button), into=self)
         self.add_button.clicked.connect(lambda: self.add())
         self.remove_button.clicked.connect(lambda: self.remove(self.selected()))
         self.use_button.clicked.connect(lambda: self.swap_use(self.selected()))
@@ -304,12 +281,12 @@ class PairsTable(QWidget):
             )
         )
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(2, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(2, QtWidgets.QHeaderView.ResizeMode.ResizeToContents)
         self.table.verticalHeader().setVisible(False)
-        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setWordWrap(False)
-        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.table.setTextElideMode(QtCore.Qt.TextElideMode.ElideMiddle)
         delegate = _Chooser(self._options, self._choose, self.table)
         self.table.setItemDelegate(delegate)
 
@@ -319,14 +296,14 @@ class PairsTable(QWidget):
         self._named = list({id(x): x for row in self.rows for x in (row.image, row.labels) if x is not None}.values())
         for layer in self._named:
             layer.events.name.connect(self._report)
-        with QSignalBlocker(self.table):
+        with QtCore.QSignalBlocker(self.table):
             self.table.setRowCount(len(self.rows))
             for number, row in enumerate(self.rows):
                 kept = row.use == "train" and row.image is not None and row.image.name in self._kept
                 names = [NOTHING if layer is None else layer.name for layer in (row.image, row.labels)]
                 texts = (*names, self.kept_text if kept else self.uses[row.use])
                 for column, text in enumerate(texts):
-                    item = QTableWidgetItem(text)
+                    item = QtWidgets.QTableWidgetItem(text)
                     why = (
                         f"Kept to {VERBS[self.purpose]} on, see {SETTINGS[self.purpose]}."
                         if column == 2 and kept
@@ -334,7 +311,7 @@ class PairsTable(QWidget):
                     )
                     item.setToolTip(tooltip(f"This pair {row.problem}." if row.problem else why))
                     if row.problem:
-                        item.setForeground(QColor(PROBLEM))
+                        item.setForeground(QtGui.QColor(PROBLEM))
                     self.table.setItem(number, column, item)
         height = max(self.table.sizeHintForRow(0), self.fontMetrics().height() + 8)
         self.table.verticalHeader().setDefaultSectionSize(height)
@@ -361,24 +338,24 @@ class PairsTable(QWidget):
         self._report()
 
 
-class _Chooser(QStyledItemDelegate):
+class _Chooser(QtWidgets.QStyledItemDelegate):
     """Offers a cell's options in a box that opens at once."""
 
     def __init__(
         self,
         options: Callable[[int], list[tuple[str, Any]]],
         choose: Callable[[int, int, Any], None],
-        parent: QWidget,
+        parent: QtWidgets.QWidget,
     ) -> None:
         super().__init__(parent)
         self._options, self._choose = options, choose
 
-    def createEditor(self, parent: QWidget, option: Any, index: Any) -> QWidget:  # noqa: N802 - Qt's name
-        box = QComboBox(parent)
+    def createEditor(self, parent: QtWidgets.QWidget, option: Any, index: Any) -> QtWidgets.QWidget:  # noqa: N802 - Qt's name
+        box = QtWidgets.QComboBox(parent)
         for text, value in self._options(index.column()):
             box.addItem(text, value)
         box.activated.connect(lambda _: (self.commitData.emit(box), self.closeEditor.emit(box)))
-        QTimer.singleShot(0, box.showPopup)
+        QtCore.QTimer.singleShot(0, box.showPopup)
         return box
 
     def setEditorData(self, editor: Any, index: Any) -> None:  # noqa: N802 - Qt's name
@@ -416,6 +393,23 @@ class LayerSet(TrainingSet):
         arrays = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
         small = sum(data.nbytes for data in arrays if isinstance(data, np.ndarray)) <= EAGER_BYTES
         return bool(arrays) and small and all(isinstance(data, np.ndarray) for data in arrays)
+
+    def read_as(self, pair: Pair, reading: Reading) -> tuple[Labels, Reading, int | None] | None:
+        """Return a pair's Labels layer, and how its plane is read: see `_layers.shown_colors`; for a thread.
+
+        None where that cannot be told.
+        """
+        layer = next((row.labels for row in self.rows if row.image is not None and row.image.name == pair.group), None)
+        if layer is None:
+            return None
+        source = self.layers[pair.group]
+        stack = LabelStack(full(layer), reading, is_ours(layer), f"Layer {layer.name!r}")
+        try:
+            values = {stack.name: stack.values_of(source.plane_of(source.names().index(pair.name)))}
+            meaning = meaning_of(values, reading, stack.name, may_be_empty=True)
+        except InputError:
+            return None
+        return layer, "objects" if meaning.objects else reading, meaning.foreground
 
     def with_files(self) -> LayerSet:
         """Return the same set with the files its layers are in, so that ``run.yaml`` can repeat the run.

@@ -1,19 +1,14 @@
 """Small plots that look alike, in the colours of napari's theme."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
 
 from napari_metastructure.plugin._form import tooltip
-
-if TYPE_CHECKING:
-    import napari
-
 
 HEIGHT = 108
 

@@ -1,7 +1,5 @@
 """Initial values of the widgets: this plugin's page of napari's preferences, and what each widget showed last."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -9,19 +7,16 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from napari.settings import PluginSettings
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.writing import replacing
-
-if TYPE_CHECKING:
-    from napari.settings import PluginSettings
-    from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
-
-    from napari_metastructure.plugin._inputs import PathEdit
+from napari_metastructure.plugin._inputs import PathEdit
 
 log = logging.getLogger(__name__)
 

@@ -1,26 +1,15 @@
 """Layer of a live preview: one slice in place of its source, which is out of sight meanwhile."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from napari.layers import Labels
 
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._layer_order import kept_view
-from napari_metastructure.plugin._layers import (
-    UNLABELLED_COLOR,
-    VisiblePlane,
-    class_color,
-    class_colormap,
-    colormap,
-    result_name,
-)
-
-if TYPE_CHECKING:
-    import napari
 
 GROUND = (0.07, 0.07, 0.08, 1)
 """The background class over other visible labels: it must not look like the class beneath."""
@@ -88,8 +77,8 @@ class PreviewLayer:
         colors : mapping of int to str, optional
             By class; those of the palette where there is none.
         """
-        name = result_name(source.name, what)
-        where = VisiblePlane(source, index, ()).placement()
+        name = _layers.result_name(source.name, what)
+        where = _layers.VisiblePlane(source, index, ()).placement()
         placed = (source, name, repr(where))
         new = self.layer is None or not self._placed or self._placed[0] is not source
         if self.layer is None:
@@ -167,11 +156,11 @@ class PreviewLayer:
             return
         self._colors = colors
         if over_labels:
-            by_label = {label: self._given.get(label, class_color(label)) for label in classes if label > 0}
-            covering = {0: GROUND, **by_label, UNLABELLED: UNLABELLED_COLOR[:3]}
-            self.layer.colormap = colormap(covering, others="transparent")
+            by_label = {label: self._given.get(label, _layers.class_color(label)) for label in classes if label > 0}
+            covering = {0: GROUND, **by_label, UNLABELLED: _layers.UNLABELLED_COLOR[:3]}
+            self.layer.colormap = _layers.colormap(covering, others="transparent")
         else:
-            self.layer.colormap = class_colormap(classes, self._given)
+            self.layer.colormap = _layers.class_colormap(classes, self._given)
 
     def _on_layers(self, event: Any) -> None:
         """React to layers that came, went or moved, or changed themselves."""

@@ -1,19 +1,16 @@
 """Progress of a job: bars, the time left, a status line, and a bar in napari's activity dock."""
 
-from __future__ import annotations
-
 import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.utils import progress
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QLabel, QMainWindow, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
+from qtpy import QtCore, QtWidgets
 
+from napari_metastructure.errors import counted
 from napari_metastructure.plugin._form import tooltip
-
-if TYPE_CHECKING:
-    from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
+from napari_metastructure.plugin._inputs import column, yielding
+from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
 
 # ---- in napari's activity dock -----------------------------------------------------------------------------------
 
@@ -23,19 +20,19 @@ PARTS = 1000
 EVERY_MS = 500
 
 
-class Activity(QObject):
+class Activity(QtCore.QObject):
     """Progress of a widget's job in the activity dock of its window.
 
     napari lets Qt's loop run in each change of its bar. So the bar is changed in a timer's turn, never in the middle of
     what a job's event does, and seldom.
     """
 
-    def __init__(self, widget: QWidget) -> None:
+    def __init__(self, widget: QtWidgets.QWidget) -> None:
         super().__init__(widget)
         self._widget, self._title = widget, ""
         self._shown: tuple[int, str, str] = (0, "", "")
         self._at_work = False
-        self._timer = QTimer(self)
+        self._timer = QtCore.QTimer(self)
         self._timer.timeout.connect(self._on_timer)
         bars: list[Any] = []  # one at most; not the object, which is gone when the widget is
         self._bars = bars
@@ -45,7 +42,7 @@ class Activity(QObject):
         """Add a bar, a moment later; without a window there is none."""
         self.end()
         window = self._widget.window()
-        if isinstance(window, QMainWindow) and hasattr(window, "_qt_viewer"):
+        if isinstance(window, QtWidgets.QMainWindow) and hasattr(window, "_qt_viewer"):
             self._title, self._shown = title, (0, "", "")
             self._timer.start(EVERY_MS)
 
@@ -82,7 +79,7 @@ class Activity(QObject):
 # ---- in the widget ---------------------------------------------------------------------------------------------
 
 
-LAYOUT: int = getattr(QEvent.Type.LayoutRequest, "value", QEvent.Type.LayoutRequest)
+LAYOUT: int = getattr(QtCore.QEvent.Type.LayoutRequest, "value", QtCore.QEvent.Type.LayoutRequest)
 """A number in PyQt5, a member of an enumeration in PyQt6."""
 
 SEEN = 0.1
@@ -139,7 +136,7 @@ class Clock:
         return self.spent * (1 - done) / done
 
 
-class ProgressPanel(QWidget):
+class ProgressPanel(QtWidgets.QWidget):
     """Bars for the whole job and for the part at work, the time left, and a line that says the rest.
 
     Parameters
@@ -148,22 +145,16 @@ class ProgressPanel(QWidget):
         Tooltips of the two bars; without ``inner`` there is one bar.
     """
 
-    def __init__(self, outer: str, inner: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.outer, self.inner = QProgressBar(), QProgressBar()
+    def __init__(self, outer: str, inner: str = "") -> None:
+        super().__init__()
+        self.outer, self.inner = QtWidgets.QProgressBar(), QtWidgets.QProgressBar()
         self.outer.setToolTip(tooltip(outer))
         self.inner.setToolTip(tooltip(inner or outer))
         self.inner.setVisible(bool(inner))
-        self.eta, self.status = QLabel(), QLabel()
-        self.eta.setToolTip(tooltip(LEFT))
-        self.eta.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # it widens no dock
+        self.eta, self.status = yielding(LEFT), QtWidgets.QLabel()
         self.status.setWordWrap(True)
-        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for part in (self.outer, self.inner, self.eta, self.status):
-            layout.addWidget(part)
+        self.status.setAlignment(QtCore.Qt.AlignmentFlag.AlignTop | QtCore.Qt.AlignmentFlag.AlignLeft)
+        column(self.outer, self.inner, self.eta, self.status, into=self)
         self.clock, self.activity = Clock(), Activity(self)
         self._first = self._done = self._within = 0.0
         self._total = 1.0
@@ -182,9 +173,9 @@ class ProgressPanel(QWidget):
         self.status.ensurePolished()  # napari's font is larger than the one a new label has
         two_lines = 2 * self.status.fontMetrics().lineSpacing()  # always: the plots below shall seldom move
         self.status.setMinimumHeight(max(two_lines, self.status.heightForWidth(self.status.width())))
-        part: QWidget | None = self
+        part: QtWidgets.QWidget | None = self
         while part is not None:  # from the inside out: each passes it on to what is around it
-            QCoreApplication.sendPostedEvents(part, LAYOUT)
+            QtCore.QCoreApplication.sendPostedEvents(part, LAYOUT)
             part = part.parentWidget()
 
     def begin(self, done: float, total: float, text: str) -> None:
@@ -236,7 +227,7 @@ class ProgressPanel(QWidget):
         left = self.clock.left(done)
         return "" if left is None or done >= 1 else left_in_words(left)
 
-    def _show(self, bar: QProgressBar, done: float, total: float, text: str) -> None:
+    def _show(self, bar: QtWidgets.QProgressBar, done: float, total: float, text: str) -> None:
         parts = 1 if isinstance(done, int) else FINE
         set_bar(bar, round(done * parts), round(total * parts), text)
         self._show_time()
@@ -250,8 +241,8 @@ class ProgressPanel(QWidget):
 class EpochProgress(ProgressPanel):
     """Progress of a training: epochs above, the batches of the one at work below."""
 
-    def __init__(self, outer: str, inner: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(outer, inner, parent)
+    def __init__(self, outer: str, inner: str = "") -> None:
+        super().__init__(outer, inner)
         self.expected: float | None = None
         """Seconds that the epochs will take, as far as that was known before."""
         self._steps_end = self._share = 1.0
@@ -260,7 +251,7 @@ class EpochProgress(ProgressPanel):
         """Start the clock; a resumed run has done some epochs."""
         epochs = max(event.epochs, event.resumed_epoch)
         self._share = 1.0
-        self.begin(event.resumed_epoch, epochs, f"{event.resumed_epoch} of {epochs} epochs")
+        self.begin(event.resumed_epoch, epochs, f"{event.resumed_epoch} of {counted(epochs, 'epoch')}")
         self.show_inner(0, event.batches, f"batch 0 of {event.batches}")
 
     def show_batch(self, event: BatchFinished) -> None:
@@ -276,7 +267,7 @@ class EpochProgress(ProgressPanel):
         elif event.epoch > self._first:
             before = self.clock.spent * (event.epoch - self._first - 1) / (event.epoch - self._first)
             self._share = min(1.0, max(0.1, (self._steps_end - before) / max(self.clock.spent - before, 1e-9)))
-        self.show_outer(event.epoch, epochs, f"{event.epoch} of {epochs} epochs")
+        self.show_outer(event.epoch, epochs, f"{event.epoch} of {counted(epochs, 'epoch')}")
 
     def time_left(self) -> str:
         """Estimate the time left; in the first epoch from what was known before, until a part of its steps is done.
@@ -308,7 +299,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def set_bar(bar: QProgressBar, value: int, most: int | None = None, text: str | None = None) -> None:
+def set_bar(bar: QtWidgets.QProgressBar, value: int, most: int | None = None, text: str | None = None) -> None:
     """Change a bar without the repaint Qt does at once, which draws all that waits and can take 100 ms."""
     bar.setUpdatesEnabled(False)
     if most is not None:

@@ -1,20 +1,16 @@
 """Lines in which planes, frames and the colour of images are chosen before a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.layers import Layer
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QLabel, QLineEdit, QWidget
 
 from napari_metastructure.images.ranges import PARTS, Chosen
-from napari_metastructure.plugin._form import choice_editor, tooltip
+from napari_metastructure.plugin._form import choice_editor, form_layout, tooltip
 from napari_metastructure.plugin._inputs import row
 from napari_metastructure.plugin._layers import full
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
 
 AXES = {"planes": -3, "frames": -4}
 """Axes of a layer, without the samples of RGB, counted from the last."""
@@ -38,15 +34,11 @@ class RangeRows(QWidget):
 
     changed = Signal()
 
-    def __init__(self, verb: str, colours: bool = False, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, verb: str, colours: bool = False) -> None:
+        super().__init__()
         self.lines = {name: QLineEdit() for name in AXES}
         self.counts = {name: QLabel() for name in AXES}
-        self.colour = choice_editor([]) if colours else None
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(4)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.colour = choice_editor(COLOURS) if colours else None
         self._rows: dict[str, tuple[QLabel, QWidget]] = {}
         tip = f"Those that are {verb}; the others stay empty in the result, which has the size of its image. {PARTS}"
         for name, line in self.lines.items():
@@ -56,14 +48,11 @@ class RangeRows(QWidget):
             for part in (self._rows[name][0], line):
                 part.setToolTip(tooltip(tip))
         if self.colour is not None:
-            for value, text in COLOURS.items():
-                self.colour.widget.addItem(text, value)
             self._rows["channel"] = QLabel("Colour"), self.colour.widget
             for part in self._rows["channel"]:
                 part.setToolTip(tooltip("The channel of colour images; automatic takes the one of most contrast."))
             self.colour.changed.connect(lambda _: self.changed.emit())
-        for label, field in self._rows.values():
-            form.addRow(label, field)
+        form_layout(*self._rows.values(), into=self)
         self.show_layers(())
 
     def get(self) -> Chosen:

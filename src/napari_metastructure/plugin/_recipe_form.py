@@ -5,20 +5,12 @@ from typing import Any
 
 import numpy as np
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QPushButton, QWidget
+from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.errors import title_of
 from napari_metastructure.labels.recipes import RECIPES, RecipeBase, make_recipe
-from napari_metastructure.plugin._form import (
-    Editor,
-    ModelForm,
-    bounds,
-    make_editor,
-    rounding_editor,
-    slider_editor,
-    tooltip,
-)
+from napari_metastructure.plugin import _form
+from napari_metastructure.plugin._form import with_tip
 from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._tables import ClassTable
 
@@ -33,7 +25,7 @@ STAYS = 0.6
 
 def is_share(field: FieldInfo) -> bool:
     """Say whether a field is a probability or a fraction."""
-    low, high = bounds(field)
+    low, high = _form.bounds(field)
     return field.annotation is float and low is not None and high is not None and 0 <= low < high <= 1
 
 
@@ -63,55 +55,57 @@ def refitted(before: tuple[int, ...], matrix: Any, classes: tuple[int, ...]) -> 
     return result
 
 
-def dial_editor(name: str, field: FieldInfo) -> Editor:
+def dial_editor(name: str, field: FieldInfo) -> _form.Editor:
     """Make a slider for a share, a number with its unit for pixels, else what suits the type."""
-    low, high = bounds(field)
+    low, high = _form.bounds(field)
     if is_share(field) and low is not None and high is not None:
-        return slider_editor(low, high)
+        return _form.slider_editor(low, high)
     if field.annotation is float:
-        box = QDoubleSpinBox()
-        box.setDecimals(PIXEL_DECIMALS)
-        box.setRange(max(low or 0, 10**-PIXEL_DECIMALS if low else 0), high if high is not None else 1e6)
+        least, most = max(low or 0, 10**-PIXEL_DECIMALS if low else 0), high if high is not None else 1e6
+        box = _form.RealSpinBox(least, most, decimals=PIXEL_DECIMALS)
+        box.setStepType(box.StepType.DefaultStepType)
         box.setSingleStep(0.5)
         box.setSuffix(" px")
-        return rounding_editor(box, PIXEL_DECIMALS)
-    return make_editor(field)
+        return _form.rounding_editor(box, PIXEL_DECIMALS)
+    return _form.make_editor(field)
 
 
 BY_CLASS, MATRIX = "per_class", "matrix"
 
 
-class Dials(QWidget):
+class Dials(QtWidgets.QWidget):
     """Editors for one kind of recipe; ``changed`` says that one was turned.
 
     Numbers by class follow the classes of the source (`offer`) unless they were set by `fill`.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, model: type[RecipeBase], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, model: type[RecipeBase]) -> None:
+        super().__init__()
         self.model = model
         self.kind = str(model.model_fields["kind"].default)
         self.table: ClassTable | None = None
-        self.by_class: QCheckBox | None = None
+        self.by_class: QtWidgets.QCheckBox | None = None
         self._classes: tuple[int, ...] = ()
         self._given = self._touched = False
         fields = model.model_fields
         plain = [name for name in fields if name not in ("kind", BY_CLASS, MATRIX)]
         self._share = next((name for name in plain if is_share(fields[name])), None)
-        self.form = ModelForm(model, plain, {name: dial_editor(name, fields[name]) for name in plain})
+        self.form = _form.ModelForm(model, plain, {name: dial_editor(name, fields[name]) for name in plain})
         for name, text in NAMES.items():
             if name in self.form.editors:
                 editor = self.form.editors[name].widget
                 label = self.form.layout().labelForField(editor)
                 label.setText(text)
                 for part in (label, editor):
-                    part.setToolTip(tooltip(fields[name].description, text))
+                    part.setToolTip(_form.tooltip(fields[name].description, text))
         self.form.setVisible(bool(plain))
         column(self.form, into=self)
-        self.fit = QPushButton("Fit to the classes")
-        self.fit.setToolTip(tooltip("Give the table a row for each class of the source, and no other."))
+        self.fit = with_tip(
+            QtWidgets.QPushButton("Fit to the classes"),
+            "Give the table a row for each class of the source, and no other.",
+        )
         self.fit.setVisible(False)
         for name in (BY_CLASS, MATRIX):
             if name in fields:
@@ -140,7 +134,7 @@ class Dials(QWidget):
     def fill(self, recipe: RecipeBase) -> None:
         """Show a recipe; its numbers by class stay as they are until they are edited."""
         values = {name: getattr(recipe, name) for name in self.model.model_fields}
-        with QSignalBlocker(self):
+        with QtCore.QSignalBlocker(self):
             self.form.fill(values)
             if self.by_class is not None and self.table is not None:
                 self._given = values[BY_CLASS] is not None
@@ -175,8 +169,7 @@ class Dials(QWidget):
         field = self.model.model_fields[name]
         self.table = ClassTable(field.description or "", square=name == MATRIX)
         if name == BY_CLASS:
-            self.by_class = QCheckBox(title_of(name, field))
-            self.by_class.setToolTip(tooltip(field.description))
+            self.by_class = with_tip(QtWidgets.QCheckBox(title_of(name, field)), field.description)
             self.by_class.toggled.connect(self._on_by_class)
             self.table.setVisible(False)
             self.layout().addWidget(self.by_class)
@@ -236,16 +229,16 @@ WITHOUT_SEED = ("dilate", "erode", "skeleton", "open", "close")
 """Recipes that draw nothing at random."""
 
 
-class RecipeForm(QWidget):
+class RecipeForm(QtWidgets.QWidget):
     """A box of recipes, and the dials of the chosen one; ``changed`` reports any change by hand."""
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.box = QComboBox()
-        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setToolTip(tooltip("The kind of noise: RCL, PCL or RL."))
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = QtWidgets.QComboBox()
+        self.box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.setToolTip(_form.tooltip("The kind of noise: RCL, PCL or RL."))
         column(self.box, into=self)
         self.dials: dict[str, Dials] = {}
         family = ""
@@ -259,7 +252,7 @@ class RecipeForm(QWidget):
             dials.changed.connect(self.changed)
             self.layout().addWidget(dials)
         self.box.currentIndexChanged.connect(lambda _: self._on_kind())
-        with QSignalBlocker(self):
+        with QtCore.QSignalBlocker(self):
             self.box.setCurrentIndex(self.box.findData(FIRST))
             self._on_kind()
 
@@ -285,7 +278,7 @@ class RecipeForm(QWidget):
 
     def fill(self, recipe: RecipeBase) -> None:
         """Show a recipe."""
-        with QSignalBlocker(self):
+        with QtCore.QSignalBlocker(self):
             kind = str(type(recipe).model_fields["kind"].default)
             self.dials[kind].fill(recipe)
             self.box.setCurrentIndex(self.box.findData(kind))

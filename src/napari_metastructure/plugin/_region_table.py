@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_metastructure.labels.measures import RegionTable
 from napari_metastructure.plugin._form import tooltip
@@ -29,8 +29,8 @@ class RegionView(QTableView):
 
     picked = Signal(int)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.rows = _Rows()
         self.setModel(self.rows)
         self.setToolTip(tooltip(TIP))

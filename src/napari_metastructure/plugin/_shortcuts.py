@@ -6,26 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
+import napari
 from app_model.types import KeyBinding
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from napari.utils.action_manager import action_manager
 from napari.utils.interactions import Shortcut
 from napari.utils.notifications import show_info
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QAbstractButton, QApplication, QDockWidget, QWidget
 
-from napari_metastructure.plugin._layers import ReleaseOnClose
+from napari_metastructure.plugin._layers import EpochSlider, ReleaseOnClose
 from napari_metastructure.plugin._preferences import keep, kept
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
-    from napari_metastructure.plugin._layers import EpochSlider
 
 PACKAGE = "napari-metastructure"
 
@@ -177,6 +172,8 @@ class Keys(QObject):
         self.slider, self.results = slider, results
         self.hidden: WeakSet[Layer] = WeakSet()
         self._tips: dict[QWidget, tuple[str, list[str]]] = {}
+        self._docked = False
+        widget.installEventFilter(self)
         register()
         _all.add(self)
         ReleaseOnClose(self).listen(action_manager.events.shortcut_changed, self._tell)
@@ -189,6 +186,23 @@ class Keys(QObject):
         for part, name in (*parts, *((part, name) for name, part in (tell or {}).items())):
             self._tips.setdefault(part, (part.toolTip(), []))[1].append(name)
         self._tell()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Notice that the widget is put into a dock."""
+        if event.type() == QEvent.Type.ParentChange and watched is self.widget:
+            self._docked = self._docked or self.widget.parentWidget() is not None
+        return False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the dock that the widget was in was closed, or is hidden; behind another tab it is not."""
+        part = self.widget
+        while part is not None and not isinstance(part, QDockWidget):
+            part = part.parentWidget()
+        if part is None:
+            return self._docked
+        # one that was added just now is not shown yet, but nobody has hidden it
+        return part.isHidden() and part.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide)
 
     def press(self, name: str) -> bool:
         """Press the first button of this name that can be pressed; False if none can."""
@@ -214,7 +228,7 @@ def _said(name: str) -> str:
 
 def in_front(viewer: napari.Viewer) -> list[Keys]:
     """Return the widgets of a viewer: the one in use, then the visible ones, then those behind."""
-    mine = [keys for keys in _all if isalive(keys) and keys.viewer is viewer]
+    mine = [keys for keys in _all if isalive(keys) and keys.viewer is viewer and not keys.closed]
     focus = QApplication.focusWidget()
 
     def place(keys: Keys) -> tuple[bool, bool]:

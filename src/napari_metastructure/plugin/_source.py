@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
+from napari.layers import Image, Layer
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
+from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.image import channel_planes
 from napari_metastructure.images.lazy import as_plane, computed, is_large, opened
 from napari_metastructure.images.ranges import ALL, Chosen, put_back, taken
-from napari_metastructure.networks.batch import PlaneAxes
-from napari_metastructure.plugin._layers import full, placement
-
-if TYPE_CHECKING:
-    from napari.layers import Image, Layer
-
-    from napari_metastructure.images.channels import Colour
-    from napari_metastructure.networks.batch import Plane
+from napari_metastructure.networks.batch import Plane, PlaneAxes
+from napari_metastructure.plugin._layers import ORIGIN, full, placement
 
 
 def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:
@@ -208,10 +205,43 @@ def sources_of(layers: Sequence[Layer], chosen: Chosen = ALL) -> list[Source]:
     for other in sources[1:]:
         if len(other.shape) != len(first.shape):
             raise InputError(
-                f"Layer {first.name!r} has {len(first.shape)} dimensions and {other.name!r} has "
+                f"Layer {first.name!r} has {counted(len(first.shape), 'dimension')} and {other.name!r} has "
                 f"{len(other.shape)}; run them one after the other."
             )
     return sources
+
+
+# ---- what is on screen of an image layer ---------------------------------------------------------------------
+
+
+def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the pixels of an image that are on screen, (Y, X) or (Y, X, samples), and how to add them as a layer.
+
+    Raises
+    ------
+    InputError
+        If none are.
+    """
+    layer: Image = source.layer
+    if viewer.dims.ndisplay != 2 or set(viewer.dims.displayed) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
+        raise InputError("Try on what I see needs the axes Y and X on screen, in 2D.")
+    point = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)[: len(source.leading)]
+    at = tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(point, source.leading, strict=True))
+    coarse = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(len(source.shape))
+    corners = (np.asarray(layer.corner_pixels) * coarse)[:, -2:]
+    low = np.clip(np.floor(corners[0]), 0, source.shape[-2:]).astype(int)
+    high = np.clip(np.ceil(corners[1] + 1), 0, source.shape[-2:]).astype(int)
+    if not layer.visible or np.any(high - low < 2):
+        raise InputError(f"Layer {layer.name!r} is not on screen; show it, or move it into view.")
+    pixels = np.asarray(full(layer)[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
+    whole = placement(layer)
+    sizes = {"rotate": 2, "shear": 2, "affine": 3}
+    where = {key: value[-n:, -n:] if (n := sizes.get(key)) else value[-2:] for key, value in whole.items()}
+    where["translate"] = tuple(where["translate"] + where["rotate"] @ where["shear"] @ (np.array(where["scale"]) * low))
+    look = {"rgb": layer.rgb, "name": f"{layer.name} (part)", "metadata": {ORIGIN: {"source": layer.name}}}
+    if not layer.rgb:
+        look |= {"colormap": layer.colormap, "contrast_limits": layer.contrast_limits, "gamma": layer.gamma}
+    return pixels, {**look, **where}
 
 
 # ---- an image layer as a model takes it --------------------------------------------------------------------

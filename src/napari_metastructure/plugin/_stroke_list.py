@@ -1,37 +1,31 @@
 """Brushes for objects and background, and the list of strokes, with buttons to find and undo each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+import napari
 import numpy as np
-from napari.layers import Labels
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtGui import QCursor, QGuiApplication
-from qtpy.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QWidget
+from napari.layers import Labels, Layer
+from qtpy import QtCore, QtGui, QtWidgets
 
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.errors import counted
+from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, SourceLayers
+from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._painting import BACKGROUND, CLASSES, OBJECT, Stroke
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
 
 ROWS = 4
 """Strokes visible at once; the list scrolls."""
 
 
-class BrushButtons(QObject):
+class BrushButtons(QtCore.QObject):
     """Two buttons that take up a brush; the one in hand is down."""
 
-    taken = Signal(int)
-    put_away = Signal()
+    taken = QtCore.Signal(int)
+    put_away = QtCore.Signal()
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
-        self.buttons = {OBJECT: QPushButton("Object"), BACKGROUND: QPushButton("Background")}
+        self.buttons = {OBJECT: QtWidgets.QPushButton("Object"), BACKGROUND: QtWidgets.QPushButton("Background")}
         for value, button in self.buttons.items():
             button.setCheckable(True)
             button.setStyleSheet(f"QPushButton {{ border-bottom: 3px solid {STROKE_COLORS[value]}; }}")
@@ -50,31 +44,27 @@ class BrushButtons(QObject):
             button.setChecked(canvas is not None and canvas.mode != "erase" and canvas.selected_label == value)
 
 
-class StrokeList(QWidget):
+class StrokeList(QtWidgets.QWidget):
     """The strokes of a run's images, newest first, with a button that takes the chosen one back."""
 
-    changed = Signal(object)
+    changed = QtCore.Signal(object)
     """The run's layers, whose strokes may have come or gone."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self._layers: RunLayers | None = None
         self._shown: list[tuple[SourceLayers, Stroke]] = []
-        self.list = QListWidget()
-        self.list.setToolTip(
-            tooltip("What was painted, the newest first. Click on a stroke to see it; Delete takes it back.")
+        self.list = with_tip(
+            QtWidgets.QListWidget(),
+            "What was painted, the newest first. Click on a stroke to see it; Delete takes it back.",
         )
         self.list.setFixedHeight(ROWS * self.list.fontMetrics().height() + 12)
-        self.back = QPushButton("Take this stroke back")
-        self.back.setToolTip(
-            tooltip("Remove the chosen stroke as if it had never been painted; the layer's undo brings it back.")
+        self.back = with_tip(
+            QtWidgets.QPushButton("Take this stroke back"),
+            "Remove the chosen stroke as if it had never been painted; the layer's undo brings it back.",
         )
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.list, 0, 0)
-        layout.addWidget(self.back, 1, 0)
+        column(self.list, self.back, into=self, spacing=2)
         self.list.currentRowChanged.connect(self._on_row)
         self.list.itemClicked.connect(lambda: self._look())
         self.list.installEventFilter(self)
@@ -86,12 +76,13 @@ class StrokeList(QWidget):
         self._layers = layers
         parts = layers.parts if layers is not None else []
         there = [(part, part.strokes) for part in parts if part.strokes is not None and part.canvas is not None]
-        pairs = [(part, stroke) for part, strokes in there for stroke in reversed(strokes.strokes())]
+        pairs = [(part, stroke) for part, strokes in there for stroke in strokes.strokes()]
+        pairs.sort(key=lambda pair: pair[1].number, reverse=True)
         if pairs != self._shown or not pairs:
             self._shown = pairs
             self.list.clear()
             for part, stroke in pairs:
-                self.list.addItem(QListWidgetItem(_words(part, stroke, len(parts) > 1)))
+                self.list.addItem(QtWidgets.QListWidgetItem(_words(part, stroke, len(parts) > 1)))
             self.setVisible(bool(pairs))
             self._on_row(self.list.currentRow())
         self.changed.emit(layers)
@@ -103,9 +94,12 @@ class StrokeList(QWidget):
             if part.strokes is not None:
                 part.strokes.take_back(stroke)
 
-    def eventFilter(self, watched: object, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+    def eventFilter(self, watched: object, event: QtCore.QEvent) -> bool:  # noqa: N802 - Qt's name
         """Let Delete take the chosen stroke back."""
-        if event.type() == QEvent.Type.KeyPress and event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+        if event.type() == QtCore.QEvent.Type.KeyPress and event.key() in (
+            QtCore.Qt.Key.Key_Delete,
+            QtCore.Qt.Key.Key_Backspace,
+        ):
             self.take_back()
             return True
         return bool(super().eventFilter(watched, event))
@@ -133,7 +127,7 @@ def look_at(viewer: napari.Viewer, layer: Layer, place: np.ndarray) -> None:
     viewer.scene.camera.center = (0.0, *world[-2:])
 
 
-class BrushTag(QLabel):
+class BrushTag(QtWidgets.QLabel):
     """The class of the brush in hand, in words beside the mouse, while it is over the canvas.
 
     Parameters
@@ -143,13 +137,16 @@ class BrushTag(QLabel):
         Returns the layers of the run, or None.
     """
 
-    def __init__(self, viewer: napari.Viewer, layers: Callable[[], RunLayers | None], parent: QWidget) -> None:
-        super().__init__(parent, Qt.WindowType.ToolTip | Qt.WindowType.WindowTransparentForInput)
+    def __init__(
+        self, viewer: napari.Viewer, layers: Callable[[], RunLayers | None], parent: QtWidgets.QWidget
+    ) -> None:
+        super().__init__(parent, QtCore.Qt.WindowType.ToolTip | QtCore.Qt.WindowType.WindowTransparentForInput)
         self.viewer, self._layers = viewer, layers
-        self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
+        self.setAttribute(QtCore.Qt.WidgetAttribute.WA_ShowWithoutActivating)
         viewer.mouse_move_callbacks.append(self._on_move)
         viewer.events.mouse_over_canvas.connect(self._on_leave)
-        QGuiApplication.instance().focusWindowChanged.connect(self.hide)  # until the mouse moves over the canvas again
+        # until the mouse moves over the canvas again
+        QtGui.QGuiApplication.instance().focusWindowChanged.connect(self.hide)
 
     def release(self) -> None:
         """Let go of the viewer."""
@@ -166,7 +163,7 @@ class BrushTag(QLabel):
         return layers.in_hand if layers is not None else None
 
     def _on_move(self, viewer: napari.Viewer, event: object) -> None:
-        if (canvas := self._in_hand()) is None or QGuiApplication.focusWindow() is None:
+        if (canvas := self._in_hand()) is None or QtGui.QGuiApplication.focusWindow() is None:
             self.hide()
             return
         value = _value(canvas)
@@ -175,7 +172,7 @@ class BrushTag(QLabel):
             f"background: {STROKE_COLORS[value] if value else '#cccccc'}; color: black; padding: 1px 4px;"
         )
         self.adjustSize()
-        self.move(QCursor.pos().x() + 14, QCursor.pos().y() + 14)
+        self.move(QtGui.QCursor.pos().x() + 14, QtGui.QCursor.pos().y() + 14)
         self.show()
 
     def _on_leave(self, event: object = None) -> None:
@@ -193,4 +190,4 @@ def _words(part: SourceLayers, stroke: Stroke, several: bool) -> str:
     pixels = len(stroke.pixels)
     where = f" in {part.source.name}" if several else ""
     plane = f", plane {part.strokes.plane(stroke) + 1}" if part.strokes and part.source.count > 1 else ""
-    return f"{CLASSES[stroke.value].capitalize()}: {pixels:,} pixel{'s' if pixels != 1 else ''}{where}{plane}"
+    return f"{CLASSES[stroke.value].capitalize()}: {counted(pixels, 'pixel')}{where}{plane}"

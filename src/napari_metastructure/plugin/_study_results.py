@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 import pyqtgraph as pg
+from napari.layers import Layer
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_metastructure import __version__
+from napari_metastructure.errors import counted
 from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap
+from napari_metastructure.plugin._inputs import column
+from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap, colors_as_read
 from napari_metastructure.plugin._plots import make_plot, use_theme
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
 from napari_metastructure.plugin._worker import LatestOnly
+from napari_metastructure.training.pairs import Pair
 from napari_metastructure.training.study_results import Condition, Predicted, RunResult, table
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Layer
-
-    from napari_metastructure.training.pairs import Pair
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +49,14 @@ HOW = (
 class StudyCurves(QWidget):
     """Test score and training loss by epoch, growing while the study runs: a `_Curve` in each plot per condition."""
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self.score = make_plot("Test Dice", f"Agreement with clean labels of images never trained on. {HOW}", 190)
         self.loss = make_plot("Training loss", f"Mean loss of each epoch, on the labels trained on. {HOW}", 130)
         self.curves: dict[Key, tuple[_Curve, _Curve]] = {}
         self._hidden: set[Key] = set()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for plot in (self.score, self.loss):
-            layout.addWidget(plot)
+        column(self.score, self.loss, into=self)
         self.use_theme()
 
     def begin(self, networks: Sequence[str], conditions: Sequence[str], epochs: int) -> None:
@@ -264,8 +259,8 @@ class StudyTable(ResultTable):
     labels_changed = Signal()
     picked = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(HEADS, parent)
+    def __init__(self) -> None:
+        super().__init__(HEADS)
         self.itemChanged.connect(self._on_ticked)
         self.itemSelectionChanged.connect(lambda: self.picked.emit(self.selected()))
 
@@ -293,7 +288,7 @@ class StudyTable(ResultTable):
         for line in table(results):
             if (key := (line["network"], line["condition"])) in self.keys:
                 spread = "" if math.isnan(line["test_std"]) else f" ± {line['test_std']:.3f}"
-                runs = "1 run" if line["repeats"] == 1 else f"{line['repeats']} runs"
+                runs = counted(line["repeats"], "run")
                 tip = f"{runs}; best epoch, with hindsight: {line['test_best']:.3f}."
                 self.write(key, SCORE, f"{line['test_mean']:.3f}{spread}", tip)
                 self.write(key, LOSS, f"{line['loss_mean']:.3f}")
@@ -378,6 +373,8 @@ class NoisyLabels:
     classes : tuple of int
     place : VisiblePlane or None
         Where the image lies in the viewer; None for a file, which is then shown itself.
+    read_as : callable
+        Returns the user's Labels layer and how it is read, see `LayerSet.read_as`; None for a file.
     """
 
     pair: Pair
@@ -386,15 +383,16 @@ class NoisyLabels:
     seed: int
     classes: tuple[int, ...]
     place: VisiblePlane | None
+    read_as: Callable[[], Any] = lambda: None
 
-    def draw(self) -> tuple[NoisyLabels, dict[str, np.ndarray], np.ndarray | None]:
-        """Return this, the labels by condition as the study draws them, and the image if it is in no layer."""
+    def draw(self) -> tuple[NoisyLabels, dict[str, np.ndarray], np.ndarray | None, Any]:
+        """Return this, the labels by condition as the study draws them, the image if in no layer, and `read_as`."""
         clean = np.asarray(self.pair.read_labels())
         labels = {c.name: c.labels(clean, self.seed, self.classes, self.number) for c in self.conditions}
         if self.place is not None:
-            return self, labels, None
+            return self, labels, None, self.read_as()
         image = np.asarray(self.pair.read_image())
-        return self, labels, image[0] if image.ndim == 3 else image  # of several channels the first
+        return self, labels, image[0] if image.ndim == 3 else image, None  # of several channels the first
 
     def origin(self, condition: Condition) -> dict[str, Any]:
         """Return how the labels were made, for a layer's metadata."""
@@ -442,7 +440,9 @@ class NoisyLayers(QObject):
         self._latest.drop()
         self.layers, self._image, self._shown = {}, None, None
 
-    def _on_drawn(self, drawn: NoisyLabels, labels: Mapping[str, np.ndarray], image: np.ndarray | None) -> None:
+    def _on_drawn(
+        self, drawn: NoisyLabels, labels: Mapping[str, np.ndarray], image: np.ndarray | None, read: Any
+    ) -> None:
         self._shown = drawn.pair, drawn.seed
         self._forget_removed()
         active = self.viewer.layers.selection.active
@@ -450,12 +450,13 @@ class NoisyLayers(QObject):
             origin = {"version": __version__, "source": drawn.pair.name}
             self._image = self.viewer.add_image(image, name=drawn.pair.name, metadata={ORIGIN: origin})
         where: dict[str, Any] = drawn.place.placement() if drawn.place else {}
+        colors = colors_as_read(drawn.classes, read)
         for condition in drawn.conditions:
             if condition.name not in self.layers:
                 self.layers[condition.name] = self.viewer.add_labels(
                     labels[condition.name].astype(np.uint8, copy=False),
                     name=f"{drawn.pair.name} {condition.name}",
-                    colormap=class_colormap(drawn.classes),
+                    colormap=class_colormap(drawn.classes, colors),
                     opacity=0.6,
                     metadata={ORIGIN: drawn.origin(condition)},
                     **where,

@@ -1,41 +1,22 @@
 """Tables of results, of noise transition matrices, of how alike masks are, and of numbers by class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, QRect, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap, QResizeEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QDoubleSpinBox,
-    QHeaderView,
-    QSizePolicy,
-    QStyledItemDelegate,
-    QTableView,
-    QTableWidget,
-    QTableWidgetItem,
-    QToolTip,
-    QWidget,
-)
+from qtpy import QtCore, QtGui, QtWidgets
+from qtpy.QtCore import QEvent
 
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.results import Agreement
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.labels.transition import TransitionMatrix
+from napari_metastructure.plugin._form import RealSpinBox, tooltip
 from napari_metastructure.plugin._layers import UNLABELLED_COLOR, class_color
-
-if TYPE_CHECKING:
-    from qtpy.QtCore import QEvent
-
-    from napari_metastructure.labels.transition import TransitionMatrix
-
 
 NOTHING = "–"
 """In the cell of a number that is not known yet."""
 
-BLUE = QColor("#2a7fb8")
+BLUE = QtGui.QColor("#2a7fb8")
 """A share of 1 in a matrix; the less, the more the ground of the window shows."""
 
 SMALL = "QTableView { font-size: 11px; } QHeaderView::section { font-size: 11px; padding: 2px; }"
@@ -46,16 +27,16 @@ MOST_NAME = 120
 """Pixels of a name that are always seen."""
 
 
-def patch(color: str) -> QIcon:
+def patch(color: str) -> QtGui.QIcon:
     """Make a small square in a colour."""
-    pixmap = QPixmap(12, 12)
-    pixmap.fill(QColor(color))
-    return QIcon(pixmap)
+    pixmap = QtGui.QPixmap(12, 12)
+    pixmap.fill(QtGui.QColor(color))
+    return QtGui.QIcon(pixmap)
 
 
-def blue(share: float) -> QColor:
+def blue(share: float) -> QtGui.QColor:
     """Return the blue of a share from 0 to 1."""
-    shade = QColor(BLUE)
+    shade = QtGui.QColor(BLUE)
     shade.setAlphaF(min(max(share, 0.0), 1.0))
     return shade
 
@@ -66,17 +47,17 @@ def short(share: float) -> str:
     return text[0] if text in ("0.00", "1.00") else text.removeprefix("0")
 
 
-def fit_rows(table: QTableWidget) -> None:
+def fit_rows(table: QtWidgets.QTableWidget) -> None:
     """Make a table as high as its rows, and a bar below where it is wider: the panel scrolls, not the table."""
     table.resizeRowsToContents()
     rows = sum(table.rowHeight(row) for row in range(table.rowCount()))
     wider = table.horizontalHeader().length() > table.viewport().width()
-    scrolls = wider and table.horizontalScrollBarPolicy() != Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+    scrolls = wider and table.horizontalScrollBarPolicy() != QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff
     bar = table.horizontalScrollBar().sizeHint().height() if scrolls else 0
     table.setFixedHeight(rows + table.horizontalHeader().sizeHint().height() + bar + 4)
 
 
-class ResultTable(QTableWidget):
+class ResultTable(QtWidgets.QTableWidget):
     """A row of numbers for each key, under headings with tooltips; rows are selected whole, one at a time.
 
     The first column holds names, and takes the room that is left; where that is too little, the table scrolls sideways.
@@ -92,28 +73,28 @@ class ResultTable(QTableWidget):
         What each row is about.
     """
 
-    def __init__(self, heads: Mapping[str, str], parent: QWidget | None = None) -> None:
-        super().__init__(0, len(heads), parent)
+    def __init__(self, heads: Mapping[str, str]) -> None:
+        super().__init__(0, len(heads))
         self.setHorizontalHeaderLabels(list(heads))
         self.setToolTip(tooltip("Hover over a column's heading to read what it holds."))
         for column, tip in enumerate(heads.values()):
             self.horizontalHeaderItem(column).setToolTip(tooltip(tip))
         self.verticalHeader().setVisible(False)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode.SingleSelection)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)  # Tab leaves it; the arrows go through it
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(24)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Fixed)
         header.sectionResized.connect(lambda column, *_: self._fit_names() if column else None)
         self.setStyleSheet(SMALL)
         self.keys: list[Any] = []
 
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """Share the width out again."""
         super().resizeEvent(event)
         self._fit_names()
@@ -127,20 +108,22 @@ class ResultTable(QTableWidget):
     def show_rows(self, names: Mapping[Any, str]) -> None:
         """Show a row for each of these keys, by its name, without numbers."""
         self.keys = list(names)
-        with QSignalBlocker(self):
+        with QtCore.QSignalBlocker(self):
             self.clearContents()
             self.setRowCount(len(names))
             for row, name in enumerate(names.values()):
                 for column in range(self.columnCount()):
-                    item = QTableWidgetItem(NOTHING if column else name)
-                    item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+                    item = QtWidgets.QTableWidgetItem(NOTHING if column else name)
+                    item.setFlags(QtCore.Qt.ItemFlag.ItemIsEnabled | QtCore.Qt.ItemFlag.ItemIsSelectable)
                     if column:
-                        item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+                        item.setTextAlignment(
+                            int(QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter)
+                        )
                     self.setItem(row, column, item)
         self.clearSelection()
         fit_rows(self)
 
-    def cell(self, key: Any, column: int) -> QTableWidgetItem:
+    def cell(self, key: Any, column: int) -> QtWidgets.QTableWidgetItem:
         """Return the cell in the row of a key."""
         return self.item(self.keys.index(key), column)
 
@@ -157,7 +140,7 @@ class ResultTable(QTableWidget):
 
     def show_running(self, running: Any) -> None:
         """Print the name of one key in bold, or of none."""
-        with QSignalBlocker(self):
+        with QtCore.QSignalBlocker(self):
             for key in self.keys:
                 item = self.cell(key, 0)
                 font = item.font()
@@ -193,17 +176,17 @@ GROUND = 0.06
 """Of the blue, where a probability is 0: the cell shows."""
 
 
-class MatrixView(QWidget):
+class MatrixView(QtWidgets.QWidget):
     """Picture of a `TransitionMatrix`, rows true classes and columns noisy ones; the mouse says each cell's number.
 
     Painted, not a table: a table's rows and columns are a pixel at least, and 254 classes have to be seen at once.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.transition: TransitionMatrix | None = None
         self.colors: Mapping[int, str] = {}
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
         self.show_matrix(None)
 
@@ -219,13 +202,13 @@ class MatrixView(QWidget):
         self.updateGeometry()
         self.update()
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def sizeHint(self) -> QtCore.QSize:  # noqa: N802 - Qt's name
         """Take as much height as the cells need."""
         if self.transition is None:
-            return QSize(240, self.fontMetrics().height() + 4)
-        return QSize(240, min(self._top() + len(self.shares) * TALLEST, HEIGHT))
+            return QtCore.QSize(240, self.fontMetrics().height() + 4)
+        return QtCore.QSize(240, min(self._top() + len(self.shares) * TALLEST, HEIGHT))
 
-    def cell(self, row: int, column: int) -> QRect:
+    def cell(self, row: int, column: int) -> QtCore.QRect:
         """Return where a cell is painted; row or column -1 is that of the classes' marks."""
         rows, columns = self.shares.shape
         left, top = self._left(), self._top()
@@ -233,24 +216,24 @@ class MatrixView(QWidget):
         wide, high = min(WIDEST * columns, self.width() - left - 2), min(TALLEST * rows, self.height() - top)
         x = [left + wide * i // columns for i in (column, column + 1)] if column >= 0 else [left - MARK - 6, left]
         y = [top + high * i // rows for i in (row, row + 1)] if row >= 0 else [top - MARK - 6, top]
-        return QRect(QPoint(x[0], y[0]), QSize(x[1] - x[0], y[1] - y[0]))
+        return QtCore.QRect(QtCore.QPoint(x[0], y[0]), QtCore.QSize(x[1] - x[0], y[1] - y[0]))
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802 - Qt's name
         """Paint captions, marks, cells and, where they fit, numbers."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter = QtGui.QPainter(self)
+        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing, False)
         text = self.palette().windowText().color()
         painter.setPen(text)
         if self.transition is None:
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, self.why_not)
+            painter.drawText(self.rect(), QtCore.Qt.AlignmentFlag.AlignVCenter, self.why_not)
             return
         self._paint_captions(painter)
         rows, columns = self.shares.shape
         for label, at in zip(self.transition.classes, range(rows), strict=True):
-            color = QColor(self.colors.get(label, class_color(label)))
+            color = QtGui.QColor(self.colors.get(label, class_color(label)))
             self._paint_mark(painter, self.cell(at, -1), color, str(label), across=False)
             self._paint_mark(painter, self.cell(-1, at), color, str(label), across=True)
-        grey = QColor.fromRgbF(*UNLABELLED_COLOR)
+        grey = QtGui.QColor.fromRgbF(*UNLABELLED_COLOR)
         self._paint_mark(painter, self.cell(-1, columns - 1), grey, "none", across=True)
         if rows > MOST_CELLS:
             self._paint_crowd(painter)
@@ -261,13 +244,13 @@ class MatrixView(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Say the number under the mouse."""
-        if isinstance(event, QHelpEvent) and event.type() == event.Type.ToolTip:
+        if isinstance(event, QtGui.QHelpEvent) and event.type() == event.Type.ToolTip:
             said = self.say(event.pos())
-            QToolTip.showText(event.globalPos(), said, self) if said else QToolTip.hideText()
+            QtWidgets.QToolTip.showText(event.globalPos(), said, self) if said else QtWidgets.QToolTip.hideText()
             return True
         return bool(super().event(event))
 
-    def say(self, at: QPoint) -> str:
+    def say(self, at: QtCore.QPoint) -> str:
         """Say what the cell at a place means, in words."""
         if self.transition is None:
             return ""
@@ -283,20 +266,28 @@ class MatrixView(QWidget):
         how = "stays" if column == row else "becomes"
         return f"A pixel of class {true} {how} {becomes} with probability {share:.4g}."
 
-    def _paint_captions(self, painter: QPainter) -> None:
+    def _paint_captions(self, painter: QtGui.QPainter) -> None:
         metrics = self.fontMetrics()
         first = self.cell(0, 0)
-        line = QRect(first.left(), 0, self.width() - first.left(), metrics.height())
-        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, "noisy class")
-        rows = QRect(0, first.top(), self._left() - self._marks() - 4, self.cell(len(self.shares) - 1, 0).bottom())
+        line = QtCore.QRect(first.left(), 0, self.width() - first.left(), metrics.height())
+        painter.drawText(line, QtCore.Qt.AlignmentFlag.AlignLeft | QtCore.Qt.AlignmentFlag.AlignVCenter, "noisy class")
+        rows = QtCore.QRect(
+            0, first.top(), self._left() - self._marks() - 4, self.cell(len(self.shares) - 1, 0).bottom()
+        )
         rows.setBottom(self.cell(len(self.shares) - 1, 0).bottom())
-        where = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(rows, where | Qt.TextFlag.TextWordWrap, "true class")
+        where = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(rows, where | QtCore.Qt.TextFlag.TextWordWrap, "true class")
 
-    def _paint_mark(self, painter: QPainter, place: QRect, color: QColor, name: str, across: bool) -> None:
+    def _paint_mark(
+        self, painter: QtGui.QPainter, place: QtCore.QRect, color: QtGui.QColor, name: str, across: bool
+    ) -> None:
         """Paint a patch of a class's colour, with its name beside it where there is room."""
         room = place.width() if across else place.height()
-        patch = QRect(0, 0, min(MARK, max(room - 2, 1)), MARK) if across else QRect(0, 0, MARK, min(MARK, room))
+        patch = (
+            QtCore.QRect(0, 0, min(MARK, max(room - 2, 1)), MARK)
+            if across
+            else QtCore.QRect(0, 0, MARK, min(MARK, room))
+        )
         wide = self.fontMetrics().horizontalAdvance(name)
         fits = room >= (MARK + 3 + wide if across else self.fontMetrics().height() - 3)
         patch.moveCenter(place.center())
@@ -307,17 +298,17 @@ class MatrixView(QWidget):
         painter.fillRect(patch, color)
         if not fits:
             return
-        where = Qt.AlignmentFlag.AlignVCenter
+        where = QtCore.Qt.AlignmentFlag.AlignVCenter
         if across:
-            beside = QRect(patch.right() + 4, place.top(), wide + 4, place.height())
-            painter.drawText(beside, where | Qt.AlignmentFlag.AlignLeft, name)
+            beside = QtCore.QRect(patch.right() + 4, place.top(), wide + 4, place.height())
+            painter.drawText(beside, where | QtCore.Qt.AlignmentFlag.AlignLeft, name)
         else:
-            beside = QRect(patch.left() - 4 - wide - 4, place.top(), wide + 4, place.height())
-            painter.drawText(beside, where | Qt.AlignmentFlag.AlignRight, name)
+            beside = QtCore.QRect(patch.left() - 4 - wide - 4, place.top(), wide + 4, place.height())
+            painter.drawText(beside, where | QtCore.Qt.AlignmentFlag.AlignRight, name)
 
-    def _paint_cell(self, painter: QPainter, place: QRect, share: float, text: QColor) -> None:
+    def _paint_cell(self, painter: QtGui.QPainter, place: QtCore.QRect, share: float, text: QtGui.QColor) -> None:
         if np.isnan(share):
-            painter.fillRect(place, QColor(128, 128, 128, 40))
+            painter.fillRect(place, QtGui.QColor(128, 128, 128, 40))
             return
         gap = 1 if min(place.width(), place.height()) > 6 else 0
         shade = blue(GROUND + (1 - GROUND) * float(share))
@@ -327,17 +318,17 @@ class MatrixView(QWidget):
         if place.width() > metrics.horizontalAdvance(number) + 3 and place.height() > metrics.height() - 3:
             ground = self.palette().window().color().lightnessF()
             seen = ground + shade.alphaF() * (shade.lightnessF() - ground)
-            painter.setPen(QColor("white") if seen < DARK else text)
-            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, number)
+            painter.setPen(QtGui.QColor("white") if seen < DARK else text)
+            painter.drawText(place, QtCore.Qt.AlignmentFlag.AlignCenter, number)
             painter.setPen(text)
 
-    def _paint_crowd(self, painter: QPainter) -> None:
+    def _paint_crowd(self, painter: QtGui.QPainter) -> None:
         """Cells too small for numbers and gaps, as one image: a hundred classes have ten thousand."""
         rows, columns = self.shares.shape
         pixels = np.zeros((rows, columns, 4), np.uint8)
         pixels[..., :3] = BLUE.red(), BLUE.green(), BLUE.blue()
         pixels[..., 3] = np.rint(255 * (GROUND + (1 - GROUND) * np.nan_to_num(self.shares)))
-        image = QImage(pixels.tobytes(), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
+        image = QtGui.QImage(pixels.tobytes(), columns, rows, 4 * columns, QtGui.QImage.Format.Format_RGBA8888)
         painter.drawImage(self.cell(0, 0).united(self.cell(rows - 1, columns - 1)), image)
 
     def _marks(self) -> int:
@@ -364,18 +355,18 @@ ROOMY = 8
 """Of more methods the numbers are written as short as they can be."""
 
 
-class AgreementTable(QTableWidget):
+class AgreementTable(QtWidgets.QTableWidget):
     """A numbered row per method, and a column per number; the deeper the colour, the more alike."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 0, parent)
+    def __init__(self) -> None:
+        super().__init__(0, 0)
         self.setToolTip(tooltip(TIP))
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
         self.setWordWrap(False)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.verticalHeader().setVisible(False)
         self.horizontalHeader().setMinimumSectionSize(20)
         self.setStyleSheet(SMALL)
@@ -392,10 +383,10 @@ class AgreementTable(QTableWidget):
             self.setItem(row, 0, _item(f"{row + 1}  {METHODS[method].title}"))
             self.horizontalHeaderItem(row + 1).setToolTip(METHODS[method].title)
             for column in range(len(methods)):
-                self.setItem(row, column + 1, _item("", Qt.AlignmentFlag.AlignCenter))
+                self.setItem(row, column + 1, _item("", QtCore.Qt.AlignmentFlag.AlignCenter))
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.ResizeToContents)
         self._methods = tuple(methods)
         fit_rows(self)
 
@@ -412,10 +403,12 @@ class AgreementTable(QTableWidget):
         fit_rows(self)
 
 
-def _item(text: str, alignment: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -> QTableWidgetItem:
-    item = QTableWidgetItem(text)
-    item.setFlags(Qt.ItemFlag.ItemIsEnabled)
-    item.setTextAlignment(int(alignment | Qt.AlignmentFlag.AlignVCenter))
+def _item(
+    text: str, alignment: QtCore.Qt.AlignmentFlag = QtCore.Qt.AlignmentFlag.AlignLeft
+) -> QtWidgets.QTableWidgetItem:
+    item = QtWidgets.QTableWidgetItem(text)
+    item.setFlags(QtCore.Qt.ItemFlag.ItemIsEnabled)
+    item.setTextAlignment(int(alignment | QtCore.Qt.AlignmentFlag.AlignVCenter))
     return item
 
 
@@ -426,7 +419,7 @@ Values = Mapping[int, float]
 
 Rows = tuple[tuple[float, ...], ...]
 
-Role = Qt.ItemDataRole
+Role = QtCore.Qt.ItemDataRole
 
 MOST_ROWS = 6
 """The table grows to this many rows and scrolls beyond."""
@@ -434,7 +427,7 @@ MOST_ROWS = 6
 DECIMALS = 4
 
 
-class ClassTable(QTableView):
+class ClassTable(QtWidgets.QTableView):
     """Numbers from 0 to 1 by class, edited in place; ``changed`` reports edits by hand.
 
     Parameters
@@ -445,10 +438,10 @@ class ClassTable(QTableView):
         A column for each class, its rows being the classes a pixel comes from; else one column.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, tip: str, square: bool = False, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, tip: str, square: bool = False) -> None:
+        super().__init__()
         self.numbers = _Numbers(square)
         self.setModel(self.numbers)
         self.setItemDelegate(_Share(self))
@@ -459,7 +452,7 @@ class ClassTable(QTableView):
             header.setHighlightSections(False)
         self.horizontalHeader().setMinimumSectionSize(60)
         self.horizontalHeader().setDefaultSectionSize(64)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.Stretch)
         self.verticalHeader().setDefaultSectionSize(24)
         self.numbers.dataChanged.connect(lambda *_: self.changed.emit())
         self._fit()
@@ -501,11 +494,11 @@ class ClassTable(QTableView):
         header = self.horizontalHeader().sizeHint().height()
         self.setFixedHeight(rows * self.verticalHeader().defaultSectionSize() + header + 2 * self.frameWidth() + 2)
         crowded = self.numbers.columnCount() > MOST_ROWS
-        mode = QHeaderView.ResizeMode.Interactive if crowded else QHeaderView.ResizeMode.Stretch
+        mode = QtWidgets.QHeaderView.ResizeMode.Interactive if crowded else QtWidgets.QHeaderView.ResizeMode.Stretch
         self.horizontalHeader().setSectionResizeMode(mode)
 
 
-class _Numbers(QAbstractTableModel):
+class _Numbers(QtCore.QAbstractTableModel):
     """The numbers of a `ClassTable`."""
 
     def __init__(self, square: bool) -> None:
@@ -521,19 +514,19 @@ class _Numbers(QAbstractTableModel):
         self.classes, self.array = classes, array
         self.endResetModel()
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
+    def rowCount(self, parent: QtCore.QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
         """Return how many classes there are."""
         return int(self.array.shape[0])
 
-    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
+    def columnCount(self, parent: QtCore.QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
         """Return 1, or as many as rows."""
         return int(self.array.shape[1])
 
-    def flags(self, index: QModelIndex) -> Any:
+    def flags(self, index: QtCore.QModelIndex) -> Any:
         """Let every cell be edited."""
-        return super().flags(index) | Qt.ItemFlag.ItemIsEditable
+        return super().flags(index) | QtCore.Qt.ItemFlag.ItemIsEditable
 
-    def data(self, index: QModelIndex, role: int = Role.DisplayRole) -> Any:
+    def data(self, index: QtCore.QModelIndex, role: int = Role.DisplayRole) -> Any:
         """Show a number in the middle of its cell; what stays as it is stands on its class's colour."""
         row, column = index.row(), index.column()
         if role == Role.DisplayRole:
@@ -541,16 +534,16 @@ class _Numbers(QAbstractTableModel):
         if role == Role.EditRole:
             return float(self.array[row, column])
         if role == Role.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignCenter)
+            return int(QtCore.Qt.AlignmentFlag.AlignCenter)
         if role == Role.BackgroundRole and (not self.square or row == column):
-            color = QColor(self._color(self.classes[row]))
+            color = QtGui.QColor(self._color(self.classes[row]))
             color.setAlpha(70)
             return color
         return None
 
-    def headerData(self, section: int, side: Qt.Orientation, role: int = Role.DisplayRole) -> Any:  # noqa: N802
+    def headerData(self, section: int, side: QtCore.Qt.Orientation, role: int = Role.DisplayRole) -> Any:  # noqa: N802
         """Show the classes, each with a patch of its colour."""
-        across = side == Qt.Orientation.Horizontal
+        across = side == QtCore.Qt.Orientation.Horizontal
         if across and not self.square:
             return "probability" if role == Role.DisplayRole else None
         if not 0 <= section < len(self.classes):
@@ -563,7 +556,7 @@ class _Numbers(QAbstractTableModel):
     def _color(self, label: int) -> str:
         return self.colors.get(label, class_color(label))
 
-    def setData(self, index: QModelIndex, value: Any, role: int = Role.EditRole) -> bool:  # noqa: N802
+    def setData(self, index: QtCore.QModelIndex, value: Any, role: int = Role.EditRole) -> bool:  # noqa: N802
         """Take a number over."""
         row, column = index.row(), index.column()
         number = float(value)
@@ -577,20 +570,19 @@ class _Numbers(QAbstractTableModel):
         return True
 
 
-class _Share(QStyledItemDelegate):
+class _Share(QtWidgets.QStyledItemDelegate):
     """Edits a number from 0 to 1 and hands it on at each step, so that the preview follows."""
 
-    def createEditor(self, parent: QWidget, option: Any, index: QModelIndex) -> QWidget:  # noqa: N802 - Qt's name
+    def createEditor(self, parent: QtWidgets.QWidget, option: Any, index: QtCore.QModelIndex) -> QtWidgets.QWidget:  # noqa: N802 - Qt's name
         """Make a spin box."""
-        box = QDoubleSpinBox(parent)
-        box.setRange(0, 1)
-        box.setDecimals(DECIMALS)
+        box = RealSpinBox(0, 1, parent, DECIMALS)
+        box.setStepType(box.StepType.DefaultStepType)
         box.setSingleStep(0.05)
         box.setFrame(False)
         box.valueChanged.connect(lambda _: self.commitData.emit(box))
         return box
 
-    def setEditorData(self, editor: QDoubleSpinBox, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
+    def setEditorData(self, editor: RealSpinBox, index: QtCore.QModelIndex) -> None:  # noqa: N802 - Qt's name
         """Show the number, without echo."""
         number = index.data(Role.EditRole)
         if round(number, DECIMALS) != editor.value():
@@ -598,7 +590,7 @@ class _Share(QStyledItemDelegate):
             editor.setValue(number)
             editor.blockSignals(blocked)
 
-    def setModelData(self, editor: QDoubleSpinBox, model: QAbstractTableModel, index: QModelIndex) -> None:  # noqa: N802
+    def setModelData(self, editor: Any, model: Any, index: QtCore.QModelIndex) -> None:  # noqa: N802 - Qt's name
         """Take the number over, unless the box only rounds it."""
         if round(index.data(Role.EditRole), DECIMALS) != editor.value():
             model.setData(index, round(editor.value(), DECIMALS))

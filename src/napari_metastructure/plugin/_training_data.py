@@ -1,29 +1,22 @@
 """Training data and settings of Train, Study and Compare: layers or a folder, how they are read, the training form."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
+import napari
+from qtpy import QtCore, QtWidgets
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.plugin._form import ConfigPanel, choice_editor, tooltip
-from napari_metastructure.plugin._inputs import PathEdit, reading_editor
+from napari_metastructure.plugin._form import ConfigPanel, choice_editor, form_layout, tooltip, with_tip
+from napari_metastructure.plugin._inputs import PathEdit, column, reading_editor, row
 from napari_metastructure.plugin._layers import READING_TIP
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.config import PRESETS, TrainConfig
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
-
-if TYPE_CHECKING:
-    import napari
-
 
 FIRST = ""
 """Watch the first image there is to validate on."""
@@ -60,15 +53,14 @@ class FolderChoice(PathEdit):
         Why the folder cannot be used.
     """
 
-    looked = Signal()
+    looked = QtCore.Signal()
 
-    def __init__(self, purpose: Purpose, parent: QWidget | None = None) -> None:
+    def __init__(self, purpose: Purpose) -> None:
         splits = "train/ and val/ (and test/)" if purpose == "validation" else "train/ and test/"
         super().__init__(
             "folder with images and labels",
             f"A folder with images/ and labels/ (or masks/), files paired by name; or with {splits} "
             "with those two in each; or a Cityscapes tree (leftImg8bit/, gtFine/).",
-            parent=parent,
         )
         self.found: TrainingSet | None = None
         self.problem = ""
@@ -129,7 +121,7 @@ class FolderChoice(PathEdit):
 # ---- what to train on, how labels and colours are read, and which image to watch ------------------------
 
 
-class DataPanel(QWidget):
+class DataPanel(QtWidgets.QWidget):
     """Layers or a folder; ``changed`` is emitted when the set may be another one.
 
     Parameters
@@ -139,12 +131,12 @@ class DataPanel(QWidget):
         What images that are not trained on are for. One to validate on can be watched, and planes be chosen.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer, purpose: Purpose = "validation") -> None:
+        super().__init__()
         self.purpose = purpose
-        self.from_layers, self.from_folder = QRadioButton("Layers"), QRadioButton("Folder of files")
+        self.from_layers, self.from_folder = QtWidgets.QRadioButton("Layers"), QtWidgets.QRadioButton("Folder of files")
         self.from_layers.setChecked(True)
         self.from_layers.setToolTip(tooltip("Train on the images and labels open in the viewer."))
         self.from_folder.setToolTip(
@@ -152,10 +144,8 @@ class DataPanel(QWidget):
         )
         self.table, self.folder = PairsTable(viewer, purpose), FolderChoice(purpose)
         self.ranges = RangeRows("used to train and to validate")
-        self.reading, self.channel, self.watch = reading_editor(), choice_editor([]), choice_editor([])
-        for value, text in CHANNELS.items():
-            self.channel.widget.addItem(text, value)
-        self.summary = QLabel()
+        self.reading, self.channel, self.watch = reading_editor(), choice_editor(CHANNELS), choice_editor([])
+        self.summary = QtWidgets.QLabel()
         self.summary.setWordWrap(True)
         self.summary.setToolTip(tooltip(f"What Run would train on and {VERBS[purpose]} on."))
         self._lay_out()
@@ -227,7 +217,7 @@ class DataPanel(QWidget):
 
     def _show_watched(self, groups: list[str]) -> None:
         box, chosen = self.watch.widget, self.watch.get()
-        with QSignalBlocker(box):
+        with QtCore.QSignalBlocker(box):
             empty = not box.count()
             box.clear()
             box.addItem("first image to validate on", FIRST)
@@ -244,32 +234,21 @@ class DataPanel(QWidget):
         self.changed.emit()
 
     def _lay_out(self) -> None:
-        kinds, form, column = QHBoxLayout(), QFormLayout(), QVBoxLayout(self)
-        for layout in (kinds, form, column):
-            layout.setContentsMargins(0, 0, 0, 0)
-            layout.setSpacing(4)
-        kinds.addWidget(self.from_layers)
-        kinds.addWidget(self.from_folder)
-        kinds.addStretch(1)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        kinds, form = row(self.from_layers, self.from_folder), form_layout()
+        kinds.layout().addStretch(1)
         for name, editor, tip in (
             ("Labels are", self.reading, READING_TIP),
             ("Colours", self.channel, "The channel used of colour images; grey images have only one."),
             ("Watch", self.watch, "An image to validate on whose prediction is drawn with every epoch."),
         ):
-            label = QLabel(name)
-            for part in (label, editor.widget):
-                part.setToolTip(tooltip(tip))
+            label = with_tip(QtWidgets.QLabel(name), tip)
+            with_tip(editor.widget, tip)
             if editor is not self.watch or self.purpose == "validation":
                 form.addRow(label, editor.widget)
             if editor is self.channel:
                 self.channel_label = label
         ranges = (self.ranges,) if self.purpose == "validation" else ()
-        for part in (self.table, self.folder, *ranges):
-            column.addWidget(part)
-        column.insertLayout(0, kinds)
-        column.addWidget(self.summary)
-        column.addLayout(form)
+        column(kinds, self.table, self.folder, *ranges, self.summary, form, into=self)
 
 
 # ---- the settings of a training ---------------------------------------------------------------------------

@@ -29,11 +29,12 @@ from superqt.utils import FunctionWorker as QtFunctionWorker
 from superqt.utils import create_worker as create_qt_worker
 
 from napari_metastructure.errors import MetastructureError, RunFailed
+from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import BatchFinished, Unsaved
 
 if TYPE_CHECKING:
     from napari_metastructure.networks.device import Device
-    from napari_metastructure.training.control import Control
+
 
 log = logging.getLogger(__name__)
 

@@ -1,19 +1,16 @@
 """The Compare methods widget: many ways to segment the same images, side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QLabel, QPushButton, QWidget
+from qtpy import QtCore, QtWidgets
 from superqt import QFlowLayout
 
 from napari_metastructure.baselines.compare import runs_of, write_results
@@ -29,25 +26,16 @@ from napari_metastructure.baselines.results import (
     MethodStarted,
 )
 from napari_metastructure.errors import InputError
+from napari_metastructure.labels.readings import Reading
+from napari_metastructure.plugin import _inputs, _source
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
 from napari_metastructure.plugin._estimate import Unknown
-from napari_metastructure.plugin._form import ConfigPanel, collapsed, tooltip
-from napari_metastructure.plugin._inputs import (
-    LayerBox,
-    LayerPicker,
-    column,
-    follow_layers,
-    heading,
-    order_tabs,
-    pages_above,
-    reading_editor,
-)
+from napari_metastructure.plugin._form import ConfigPanel, collapsed, form_layout, tooltip, with_tip
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layer_order import bring_to_front
 from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import shape_of, suggest
 from napari_metastructure.plugin._preferences import of_settings
-from napari_metastructure.plugin._source import ColourTaken, Source, colour_of, read_at_once, read_planes, sources_of
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
 from napari_metastructure.plugin._worker import EventLoopSteps, throttled, torch_beside_a_window
@@ -55,11 +43,6 @@ from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
 from napari_metastructure.training.metrics import as_truth
-
-if TYPE_CHECKING:
-    from napari_metastructure.labels.readings import Reading
-    from napari_metastructure.networks.device import Device
-
 
 # ---- the job -----------------------------------------------------------------------------------------------
 
@@ -82,7 +65,7 @@ class PlanesRead:
 
 
 def compare_job(
-    sources: Sequence[Source], labels: Sequence[Labels], planes: list[np.ndarray] | None, config: CompareConfig
+    sources: Sequence[_source.Source], labels: Sequence[Labels], planes: list[np.ndarray] | None, config: CompareConfig
 ) -> Job:
     """Make the job of a comparison: it reads the layers, then runs the methods.
 
@@ -96,15 +79,15 @@ def compare_job(
     config : CompareConfig
     """
 
-    def job(control: Control) -> Iterator[CompareEvent | ColourTaken | PlanesRead | Saved | Warned]:
+    def job(control: Control) -> Iterator[CompareEvent | _source.ColourTaken | PlanesRead | Saved | Warned]:
         torch_beside_a_window()
         from napari_metastructure.baselines.compare import compare
 
         try:
             control.checkpoint()
-            if (colour := colour_of(sources)) is not None:
-                yield ColourTaken(colour)
-            images = planes or read_planes(sources, colour)
+            if (colour := _source.colour_of(sources)) is not None:
+                yield _source.ColourTaken(colour)
+            images = planes or _source.read_planes(sources, colour)
             truths, notes = truth_planes(labels, config.reading, control.checkpoint)
         except Stopped:
             yield CompareFinished(True, "Stopped by the user before the first run began.", (), None)
@@ -142,12 +125,12 @@ def truth_planes(
 # ---- the form: methods, ground truth, settings --------------------------------------------------------------
 
 
-class MethodBoxes(QWidget):
+class MethodBoxes(QtWidgets.QWidget):
     """A check box per method; those that learn from ground truth can be ticked once there is some."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.boxes = {name: QCheckBox(method.title) for name, method in METHODS.items()}
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxes = {name: QtWidgets.QCheckBox(method.title) for name, method in METHODS.items()}
         self._wanted: set[str] = set()  # ticked, and to be ticked again as soon as there is ground truth
         flow = QFlowLayout(self)
         flow.setContentsMargins(0, 0, 0, 0)
@@ -202,15 +185,17 @@ WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patie
 """Of a training, what the comparison sets itself, and what is of another network."""
 
 
-class CompareSettings(QWidget):
+class CompareSettings(QtWidgets.QWidget):
     """Repeats, polarity, seed and device; rounds of iGTT, steps of DFC and AC, the training of supervised networks."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.main = ConfigPanel(CompareConfig, MAIN, GROUPS, ("methods", "train"), {"reading": reading_editor()})
+    def __init__(self) -> None:
+        super().__init__()
+        self.main = ConfigPanel(
+            CompareConfig, MAIN, GROUPS, ("methods", "train"), {"reading": _inputs.reading_editor()}
+        )
         self.train = TrainingSettings(("preset", "epochs"), WITHOUT)
         supervised = collapsed("Supervised networks", self.train, "How networks are trained on the ground truth.")
-        column(self.main, supervised, into=self)
+        _inputs.column(self.main, supervised, into=self)
 
     def config(self, methods: Sequence[str]) -> CompareConfig:
         """Return the settings as shown, for these methods.
@@ -241,8 +226,8 @@ TIP = (
 @dataclass(eq=False)
 class _Row:
     image: Image
-    box: LayerBox
-    label: QLabel
+    box: _inputs.LayerBox
+    label: QtWidgets.QLabel
     by_hand: bool = False
 
     def show_name(self) -> None:
@@ -250,7 +235,7 @@ class _Row:
         self.label.setToolTip(self.image.name)
 
 
-class TruthRows(QWidget):
+class TruthRows(QtWidgets.QWidget):
     """A Labels layer, or none, as ground truth of each image.
 
     Labels with the image's name ("nuclei mask") are chosen by themselves, unless the user chose.
@@ -261,30 +246,26 @@ class TruthRows(QWidget):
         There may be other ground truth now.
     """
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
         self.viewer = viewer
         self._rows: list[_Row] = []
-        self._form = QWidget()
-        column(self._form, into=self)
-        self.release = follow_layers(viewer, self.reset_choices)
+        self._form = QtWidgets.QWidget()
+        _inputs.column(self._form, into=self)
+        self.release = _inputs.follow_layers(viewer, self.reset_choices)
 
     def show_images(self, images: Sequence[Image]) -> None:
         """Show a box for each of these; what was chosen for one stays chosen."""
         before = {id(row.image): row for row in self._rows}
-        old, self._form = self._form, QWidget()
-        form = QFormLayout(self._form)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(4)
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # a narrow dock has no room for two names
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        old, self._form = self._form, QtWidgets.QWidget()
         self._rows = [self._row(image, before.get(id(image))) for image in images]
-        for row in self._rows:
-            form.addRow(row.label, row.box)
+        form = form_layout(*((row.label, row.box) for row in self._rows), into=self._form)
+        # a narrow dock has no room for two names
+        form.setRowWrapPolicy(QtWidgets.QFormLayout.RowWrapPolicy.WrapLongRows)
         if not images:
-            form.addRow(QLabel("No image is ticked."))
+            form.addRow(QtWidgets.QLabel("No image is ticked."))
         self.layout().replaceWidget(old, self._form)
         for row in before.values():
             row.box.release()
@@ -347,11 +328,11 @@ class TruthRows(QWidget):
                 next(row for row in free if row.image is found.image).box.choose(found.labels)
 
     def _row(self, image: Image, before: _Row | None) -> _Row:
-        row = _Row(image, LayerBox(self.viewer, TIP, _is_truth, NONE), QLabel())
+        row = _Row(image, _inputs.LayerBox(self.viewer, TIP, _is_truth, NONE), QtWidgets.QLabel())
         if before is not None:
             row.box.choose(before.box.chosen())
             row.by_hand = before.by_hand
-        row.label.setTextFormat(Qt.TextFormat.PlainText)
+        row.label.setTextFormat(QtCore.Qt.TextFormat.PlainText)
         row.box.activated.connect(lambda _: setattr(row, "by_hand", True))
         row.box.picked.connect(self.changed)
         return row
@@ -374,23 +355,13 @@ class CompareWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume`, `stop` and `save_results`; scripts may do the same, and
     ``picker.choose``, ``truth.choose``, ``methods.choose``, ``settings.fill`` and ``table.select``. What is wrong is
-    said in one sentence by a napari notification, and `start` and `save_results` return False.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    said in one sentence by a napari notification, and `start` and `save_results` return False. See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each comparison that began, however it ended.
-    saved : Signal(list of Path)
-        What `save_results` wrote; empty if it could not.
     results : tuple of MethodResult
         The finished runs of the current comparison or the last one.
-    failure : MetastructureError or None
-        Why the last comparison failed.
     layers : MethodLayers or None
         The masks of the current comparison or the last one.
     """
@@ -401,29 +372,31 @@ class CompareWidget(JobWidget):
     size = (540, 780)
     progress: CompareProgress
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons("Run the ticked methods on the ticked images, one after the other."),
             CompareProgress(),
-            parent,
         )
-        self.picker = LayerPicker(self.viewer, "Images to compare methods on: 2D, or T/Z stacks, slice by slice.")
+        self.picker = _inputs.LayerPicker(
+            self.viewer, "Images to compare methods on: 2D, or T/Z stacks, slice by slice."
+        )
         self.truth = TruthRows(self.viewer)
         self.methods = MethodBoxes()
         self.settings = CompareSettings()
+        self.with_device = self.settings.main
         self.form = (self.picker, self.truth, self.methods, self.settings)
         self.table = MethodTable()
         self.agreement = AgreementTable()
-        self.agreement_heading = heading("Agreement between methods")
-        self.save_button = QPushButton("Save results…")
-        self.save_button.setToolTip(
-            tooltip("Write results.csv, table.csv, agreement.csv, table.md and compare.png into a folder.")
+        self.agreement_heading = _inputs.heading("Agreement between methods")
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save results…"),
+            "Write results.csv, table.csv, agreement.csv, table.md and compare.png into a folder.",
         )
         self.results: tuple[MethodResult, ...] = ()
         self.layers: MethodLayers | None = None
         self._config = CompareConfig()
-        self._sources: Sequence[Source] = ()
+        self._sources: Sequence[_source.Source] = ()
         self._read: PlanesRead | None = None
         self._masks: dict[str, tuple[np.ndarray, ...]] = {}  # of the first repeat of each finished method, 0 and 1
         self._current: MethodStarted | None = None
@@ -432,12 +405,12 @@ class CompareWidget(JobWidget):
         self._end = self._warning = ""
         self._opening = EventLoopSteps(self)
         choice = (
-            *(heading("Images"), self.picker, heading("Ground truth (optional)"), self.truth),
-            *(heading("Methods"), self.methods, heading("Settings"), self.settings),
+            *(_inputs.heading("Images"), self.picker, _inputs.heading("Ground truth (optional)"), self.truth),
+            *(_inputs.heading("Methods"), self.methods, _inputs.heading("Settings"), self.settings),
         )
         results = (self.table, self.agreement_heading, self.agreement, self.save_button)
         pages = {"Methods": choice, "Results": results}
-        self.tabs = pages_above(self, pages, self.tools, (self.buttons, self.progress))
+        self.tabs = _inputs.pages_above(self, pages, self.tools, (self.buttons, self.progress))
         self._clear_results()
         self._connect()
 
@@ -451,7 +424,7 @@ class CompareWidget(JobWidget):
         self.table.picked.connect(self._show_method)
         self.listen(self.viewer.layers.events.removed, self._on_layer_removed)
         self.release_with(self.picker.release, self.truth.release)
-        self.truth.changed.connect(lambda: order_tabs(self))
+        self.truth.changed.connect(lambda: _inputs.order_tabs(self))
         self._show_truth()
         self.remember(
             {"settings": of_settings(CompareConfig, self.config, self.show_config)},
@@ -471,10 +444,10 @@ class CompareWidget(JobWidget):
 
     def prepare(self) -> Job:
         """Check what was chosen, and make room for a new comparison."""
-        sources, labels = sources_of(self.picker.chosen()), self.truth.truths()
+        sources, labels = _source.sources_of(self.picker.chosen()), self.truth.truths()
         config = self.config()
         # Everything is checked before the thread starts, except what would take long to read.
-        planes = read_at_once(sources)
+        planes = _source.read_at_once(sources)
         if self.layers is not None:
             self.layers.hide()
         self._config, self._sources = config, sources
@@ -507,10 +480,6 @@ class CompareWidget(JobWidget):
         """Say why it is not known how long a comparison would take."""
         return Unknown("Time: known once each method has run", "Methods differ in time by a factor of a thousand.")
 
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.main.set_devices(devices)
-
     def _clear_results(self) -> None:
         self.results, self._masks, self._read = (), {}, None
         self._current = self._newest = None
@@ -526,7 +495,7 @@ class CompareWidget(JobWidget):
     def on_event(self, event: object) -> None:
         """Show masks, rows and bars of what the comparison reports."""
         match event:
-            case ColourTaken():
+            case _source.ColourTaken():
                 show_info(str(event))
             case PlanesRead():
                 self._read = event
@@ -625,5 +594,5 @@ class CompareWidget(JobWidget):
         return True
 
     def _ask_where(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Save results into"):
+        if folder := QtWidgets.QFileDialog.getExistingDirectory(self, "Save results into"):
             self.save_results(folder)

@@ -1,12 +1,10 @@
 """Density widget: the meta-structure of label layers as maps, histograms by true class, numbers and profiles."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer, Shapes
@@ -18,55 +16,19 @@ from superqt.utils import QSignalDebouncer
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels.classes import LabelStack
+from napari_metastructure.labels.structure import ClassHistogram
+from napari_metastructure.plugin import _density_model, _density_plots, _inputs, _layers
 from napari_metastructure.plugin._calibration import pixel_size
 from napari_metastructure.plugin._density_form import DensityForm
 from napari_metastructure.plugin._density_maps import COLORMAP, MADE, MapLayers
-from napari_metastructure.plugin._density_model import (
-    DensityRequest,
-    DensityResult,
-    DensitySettings,
-    DensityWorker,
-    StackMap,
-    bandwidth_in_pixels,
-    map_name,
-    measure,
-    stacks_job,
-    unit_symbol,
-)
-from napari_metastructure.plugin._density_plots import (
-    ComparisonTable,
-    HistogramPlots,
-    ProfilePlot,
-    add_line_layer,
-    holds,
-    last_line,
-    on_map,
-    profile,
-)
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._density_plots import Profile
+from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._inputs import LayerBox, LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._layer_order import add_above
-from napari_metastructure.plugin._layers import (
-    ORIGIN,
-    LayerWatch,
-    TrueLabels,
-    VisiblePlane,
-    full,
-    is_ours,
-    placement,
-    shown_colors,
-    unwrapped,
-    visible_plane,
-)
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, of_settings
 from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._worker import EventLoopSteps
-
-if TYPE_CHECKING:
-    from napari_metastructure.labels.structure import ClassHistogram
-    from napari_metastructure.plugin._density_plots import Profile
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +48,6 @@ class DensityWidget(QWidget):
     `choose_reference`, `set` and `stop_stacks`. None of them raises: what is wrong is said in one sentence by a napari
     notification and in the widget, and the method returns False (or None).
 
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
-
     Attributes
     ----------
     updated : Signal
@@ -107,32 +64,32 @@ class DensityWidget(QWidget):
     measured = Signal()
     stacks_ended = Signal()
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = viewer = unwrapped(napari_viewer)
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer = _layers.unwrapped(napari_viewer)
         self.problem = ""
         self.made: list[Image] = []
-        self._used = DensitySettings()
+        self._used = _density_model.DensitySettings()
         self._reframe = False
         self._make_parts()
         self._lay_out()
         self.maps = MapLayers(viewer)
-        self._worker, self._references = DensityWorker(), TrueLabels(viewer)
+        self._worker, self._references = _density_model.DensityWorker(), _layers.TrueLabels(viewer)
         self.live = LivePreview(
             viewer,
             self,
             request=self._request,
             show=self._show_maps,
-            measure=measure,
+            measure=_density_model.measure,
             show_measured=self._show_measured,
             failed=self._show_failure,
         )
         self._line_changed, self._adding = QSignalDebouncer(parent=self), EventLoopSteps(self)
-        self.watch = LayerWatch(viewer, self.live.refresh)
-        self._line_watch = LayerWatch(viewer, self._line_changed.throttle)
+        self.watch = _layers.LayerWatch(viewer, self.live.refresh)
+        self._line_watch = _layers.LayerWatch(viewer, self._line_changed.throttle)
         self.live.hold(self.watch, self._line_watch, self.maps)
         self._connect()
-        kept = {"settings": of_settings(DensitySettings, self.settings.settings, self._show_settings)}
+        kept = {"settings": of_settings(_density_model.DensitySettings, self.settings.settings, self._show_settings)}
         self.memory = Memory(self, "density", kept)
         self.tools.reset_button.clicked.connect(lambda: self.memory.reset())
         self.keys = Keys(self, viewer, {"stop": (self.run.cancel_button,)}, results=lambda: self.images)
@@ -141,19 +98,21 @@ class DensityWidget(QWidget):
     def _make_parts(self) -> None:
         viewer = self.viewer
         self.tools = Tools("density")
-        self.picker = LayerPicker(viewer, "Labels whose density is shown, live on the visible slice.", is_labels)
-        self.reference = LayerBox(viewer, REFERENCE_TIP, is_labels, none="the source of each")
+        self.picker = _inputs.LayerPicker(
+            viewer, "Labels whose density is shown, live on the visible slice.", is_labels
+        )
+        self.reference = _inputs.LayerBox(viewer, REFERENCE_TIP, is_labels, none="the source of each")
         self.settings = DensityForm()
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setToolTip(tooltip("Messages about the layers and settings."))
-        self.histograms = HistogramPlots(viewer)
-        self.table = ComparisonTable()
-        self.lines = LayerBox(
+        self.histograms = _density_plots.HistogramPlots(viewer)
+        self.table = _density_plots.ComparisonTable()
+        self.lines = _inputs.LayerBox(
             viewer, "The Shapes layer whose last line is followed.", lambda layer: isinstance(layer, Shapes), "no line"
         )
         self.draw_button = _button("Draw a line", "Draw a line over labels or a map; the plot follows it.")
-        self.profiles = ProfilePlot(viewer)
+        self.profiles = _density_plots.ProfilePlot(viewer)
         self.stack_button = _button(
             "Whole stack",
             "Make layers of the densities of all slices, in the background; settings no longer change them.",
@@ -166,19 +125,17 @@ class DensityWidget(QWidget):
         self.run = StackRun("Densities of whole stacks", "Slices done.")
 
     def _lay_out(self) -> None:
-        label = QLabel("True classes from")
-        label.setToolTip(tooltip(REFERENCE_TIP))
-        reference, line = row(label, self.reference), row(self.lines, self.draw_button)
-        for whole, part in ((reference, self.reference), (line, self.lines)):
-            whole.layout().setStretchFactor(part, 1)
+        label = with_tip(QLabel("True classes from"), REFERENCE_TIP)
+        reference = _inputs.row(label, self.reference, wide=self.reference)
+        line = _inputs.row(self.lines, self.draw_button, wide=self.lines)
         parts = (
-            *(row(heading("Labels"), self.tools), self.picker, reference),
-            *(heading("Density"), self.settings, self.status),
-            *(heading("Histogram per true class"), self.histograms),
-            *(heading("Meta-structure retained"), self.table),
-            *(heading("Profile"), line, self.profiles),
+            *(_inputs.row(_inputs.heading("Labels"), self.tools), self.picker, reference),
+            *(_inputs.heading("Density"), self.settings, self.status),
+            *(_inputs.heading("Histogram per true class"), self.histograms),
+            *(_inputs.heading("Meta-structure retained"), self.table),
+            *(_inputs.heading("Profile"), line, self.profiles),
         )
-        lay_out(self, parts, (row(self.stack_button, self.figure_button), self.run))
+        _inputs.lay_out(self, parts, (_inputs.row(self.stack_button, self.figure_button), self.run))
 
     def _connect(self) -> None:
         viewer, live = self.viewer, self.live
@@ -228,11 +185,11 @@ class DensityWidget(QWidget):
 
         return self._try(fill)
 
-    def _show_settings(self, how: DensitySettings) -> None:
+    def _show_settings(self, how: _density_model.DensitySettings) -> None:
         """Show settings of the last time, whose unit the layers of this time may not have."""
         self._fit_slider()
         if not self.settings.bandwidth.offers(how.unit):
-            how = how.changed(unit="pixel", bandwidth=DensitySettings().bandwidth)
+            how = how.changed(unit="pixel", bandwidth=_density_model.DensitySettings().bandwidth)
         self.settings.fill(how)
         self.live.refresh()
 
@@ -257,7 +214,7 @@ class DensityWidget(QWidget):
         return self.histograms.shown
 
     @property
-    def numbers(self) -> tuple[DensityResult, ...]:
+    def numbers(self) -> tuple[_density_model.DensityResult, ...]:
         """The rows of the table on screen."""
         return self.table.shown
 
@@ -271,7 +228,9 @@ class DensityWidget(QWidget):
         layer = self.lines.chosen()
         if layer is None:
             chosen = self.picker.chosen()
-            layer = add_line_layer(self.viewer, visible_plane(self.viewer, chosen[0]) if chosen else None)
+            layer = _density_plots.add_line_layer(
+                self.viewer, _layers.visible_plane(self.viewer, chosen[0]) if chosen else None
+            )
             self.lines.choose(layer)
         self.viewer.layers.selection.active = layer
         layer.mode = "add_line"
@@ -288,17 +247,17 @@ class DensityWidget(QWidget):
                 raise InputError("No Labels layer is ticked; open labels and tick their layer in the list.")
             how = self.settings.settings()
             requests = [
-                DensityRequest(
+                _density_model.DensityRequest(
                     layer,
                     how,
-                    LabelStack(full(layer), how.reading, is_ours(layer), f"Layer {layer.name!r}"),
-                    bandwidth=bandwidth_in_pixels(how, layer, layers[0]),
+                    LabelStack(_layers.full(layer), how.reading, _layers.is_ours(layer), f"Layer {layer.name!r}"),
+                    bandwidth=_density_model.bandwidth_in_pixels(how, layer, layers[0]),
                 )
                 for layer in layers
             ]
             self.made = []
             self.stack_button.setEnabled(False)
-            self.run.start(lambda: stacks_job(requests))
+            self.run.start(lambda: _density_model.stacks_job(requests))
 
         return self._try(start)
 
@@ -345,7 +304,7 @@ class DensityWidget(QWidget):
 
     # ---- the maps --------------------------------------------------------------------------------------
 
-    def _request(self) -> Callable[[Callable[[], bool]], list[DensityResult]] | None:
+    def _request(self) -> Callable[[Callable[[], bool]], list[_density_model.DensityResult]] | None:
         """Return the job that computes the densities of what is ticked now, or say what is wrong."""
         layers, chosen = self.picker.chosen(), self.reference.chosen()
         references = [self._references.of(layer) if chosen is None else chosen for layer in layers]
@@ -360,18 +319,18 @@ class DensityWidget(QWidget):
         for layer, reference in zip(layers, references, strict=True):
             try:
                 plane, stack = self._visible(layer), self.watch.stack(layer, how.reading)
-                bandwidth = bandwidth_in_pixels(how, layer, layers[0])
+                bandwidth = _density_model.bandwidth_in_pixels(how, layer, layers[0])
             except InputError as error:
-                requests.append(DensityRequest(layer, how, problem=str(error)))
+                requests.append(_density_model.DensityRequest(layer, how, problem=str(error)))
                 continue
-            request = DensityRequest(layer, how, stack, plane, bandwidth, versions=(stack.changes,))
+            request = _density_model.DensityRequest(layer, how, stack, plane, bandwidth, versions=(stack.changes,))
             if reference is not layer or chosen is not None:
                 request = self._with_reference(request, reference)
             requests.append(request)
         worker = self._worker
         return lambda wanted: worker.compute(requests)
 
-    def _with_reference(self, request: DensityRequest, layer: Layer) -> DensityRequest:
+    def _with_reference(self, request: _density_model.DensityRequest, layer: Layer) -> _density_model.DensityRequest:
         stack = self.watch.stack(layer, request.settings.reading)
         try:
             reference = stack, self._visible(layer).index
@@ -381,9 +340,9 @@ class DensityWidget(QWidget):
             request, reference=reference, reference_layer=layer, versions=(request.versions[0], stack.changes)
         )
 
-    def _visible(self, layer: Layer) -> VisiblePlane:
+    def _visible(self, layer: Layer) -> _layers.VisiblePlane:
         """Return a layer's plane on screen."""
-        plane = visible_plane(self.viewer, layer)
+        plane = _layers.visible_plane(self.viewer, layer)
         if plane is None and self.viewer.dims.ndisplay == 3:
             raise InputError("Densities are computed on slices; switch the viewer back to 2D.")
         if plane is None:
@@ -395,10 +354,10 @@ class DensityWidget(QWidget):
     def _fit_slider(self) -> None:
         """Offer bandwidths that fit the first layer, in pixels and in its unit."""
         if layers := self.picker.chosen():
-            (y, x), shape = pixel_size(layers[0]), full(layers[0]).shape
-            self.settings.bandwidth.fit(math.sqrt(y * x), unit_symbol(layers[0]), min(shape[-2:]))
+            (y, x), shape = pixel_size(layers[0]), _layers.full(layers[0]).shape
+            self.settings.bandwidth.fit(math.sqrt(y * x), _density_model.unit_symbol(layers[0]), min(shape[-2:]))
 
-    def _show_maps(self, results: list[DensityResult]) -> bool:
+    def _show_maps(self, results: list[_density_model.DensityResult]) -> bool:
         if results:
             self._used = results[0].request.settings
         how, chosen = self._used, self.picker.chosen()  # by now
@@ -426,7 +385,7 @@ class DensityWidget(QWidget):
         self.updated.emit()
         return True
 
-    def _show_measured(self, results: list[DensityResult]) -> None:
+    def _show_measured(self, results: list[_density_model.DensityResult]) -> None:
         pairs = [(found, result) for result in results for found in result.histograms]
         self.histograms.show_histograms(
             [found for found, _ in pairs], [_colors(result, found.classes) for found, result in pairs]
@@ -462,22 +421,27 @@ class DensityWidget(QWidget):
     def _show_profiles(self) -> None:
         layer = self.lines.chosen()
         self._line_watch.follow([] if layer is None else [layer])
-        line = None if layer is None else last_line(layer)
+        line = None if layer is None else _density_plots.last_line(layer)
         sources = self.picker.chosen()
         if line is None or not sources or not self.maps.shown:
             self.profiles.show_profiles((), "")
             return
         shown = {key: item.image for key, item in self.maps.shown.items()}
-        home = next((at for at in (*shown.values(), *sources) if holds(at, line)), None)
+        home = next((at for at in (*shown.values(), *sources) if _density_plots.holds(at, line)), None)
         in_unit = self._used.unit == "layer"
         profiles = [
-            profile(image.name, image.data, on_map(line, source, image, home), pixel_size(image) if in_unit else (1, 1))
+            _density_plots.profile(
+                image.name,
+                image.data,
+                _density_plots.on_map(line, source, image, home),
+                pixel_size(image) if in_unit else (1, 1),
+            )
             for (source, _), image in shown.items()
         ]
-        unit = unit_symbol(sources[0]) if in_unit else None
+        unit = _density_model.unit_symbol(sources[0]) if in_unit else None
         self.profiles.show_profiles(profiles, unit or "pixels")
 
-    def _on_stacks_ended(self, found: tuple[StackMap, ...] | None, why: str) -> None:
+    def _on_stacks_ended(self, found: tuple[_density_model.StackMap, ...] | None, why: str) -> None:
         if why:
             self._refuse(why)
         self._adding.start(self._add_stacks(found or ()), self._on_stacks_added)
@@ -486,18 +450,18 @@ class DensityWidget(QWidget):
         self.stack_button.setEnabled(True)
         self.stacks_ended.emit()
 
-    def _add_stacks(self, found: Sequence[StackMap]) -> Iterator[None]:
+    def _add_stacks(self, found: Sequence[_density_model.StackMap]) -> Iterator[None]:
         for made in found:
             layer, how, (low, high) = made.request.layer, made.request.settings, made.limits
-            name = map_name(layer.name, made.label_class, how.several)
+            name = _density_model.map_name(layer.name, made.label_class, how.several)
             origin = {"version": __version__, "made": f"{MADE} of a stack", **made.request.origin(made.label_class)}
             image = Image(
                 made.values,
                 name=f"{name} (stack)" if made.values.ndim > 2 else f"{name} (kept)",
                 colormap=COLORMAP,
                 contrast_limits=(low, high if high > low else low + 1e-9),
-                metadata={ORIGIN: origin},
-                **placement(layer),
+                metadata={_layers.ORIGIN: origin},
+                **_layers.placement(layer),
             )
             add_above(self.viewer, layer, image)
             self.made.append(image)
@@ -509,14 +473,13 @@ def is_labels(layer: Layer) -> bool:
     return isinstance(layer, Labels)
 
 
-def _colors(result: DensityResult, classes: Sequence[int]) -> dict[int, str]:
+def _colors(result: _density_model.DensityResult, classes: Sequence[int]) -> dict[int, str]:
     """Return the colours that the layer of the true classes shows."""
     request = result.request
     layer = request.layer if request.reference_layer is None else request.reference_layer
-    return shown_colors(layer, classes, request.settings.reading, result.foreground)
+    return _layers.shown_colors(layer, classes, request.settings.reading, result.foreground)
 
 
 def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip(tip))
+    button = with_tip(QPushButton(text), tip)
     return button

@@ -1,50 +1,52 @@
 """The iGTT widget: from unlabelled image layers to masks, watched and steered live."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton
 
-from napari_metastructure.errors import InputError, MetastructureError, listed
+from napari_metastructure.errors import InputError, MetastructureError, counted, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
+from napari_metastructure.igtt.outputs import IGTTRun
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.plugin._asking import AskMe
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._curves import IGTTCurves
-from napari_metastructure.plugin._estimate import Work
-from napari_metastructure.plugin._form import ConfigPanel, tooltip
-from napari_metastructure.plugin._igtt_job import igtt_job
+from napari_metastructure.plugin._estimate import Work, igtt_estimate
+from napari_metastructure.plugin._form import ConfigPanel, with_tip
 from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._layers import EpochSlider
 from napari_metastructure.plugin._live_answer import LiveAnswer
-from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, counted
+from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, painted_in_words
 from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._ranges import RangeRows
-from napari_metastructure.plugin._source import ColourTaken, Source, read_at_once, sources_of
+from napari_metastructure.plugin._source import (
+    ColourTaken,
+    Source,
+    colour_of,
+    part_on_screen,
+    read_at_once,
+    read_planes,
+    sources_of,
+)
 from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
-from napari_metastructure.plugin._trial import TRY_EPOCHS, estimate, part_on_screen
-from napari_metastructure.plugin._worker import EventLoopSteps
+from napari_metastructure.plugin._worker import EventLoopSteps, torch_beside_a_window, wait_for
 from napari_metastructure.plugin.writer import ask_where, file_name
-from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, ScoreCurve, Warned
+from napari_metastructure.training import events
+from napari_metastructure.training.control import Control
 from napari_metastructure.training.run_folder import FoundRun
-
-if TYPE_CHECKING:
-    from napari_metastructure.networks.device import Device
-    from napari_metastructure.plugin._layers import EpochSlider
-
 
 MAIN = ("preset", "objects", "network", "epochs", "device")
 
@@ -61,19 +63,57 @@ GROUPS = {
 }
 
 
+def igtt_job(
+    sources: Sequence[Source],
+    chosen: Chosen,
+    planes: list[np.ndarray] | None,
+    config: IGTTConfig,
+    ready: threading.Event,
+    given: Mapping[str, Any],
+) -> Job:
+    """Make the job of a run, which begins once ``ready`` is set.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    chosen : Chosen
+        Of RGB layers the channel; of which planes the sources are, for ``run.yaml``.
+    planes : list of (Y, X) arrays, or None
+        Their checked pixels; None: they are read and checked in the thread.
+    config : IGTTConfig
+    ready : threading.Event
+    given : mapping
+        Further arguments of `iterate`.
+    """
+
+    def job(control: Control) -> Iterator[events.Event | ColourTaken]:
+        wait_for(ready, control)
+        torch_beside_a_window()
+        from napari_metastructure.igtt.iterate import iterate
+        from napari_metastructure.images.channels import COLOURS
+
+        names = [name for source in sources for name in source.names()]
+        colour = next((c for c in COLOURS if c == chosen.channel), None) if chosen.channel else colour_of(sources)
+        if colour is not None and not chosen.channel:
+            yield ColourTaken(colour)
+        images = read_planes(sources, chosen.channel or colour, lazily=True) if planes is None else planes
+        paths = [Path(path) for source in sources if (path := source.layer.source.path)]
+        files = [path for path in paths if path.is_file()]
+        more = {"colour": colour, "chosen": chosen, **given}
+        yield from iterate(images, config, control, names=names, inputs=files, **more)
+
+    return job
+
+
 class SettingsPanel(ConfigPanel[IGTTConfig]):
     """Everything in `IGTTConfig`, as a form; choosing a preset fills the form with its values."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(IGTTConfig, MAIN, GROUPS, parent=parent)
+    def __init__(self) -> None:
+        super().__init__(IGTTConfig, MAIN, GROUPS)
 
 
-class EarlierRun(FoundRun[IGTTConfig]):
-    """A run of iGTT in a folder."""
-
-    model = IGTTConfig
-    columns = ("loss", "agreement")
-
+TRY_EPOCHS = 3
+"""Epochs of a try at most."""
 
 FILMS = {".gif": "GIF", ".mp4": "MP4"}
 
@@ -90,21 +130,13 @@ class IGTTWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume`, `stop`, `resume_run`, `load_run_settings`, `use_epoch`,
     `continue_from_edits` and `save_mask`; scripts may do the same. None of them raises: what is wrong is said in
-    one sentence by a napari notification, and the method returns False (or nothing).
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    one sentence by a napari notification, and the method returns False (or nothing). See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each run that began, however it ended.
     result : Finished or None
         How the last run ended; None while it goes on, or if it failed.
-    failure : MetastructureError or None
-        Why the last run failed.
     layers : RunLayers or None
         What the last run drew.
     """
@@ -112,8 +144,9 @@ class IGTTWidget(JobWidget):
     name = "igtt"
     title = "The iGTT run"
     progress: EpochProgress
+    run_folder: RunInFolder[IGTTConfig]
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons("Segment the ticked layers without labels, in the background."),
@@ -121,12 +154,12 @@ class IGTTWidget(JobWidget):
                 "Rounds of training and relabelling; a run may end before the last.",
                 "Optimiser steps done in this round.",
             ),
-            parent,
         )
         self.picker = LayerPicker(self.viewer, "Images to segment together: 2D, or T/Z stacks, taken slice by slice.")
         self.ranges = RangeRows("segmented", colours=True)
         self.settings = SettingsPanel()
-        self.run_folder = RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED, self.name)
+        self.with_device = self.settings
+        self.keep_in(RunInFolder(IGTTRun, self.settings, MAY_CHANGE, RESUMED, self.name, self.ranges))
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()
@@ -134,28 +167,24 @@ class IGTTWidget(JobWidget):
         self.answer = LiveAnswer(self.viewer, self)
         self.asking = AskMe(self.viewer, self.results, self.strokes, self.answer)
         self.brush_tag = BrushTag(self.viewer, lambda: self.layers, self)
-        self.try_button = QPushButton("Try on what I see")
-        self.try_button.setToolTip(
-            tooltip(
-                f"Run on the part of the selected image that is on screen, for {TRY_EPOCHS} epochs at most: zoom in to "
-                "see soon what the settings do. The next run removes its layers."
-            )
+        self.try_button = with_tip(
+            QPushButton("Try on what I see"),
+            f"Run on the part of the selected image that is on screen, for {TRY_EPOCHS} epochs at most: zoom in to "
+            "see soon what the settings do. The next run removes its layers.",
         )
-        self.each = QCheckBox("A run for each file")
-        self.each.setToolTip(
-            tooltip("Each file trains a network of its own, in a folder of its name; else one run trains on all files.")
+        self.each = with_tip(
+            QCheckBox("A run for each file"),
+            "Each file trains a network of its own, in a folder of its name; else one run trains on all files.",
         )
         results = "<stem>_mask.tif, <stem>_probability.tif and the run"
         self.batch = FolderBatch(self._task, "images", results, [self.each])
         self.form = (self.ranges, self.settings, self.folder, self.try_button)
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
-        self.result: Finished | None = None
+        self.result: events.Finished | None = None
         self.layers: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
-        self._folder: Path | None = None
         self._chosen = ALL
-        self._scores: dict[int, tuple[ScoreCurve, ...]] = {}
-        self._where = ""
+        self._scores: dict[int, tuple[events.ScoreCurve, ...]] = {}
         self._opening, self._ready = EventLoopSteps(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
@@ -175,22 +204,19 @@ class IGTTWidget(JobWidget):
         self.remember({"settings": shown, **boxes}, lambda known: {"settings": known.settings(IGTTConfig)})
 
     def _connect(self) -> None:
-        self.tools.reset_button.clicked.connect(self.run_folder.propose)
         self.try_button.clicked.connect(lambda: self.try_on_screen())
         self.picker.picked.connect(self._show_ranges)
         forms = [form.changed for form in self.settings.forms]
         self.estimate_at(self.ranges.changed, *forms)
         self.forget_refusal_at(self.picker.picked, self.folder.path.changed, self.ranges.changed, *forms)
-        self.folder.load_settings.connect(lambda: self.load_run_settings())
-        self.folder.resume_run.connect(lambda: self.resume_run())
-        self.results.use_epoch.connect(lambda: self.use_epoch())
-        self.results.continue_from_edits.connect(lambda: self.continue_from_edits())
+        self.results.use_button.clicked.connect(lambda: self.use_epoch())
+        self.results.edits_button.clicked.connect(lambda: self.continue_from_edits())
         self.results.save.connect(self._ask_where)
         self.results.film.connect(lambda: self._ask_film(FILMS))
         self.results.figure.connect(lambda: self._ask_film(FIGURES))
         self.results.show_extra.connect(self._show_extra)
-        self.results.show_waiting.connect(lambda: self.show_waiting(True))
-        self.results.show_outlines.connect(self._show_outlines)
+        self.results.waiting_button.clicked.connect(lambda: self.show_waiting(True))
+        self.results.outlines.toggled.connect(self._show_outlines)
         brushes = self.results.brushes.buttons
         self.keys.add(
             {
@@ -261,27 +287,18 @@ class IGTTWidget(JobWidget):
 
         return self.begin(prepare)
 
-    def resume_run(self) -> bool:
-        """Go on with the run in the folder, on the ticked layers; False if something is wrong.
-
-        Its settings are loaded first, unless they are shown already: then epochs, device and stop agreement are
-        taken as they are shown.
-        """
-
-        def prepare() -> Job:
-            run, config = self.run_folder.resumed()
-            self.ranges.set(chosen := run.chosen())
-            sources, layers = sources_of(self.picker.chosen(), chosen), self.layers
-            if layers is not None and not (
-                self._folder == run.folder
-                and layers.newest == run.epoch
-                and [part.source for part in layers.parts] == sources
-                and all(part.there for part in layers.parts)
-            ):
-                layers = None
-            return self._prepare(sources, run.folder, run, config, layers, chosen=chosen)
-
-        return self.begin(prepare)
+    def prepare_resumed(self) -> Job:
+        """Make ready the job that goes on with the run in the folder, in its layers if they are there."""
+        run, config = self.run_folder.resumed()
+        sources, layers = sources_of(self.picker.chosen(), chosen := run.chosen()), self.layers
+        if layers is not None and not (
+            self.place == run.folder
+            and layers.newest == run.epoch
+            and [part.source for part in layers.parts] == sources
+            and all(part.there for part in layers.parts)
+        ):
+            layers = None
+        return self._prepare(sources, run.folder, run, config, layers, chosen=chosen)
 
     def continue_from_edits(self) -> bool:
         """Lock the pixels that were painted and train on; False if nothing was painted.
@@ -303,7 +320,7 @@ class IGTTWidget(JobWidget):
                 control.correct(index, pixels)
             self._lock(painted)
             self.resume()
-            self.say(f"{counted(painted)} are locked from the next epoch on.")
+            self.say(f"{painted_in_words(painted)} are locked from the next epoch on.")
             return True
 
         def prepare() -> Job:
@@ -342,7 +359,11 @@ class IGTTWidget(JobWidget):
                 self.show_waiting()
 
     def _locked_in_words(self) -> str:
-        return f"{counted(self.layers.locked)} are locked" if self.layers is not None and self.layers.locked else ""
+        return (
+            f"{painted_in_words(self.layers.locked)} are locked"
+            if self.layers is not None and self.layers.locked
+            else ""
+        )
 
     def _take(self, steps: Iterator[None]) -> None:
         """Take these steps one in a turn of Qt's loop, after those that wait for theirs."""
@@ -351,17 +372,6 @@ class IGTTWidget(JobWidget):
         else:
             self._opening.finish()
             self._opening.start(steps)
-
-    def load_run_settings(self) -> bool:
-        """Show the settings that the run in the folder was made with; False if they cannot be read."""
-        try:
-            self.run_folder.load_settings()
-        except InputError as error:
-            return self.refuse(str(error))
-        if (run := self.run_folder.kind.find(self.folder.get())) is not None:
-            self.ranges.set(run.chosen())
-        self.say("The settings are those of the run in the folder.")
-        return True
 
     def _prepare(
         self,
@@ -432,15 +442,9 @@ class IGTTWidget(JobWidget):
         if self.layers is not None:
             self.layers.painted = lambda: None
 
-    def show_place(self, folder: Path | None) -> None:
-        """Show in which folder the run is kept; None: in none."""
-        self._where = f" The run is kept in {folder}." if folder else ""
-        self._folder = folder
-        self.run_folder.use(folder)
-
     # ---- while it goes on ------------------------------------------------------------------------------------
 
-    def on_batches(self, batches: list[BatchFinished]) -> None:
+    def on_batches(self, batches: list[events.BatchFinished]) -> None:
         """Move the lower bar and append to the loss."""
         self.progress.show_batch(batches[-1])
         self.curves.add_batches(batches)
@@ -448,19 +452,19 @@ class IGTTWidget(JobWidget):
     def on_event(self, event: object) -> None:
         """Draw epochs; pass on what the job says."""
         match event:
-            case RunStarted():
+            case events.RunStarted():
                 before = self.curves.rounds or (self._earlier.rounds if self._earlier is not None else [])
                 last = event.resumed_epoch
                 self.curves.begin(event.epochs, [row for row in before if self._goes_on(last) or row[0] < last])
                 self.progress.begin_epochs(event)
                 if self.layers is not None:
                     self.layers.restore(event.corrections)
-                images = "1 image" if event.images == 1 else f"{event.images} images"
+                images = counted(event.images, "image")
                 locked = f" {self._locked_in_words()}." if self._locked_in_words() else ""
                 self.say(f"{images} on {event.device}, {event.objects} objects.{locked}")
-            case EpochFinished() if self._goes_on(event.epoch):  # where it begins: drawn already, and painted on
+            case events.EpochFinished() if self._goes_on(event.epoch):  # where it begins: drawn already, and painted on
                 self.progress.show_epoch(event)
-            case EpochFinished() if self.layers is not None:
+            case events.EpochFinished() if self.layers is not None:
                 self._scores[event.epoch] = event.curves
                 self.progress.show_epoch(event)
                 self.curves.add_epoch(event)
@@ -469,9 +473,9 @@ class IGTTWidget(JobWidget):
                 if self.layers is not None:
                     self.layers.colour = event.colour
                 show_info(str(event))
-            case Warned(message):
+            case events.Warned(message):
                 self.warn(message)
-            case Finished():
+            case events.Finished():
                 self.result = event
 
     def on_end(self) -> None:
@@ -493,11 +497,7 @@ class IGTTWidget(JobWidget):
             return self.why_stopped
         idle = self._earlier is not None and self.layers.newest == self._earlier.epoch and not self.result.stopped
         more = " To train on, raise Epochs or Stop agreement and press Resume run." if idle else ""
-        return f"{self.why_stopped or self.result.reason}{more}{self._where}"
-
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.set_devices(devices)
+        return f"{self.why_stopped or self.result.reason}{more}{self.kept}"
 
     def _show_ranges(self) -> None:
         self.ranges.show_layers(self.picker.chosen())
@@ -507,7 +507,7 @@ class IGTTWidget(JobWidget):
         """Return what finds out how long a run would take."""
         sources = sources_of(self.picker.chosen(), self.ranges.get())
         shapes = [(source.count, *source.shape[-2:]) for source in sources]
-        return partial(estimate, self.settings.config(), shapes)
+        return partial(igtt_estimate, self.settings.config(), shapes)
 
     def _on_layer_removed(self, event: Any) -> None:
         if self.running and self.layers is not None and self.layers.needs(event.value):
@@ -517,7 +517,7 @@ class IGTTWidget(JobWidget):
         """Whether the layers have this epoch already."""
         return self.layers is not None and epoch in (*self.layers.epochs, *self.layers.waiting)
 
-    def _draw(self, layers: RunLayers, event: EpochFinished) -> Iterator[None]:
+    def _draw(self, layers: RunLayers, event: events.EpochFinished) -> Iterator[None]:
         layers.add(event)
         yield from self._draw_waiting(layers)
         self.results.set_available(True)

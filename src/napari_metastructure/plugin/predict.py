@@ -1,37 +1,29 @@
 """The Predict widget: labels and probabilities of layers or files by a model that was saved before."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
+from qtpy.QtWidgets import QLabel, QTabWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.batch.recipe import PredictSettings
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.ranges import ALL, Chosen
-from napari_metastructure.networks.batch import (
-    PlanePredicted,
-    PredictionEvent,
-    PredictionFinished,
-    PredictionProgress,
-    PredictionStarted,
-)
-from napari_metastructure.networks.model import find_model
+from napari_metastructure.networks import batch
+from napari_metastructure.networks.model import Model, find_model
+from napari_metastructure.plugin import _inputs
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
-from napari_metastructure.plugin._inputs import LayerPicker, PathEdit, column, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layer_order import add_above, bring_to_front
 from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
@@ -42,11 +34,6 @@ from napari_metastructure.plugin._source import ModelLayer, Source
 from napari_metastructure.plugin._worker import LatestOnly, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Warned
-
-if TYPE_CHECKING:
-    from napari_metastructure.networks.device import Device
-    from napari_metastructure.networks.model import Model
-
 
 # ---- what the background thread does ---------------------------------------------------------------------------
 
@@ -65,34 +52,36 @@ class LayerPredicted:
 def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, ranges: Chosen = ALL) -> Job:
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
-    def predict(model: Model, device: Any, control: Control) -> Iterator[PredictionEvent | LayerPredicted | Warned]:
+    def predict(
+        model: Model, device: Any, control: Control
+    ) -> Iterator[batch.PredictionEvent | LayerPredicted | Warned]:
         from napari_metastructure.images.surround import missing_notes
         from napari_metastructure.networks.batch import predict_planes
 
         chosen = [_model_layer(layer, model, settings.channel, ranges) for layer in layers]
         total, done, began = sum(len(c.places) for c in chosen), 0, time.perf_counter()
         shares: list[tuple[str, float]] = []
-        yield PredictionStarted(str(model), len(chosen), str(device))
+        yield batch.PredictionStarted(str(model), len(chosen), str(device))
         for model_layer in chosen:
             labels, probability = _empty_result(model_layer, settings.probability)
             for event in predict_planes(
                 model, model_layer.planes(), len(model_layer.places), device, control.checkpoint, settings.probability
             ):
                 match event:
-                    case PlanePredicted():
+                    case batch.PlanePredicted():
                         number = (
                             event.index if model_layer.source.kept is None else model_layer.source.kept[event.index]
                         )
                         _put(event.labels, labels, number)
                         _put(event.probability, probability, number)
                         shares.append((event.name, event.missing))
-                    case PredictionProgress():
+                    case batch.PredictionProgress():
                         yield replace(event, done=done + event.done, images=total)
             done += len(model_layer.places)
             yield LayerPredicted(model_layer, labels, probability, model.use.classes, str(model.path))
         yield from map(Warned, missing_notes(shares))
         model.release()
-        yield PredictionFinished(False, len(chosen), time.perf_counter() - began)
+        yield batch.PredictionFinished(False, len(chosen), time.perf_counter() - began)
 
     return partial(_with_model, path, settings.device, predict)
 
@@ -109,7 +98,7 @@ def _with_model(
         yield from throttled(predict(model, resolve(device), control), _is_on_the_way)
     except Stopped:
         model.release()
-        yield PredictionFinished(True, 0, time.perf_counter() - began)
+        yield batch.PredictionFinished(True, 0, time.perf_counter() - began)
 
 
 def _load(path: Path) -> Model:
@@ -121,7 +110,7 @@ def _load(path: Path) -> Model:
 
 def _is_on_the_way(event: object) -> bool:
     """Whether an event says how far it is, and not that it is all done."""
-    return isinstance(event, PredictionProgress) and event.done < event.images
+    return isinstance(event, batch.PredictionProgress) and event.done < event.images
 
 
 def _model_layer(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> ModelLayer:
@@ -152,7 +141,7 @@ def _empty_result(model_layer: ModelLayer, want_probability: bool) -> tuple[np.n
 # ---- the widget --------------------------------------------------------------------------------------------------
 
 
-class ModelLine(PathEdit):
+class ModelLine(_inputs.PathEdit):
     """Name a run folder or model file; a line below says what the model is, and ``described`` that it does.
 
     Attributes
@@ -163,9 +152,9 @@ class ModelLine(PathEdit):
 
     described = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
         tip = "The folder of an iGTT run or of a training, or its model.safetensors."
-        super().__init__("run folder, or a model file in one", tip, parent, "Models (*.safetensors)")
+        super().__init__("run folder, or a model file in one", tip, "Models (*.safetensors)")
         self.known = False
         self.facts = QLabel()
         self.facts.setWordWrap(True)
@@ -212,12 +201,11 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     return made
 
 
-def summary(result: PredictionFinished, layers: int) -> str:
+def summary(result: batch.PredictionFinished, layers: int) -> str:
     """Say what came of it, in a sentence or two."""
     if result.stopped:
-        return f"Cancelled.{f' {layers} layers were made.' if layers else ''}"
-    images = "1 image" if result.images == 1 else f"{result.images} images"
-    return f"{images} predicted in {result.seconds:.1f} s."
+        return f"Cancelled.{' 1 layer was made.' if layers == 1 else f' {layers} layers were made.' if layers else ''}"
+    return f"{counted(result.images, 'image')} predicted in {result.seconds:.1f} s."
 
 
 LAYERS, FOLDER = 0, 1
@@ -229,21 +217,13 @@ class PredictWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume` and `cancel`; scripts may do the same, and `choose_model`,
     `choose_layers`, `choose_folders` and `set`; folders are done by `batch`. None of them raises: what is wrong is said
-    in one sentence by a napari notification and in the widget, and the method returns False.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    in one sentence by a napari notification and in the widget, and the method returns False. See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each prediction that began, however it ended.
     result : PredictionFinished or None
         How the last one ended; None while it goes on, or if it failed.
-    failure : MetastructureError or None
-        Why the last one failed.
     made : list of Layer
         The layers of the last one.
     batch : FolderBatch
@@ -256,7 +236,7 @@ class PredictWidget(JobWidget):
     stopping = "Stopping…"
     size = (380, 560)
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons(
@@ -264,21 +244,24 @@ class PredictWidget(JobWidget):
                 *("Predict", "Cancel", "Stop at the next tile; what is done is kept."),
             ),
             ProgressPanel("Planes that are done."),
-            parent,
         )
-        self.result: PredictionFinished | None = None
+        self.result: batch.PredictionFinished | None = None
         self.made: list[Layer] = []
         self.model = ModelLine()
-        self.picker = LayerPicker(self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane.")
+        self.picker = _inputs.LayerPicker(
+            self.viewer, "Images to label: 2D, or stacks of any axes, taken plane by plane."
+        )
         self.ranges = RangeRows("labelled")
         self.batch = FolderBatch(self._task, "images", "<stem>_mask.tif and <stem>_probability.tif")
         self.where = QTabWidget()
         for name, part in {"Layers": self.picker, "Folder": self.batch}.items():
-            page = column(part, margin=4)
+            page = _inputs.column(part, margin=4)
             page.layout().addStretch(1)
             self.where.addTab(page, name)
         self.where.currentChanged.connect(self._on_tab)
-        self.settings = ConfigPanel(PredictSettings, ("device", "channel", "probability"), {"Files": ("ome",)})
+        self.with_device = self.settings = ConfigPanel(
+            PredictSettings, ("device", "channel", "probability"), {"Files": ("ome",)}
+        )
         self.form = (self.model, self.where, self.ranges, self.settings)
         self.release_with(self.picker.release)
         forms = [form.changed for form in self.settings.forms]
@@ -287,9 +270,9 @@ class PredictWidget(JobWidget):
         self.picker.picked.connect(self._show_ranges)
         self._show_ranges()
         self.estimate_at(*inputs, self.model.described)
-        model = (row(heading("Model"), self.tools), self.model, self.model.facts)
-        images = (heading("Images"), self.where, self.ranges, heading("Settings"), self.settings)
-        lay_out(self, (*model, *images), (self.buttons, self.progress))
+        model = (_inputs.row(_inputs.heading("Model"), self.tools), self.model, self.model.facts)
+        images = (_inputs.heading("Images"), self.where, self.ranges, _inputs.heading("Settings"), self.settings)
+        _inputs.lay_out(self, (*model, *images), (self.buttons, self.progress))
         paths = {"model": of_path(self.model), "images": of_path(self.batch.inputs), "out": of_path(self.batch.out)}
         where = Value(self.where.currentIndex, self.where.setCurrentIndex)
         settings = of_settings(PredictSettings, self.settings.config, self.settings.fill)
@@ -382,10 +365,10 @@ class PredictWidget(JobWidget):
     def on_event(self, event: object) -> None:
         """Show how far it is, and add what it made."""
         match event:
-            case PredictionStarted():
+            case batch.PredictionStarted():
                 self.progress.begin(0, event.images, f"0 of {event.images}")
                 self.say(f"{event.model}; on {event.device}.")
-            case PredictionProgress():
+            case batch.PredictionProgress():
                 if self.buttons.stop.isEnabled():  # else "Stopping…" stands there
                     self.progress.show_outer(float(event.done), event.images, f"{int(event.done)} of {event.images}")
                     self.say(event.name)
@@ -393,13 +376,9 @@ class PredictWidget(JobWidget):
                 self.made += add_layers(self.viewer, event)
             case Warned():
                 show_warning(event.message)
-            case PredictionFinished():
+            case batch.PredictionFinished():
                 self.result = event
 
     def summary(self) -> str:
         """Say what came of it."""
         return "" if self.result is None else summary(self.result, len(self.made))
-
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.set_devices(devices)

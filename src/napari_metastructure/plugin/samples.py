@@ -1,27 +1,22 @@
 """Sample data of the File menu: simulated images without labels, and the paper's Figure 6 as layers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from napari import current_viewer
+from napari.layers import Layer
+from napari.types import LayerDataTuple
 
 from napari_metastructure import __version__
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels import UNLABELLED
+from napari_metastructure.labels.figure6 import Figure6, Panel
+from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._density_maps import COLORMAP, MADE
 from napari_metastructure.plugin._density_model import DensitySettings
-from napari_metastructure.plugin._layers import ORIGIN, UNLABELLED_COLOR, class_color, colormap, origin_of
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-    from napari.types import LayerDataTuple
-
-    from napari_metastructure.labels.figure6 import Figure6, Panel
 
 
 def sample_folder() -> Path:
@@ -120,10 +115,10 @@ def figure_6() -> list[LayerDataTuple]:
 def open_figure_6() -> list[LayerDataTuple]:
     """Make Figure 6 for napari's menu, and show it whole once it is there: napari looks at its first layer alone."""
     made, viewer = figure_6(), current_viewer()
-    captions = made[-1][1]["metadata"][ORIGIN]
+    captions = made[-1][1]["metadata"][_layers.ORIGIN]
 
     def on_inserted(event: Any) -> None:
-        if viewer is not None and origin_of(event.value) == captions:
+        if viewer is not None and _layers.origin_of(event.value) == captions:
             viewer.layers.events.inserted.disconnect(on_inserted)
             viewer.reset_view()
 
@@ -136,10 +131,10 @@ def find_figure(layers: Iterable[Layer]) -> list[Layer]:
     """Find the layers of a figure that is open with all its labels, those first; else return an empty list."""
     groups: dict[str, list[Layer]] = {}
     for layer in layers:
-        if group := origin_of(layer).get("group"):
+        if group := _layers.origin_of(layer).get("group"):
             groups.setdefault(group, []).append(layer)
     for ours in groups.values():
-        labels = [layer for cell in CELLS for layer in ours if origin_of(layer).get("cell") == cell]
+        labels = [layer for cell in CELLS for layer in ours if _layers.origin_of(layer).get("cell") == cell]
         if len(labels) == len(CELLS):
             return [*labels, *(layer for layer in ours if layer not in labels)]
     return []
@@ -147,7 +142,7 @@ def find_figure(layers: Iterable[Layer]) -> list[Layer]:
 
 def settings_of(figure: Iterable[Layer]) -> DensitySettings:
     """Return the settings a figure was made with, for the widget that goes on with it."""
-    made = next(origin_of(layer)["settings"] for layer in figure if origin_of(layer).get("cell"))
+    made = next(_layers.origin_of(layer)["settings"] for layer in figure if _layers.origin_of(layer).get("cell"))
     return DensitySettings(**made, one_scale=False)
 
 
@@ -157,15 +152,15 @@ def _labels(panel: Panel, column: int, figure: Figure6, group: str) -> LayerData
     )
     made = {"source": "CL", "recipe": recipe, "seed": SEED} if recipe else {}
     about = {"group": group, "cell": panel.name, "settings": _settings(figure)}
-    colors = {0: (0.16, 0.16, 0.18, 1), 1: class_color(1), UNLABELLED: UNLABELLED_COLOR}
+    colors = {0: (0.16, 0.16, 0.18, 1), 1: _layers.class_color(1), UNLABELLED: _layers.UNLABELLED_COLOR}
     return (
         panel.labels,
         {
             "name": panel.name,
             "translate": (0, column * STEP),
             "opacity": 1.0,
-            "colormap": colormap(colors, others="transparent"),
-            "metadata": {ORIGIN: {"version": __version__, **made, **about}},
+            "colormap": _layers.colormap(colors, others="transparent"),
+            "metadata": {_layers.ORIGIN: {"version": __version__, **made, **about}},
         },
         "labels",
     )
@@ -186,7 +181,7 @@ def _matrix(panel: Panel, column: int, group: str) -> LayerDataTuple:
             "translate": (STEP + half, column * STEP + half),
             "contrast_limits": (0, 1),
             "colormap": Colormap([[0.09, 0.1, 0.14], [0.16, 0.42, 0.86]], name="night to blue"),
-            "metadata": {ORIGIN: {"version": __version__, "made": "transition matrix", **about}},
+            "metadata": {_layers.ORIGIN: {"version": __version__, "made": "transition matrix", **about}},
         },
         "image",
     )
@@ -203,7 +198,7 @@ def _density(panel: Panel, column: int, figure: Figure6, group: str) -> LayerDat
             "colormap": COLORMAP,
             "contrast_limits": (float(values.min()), float(values.max())),
             # The widget puts a map over its labels; from there this one has moved to its cell.
-            "metadata": {ORIGIN: {"version": __version__, "made": MADE, **about, "offset": [2 * STEP, 0]}},
+            "metadata": {_layers.ORIGIN: {"version": __version__, "made": MADE, **about, "offset": [2 * STEP, 0]}},
         },
         "image",
     )
@@ -242,7 +237,7 @@ def _captions(figure: Figure6, group: str) -> LayerDataTuple:
             "size": 1,
             "face_color": "transparent",
             "border_color": "transparent",
-            "metadata": {ORIGIN: {"version": __version__, "made": "captions", "group": group}},
+            "metadata": {_layers.ORIGIN: {"version": __version__, "made": "captions", "group": group}},
         },
         "points",
     )

@@ -1,63 +1,35 @@
 """The Noise study widget: what networks learn from clean labels and from many kinds of noisy ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
 import napari
 import numpy as np
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from napari.layers import Layer
+from qtpy import QtCore, QtWidgets
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
+from napari_metastructure.labels.readings import Reading
 from napari_metastructure.labels.verdict import verdict
 from napari_metastructure.networks import Architecture
+from napari_metastructure.plugin import _inputs, _study_results
 from napari_metastructure.plugin._conditions import ConditionsPanel
 from napari_metastructure.plugin._estimate import Unknown, Work, study_estimate
-from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip
-from napari_metastructure.plugin._inputs import PathEdit, column, heading, order_tabs, pages_above, row
+from napari_metastructure.plugin._form import ModelForm, collapsed, tooltip, with_tip
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._pairs import LayerSet
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
-from napari_metastructure.plugin._study_results import (
-    Key,
-    NoisyLabels,
-    NoisyLayers,
-    StudyCurves,
-    StudyTable,
-    condition_colors,
-    on_dark,
-)
 from napari_metastructure.plugin._training_data import DataPanel, TrainingSettings
 from napari_metastructure.plugin._worker import torch_beside_a_window
+from napari_metastructure.training import events, study_results
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
-from napari_metastructure.training.events import BatchFinished, Event, TrainEpoch, TrainStarted, Warned
-from napari_metastructure.training.study_results import (
-    Condition,
-    ConditionFinished,
-    ConditionStarted,
-    FoundStudy,
-    RunResult,
-    StudyConfig,
-    StudyEvent,
-    StudyFinished,
-    StudyStarted,
-)
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-
-    from napari_metastructure.labels.readings import Reading
-    from napari_metastructure.networks.device import Device
-    from napari_metastructure.training.pairs import Pair, TrainingSet
-
+from napari_metastructure.training.pairs import Pair, TrainingSet
 
 # ---- the job -----------------------------------------------------------------------------------------------
 
@@ -69,6 +41,10 @@ class PairsRead:
     training: Sequence[Pair]
     given: TrainingSet
 
+    def read_as(self, pair: Pair, reading: Reading) -> Any:
+        """Return a pair's Labels layer and how it is read, see `LayerSet.read_as`; None of a file."""
+        return self.given.read_as(pair, reading) if isinstance(self.given, LayerSet) else None
+
     def place(self, pair: Pair) -> VisiblePlane | None:
         """Return where a pair lies in the viewer; None if it comes from a file."""
         if not isinstance(self.given, LayerSet):
@@ -78,10 +54,10 @@ class PairsRead:
         return VisiblePlane(source.layer, index, tuple(int(i) for i in np.unravel_index(index, source.leading)))
 
 
-def study_job(make: Callable[[], TrainingSet], config: StudyConfig, folder: Path | None) -> Job:
+def study_job(make: Callable[[], TrainingSet], config: study_results.StudyConfig, folder: Path | None) -> Job:
     """Make the job of a study: it finds and reads the pairs, then trains on all conditions."""
 
-    def job(control: Control) -> Iterator[Event | StudyEvent | PairsRead]:
+    def job(control: Control) -> Iterator[events.Event | study_results.StudyEvent | PairsRead]:
         torch_beside_a_window()
         from napari_metastructure.training.study import study
 
@@ -89,11 +65,11 @@ def study_job(make: Callable[[], TrainingSet], config: StudyConfig, folder: Path
             given = make()
             given, notes = given.read(config.train, control.checkpoint, copied=isinstance(given, LayerSet))
         except Stopped:
-            yield StudyFinished(True, "Stopped by the user before the first run began.", ())
+            yield study_results.StudyFinished(True, "Stopped by the user before the first run began.", ())
             return
         training, test = given.held(split_config(config.test_fraction, config.train.seed))
         yield PairsRead(training, given)
-        yield from map(Warned, notes)
+        yield from map(events.Warned, notes)
         yield from study(training, config, control, test=test, folder=folder)
 
     return job
@@ -115,18 +91,18 @@ WITHOUT = ("network", "validation_fraction", "patience", "reading")
 NETWORKS: tuple[Architecture, ...] = get_args(Architecture)
 
 
-class StudySettings(QWidget):
+class StudySettings(QtWidgets.QWidget):
     """All of `StudyConfig` but its conditions; ``changed`` says that other images may be kept for testing."""
 
-    changed = Signal()
+    changed = QtCore.Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.networks = {name: QCheckBox(name) for name in NETWORKS}
-        self.repeats = ModelForm(StudyConfig, ("repeats",))
+    def __init__(self) -> None:
+        super().__init__()
+        self.networks = {name: QtWidgets.QCheckBox(name) for name in NETWORKS}
+        self.repeats = ModelForm(study_results.StudyConfig, ("repeats",))
         self.train = TrainingSettings(("preset", *KEPT), WITHOUT, KEPT)
-        self.more = ModelForm(StudyConfig, ("test_fraction", "bandwidth"))
-        grid = QGridLayout()
+        self.more = ModelForm(study_results.StudyConfig, ("test_fraction", "bandwidth"))
+        grid = QtWidgets.QGridLayout()
         grid.setSpacing(4)
         for place, box in enumerate(self.networks.values()):
             box.setToolTip(tooltip("Each ticked network is trained separately; light-unet suits small data and CPUs."))
@@ -136,12 +112,14 @@ class StudySettings(QWidget):
             self.more,
             "The images kept for testing, and how far around a pixel labels are counted.",
         )
-        column(grid, self.repeats, self.train, more, into=self)
-        self.fill(StudyConfig())
+        _inputs.column(grid, self.repeats, self.train, more, into=self)
+        self.fill(study_results.StudyConfig())
         for form in (self.more, self.train.main):
             form.changed.connect(lambda _: self.changed.emit())
 
-    def config(self, conditions: Sequence[Condition], reading: Reading = "auto") -> StudyConfig:
+    def config(
+        self, conditions: Sequence[study_results.Condition], reading: Reading = "auto"
+    ) -> study_results.StudyConfig:
         """Return the settings as shown, for these conditions and labels that are read this way.
 
         Raises
@@ -154,7 +132,7 @@ class StudySettings(QWidget):
             raise InputError("No network is chosen; tick at least one.")
         if not conditions:
             raise InputError("No condition is chosen; tick at least one.")
-        return StudyConfig(
+        return study_results.StudyConfig(
             conditions=tuple(conditions),
             networks=networks,
             train=self.train.config(reading=reading),
@@ -162,7 +140,7 @@ class StudySettings(QWidget):
             **self.more.values(),
         )
 
-    def fill(self, config: StudyConfig) -> None:
+    def fill(self, config: study_results.StudyConfig) -> None:
         """Show these settings."""
         for name, box in self.networks.items():
             box.setChecked(name in config.networks)
@@ -176,36 +154,32 @@ class StudySettings(QWidget):
         return split_config(self.more.values()["test_fraction"], self.train.main.values()["seed"])
 
 
-class StudyFolder(QWidget):
+class StudyFolder(QtWidgets.QWidget):
     """A folder for tables and figure; empty means nowhere. A study that is in it goes on when Run is pressed."""
 
-    load_settings = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.line = PathEdit(
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = _inputs.PathEdit(
             "study folder (optional)",
             "Where the study keeps curves.csv, table.csv, study.png and study.svg, updated after each run. A study "
             "that is there already goes on with the runs it has not done.",
         )
-        self.found = QLabel()
-        self.found.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the button comes first
-        self.found.setToolTip(tooltip("Runs that a study in this folder has finished; Run does the rest of them."))
-        self.load_button = QPushButton("Load settings")
-        self.load_button.setToolTip(tooltip("Take over conditions and settings of the study in this folder."))
-        column(self.line, row(self.found, self.load_button), into=self)
+        self.found = _inputs.yielding("Runs that a study in this folder has finished; Run does the rest of them.")
+        self.load_button = with_tip(
+            QtWidgets.QPushButton("Load settings"), "Take over conditions and settings of the study in this folder."
+        )
+        _inputs.column(self.line, _inputs.row(self.found, self.load_button), into=self)
         self.line.changed.connect(self.look)
-        self.load_button.clicked.connect(self.load_settings)
         self.get, self.set = self.line.get, self.line.set
         self.look()
 
     def look(self) -> None:
         """Show whether the folder holds a study."""
-        study = FoundStudy.find(self.get())
+        study = study_results.FoundStudy.find(self.get())
         for part in (self.found, self.load_button):
             part.setVisible(study is not None)
         if study is not None:
-            self.found.setText(f"Holds {study.runs} {'run' if study.runs == 1 else 'runs'}")
+            self.found.setText(f"Holds {counted(study.runs, 'run')}")
 
 
 # ---- the widget --------------------------------------------------------------------------------------------
@@ -220,75 +194,69 @@ class StudyWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume`, `stop`, `load_run_settings`, `show_labels` and `save_results`; scripts
     may do the same. None of them raises: what is wrong is said in one sentence by a napari notification, and the
-    method returns False.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    method returns False. See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each study that began, however it ended.
-    saved : Signal(list of Path)
-        What `save_results` wrote; empty if it could not.
     results : tuple of RunResult
         The finished runs of the current study or the last one.
-    failure : MetastructureError or None
-        Why the last study failed.
     """
 
     name = "study"
     title = "The noise study"
     preparing = "Reading the images…"
     size = (450, 780)
+    kept_in = " Tables and figure are in {}."
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons("Train on all conditions, one after the other, in the background."),
             ProgressPanel("Runs done, each a training on one kind of labels.", "Epochs of the current run."),
-            parent,
         )
         self.data = DataPanel(self.viewer, "test")
         self.data.reading.set("foreground")
         self.conditions = ConditionsPanel(self.viewer)
         self.settings = StudySettings()
+        self.with_device = self.settings.train
         self.folder = StudyFolder()
         self.form = (self.data, self.conditions, self.settings, self.folder)
-        self.curves = StudyCurves(self.viewer)
-        self.table = StudyTable()
-        self.labels = NoisyLayers(self.viewer, self)
-        self.image = QComboBox()
-        self.image.setToolTip(
-            tooltip("The training image whose labels are shown, of the conditions ticked under Labels in the table.")
+        self.curves = _study_results.StudyCurves(self.viewer)
+        self.table = _study_results.StudyTable()
+        self.labels = _study_results.NoisyLayers(self.viewer, self)
+        self.image = with_tip(
+            QtWidgets.QComboBox(),
+            "The training image whose labels are shown, of the conditions ticked under Labels in the table.",
         )
-        self.image.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.save_button = QPushButton("Save results…")
-        self.save_button.setToolTip(
-            tooltip("Write curves.csv, table.csv, study.png and study.svg of the finished runs into a folder.")
+        self.image.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save results…"),
+            "Write curves.csv, table.csv, study.png and study.svg of the finished runs into a folder.",
         )
         self.save_button.setEnabled(False)
-        self.results: tuple[RunResult, ...] = ()
-        self._config = StudyConfig()
+        self.results: tuple[study_results.RunResult, ...] = ()
+        self._config = study_results.StudyConfig()
         self._read: PairsRead | None = None
         self._classes: tuple[int, ...] = ()
-        self._current: tuple[Key, list[float], list[float]] | None = None  # the run, its scores and losses so far
-        self._runs = self._epochs = 0
-        self._end = self._where = ""
-        study = (
-            *(heading("Images and clean labels"), self.data, heading("Conditions"), self.conditions),
-            *(heading("Networks and training"), self.settings, heading("Folder"), self.folder),
+        self._current: tuple[_study_results.Key, list[float], list[float]] | None = (
+            None  # the run, its scores and losses so far
         )
-        labels_of = row(QLabel("Labels of"), self.image)
-        labels_of.layout().setStretch(1, 1)
+        self._runs = self._epochs = 0
+        self._end = ""
+        study = (
+            *(_inputs.heading("Images and clean labels"), self.data, _inputs.heading("Conditions"), self.conditions),
+            *(_inputs.heading("Networks and training"), self.settings, _inputs.heading("Folder"), self.folder),
+        )
+        labels_of = _inputs.row(QtWidgets.QLabel("Labels of"), self.image, wide=self.image)
         results = (self.curves, self.table, labels_of, self.save_button)
-        self.tabs = pages_above(self, {"Study": study, "Results": results}, self.tools, (self.buttons, self.progress))
+        self.tabs = _inputs.pages_above(
+            self, {"Study": study, "Results": results}, self.tools, (self.buttons, self.progress)
+        )
         self._connect()
 
     def _connect(self) -> None:
-        self.folder.load_settings.connect(lambda: self.load_run_settings())
+        self.folder.load_button.clicked.connect(lambda: self.load_run_settings())
         self.save_button.clicked.connect(self._ask_where)
         self.conditions.refused.connect(self.refuse)
         for changed in (self.data.changed, self.settings.changed):
@@ -304,10 +272,10 @@ class StudyWidget(JobWidget):
         self.image.currentIndexChanged.connect(lambda _: self._show_labels())
         self.listen(self.viewer.events.theme, self._use_theme)
         self.release_with(self.data.release)
-        self.conditions.free.toggled.connect(lambda _: order_tabs(self))  # its dials are made then
+        self.conditions.free.toggled.connect(lambda _: _inputs.order_tabs(self))  # its dials are made then
         self._show_set()
         self.remember(
-            {"settings": of_settings(StudyConfig, self.config, self.show_config)},
+            {"settings": of_settings(study_results.StudyConfig, self.config, self.show_config)},
             lambda known: {"settings": {"train": known.settings(TrainConfig)}},
         )
 
@@ -322,7 +290,7 @@ class StudyWidget(JobWidget):
         config, folder = self.config(), self.folder.get()
         self._config, self._read, self.results = config, None, ()
         self._current, self._end = None, ""
-        self._where = f" Tables and figure are in {folder}." if folder else ""
+        self.show_place(folder)
         self.labels.let_go()
         self.image.clear()
         self.curves.begin(config.networks, [c.name for c in config.conditions], config.train.epochs)
@@ -332,7 +300,7 @@ class StudyWidget(JobWidget):
         self.tabs.setCurrentIndex(RESULTS)
         return study_job(self.data.reader(given), config, folder)
 
-    def config(self) -> StudyConfig:
+    def config(self) -> study_results.StudyConfig:
         """Return conditions and settings as shown.
 
         Raises
@@ -342,7 +310,7 @@ class StudyWidget(JobWidget):
         """
         return self.settings.config(self.conditions.conditions(), self.data.reading.get())
 
-    def show_config(self, config: StudyConfig) -> None:
+    def show_config(self, config: study_results.StudyConfig) -> None:
         """Show these conditions and settings."""
         self.settings.fill(config)
         self.data.reading.set(config.train.reading)
@@ -354,7 +322,7 @@ class StudyWidget(JobWidget):
 
     def load_run_settings(self) -> bool:
         """Show conditions and settings of the study in the folder; False if they cannot be read."""
-        if (study := FoundStudy.find(self.folder.get())) is None:
+        if (study := study_results.FoundStudy.find(self.folder.get())) is None:
             return self.refuse("The folder holds no study whose settings could be loaded; choose one that does.")
         try:
             config = study.config()
@@ -363,10 +331,6 @@ class StudyWidget(JobWidget):
         self.show_config(config)
         self.say("The settings are those of the study in the folder.")
         return True
-
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.train.set_devices(devices)
 
     def _show_set(self) -> None:
         """Say what would be trained and tested on."""
@@ -388,7 +352,7 @@ class StudyWidget(JobWidget):
 
     # ---- while it runs ---------------------------------------------------------------------------------------
 
-    def on_batches(self, batches: list[BatchFinished]) -> None:
+    def on_batches(self, batches: list[events.BatchFinished]) -> None:
         """Move the lower bar."""
         newest = batches[-1]
         self._show_epoch(newest.epoch, newest.epoch - 1 + newest.batch / max(newest.batches, 1))
@@ -398,27 +362,27 @@ class StudyWidget(JobWidget):
         match event:
             case PairsRead():
                 self._read = event
-            case StudyStarted():
+            case study_results.StudyStarted():
                 self._on_started(event)
-            case ConditionStarted():
+            case study_results.ConditionStarted():
                 self._current = (event.network, event.condition), [], []
                 self.say(f"Run {event.number} of {event.runs}: {event.condition}, {event.network}, seed {event.seed}.")
                 self.table.show_predicted(event.condition, event.predicted)
                 self.table.explain(event.condition, event.predicted.sentence)
-            case TrainStarted():
+            case events.TrainStarted():
                 self._epochs = event.epochs
                 self._show_epoch(1, 0.0)
-            case TrainEpoch():
+            case events.TrainEpoch():
                 self._on_epoch(event)
-            case ConditionFinished(result):
+            case study_results.ConditionFinished(result):
                 self.results = (*self.results, result)
                 self.table.show_results(self.results)
                 self._end_run()
                 self.progress.show_outer(len(self.results), self._runs, self._runs_done())
                 self.save_button.setEnabled(True)
-            case Warned(message):
+            case events.Warned(message):
                 self.warn(message)
-            case StudyFinished(reason=reason):
+            case study_results.StudyFinished(reason=reason):
                 self._end = reason
 
     def on_end(self) -> None:
@@ -428,13 +392,13 @@ class StudyWidget(JobWidget):
 
     def summary(self) -> str:
         """Say why the study ended, and where its files are."""
-        return f"{self._end}{self._where}"
+        return f"{self._end}{self.kept}"
 
-    def _on_started(self, event: StudyStarted) -> None:
+    def _on_started(self, event: study_results.StudyStarted) -> None:
         """Show what an earlier study in the folder had done."""
         self._classes, self.results, self._runs = event.classes, event.done, event.runs
         self.progress.begin(len(event.done), event.runs, self._runs_done())
-        self.say(f"{event.training} images to train on, {event.test} to test on.")
+        self.say(f"{counted(event.training, 'image')} to train on, {event.test} to test on.")
         self.curves.name_score(len(event.classes))
         self.table.show_results(self.results)
         self.save_button.setEnabled(bool(self.results))
@@ -447,7 +411,7 @@ class StudyWidget(JobWidget):
         for pair in self._read.training if self._read is not None else ():
             self.image.addItem(pair.name)
 
-    def _on_epoch(self, event: TrainEpoch) -> None:
+    def _on_epoch(self, event: events.TrainEpoch) -> None:
         if self._current is None or event.validation is None:
             return
         key, scores, losses = self._current
@@ -464,7 +428,7 @@ class StudyWidget(JobWidget):
             self.table.end_run(key)
             self._draw(key)
 
-    def _draw(self, key: Key) -> None:
+    def _draw(self, key: _study_results.Key) -> None:
         """Draw the curves of one condition: of finished runs, and of the current one."""
         done = [result for result in self.results if (result.network, result.condition) == key]
         mine = self._current is not None and self._current[0] == key
@@ -474,7 +438,7 @@ class StudyWidget(JobWidget):
         self.progress.show_inner(done, self._epochs, f"epoch {number} of {self._epochs}")
 
     def _runs_done(self) -> str:
-        return f"{len(self.results)} of {self._runs} runs"
+        return f"{len(self.results)} of {counted(self._runs, 'run')}"
 
     def _use_theme(self) -> None:
         self.curves.use_theme()
@@ -482,7 +446,7 @@ class StudyWidget(JobWidget):
         self._use_colors()
 
     def _use_colors(self) -> None:
-        colors = condition_colors(self._config.conditions, on_dark(self.viewer))
+        colors = _study_results.condition_colors(self._config.conditions, _study_results.on_dark(self.viewer))
         self.curves.use_colors(colors)
         self.table.use_colors(colors)
 
@@ -509,8 +473,11 @@ class StudyWidget(JobWidget):
         number, shown = self.image.currentIndex(), self.table.labels_shown()
         if self._read is not None and number >= 0:
             conditions = [condition for condition in self._config.conditions if condition.name in shown]
-            pair, seed = self._read.training[number], self._config.train.seed
-            self.labels.show(NoisyLabels(pair, number, conditions, seed, self._classes, self._read.place(pair)))
+            read, train = self._read, self._config.train
+            pair = read.training[number]
+            read_as = partial(read.read_as, pair, train.reading)
+            drawn = (pair, number, conditions, train.seed, self._classes, read.place(pair), read_as)
+            self.labels.show(_study_results.NoisyLabels(*drawn))
 
     def save_results(self, folder: str | Path) -> bool:
         """Write tables and figure of the finished runs, in the background; `saved` is emitted at the end.
@@ -532,5 +499,5 @@ class StudyWidget(JobWidget):
         return True
 
     def _ask_where(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Save results into"):
+        if folder := QtWidgets.QFileDialog.getExistingDirectory(self, "Save results into"):
             self.save_results(folder)

@@ -1,151 +1,32 @@
 """The Train widget: networks trained on images and labels, clean or noisy, watched and steered live."""
 
-from __future__ import annotations
-
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
-import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy import QtCore, QtWidgets
 
-from napari_metastructure import __version__
-from napari_metastructure.errors import InputError, MetastructureError, listed
-from napari_metastructure.images.ranges import ALL
+from napari_metastructure.errors import InputError, MetastructureError, counted, listed
+from napari_metastructure.networks.model import Model
+from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._curves import TrainCurves
 from napari_metastructure.plugin._estimate import Unknown, Work, train_estimate
-from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip
+from napari_metastructure.plugin._form import ConfigPanel, Editor, tooltip, with_tip
 from napari_metastructure.plugin._inputs import heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
-from napari_metastructure.plugin._layers import (
-    ORIGIN,
-    PLANES,
-    EpochPages,
-    EpochSlider,
-    class_colormap,
-    made_from,
-    placement,
-    result_name,
-)
-from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, shape_of
+from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import EpochProgress
-from napari_metastructure.plugin._training_data import FIRST, DataPanel
-from napari_metastructure.plugin._worker import torch_beside_a_window, wait_for
+from napari_metastructure.plugin._training_data import DataPanel
+from napari_metastructure.plugin._watched import WatchedImage, Watching, train_job
+from napari_metastructure.training import events
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
-from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import (
-    BatchFinished,
-    Event,
-    Kept,
-    TrainEpoch,
-    TrainFinished,
-    TrainStarted,
-    Warned,
-)
+from napari_metastructure.training.pairs import TrainingSet
 from napari_metastructure.training.run_folder import FoundRun
-
-if TYPE_CHECKING:
-    from napari.layers import Image, Labels
-
-    from napari_metastructure.networks.device import Device
-    from napari_metastructure.networks.model import Model
-    from napari_metastructure.plugin._source import Source
-    from napari_metastructure.training.pairs import Pair, TrainingSet
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """An image of the validation set whose predictions will come with every epoch.
-
-    Attributes
-    ----------
-    group : str
-        The image: of pairs from layers the layer's name.
-    names : tuple of str
-        Its pairs, one per plane.
-    image : dict or None
-        Arguments of ``viewer.add_image``, of an image that is no layer yet.
-    ready : threading.Event
-        To be set once its layer is there: beside a busy thread, adding it would take many times as long.
-    """
-
-    group: str
-    names: tuple[str, ...]
-    image: dict[str, Any] | None = field(repr=False)
-    ready: threading.Event = field(default_factory=threading.Event, repr=False)
-
-
-def train_job(
-    make: Callable[[], TrainingSet],
-    config: TrainConfig,
-    watch: str | None,
-    folder: Path | None,
-    resume: bool,
-) -> Job:
-    """Make the job of a run; ``watch`` names the image whose predictions are wanted, or none."""
-
-    def job(control: Control) -> Iterator[Event | Watching]:
-        torch_beside_a_window()
-        from napari_metastructure.training.train import train
-
-        given = make()
-        if folder is not None and isinstance(given, LayerSet):
-            given = given.with_files()
-        names: Sequence[str] = ()
-        if watched := watched_pairs(given.held(config)[1], watch):
-            names = tuple(pair.name for pair in watched)
-            watching = Watching(watched[0].group, names, None if isinstance(given, LayerSet) else _image_of(watched))
-            yield watching
-            wait_for(watching.ready, control)
-        yield from train(
-            given.training,
-            config,
-            control,
-            validation=given.validation,
-            folder=folder,
-            resume=resume,
-            watch=names,
-            chosen=given.chosen if isinstance(given, LayerSet) else ALL,
-        )
-
-    return job
-
-
-def watched_pairs(validation: Sequence[Pair], watch: str | None) -> list[Pair]:
-    """Return the planes of the image that is watched; none if nothing is, or there is no such image."""
-    if watch is None or not validation:
-        return []
-    group = validation[0].group if watch == FIRST else watch
-    return [pair for pair in validation if pair.group == group]
-
-
-def _image_of(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Read an image from a file, as ``viewer.add_image`` takes it; of several channels the first."""
-    from napari_metastructure.images.files import noting, read_image
-
-    with noting():
-        file = read_image(pairs[0].files[0])
-    planes = [np.asarray(pair.read_image()) for pair in pairs]
-    planes = [plane[0] if plane.ndim == 3 else plane for plane in planes]
-    places = [file.axes.index(a) for a in "TZYX" if a in file.axes]
-    shape = [file.data.shape[i] for i in places]
-    return {
-        "data": np.stack(planes).reshape(shape),
-        "name": pairs[0].group,
-        "scale": [file.scale[i] for i in places],
-        "units": [file.units[i] for i in places],
-    }
-
 
 MAIN = ("preset", "network", "epochs", "loss", "device")
 
@@ -159,9 +40,9 @@ GROUPS = {
 class TrainSettings(ConfigPanel[TrainConfig]):
     """Everything in `TrainConfig`, as a form; how labels are read is chosen elsewhere."""
 
-    def __init__(self, reading: Editor, parent: QWidget | None = None) -> None:
+    def __init__(self, reading: Editor) -> None:
         self._reading = reading
-        super().__init__(TrainConfig, MAIN, GROUPS, ("reading",), parent)
+        super().__init__(TrainConfig, MAIN, GROUPS, ("reading",))
 
     def config(self, **overrides: Any) -> TrainConfig:
         """Return the settings as shown, with some of them replaced."""
@@ -184,12 +65,12 @@ class EarlierTraining(FoundRun[TrainConfig]):
     columns = ("loss",)
 
 
-class DeviceBadge(QLabel):
+class DeviceBadge(QtWidgets.QLabel):
     """The device a run computes on; hidden before the first one."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Fixed, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setToolTip(tooltip("The device this run computes on."))
         self.setVisible(False)
 
@@ -201,97 +82,7 @@ class DeviceBadge(QLabel):
         self.setVisible(True)
 
 
-class WatchedImage:
-    """One image of the validation set, with what the network predicts as a layer with an epoch axis.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    watching : Watching
-    given : Source or None
-        Its layer; without one it is added.
-    config : TrainConfig
-
-    Raises
-    ------
-    InputError
-        If memory does not suffice for all epochs.
-    """
-
-    def __init__(self, viewer: napari.Viewer, watching: Watching, given: Source | None, config: TrainConfig) -> None:
-        self.viewer, self._given = viewer, given
-        self.names = watching.names
-        self.labels: Labels | None = None
-        self.slider = EpochSlider(viewer)
-        self.epochs = self.slider.epochs
-        self._config = config
-        self._added = given is None
-        if given is None:
-            with kept_view(viewer):
-                layer = viewer.add_image(**(watching.image or {}), metadata={ORIGIN: {"version": __version__}})
-        self.source: Image = layer if given is None else given.layer
-        self._pages = EpochPages(shape_of(self.source), config.epochs, "predictions", self.source.name)
-
-    def open(self) -> None:
-        """Add the layer, empty, and bring its image to the front."""
-        bring_to_front(self.viewer, [self.source])
-        how = {"seed": self._config.seed, "config": self._config.model_dump(mode="json")}
-        how |= {PLANES: self._given.note} if self._given is not None and self._given.note else {}
-        self.labels = Labels(
-            self._pages.array[:1],
-            name=result_name(self.source.name, "prediction"),
-            opacity=0.6,
-            metadata=made_from(self.source, **how),
-            **placement(self.source, "epoch"),
-        )
-        self.labels.editable = False
-        add_above(self.viewer, self.source, self.labels)
-        self.slider.layers.append(self.labels)
-
-    def use_colors(self, classes: Sequence[int]) -> None:
-        """Draw classes in these colours; of two classes only the second, the foreground, is drawn."""
-        if self.labels is not None:
-            self.labels.colormap = class_colormap(classes if len(classes) > 2 else classes[1:])
-
-    def shows(self, watching: Watching, source: Image | None, epoch: int) -> bool:
-        """Whether the newest epoch drawn here is this one, of the image that is to be watched."""
-        there = self.labels is not None and self.labels in self.viewer.layers and self.source in self.viewer.layers
-        return there and self.names == watching.names and source in (None, self.source) and self.epochs[-1:] == [epoch]
-
-    def go_on(self, config: TrainConfig) -> None:
-        """Make room for a run that goes on from the one drawn here, and show it again."""
-        if self._pages.reserve(config.epochs) and self.labels is not None:
-            self.labels.data = self._pages.array[: len(self.labels.data)]
-        if self.labels is not None:
-            self.labels.visible = True
-
-    def close(self) -> None:
-        """Undo `open` (for a run that never finished an epoch)."""
-        for layer in (self.labels, self.source if self._added else None):
-            if layer is not None and layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
-
-    def add(self, event: TrainEpoch) -> Iterator[None]:
-        """Draw an epoch in two steps, the second of which moves the slider if it stands at the newest."""
-        if self.labels is None or self.labels not in self.viewer.layers:
-            return iter(())
-        planes = [event.predictions[name] for name in self.names]
-        page = np.stack(planes) if self._given is None else self._given.join(planes)
-        pages = self._pages.put(event.epoch, page.reshape(self._pages.shape))
-        return self.slider.follow([event.epoch], self._draw(self.labels, event.epoch, pages))
-
-    def _draw(self, labels: Labels, epoch: int, pages: np.ndarray) -> Iterator[None]:
-        if labels in self.viewer.layers:
-            self.slider.set_data(labels, pages, epoch)
-        yield
-
-    def hide(self) -> None:
-        """Hide it: a new run draws its own."""
-        if self.labels is not None:
-            self.labels.visible = False
-
-
-def scores_in_words(event: TrainEpoch) -> str:
+def scores_in_words(event: events.TrainEpoch) -> str:
     """Put the newest epoch into numbers: of the validation images, else of the patches trained on."""
     scores = event.validation or event.training
     who = "validation" if event.validation else "training, no validation"
@@ -320,21 +111,13 @@ class TrainWidget(JobWidget):
 
     The buttons call `start`, `pause`, `resume`, `stop`, `resume_run`, `load_run_settings`, `save_model` and
     `use_in_predict`; scripts may do the same. None of them raises: what is wrong is said in one sentence by a napari
-    notification, and the method returns False (or None).
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        napari gives it when the widget is opened from its menus.
+    notification, and the method returns False (or None). See `JobWidget` for
+    ``finished``, ``failure`` and ``saved``.
 
     Attributes
     ----------
-    finished : Signal
-        Emitted in the main thread once for each run that began, however it ended.
     result : TrainFinished or None
         How the last run ended; None while it goes on, or if it failed.
-    failure : MetastructureError or None
-        Why the last run failed.
     model : Model or None
         The network of the best epoch of the last run, also of one that failed later.
     saved_model : Path or None
@@ -347,33 +130,35 @@ class TrainWidget(JobWidget):
     title = "The training run"
     size = (400, 780)
     progress: EpochProgress
+    run_folder: RunInFolder[TrainConfig]
 
-    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(
             napari_viewer,
             RunButtons("Train the network on the pairs, in the background."),
             EpochProgress("Epochs done; Patience may end it before the last.", "Optimiser steps done in this epoch."),
-            parent,
         )
         self.data = DataPanel(self.viewer)
         self.settings = TrainSettings(self.data.reading)
-        self.run_folder = RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED, self.name)
+        self.with_device = self.settings
+        ranges = self.data.ranges
+        self.keep_in(RunInFolder(EarlierTraining, self.settings, MAY_CHANGE, RESUMED, self.name, ranges))
         self.folder = self.run_folder.row
         self.form = (self.data, self.settings, self.folder)
         self.badge = DeviceBadge()
         self.curves = TrainCurves(self.viewer)
-        self.scores = QLabel()
+        self.scores = QtWidgets.QLabel()
         self.scores.setWordWrap(True)
         self.scores.setToolTip(tooltip("The newest epoch in numbers."))
-        self.save_button = QPushButton("Save model as…")
-        self.save_button.setToolTip(
-            tooltip("Save the network of the best epoch, with all that prediction needs, as one .safetensors file.")
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save model as…"),
+            "Save the network of the best epoch, with all that prediction needs, as one .safetensors file.",
         )
-        self.use_button = QPushButton("Use in Predict")
-        self.use_button.setToolTip(
-            tooltip("Open the Predict widget with this model; without a run folder save it first.")
+        self.use_button = with_tip(
+            QtWidgets.QPushButton("Use in Predict"),
+            "Open the Predict widget with this model; without a run folder save it first.",
         )
-        self.result: TrainFinished | None = None
+        self.result: events.TrainFinished | None = None
         self.model: Model | None = None
         self.saved_model: Path | None = None
         self.watched: WatchedImage | None = None
@@ -382,7 +167,6 @@ class TrainWidget(JobWidget):
         self._given: TrainingSet | None = None
         self._resumed: FoundRun[TrainConfig] | None = None
         self._before: WatchedImage | None = None
-        self._where = ""
         self._offer_model(False)
         self.scroll = lay_out(
             self,
@@ -396,17 +180,14 @@ class TrainWidget(JobWidget):
                 self.scores,
             ),
             (
-                _row(6, self.buttons, self.badge, stretch=True),
+                row(self.buttons, self.badge, spacing=6, wide=self.buttons),
                 self.progress,
-                _row(4, self.save_button, self.use_button),
+                row(self.save_button, self.use_button),
             ),
         )
         self._connect()
 
     def _connect(self) -> None:
-        self.tools.reset_button.clicked.connect(self.run_folder.propose)
-        self.folder.load_settings.connect(lambda: self.load_run_settings())
-        self.folder.resume_run.connect(lambda: self.resume_run())
         self.save_button.clicked.connect(self._ask_where)
         self.use_button.clicked.connect(lambda: self.use_in_predict())
         self.data.changed.connect(self._show_set)
@@ -420,7 +201,7 @@ class TrainWidget(JobWidget):
         settings = of_settings(TrainConfig, self.settings.config, self.settings.fill)
         self.remember({"settings": settings}, lambda known: {"settings": known.settings(TrainConfig)})
 
-    def slider(self) -> EpochSlider | None:
+    def slider(self) -> _layers.EpochSlider | None:
         """Return what moves through the epochs of the newest run."""
         return None if self.watched is None else self.watched.slider
 
@@ -437,30 +218,10 @@ class TrainWidget(JobWidget):
         self.progress.expected = None if before is None else before.epochs
         return job
 
-    def resume_run(self) -> bool:
-        """Go on with the run in the folder, on the pairs chosen; False if something is wrong.
-
-        Its settings are loaded first, unless they are shown already: then epochs, patience and device are taken as
-        they are shown.
-        """
-
-        def prepare() -> Job:
-            run, config = self.run_folder.resumed()
-            self.data.ranges.set(run.chosen())
-            return self._prepare(run.folder, config, run)
-
-        return self.begin(prepare)
-
-    def load_run_settings(self) -> bool:
-        """Show the settings that the run in the folder was made with; False if they cannot be read."""
-        try:
-            self.run_folder.load_settings()
-        except InputError as error:
-            return self.refuse(str(error))
-        if (run := self.run_folder.kind.find(self.folder.get())) is not None:
-            self.data.ranges.set(run.chosen())
-        self.say("The settings are those of the run in the folder.")
-        return True
+    def prepare_resumed(self) -> Job:
+        """Make ready the job that goes on with the run in the folder, on the pairs chosen."""
+        run, config = self.run_folder.resumed()
+        return self._prepare(run.folder, config, run)
 
     def _prepare(
         self, folder: Path | None, config: TrainConfig | None = None, resumed: FoundRun[TrainConfig] | None = None
@@ -484,14 +245,9 @@ class TrainWidget(JobWidget):
         self._offer_model(False)
         return train_job(self.data.reader(given), config, self.data.watch.get(), folder, resumed is not None)
 
-    def show_place(self, folder: Path | None) -> None:
-        """Show in which folder the run is kept; None: in none."""
-        self._where = f" The run is kept in {folder}." if folder else ""
-        self.run_folder.use(folder)
-
     # ---- while it goes on ------------------------------------------------------------------------------------
 
-    def on_batches(self, batches: list[BatchFinished]) -> None:
+    def on_batches(self, batches: list[events.BatchFinished]) -> None:
         """Move the lower bar and append to the loss."""
         self.progress.show_batch(batches[-1])
         self.curves.add_batches(batches)
@@ -502,26 +258,26 @@ class TrainWidget(JobWidget):
             case Watching():
                 self._open_watched(event)
                 event.ready.set()
-            case TrainStarted():
+            case events.TrainStarted():
                 self._on_started(event)
-            case TrainEpoch():
+            case events.TrainEpoch():
                 self.epochs.append(event.epoch)
                 self.progress.show_epoch(event)
                 self.curves.add_epoch(event)
                 self.scores.setText(scores_in_words(event))
                 if self.watched is not None:
                     self.runner.spread(self.watched.add(event))
-            case Warned(message):
+            case events.Warned(message):
                 self.warn(message)
-            case Kept(model=model):
+            case events.Kept(model=model):
                 self.model = model
-            case TrainFinished():
+            case events.TrainFinished():
                 self.result, self.model = event, event.model
 
-    def _on_started(self, event: TrainStarted) -> None:
+    def _on_started(self, event: events.TrainStarted) -> None:
         self.badge.show_device(event.device)
         self.progress.begin_epochs(event)
-        images = "1 image" if event.training == 1 else f"{event.training} images"
+        images = counted(event.training, "image")
         held = f"{event.validation} to validate on" if event.validation else "none to validate on"
         self.say(f"{images} to train on, {held}; classes {listed(event.classes)}.")
         self.curves.begin(event)
@@ -538,7 +294,7 @@ class TrainWidget(JobWidget):
             self.watched = None
         if self.watched is not None and self.failure is None and self.result is not None:
             self.watched.slider.go_to(self.result.best_epoch)
-        QTimer.singleShot(0, self._scroll_down)  # once the new sentence has its place
+        QtCore.QTimer.singleShot(0, self._scroll_down)  # once the new sentence has its place
 
     def summary(self) -> str:
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""
@@ -546,7 +302,7 @@ class TrainWidget(JobWidget):
             return ""
         idle = self._resumed is not None and not self.epochs and not self.result.stopped
         more = " To train on, raise Epochs and press Resume run." if idle else ""
-        return f"{self.result.reason}{more}{self._where}"
+        return f"{self.result.reason}{more}{self.kept}"
 
     def to_estimate(self) -> Work | Unknown | None:
         """Return what finds out how long a run would take."""
@@ -554,10 +310,6 @@ class TrainWidget(JobWidget):
             return None
         config = self.settings.config()
         return partial(train_estimate, config, *given.held(config))
-
-    def show_devices(self, devices: list[Device]) -> None:
-        """Offer these devices in the form."""
-        self.settings.set_devices(devices)
 
     def _open_watched(self, watching: Watching) -> None:
         """Add the layer of the image that is watched; without memory for it the run goes on unwatched.
@@ -633,17 +385,6 @@ class TrainWidget(JobWidget):
         return bool(predict.choose_model(path))
 
     def _ask_where(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Save model", f"model{ENDING}", f"Model (*{ENDING})")
+        name, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save model", f"model{ENDING}", f"Model (*{ENDING})")
         if name and (path := self.save_model(name)):
             self.say(f"Saved {path.name}.")
-
-
-def _row(spacing: int, *parts: QWidget, stretch: bool = False) -> QWidget:
-    """Put parts beside each other; ``stretch`` gives the first all room that is left."""
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(spacing)
-    for number, part in enumerate(parts):
-        layout.addWidget(part, int(stretch and number == 0))
-    return row

@@ -1,21 +1,16 @@
 """Labels layers to TIFF with axes, voxel size and unit, which napari's own writer drops; where masks are saved."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Layer
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.plugin._layers import ORIGIN, PLANES, file_of, placement
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-    from qtpy.QtWidgets import QWidget
 
 
 def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
@@ -103,7 +98,7 @@ def mask_paths(path: str | Path, layers: Sequence[Layer], ome: bool = False) -> 
     return [path.with_name(f"{name}_{stem(path)}{ending}") for name in names]
 
 
-def ask_where(parent: QWidget, layers: Sequence[Layer], ome: bool = False) -> Path | None:
+def ask_where(parent: Any, layers: Sequence[Layer], ome: bool = False) -> Path | None:
     """Ask where to save masks: `<image>_mask.tif` beside the image is proposed; None if the user does not want to."""
     from qtpy.QtWidgets import QFileDialog, QMessageBox
 

@@ -90,12 +90,7 @@ class Ranks:
         return torch.device("cuda", self.local)
 
     def check_batch(self, batch: int) -> None:
-        """Refuse a batch that has not a patch for each process.
-
-        Raises
-        ------
-        InputError
-        """
+        """Refuse a batch that has not a patch for each process."""
         if batch < self.size:
             raise InputError(
                 f"Batches of {batch} cannot be shared out to {self.size} processes; set batch_size to {self.size} or "

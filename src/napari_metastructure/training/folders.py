@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.pairs import Pair, Purpose, TrainingSet, check_same_size, read_pairs
 
-Layout = Literal["auto", "pairs", "splits", "cityscapes"]
 Channel = int | str | None
 
 IMAGE_FOLDERS = ("images",)
@@ -41,7 +40,7 @@ class Splits:
         return type(self)(pairs[:first], pairs[first:last], pairs[last:]), notes
 
 
-def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = None) -> Splits:
+def find_pairs(folder: str | Path, channel: Channel = None) -> Splits:
     """Find the training set in a folder.
 
     Parameters
@@ -52,8 +51,6 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
         ``train/``, ``val/``, ``test/`` with those two in each (the paper's layout);
         ``leftImg8bit/{train,val,test}/CITY/x_leftImg8bit.png`` with ``gtFine/.../x_gtFine_labelTrainIds.png``
         (or ``labelIds``), as Cityscapes has it.
-    layout : {"auto", "pairs", "splits", "cityscapes"}
-        Which of them; by default what the folder looks like.
     channel : int, str or None
         As in `images.image.planes`; ``"all"`` keeps every channel of an image as an input channel.
 
@@ -78,22 +75,17 @@ def find_pairs(folder: str | Path, layout: Layout = "auto", channel: Channel = N
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; name one with images and labels.")
-    looks: dict[Layout, bool] = {
-        "cityscapes": (folder / "leftImg8bit").is_dir(),
-        "splits": _first(folder, SPLITS["train"]) is not None,
-        "pairs": _first(folder, IMAGE_FOLDERS) is not None,
-    }
-    if layout == "auto":
-        layout = next((name for name, fits in looks.items() if fits), "auto")
-    if layout == "auto" or not looks[layout]:
+    if (top := folder / "leftImg8bit").is_dir():
+        find = _of_cityscapes
+    elif _first(folder, SPLITS["train"]) is not None:
+        find, top = _of_folder, folder
+    elif _first(folder, IMAGE_FOLDERS) is not None:
+        return Splits(_of_folder(folder, channel))
+    else:
         raise InputError(
             f"{folder} holds no training set that is known here; it needs images/ and labels/ (or masks/), or "
             "train/ and val/ with those two in each, or Cityscapes' leftImg8bit/ and gtFine/."
         )
-    if layout == "pairs":
-        return Splits(_of_folder(folder, channel))
-    find = _of_cityscapes if layout == "cityscapes" else _of_folder
-    top = folder / "leftImg8bit" if layout == "cityscapes" else folder
     roots = {split: _first(top, names) for split, names in SPLITS.items()}
     return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.files import noting
 from napari_metastructure.images.intensity import as_float32, check_plane, refuse_blank
 from napari_metastructure.images.lazy import Plane, is_lazy, opened
@@ -102,12 +102,7 @@ def _copied(labels: Any) -> Any:
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
-    """Check that an image and its labels lie on each other.
-
-    Raises
-    ------
-    InputError
-    """
+    """Check that an image and its labels lie on each other."""
     if tuple(image) != tuple(labels):
         sizes = [" x ".join(map(str, s)) for s in (image, labels)]
         raise InputError(f"{name}: the image has {sizes[0]} pixels, its labels {sizes[1]}; give labels of that image.")
@@ -156,7 +151,7 @@ class TrainingSet:
         why = "" if self.validation is not None or not kept else f" (kept by {purpose.capitalize()} fraction)"
         test = f"; {self.test} of a test split stay out" if self.test else ""
         held = f"{len(kept) or 'none'} to {VERBS[purpose]} on{why}"
-        return f"{len(training)} image{'s' * (len(training) != 1)} to train on, {held}{test}."
+        return f"{counted(len(training), 'image')} to train on, {held}{test}."
 
     def mapped(self, change: Callable[[Pair], Pair]) -> Self:
         """Return the same set with each pair changed."""

@@ -172,12 +172,7 @@ class RunFolder:
             return False
 
     def check_here(self) -> None:
-        """Refuse to write into another folder that has taken the place of the one that was locked.
-
-        Raises
-        ------
-        InputError
-        """
+        """Refuse to write into another folder that has taken the place of the one that was locked."""
         if self._owner and not self._here():
             raise InputError(
                 f"Cannot write to {self.path}: the folder was moved, replaced or removed while the run went on; choose "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, all_are, counted
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.training import study_results
@@ -135,7 +135,7 @@ def study(
                     yield event
             if control.stopped:
                 yield study_results.StudyFinished(
-                    True, f"Stopped by the user; {len(found)} of {len(runs)} runs are done.", tuple(found)
+                    True, f"Stopped by the user; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
                 )
                 return
             found.append(_result(network, condition, seed, predicted, epochs))
@@ -144,10 +144,10 @@ def study(
             if writer.saver.lost:
                 why = "The study ended early, because it could not be saved"
                 yield study_results.StudyFinished(
-                    False, f"{why}; {len(found)} of {len(runs)} runs are done.", tuple(found)
+                    False, f"{why}; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
                 )
                 return
-        yield study_results.StudyFinished(False, f"All {len(runs)} runs are done.", tuple(found))
+        yield study_results.StudyFinished(False, f"{all_are(len(runs), 'run')} done.", tuple(found))
 
 
 def _result(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.errors import InputError, RunFailed, all_are, counted
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.images.lazy import Plane, opened, row_blocks
 from napari_metastructure.images.ranges import ALL, Chosen
@@ -501,9 +501,9 @@ class SupervisedRun:
         elif self.saver.lost:
             reason = f"The run ended early, because it could not be saved; {kept}."
         elif self._out_of_patience():
-            reason = f"No better score in {self.config.patience} epochs; {kept}."
+            reason = f"No better score in {counted(self.config.patience, 'epoch')}; {kept}."
         else:
-            reason = f"All {self.run_state.epoch} epochs are done; {kept}."
+            reason = f"{all_are(self.run_state.epoch, 'epoch')} done; {kept}."
         scores = _scores(self.run_state.rows[self.best_epoch - 1]) if self.data.validation.pairs else None
         return TrainFinished(stopped, reason, self.best_epoch, scores, self._best_model())
 

@@ -1,23 +1,23 @@
-"""Live preview of label noise: the slice on screen with its noise, what it leaves to learn, and its layer."""
-
-from __future__ import annotations
+"""What the live previews of Noise and Measure draw in a thread: the slice on screen, noisy or cleaned up."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, counted
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.recipes import RecipeBase, apply_to_plane
+from napari_metastructure.labels.regions import Blocks, CleanUp, clean_up, number_objects
+from napari_metastructure.labels.structure import Comparison
 from napari_metastructure.labels.transition import TransitionMatrix
-from napari_metastructure.plugin._layers import made_from
+from napari_metastructure.plugin._layers import VisiblePlane, made_from
 from napari_metastructure.plugin._live import Superseded
+from napari_metastructure.plugin._measured_layers import refuse_picture
 
-if TYPE_CHECKING:
-    from napari_metastructure.labels.structure import Comparison
+# ---- label noise ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class NoisePreview:
     foreground: int | None = None
 
 
-def draw(request: NoiseRequest, wanted: Callable[[], bool]) -> NoisePreview:
+def draw_noise(request: NoiseRequest, wanted: Callable[[], bool]) -> NoisePreview:
     """Draw the noise of one plane, as applying the recipe to the whole stack does.
 
     Raises
@@ -115,7 +115,7 @@ def draw(request: NoiseRequest, wanted: Callable[[], bool]) -> NoisePreview:
     return NoisePreview(request, classes, clean, noisy, transition, foreground=meaning.foreground)
 
 
-def measure(preview: NoisePreview) -> NoisePreview:
+def measure_noise(preview: NoisePreview) -> NoisePreview:
     """Add the comparison of noisy and clean labels to a preview."""
     from napari_metastructure.labels.structure import judge_noise
 
@@ -123,3 +123,73 @@ def measure(preview: NoisePreview) -> NoisePreview:
     assert clean is not None
     assert noisy is not None
     return replace(preview, comparison=judge_noise(clean, noisy, preview.classes, preview.transition))
+
+
+# ---- clean-up ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CleanPreview:
+    """One plane cleaned up.
+
+    Attributes
+    ----------
+    source : napari.layers.Labels
+    index : int
+        Number of the plane.
+    labels : (Y, X) array
+        As the source writes them.
+    before, after : (Y, X) or (Z, Y, X) array
+        Numbers of the plane, or of the volume that it is part of.
+    """
+
+    source: Labels
+    index: int
+    labels: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+class CleanDrawer:
+    """Draws previews in a thread, one at a time; the last volume is kept while the slider moves through it."""
+
+    def __init__(self) -> None:
+        self._known: tuple[object, np.ndarray, np.ndarray] | None = None
+
+    def draw(
+        self, stack: LabelStack, plane: VisiblePlane, dials: CleanUp, volumes: bool, wanted: Callable[[], bool]
+    ) -> CleanPreview:
+        """Clean the plane on screen, as cleaning the whole stack does.
+
+        Raises
+        ------
+        InputError
+            If the labels cannot be read.
+        Superseded
+            If ``wanted()`` turns False while the planes are read for their values.
+        """
+        refuse_picture(stack, plane.index)
+        for _ in stack.survey():
+            if not wanted():
+                raise Superseded
+        meaning = stack.meaning()
+        place = plane.at[:-1] if volumes else plane.at
+        key = stack, stack.changes, stack.reading, place, dials, volumes
+        if self._known is None or self._known[0] != key:
+            before = Blocks.of(stack, meaning, stack.shape, volumes)[place]
+            self._known = key, before, clean_up(before, dials)
+        _, before, after = self._known
+        shown = after[plane.at[-1]] if volumes else after
+        return CleanPreview(plane.layer, plane.index, stack.written(shown, meaning), before, after)
+
+    def forget(self) -> None:
+        """Let go of the last labels."""
+        self._known = None
+
+
+def describe(preview: CleanPreview) -> str:
+    """Say what was removed and filled."""
+    before, after = (int(number_objects(numbers).max()) for numbers in (preview.before, preview.after))
+    filled = int(np.count_nonzero((preview.before == 0) & (preview.after > 0)))
+    where, what = ("On this slice", "pixel") if preview.before.ndim == 2 else ("In this volume", "voxel")
+    return f"{where}: {after} of {counted(before, 'object')} kept. Filled in holes: {counted(filled, what)}."
