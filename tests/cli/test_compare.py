@@ -170,10 +170,19 @@ def test_masks_have_to_fit(run, folder, tmp_path, save):
     asked = ("--images", folder / "images", "--masks", folder / "masks", "--methods", "otsu", "--out", tmp_path / "out")
     save(folder / "masks" / "1.png", np.zeros((40, 47), np.uint8))
     code, _, err = run("compare", *asked)
-    assert code == 2 and "1.png: the image has 40 x 48 pixels, its labels 40 x 47" in err and err.count("\n") == 1
+    assert code == 2 and "has 40 x 47 pixels but" in err and "1.png has 40 x 48" in err and err.count("\n") == 1
     (folder / "masks" / "1.png").unlink()
     code, _, err = run("compare", *asked)
     assert code == 2 and "1.png has no partner of its stem" in err and err.count("\n") == 1
+    for name, shape in (("images/1", (2, 3, 40, 48)), ("masks/1", (3, 2, 40, 48))):  # as many planes, in another order
+        (folder / f"{name}.png").unlink(missing_ok=True)
+        pixels = (np.arange(6 * 40 * 48).reshape(shape) % 7 < 3).astype(np.uint8)
+        tifffile.imwrite(folder / f"{name}.tif", pixels, imagej=True, metadata={"axes": "TZYX"})
+    code, _, err = run("compare", *asked)
+    assert code == 2 and "has 3 x 2 x 40 x 48 pixels but" in err and "1.tif has 2 x 3 x 40 x 48" in err
+    for kind in ("images", "masks"):
+        (folder / kind / "1.tif").unlink()
+    save(folder / "images" / "1.png", np.zeros((40, 48), np.uint8) + np.arange(48, dtype=np.uint8))
     save(folder / "masks" / "1.png", np.zeros((40, 48), np.uint8))
     save(folder / "images" / "1.bmp", np.zeros((40, 48), np.uint8) + np.arange(48, dtype=np.uint8))
     code, _, err = run("compare", *asked)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from napari.utils.action_manager import action_manager
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QLocale, QPoint, Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
@@ -25,13 +25,19 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QScrollBar,
     QTabBar,
+    QTableWidget,
     QToolButton,
     QWidget,
 )
 from superqt import QCollapsible
 
+from napari_metastructure.labels.recipes import DisplaceBoundary
 from napari_metastructure.plugin import _help
+from napari_metastructure.plugin._density_form import BandwidthRow
+from napari_metastructure.plugin._form import slider_editor
 from napari_metastructure.plugin._inputs import TABBED
+from napari_metastructure.plugin._recipe_form import dial_editor
+from napari_metastructure.plugin._tables import _Share
 from napari_metastructure.plugin.compare import CompareWidget
 from napari_metastructure.plugin.density import DensityWidget
 from napari_metastructure.plugin.igtt import IGTTWidget
@@ -147,3 +153,37 @@ def test_run_pause_and_stop_say_their_keys(opened):
             assert isinstance(button, (QPushButton, QToolButton))
             assert re.search(rf"<b>[^<]*({key}|⌃|⌘)", button.toolTip()), button.toolTip()
     assert action_manager._shortcuts["napari-metastructure:run"]
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("locale", ["de_DE", "en_US"])
+@pytest.mark.parametrize("text", ["0.35", "0,35"])
+@pytest.mark.parametrize("name", ["share", "pixels", "bandwidth", "matrix"])
+def test_a_point_and_a_comma_mean_the_same_whatever_the_locale(qtbot, name, text, locale):
+    before = QLocale()
+    QLocale.setDefault(QLocale(locale))
+    try:
+        if name == "share":
+            editor = slider_editor(0, 1)
+            widget, box, value = editor.widget, editor.widget.findChild(QLineEdit), editor.get
+        elif name == "pixels":
+            editor = dial_editor("amplitude", DisplaceBoundary.model_fields["amplitude"])
+            widget, box, value = editor.widget, editor.widget, editor.get
+        elif name == "bandwidth":
+            widget = BandwidthRow()
+            box, value = widget.number, widget.value
+        else:
+            widget = QTableWidget(1, 1)
+            box = _Share(widget).createEditor(widget, None, widget.model().index(0, 0))
+            value = box.value
+        qtbot.addWidget(widget)
+        widget.show()
+        box.setFocus()
+        box.selectAll()
+        QTest.keyClicks(box, text)
+        QTest.keyClick(box, Qt.Key.Key_Return)
+        assert value() == 0.35
+    finally:
+        QLocale.setDefault(before)

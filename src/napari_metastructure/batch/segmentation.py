@@ -10,14 +10,14 @@ from napari_metastructure.baselines import compare as comparison
 from napari_metastructure.baselines import results
 from napari_metastructure.baselines.config import TITLES
 from napari_metastructure.baselines.methods import frame_of
-from napari_metastructure.batch.label_set import partners_of
+from napari_metastructure.batch.label_set import check_same_size, partners_of
 from napari_metastructure.batch.recipe import IGTT, Compare
 from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.outputs import IGTTRun, Outputs
 from napari_metastructure.images.channels import read_set
 from napari_metastructure.images.files import check_free, noting, output_stems, result_path, stem
-from napari_metastructure.images.image import plane_count, planes, stacks
+from napari_metastructure.images.image import Image, extent, plane_count, planes, stacks
 from napari_metastructure.images.label_files import read_labels
 from napari_metastructure.images.writing import make_folder, remove, write_mask
 from napari_metastructure.training.control import Control
@@ -203,7 +203,7 @@ class CompareFiles:
             self.masks = [
                 plane
                 for image, path, partner in zip(self.read.images, self.paths, partners, strict=True)
-                for plane in _truth(path, partner, plane_count(image))
+                for plane in _truth(path, partner, image)
             ]
 
     def check_free(self, methods: Sequence[str], overwrite: bool, ways: Sequence[str]) -> None:
@@ -258,9 +258,8 @@ class CompareFiles:
             seen[key] = path
 
 
-def _truth(path: Path, partner: Path, count: int) -> list[np.ndarray]:
+def _truth(path: Path, partner: Path, image: Image) -> list[np.ndarray]:
     """Read the planes of a mask, one for each of its image."""
-    found = planes(read_labels(partner))
-    if len(found) != count:
-        raise InputError(f"{path} has {count} planes, its mask {partner} {len(found)}; give a mask of every plane.")
-    return found
+    mask = read_labels(partner)
+    check_same_size(partner, extent(mask), path, extent(image))
+    return planes(mask)

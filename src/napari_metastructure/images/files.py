@@ -12,7 +12,7 @@ from warnings import catch_warnings, simplefilter
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.images import formats, ome_zarr, pictures
-from napari_metastructure.images.image import PIXEL, Image, note
+from napari_metastructure.images.image import PIXEL, Image, extent, note
 from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.images.read_options import name_axes, options
 from napari_metastructure.images.tiff import Step, read_tiff, set_of
@@ -282,8 +282,7 @@ def plane_shape(path: Path, numbers: bool = False) -> tuple[int, ...]:
         with suppress(Exception), pictures.opened(path) as picture:  # reading it below says what is wrong
             if getattr(picture, "n_frames", 1) == 1:
                 return picture.size[::-1]
-    image = read_image(path, numbers, lazily=True)
-    return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
+    return extent(read_image(path, numbers, lazily=True))
 
 
 # Names: results that may be written.

@@ -172,6 +172,11 @@ def _lazy_planes(image: Image, cut: Callable[[Image], np.ndarray]) -> Any:
     return [Plane(shape, like.dtype, partial(window, at)) for at in np.ndindex(*(sizes[a] for a in leading))]
 
 
+def extent(image: Image) -> tuple[int, ...]:
+    """Return the size along T, Z, Y and X, as far as the image has them."""
+    return tuple(image.data.shape[image.axes.index(a)] for a in "TZYX" if a in image.axes)
+
+
 def plane_count(image: Image) -> int:
     """Count the planes of an image."""
     return int(np.prod([n for axis, n in zip(image.axes, image.data.shape, strict=True) if axis in "TZ"], dtype=int))

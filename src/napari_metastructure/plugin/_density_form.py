@@ -7,7 +7,7 @@ from typing import Any
 from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.plugin._density_model import DensitySettings, Unit
-from napari_metastructure.plugin._form import Editor, ModelForm, tooltip
+from napari_metastructure.plugin._form import Editor, ModelForm, RealSpinBox, tooltip
 from napari_metastructure.plugin._inputs import column, reading_editor, row
 
 STEPS = 400
@@ -16,7 +16,7 @@ LOWEST = 0.75
 """Pixels; below half a pixel only the pixel itself would count."""
 
 
-class _Number(QtWidgets.QDoubleSpinBox):
+class _Number(RealSpinBox):
     """Shows no more digits than it takes."""
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
@@ -36,10 +36,7 @@ class BandwidthRow(QtWidgets.QWidget):
         fields = DensitySettings.model_fields
         self.slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
-        self.number = _Number()
-        self.number.setDecimals(6)
-        self.number.setRange(1e-6, 1e6)
-        self.number.setStepType(QtWidgets.QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.number = _Number(1e-6, 1e6)
         self.number.setKeyboardTracking(False)  # half a number is no bandwidth
         self.units = QtWidgets.QComboBox()
         self.units.setMinimumWidth(60)

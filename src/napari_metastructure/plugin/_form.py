@@ -148,11 +148,26 @@ class PresetBox(QtWidgets.QWidget):
 def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
     """Make a slider with its number beside it."""
     slider: Any = QLabeledDoubleSlider(QtCore.Qt.Orientation.Horizontal)  # its types say int
+    number = slider.findChild(QtWidgets.QLineEdit)
+    number.setValidator(_PointValidator(number))
     slider.setRange(low, high)
     slider.setDecimals(decimals)
     slider.setSingleStep((high - low) / 100)
     slider.setPageStep((high - low) / 10)
     return rounding_editor(slider, decimals)
+
+
+class _PointValidator(QtGui.QDoubleValidator):
+    """Takes a comma for a point, whatever the system's decimal point is: Python reads the text."""
+
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
+        super().__init__(parent)
+        self.setLocale(QtCore.QLocale.c())
+
+    def validate(self, text: str, at: int) -> tuple[QtGui.QValidator.State, str, int]:
+        """Check what was typed so far."""
+        checked: tuple[QtGui.QValidator.State, str, int] = super().validate(text.replace(",", "."), at)
+        return checked
 
 
 def rounding_editor(widget: Any, decimals: int) -> Editor:
@@ -176,17 +191,19 @@ class RealSpinBox(QtWidgets.QDoubleSpinBox):
     magicgui's own shows all decimals, and what it shows cannot be changed once it is made.
     """
 
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
+    def __init__(
+        self, low: float, high: float, parent: QtWidgets.QWidget | None = None, decimals: int = DECIMALS
+    ) -> None:
+        super().__init__(parent)
         self.setLocale(QtCore.QLocale.c())  # text and value agree, whatever the system's decimal point is
-        self.setDecimals(DECIMALS)
+        self.setDecimals(decimals)
         self.setRange(low, high)
         self.setStepType(QtWidgets.QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
         self.setCorrectionMode(QtWidgets.QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
         """Write 0.5, not 0.500000."""
-        return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+        return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".")
 
     def validate(self, text: str, at: int) -> tuple[QtGui.QValidator.State, str, int]:
         """Check what was typed so far."""
@@ -307,7 +324,6 @@ class ConfigPanel(QtWidgets.QWidget, Generic[C]):
         groups: Mapping[str, Sequence[str]],
         without: Iterable[str] = (),
         special: Mapping[str, Editor] | None = None,
-        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__()
         self.model = model

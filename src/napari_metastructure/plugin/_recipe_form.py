@@ -61,9 +61,9 @@ def dial_editor(name: str, field: FieldInfo) -> _form.Editor:
     if is_share(field) and low is not None and high is not None:
         return _form.slider_editor(low, high)
     if field.annotation is float:
-        box = QtWidgets.QDoubleSpinBox()
-        box.setDecimals(PIXEL_DECIMALS)
-        box.setRange(max(low or 0, 10**-PIXEL_DECIMALS if low else 0), high if high is not None else 1e6)
+        least, most = max(low or 0, 10**-PIXEL_DECIMALS if low else 0), high if high is not None else 1e6
+        box = _form.RealSpinBox(least, most, decimals=PIXEL_DECIMALS)
+        box.setStepType(box.StepType.DefaultStepType)
         box.setSingleStep(0.5)
         box.setSuffix(" px")
         return _form.rounding_editor(box, PIXEL_DECIMALS)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent
 from napari_metastructure.baselines.methods import METHODS
 from napari_metastructure.baselines.results import Agreement
 from napari_metastructure.labels.transition import TransitionMatrix
-from napari_metastructure.plugin._form import tooltip
+from napari_metastructure.plugin._form import RealSpinBox, tooltip
 from napari_metastructure.plugin._layers import UNLABELLED_COLOR, class_color
 
 NOTHING = "–"
@@ -575,15 +575,14 @@ class _Share(QtWidgets.QStyledItemDelegate):
 
     def createEditor(self, parent: QtWidgets.QWidget, option: Any, index: QtCore.QModelIndex) -> QtWidgets.QWidget:  # noqa: N802 - Qt's name
         """Make a spin box."""
-        box = QtWidgets.QDoubleSpinBox(parent)
-        box.setRange(0, 1)
-        box.setDecimals(DECIMALS)
+        box = RealSpinBox(0, 1, parent, DECIMALS)
+        box.setStepType(box.StepType.DefaultStepType)
         box.setSingleStep(0.05)
         box.setFrame(False)
         box.valueChanged.connect(lambda _: self.commitData.emit(box))
         return box
 
-    def setEditorData(self, editor: QtWidgets.QDoubleSpinBox, index: QtCore.QModelIndex) -> None:  # noqa: N802 - Qt's name
+    def setEditorData(self, editor: RealSpinBox, index: QtCore.QModelIndex) -> None:  # noqa: N802 - Qt's name
         """Show the number, without echo."""
         number = index.data(Role.EditRole)
         if round(number, DECIMALS) != editor.value():
