@@ -121,7 +121,7 @@ def forest(folder: Folder, start: bool = False) -> Method:
 
 
 def whole_masks(folder: Folder) -> Method:
-    """A random forest on every pixel of the images with strokes, by the masks: what strokes could say at most."""
+    """A random forest on every pixel of the images with strokes, by the masks."""
     seen = [multiscale_basic_features(i.astype(np.float32), sigma_min=1, sigma_max=16) for i in folder.images]
 
     def answer(strokes: Strokes, which: Sequence[int]) -> list[np.ndarray]:
