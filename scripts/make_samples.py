@@ -1,7 +1,8 @@
-"""Make sample_data/ again, or a training set of several classes. The same pixels each time.
+"""Make sample_data/ again, or a training set. The same pixels each time.
 
 python scripts/make_samples.py [FOLDER]
 python scripts/make_samples.py --organelles 24 FOLDER      # images/ and labels/: background, ER, mitochondria, nuclei
+python scripts/make_samples.py --er 24 [--side 256] FOLDER  # images/ and labels/: background, ER
 """
 
 import argparse
@@ -50,13 +51,13 @@ def main(folder: Path) -> None:
         print(f"{path}: {image.data.shape} {image.data.dtype}, {mask.data.mean():.1%} foreground")
 
 
-def make_organelles(folder: Path, count: int) -> None:
-    """Write ``images/`` and ``labels/`` of simulated cells, the classes 0 to 3."""
+def make_set(folder: Path, simulator: Simulator, count: int, side: int) -> None:
+    """Write ``images/`` and ``labels/`` of simulated cells."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for seed in range(count):
         for part, pixels in zip(
-            ("images", "labels"), simulate.organelles(SIZE, np.random.default_rng(seed)), strict=True
+            ("images", "labels"), simulator((side, side), np.random.default_rng(seed)), strict=True
         ):
             path = folder / part / f"cell_{seed:02}.tif"
             write_tiff(path, pixels, "YX", (VOXEL, VOXEL), ("micrometer", "micrometer"))
@@ -67,8 +68,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parents[1] / "sample_data")
     parser.add_argument("--organelles", type=int, metavar="N", help="so many images of several classes instead")
+    parser.add_argument("--er", type=int, metavar="N", help="so many images of the endoplasmic reticulum instead")
+    parser.add_argument("--side", type=int, default=SIZE[0], metavar="PIXELS", help="height and width of those")
     options = parser.parse_args()
     if options.organelles:
-        make_organelles(options.folder, options.organelles)
+        make_set(options.folder, simulate.organelles, options.organelles, options.side)
+    elif options.er:
+        make_set(options.folder, simulate.endoplasmic_reticulum, options.er, options.side)
     else:
         main(options.folder)

@@ -137,6 +137,7 @@ def test_pixels_without_a_number_do_not_count():
 
 
 def test_no_object_at_all():
+    pytest.importorskip("skan", reason="needs the extra [skeleton]")
     table, objects = measured(np.zeros((9, 9), np.uint8), skeleton=True)
     assert len(table) == 0
     assert table.heads() == ["label"]

@@ -118,8 +118,10 @@ def test_a_write_in_place_is_seen_on_request(open_density, disc, counted, settle
 def test_only_what_changed_is_computed(open_density, disc, monkeypatch, settle):
     viewer, widget = open_density(disc(), disc(radius=6))
     asked = []
-    plain = compute.plane_maps
-    monkeypatch.setattr(compute, "plane_maps", lambda labels, *rest: asked.append(labels) or plain(labels, *rest))
+    plain = density_module.plane_maps
+    monkeypatch.setattr(
+        density_module, "plane_maps", lambda labels, *rest: asked.append(labels) or plain(labels, *rest)
+    )
     viewer.layers["b"].data = disc(radius=9)
     settle(widget)
     assert len(asked) == 1
@@ -235,14 +237,14 @@ def test_untick_takes_the_map_away_and_taking_it_away_unticks(open_density, disc
 def test_removed_and_renamed_meanwhile(open_density, disc, monkeypatch, settle, qtbot):
     viewer, widget = open_density(disc(), disc(radius=5), real=True)
     began, go = threading.Event(), threading.Event()
-    plain = compute.plane_maps
+    plain = density_module.plane_maps
 
     def slow(*arguments):
         began.set()
         go.wait(60)
         return plain(*arguments)
 
-    monkeypatch.setattr(compute, "plane_maps", slow)
+    monkeypatch.setattr(density_module, "plane_maps", slow)
     widget.set(bandwidth=5)
     qtbot.waitUntil(began.is_set)
     viewer.layers.remove("a")
@@ -257,7 +259,7 @@ def test_closed_while_it_works(make_napari_viewer, disc, monkeypatch, qtbot):
     viewer = make_napari_viewer()
     layer = viewer.add_labels(disc(), name="a")
     began, go, ended = threading.Event(), threading.Event(), threading.Event()
-    plain = compute.plane_maps
+    plain = density_module.plane_maps
 
     def slow(*arguments):
         began.set()
@@ -267,7 +269,7 @@ def test_closed_while_it_works(make_napari_viewer, disc, monkeypatch, qtbot):
         finally:
             ended.set()
 
-    monkeypatch.setattr(compute, "plane_maps", slow)
+    monkeypatch.setattr(density_module, "plane_maps", slow)
     widget = DensityWidget(viewer)
     dock = viewer.window.add_dock_widget(widget)
     gone = []

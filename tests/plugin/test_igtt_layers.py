@@ -278,5 +278,5 @@ def test_a_run_without_a_start_leaves_nothing():
 
 def test_more_epochs_than_memory_is_one_sentence():
     source = Source(Image(np.eye(16), name="big"), (1000, 65536, 65536))
-    with pytest.raises(InputError, match=r"10000 epochs of layer 'big' need .* fewer epochs"):
+    with pytest.raises(InputError, match=r"10,000 epochs of layer 'big' need .* fewer epochs"):
         RunLayers(ViewerModel(), [source], IGTTConfig(epochs=10_000))

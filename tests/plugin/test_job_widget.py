@@ -13,13 +13,14 @@ from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.igtt.outputs import IGTTRun
 from napari_metastructure.plugin import _progress
 from napari_metastructure.plugin._inputs import FolderRow, lay_out
 from napari_metastructure.plugin._job_widget import JobWidget, RunButtons, RunInFolder
 from napari_metastructure.plugin._progress import Clock, EpochProgress, ProgressPanel, duration
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin.compare import CompareWidget
-from napari_metastructure.plugin.igtt import RESUMED, EarlierRun, IGTTWidget, SettingsPanel
+from napari_metastructure.plugin.igtt import RESUMED, IGTTWidget, SettingsPanel
 from napari_metastructure.plugin.predict import PredictWidget
 from napari_metastructure.plugin.study import StudyWidget
 from napari_metastructure.plugin.train import TrainWidget
@@ -117,7 +118,7 @@ def write(folder, *, settings=None, metrics=None, state=True):
 
 def test_settings_and_rounds_come_back(tmp_path):
     write(tmp_path, metrics="epoch,loss,agreement,seconds\n0,nan,nan,1\n1,0.5,0.8,1\n2,0.4,0.9,1\n")
-    run = EarlierRun.find(tmp_path)
+    run = IGTTRun.find(tmp_path)
     assert run.config() == IGTTConfig(epochs=7)
     assert run.rounds == [(1, 0.5, 0.8), (2, 0.4, 0.9)]
     assert run.epoch == 2
@@ -126,23 +127,23 @@ def test_settings_and_rounds_come_back(tmp_path):
 
 @pytest.mark.parametrize("metrics", [None, "", "epoch,loss\n1,0.5\n", "epoch,loss,agreement\n1,x,0.5\n"])
 def test_without_metrics_only_the_curves_are_missing(tmp_path, metrics):
-    run = EarlierRun.find(write(tmp_path, metrics=metrics))
+    run = IGTTRun.find(write(tmp_path, metrics=metrics))
     assert run.epoch == 0
     assert run.config().epochs == 7
 
 
 @pytest.mark.parametrize("name", ["last.pt", "run.yaml", "model.safetensors", "metrics.csv"])
 def test_any_file_of_a_run_takes_a_folder(tmp_path, name):
-    assert EarlierRun.find(tmp_path) is None
+    assert IGTTRun.find(tmp_path) is None
     (tmp_path / "notes.txt").write_text("mine")
-    assert EarlierRun.find(tmp_path) is None
+    assert IGTTRun.find(tmp_path) is None
     (tmp_path / name).write_text("")
-    assert EarlierRun.find(tmp_path).can_go_on is (name == "last.pt")
+    assert IGTTRun.find(tmp_path).can_go_on is (name == "last.pt")
 
 
 @pytest.mark.parametrize("folder", [None, "", "nowhere/at/all", "a\0b"])
 def test_no_folder_holds_no_run(tmp_path, folder):
-    assert EarlierRun.find(None if folder is None else tmp_path / folder) is None
+    assert IGTTRun.find(None if folder is None else tmp_path / folder) is None
 
 
 @pytest.mark.parametrize(
@@ -158,14 +159,14 @@ def test_no_folder_holds_no_run(tmp_path, folder):
 )
 def test_settings_that_cannot_be_read_are_one_sentence(tmp_path, settings, why):
     with pytest.raises(InputError, match=f"run.yaml cannot be read: .*{why}") as caught:
-        EarlierRun.find(write(tmp_path, settings=settings)).config()
+        IGTTRun.find(write(tmp_path, settings=settings)).config()
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_beside_is_a_free_one(qtbot, tmp_path):
     form = SettingsPanel()
     qtbot.addWidget(form)
-    folder = RunInFolder(EarlierRun, form, (), RESUMED, "igtt", RangeRows("segmented"))
+    folder = RunInFolder(IGTTRun, form, (), RESUMED, "igtt", RangeRows("segmented"))
     qtbot.addWidget(folder.row)
     assert folder.free_beside() is None
     folder.row.set(tmp_path / "run")
@@ -178,7 +179,7 @@ def test_a_folder_beside_is_a_free_one(qtbot, tmp_path):
 
 
 def test_the_row_offers_what_the_folder_allows(qtbot, tmp_path):
-    row = FolderRow(EarlierRun, RESUMED)
+    row = FolderRow(IGTTRun, RESUMED)
     qtbot.addWidget(row)
     parts = (row.found, row.load_button, row.resume_button)
     assert all(part.isHidden() for part in parts)

@@ -89,7 +89,7 @@ def test_the_preview_is_what_cleaning_gives_and_the_source_is_out_of_sight(open_
     np.testing.assert_array_equal(preview.data, expected)
     np.testing.assert_allclose(preview.data_to_world((7, 9)), layer.data_to_world((7, 9)))
     assert (layer.opacity, preview.opacity) == (0, 0.7)
-    assert widget.counts.text() == "On this slice: 2 of 3 objects kept, holes filled by 1 pixel."
+    assert widget.counts.text() == "On this slice: 2 of 3 objects kept. Filled in holes: 1 pixel."
     widget.set_dials(CleanUp())
     settle(widget)
     assert layer.opacity == 0.7

@@ -42,7 +42,7 @@ def to_train_on() -> str:
 
 SAID = {
     "planes beyond": (beyond, "has 1 plane, so there are no planes '3'; choose 1."),
-    "clean-up": (cleaned, "1 of 1 object kept, holes filled by 1 pixel."),
+    "clean-up": (cleaned, "1 of 1 object kept. Filled in holes: 1 pixel."),
     "pairs": (to_train_on, "1 image to train on"),
     "strokes": (lambda: _painting.painted_in_words({0: np.array([[0, 1, 255]])}), "1 pixel as object and 1 as"),
     "estimate": (lambda: _estimate.planes_in_words(1, (64, 64)), "1 plane of 64 x 64"),

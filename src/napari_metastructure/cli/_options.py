@@ -83,13 +83,13 @@ def chosen_settings(
     InputError
         About the first value that does not fit.
     """
-    options = {name: value for name, value in given.items() if value is not None} | parse(texts, given)
+    options = {name: value for name, value in given.items() if value is not None} | parse(texts, given, model)
     build = (lambda **o: model(**{**earlier, **o})) if earlier is not None else getattr(model, "from_preset")  # noqa: B009
     return validated(model, build, options, given)
 
 
-def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` texts as a mapping; ``none`` is None.
+def parse(texts: Sequence[str], typed: Collection[str], model: type[BaseModel]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` texts as a mapping; ``none`` is None, or the choice of that name where a setting has one.
 
     Raises
     ------
@@ -105,7 +105,9 @@ def parse(texts: Sequence[str], typed: Collection[str]) -> dict[str, Any]:
             raise InputError(f"--set {text}: use the option {option_name(name)} for this.")
         if name in found:
             raise InputError(f"--set {text}: {name} is set twice; set it once.")
-        found[name] = None if value.lower() in ("none", "null") else value
+        field = model.model_fields.get(name)
+        choices = get_args(field.annotation) if field is not None else ()
+        found[name] = None if value.lower() in ("none", "null") and value not in choices else value
     return found
 
 

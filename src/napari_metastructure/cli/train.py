@@ -210,7 +210,7 @@ def study(
     """
     earlier = read_config(config_file, study_results.StudyConfig) if config_file else None
     typed = dict(zip(_TYPED_STUDY, (preset, epochs, seed, device, reading), strict=True))
-    training = {k: v for k, v in typed.items() if v is not None} | _options.parse(settings or [], typed)
+    training = {k: v for k, v in typed.items() if v is not None} | _options.parse(settings or [], typed, TrainConfig)
     config = _config(earlier, figure, condition, network, repeats, training)
     sets = find_sets(data, None, channel, None)
     _run_study(sets, config, out)

@@ -324,7 +324,6 @@ class ConfigPanel(QtWidgets.QWidget, Generic[C]):
         groups: Mapping[str, Sequence[str]],
         without: Iterable[str] = (),
         special: Mapping[str, Editor] | None = None,
-        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__()
         self.model = model

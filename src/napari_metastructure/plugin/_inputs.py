@@ -490,9 +490,7 @@ def _laid_out(layout: QtWidgets.QLayout | None) -> list[QtWidgets.QWidget]:
 
 def reading_editor(automatic: bool = True) -> Editor:
     """Make the box of the row "Labels are": what the numbers in labels mean, or that they decide it themselves."""
-    editor = choice_editor([])
-    for reading, text in (({"auto": "as their numbers suggest"} if automatic else {}) | READINGS).items():
-        editor.widget.addItem(text, reading)
+    editor = choice_editor(({"auto": "as their numbers suggest"} if automatic else {}) | READINGS)
     about = "<b>As their numbers suggest</b>: refused where they leave it open. " if automatic else ""
     with_tip(editor.widget, about + READING_TIP)
     return editor

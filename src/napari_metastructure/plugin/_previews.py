@@ -192,4 +192,4 @@ def describe(preview: CleanPreview) -> str:
     before, after = (int(number_objects(numbers).max()) for numbers in (preview.before, preview.after))
     filled = int(np.count_nonzero((preview.before == 0) & (preview.after > 0)))
     where, what = ("On this slice", "pixel") if preview.before.ndim == 2 else ("In this volume", "voxel")
-    return f"{where}: {after} of {counted(before, 'object')} kept, holes filled by {counted(filled, what)}."
+    return f"{where}: {after} of {counted(before, 'object')} kept. Filled in holes: {counted(filled, what)}."

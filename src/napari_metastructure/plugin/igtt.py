@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton
 
 from napari_metastructure.errors import InputError, MetastructureError, counted, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
+from napari_metastructure.igtt.outputs import IGTTRun
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.plugin._asking import AskMe
 from napari_metastructure.plugin._batch import FolderBatch
@@ -111,13 +112,6 @@ class SettingsPanel(ConfigPanel[IGTTConfig]):
         super().__init__(IGTTConfig, MAIN, GROUPS)
 
 
-class EarlierRun(FoundRun[IGTTConfig]):
-    """A run of iGTT in a folder."""
-
-    model = IGTTConfig
-    columns = ("loss", "agreement")
-
-
 TRY_EPOCHS = 3
 """Epochs of a try at most."""
 
@@ -165,7 +159,7 @@ class IGTTWidget(JobWidget):
         self.ranges = RangeRows("segmented", colours=True)
         self.settings = SettingsPanel()
         self.with_device = self.settings
-        self.keep_in(RunInFolder(EarlierRun, self.settings, MAY_CHANGE, RESUMED, self.name, self.ranges))
+        self.keep_in(RunInFolder(IGTTRun, self.settings, MAY_CHANGE, RESUMED, self.name, self.ranges))
         self.folder = self.run_folder.row
         self.curves = IGTTCurves(self.viewer)
         self.results = ResultPanel()

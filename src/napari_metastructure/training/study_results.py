@@ -481,4 +481,4 @@ def _bars(axes: Any, lines: Sequence[dict[str, Any]], colors: dict[str, Any], sc
     ]
     axes.set_yticks(places, names, fontsize=7)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), title=f"last test {score}; rank of the matrix, meta-structure retained")
+    axes.set(xlim=(0, 1), title=f"last test {score}")
