@@ -225,6 +225,19 @@ def test_list_images_sorts_skips_and_names(tmp_path):
         list_images([])
 
 
+def test_two_names_of_one_file_are_told(tmp_path):
+    png(tmp_path / "a.png", GREY)
+    (tmp_path / "b.png").symlink_to("a.png")
+    (tmp_path / "other").symlink_to(".")
+    for named, again in (([tmp_path], "b.png"), ([tmp_path / "a.png", tmp_path / "other" / "a.png"], "other/a.png")):
+        with noting() as notes:
+            assert list_images(named) == [tmp_path / "a.png"]
+        assert notes == [f"{tmp_path / again} is the same file as {tmp_path / 'a.png'}, which is read once."]
+    with noting() as notes:
+        list_images([tmp_path / "a.png"] * 2)
+    assert notes == []
+
+
 def test_strays_are_passed_over_by_name(tmp_path):
     tifffile.imwrite(tmp_path / "a.TIF", GREY)
     (tmp_path / "Thumbs.db").write_bytes(b"x")

@@ -126,7 +126,9 @@ def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path
         else:
             files = [path]
         for file in files:
-            found.setdefault(file.resolve(), file)
+            first = found.setdefault(file.resolve(), file)
+            if first.absolute() != file.absolute():
+                note(f"{shown(file)} is the same file as {shown(first)}, which is read once.")
     if not found:
         raise InputError("No image was given; name at least one file or folder.")
     return _one_of_each_set(sorted(found.values()))
