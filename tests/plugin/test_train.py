@@ -49,16 +49,25 @@ def test_layers_become_a_model(open_train, labelled, run, tmp_path):
     assert 0 < drawn.data[best].mean() < 1
 
 
-def test_predictions_have_the_colours_of_the_users_labels(open_train, labelled, run):
-    viewer, widget = open_train(*((image, 3 * mask) for image, mask in (labelled(i) for i in range(3))))
+@pytest.mark.parametrize("several", [True, False])
+def test_several_classes_have_the_colours_of_the_users_labels(several, open_train, labelled, run):
+    pairs = [(image, mask.astype(np.uint8)) for image, mask in (labelled(i) for i in range(3))]
+    for _, mask in pairs if several else []:
+        mask[:, : mask.shape[1] // 2] *= 2
+    viewer, widget = open_train(*pairs)
     validate_last(widget)
-    green = [0, 1, 0, 1]
-    viewer.layers["c mask"].colormap = colormap({0: "transparent", 3: green}, others="red")
+    mine = {1: [0, 1, 0, 1], 2: [0, 0, 1, 1]}
+    viewer.layers["c mask"].colormap = colormap({0: "transparent", **mine}, others="red")
     run(widget)
     assert widget.failure is None
-    made = viewer.layers["c prediction"]
-    np.testing.assert_allclose(made.colormap.map(int(made.data.max())), green, atol=0.01)
-    assert made.colormap.map(0)[3] == 0
+    made = viewer.layers["c prediction"].colormap
+    assert made.map(0)[3] == 0
+    if several:
+        for label, color in mine.items():
+            np.testing.assert_allclose(made.map(label), color, atol=0.01)
+    else:  # over the user's mask in its colour it could not be seen
+        assert made.map(1)[3] == 1
+        assert np.abs(made.map(1) - mine[1]).max() > 0.2
 
 
 def test_what_runs_is_said(open_train):

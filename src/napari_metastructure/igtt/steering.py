@@ -60,6 +60,10 @@ MANY = 30
 
 SPREAD_LEAF = 0.01
 
+UNLIKE = 2.0
+"""An image without strokes keeps its start where the answer would leave this many times less of the foreground, or
+more, than it leaves in any image with strokes: what was learned there does not fit it."""
+
 TOLD = 9
 """Features that are of the start, the last ones: trees that learn from strokes do not see them.
 
@@ -224,6 +228,8 @@ class Steering:
         weight = np.concatenate([p, 1 - p]) * SPREAD * min(1.0, spots.weight.sum() / MANY) ** 3 / len(p)
         said = [w / len(p_start) for w in (p_start, 1 - p_start)]
         objects = np.repeat([1, 0], len(p))
+        kept = [self._planes[i].kept(steered[i]) for i in steered]
+        usual = min(kept) / UNLIKE, max(kept) * UNLIKE
         taught = _Forest(_Lesson(np.concatenate([x, x]), objects, weight, x_start, *said), SPREAD_LEAF)
         found = {}
         for index in rest:
@@ -234,7 +240,8 @@ class Steering:
             p = plane.moved(plane.start, _agreed(votes), 1 - votes[0] - votes[1])
             leaves = taught.leaves(plane.pixels)
             votes = [taught.share(leaves, objects == value, 1.0).reshape(plane.shape) for value in (0, 1)]
-            found[index] = plane.moved(p, votes, 1 - votes[0] - votes[1])
+            p = plane.moved(p, votes, 1 - votes[0] - votes[1])
+            found[index] = p if usual[0] <= plane.kept(p) <= usual[1] else plane.start
         return found
 
 
@@ -272,6 +279,10 @@ class _Plane:
         """Draw pixels: their features, and what a probability says of them."""
         at = np.random.default_rng(0).integers(0, len(self.pixels), count)
         return self.pixels[at], p[:: self.step, :: self.step].ravel()[at]
+
+    def kept(self, p: np.ndarray) -> float:
+        """Divide the foreground of a probability by that of the start."""
+        return (1 + np.count_nonzero(p > 0.5)) / (1 + np.count_nonzero(self.start > 0.5))
 
     def by_object(self, share: np.ndarray) -> np.ndarray:
         """Average over each object of the start; background stays as it is. (N,) as `pixels`; returns (Y', X')."""

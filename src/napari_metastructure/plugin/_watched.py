@@ -168,10 +168,14 @@ class WatchedImage:
         self.slider.layers.append(self.labels)
 
     def use_colors(self, classes: Sequence[int]) -> None:
-        """Use the colours of the user's Labels layer; of two classes the lower one, background, is not drawn."""
+        """Use the colours of the user's Labels layer; of two classes the foreground alone is drawn, in its own colour.
+
+        It lies on the user's mask, and in the same colour the two could not be told apart.
+        """
         if self.labels is not None:
-            drawn = classes if len(classes) > 2 else classes[1:]
-            self.labels.colormap = _layers.class_colormap(drawn, _layers.colors_as_read(drawn, self._shown_as))
+            several = len(classes) > 2
+            shown = _layers.colors_as_read(classes, self._shown_as) if several else None
+            self.labels.colormap = _layers.class_colormap(classes if several else classes[1:], shown)
 
     def shows(self, watching: Watching, source: Image | None, epoch: int) -> bool:
         """Whether the newest epoch drawn here is this one, of the image that is to be watched."""
