@@ -159,3 +159,19 @@ def test_strokes_that_fit_no_plane_are_refused(cells, strokes):
 def test_probabilities_must_lie_on_the_planes():
     with pytest.raises(InputError, match="do not lie on planes"):
         Steering([np.zeros(SHAPE)], [np.zeros((4, 4))])
+
+
+@pytest.mark.parametrize("unlike", [1.0, 2.0, np.inf])
+def test_an_image_changes_no_more_than_those_with_strokes_or_keeps_its_start(cells, monkeypatch, unlike):
+    planes, wanted, start = cells
+    few = np.where(wanted[1], 0.1, start[1]).astype(np.float32)  # unwanted discs alone
+    strokes = {0: dab(48, 48, 1, dab(16, 16, 0, dab(16, 80, 0, dab(80, 16, 0, dab(80, 80, 0)))))}
+    monkeypatch.setattr(steering, "UNLIKE", unlike)
+    own, other = Steering(planes, [start[0], few]).answer(strokes)
+    changes = [(1 + (a > 0.5).sum()) / (1 + (b > 0.5).sum()) for a, b in ((own, start[0]), (other, few))]
+    assert changes[0] < 0.9
+    if unlike == 1:  # not the same to the pixel
+        np.testing.assert_array_equal(other, few)
+    else:
+        assert (other != few).any()
+        assert 1 / unlike <= changes[1] / changes[0] <= unlike
