@@ -143,7 +143,7 @@ def ceiling(folder: Folder) -> Method:
         frames = ["left", "right"]
     elif len(set(frames)) == 1:
         frames = [str(i) for i in range(len(images))]
-    settings = TrainConfig(epochs=5, steps_per_epoch=20, schedule="onecycle", augment="full")
+    settings = TrainConfig(epochs=15, steps_per_epoch=20, schedule="onecycle", augment="full")
     task = Task(tuple(images), tuple(truth), tuple(frames), tuple(map(str, range(len(images)))), 0, "cpu", Control(),
                 CompareConfig(train=settings))  # fmt: skip
     steps = cross_fitted(task, "fast-unet")

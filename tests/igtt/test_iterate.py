@@ -402,7 +402,7 @@ def test_a_loss_that_is_no_number_says_what_to_change(blobs, quick, monkeypatch)
         list(iterate(blobs[0], quick))
 
 
-@pytest.mark.parametrize("where", ["PatchSampler.draw", "predicted", "Held"])
+@pytest.mark.parametrize("where", ["PatchSampler.draw", "predicted", "InputsInMemory"])
 def test_too_little_memory_for_anything_else_is_a_sentence(blobs, quick, monkeypatch, where):
     def too_large(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
