@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import npe2
 import pytest
@@ -17,6 +21,9 @@ import napari_metastructure
 NAME = "napari-metastructure"
 VIEWER = ("napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "superqt", "pyqtgraph", "magicgui", "vispy")
 HEAVY = ("torch", "torchvision", "segmentation_models_pytorch", "timm")
+FLOORS = (
+    {"errors"}, {"images", "labels"}, {"networks"}, {"training"}, {"igtt"}, {"baselines"}, {"batch"}, {"cli", "plugin"},
+)  # fmt: skip
 COMMANDS = ("igtt", "measure", "noise", "density", "transition")
 
 BLOCK = """
@@ -49,6 +56,34 @@ def modules(without: str) -> list[str]:
 @pytest.fixture(scope="module")
 def manifest() -> npe2.PluginManifest:
     return npe2.PluginManifest.from_distribution(NAME)
+
+
+def imported(module: str) -> set[str]:
+    """The modules of the package that one imports, at its top or anywhere in it."""
+    known, found = set(modules(without="nothing")), set()
+    for node in ast.walk(ast.parse(Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else node.module for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return (found & known) - {module}
+
+
+def test_imports_run_downward_and_in_no_circle():
+    height = {floor: level for level, floors in enumerate(FLOORS) for floor in floors}
+    graph = {module: imported(module) for module in modules(without="nothing")}
+    floor = {module: module.split(".")[1] for module in graph}
+    assert set(floor.values()) == set(height)
+    wrong = [
+        (module, other)
+        for module, others in graph.items()
+        for other in others
+        if floor[other] != floor[module]
+        and (height[floor[other]] > height[floor[module]] or {floor[module], floor[other]} == {"cli", "plugin"})
+    ]
+    assert wrong == []
+    assert len(tuple(TopologicalSorter(graph).static_order())) == len(graph)  # raises where there is a circle
 
 
 def test_all_but_the_plugin_does_without_napari_and_qt():
