@@ -226,18 +226,20 @@ class Peaks:
         self.device = device
         self.host = self.on_device = 0.0
         process = psutil.Process()
-        self._resident = Sampled(lambda: process.memory_info().rss, 0.01)
+        self._now = lambda: float(process.memory_info().rss)
+        self._resident = Sampled(self._now, 0.01)
 
     def __enter__(self) -> Self:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+        self._before = self._now()  # the first sample may come late
         self._resident.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        at_end = self._now()
         self._resident.__exit__()
-        values = self._resident.values
-        self.host = (max(values) - values[0]) / MIB
+        self.host = (max([self._before, *self._resident.values, at_end]) - self._before) / MIB
         if self.device.type == "cuda":
             self.on_device = torch.cuda.max_memory_allocated(self.device) / MIB
 
