@@ -75,6 +75,21 @@ def done(settle):
     return call
 
 
+@pytest.fixture
+def held_measuring(monkeypatch):
+    """Holds measuring once it has begun, until it may go on: the events of both."""
+    begun, go = threading.Event(), threading.Event()
+    real = module.measure
+
+    def held(blocks, wanted):
+        begun.set()
+        go.wait(60)
+        return (yield from real(blocks, wanted))
+
+    monkeypatch.setattr(module, "measure", held)
+    return begun, go
+
+
 # ---- the preview -------------------------------------------------------------------------------------------------
 
 
@@ -450,16 +465,8 @@ def test_no_object_is_no_error(open_measure, done):
     assert widget.view.model().rowCount() == 0
 
 
-def test_cancelled_and_removed_meanwhile(open_measure, settle, monkeypatch):
-    begun, go = threading.Event(), threading.Event()
-    real = module.measure
-
-    def held(blocks, wanted):
-        begun.set()
-        go.wait(60)
-        return (yield from real(blocks, wanted))
-
-    monkeypatch.setattr(module, "measure", held)
+def test_cancelled_and_removed_meanwhile(open_measure, settle, held_measuring):
+    begun, go = held_measuring
     viewer, layer, widget = open_measure(np.stack([squares(9)] * 3))
     assert widget.measure()
     assert begun.wait(60)
@@ -561,16 +568,8 @@ def test_painting_on_what_was_measured_is_told(open_measure, done):
     assert widget.stale.text() == ""
 
 
-def test_painting_during_and_after_a_run_is_told(open_measure, settle, done, monkeypatch):
-    begun, go = threading.Event(), threading.Event()
-    real = module.measure
-
-    def held(blocks, wanted):
-        begun.set()
-        go.wait(60)
-        return (yield from real(blocks, wanted))
-
-    monkeypatch.setattr(module, "measure", held)
+def test_painting_during_and_after_a_run_is_told(open_measure, settle, done, held_measuring):
+    begun, go = held_measuring
     _viewer, layer, widget = open_measure(squares(5, 9))
     assert widget.measure()
     assert begun.wait(60)

@@ -34,6 +34,12 @@ MOST_SIZE = 1e9
 Work = Generator[PlaneDone, None, Any]
 
 
+def _blocks_of(stack: LabelStack, volumes: bool) -> Generator[PlaneDone, None, regions.Blocks]:
+    """Look for the values of all slices, once the grey values of an image are refused."""
+    _measured_layers.refuse_picture(stack, len(stack) // 2)
+    return (yield from regions.look_through(stack, stack.shape, volumes))
+
+
 class MeasureWidget(LabelsWidget):
     """Labels cleaned up with a live preview, their objects numbered, and measured in a table.
 
@@ -204,8 +210,7 @@ class MeasureWidget(LabelsWidget):
         stack, volumes = self.stack(layer), self._in_volumes
 
         def work() -> Work:
-            _measured_layers.refuse_picture(stack, len(stack) // 2)
-            blocks = yield from regions.look_through(stack, stack.shape, volumes)
+            blocks = yield from _blocks_of(stack, volumes)
             numbers = yield from regions.change_stack(blocks, lambda numbers: regions.clean_up(numbers, dials))
             meaning = stack.meaning()
             return stack.written(numbers, meaning), meaning
@@ -228,8 +233,7 @@ class MeasureWidget(LabelsWidget):
         stack, volumes = self.stack(layer), self._in_volumes
 
         def work() -> Work:
-            _measured_layers.refuse_picture(stack, len(stack) // 2)
-            blocks = yield from regions.look_through(stack, stack.shape, volumes)
+            blocks = yield from _blocks_of(stack, volumes)
             return (yield from regions.change_stack(blocks, regions.Numbering()))
 
         return self._begin("Numbering", work, lambda objects: self._add_objects(layer, objects))
@@ -255,8 +259,7 @@ class MeasureWidget(LabelsWidget):
             return self.refuse(str(error))
 
         def work() -> Work:
-            _measured_layers.refuse_picture(stack, len(stack) // 2)
-            blocks = yield from regions.look_through(stack, stack.shape, volumes)
+            blocks = yield from _blocks_of(stack, volumes)
             return (yield from measure(blocks, wanted))
 
         return self._begin("Measuring", work, lambda measured: self._show_measured(layer, measured))
