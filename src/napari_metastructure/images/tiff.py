@@ -29,7 +29,7 @@ Step = tuple[float, str]
 def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[Any, str, dict[str, Step]]:
     """Read pixels, axes, and the steps along the axes that the file gives (the others are one pixel).
 
-    Page axes without a name are taken for Z, T, C, in this order, as Fiji takes a plain stack for slices.
+    Page axes without a name are taken for Z, as Fiji takes a plain stack for slices, for T and Z, or T, Z and C.
 
     Parameters
     ----------
