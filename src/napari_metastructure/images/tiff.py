@@ -71,9 +71,10 @@ def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[
         if every[picked[0]].keyframe.tags.valueof(274, 1) > 1:
             note(turned(path))
         several = len(tif.pages) > 1
+        as_described = not (tif.is_ome and several and every[picked[0]].kind != "ome")
     if damage := [words for words in complaints if _is_damage(words, several)]:
         raise InputError(f"{path} is damaged or cut short ({damage[0]}); copy or export it again.")
-    if any(_NO_FIT in words for words in complaints):
+    if not as_described or any(_NO_FIT in words for words in complaints):
         note(_described_otherwise(path, len(data)))
     return data, axes, steps
 
