@@ -88,10 +88,12 @@ class FolderBatch(QtWidgets.QWidget):
             "Cancel",
             "End the batch; finished files stay, and Continue does the rest.",
         )
-        self.continue_button = _button(
-            "Continue", "Go on with the batch in the folder; finished files are not done again."
+        self.continue_button = with_tip(
+            QtWidgets.QPushButton("Continue"), "Go on with the batch in the folder; finished files are not done again."
         )
-        self.save_button = _button("Save recipe…", "Write the settings as a file for: metastructure batch FILE.")
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save recipe…"), "Write the settings as a file for: metastructure batch FILE."
+        )
         self.progress = ProgressPanel("Files that are done.")
         self.settings = column(self.inputs, self.out, row(self.scheduler, self.replace), *more)
         column(
@@ -296,11 +298,6 @@ def summary(result: run.BatchFinished) -> str:
     what = "Cancelled; Continue goes on." if result.stopped else " ".join(result.said)
     done = f"{counted(result.done, 'file')} done{before} in {duration(result.seconds)}."
     return f"{done}{failed} {what} The report is {result.report}.".replace("  ", " ")
-
-
-def _button(text: str, tip: str) -> QtWidgets.QPushButton:
-    button = with_tip(QtWidgets.QPushButton(text), tip)
-    return button
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------
