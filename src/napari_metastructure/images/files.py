@@ -207,7 +207,8 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
         files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as error:
         raise InputError(f"Cannot look into the folder {folder} ({error.strerror}); check its permissions.") from error
-    images, within = [], []
+    images: list[Path] = []
+    within: list[Path] = []
     for file in files:
         if file.name in RECORDS:
             continue
