@@ -450,6 +450,14 @@ def test_inputs_are_never_written_over_and_results_only_if_asked(tmp_path):
         check_free([first, second], [tmp_path / "in" / ".." / "b.tif"], overwrite=True, ways=ways)
 
 
+def test_results_where_nothing_may_be_seen_are_left_to_writing(tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    check_free([tmp_path / "closed" / "a.tif"])
+
+
 def test_real_images(real_images):
     for folder in ("er", "mito", "vessels"):
         first = list_images([real_images / folder / "images"])[0]

@@ -343,7 +343,7 @@ def check_free(
     for path in results:
         if path.resolve() in originals:
             raise InputError(f"{path} is an input and would be written over; {ways[0]}.")
-    if not overwrite and (there := next((path for path in results if path.exists()), None)) is not None:
+    if not overwrite and (there := next((path for path in results if os.path.exists(path)), None)) is not None:
         raise InputError(f"{there} is there already; {', '.join(ways[:-1])}, or {ways[-1]}.")
 
 

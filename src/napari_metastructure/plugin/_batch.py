@@ -10,7 +10,7 @@ from qtpy import QtCore, QtGui, QtWidgets
 
 from napari_metastructure.batch import run
 from napari_metastructure.batch.recipe import BatchRecipe
-from napari_metastructure.errors import InputError, MetastructureError, counted
+from napari_metastructure.errors import InputError, MetastructureError, counted, denied
 from napari_metastructure.plugin._form import collapsed, tooltip, with_tip
 from napari_metastructure.plugin._inputs import PathEdit, column, row
 from napari_metastructure.plugin._job_widget import RunButtons
@@ -150,10 +150,13 @@ class FolderBatch(QtWidgets.QWidget):
         inputs, out = self.inputs.get(), self.out.get()
         if inputs is None or out is None:
             raise InputError("Two folders are needed: one with the files, and one for the results.")
-        if not inputs.is_dir():
-            raise InputError(f"There is no folder {inputs}; choose one that exists.")
-        if out.exists() and not out.is_dir():
-            raise InputError(f"{out} is a file; choose a folder for the results.")
+        try:
+            if not inputs.is_dir():
+                raise InputError(f"There is no folder {inputs}; choose one that exists.")
+            if out.exists() and not out.is_dir():
+                raise InputError(f"{out} is a file; choose a folder for the results.")
+        except PermissionError as error:
+            raise InputError(denied(error)) from error
         values = {"inputs": (str(inputs),), "out": out, "task": self._task()}
         return BatchRecipe.make(**values, scheduler=self.scheduler.text().strip() or None)
 
