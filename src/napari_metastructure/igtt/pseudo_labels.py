@@ -159,11 +159,14 @@ class PseudoLabels:
         Returns
         -------
         bool
-            Whether other pixels are locked than before.
+            Whether other pixels are locked than before; of a plane that had none, whether any are locked or freed.
         """
         other = False
         for index, pixels in corrections.items():
-            before = self.corrections.get(index, np.full_like(pixels, UNLABELLED))
+            before = self.corrections.get(index)
+            if before is None:
+                self.corrections[index], other = pixels.copy(), other or bool((pixels != UNLABELLED).any())
+                continue
             now = self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
             other |= not np.array_equal(np.minimum(before, FREE), np.minimum(now, FREE))
         self._lock()

@@ -309,7 +309,7 @@ class IGTTWidget(JobWidget):
         if (layers := self._with_masks()) is None:
             return False
         painted = layers.corrections()
-        if not painted and not (self.running and layers.locked):  # which may have been undone
+        if not painted and not layers.locked:  # else all of it was undone
             where = " on a plane that is segmented" if self.strokes.list.count() else ""
             show_warning(f"Nothing was painted{where} yet; paint where masks are wrong, then continue.")
             return False
@@ -334,7 +334,7 @@ class IGTTWidget(JobWidget):
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
-            given: dict[str, Any] = {"corrections": painted, "first_epoch": first}
+            given: dict[str, Any] = {"corrections": layers.corrections_for_run(), "first_epoch": first}
             if config.rounds == "always" or not (is_trained(config) and config.start == "prior"):
                 given["start_masks"] = start  # else strokes are answered from the prior's start, whatever came between
             folder = self.run_folder.free_beside()
