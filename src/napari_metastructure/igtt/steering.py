@@ -213,7 +213,7 @@ class Steering:
 
     def _afar(self, spots: _Spots) -> float:
         """Return what the start weighs where no stroke is near, in strokes."""
-        return float(spots.weight.sum()) * self._weight(spots)
+        return np.float64(spots.weight.sum() * self._weight(spots))  # a plain float would round weights to float32
 
     def _lesson(self, spots: _Spots) -> _Lesson:
         """Join the strokes and the start, of which each pixel is in part object, in part background."""
