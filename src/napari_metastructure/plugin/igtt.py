@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -60,6 +61,7 @@ GROUPS = {
         *("loss", "optimizer", "learning_rate", "steps_per_epoch", "batch_size", "patch_size"),
         *("stop_agreement", "seed"),
     ),
+    "Strokes": ("start_weight", "rounds"),
 }
 
 
@@ -232,7 +234,9 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_painted)
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.listen(self.viewer.dims.events.point, lambda _: self._outline_answer())
+        for form in self.settings.forms:
+            form.changed.connect(lambda name: self._outline_answer() if name == "start_weight" else None)
         self.answer.explained.connect(self.say)
         self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
@@ -437,8 +441,13 @@ class IGTTWidget(JobWidget):
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
         self.brush_tag.follow()
-        self.answer.ask(self.layers)
+        self._outline_answer()
         self.show_waiting()
+
+    def _outline_answer(self) -> None:
+        """Outline what the strokes will give with the settings as they are; with half-typed ones it stays."""
+        with suppress(InputError):
+            self.answer.ask(self.layers, self.settings.config().start_weight)
 
     def _let_go_of_strokes(self) -> None:
         if self.layers is not None:
