@@ -21,7 +21,7 @@ from napari_metastructure.igtt.start import (
     start_probability,
 )
 from napari_metastructure.images import simulate
-from napari_metastructure.images.intensity import network_inputs, orient
+from napari_metastructure.images.intensity import local_contrast, network_inputs, orient
 from napari_metastructure.networks.model_file import load_model
 from napari_metastructure.networks.predict import probability
 from napari_metastructure.training.metrics import auc, dice
@@ -76,16 +76,45 @@ def test_it_knows_objects_it_was_not_made_from(simulator, objects):
     assert dice(p > 0.5, truth) > 0.6
 
 
-def test_it_is_the_mean_of_the_logits_at_three_sizes():
-    image, _ = simulate.mitochondria((256, 256), np.random.default_rng(1))
+def test_it_is_the_mean_of_the_logits_at_three_sizes_and_in_three_ways():
+    image, _ = simulate.endoplasmic_reticulum((256, 256), np.random.default_rng(1))
     plane, prior = orient(image, "bright"), load_prior()
+
+    def seen(z):
+        return probability(prior, network_inputs(z.astype(np.float32), USE.inputs, "bright"), USE.patch, CPU)
+
+    def root(z):
+        low, high = np.percentile(z, (0.5, 99.9))
+        return np.sqrt(((z - low) / (high - low)).clip(0))
+
     logits = []
     for side in (256, 181, 128):
-        p = at_size(lambda z: probability(prior, network_inputs(z, USE.inputs, "bright"), USE.patch, CPU), plane, side)
-        logits.append(np.log(p / (1 - p)).clip(-6.9, 6.9))
+        ways = [at_size(lambda z, way=way: seen(way(z)), plane, side) for way in (np.asarray, root, evened)]
+        logits.append(np.average([np.log(p / (1 - p)).clip(-6.9, 6.9) for p in ways], axis=0, weights=(2, 1, 1)))
     (found,), cut = prior_start(prior, [plane], CPU)
-    expected = 1 / (1 + np.exp(np.log(cut / (1 - cut)) - np.mean(logits, axis=0)))
-    assert np.abs(found - expected).mean() < 0.01  # sizes are changed by another library
+    errors = [
+        np.abs(found - 1 / (1 + np.exp(np.log(cut / (1 - cut)) - np.mean(some, axis=0)))).mean()
+        for some in (logits, logits[:2], logits[1:])
+    ]
+    assert errors[0] < 0.01  # sizes are changed by another library
+    assert errors[0] < 0.5 * min(errors[1:])
+
+
+def evened(z):
+    """Local contrast at 32 pixels."""
+    return local_contrast(z, 32, fine=0)
+
+
+def test_faint_objects_beside_bright_ones_are_seen_by_the_root_of_the_intensity():
+    rng = np.random.default_rng(2)
+    image, truth = simulate.mitochondria((256, 256), rng)
+    plane = image.astype(float)
+    plane[:, 128:] *= 0.04
+    plane += rng.normal(0, 0.002 * plane.max(), plane.shape)
+    prior, faint = load_prior(), truth[:, 128:]
+    (p,), _ = prior_start(prior, [orient(plane, "bright")], CPU)
+    alone = probability(prior, network_inputs(orient(plane, "bright"), USE.inputs, "bright"), USE.patch, CPU)
+    assert auc(p[:, 128:], faint) > auc(alone[:, 128:], faint)
 
 
 @pytest.mark.parametrize(("simulator", "side"), [(simulate.endoplasmic_reticulum, 160), (simulate.nuclei, 128)])

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
 from napari_metastructure.igtt.storage import IN_MEMORY, ArrayStorage
-from napari_metastructure.images.intensity import Polarity, contrast_and_log, log_intensity, orient
+from napari_metastructure.images.intensity import (
+    Polarity,
+    contrast_and_log,
+    local_contrast,
+    log_intensity,
+    orient,
+    percentile,
+)
 from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.model_file import Use, load_model
@@ -111,6 +118,9 @@ PRIOR_SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
 TOGETHER = 3
 """Sizes in a row that are averaged: noise and texture look like objects at one size, objects do at several."""
 
+EVEN = 32.0
+"""Pixels over which light is evened out where the prior looks at local contrast."""
+
 POLARITY_SIDE = 256
 """Pixels along the shorter side that are enough to tell bright from dark objects."""
 
@@ -157,10 +167,12 @@ def prior_start(
 ) -> PriorStart:
     """Predict a set of planes by the prior.
 
-    It looks at each at all `PRIOR_SCALES`. Logits are averaged over `TOGETHER` sizes in a row, the largest ones or,
-    where images hold more pixels than detail, smaller ones: those of which the prior is surest over the whole set, by
-    the mean |2P - 1| on and around what it calls foreground. Then that of `CUTS` is taken whose outlines the edges of
-    the images confirm best (`candidates.Edges`), on average over the set.
+    It looks at each at all `PRIOR_SCALES`, and in three ways: as it is, at the square root of its intensity, in which
+    faint objects count more, and at its local contrast, in which light is even (`WAYS`). Logits are averaged over the
+    three and over `TOGETHER` sizes in a row, the largest ones or, where images hold more pixels than detail, smaller
+    ones: those of which the prior is surest over the whole set, by the mean |2P - 1| on and around what it calls
+    foreground. Then that of `CUTS` is taken whose outlines the edges of the images confirm best (`candidates.Edges`),
+    on average over the set.
 
     Parameters
     ----------
@@ -245,6 +257,31 @@ def prior_polarities(
     return ["bright" if own + np.mean(surer) >= 0 else "dark" for own in surer]
 
 
+def _as_it_is(plane: np.ndarray) -> np.ndarray:
+    return plane
+
+
+def _root(plane: np.ndarray) -> np.ndarray:
+    return np.sqrt(percentile(plane, 0.5, 99.9).clip(0))
+
+
+def _evened(plane: np.ndarray) -> np.ndarray:
+    return local_contrast(plane, EVEN, fine=0)
+
+
+Way = Callable[[np.ndarray], np.ndarray]
+
+WAYS: tuple[tuple[Way, float], ...] = ((_as_it_is, 0.5), (_root, 0.25), (_evened, 0.25))
+"""Ways in which the prior looks at a plane, and how much each counts. All are within what the scenes hold; where the
+prior errs in one of them, it mostly does not in the others.
+
+References
+----------
+Dong et al., "Medical image segmentation with InTEnt: integrated entropy weighting for single image test-time
+adaptation", CVPR Workshops 2024, for averages over how an image is normalised.
+"""
+
+
 def _looks(
     prior: nn.Module,
     planes: Sequence[np.ndarray],
@@ -257,26 +294,36 @@ def _looks(
     found: list[list[np.ndarray]] = [[] for _ in planes]
     for scale in PRIOR_SCALES:
         at = [i for i, p in enumerate(planes) if scale == 1 or scale * min(p.shape) >= SMALLEST]
-
-        def read(k: int, scale: float = scale, at: Sequence[int] = at) -> Tensor:
-            if scale == 1 and inputs is not None:
-                return inputs[at[k]]
-            return inputs_on(device, _reduced(planes[at[k]], scale), USE.inputs, "bright")
-
         shapes = [_size(planes[i].shape, scale) for i in at]
-        seen = storage.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint))
-        for i, p in zip(at, seen, strict=True):
+
+        ways = []
+        for way, _ in WAYS:
+
+            def read(k: int, scale: float = scale, at: Sequence[int] = at, way: Way = way) -> Tensor:
+                if scale == 1 and inputs is not None and way is _as_it_is:
+                    return inputs[at[k]]
+                return inputs_on(device, way(_reduced(planes[at[k]], scale)), USE.inputs, "bright")
+
+            ways.append(storage.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint)))
+        weights = [weight for _, weight in WAYS]
+        together = storage.keep(_sigmoid(_mean_logit(several, weights)) for several in zip(*ways, strict=True))
+        for i, p in zip(at, together, strict=True):
             found[i].append(p)
     return found
 
 
+def _mean_logit(probabilities: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """Average the logits of arrays of one shape; weights sum to 1."""
+    total = np.zeros(probabilities[0].shape, np.float32)
+    for p, weight in zip(probabilities, weights, strict=True):
+        p = p.clip(CERTAIN, 1 - CERTAIN)
+        total += weight * np.log(p / (1 - p))
+    return total
+
+
 def _averaged(looks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Average the logits of some sizes, at full size."""
-    total = np.zeros(shape, np.float32)
-    for look in looks:
-        p = _resized(look, shape).clip(CERTAIN, 1 - CERTAIN)
-        total += np.log(p / (1 - p))
-    return total / len(looks)
+    return _mean_logit([_resized(look, shape) for look in looks], [1 / len(looks)] * len(looks))
 
 
 def _sureness(logit: np.ndarray) -> float | None:
