@@ -27,6 +27,11 @@ class RunFailed(MetastructureError):
     """A run broke down after it had started; what was saved before stays."""
 
 
+def denied(error: PermissionError) -> str:
+    """Say that a file or folder may not be used, as one in a folder that may not be entered."""
+    return f"No permission to use {error.filename}; change its permissions, or choose another place."
+
+
 def listed(items: Sequence[Any], last: str = "and") -> str:
     """Join items in words: ``0, 1 and 2``."""
     names = [str(item) for item in items]

@@ -40,6 +40,10 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path, monkeypatch):
             "format: napari-metastructure-batch/1\ninputs: [a]\nout: o\ntask: {what: compare}\nscheduler: somewhere\n",
             "neither local:N",
         ),
+        (
+            "format: napari-metastructure-batch/1\ninputs: [a]\nout: o\ntask: {what: igtt, frames: many}\n",
+            "Frames 'many' cannot be read",
+        ),
     ],
 )
 def test_what_is_no_recipe_is_said_in_one_sentence(tmp_path, text, words):
@@ -47,6 +51,12 @@ def test_what_is_no_recipe_is_said_in_one_sentence(tmp_path, text, words):
     with pytest.raises(InputError, match=words) as caught:
         BatchRecipe.read(tmp_path / "r.yaml")
     assert "r.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("task", ["{what: predict, model: m, channel: 1}", "{what: igtt, channel: 1}"])
+def test_a_channel_may_be_written_as_the_number_it_is(tmp_path, task):
+    (tmp_path / "r.yaml").write_text(f"format: napari-metastructure-batch/1\ninputs: [a]\nout: o\ntask: {task}\n")
+    assert BatchRecipe.read(tmp_path / "r.yaml").task.channel == "1"
 
 
 @pytest.mark.parametrize("text", ["local:2", "tcp://10.0.0.7:8786", "tls://head.cluster.org:8786", "tcp://[::1]:80"])

@@ -5,6 +5,7 @@ import PIL.Image
 import pytest
 
 from napari_metastructure.cli.main import main
+from napari_metastructure.images.read_options import set_read_options
 
 
 @pytest.fixture
@@ -17,7 +18,8 @@ def run(capsys):
         out, err = capsys.readouterr()
         return ended.value.code or 0, out, err
 
-    return call
+    yield call
+    set_read_options()  # which hold for the process
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,11 @@ def test_version_and_usage(run):
     ("error", "code", "text"),
     [
         (InputError("a.tif is empty."), 2, "Error: a.tif is empty.\n"),
+        (
+            PermissionError(13, "Permission denied", "closed/a.tif"),
+            2,
+            "Error: No permission to use closed/a.tif; change its permissions, or choose another place.\n",
+        ),
         (RunFailed("It broke."), 1, "Error: It broke.\n"),
         (MemoryError(), 1, "Error: There is not enough memory for these images; give fewer or smaller ones.\n"),
     ],

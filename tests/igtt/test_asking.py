@@ -130,6 +130,13 @@ def test_it_is_over_once_few_answers_contradict_and_masks_stay():
     assert gain.over
 
 
+@pytest.mark.parametrize(("wrong", "said"), [(True, "corrected"), (False, "agreed with")])
+def test_one_answer_is_no_number_of_answers(wrong, said):
+    gain = Gain()
+    gain.contradicted.append(wrong)
+    assert str(gain) == f"The answer {said} the masks."
+
+
 def test_it_goes_on_while_masks_change():
     gain = Gain()
     gain.see([mask(40)], 0)

@@ -211,7 +211,8 @@ def test_list_images_sorts_skips_and_names(tmp_path):
     png(folder / "deeper" / "c.png", GREY)
     with pytest.warns(UserWarning, match=r"notes\.txt is no image") as notes:
         files = list_images([folder, folder / "a.png"])
-    assert len(notes) == 1
+    assert any("images in its folders are not read (deeper)" in str(note.message) for note in notes)
+    assert len(notes) == 2
     # broken.tif claims to be an image: it stays, so that reading tells what is wrong with it.
     assert [f.name for f in files] == ["a.png", "b.png", "broken.tif"]
     with pytest.raises(InputError, match=r"notes\.txt is no image"):
@@ -226,16 +227,42 @@ def test_list_images_sorts_skips_and_names(tmp_path):
 
 
 def test_two_names_of_one_file_are_told(tmp_path):
-    png(tmp_path / "a.png", GREY)
-    (tmp_path / "b.png").symlink_to("a.png")
-    (tmp_path / "other").symlink_to(".")
-    for named, again in (([tmp_path], "b.png"), ([tmp_path / "a.png", tmp_path / "other" / "a.png"], "other/a.png")):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    png(folder / "a.png", GREY)
+    (folder / "b.png").symlink_to("a.png")
+    (tmp_path / "other").symlink_to("f")
+    for named, again in (([folder], "f/b.png"), ([folder / "a.png", tmp_path / "other" / "a.png"], "other/a.png")):
         with noting() as notes:
-            assert list_images(named) == [tmp_path / "a.png"]
-        assert notes == [f"{tmp_path / again} is the same file as {tmp_path / 'a.png'}, which is read once."]
+            assert list_images(named) == [folder / "a.png"]
+        assert notes == [f"{tmp_path / again} is the same file as {folder / 'a.png'}, which is read once."]
     with noting() as notes:
-        list_images([tmp_path / "a.png"] * 2)
+        list_images([folder / "a.png"] * 2)
     assert notes == []
+
+
+def test_a_folder_of_results_within_is_passed_over(tmp_path):
+    png(tmp_path / "a.png", GREY)
+    for name in ("b", "c", "d", "e", "results"):
+        (tmp_path / name).mkdir()
+        png(tmp_path / name / ("a_mask.png" if name == "results" else "a.png"), GREY)
+    with noting() as notes:
+        assert list_images([tmp_path]) == [tmp_path / "a.png"]
+    (told,) = notes
+    assert "(b, c, d and 1 more)" in told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are Unicode here")
+def test_a_name_of_another_encoding_is_refused(tmp_path):
+    path = tmp_path / os.fsdecode("für.tif".encode("latin-1"))
+    try:
+        tifffile.imwrite(path, GREY)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    for named in ([path], [tmp_path]):
+        with pytest.raises(InputError, match="no Unicode; rename the file") as caught:
+            list_images(named)
+        str(caught.value).encode()
 
 
 def test_strays_are_passed_over_by_name(tmp_path):
@@ -421,6 +448,14 @@ def test_inputs_are_never_written_over_and_results_only_if_asked(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(InputError, match=r"b\.tif is an input and would be written over; choose another --out\."):
         check_free([first, second], [tmp_path / "in" / ".." / "b.tif"], overwrite=True, ways=ways)
+
+
+def test_results_where_nothing_may_be_seen_are_left_to_writing(tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    check_free([tmp_path / "closed" / "a.tif"])
 
 
 def test_real_images(real_images):

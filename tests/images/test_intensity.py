@@ -155,6 +155,13 @@ def test_good_pixels_become_float32_of_the_same_value(dtype):
     np.testing.assert_array_equal(plane, array.astype(np.float32))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint32])
+def test_a_large_offset_leaves_what_varies_on_it(dtype):
+    varies = np.round(200 * GOOD)
+    offset = (2e9 if dtype is np.uint32 else 1e15) + varies
+    np.testing.assert_array_equal(check_plane(offset.astype(dtype), "x"), (varies - varies.min()).astype(np.float32))
+
+
 def test_long_and_narrow_is_fine():
     assert check_plane(np.random.default_rng(0).random((20, 4000)), "x").shape == (20, 4000)
     assert check_plane(GOOD[:8, :8], "x").shape == (8, 8)

@@ -170,6 +170,15 @@ for kind, order in itertools.product(("imagej", "ome", "shaped"), ORDERS):
         return Means(data, order)
 
 
+for order in ("TZYX", "TZCYX"):
+
+    @case(f"axes/nameless {order}")
+    def _(path, order=order):
+        data = RNG.integers(0, 60000, [SIZES[a] for a in order], dtype=np.uint16)
+        tifffile.imwrite(path, data, photometric="minisblack")
+        return Means(data, order, told=f"are read as {order} (metastructure --axes")
+
+
 for order in ("TCZYX", "CZTYX", "ZTYX", "CTYX"):
 
     @case(f"axes/ome order {order}")

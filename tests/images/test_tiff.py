@@ -1,5 +1,6 @@
 """TIFFs of several files, several images, and with tags nobody knows; and what the user may choose."""
 
+import re
 import struct
 import uuid
 
@@ -139,10 +140,12 @@ def test_pages_that_a_description_does_not_fit(tmp_path, compression):
         '<Pixels ID="P:0" DimensionOrder="XYZCT" Type="uint8" SizeX="31" SizeY="24" SizeC="1" SizeZ="3" SizeT="1">'
         '<TiffData><UUID FileName="old.ome.tif">urn:uuid:9</UUID></TiffData></Pixels></Image></OME>'
     )
+    bare = re.sub("<TiffData>.*</TiffData>", "", text)
     imagej = "ImageJ=1.54f\nimages=6\nslices=3\nchannels=2\nhyperstack=true\n"
     for name, description, pages, shape, words in (
         ("new.ome.tif", text, 3, (3, 24, 31), "fits no file here"),
         ("old.ome.tif", text, 5, (3, 24, 31), "2 more pages than its OME-XML describes"),
+        ("few.ome.tif", bare, 2, (2, 24, 31), "another number of planes than the 2 it holds"),
         ("ij.tif", imagej, 4, (4, 24, 31), "another number of planes than the 4 it holds"),
     ):
         path = tmp_path / name

@@ -219,6 +219,7 @@ def test_memory_besides_the_result_does_not_grow_with_the_image():
         (np.ones((9, 9), np.uint8), {"bandwidth": "wide"}, "must be a number of pixels"),
         (np.ones((9, 9), np.uint8), {"bandwidth": (1, 2, 3)}, "one for Y and one for X"),
         (np.ones((9, 20), np.uint8), {"bandwidth": 9.5}, "larger than the image, 9 pixels high; lower it"),
+        (np.ones((1, 20), np.uint8), {"bandwidth": 2}, "larger than the image, 1 pixel high; lower it"),
         (np.ones((5, 20, 9), np.uint8), {"bandwidth": 9.5}, "larger than the image, 9 pixels wide; lower it"),
         (np.ones((9, 9), np.uint8), {"label_class": 2}, "no pixel of class 2 in the labels; choose among 1"),
         (np.ones((9, 9), np.uint8), {"kernel": "tophat"}, "no kernel 'tophat'; choose one of box, gaussian"),

@@ -241,6 +241,16 @@ def test_images_without_a_surround_are_predicted_as_before(saved):
     np.testing.assert_array_equal(ours.labels, plain.labels)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "int64", "float16", "float64"])
+def test_pixels_of_any_type_are_predicted_as_the_same_floats(saved, dtype):
+    grey = (image(40, 48) / 4).clip(0, 120) - (0 if dtype.startswith("u") else 60)
+    pixels = grey > 0 if dtype == "bool" else grey.astype(dtype)
+    model = Model.load(saved(surround=True, inputs="multiscale"))
+    ours, floats = model.predict(pixels, "cpu"), model.predict(pixels.astype(np.float32), "cpu")
+    np.testing.assert_array_equal(ours.labels, floats.labels)
+    np.testing.assert_allclose(ours.probability, floats.probability, atol=1e-5)
+
+
 @pytest.mark.parametrize("use", [{"colour": "green", "channels": 3}, {"surround": True, "classes": (0, 1, 2)}])
 def test_a_colour_or_field_of_view_that_cannot_be_is_refused(saved, use):
     with pytest.raises(InputError, match=r"model.safetensors contradicts itself \(a (single colour|field of view)"):

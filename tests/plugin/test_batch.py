@@ -1,5 +1,7 @@
 """Folder in, folder out in the widgets: states of files, cancel, continue, and the recipe as YAML."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -122,6 +124,17 @@ def test_what_is_wrong_is_said_before_anything_starts(panel, said, tmp_path, inp
     assert not panel.save_recipe(tmp_path / "recipe.yaml") and not (tmp_path / "recipe.yaml").exists()
     panel.choose("", "")
     assert panel.progress.status.text() == "Ready."
+
+
+def test_a_folder_that_may_not_be_entered(panel, said, tmp_path, monkeypatch):
+    panel.choose(tmp_path / "closed" / "in", tmp_path / "out")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert not panel.start() and not panel.save_recipe(tmp_path / "recipe.yaml")
+    assert said()[-1].startswith(f"No permission to use {tmp_path / 'closed' / 'in'};")
 
 
 def test_a_folder_without_images_ends_in_a_sentence(panel, go, tmp_path):

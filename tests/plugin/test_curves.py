@@ -36,6 +36,17 @@ def test_loss_and_agreement_by_epoch_without_the_start(curves):
     assert curves._loss.getData()[0] is None or len(curves._loss.getData()[0]) == 0
 
 
+@pytest.mark.filterwarnings("error:All-NaN slice:RuntimeWarning")
+def test_an_epoch_without_training_draws_no_point(curves):
+    curves.begin(2)
+    curves.add_epoch(epoch(1, np.nan, np.nan))
+    curves.loss.grab()
+    assert curves._loss.getData() == (None, None) or not len(curves._loss.getData()[0])
+    curves.add_epoch(epoch(2, 0.4, 0.9))
+    curves.agreement.grab()
+    np.testing.assert_allclose(curves._agreement.getData(), [[2], [0.9]])
+
+
 def test_the_chosen_threshold_is_marked(curves):
     assert not curves._chosen.isVisible()
     curves.show_score(ScoreCurve(np.linspace(0, 1, 5), np.arange(5.0), 0.25))

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QDockWidget,
     QHeaderView,
     QLineEdit,
     QPushButton,
@@ -35,7 +36,7 @@ from napari_metastructure.labels.recipes import DisplaceBoundary
 from napari_metastructure.plugin import _help
 from napari_metastructure.plugin._density_form import BandwidthRow
 from napari_metastructure.plugin._form import slider_editor
-from napari_metastructure.plugin._inputs import TABBED
+from napari_metastructure.plugin._inputs import NARROWEST, TABBED
 from napari_metastructure.plugin._recipe_form import dial_editor
 from napari_metastructure.plugin._tables import _Share
 from napari_metastructure.plugin.compare import CompareWidget
@@ -100,6 +101,19 @@ def test_every_input_says_what_it_is_for(opened):
         and not explained(part, widget)
     ]
     assert silent == []
+
+
+def test_no_button_is_cut_off_in_the_narrowest_dock(opened):
+    _viewer, widget = opened
+    dock = widget.parentWidget()
+    while not isinstance(dock, QDockWidget):
+        dock = dock.parentWidget()
+    dock.setFloating(True)  # where no other dock has a say
+    dock.resize(NARROWEST // 2, 700)
+    QApplication.processEvents()
+    assert NARROWEST <= widget.width() <= 1.25 * NARROWEST
+    buttons = [part for part in widget.findChildren(QAbstractButton) if part.isVisible() and part.text()]
+    assert [button.text() for button in buttons if button.width() < button.minimumSizeHint().width()] == []
 
 
 def test_tab_goes_through_a_widget_as_one_reads(opened, qtbot):

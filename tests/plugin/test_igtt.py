@@ -77,6 +77,15 @@ def test_a_stack_comes_back_as_a_stack(open_widget, blobs, run):
     np.testing.assert_array_equal(masks.data[widget.result.epoch, 1], widget.result.masks[1])
 
 
+def test_a_brush_is_taken_up_in_2d(open_widget, blobs, run):
+    viewer, widget = open_widget(np.stack([blobs(0), blobs(1)]))
+    run(widget)
+    viewer.dims.ndisplay = 3
+    widget.take_brush(1)
+    assert viewer.dims.ndisplay == 2
+    assert viewer.layers.selection.active.mode == "paint"
+
+
 def test_an_rgb_layer_is_segmented_in_its_best_channel(open_widget, fundus, run, said, tmp_path):
     picture = fundus(96)
     viewer, widget = open_widget(config={"objects": "dark"})

@@ -292,6 +292,15 @@ def test_what_is_wrong_starts_nothing_and_is_said_in_both_places(counting, said)
     assert counting.progress.status.text() == said()[-1] == "'three' is no number; type one."
 
 
+def test_what_may_not_be_used_starts_nothing(counting, said):
+    def prepare():
+        raise PermissionError(13, "Permission denied", "closed/run")
+
+    assert not counting.begin(prepare) and not counting.running
+    assert counting.progress.status.text() == said()[-1]
+    assert said()[-1].startswith("No permission to use closed/run;")
+
+
 def test_pause_resume_and_stop_say_whether_there_was_a_job(counting, qtbot, said):
     assert not (counting.pause() or counting.resume() or counting.stop())
     counting.line.setText("5")

@@ -219,7 +219,7 @@ def test_labels_that_cannot_be_read_are_one_sentence(open_measure, settle, said,
     assert why in said()[-1]
     layer.data = squares(5, 2)
     settle(widget)
-    assert widget.problem.text() == ""
+    assert (widget.problem.text(), widget.status.text()) == ("", "")
 
 
 def test_without_labels(open_measure, settle):

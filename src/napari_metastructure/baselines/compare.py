@@ -15,7 +15,6 @@ import numpy as np
 from napari_metastructure.baselines import results
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Segmentation, Task, check_groups, frame_of, oracle
-from napari_metastructure.baselines.results import write_figure
 from napari_metastructure.errors import InputError, RunFailed, all_are
 from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient
 from napari_metastructure.images.surround import measured, missing_notes
@@ -92,7 +91,7 @@ def write_results(
     return [
         *results.write_csv(folder, runs, table),
         *results.write_markdown(folder, runs, table),
-        write_figure(folder, planes, truths, masks, names),
+        results.write_figure(folder, results.draw(planes, truths, masks, names)),
     ]
 
 
@@ -175,7 +174,8 @@ class ComparisonResults:
 
     def _figure(self, folder: Path, *_: Any) -> list[Path]:
         planes = [-p if self.objects == "dark" else p for p in self.task.planes]  # as the user knows them
-        return [write_figure(folder, planes, self.task.masks, self.agreement.masks, self.task.names)]
+        figure = results.draw(planes, self.task.masks, self.agreement.masks, self.task.names)
+        return [results.write_figure(folder, figure)]
 
 
 LOOK_EVERY = 0.005

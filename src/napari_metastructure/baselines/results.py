@@ -315,14 +315,8 @@ COLORS = {
 """Okabe and Ito's orange and sky blue, which differ for every kind of colour vision, and greys."""
 
 
-def write_figure(
-    folder: Path,
-    planes: Sequence[np.ndarray],
-    truths: Sequence[np.ndarray] | None,
-    masks: Mapping[str, Sequence[np.ndarray]],
-    names: Sequence[str],
-) -> Path:
-    """Write ``compare.png``; parameters as `draw`.
+def write_figure(folder: Path, figure: Any) -> Path:
+    """Write what `draw` has drawn as ``compare.png``.
 
     Raises
     ------
@@ -331,7 +325,7 @@ def write_figure(
     """
     path = folder / FIGURE
     with replacing(path) as beside:
-        draw(planes, truths, masks, names).savefig(beside, format="png", dpi=150)
+        figure.savefig(beside, format="png", dpi=150)
     return path
 
 

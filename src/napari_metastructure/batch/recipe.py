@@ -27,8 +27,15 @@ def _check_planes(text: str) -> str:
     return Chosen(text).planes
 
 
+def _check_frames(text: str) -> str:
+    return Chosen(frames=text).frames
+
+
 Planes = Annotated[str, AfterValidator(_check_planes)]
-"""Which planes or frames are taken, see `images.ranges.Chosen`."""
+"""Which planes are taken, see `images.ranges.Chosen`."""
+
+Frames = Annotated[str, AfterValidator(_check_frames)]
+"""Which frames are taken."""
 
 
 class Task(BaseModel):
@@ -51,6 +58,7 @@ class PredictSettings(BaseModel):
         description="The channel that a model of one channel gets. Of colour images: red, green, blue, alpha or "
         "luminance; left empty, the one it was trained on, else luminance. Of files with several channels: a number "
         "from 0.",
+        coerce_numbers_to_str=True,
     )
     probability: bool = Field(
         True, description="Give the probability too: of the foreground, or of the class that each pixel got."
@@ -69,7 +77,7 @@ class Predict(Task, PredictSettings):
     what: Literal["predict"] = "predict"
     model: Path = Field(description="A run folder, or its model.safetensors.")
     planes: Planes = ""
-    frames: Planes = ""
+    frames: Frames = ""
 
     @property
     def chosen(self) -> Chosen:
@@ -82,9 +90,9 @@ class IGTT(Task):
 
     what: Literal["igtt"] = "igtt"
     config: IGTTConfig = IGTTConfig()
-    channel: str = Field("auto", description="As the option --channel.")
+    channel: str = Field("auto", description="As the option --channel.", coerce_numbers_to_str=True)
     planes: Planes = ""
-    frames: Planes = ""
+    frames: Frames = ""
     each: bool = Field(
         False,
         description="A run of its own for each file, in a folder of its stem; else one run trains on all of them.",
@@ -127,7 +135,7 @@ class Compare(Task):
     what: Literal["compare"] = "compare"
     config: CompareConfig = CompareConfig()
     masks: Path | None = Field(None, description="Ground truth of the same stems.")
-    channel: str = Field("auto", description="As the option --channel.")
+    channel: str = Field("auto", description="As the option --channel.", coerce_numbers_to_str=True)
 
 
 _ADDRESS = re.compile(r"local:(\d{1,4})|(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5}")

@@ -18,7 +18,7 @@ from napari_metastructure.cli.labels import density, noise, transition
 from napari_metastructure.cli.measure import measure, score
 from napari_metastructure.cli.predict import export, predict
 from napari_metastructure.cli.train import study, train
-from napari_metastructure.errors import InputError, RunFailed
+from napari_metastructure.errors import InputError, RunFailed, denied
 from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.training.distributed import ending_at_once, join, launched, only_first_prints, speaks
 
@@ -110,6 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(with_option(error), BAD_INPUT)
         except RunFailed as error:
             _fail(str(error), FAILED)
+        except PermissionError as error:
+            _fail(denied(error), BAD_INPUT)
         except MemoryError:
             _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
 

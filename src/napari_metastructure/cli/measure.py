@@ -114,7 +114,8 @@ def measure(
         if instances is not None:
             _write(object_paths[index], np.maximum(cleaned, 0) if measured.objects is None else measured.objects, like)
         total = measured.table.columns.get("volume" if volumes else "area", np.zeros(1)).sum()
-        typer.echo(f"{path}: {counted(len(measured.table), 'object')}, together {total:.4g} {voxel.of_size}")
+        size = f"{total:.0f}" if total >= 1000 else f"{total:.4g}"
+        typer.echo(f"{path}: {counted(len(measured.table), 'object')}, together {size} {voxel.of_size}")
     for note in dict.fromkeys(note for table in tables for note in table.notes):
         typer.echo(f"Warning: {note}", err=True)
     measures.write_csv(out, tables, list(map(str, paths)))

@@ -293,6 +293,8 @@ class Gain:
         count, changed = min(LAST, len(self.contradicted)), self.changed
         if not count:
             return "Nothing was answered yet."
+        if count == 1:
+            return f"The answer {'corrected' if self.wrong else 'agreed with'} the masks."
         said = f"{self.wrong} of the last {counted(count, 'answer')} corrected the masks"
         if changed is None:
             return f"{said}."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import formats, ome_zarr, pictures
 from napari_metastructure.images.image import PIXEL, Image, extent, note
 from napari_metastructure.images.lazy import is_lazy
@@ -131,6 +131,8 @@ def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path
                 note(f"{shown(file)} is the same file as {shown(first)}, which is read once.")
     if not found:
         raise InputError("No image was given; name at least one file or folder.")
+    for file in found.values():
+        _check_name(file)
     return _one_of_each_set(sorted(found.values()))
 
 
@@ -191,18 +193,27 @@ FIGURES = ("compare.png", "study.png")
 """Figures that commands draw beside their ``run.yaml``."""
 
 
+def _check_name(path: Path) -> None:
+    """Refuse a name in another encoding, which no record of a run can hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{shown(path)} has letters in its name that are no Unicode; rename the file.") from error
+
+
 def _images_in(folder: Path, results: bool) -> list[Path]:
     """List the images of a folder, and name the other files."""
     try:
         files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as error:
         raise InputError(f"Cannot look into the folder {folder} ({error.strerror}); check its permissions.") from error
-    images = []
+    images: list[Path] = []
+    within: list[Path] = []
     for file in files:
         if file.name in RECORDS:
             continue
         if file.is_dir():
-            images += [file] if _named_kind(file) else []
+            (images if _named_kind(file) else within).append(file)
         elif (why := _stray(file)) is not None:
             note(f"{shown(file)} {why} and was skipped.")
         else:
@@ -212,9 +223,19 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
         names = ", ".join(file.name for file in ours[:3])
         note(f"{folder}: {names}{more} {'is a result' if len(ours) == 1 else 'are results'} beside an image, not read.")
         images = [file for file in images if file not in set(ours)]
+    if deeper := [file.name for file in within if _holds_images(file)]:
+        some = listed([*deeper[:3], f"{len(deeper) - 3} more"] if len(deeper) > 3 else deeper)
+        note(f"{shown(folder)}: images in its folders are not read ({some}); name those folders to read them, too.")
     if not images:
         raise InputError(f"The folder {folder} holds no image; name a folder with TIFF, PNG or JPEG files.")
     return images
+
+
+def _holds_images(folder: Path) -> bool:
+    """Test whether a folder holds a file that is called as an image, and not as a result."""
+    with suppress(OSError):
+        return any(f.suffix.lower() in _KNOWN and not stem(f).endswith(RESULTS) for f in folder.iterdir())
+    return False
 
 
 def results_among(files: Sequence[Path]) -> list[Path]:
@@ -322,7 +343,7 @@ def check_free(
     for path in results:
         if path.resolve() in originals:
             raise InputError(f"{path} is an input and would be written over; {ways[0]}.")
-    if not overwrite and (there := next((path for path in results if path.exists()), None)) is not None:
+    if not overwrite and (there := next((path for path in results if os.path.exists(path)), None)) is not None:
         raise InputError(f"{there} is there already; {', '.join(ways[:-1])}, or {ways[-1]}.")
 
 

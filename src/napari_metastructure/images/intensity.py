@@ -126,6 +126,10 @@ SMALLEST_SIDE = 8
 """Fewer pixels along a side leave a network nothing to look at; anything larger is padded to its stride."""
 
 
+STEPS = 4096
+"""Steps of intensity that a 32-bit float must have between the least and the greatest value: 12 bits."""
+
+
 def check_plane(array: np.ndarray, name: str) -> np.ndarray:
     """Convert an image plane to float32, or say in one sentence why it cannot be used.
 
@@ -139,8 +143,9 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
     Returns
     -------
     (Y, X) float32 array
-        The same values (a copy unless ``array`` was float32 already); `images.surround.measured` deals with those
-        that are NaN or infinite, and with planes of one value.
+        The same values (a copy unless ``array`` was float32 already), without an offset that would leave float32
+        too few steps for them; `images.surround.measured` deals with those that are NaN or infinite, and with planes
+        of one value.
 
     Raises
     ------
@@ -159,7 +164,20 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"{name}: it has no pixels ({width} x {height}); give an image that has some.")
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(f"{name}: {width} x {height} pixels are too few; each side needs at least {SMALLEST_SIDE}.")
+    if array.dtype.itemsize > 2 and array.dtype != np.float32:
+        array = _without_offset(array)
     return as_float32(array, name)
+
+
+def _without_offset(array: np.ndarray) -> np.ndarray:
+    """Subtract the least value where float32 would tell fewer than `STEPS` apart between it and the greatest."""
+    found = array[np.isfinite(array)]
+    if not found.size:
+        return array
+    low, high = found.min(), found.max()
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(np.float32(max(abs(float(low)), abs(float(high)))))
+    return array - low if 0 < float(high) - float(low) < STEPS * float(step) else array
 
 
 def as_float32(array: np.ndarray, name: str) -> np.ndarray:

@@ -44,6 +44,8 @@ def set_read_options(axes: str | None = None, series: int | None = None) -> None
 def name_axes(axes: str, data: Any, path: Path) -> tuple[str, Any]:
     """Give each axis a letter of TCZYXS: the user's, the file's, or what is free; drop nameless axes of length one.
 
+    One without a name is Z, two are T and Z, three T, Z and C; several are told.
+
     Raises
     ------
     InputError
@@ -58,10 +60,16 @@ def name_axes(axes: str, data: Any, path: Path) -> tuple[str, Any]:
                 f"({' x '.join(map(str, data.shape))}); name as many."
             )
         return options.axes, data
+    nameless = sum(letter not in LETTERS for letter in axes)
     free = [a for a in "ZTC" if a not in axes]
-    if sum(letter not in LETTERS for letter in axes) > len(free):
+    if nameless > len(free):
         raise InputError(f"{path} has axes {axes!r}, more than T, C and Z; save one position by itself.")
-    return "".join(letter if letter in LETTERS else free.pop(0) for letter in axes), data
+    free = sorted(free[:nameless], key="TZC".index)
+    axes = "".join(letter if letter in LETTERS else free.pop(0) for letter in axes)
+    if nameless > 1:
+        size = " x ".join(map(str, data.shape))
+        note(f"{path.name} does not name its axes; its {size} are read as {axes} (metastructure --axes changes that).")
+    return axes, data
 
 
 def pick_series(shapes: Sequence[tuple[int, ...]], axes: Sequence[str], path: Path) -> list[int]:

@@ -29,7 +29,7 @@ Step = tuple[float, str]
 def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[Any, str, dict[str, Step]]:
     """Read pixels, axes, and the steps along the axes that the file gives (the others are one pixel).
 
-    Page axes without a name are taken for Z, T, C, in this order, as Fiji takes a plain stack for slices.
+    Page axes without a name are taken for Z, as Fiji takes a plain stack for slices, for T and Z, or T, Z and C.
 
     Parameters
     ----------
@@ -71,9 +71,10 @@ def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[
         if every[picked[0]].keyframe.tags.valueof(274, 1) > 1:
             note(turned(path))
         several = len(tif.pages) > 1
+        as_described = not (tif.is_ome and several and every[picked[0]].kind != "ome")
     if damage := [words for words in complaints if _is_damage(words, several)]:
         raise InputError(f"{path} is damaged or cut short ({damage[0]}); copy or export it again.")
-    if any(_NO_FIT in words for words in complaints):
+    if not as_described or any(_NO_FIT in words for words in complaints):
         note(_described_otherwise(path, len(data)))
     return data, axes, steps
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.classes import LabelStack, PlaneDone
 from napari_metastructure.labels.pixels import check_labels, classes_in
@@ -289,7 +289,7 @@ def check_bandwidth(bandwidth: Any, shape: tuple[int, ...], name: str = "The lab
             raise InputError(f"{name}: a bandwidth of {width:g} pixels is far below one; take {LEAST} at least.")
         if width > side:
             raise InputError(
-                f"{name}: the bandwidth {width:g} is larger than the image, {side} pixels {axis}; lower it."
+                f"{name}: the bandwidth {width:g} is larger than the image, {counted(side, 'pixel')} {axis}; lower it."
             )
     return by, bx
 

@@ -282,7 +282,7 @@ class Model:
     def _rows_of(self, plane: Plane, name: str) -> Plane:
         """Do what `check` does where rows are read."""
         self.check(np.zeros((*plane.shape[:-2], *(min(n, 64) for n in plane.shape[-2:])), plane.dtype), name)
-        if plane.dtype.kind in "bui" and plane.dtype.itemsize <= 2:
+        if plane.dtype.kind in "ui" and plane.dtype.itemsize <= 2:
             return plane
         return plane.map(lambda block: as_float32(block, name), np.float32)
 
@@ -333,7 +333,7 @@ class Model:
             has = counted(found, "channel") if image.ndim in (2, 3) else f"{image.ndim} dimensions"
             raise InputError(f"{name} has {has}, but {self.path} was trained on images of {amount(wanted)}.")
         planes = image[None] if image.ndim == 2 else image
-        small = image.dtype.kind in "bui" and image.dtype.itemsize <= 2
+        small = image.dtype.kind in "ui" and image.dtype.itemsize <= 2
         names = [name] if wanted == 1 else [f"{name}, channel {index}" for index in range(wanted)]
         checked = planes if small else np.empty(planes.shape, np.float32)
         for index, (plane, called) in enumerate(zip(planes, names, strict=True)):

@@ -10,7 +10,7 @@ from qtpy import QtCore, QtGui, QtWidgets
 
 from napari_metastructure.batch import run
 from napari_metastructure.batch.recipe import BatchRecipe
-from napari_metastructure.errors import InputError, MetastructureError, counted
+from napari_metastructure.errors import InputError, MetastructureError, counted, denied
 from napari_metastructure.plugin._form import collapsed, tooltip, with_tip
 from napari_metastructure.plugin._inputs import PathEdit, column, row
 from napari_metastructure.plugin._job_widget import RunButtons
@@ -88,10 +88,12 @@ class FolderBatch(QtWidgets.QWidget):
             "Cancel",
             "End the batch; finished files stay, and Continue does the rest.",
         )
-        self.continue_button = _button(
-            "Continue", "Go on with the batch in the folder; finished files are not done again."
+        self.continue_button = with_tip(
+            QtWidgets.QPushButton("Continue"), "Go on with the batch in the folder; finished files are not done again."
         )
-        self.save_button = _button("Save recipe…", "Write the settings as a file for: metastructure batch FILE.")
+        self.save_button = with_tip(
+            QtWidgets.QPushButton("Save recipe…"), "Write the settings as a file for: metastructure batch FILE."
+        )
         self.progress = ProgressPanel("Files that are done.")
         self.settings = column(self.inputs, self.out, row(self.scheduler, self.replace), *more)
         column(
@@ -148,10 +150,13 @@ class FolderBatch(QtWidgets.QWidget):
         inputs, out = self.inputs.get(), self.out.get()
         if inputs is None or out is None:
             raise InputError("Two folders are needed: one with the files, and one for the results.")
-        if not inputs.is_dir():
-            raise InputError(f"There is no folder {inputs}; choose one that exists.")
-        if out.exists() and not out.is_dir():
-            raise InputError(f"{out} is a file; choose a folder for the results.")
+        try:
+            if not inputs.is_dir():
+                raise InputError(f"There is no folder {inputs}; choose one that exists.")
+            if out.exists() and not out.is_dir():
+                raise InputError(f"{out} is a file; choose a folder for the results.")
+        except PermissionError as error:
+            raise InputError(denied(error)) from error
         values = {"inputs": (str(inputs),), "out": out, "task": self._task()}
         return BatchRecipe.make(**values, scheduler=self.scheduler.text().strip() or None)
 
@@ -296,11 +301,6 @@ def summary(result: run.BatchFinished) -> str:
     what = "Cancelled; Continue goes on." if result.stopped else " ".join(result.said)
     done = f"{counted(result.done, 'file')} done{before} in {duration(result.seconds)}."
     return f"{done}{failed} {what} The report is {result.report}.".replace("  ", " ")
-
-
-def _button(text: str, tip: str) -> QtWidgets.QPushButton:
-    button = with_tip(QtWidgets.QPushButton(text), tip)
-    return button
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------

@@ -108,8 +108,9 @@ class IGTTCurves(QWidget):
         if not self.rounds:
             return
         epochs, losses, agreements = map(np.array, zip(*self.rounds, strict=True))
-        self._loss.setData(epochs, losses)
-        self._agreement.setData(epochs, agreements)
+        for curve, values in ((self._loss, losses), (self._agreement, agreements)):
+            there = np.isfinite(values)  # a round that only answered strokes has no loss
+            curve.setData(epochs[there], values[there])
         lowest = np.nanmin([AGREEMENT_FROM, *agreements])
         if lowest < self._agreement_from:
             self._show_agreement_from(np.floor(10 * lowest) / 10)

@@ -450,7 +450,7 @@ def _pin(widget: QtWidgets.QWidget, below: Iterable[QtWidgets.QWidget]) -> None:
     bottom.layout().setContentsMargins(3, 0, 3, 4)
     widget.layout().addWidget(bottom)
     widget.layout().setStretch(0, 1)
-    widget.setMinimumWidth(NARROWEST)
+    widget.layout().itemAt(0).widget().setMinimumWidth(NARROWEST)  # not its own, below which buttons would be cut
     Docking(widget)
     order_tabs(widget)
 

@@ -35,7 +35,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
-from napari_metastructure.errors import InputError, MetastructureError
+from napari_metastructure.errors import InputError, MetastructureError, denied
 from napari_metastructure.plugin import _estimate
 from napari_metastructure.plugin._form import ConfigPanel, with_tip
 from napari_metastructure.plugin._help import Tools
@@ -384,6 +384,8 @@ class JobWidget(QWidget):
             job = prepare()
         except InputError as error:
             return self.refuse(str(error))
+        except PermissionError as error:
+            return self.refuse(denied(error))
         self.estimator.stop()
         self.failure, self.why_stopped = None, ""
         if self.memory is not None:

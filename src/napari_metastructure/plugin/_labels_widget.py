@@ -241,7 +241,7 @@ class LabelsWidget(QtWidgets.QWidget):
         if layer is not None:
             self.done(layer)
             return
-        _inputs.say(self.status, why or CANCELLED)
+        _inputs.say(self.status, CANCELLED)
         if why:
-            show_error(why)
+            self.refuse(why)
         self.failed.emit(why or CANCELLED)

@@ -426,8 +426,10 @@ class IGTTWidget(JobWidget):
                 yield
 
     def take_brush(self, value: int) -> None:
-        """Take up the brush for objects (1) or background (2), on the strokes of the image on screen."""
+        """Take up the brush for objects (1) or background (2), on the strokes of the image on screen, in 2D."""
         if (layers := self._with_masks()) is not None:
+            if self.viewer.dims.ndisplay == 3:  # there napari's brushes paint on what is painted, and nowhere else
+                self.viewer.dims.ndisplay = 2
             layers.take_brush(value)
 
     def _on_painted(self, event: Any = None) -> None:
