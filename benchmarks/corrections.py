@@ -91,13 +91,15 @@ def _middle(image: np.ndarray, side: int | None) -> np.ndarray:
 # ---- Methods: from strokes to the masks of some images ---------------------------------------------------
 
 
-def steering(folder: Folder) -> Method:
-    """Ours: `Steering` on the start's probabilities, cut as a run cuts them."""
-    model = Steering(folder.images, [s.astype(np.float32) for s in folder.labels.start])
+def steering(folder: Folder, start_weight: float = 1.0) -> Method:
+    """Ours: `Steering` on the start's probabilities, cut as a run cuts them; by strokes alone with weight 0."""
+    start = [s.astype(np.float32) for s in folder.labels.start]
+    model = Steering(folder.images, start, start_weight=start_weight)
 
     def answer(strokes: Strokes, which: Sequence[int]) -> list[np.ndarray]:
-        labels, found = folder.labels, model.answer(strokes, which)
-        return [labels._search(labels._within(i, p), i)[0] for i, p in zip(which, found, strict=True)]
+        labels = folder.labels
+        found = [labels._within(i, p) for i, p in zip(which, model.answer(strokes, which), strict=True)]
+        return [labels._search(p, i)[0] if start_weight else p > 0.5 for i, p in zip(which, found, strict=True)]
 
     return answer
 
@@ -159,6 +161,7 @@ def ceiling(folder: Folder) -> Method:
 
 METHODS: dict[str, Callable[[Folder], Method]] = {
     "steering": steering,
+    "steering alone": lambda folder: steering(folder, start_weight=0.0),
     "forest": forest,
     "forest+start": lambda folder: forest(folder, start=True),
     "masks": whole_masks,
@@ -315,7 +318,7 @@ def main() -> None:
             ]
             counts = list(runs[0])
             results.append({"folder": name, "method": method, "seeds": args.seeds, "runs": runs})
-            print(f"{name:13} {method:12} strokes {' '.join(map(str, counts))}", end="")
+            print(f"{name:13} {method:14} strokes {' '.join(map(str, counts))}", end="")
             for what in ("all", "touched", "pasted", "untouched", *(["gain"] if args.meant else [])):
                 values = [np.mean([run[c].get(what, np.nan) for run in runs]) for c in counts]
                 if not np.isnan(values).all():

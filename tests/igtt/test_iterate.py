@@ -311,6 +311,18 @@ def test_strokes_are_answered_by_an_epoch_without_training_that_knows_no_history
         np.testing.assert_array_equal(a, b)
 
 
+def test_strokes_are_answered_with_the_weight_of_the_start_that_was_set(blobs):
+    painted = np.full(blobs[0][0].shape, UNLABELLED, np.uint8)
+    painted[10:16, 10:16], painted[30:36, 30:36] = 0, 1
+    found = {}
+    for weight in (0.0, 1.0):
+        *_, last = iterate(blobs[0], IGTTConfig(device="cpu", start_weight=weight), corrections={0: painted})
+        found[weight] = last
+    for mask, p in zip(found[0.0].masks, found[0.0].probabilities, strict=True):
+        np.testing.assert_array_equal(mask, p > 0.5)
+    assert all((a != b).any() for a, b in zip(found[0.0].masks, found[1.0].masks, strict=True))
+
+
 def test_start_masks_are_where_a_run_starts(blobs, quick):
     masks = [np.zeros(i.shape, np.uint8) for i in blobs[0]]
     masks[0][10:30, 10:30] = masks[1][5:9] = 1

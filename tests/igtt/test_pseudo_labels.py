@@ -31,6 +31,19 @@ def test_the_memory_is_the_running_mean(blobs):
         np.testing.assert_allclose(e, 0.75 * r + 0.25 * w, atol=2e-3)
 
 
+@pytest.mark.parametrize(("weight", "at_half"), [(0.0, True), (0.5, False), (1.0, False)])
+def test_where_strokes_alone_count_their_answer_is_cut_at_one_half(blobs, weight, at_half):
+    right, _, begin = made(blobs, start_weight=weight)
+    labels = begin(right)
+    answer = [p * 0.4 + 0.3 * ndi.gaussian_filter(p, 6) for p in right]
+    labels.steer(answer)
+    halves = [(p.astype(np.float16) > 0.5).astype(np.uint8) for p in answer]
+    assert all(np.array_equal(m, h) for m, h in zip(labels.masks, halves, strict=True)) == at_half
+    labels.steer([])  # all strokes were taken back
+    for mask, p in zip(labels.masks, right, strict=True):
+        assert np.mean(mask == (p > 0.5)) > 0.97
+
+
 @pytest.mark.parametrize("anchor", [0.0, 0.3, 1.0])
 def test_a_fixed_balance_is_the_anchor(blobs, anchor):
     right, wrong, begin = made(blobs, anchor=anchor, balance="fixed")

@@ -76,11 +76,12 @@ def test_the_answer_is_that_of_the_strokes_there_are_not_of_their_history(cells)
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.0])
 @pytest.mark.parametrize("value", [0, 1])
-def test_strokes_of_one_class_are_enough(cells, value):
+def test_strokes_of_one_class_are_enough(cells, value, weight):
     planes, _, start = cells
     painted = dab(16, 16, 0) if value == 0 else dab(32, 32, 1)
-    answer = Steering(planes, start).answer({0: painted})[0]
+    answer = Steering(planes, start, start_weight=weight).answer({0: painted})[0]
     inside = painted == value
     assert (answer[inside] == value).all()
     far = ndi.distance_transform_edt(~inside) > 40
@@ -161,6 +162,13 @@ def test_probabilities_must_lie_on_the_planes():
         Steering([np.zeros(SHAPE)], [np.zeros((4, 4))])
 
 
+@pytest.mark.parametrize("weight", [-0.1, 1.5, np.nan])
+def test_the_weight_of_the_start_is_nought_to_one(cells, weight):
+    planes, _, start = cells
+    with pytest.raises(InputError, match="give 0 to 1"):
+        Steering(planes, start, start_weight=weight)
+
+
 @pytest.mark.parametrize("unlike", [1.0, 2.0, np.inf])
 def test_an_image_changes_no_more_than_those_with_strokes_or_keeps_its_start(cells, monkeypatch, unlike):
     planes, wanted, start = cells
@@ -175,3 +183,26 @@ def test_an_image_changes_no_more_than_those_with_strokes_or_keeps_its_start(cel
     else:
         assert (other != few).any()
         assert 1 / unlike <= changes[1] / changes[0] <= unlike
+
+
+def test_at_weight_nought_strokes_alone_count_in_all_images(cells):
+    planes, wanted, start = cells
+    strokes = {0: dab(48, 16, 1, dab(16, 48, 1, dab(16, 16, 0, dab(32, 32, 0, dab(16, 80, 0, radius=8)))))}
+    wrong = [1 - p for p in start]
+    alone, as_well = (Steering(planes, p, start_weight=0.0).answer(strokes) for p in (start, wrong))
+    for found, other, smooth in zip(alone, as_well, wanted, strict=True):
+        assert ((found > 0.5) == (other > 0.5)).mean() > 0.99  # whatever the start says, but where strokes tie
+        assert (found[smooth] > 0.5).mean() > 2 * (found[~smooth] > 0.5).mean()
+
+
+def test_the_weight_of_the_start_may_change_between_answers(cells):
+    planes, _, start = cells
+    painted = {0: dab(48, 48, 1, dab(16, 16, 0))}
+    asked = Steering(planes, start)
+    before = asked.answer(painted)
+    asked.start_weight = 0.3
+    lower = asked.answer(painted)
+    expected = Steering(planes, start, start_weight=0.3).answer(painted)
+    assert all((a != b).any() for a, b in zip(before, lower, strict=True))
+    for a, b in zip(lower, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

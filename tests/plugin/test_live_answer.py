@@ -86,6 +86,20 @@ def test_the_plane_on_screen_is_answered_as_the_slider_moves(painting, blobs, qt
     qtbot.waitUntil(lambda: bool(layer.data[other].any()), timeout=60_000)
 
 
+def test_the_outline_follows_the_weight_of_the_start(painting, qtbot):
+    viewer, widget, paint = painting()
+    paint(OBJECT, (2, 6))
+    paint(BACKGROUND, (40, 50))
+    (layer,) = outlined(viewer)
+    before = layer.data.copy()
+    (editor,) = (form.editors["start_weight"] for form in widget.settings.forms if "start_weight" in form.editors)
+    editor.widget.setValue(0.0)
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=60_000)
+    assert outlined(viewer) == [layer]
+    editor.widget.setValue(1.0)
+    qtbot.waitUntil(lambda: np.array_equal(layer.data, before), timeout=60_000)
+
+
 def test_a_new_run_begins_without_it(painting, run):
     viewer, widget, paint = painting()
     paint(OBJECT, (2, 6))

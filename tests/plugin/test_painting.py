@@ -168,6 +168,21 @@ def test_what_is_undone_once_it_was_locked_is_free_again(running, qtbot):
     assert set(np.unique(told)) == {FREE, 255} and told[55, 30] == FREE
 
 
+def test_a_run_whose_strokes_were_all_taken_back_shows_the_start_again(open_widget, blobs, run):
+    _viewer, widget = open_widget(blobs(), config={"base_channels": 16, "epochs": 1})
+    run(widget)
+    brush = Brush(widget)
+    brush.stroke((5, 5), (5, 58))
+    run(widget, widget.continue_from_edits)
+    masks = widget.layers.parts[0].masks
+    assert masks.data[widget.layers.epochs[-1], 5, 5:59].all()
+    brush.canvas.undo()
+    run(widget, widget.continue_from_edits)
+    assert len(widget.layers.epochs) == 3
+    np.testing.assert_array_equal(masks.data[widget.layers.epochs[-1]], masks.data[0])
+    assert not widget.continue_from_edits()
+
+
 @pytest.mark.parametrize("mode", ["fill", "polygon"])
 def test_other_tools_count_as_the_brush_does(running, mode):
     _viewer, widget = running

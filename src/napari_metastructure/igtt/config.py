@@ -101,6 +101,13 @@ class IGTTConfig(BaseModel):
         description="When a run that begins with the prior trains: never, for it ends with its start, or with the "
         "answer to what was painted; once something was painted; or always. Runs that begin otherwise always train.",
     )
+    start_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Weight of the start against strokes. Lower it where what is outlined is mostly not what you mean; "
+        "at 0 strokes alone count: then paint more of them, of both classes.",
+    )
     criterion: Literal["level", "edge", "correlation", "dmi", "iou", "bce"] = Field(
         "level",
         description="How the best candidate mask is chosen. level: the image's own levels near the objects and the "

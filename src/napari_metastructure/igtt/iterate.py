@@ -437,7 +437,8 @@ class Run:
     @cached_property
     def _steering(self) -> Steering:
         """Features of the planes, and what the start says before any stroke."""
-        return Steering(self.given, [s.astype(np.float32) for s in self.labels.start], self.checkpoint)
+        start = [s.astype(np.float32) for s in self.labels.start]
+        return Steering(self.given, start, self.checkpoint, self.config.start_weight)
 
     def _answer(self) -> Iterator[Event]:
         """Run the epoch that answers strokes: no training, the start as they would have it."""

@@ -115,6 +115,8 @@ class PseudoLabels:
     def steer(self, probabilities: Sequence[np.ndarray]) -> float:
         """Take what strokes made of the start in its place from now on, and cut it; none puts the start back.
 
+        Where strokes alone count it is cut at one half: there is nothing of the start left that levels could refine.
+
         Returns
         -------
         float
@@ -124,6 +126,8 @@ class PseudoLabels:
         self._start_score = None
         before = self.masks
         self._cut(s.astype(np.float32) for s in self.steered or self.start)
+        if self.steered and self.config.start_weight == 0:
+            self.masks = self.storage.keep((s > 0.5).astype(np.uint8) for s in self.steered)
         self._extract()
         return float(np.mean([dice(x, y) for x, y in zip(self.masks, before, strict=True)]))
 
@@ -159,11 +163,14 @@ class PseudoLabels:
         Returns
         -------
         bool
-            Whether other pixels are locked than before.
+            Whether other pixels are locked than before; of a plane that had none, whether any are locked or freed.
         """
         other = False
         for index, pixels in corrections.items():
-            before = self.corrections.get(index, np.full_like(pixels, UNLABELLED))
+            before = self.corrections.get(index)
+            if before is None:
+                self.corrections[index], other = pixels.copy(), other or bool((pixels != UNLABELLED).any())
+                continue
             now = self.corrections[index] = np.where(pixels == UNLABELLED, before, pixels)
             other |= not np.array_equal(np.minimum(before, FREE), np.minimum(now, FREE))
         self._lock()

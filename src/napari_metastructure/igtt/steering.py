@@ -94,11 +94,19 @@ class Steering:
         What the start says, one a plane.
     checkpoint : callable, optional
         Called between planes, here and in `answer`; may raise to leave.
+    start_weight : float
+        Weight of the start against strokes, times what it is by default. At 0 strokes alone count, in all images,
+        once there are some of both classes; until then the start counts as by default. 0 to 1.
+
+    Attributes
+    ----------
+    start_weight : float
+        May be changed between answers.
 
     Raises
     ------
     InputError
-        Where probabilities do not lie on the planes.
+        Where probabilities do not lie on the planes, or for a weight that is not 0 to 1.
 
     Examples
     --------
@@ -118,11 +126,14 @@ class Steering:
         planes: Sequence[np.ndarray],
         probabilities: Sequence[np.ndarray],
         checkpoint: Callable[[], None] | None = None,
+        start_weight: float = 1.0,
     ) -> None:
         shapes, given = [p.shape for p in planes], [np.shape(p) for p in probabilities]
         if shapes != given:
             raise InputError(f"Probabilities of shapes {given} do not lie on planes of shapes {shapes}.")
-        self._checkpoint = checkpoint or (lambda: None)
+        if not 0 <= start_weight <= 1:
+            raise InputError(f"The weight of the start is {start_weight}; give 0 to 1.")
+        self._checkpoint, self.start_weight = checkpoint or (lambda: None), start_weight
         self._planes = []
         for plane, p in zip(planes, probabilities, strict=True):
             self._checkpoint()
@@ -163,10 +174,12 @@ class Steering:
         if touched:
             rest = [i for i in wanted if i not in touched]
             forest = _Forest(self._lesson(spots), LEAF)
-            for index in touched if rest else wanted:
+            alone = self._weight(spots) == 0  # images without strokes have nothing else to be judged by
+            for index in touched if rest and not alone else wanted:
                 self._checkpoint()
                 steered[index] = self._steered(index, forest, spots)
-            steered |= self._spread(steered, rest, forest, spots)
+            if not alone:
+                steered |= self._spread(steered, rest, forest, spots)
         found = []
         for index in wanted:
             p, own = steered.get(index, self._planes[index].start), strokes.get(index)
@@ -194,10 +207,18 @@ class Steering:
             np.repeat(np.arange(len(found)), sizes),
         )
 
+    def _weight(self, spots: _Spots) -> float:
+        """Return the start's weight: in full until both classes are painted, for one says nothing of the other."""
+        return self.start_weight if len(np.unique(spots.object)) == 2 else 1.0
+
+    def _afar(self, spots: _Spots) -> float:
+        """Return what the start weighs where no stroke is near, in strokes."""
+        return np.float64(spots.weight.sum() * self._weight(spots))  # a plain float would round weights to float32
+
     def _lesson(self, spots: _Spots) -> _Lesson:
         """Join the strokes and the start, of which each pixel is in part object, in part background."""
         x, p = self._sampled
-        start = [w / max(w.sum(), _NONE) * spots.weight.sum() * SPLIT for w in (p, 1 - p)]
+        start = [w / max(w.sum(), _NONE) * self._afar(spots) * SPLIT for w in (p, 1 - p)]
         own = [self._planes[image].pixels[pixel] for image, pixel in zip(spots.image, spots.pixel, strict=True)]
         return _Lesson(np.stack(own)[:, :-TOLD], spots.object, spots.weight, x[:, :-TOLD], *start)
 
@@ -205,13 +226,14 @@ class Steering:
         """Return the probability of a plane with strokes: the start's, moved towards strokes that pixels resemble."""
         plane = self._planes[index]
         leaves = forest.leaves(plane.pixels[:, :-TOLD])
-        held = [forest.share(leaves, spots.object == value, spots.weight.sum()) for value in (0, 1)]
+        held = [forest.share(leaves, spots.object == value, self._afar(spots)) for value in (0, 1)]
         votes, left = [v.reshape(plane.shape) for v in _agreed(held)], (1 - held[0] - held[1]).reshape(plane.shape)
         cube = leaves.reshape(*plane.shape, -1)
         for number in np.unique(spots.stroke[spots.image == index]):
             mine = spots.stroke == number
             box, near = _neighbourhood(np.divmod(spots.pixel[mine], plane.shape[1]), plane.shape, plane.step)
-            share = forest.share(cube[box].reshape(-1, cube.shape[-1]), mine, START).reshape(near.shape)
+            own = cube[box].reshape(-1, cube.shape[-1])
+            share = forest.share(own, mine, START * self._weight(spots)).reshape(near.shape)
             votes[spots.object[mine][0]][box] += NEARBY * near * share
         return plane.moved(plane.start, votes, left)
 
@@ -235,8 +257,8 @@ class Steering:
         for index in rest:
             self._checkpoint()
             plane = self._planes[index]
-            leaves, all_ = forest.leaves(plane.pixels[:, :-TOLD]), spots.weight.sum()
-            votes = [plane.by_object(forest.share(leaves, spots.object == value, all_)) for value in (0, 1)]
+            leaves, afar = forest.leaves(plane.pixels[:, :-TOLD]), self._afar(spots)
+            votes = [plane.by_object(forest.share(leaves, spots.object == value, afar)) for value in (0, 1)]
             p = plane.moved(plane.start, _agreed(votes), 1 - votes[0] - votes[1])
             leaves = taught.leaves(plane.pixels)
             votes = [taught.share(leaves, objects == value, 1.0).reshape(plane.shape) for value in (0, 1)]

@@ -50,7 +50,7 @@ class LiveAnswer(QObject):
         self._layers: RunLayers | None = None
         self._explained = False
         self._prepared: tuple[Any, list[int], Steering] | None = None
-        self._asked: tuple[Mapping[int, np.ndarray], int] | None = None
+        self._asked: tuple[Mapping[int, np.ndarray], int, float] | None = None
         self._shown: dict[SourceLayers, Labels] = {}
         self._latest = LatestOnly(self)
         self._latest.done.connect(self._on_done)
@@ -61,7 +61,7 @@ class LiveAnswer(QObject):
         """True while an answer is on its way."""
         return self._latest.busy
 
-    def ask(self, layers: RunLayers | None) -> None:
+    def ask(self, layers: RunLayers | None, start_weight: float) -> None:
         """Answer the strokes of a run on the plane on screen; without strokes that are new to the run, show nothing."""
         if layers is None or layers.probabilities is None:
             self.clear()
@@ -70,10 +70,10 @@ class LiveAnswer(QObject):
         if same(strokes, layers.locked):
             self.clear()
             if layers.in_hand is not None:
-                self._latest.ask(self._job(layers, {}, layers.plane))  # computes the features
+                self._latest.ask(self._job(layers, {}, layers.plane, start_weight))  # computes the features
             return
-        asked = strokes, layers.plane
-        if self._asked is None or asked[1] != self._asked[1] or not same(strokes, self._asked[0]):
+        asked = strokes, layers.plane, start_weight
+        if self._asked is None or asked[1:] != self._asked[1:] or not same(strokes, self._asked[0]):
             self._asked, self._layers = asked, layers
             self._latest.ask(self._job(layers, *asked))
 
@@ -91,7 +91,9 @@ class LiveAnswer(QObject):
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
 
-    def _job(self, layers: RunLayers, strokes: Mapping[int, np.ndarray], plane: int) -> Callable[[], Any]:
+    def _job(
+        self, layers: RunLayers, strokes: Mapping[int, np.ndarray], plane: int, start_weight: float
+    ) -> Callable[[], Any]:
         """Return what is done in the thread: features of planes that are new, and the answer."""
         sources, colour = [part.source for part in layers.parts], layers.colour
         p, prepared = layers.probabilities or (), self._prepared
@@ -113,6 +115,7 @@ class LiveAnswer(QObject):
                 planes = [check_plane(source.plane(index, colour), source.name) for source, index in at]
                 prepared = p, chosen, Steering(planes, [p[i] for i in chosen])
             _, chosen, steering = prepared
+            steering.start_weight = start_weight
             given = {chosen.index(i): pixels for i, pixels in strokes.items()}
             (found,) = steering.answer(given, [chosen.index(plane)])
             return prepared, strokes, plane, found > 0.5

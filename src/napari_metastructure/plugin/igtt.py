@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -60,6 +61,7 @@ GROUPS = {
         *("loss", "optimizer", "learning_rate", "steps_per_epoch", "batch_size", "patch_size"),
         *("stop_agreement", "seed"),
     ),
+    "Strokes": ("start_weight", "rounds"),
 }
 
 
@@ -232,7 +234,9 @@ class IGTTWidget(JobWidget):
         self.listen(layers.selection.events.active, self._on_painted)
         self.listen(layers.events.removed, self._on_painted)
         self.listen(self.viewer.dims.events.point, self._show_score)
-        self.listen(self.viewer.dims.events.point, lambda _: self.answer.ask(self.layers))
+        self.listen(self.viewer.dims.events.point, lambda _: self._outline_answer())
+        for form in self.settings.forms:
+            form.changed.connect(lambda name: self._outline_answer() if name == "start_weight" else None)
         self.answer.explained.connect(self.say)
         self.answer.failed.connect(lambda error: self.warn(f"Strokes could not be answered at once: {error}"))
         self.results.brushes.taken.connect(lambda value: self.take_brush(value))
@@ -309,7 +313,7 @@ class IGTTWidget(JobWidget):
         if (layers := self._with_masks()) is None:
             return False
         painted = layers.corrections()
-        if not painted and not (self.running and layers.locked):  # which may have been undone
+        if not painted and not layers.locked:  # else all of it was undone
             where = " on a plane that is segmented" if self.strokes.list.count() else ""
             show_warning(f"Nothing was painted{where} yet; paint where masks are wrong, then continue.")
             return False
@@ -334,7 +338,7 @@ class IGTTWidget(JobWidget):
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
-            given: dict[str, Any] = {"corrections": painted, "first_epoch": first}
+            given: dict[str, Any] = {"corrections": layers.corrections_for_run(), "first_epoch": first}
             if config.rounds == "always" or not (is_trained(config) and config.start == "prior"):
                 given["start_masks"] = start  # else strokes are answered from the prior's start, whatever came between
             folder = self.run_folder.free_beside()
@@ -437,8 +441,13 @@ class IGTTWidget(JobWidget):
         self.strokes.show_strokes(self.layers)
         self.results.brushes.show_brush(self.layers)
         self.brush_tag.follow()
-        self.answer.ask(self.layers)
+        self._outline_answer()
         self.show_waiting()
+
+    def _outline_answer(self) -> None:
+        """Outline what the strokes will give with the settings as they are; with half-typed ones it stays."""
+        with suppress(InputError):
+            self.answer.ask(self.layers, self.settings.config().start_weight)
 
     def _let_go_of_strokes(self) -> None:
         if self.layers is not None:
