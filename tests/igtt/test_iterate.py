@@ -511,6 +511,17 @@ def test_images_of_both_polarities_are_told_apart(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_images_whose_polarity_is_uncertain_are_named():
+    noise = np.random.default_rng(0).normal(size=(96, 96)).astype(np.float32)
+    images = [noise, np.zeros((96, 96), np.float32), -noise]
+    told = [
+        e.message for e in iterate(images, IGTTConfig(device="cpu"), names=["a", "blank", "c"]) if isinstance(e, Warned)
+    ]
+    assert any(message.startswith("Bright or dark is uncertain in 2 of 3 images (a and c);") for message in told)
+    chosen = iterate(images, IGTTConfig(device="cpu", objects="bright"), names=["a", "blank", "c"])
+    assert not any("uncertain" in e.message for e in chosen if isinstance(e, Warned))
+
+
 @pytest.mark.parametrize(
     ("shapes", "change", "painted", "expected"),
     [

@@ -211,6 +211,11 @@ def test_polarity_is_found_image_by_image():
     rng, prior = np.random.default_rng(0), load_prior()
     images = [make((128, 128), rng)[0].astype(np.float32) for make in (simulate.nuclei, simulate.mitochondria) * 2]
     images = [image if i < 2 else 1e5 - image for i, image in enumerate(images)]
-    assert prior_polarities(prior, images, CPU) == ["bright", "bright", "dark", "dark"]
-    assert prior_polarities(prior, images[2:], CPU) == ["dark", "dark"]
-    assert prior_polarities(prior, [], CPU) == []
+    assert prior_polarities(prior, images, CPU) == (["bright", "bright", "dark", "dark"], [False] * 4)
+    assert prior_polarities(prior, images[2:], CPU) == (["dark", "dark"], [False] * 2)
+    assert prior_polarities(prior, [], CPU) == ([], [])
+
+
+def test_polarity_is_uncertain_where_neither_way_shows_objects():
+    noise = np.random.default_rng(0).normal(size=(96, 96)).astype(np.float32)
+    assert prior_polarities(load_prior(), [noise, -noise], CPU).uncertain == [True, True]

@@ -190,6 +190,7 @@ class Run:
         self.run_state = RunState(config, MAY_CHANGE, identity)
         self.saver = Saver(RunFolder(folder) if folder is not None else None, control, self._write_all)
         self.resumed = False
+        self.uncertain: list[str] = []  # names of planes whose objects may be bright or dark
 
     def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         for plane in planes:
@@ -215,9 +216,12 @@ class Run:
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [common_polarity(seen)] * len(self.planes)
         try:
-            return prior_polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
+            found = prior_polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
         except Stopped:  # the next checkpoint ends the run
             return ["bright"] * len(self.planes)
+        blank = [m is not None and m.all() for m in self.missing]
+        self.uncertain = [n for n, u, b in zip(self.names, found.uncertain, blank, strict=True) if u and not b]
+        return found.objects
 
     @cached_property
     def prior(self) -> torch.nn.Module:
@@ -230,14 +234,18 @@ class Run:
         return "bright" if 2 * self.polarities.count("bright") >= len(self.planes) else "dark"
 
     def _mixed(self) -> Iterator[Warned]:
-        """Say so if the images are not all alike."""
+        """Say so if the images are not all alike, and where neither way round is clearly the right one."""
         few: Polarity = "dark" if self.objects == "bright" else "bright"
         names = [name for name, objects in zip(self.names, self.polarities, strict=True) if objects == few]
         if names:
             yield Warned(
-                f"Objects are taken as {few} in {len(names)} of {len(self.planes)} images ({listed(names[:5])}"
-                f"{', ...' if len(names) > 5 else ''}); choose bright or dark objects if that is wrong. The model of "
-                f"this run looks for {self.objects} ones."
+                f"Objects are taken as {few} in {len(names)} of {len(self.planes)} images ({_some(names)}); choose "
+                f"bright or dark objects if that is wrong. The model of this run looks for {self.objects} ones."
+            )
+        if self.uncertain:
+            yield Warned(
+                f"Bright or dark is uncertain in {len(self.uncertain)} of {len(self.planes)} images "
+                f"({_some(self.uncertain)}); look at their masks, and choose bright or dark objects if they are wrong."
             )
 
     def check(self, corrections: Mapping[int, np.ndarray], start_masks: Sequence[np.ndarray] | None) -> None:
@@ -576,6 +584,11 @@ class Run:
         else:
             reason = f"{all_are(epoch, 'epoch')} done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first five."""
+    return f"{listed(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
 def _fingerprint(plane: np.ndarray) -> str:

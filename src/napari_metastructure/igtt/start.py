@@ -124,6 +124,10 @@ EVEN = 32.0
 POLARITY_SIDE = 256
 """Pixels along the shorter side that are enough to tell bright from dark objects."""
 
+DOUBT = 0.2
+"""Difference in sureness, that of the set added, below which bright or dark is uncertain: alone, a simulated scene with
+less is taken the wrong way round as often as not."""
+
 SMALLEST = 64
 """Pixels along the shorter side below which a plane is not reduced."""
 
@@ -140,6 +144,14 @@ class PriorStart(NamedTuple):
     """(Y, X) float32 arrays of 0 to 1."""
     cut: float
     """That of `CUTS` which is one half in them."""
+
+
+class Polarities(NamedTuple):
+    """Bright or dark objects, plane by plane."""
+
+    objects: list[Polarity]
+    uncertain: list[bool]
+    """Where neither way round is clearly the surer one (`DOUBT`)."""
 
 
 def load_prior() -> LightUNet:
@@ -231,7 +243,7 @@ def prior_polarities(
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
     ranks: Ranks = ALONE,
-) -> list[Polarity]:
+) -> Polarities:
     """Find for each plane whether its objects are bright or dark: the way round of which the prior is surer.
 
     It looks at each plane both ways, at the size where the shorter side has `POLARITY_SIDE` pixels or more. The mean
@@ -254,7 +266,8 @@ def prior_polarities(
         return found[0] - found[1]
 
     surer = ranks.shared_out(len(planes), lambda mine: [surer_bright(planes[i]) for i in mine])
-    return ["bright" if own + np.mean(surer) >= 0 else "dark" for own in surer]
+    sums = [own + float(np.mean(surer)) for own in surer]
+    return Polarities(["bright" if s >= 0 else "dark" for s in sums], [abs(s) < DOUBT for s in sums])
 
 
 def _as_it_is(plane: np.ndarray) -> np.ndarray:
