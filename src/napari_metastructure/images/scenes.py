@@ -76,7 +76,7 @@ def field(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.
     return np.asarray((coarse - coarse.mean()) / (coarse.std() + 1e-9), np.float32)
 
 
-def _cells(shape: tuple[int, int], spacing: float, rng: np.random.Generator, bend: float = 0.2) -> np.ndarray:
+def voronoi_cells(shape: tuple[int, int], spacing: float, rng: np.random.Generator, bend: float = 0.2) -> np.ndarray:
     """Part a plane into bent Voronoi cells, numbered from 0."""
     count = max(4, int(shape[0] * shape[1] / spacing**2 * 1.3))
     seeds = rng.uniform((-20, -20), (shape[0] + 20, shape[1] + 20), (count, 2)).astype(np.float32)
@@ -85,7 +85,7 @@ def _cells(shape: tuple[int, int], spacing: float, rng: np.random.Generator, ben
     return cKDTree(seeds).query(where, workers=1)[1].reshape(shape).astype(np.int32)
 
 
-def _between(regions: np.ndarray) -> np.ndarray:
+def borders(regions: np.ndarray) -> np.ndarray:
     """Find the pixels whose right or lower neighbour is of another region."""
     lines = np.zeros(regions.shape, bool)
     lines[:-1] |= regions[:-1] != regions[1:]
@@ -93,7 +93,7 @@ def _between(regions: np.ndarray) -> np.ndarray:
     return lines
 
 
-def _away(lines: np.ndarray) -> np.ndarray:
+def distance_from(lines: np.ndarray) -> np.ndarray:
     """Distance to the nearest of some pixels, at most `FAR`."""
     return np.minimum(ndi.distance_transform_edt(~lines), FAR).astype(np.float32)
 
@@ -102,20 +102,22 @@ def contours(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw winding tubes: level lines of one or two random fields."""
     lines = np.zeros(shape, bool)
     for _ in range(rng.integers(1, 3)):
-        lines |= _between(field(shape, log_uniform(rng, 5, 30), rng) > rng.uniform(-0.5, 0.5))
+        lines |= borders(field(shape, log_uniform(rng, 5, 30), rng) > rng.uniform(-0.5, 0.5))
     half = log_uniform(rng, 0.8, 5)
-    return Shapes(_away(lines) - half, _cells(shape, log_uniform(rng, 30, 90), rng), half, "contours", True)
+    return Shapes(
+        distance_from(lines) - half, voronoi_cells(shape, log_uniform(rng, 30, 90), rng), half, "contours", True
+    )
 
 
 def tessellation(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw a network or membranes: bent edges of a Voronoi tessellation, some of its cells filled."""
     spacing = log_uniform(rng, 9, 70)
-    cells = _cells(shape, spacing, rng)
-    lines = _between(cells)
+    cells = voronoi_cells(shape, spacing, rng)
+    lines = borders(cells)
     if bernoulli(rng, 0.5):
         lines &= field(shape, log_uniform(rng, 4, 15), rng) > -1.2  # edges that are missing
     half = log_uniform(rng, 0.8, min(5, 0.14 * spacing + 1))
-    distance = _away(lines) - half
+    distance = distance_from(lines) - half
     if bernoulli(rng, 0.35):
         filled = rng.random(cells.max() + 1) < rng.uniform(0.03, 0.3)
         distance = np.where(filled[cells], np.minimum(distance, -0.5 * half), distance)
@@ -125,8 +127,8 @@ def tessellation(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
 def cobbles(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     """Draw things that crowd, such as cells or fibres: Voronoi cells that leave gaps, or some of them."""
     spacing = log_uniform(rng, 14, 130)
-    cells = _cells(shape, spacing, rng, bend=rng.uniform(0.05, 0.25))
-    away = _away(_between(cells))
+    cells = voronoi_cells(shape, spacing, rng, bend=rng.uniform(0.05, 0.25))
+    away = distance_from(borders(cells))
     gap = log_uniform(rng, 1.2, 0.15 * spacing + 1)
     there = rng.random(cells.max() + 1) < rng.uniform(0.2, 1)
     distance = np.where(there[cells], gap - away, np.maximum(away, gap) - gap + 1)
@@ -197,7 +199,28 @@ def trees(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
                 grown.append((path[-1], heading + sign * spread * (1 - part), half * part ** (1 / 3)))
     away, y, x = _around(canvas)
     half = ndi.gaussian_filter(canvas[y, x], 1.5)
-    return Shapes((away - half).astype(np.float32), _cells(shape, 60, rng), 0.5 * widest, "trees", True)
+    return Shapes((away - half).astype(np.float32), voronoi_cells(shape, 60, rng), 0.5 * widest, "trees", True)
+
+
+def ellipse(
+    shape: tuple[int, int],
+    centre: np.ndarray,
+    radius: float,
+    stretch: float,
+    tilt: float,
+    rough: float,
+    phases: np.ndarray,
+    reach: float,
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Find how far pixels are from the outline of a deformed ellipse, negative inside, in a window of so many radii."""
+    far = reach * radius * max(stretch, 1 / stretch) + 12
+    low, high = (np.clip(centre + step, 0, shape).astype(int) for step in (-far, far))
+    window = slice(low[0], high[0]), slice(low[1], high[1])
+    y, x = np.mgrid[window].astype(np.float32) - centre[:, None, None].astype(np.float32)
+    u = (np.cos(tilt) * x + np.sin(tilt) * y) / (radius * stretch)
+    v = (np.cos(tilt) * y - np.sin(tilt) * x) / (radius / stretch)
+    outline = 1 + sum(rough * np.cos((k + 2) * np.arctan2(v, u) + phases[k]) for k in range(3))
+    return window, np.asarray((np.hypot(u, v) / outline - 1) * radius)
 
 
 def blobs(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
@@ -210,16 +233,7 @@ def blobs(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
         radius, stretch = size * np.exp(rng.normal(0, differ)), np.exp(rng.normal(0, stretched))
         tilt, phases = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 3)
         centre = rng.uniform((-0.3 * size, -0.3 * size), (shape[0] + 0.3 * size, shape[1] + 0.3 * size))
-        reach = 1.3 * radius * max(stretch, 1 / stretch) + 12
-        low, high = np.maximum(centre - reach, 0).astype(int), np.minimum(centre + reach, shape).astype(int)
-        if (low >= high).any():
-            continue
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        y, x = np.mgrid[window].astype(np.float32) - centre[:, None, None].astype(np.float32)
-        u = (np.cos(tilt) * x + np.sin(tilt) * y) / (radius * stretch)
-        v = (np.cos(tilt) * y - np.sin(tilt) * x) / (radius / stretch)
-        outline = 1 + sum(rough * np.cos((k + 2) * np.arctan2(v, u) + phases[k]) for k in range(3))
-        own = (np.hypot(u, v) / outline - 1) * radius
+        window, own = ellipse(shape, centre, radius, stretch, tilt, rough, phases, 1.3)
         nearer = own < distance[window]
         distance[window][nearer] = own[nearer]
         regions[window][nearer] = number
@@ -231,12 +245,13 @@ def patches(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
     sigma = log_uniform(rng, 3, 50)
     rough = field(shape, sigma, rng) + rng.uniform(0, 0.4) * field(shape, max(2.0, 0.2 * sigma), rng)
     away = np.clip((rng.uniform(0, 1.5) - rough) * sigma, -FAR, FAR)
-    return Shapes(away.astype(np.float32), _cells(shape, log_uniform(rng, 30, 90), rng), sigma, "patches", False)
+    return Shapes(away.astype(np.float32), voronoi_cells(shape, log_uniform(rng, 30, 90), rng), sigma, "patches", False)
 
 
 Family = Callable[[tuple[int, int], np.random.Generator], Shapes]
+Families = dict[str, tuple[Family, float]]
 
-FAMILIES: dict[str, tuple[Family, float]] = {
+FAMILIES: Families = {
     "contours": (contours, 0.14),
     "tessellation": (tessellation, 0.18),
     "cobbles": (cobbles, 0.12),
@@ -248,10 +263,10 @@ FAMILIES: dict[str, tuple[Family, float]] = {
 """Each family, and how often it is drawn."""
 
 
-def draw_shapes(shape: tuple[int, int], rng: np.random.Generator) -> Shapes:
+def draw_shapes(shape: tuple[int, int], rng: np.random.Generator, families: Families = FAMILIES) -> Shapes:
     """Draw shapes of a random family."""
-    name = str(rng.choice(list(FAMILIES), p=[share for _, share in FAMILIES.values()]))
-    return FAMILIES[name][0](shape, rng)
+    name = str(rng.choice(list(families), p=[share for _, share in families.values()]))
+    return families[name][0](shape, rng)
 
 
 # ---- Scenes -------------------------------------------------------------------------------------------------
@@ -271,7 +286,7 @@ SIGMAS = (0.8, 1.2, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 32.0, 50.0)
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """Shapes as one scene shows them: a window, turned, scaled and bent."""
 
     distance: np.ndarray
@@ -300,6 +315,8 @@ class Scenes:
     >>> image.shape, mask.dtype
     ((64, 64), dtype('bool'))
     """
+
+    families = FAMILIES  # that shapes are drawn from
 
     def __init__(self, side: int, rng: np.random.Generator, stock: int = 300, renewed: float = 0.03) -> None:
         self.side, self.rng, self.stock, self.renewed = side, rng, stock, renewed
@@ -343,13 +360,13 @@ class Scenes:
     def _stocked(self) -> Shapes:
         """Take shapes out of the stock, new ones now and then."""
         if len(self._shapes) < self.stock:
-            self._shapes.append(draw_shapes((self._large,) * 2, self.rng))
+            self._shapes.append(draw_shapes((self._large,) * 2, self.rng, self.families))
             return self._shapes[-1]
         if bernoulli(self.rng, self.renewed):
-            self._shapes[self.rng.integers(self.stock)] = draw_shapes((self._large,) * 2, self.rng)
+            self._shapes[self.rng.integers(self.stock)] = draw_shapes((self._large,) * 2, self.rng, self.families)
         return self._shapes[self.rng.integers(self.stock)]
 
-    def _view(self, shapes: Shapes) -> _View:
+    def _view(self, shapes: Shapes) -> View:
         """Look at shapes through a window, turned, scaled and bent."""
         rng, side, large = self.rng, self.side, self._large
         zoom = log_uniform(rng, 0.75, 2.2)  # window pixels for one of the shapes
@@ -372,9 +389,9 @@ class Scenes:
         distance -= radius * (wider - 1)
         if shapes.thin and bernoulli(rng, 0.3):  # tapering
             distance += radius * rng.uniform(0, 0.5) * self._field(20, 50)
-        return _View(distance, regions, radius * wider, shapes.family)
+        return View(distance, regions, radius * wider, shapes.family)
 
-    def _objects(self) -> _View:
+    def _objects(self) -> View:
         """Look for a view that is neither empty nor full."""
         rng = self.rng
         for _ in range(20):
@@ -382,10 +399,10 @@ class Scenes:
             if bernoulli(rng, 0.12):
                 other = self._view(self._stocked())
                 distance = np.minimum(view.distance, other.distance)
-                view = _View(distance, view.regions, min(view.radius, other.radius), view.family)
+                view = View(distance, view.regions, min(view.radius, other.radius), view.family)
             if bernoulli(rng, 0.25):  # a cell that does not fill the image
                 outside = (self._field(20, 50) < rng.uniform(-1, 0.3)) * np.float32(60)
-                view = _View(np.maximum(view.distance, outside - 30), view.regions, view.radius, view.family)
+                view = View(np.maximum(view.distance, outside - 30), view.regions, view.radius, view.family)
             if SMALLEST < np.mean(view.distance < 0) < LARGEST:
                 break
         return view
@@ -409,7 +426,7 @@ class Scenes:
         rows = self.rng.permutation(2 * self.side)[: self.side]
         return self._noise[rows, :][:, left : left + self.side] * (1 if top % 2 else -1)
 
-    def _background(self, view: _View) -> np.ndarray:
+    def _background(self, view: View) -> np.ndarray:
         """Light a background: flat, uneven, or up to twenty regions with textures of their own."""
         rng, shape = self.rng, (self.side, self.side)
         kind = rng.random()
@@ -427,7 +444,7 @@ class Scenes:
             light = light + rng.uniform(0, 0.25) * self._field(0.8, 12)
         return np.asarray(light, np.float32)
 
-    def _lit(self, view: _View, distance: np.ndarray, ring: float) -> tuple[np.ndarray, float]:
+    def _lit(self, view: View, distance: np.ndarray, ring: float) -> tuple[np.ndarray, float]:
         """Light the objects (above their surround, about 1), and say how bright a lumen is beside its wall."""
         rng = self.rng
         inside = np.clip(0.5 - distance, 0, 1)
@@ -464,7 +481,7 @@ class Scenes:
         return light * (1 - cover) + np.maximum(surround, light * cover) * cover + objects
 
     def _distracted(
-        self, light: np.ndarray, view: _View, distance: np.ndarray, radius: float, blur: float
+        self, light: np.ndarray, view: View, distance: np.ndarray, radius: float, blur: float
     ) -> np.ndarray:
         """Add what is no object: haze, bodies, fainter, unsharp and dark things, dots between lines, shading."""
         rng = self.rng
