@@ -53,7 +53,7 @@ installed = distribution(name)
 (script,) = [entry for entry in installed.entry_points if entry.group == "console_scripts"]
 assert callable(script.load())
 files = {str(file) for file in installed.files}
-for wanted in ("napari.yaml", "py.typed", "sample_data/README.md", "igtt/prior.safetensors"):
+for wanted in ("napari.yaml", "py.typed", "sample_data/README.md", "igtt/prior.safetensors", "igtt/polarity.safetensors"):
     assert f"napari_metastructure/{wanted}" in files, wanted
 print(f"wheel {installed.version}: {len(files)} files, fine")
 PYTHON

@@ -16,7 +16,6 @@ from napari_metastructure.igtt.start import (
     candidates,
     cut_at,
     load_prior,
-    prior_polarities,
     prior_start,
     start_probability,
 )
@@ -205,17 +204,3 @@ def test_a_cut_network_calls_one_half_what_it_called_the_cut():
         cut_at(prior, 0.7)
         after = torch.sigmoid(prior(x))
     assert ((before > 0.7) == (after > 0.5)).float().mean() > 0.999
-
-
-def test_polarity_is_found_image_by_image():
-    rng, prior = np.random.default_rng(0), load_prior()
-    images = [make((128, 128), rng)[0].astype(np.float32) for make in (simulate.nuclei, simulate.mitochondria) * 2]
-    images = [image if i < 2 else 1e5 - image for i, image in enumerate(images)]
-    assert prior_polarities(prior, images, CPU) == (["bright", "bright", "dark", "dark"], [False] * 4)
-    assert prior_polarities(prior, images[2:], CPU) == (["dark", "dark"], [False] * 2)
-    assert prior_polarities(prior, [], CPU) == ([], [])
-
-
-def test_polarity_is_uncertain_where_neither_way_shows_objects():
-    noise = np.random.default_rng(0).normal(size=(96, 96)).astype(np.float32)
-    assert prior_polarities(load_prior(), [noise, -noise], CPU).uncertain == [True, True]

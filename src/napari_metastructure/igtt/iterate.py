@@ -14,9 +14,10 @@ import torch
 
 from napari_metastructure.errors import InputError, all_are, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
+from napari_metastructure.igtt.polarity import polarities
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.rounds import is_trained, spec_of, stable, steps_and_batch, unsettled
-from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_polarities, prior_start, start_probability
+from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_start, start_probability
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.steering import Steering
 from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
@@ -216,7 +217,7 @@ class Run:
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [common_polarity(seen)] * len(self.planes)
         try:
-            found = prior_polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
+            found = polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
         except Stopped:  # the next checkpoint ends the run
             return ["bright"] * len(self.planes)
         blank = [m is not None and m.all() for m in self.missing]

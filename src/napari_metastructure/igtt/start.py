@@ -15,17 +15,14 @@ from napari_metastructure.igtt.candidates import Edges
 from napari_metastructure.igtt.levels import NEAR, dilated
 from napari_metastructure.igtt.storage import IN_MEMORY, ArrayStorage
 from napari_metastructure.images.intensity import (
-    Polarity,
     contrast_and_log,
     local_contrast,
     log_intensity,
-    orient,
     percentile,
 )
-from napari_metastructure.images.surround import fill, surround
 from napari_metastructure.networks.build import LightUNet, NetworkSpec
 from napari_metastructure.networks.model_file import Use, load_model
-from napari_metastructure.networks.predict import inputs_on, predicted, probability
+from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.distributed import ALONE, Ranks
 
 SCALES = (4.0, 8.0, 16.0, 32.0)
@@ -121,13 +118,6 @@ TOGETHER = 3
 EVEN = 32.0
 """Pixels over which light is evened out where the prior looks at local contrast."""
 
-POLARITY_SIDE = 256
-"""Pixels along the shorter side that are enough to tell bright from dark objects."""
-
-DOUBT = 0.2
-"""Difference in sureness, that of the set added, below which bright or dark is uncertain: alone, a simulated scene with
-less is taken the wrong way round as often as not."""
-
 SMALLEST = 64
 """Pixels along the shorter side below which a plane is not reduced."""
 
@@ -144,14 +134,6 @@ class PriorStart(NamedTuple):
     """(Y, X) float32 arrays of 0 to 1."""
     cut: float
     """That of `CUTS` which is one half in them."""
-
-
-class Polarities(NamedTuple):
-    """Bright or dark objects, plane by plane."""
-
-    objects: list[Polarity]
-    uncertain: list[bool]
-    """Where neither way round is clearly the surer one (`DOUBT`)."""
 
 
 def load_prior() -> LightUNet:
@@ -237,39 +219,6 @@ def prior_start(
     return PriorStart(storage.shared_out(ranks, len(planes), started), cut)
 
 
-def prior_polarities(
-    prior: nn.Module,
-    planes: Sequence[np.ndarray],
-    device: torch.device,
-    checkpoint: Callable[[], None] | None = None,
-    ranks: Ranks = ALONE,
-) -> Polarities:
-    """Find for each plane whether its objects are bright or dark: the way round of which the prior is surer.
-
-    It looks at each plane both ways, at the size where the shorter side has `POLARITY_SIDE` pixels or more. The mean
-    |2P - 1| over what it calls foreground is compared; the mean difference of all planes is added, for most sets are
-    of one kind.
-
-    Parameters are as for `prior_start`, but that planes are as the user knows them.
-    """
-
-    def surer_bright(plane: np.ndarray) -> float:
-        scale = min(1.0, max(POLARITY_SIDE / min(plane.shape), 0.5))
-        reduced = _reduced(plane, scale)
-        found = []
-        for objects in ("bright", "dark"):
-            outside = surround(reduced, objects)
-            upright = orient(reduced if outside is None else fill(reduced, outside), objects)
-            p = probability(prior, inputs_on(device, upright, USE.inputs, "bright"), USE.patch, device, checkpoint)
-            inside = p > 0.5 if outside is None else (p > 0.5) & ~outside
-            found.append(float((2 * p[inside] - 1).mean()) if inside.any() else 0.0)
-        return found[0] - found[1]
-
-    surer = ranks.shared_out(len(planes), lambda mine: [surer_bright(planes[i]) for i in mine])
-    sums = [own + float(np.mean(surer)) for own in surer]
-    return Polarities(["bright" if s >= 0 else "dark" for s in sums], [abs(s) < DOUBT for s in sums])
-
-
 def _as_it_is(plane: np.ndarray) -> np.ndarray:
     return plane
 
@@ -315,7 +264,7 @@ def _looks(
             def read(k: int, scale: float = scale, at: Sequence[int] = at, way: Way = way) -> Tensor:
                 if scale == 1 and inputs is not None and way is _as_it_is:
                     return inputs[at[k]]
-                return inputs_on(device, way(_reduced(planes[at[k]], scale)), USE.inputs, "bright")
+                return inputs_on(device, way(reduced(planes[at[k]], scale)), USE.inputs, "bright")
 
             ways.append(storage.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint)))
         weights = [weight for _, weight in WAYS]
@@ -336,7 +285,7 @@ def _mean_logit(probabilities: Sequence[np.ndarray], weights: Sequence[float]) -
 
 def _averaged(looks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Average the logits of some sizes, at full size."""
-    return _mean_logit([_resized(look, shape) for look in looks], [1 / len(looks)] * len(looks))
+    return _mean_logit([resized(look, shape) for look in looks], [1 / len(looks)] * len(looks))
 
 
 def _sureness(logit: np.ndarray) -> float | None:
@@ -357,15 +306,16 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
-def _reduced(plane: np.ndarray, scale: float) -> np.ndarray:
-    return _resized(plane, _size(plane.shape, scale))
+def reduced(plane: np.ndarray, scale: float) -> np.ndarray:
+    """Return a (Y, X) array at a share of its size, without aliasing."""
+    return resized(plane, _size(plane.shape, scale))
 
 
 def _size(shape: Sequence[int], scale: float) -> tuple[int, int]:
     return round(scale * shape[0]), round(scale * shape[1])
 
 
-def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return a (Y, X) array at another size, without aliasing."""
     if plane.shape == shape:
         return plane
