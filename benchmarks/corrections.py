@@ -8,8 +8,8 @@ three largest errors (the truth's class, inside the disc), in at most three imag
 2, 3, 6, 10, 20 and 30 strokes. Each method has a user of its own, who looks at its masks alone. Masks show where to
 paint; a method sees the strokes and nothing else of them. ``er_crop`` is a part of the frame in ``er_frames``.
 
-Beside it, for comparison, two that see masks and no strokes: ``masks``, a random forest on whole masks of the images
-with strokes; ``ceiling``, a small U-Net cross-fitted on the masks of all images (a single image by its halves).
+Beside it, for comparison, one that sees masks and no strokes: ``masks``, a random forest on whole masks of the images
+with strokes. `ceiling.py` prints what a network reaches that was trained on the masks of other images.
 
     python benchmarks/corrections.py ../shared/data nuclei em --timing
 
@@ -31,15 +31,11 @@ from scipy import ndimage as ndi
 from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
-from napari_metastructure.baselines.config import CompareConfig
-from napari_metastructure.baselines.methods import Task, cross_fitted, frame_of
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import Run, iterate
 from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.steering import Steering
-from napari_metastructure.images.files import list_images
 from napari_metastructure.labels import UNLABELLED
-from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import EpochFinished
 from napari_metastructure.training.metrics import dice
@@ -61,17 +57,15 @@ class Folder(NamedTuple):
     truth: list[np.ndarray]
     start: list[np.ndarray]
     labels: PseudoLabels
-    frames: list[str]
 
 
 def read(data: Path, name: str, limit: int | None, side: int | None) -> Folder:
     """Read some images of a folder, evenly spread over it, the middle of large ones, and run iGTT on them."""
     place = data / ("er_frames" if name == "er_crop" else name)
     images, truth = load(place, None)
-    frames = [frame_of(file.stem) for file in list_images([place / "images"])]
-    at = np.unique(np.linspace(0, len(images) - 1, min(limit or len(images), len(images))).astype(int))
+    at = chosen(len(images), limit)
     cut = CROP if name == "er_crop" else np.s_[:, :]
-    images, truth = ([_middle(found[i][cut], side) for i in at] for found in (images, truth))
+    images, truth = ([middle(found[i][cut], side) for i in at] for found in (images, truth))
     for event in iterate(images, IGTTConfig()):
         if isinstance(event, EpochFinished):
             start = event
@@ -79,10 +73,16 @@ def read(data: Path, name: str, limit: int | None, side: int | None) -> Folder:
     run._turn_upright(run._polarities())
     labels = run._labels(list(start.probabilities))
     labels.begin()
-    return Folder(run.given, truth, [m.copy() for m in start.masks], labels, [frames[i] for i in at])
+    return Folder(run.given, truth, [m.copy() for m in start.masks], labels)
 
 
-def _middle(image: np.ndarray, side: int | None) -> np.ndarray:
+def chosen(count: int, limit: int | None) -> list[int]:
+    """Choose some of so many images, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(limit or count, count)).astype(int)).tolist()
+
+
+def middle(image: np.ndarray, side: int | None) -> np.ndarray:
+    """Cut out the middle of an image that is larger."""
     if side is None:
         return image
     return image[tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in image.shape)]
@@ -137,35 +137,12 @@ def whole_masks(folder: Folder) -> Method:
     return answer
 
 
-def ceiling(folder: Folder) -> Method:
-    """A small U-Net trained on masks; no image, or half of a single one, is predicted by one that saw its mask."""
-    images, truth, frames = folder.images, [t.astype(np.uint8) for t in folder.truth], folder.frames
-    if single := len(images) == 1:
-        images, truth = (np.array_split(found[0], 2, axis=1) for found in (images, truth))
-        frames = ["left", "right"]
-    elif len(set(frames)) == 1:
-        frames = [str(i) for i in range(len(images))]
-    settings = TrainConfig(epochs=15, steps_per_epoch=20, schedule="onecycle", augment="full")
-    task = Task(tuple(images), tuple(truth), tuple(frames), tuple(map(str, range(len(images)))), 0, "cpu", Control(),
-                CompareConfig(train=settings))  # fmt: skip
-    steps = cross_fitted(task, "fast-unet")
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found = [segmentation.mask for segmentation in end.value]
-            break
-    masks = [np.hstack(found)] if single else found
-    return lambda strokes, which: [masks[i] for i in which]
-
-
 METHODS: dict[str, Callable[[Folder], Method]] = {
     "steering": steering,
     "steering alone": lambda folder: steering(folder, start_weight=0.0),
     "forest": forest,
     "forest+start": lambda folder: forest(folder, start=True),
     "masks": whole_masks,
-    "ceiling": ceiling,
     "strokes": lambda folder: lambda strokes, which: [folder.start[i] for i in which],
 }
 
