@@ -12,7 +12,7 @@ seed or the prior. The same command gives the same weights, on the same torch an
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
-from napari_metastructure.igtt.polarity import WEIGHTS, Evidence, PolarityNetwork, answer, seen, sureness
+from napari_metastructure.igtt.polarity import WEIGHTS, Evidence, PolarityNetwork, answer, seen, sureness, with_set
 from napari_metastructure.igtt.start import load_prior
 from napari_metastructure.images.crowded_scenes import KINDS, PolarityScenes
+
+SET = 20
+"""Scenes of a set."""
 
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.02
 WARM_UP, DECAY = 60, 0.75
@@ -230,6 +233,18 @@ def fitted(found: np.ndarray, truth: np.ndarray) -> Tensor:
     return shares.detach().float()
 
 
+def in_sets(scores: np.ndarray, truth: np.ndarray, share: float, rule: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Judge a rule on sets drawn from scenes, all of one kind but for a share: how many are right."""
+    rng, right = np.random.default_rng(0), []
+    kinds = [np.flatnonzero(truth > 0), np.flatnonzero(truth < 0)]
+    others = round(share * SET)
+    for number in range(2000):
+        most, few = kinds if number % 2 else kinds[::-1]
+        drawn = np.concatenate([rng.choice(most, SET - others), rng.choice(few, others)])
+        right.append(np.mean(np.sign(rule(scores[drawn])) == truth[drawn]))
+    return float(np.mean(right))
+
+
 def weigh(network: PolarityNetwork, held: tuple[np.ndarray, np.ndarray], cache: Path | None) -> None:
     """Fit the shares of a network on every other held-out scene, and say how often the rest is right."""
     images, facts = held
@@ -240,7 +255,11 @@ def weigh(network: PolarityNetwork, held: tuple[np.ndarray, np.ndarray], cache: 
     print(f"shares: network {network.shares[0]:.3f}, sureness {network.shares[1]:.3f}")
     for name, values in (("sureness", found[:, 1]), ("network", found[:, 0]), ("both", scores)):
         print(f"{len(values)} other scenes, {name}: right in {by_kind(values, facts)}")
-    sums = 2 * np.abs(scores)  # a plane alone is its own set
+    for share in (0, 0.1, 0.25, 0.5):
+        before = in_sets(found[:, 1], facts[:, 0], share, lambda own: own + own.mean())
+        after = in_sets(scores, facts[:, 0], share, with_set)
+        print(f"sets of {SET}, {share} of the other kind: sureness and its mean {before:.3f}, `with_set` {after:.3f}")
+    sums = np.abs([with_set(one)[0] for one in scores[:, None]])  # a plane alone is its own set
     for doubt in np.arange(0.25, 3.1, 0.25):
         below = sums < doubt
         right = (np.sign(scores) == facts[:, 0])[below].mean() if below.any() else np.nan

@@ -6,7 +6,15 @@ import torch
 from safetensors.torch import load_file
 from scipy import ndimage as ndi
 
-from napari_metastructure.igtt.polarity import WEIGHTS, PolarityNetwork, answer, load_polarity_network, polarities, seen
+from napari_metastructure.igtt.polarity import (
+    WEIGHTS,
+    PolarityNetwork,
+    answer,
+    load_polarity_network,
+    polarities,
+    seen,
+    with_set,
+)
 from napari_metastructure.igtt.polarity import sureness as prior_sureness
 from napari_metastructure.igtt.start import load_prior
 from napari_metastructure.images import simulate
@@ -76,6 +84,13 @@ def test_polarity_is_found_image_by_image(prior):
     assert polarities(prior, images, CPU) == (["bright", "bright", "dark", "dark"], [False] * 4)
     assert polarities(prior, images[2:], CPU) == (["dark", "dark"], [False] * 2)
     assert polarities(prior, [], CPU) == ([], [])
+
+
+def test_a_set_decides_for_the_doubtful_and_for_no_other():
+    most, doubtful, sure = np.full(18, 10.0), -0.5, -4.0
+    assert (np.sign(with_set(np.array([*most, doubtful, sure]))) == [1] * 19 + [-1]).all()
+    assert with_set(np.array([0.1])) == pytest.approx([0.2], abs=1e-3)
+    assert with_set(np.empty(0)).size == 0
 
 
 def test_polarity_is_uncertain_where_neither_way_shows_objects(prior):
