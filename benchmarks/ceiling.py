@@ -19,11 +19,12 @@ from igtt_quality import load, parser_of
 from napari_metastructure.baselines.methods import frame_of
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.igtt.polarity import polarities
 from napari_metastructure.igtt.start import USE, load_prior
 from napari_metastructure.images.files import list_images
-from napari_metastructure.images.intensity import network_inputs
+from napari_metastructure.images.intensity import Polarity, network_inputs
 from napari_metastructure.networks.predict import probability
-from napari_metastructure.training.events import Finished, RunStarted
+from napari_metastructure.training.events import Finished
 from napari_metastructure.training.losses import cross_entropy
 from napari_metastructure.training.losses import dice as dice_loss
 from napari_metastructure.training.metrics import dice
@@ -69,14 +70,14 @@ def trained(inputs: list[np.ndarray], truth: list[np.ndarray], steps: int, rng: 
 
 
 def cross_fitted(
-    images: list[np.ndarray], truth: list[np.ndarray], frames: list[str], objects: str, steps: int, seed: int
+    images: list[np.ndarray], truth: list[np.ndarray], frames: list[str], objects: list[Polarity], steps: int, seed: int
 ) -> list[np.ndarray]:
     """Predict each half by a network that was trained on the other."""
     if len(images) == 1:
         sides, masks = (np.array_split(found[0], 2, axis=1) for found in (images, truth))
-        return [np.hstack(cross_fitted(list(sides), list(masks), ["left", "right"], objects, steps, seed))]
+        return [np.hstack(cross_fitted(list(sides), list(masks), ["left", "right"], objects * 2, steps, seed))]
     rng = np.random.default_rng(seed)
-    inputs = [network_inputs(image.astype(np.float32), USE.inputs, objects) for image in images]
+    inputs = [network_inputs(i.astype(np.float32), USE.inputs, o) for i, o in zip(images, objects, strict=True)]
     found: dict[int, np.ndarray] = {}
     parts = halves(frames, rng)
     for learned, held in (parts, parts[::-1]):
@@ -93,10 +94,9 @@ def of_folder(data: Path, name: str, args: argparse.Namespace) -> str:
     if name == "er_crop":
         images, truth = [images[0][CROP]], [truth[0][CROP]]
     for event in iterate(images, IGTTConfig()):
-        if isinstance(event, RunStarted):
-            objects = event.objects
-        elif isinstance(event, Finished):
+        if isinstance(event, Finished):
             start = event.masks
+    objects = polarities(load_prior(), [image.astype(np.float32) for image in images], CPU).objects
     few = chosen(len(images), 4)
 
     def scored(masks: list[np.ndarray]) -> np.ndarray:
