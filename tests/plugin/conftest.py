@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -46,6 +47,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NEED_A_DISPLAY & set(getattr(item, "fixturenames", ())):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _garbage_between_tests() -> Iterator[None]:
+    """Collect garbage after tests and where napari asks for it, not while Qt is deleting something.
+
+    Dozens of windows are closed in one process here. Collecting them by chance within a call that Qt makes as it
+    deletes another ended one run of the suite in a segmentation fault.
+    """
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,8 +72,9 @@ class ResultPanel(QtWidgets.QWidget):
         self.brushes = BrushButtons(self)
         lines = (
             (self.probability, self.labels),
-            (*self.brushes.buttons.values(), self.ask_button, self.edits_button),
-            (self.use_button, self.save_button, self.outlines),
+            (*self.brushes.buttons.values(), self.ask_button),
+            (self.edits_button, self.use_button),
+            (self.save_button, self.outlines),
         )
         column(*(row(*line, spacing=2) for line in lines), self.waiting_button, into=self)
         self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
