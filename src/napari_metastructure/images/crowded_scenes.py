@@ -172,12 +172,8 @@ class PolarityScenes(Scenes):
         """Draw bright objects, their kind and the blur of the camera; None where what is around them is as bright."""
         rng = self.rng
         view = self._objects()
-        blur = log_uniform(rng, 0.5, 2.6) if bernoulli(rng, 0.85) else log_uniform(rng, 2, 5)
-        ring = 0.0
-        if view.radius > 5 and bernoulli(rng, 0.2):  # a wall round a lumen
-            ring = log_uniform(rng, 1.5, max(2.5, view.radius * 0.6))
-        distance = np.abs(view.distance + ring / 2) - ring / 2 if ring else view.distance
-        radius = ring / 2 if ring else view.radius
+        blur = self._blur()
+        ring, distance, radius = self._hollowed(view, 0.2)
         light = self._background(view) * (rng.uniform(0, 1) if view.family in CROWDS else 1)
         objects, lumen = self._lit(view, distance, ring)
         if lumen > 0.4:  # a filled tube with a brighter wall

@@ -338,12 +338,8 @@ class Scenes:
         """
         rng = self.rng
         view = self._objects()
-        blur = log_uniform(rng, 0.5, 2.6) if bernoulli(rng, 0.85) else log_uniform(rng, 2, 5)
-        ring = 0.0
-        if view.radius > 5 and bernoulli(rng, 0.25):  # a wall round a lumen
-            ring = log_uniform(rng, 1.5, max(2.5, view.radius * 0.6))
-        distance = np.abs(view.distance + ring / 2) - ring / 2 if ring else view.distance
-        radius = ring / 2 if ring else view.radius
+        blur = self._blur()
+        ring, distance, radius = self._hollowed(view, 0.25)
         light = self._background(view)
         objects, lumen = self._lit(view, distance, ring)
         if lumen > 0.4:  # a filled tube with a brighter wall
@@ -354,6 +350,18 @@ class Scenes:
         light = self._distracted(light, view, distance, radius, blur)
         image = self._photographed(light, blur)
         return image, np.zeros_like(seen) if empty else seen
+
+    def _blur(self) -> float:
+        rng = self.rng
+        return log_uniform(rng, 0.5, 2.6) if bernoulli(rng, 0.85) else log_uniform(rng, 2, 5)
+
+    def _hollowed(self, view: View, share: float) -> tuple[float, np.ndarray, float]:
+        """Make walls round a lumen of a share of thick objects: the wall's width or 0, distance and radius."""
+        rng = self.rng
+        if view.radius <= 5 or not bernoulli(rng, share):
+            return 0.0, view.distance, view.radius
+        ring = log_uniform(rng, 1.5, max(2.5, view.radius * 0.6))
+        return ring, np.abs(view.distance + ring / 2) - ring / 2, ring / 2
 
     # ---- shapes ----------------------------------------------------------------------------------------------
 
