@@ -499,13 +499,13 @@ def test_a_folder_that_is_not_there_is_told(open_widget, tmp_path, blobs, run, s
 
 def test_it_fits_a_small_screen_and_scrolls(open_widget, qtbot, blobs):
     _viewer, widget = open_widget(blobs(), show=True)
-    assert widget.minimumSizeHint().height() < 340
+    assert widget.minimumSizeHint().height() < 300
     assert widget.sizeHint().height() <= 820
     for group in widget.settings.groups:
         group.expand(animate=False)
     qtbot.wait(50)
     assert widget.height() < 900 or widget.window().height() < 1000
-    assert widget.minimumSizeHint().height() < 340
+    assert widget.minimumSizeHint().height() < 300
 
 
 def test_devices_arrive_after_it_is_shown(open_widget, qtbot, blobs):

@@ -72,10 +72,10 @@ class ResultPanel(QtWidgets.QWidget):
         self.brushes = BrushButtons(self)
         lines = (
             (self.probability, self.labels),
-            (*self.brushes.buttons.values(), self.ask_button),
-            (self.edits_button, self.use_button),
-            (self.save_button, self.outlines),
+            (*self.brushes.buttons.values(), self.ask_button, self.edits_button),
+            (self.use_button, self.save_button, self.outlines),
         )
+        self.setStyleSheet("QPushButton { font-size: 11px; padding-left: 1px; padding-right: 1px; }")  # four in a row
         column(*(row(*line, spacing=2) for line in lines), self.waiting_button, into=self)
         self.probability.toggled.connect(lambda on: self.show_extra.emit("probability", on))
         self.labels.toggled.connect(lambda on: self.show_extra.emit("labels", on))
