@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 import torch
 from scipy import ndimage as ndi
-from skimage.filters import sato, threshold_li, threshold_otsu
+from skimage.filters.thresholding import threshold_li, threshold_otsu
 from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
@@ -67,6 +67,8 @@ def candidates(plane: np.ndarray) -> np.ndarray:
     -------
     (14, Y, X) bool array
     """
+    from skimage.filters import sato  # loads scipy's statistics, which no other start needs
+
     maps = [
         ndi.gaussian_filter(plane, 1),
         ndi.gaussian_filter(log_intensity(plane), 1),
