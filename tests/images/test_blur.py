@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
+from threadpoolctl import threadpool_info
 
 from napari_metastructure.images.blur import gaussian
 
@@ -27,3 +30,13 @@ def test_nothing_is_blurred_at_zero_and_the_plane_is_not_changed() -> None:
     found = gaussian(plane, 0)
     np.testing.assert_array_equal(found, plane)
     assert found.dtype == np.float32
+
+
+def test_several_at_once_leave_the_number_of_threads_as_it_was() -> None:
+    before = [(library["user_api"], library["num_threads"]) for library in threadpool_info()]
+    planes = [np.random.default_rng(seed).random((300, 200)) for seed in range(24)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda plane: gaussian(plane, 8), planes))
+    assert [(library["user_api"], library["num_threads"]) for library in threadpool_info()] == before
+    for plane, blurred in zip(planes, found, strict=True):
+        np.testing.assert_array_equal(blurred, gaussian(plane, 8))
