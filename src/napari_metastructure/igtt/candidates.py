@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import rank, threshold_otsu
 
-from napari_metastructure.igtt.levels import blocks
+from napari_metastructure.igtt.levels import blocks, dilated
 from napari_metastructure.training.events import ScoreCurve
 
 Criterion = Literal["dmi", "correlation", "iou", "bce", "edge"]
@@ -152,8 +152,7 @@ class Edges:
         texture cues", IEEE TPAMI 26 (2004), for precision and recall of boundaries.
         """
         mask = np.asarray(mask, bool)
-        wide = ndi.binary_dilation(mask, iterations=TOLERANCE)
-        near = wide & ~ndi.binary_erosion(mask, iterations=TOLERANCE, border_value=1)
+        near = dilated(mask, TOLERANCE) & dilated(~mask, TOLERANCE)
         recall = np.count_nonzero(self.strong & near) / max(1, int(np.count_nonzero(self.strong)))
         return float(outline_rank(mask, np.array([0.5]), self.steep)[0] * np.sqrt(recall))
 

@@ -117,6 +117,10 @@ PRIOR_SCALES = (1.0, 2**-0.5, 0.5, 2**-1.5, 0.25)
 TOGETHER = 3
 """Sizes in a row that are averaged: noise and texture look like objects at one size, objects do at several."""
 
+LEFT_OUT = 1.05
+"""How many times better the edges of the images must confirm outlines for each size that is left out of the average:
+what is thin is lost at smaller sizes."""
+
 EVEN = 32.0
 """Pixels over which light is evened out where the prior looks at local contrast."""
 
@@ -168,7 +172,8 @@ def prior_start(
     three and over `TOGETHER` sizes in a row, the largest ones or, where images hold more pixels than detail, smaller
     ones: those of which the prior is surest over the whole set, by the mean |2P - 1| on and around what it calls
     foreground. Then that of `CUTS` is taken whose outlines the edges of the images confirm best (`candidates.Edges`),
-    on average over the set.
+    on average over the set; and of the three largest sizes only the first or the first two, where edges confirm them
+    much better (`LEFT_OUT`).
 
     Parameters
     ----------
@@ -195,14 +200,16 @@ def prior_start(
         )
         return [len(looks[i]) for i in mine]
 
-    def averaged(index: int, first: int) -> np.ndarray:
-        return _averaged(looks[index][first : first + TOGETHER], planes[index].shape)
+    def averaged(index: int, first: int, count: int = TOGETHER) -> np.ndarray:
+        return _averaged(looks[index][first : first + count], planes[index].shape)
 
-    def confirmed(index: int) -> list[float]:
-        logit, edges = averaged(index, best), Edges(planes[index])
-        scores = [edges.score(logit > _logit(cut)) for cut in CUTS]
-        if checkpoint is not None:
-            checkpoint()
+    def confirmed(index: int) -> list[list[float]]:
+        edges, scores = Edges(planes[index]), []
+        for count in counts:
+            logit = averaged(index, best, count)
+            scores.append([edges.score(logit > _logit(cut)) for cut in CUTS])
+            if checkpoint is not None:
+                checkpoint()
         return scores
 
     windows = range(min(ranks.shared_out(len(planes), look), default=1) - TOGETHER + 1)
@@ -212,11 +219,14 @@ def prior_start(
             len(planes), lambda mine: [[_sureness(averaged(i, first)) for first in windows] for i in mine]
         )
         best = max(windows, key=lambda first: np.mean([s[first] for s in surer if s[first] is not None] or [0.0]))
-    scores = np.sum(ranks.shared_out(len(planes), lambda mine: list(map(confirmed, mine))), axis=0)
-    cut = CUTS[int(scores.argmax())] if scores.any() else CUTS[-1]
+    counts = range(TOGETHER, 0, -1) if best == 0 else [TOGETHER]
+    scores = np.zeros((len(counts), len(CUTS)))
+    scores += np.sum(ranks.shared_out(len(planes), lambda mine: list(map(confirmed, mine))), axis=0)
+    left_out, chosen = np.unravel_index((scores / LEFT_OUT ** np.arange(len(counts))[:, None]).argmax(), scores.shape)
+    count, cut = counts[left_out], CUTS[chosen] if scores.any() else CUTS[-1]
 
     def started(mine: Sequence[int]) -> Iterator[np.ndarray]:
-        return (_sigmoid(averaged(i, best) - _logit(cut)) for i in mine)
+        return (_sigmoid(averaged(i, best, count) - _logit(cut)) for i in mine)
 
     return PriorStart(storage.shared_out(ranks, len(planes), started), cut)
 
@@ -245,9 +255,9 @@ Dong et al., "Medical image segmentation with InTEnt: integrated entropy weighti
 adaptation", CVPR Workshops 2024, for averages over how an image is normalised.
 """
 
-NARROWED = 2.0
-"""Logits by which the root and local contrast are lowered at most, until they find no more foreground than intensity
-does: they tell better what is an object, and draw its outline too wide where light is scattered around it."""
+WIDER = 1.5
+"""How many times as much foreground as intensity the root and local contrast may find to be lowered until they find as
+much: they tell better what is an object, and outline it too widely. One that finds more has found other objects."""
 
 
 def _looks(
@@ -280,12 +290,12 @@ def _looks(
 
 
 def _of_all_ways(probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """Average the logits of `WAYS`; those that find more than intensity does are lowered first, up to `NARROWED`."""
+    """Average the logits of `WAYS`; one that finds somewhat more than intensity does is lowered first (`WIDER`)."""
     intensity, *others = map(_logits, probabilities)
     total, share = WAYS[0][1] * intensity, np.count_nonzero(intensity > 0) / intensity.size
     for logits, (_, weight) in zip(others, WAYS[1:], strict=True):
-        wider = np.quantile(logits, 1 - share).clip(0, NARROWED) if 0 < share < 1 else 0
-        total += weight * (logits - wider)
+        wider = share < np.count_nonzero(logits > 0) / logits.size < WIDER * share
+        total += weight * (logits - np.quantile(logits, 1 - share) if wider else logits)
     return total
 
 
