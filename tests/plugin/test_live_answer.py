@@ -31,7 +31,7 @@ def painting(open_widget, blobs, run, qtbot):
 
 
 def outlined(viewer, name="a"):
-    return [layer for layer in viewer.layers if layer.name == f"{name} after Continue"]
+    return [layer for layer in viewer.layers if layer.name == f"{name} with strokes"]
 
 
 def test_the_answer_has_the_strokes_and_leaves_brush_and_masks_alone(painting):

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 BESIDE = 2**20
-"""Pixels of other planes that the answer is learned from besides those painted on; *Continue* takes all planes."""
+"""Pixels of other planes that the answer is learned from besides those painted on; *Use strokes* takes all planes."""
 
 COLOR = "#ffff00"
 
-MEANING = "Yellow: the masks that your strokes will give; Continue applies them."
+MEANING = "Yellow: the masks that your strokes will give; Use strokes applies them."
 
 
 class LiveAnswer(QObject):
@@ -137,7 +137,7 @@ class LiveAnswer(QObject):
         if layer is None or layer not in self.viewer.layers:
             layer = Labels(
                 np.zeros(part.source.shape, np.uint8),
-                name=result_name(part.source.name, "after Continue"),
+                name=result_name(part.source.name, "with strokes"),
                 colormap=colormap({0: "transparent", 1: COLOR}, others=COLOR),
                 metadata={ORIGIN: {"source": part.source.name}},
                 **placement(part.source.layer),

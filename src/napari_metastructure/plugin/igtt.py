@@ -315,11 +315,11 @@ class IGTTWidget(JobWidget):
         painted = layers.corrections()
         if not painted and not layers.locked:  # else all of it was undone
             where = " on a plane that is segmented" if self.strokes.list.count() else ""
-            show_warning(f"Nothing was painted{where} yet; paint where masks are wrong, then continue.")
+            show_warning(f"Nothing was painted{where} yet; paint where masks are wrong first.")
             return False
         if self.running:
             if (control := self._control) is None:
-                return self.refuse("The run is about to end; continue once it has.")
+                return self.refuse("The run is about to end; use the strokes once it has.")
             for index, pixels in layers.corrections_for_run().items():
                 control.correct(index, pixels)
             self._lock(painted)
