@@ -583,6 +583,18 @@ def test_painting_during_and_after_a_run_is_told(open_measure, settle, done, hel
     assert widget.stale.text() == STALE
 
 
+@pytest.mark.parametrize("other", [squares(9, 5), squares(5, shape=(40, 40)), np.stack([squares(5)] * 2)])
+@pytest.mark.parametrize("name", ["number_objects", "apply"])
+def test_other_labels_during_the_work_are_told(open_measure, settle, name, other):
+    viewer, layer, widget = open_measure(squares(5, 9))
+    widget.set_dials(CleanUp(30))
+    assert getattr(widget, name)()
+    layer.data = other
+    settle(widget)
+    assert viewer.layers[-1].data.shape == (60, 60) and viewer.layers[-1] is not layer
+    assert "Layer 'cells' was changed meanwhile" in widget.status.text()
+
+
 @pytest.mark.parametrize("name", ["measure", "number_objects", "apply"])
 def test_the_grey_values_of_an_image_are_refused(open_measure, settle, said, name):
     grey = np.random.default_rng(0).integers(1, 200, (80, 80)).astype(np.uint8)

@@ -239,6 +239,9 @@ class LabelsWidget(QtWidgets.QWidget):
             except InputError as error:
                 why = str(error)
         if layer is not None:
+            if self.changed_meanwhile and self._at_work is not None and (said := self.status.text()):
+                changed = f"Layer {self._at_work.name!r} was changed meanwhile; do it once more for what is new."
+                _inputs.say(self.status, f"{said} {changed}")
             self.done(layer)
             return
         _inputs.say(self.status, CANCELLED)

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_metastructure.plugin._igtt_layers import RunLayers, SourceLayers
 from napari_metastructure.plugin._layer_order import add_above
-from napari_metastructure.plugin._layers import ORIGIN, colormap, placement, result_name
+from napari_metastructure.plugin._layers import ORIGIN, colormap, result_name
 from napari_metastructure.plugin._painting import same
 from napari_metastructure.plugin._worker import LatestOnly
 
@@ -140,7 +140,7 @@ class LiveAnswer(QObject):
                 name=result_name(part.source.name, "with strokes"),
                 colormap=colormap({0: "transparent", 1: COLOR}, others=COLOR),
                 metadata={ORIGIN: {"source": part.source.name}},
-                **placement(part.source.layer),
+                **part.source.placement(),
             )
             layer.contour, layer.editable = 1, False
             layer.data.reshape(-1, *mask.shape)[plane] = mask

@@ -26,10 +26,7 @@ def voxel_of(layer: Labels, volumes: bool) -> Voxel:
 
 def _axes(layer: Labels, file: Path | None = None) -> Calibration:
     """Find the last axes of a layer, without those before them of length one."""
-    shape, where = full(layer).shape, placement(layer)
-    more = max(layer.ndim - FILE_AXES, 0)
-    cut = {key: value[more:, more:] if np.ndim(value) == 2 else value[more:] for key, value in where.items()}
-    return calibration(shape[more:], cut, file)
+    return calibration(full(layer).shape[-FILE_AXES:], placement(layer, ndim=min(layer.ndim, FILE_AXES)), file)
 
 
 LEAST_PAIRS, MOST_NUMBERS = 2000, 32

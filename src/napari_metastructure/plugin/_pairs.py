@@ -16,7 +16,6 @@ from napari.layers import Image, Labels, Layer
 from qtpy import QtCore, QtGui, QtWidgets
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.lazy import Plane, opened
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels.classes import LabelStack
@@ -377,20 +376,25 @@ class LayerSet(TrainingSet):
     ----------
     layers : dict of str to Source
         The image layer of each group of pairs.
-    rows : tuple of Row
-        The rows they come from.
+    labels : dict of str to (Labels, array)
+        The labels of each, and the pixels that they had.
     chosen : Chosen
         Which of their planes are taken.
     """
 
     layers: dict[str, Source] = field(default_factory=dict)
-    rows: tuple[Row, ...] = ()
+    labels: dict[str, tuple[Labels, Any]] = field(default_factory=dict)
     chosen: Chosen = ALL
+
+    @property
+    def pixels(self) -> list[tuple[Layer, Any]]:
+        """All its layers, each with the pixels that are read."""
+        return [*((source.layer, source.data) for source in self.layers.values()), *self.labels.values()]
 
     @property
     def eager(self) -> bool:
         """Whether reading all pixels takes no noticeable time."""
-        arrays = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
+        arrays = [pixels for _, pixels in self.pixels]
         small = sum(data.nbytes for data in arrays if isinstance(data, np.ndarray)) <= EAGER_BYTES
         return bool(arrays) and small and all(isinstance(data, np.ndarray) for data in arrays)
 
@@ -399,11 +403,8 @@ class LayerSet(TrainingSet):
 
         None where that cannot be told.
         """
-        layer = next((row.labels for row in self.rows if row.image is not None and row.image.name == pair.group), None)
-        if layer is None:
-            return None
-        source = self.layers[pair.group]
-        stack = LabelStack(full(layer), reading, is_ours(layer), f"Layer {layer.name!r}")
+        source, (layer, pixels) = self.layers[pair.group], self.labels[pair.group]
+        stack = LabelStack(pixels, reading, is_ours(layer), f"Layer {layer.name!r}")
         try:
             values = {stack.name: stack.values_of(source.plane_of(source.names().index(pair.name)))}
             meaning = meaning_of(values, reading, stack.name, may_be_empty=True)
@@ -418,11 +419,12 @@ class LayerSet(TrainingSet):
         """
         if self.chosen != ALL:
             return self
-        files: dict[str, tuple[Path, ...]] = {}
-        for row in self.rows:
-            if row.image is None or row.labels is None or not (same_as_file(row.image) and same_as_file(row.labels)):
-                return self
-            files[row.image.name] = (Path(row.image.source.path), Path(row.labels.source.path))
+        if not all(same_as_file(layer, pixels) for layer, pixels in self.pixels):
+            return self
+        files = {
+            group: (Path(source.layer.source.path), Path(self.labels[group][0].source.path))
+            for group, source in self.layers.items()
+        }
         return self.mapped(lambda pair: replace(pair, files=files.get(pair.group, pair.files)))
 
 
@@ -446,22 +448,22 @@ def set_of_rows(rows: Sequence[Row], channel: str, chosen: Chosen = ALL) -> Laye
         raise InputError("There is no pair to train on; open images and their labels, and add a row for each pair.")
     sets: dict[str, list[Pair]] = {"train": [], "validation": []}
     layers: dict[str, Source] = {}
+    labels: dict[str, tuple[Labels, Any]] = {}
     for number, row in enumerate(rows, 1):
         if row.problem or row.image is None or row.labels is None:
             raise InputError(f"Row {number} {row.problem}.")
         source = Source.of(row.image, chosen)
         if source.name in layers:
             raise InputError(f"Image layer {source.name!r} is in two rows; keep one of them.")
-        layers[source.name] = source
-        sets[row.use] += _pairs(source, row.labels, channel)
+        layers[source.name], labels[source.name] = source, (row.labels, full(row.labels))
+        sets[row.use] += _pairs(source, full(row.labels), channel)
     if not sets["train"]:
         raise InputError("All rows are used to validate; set at least one to train.")
-    copies = tuple(replace(row) for row in rows)
-    return LayerSet(sets["train"], sets["validation"] or None, layers=layers, rows=copies, chosen=chosen)
+    return LayerSet(sets["train"], sets["validation"] or None, layers=layers, labels=labels, chosen=chosen)
 
 
-def same_as_file(layer: Layer) -> bool:
-    """Tell whether a layer's pixels are those of the one file it came from."""
+def same_as_file(layer: Layer, pixels: Any) -> bool:
+    """Tell whether pixels of a layer are those of the one file it came from."""
     from napari_metastructure.images.files import noting, read_image
 
     path = layer.source.path
@@ -473,29 +475,28 @@ def same_as_file(layer: Layer) -> bool:
     except InputError:
         return False
     in_order = "".join(a for a in "TZYXS" if a in image.axes) == image.axes
-    return in_order and np.array_equal(image.data, np.squeeze(np.asarray(full(layer))))
+    return in_order and np.array_equal(image.data, np.squeeze(np.asarray(pixels)))
 
 
-def _pairs(source: Source, labels: Layer, channel: str) -> Iterator[Pair]:
-    """Make a pair for each plane of two layers that is taken."""
-    data, shape = full(labels), source.shape
+def _pairs(source: Source, labels: Any, channel: str) -> Iterator[Pair]:
+    """Make a pair for each plane that is taken of a layer and the pixels of its labels."""
+    shape = source.shape
     for at, name in zip(source.places, source.names(), strict=True):
-        image = partial(_image_plane, source, full(source.layer), at, channel)
-        yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, data, at))
+        image = partial(_image_plane, source, at, channel)
+        yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, labels, at))
 
 
 def _plane(data: Any, at: tuple[int, ...]) -> np.ndarray | Plane:
     return opened(data[at])
 
 
-def _image_plane(source: Source, data: Any, at: tuple[int, ...], channel: str) -> np.ndarray | Plane:
+def _image_plane(source: Source, at: tuple[int, ...], channel: str) -> np.ndarray | Plane:
     """(Y, X) pixels, or (3, Y, X) of an RGB layer with all its channels."""
     from napari_metastructure.images import image as axes
 
     if not source.layer.rgb:
-        return opened(data[at])
-    plane = np.asarray(data[at])
-    image = PixelImage(plane, "YXS", (1, 1, 1), ("pixel",) * 3, source.name)
+        return opened(source.data[at])
+    image = source.coloured(at)
     if channel == "all":
         return axes.channel_planes(image, 3)[0]
     return axes.planes(image, channel)[0]

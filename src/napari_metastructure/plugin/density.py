@@ -461,7 +461,7 @@ class DensityWidget(QWidget):
                 colormap=COLORMAP,
                 contrast_limits=(low, high if high > low else low + 1e-9),
                 metadata={_layers.ORIGIN: origin},
-                **_layers.placement(layer),
+                **_layers.placement(layer, ndim=made.values.ndim),
             )
             add_above(self.viewer, layer, image)
             self.made.append(image)

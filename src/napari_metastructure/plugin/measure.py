@@ -407,7 +407,7 @@ class MeasureWidget(LabelsWidget):
             name=_layers.result_name(source.name, "clean"),
             colormap=source.colormap.model_copy(),
             metadata={**source.metadata, **_layers.made_from(source, **how)},
-            **_layers.placement(source),
+            **_layers.placement(source, ndim=labels.ndim),
         )
         self.previewing.setChecked(False)  # of what is clean already there is nothing to see
         self._add(source, layer)
@@ -422,10 +422,9 @@ class MeasureWidget(LabelsWidget):
             layer.data = objects
             layer.visible = True
         else:
-            how = _layers.made_from(source, unlabelled=False, numbered=True)
-            layer = Labels(
-                objects, name=_layers.result_name(source.name, "objects"), metadata=how, **_layers.placement(source)
-            )
+            how = {"metadata": _layers.made_from(source, unlabelled=False, numbered=True)}
+            where = _layers.placement(source, ndim=objects.ndim)
+            layer = Labels(objects, name=_layers.result_name(source.name, "objects"), **how, **where)
             self._numbered[source] = layer
             self._add(source, layer)
         source.visible = False

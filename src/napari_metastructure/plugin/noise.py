@@ -301,7 +301,7 @@ class NoiseWidget(LabelsWidget):
                 stack.classes, _layers.shown_colors(source, stack.classes, reading, meaning.foreground)
             ),
             metadata=request.origin(stack.classes, stack.transition),
-            **_layers.placement(source),
+            **_layers.placement(source, ndim=stack.labels.ndim),
         )
         preview = self.preview.layer
         layers.insert(len(layers) if preview is None else layers.index(preview), layer)
