@@ -13,7 +13,8 @@ How a widget is built on it:
 8. At the end call `remember`: what comes back at napari's next start, and what its preferences say of it.
 9. Listen to the viewer by ``self.listen(emitter, method)``; give ``release`` methods of parts to ``self.release_with``.
 10. Say in `to_estimate` how long a job will take, and by ``self.estimate_at(signals)`` when that may have changed.
-11. Say in `prepare` which pixels are read, by `reads`: where a layer is given others meanwhile, the end says so.
+11. Say in `prepare` which pixels are read, by `reads` (the end tells where a layer was given others meanwhile), and
+    what may not be meant, by `doubt`.
 12. For a run folder call `keep_in`, and write `prepare_resumed`; say in ``self.with_device`` which form has a device;
     write files by `save_in_background`.
 13. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
@@ -287,6 +288,7 @@ class JobWidget(QWidget):
         self.form: Sequence[QWidget] = ()
         self.why_stopped = self.kept = ""
         self._reads: list[tuple[Layer, Any]] = []
+        self._doubts: list[str] = []
         self.place: Path | None = None
         self.tools = Tools(self.name)
         self.memory: Memory | None = None
@@ -382,7 +384,7 @@ class JobWidget(QWidget):
         if self.running:
             show_warning(f"{self.title} is going on; stop it first.")
             return False
-        self._reads = []
+        self._reads, self._doubts = [], []
         try:
             job = prepare()
         except InputError as error:
@@ -522,6 +524,12 @@ class JobWidget(QWidget):
         """Note the layers that a job is about to read, and the pixels that it reads of each, see `_replaced`."""
         self._reads = list(layers)
 
+    def doubt(self, sentences: Iterable[str]) -> None:
+        """Warn, as a job begins, of what may not be meant; its end says it again."""
+        self._doubts = [said for said in sentences if said]
+        for said in self._doubts:
+            show_warning(said)
+
     def save_in_background(self, write: Callable[[], list[Path]]) -> None:
         """Call ``write`` in a thread; `saved` is emitted at the end."""
         self._saving.ask(write)
@@ -574,7 +582,7 @@ class JobWidget(QWidget):
         self.on_end()
         if failure is not None:
             show_error(str(failure))
-        said = (self.summary(), self._replaced()) if failure is None else (str(failure),)
+        said = (self.summary(), *self._doubts, self._replaced()) if failure is None else (str(failure),)
         self.progress.end(" ".join(filter(None, said)))
         self.finished.emit()
 

@@ -11,7 +11,7 @@ from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.measures import Voxel
 from napari_metastructure.plugin._calibration import Calibration, calibration
 from napari_metastructure.plugin._layers import file_of, full, origin_of, placement
-from napari_metastructure.plugin._pairs import words_of
+from napari_metastructure.plugin._pairs import apart, words_of
 from napari_metastructure.plugin._source import Source
 
 FILE_AXES = 5
@@ -93,13 +93,13 @@ def root_of(labels: Layer, layers: Iterable[Layer]) -> Layer:
 
 
 def image_of(labels: Labels, layers: Sequence[Layer]) -> Layer | None:
-    """Find the image that labels were made from, else that of their name, else the only one of their size; or none."""
+    """Find the image that labels were made from, else that of their name, else the only one of their size and place."""
     root = root_of(labels, layers)
     if fits(root, labels):
         return root
     images = [layer for layer in layers if fits(layer, labels) and not origin_of(layer)]
     named = [image for image in images if words_of(image.name) == words_of(root.name)]
-    found = named or images
+    found = named or [image for image in images if not apart(image, labels)]
     return found[0] if len(found) == 1 else None
 
 

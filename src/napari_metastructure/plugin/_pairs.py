@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +16,14 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy import QtCore, QtGui, QtWidgets
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.lazy import Plane, opened
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading, meaning_of
 from napari_metastructure.plugin import _inputs
 from napari_metastructure.plugin._form import tooltip, with_tip
-from napari_metastructure.plugin._layers import ORIGIN, full, is_ours
+from napari_metastructure.plugin._layers import ORIGIN, PLACE, full, is_ours, placement
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
 
@@ -92,6 +93,26 @@ def shape_of(layer: Layer) -> tuple[int, ...]:
     return shape[:-1] if getattr(layer, "rgb", False) else shape
 
 
+def apart(one: Layer, other: Layer) -> str:
+    """Say that two layers do not lie on each other in the viewer, in a sentence; empty if they do, within a pixel.
+
+    Of axes that one of them lacks, those before the others, nothing is asked.
+    """
+    one, other = sorted((one, other), key=lambda layer: layer.ndim)
+    corners = np.array(list(product(*((0, n - 1) for n in shape_of(one)))), float)
+    before = (0.0,) * (other.ndim - one.ndim)
+    found = [one.world_to_data(other.data_to_world((*before, *corner))) for corner in corners]
+    if np.abs(np.subtract(found, corners)).max() <= 1:
+        return ""
+    places = [placement(layer, ndim=one.ndim) for layer in (one, other)]
+    keys = ("scale", "translate", "rotate", "shear", "affine")
+    what = listed([key for key in keys if not np.allclose(*(place[key] for place in places))])
+    return (
+        f"Layers {one.name!r} and {other.name!r} do not lie on each other in the viewer (they differ in {what}), but "
+        "are taken pixel by pixel; if they are not of one image, choose another."
+    )
+
+
 def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
     """Pair layers that are in no row yet: of one name except for words like "mask", else the only ones of a shape.
 
@@ -105,7 +126,8 @@ def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
     -------
     list of Row
         In the order of the images. Nothing is guessed: of several images with a name or shape, none is paired.
-        Labels that this plugin made are left to the user, who knows which of them to train on.
+        A shape says nothing of layers that lie apart. Labels that this plugin made are left to the user, who knows
+        which of them to train on.
     """
     gone = {id(layer) for row in taken for layer in (row.image, row.labels)}
     free = [layer for layer in layers if id(layer) not in gone]
@@ -115,7 +137,8 @@ def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
     paired = {id(row.labels) for row in found.values()}
     rest = [image for image in images if id(image) not in found]
     others = [label for label in labels if id(label) not in paired]
-    found |= {id(image): Row(image, label, by="shape") for image, label in _alone(rest, others, shape_of)}
+    alone = [pair for pair in _alone(rest, others, shape_of) if not apart(*pair)]
+    found |= {id(image): Row(image, label, by="shape") for image, label in alone}
     return [found[id(image)] for image in images if id(image) in found]
 
 
@@ -240,9 +263,7 @@ class PairsTable(QtWidgets.QWidget):
         events = self.viewer.layers.events
         events.inserted.disconnect(self._on_inserted)
         events.removed.disconnect(self._on_removed)
-        for layer in self._named:
-            layer.events.name.disconnect(self._report)
-        self._named = []
+        self._follow([])
 
     # ---- in step with the viewer -----------------------------------------------------------------------------
 
@@ -268,6 +289,14 @@ class PairsTable(QtWidgets.QWidget):
         self._show()
         self.changed.emit()
 
+    def _follow(self, layers: Iterable[Layer]) -> None:
+        """Hear of the name, the place and the size of these layers, and no more of those before."""
+        before, self._named = self._named, list(layers)
+        for which, how in ((before, "disconnect"), (self._named, "connect")):
+            for layer in which:
+                for event in (*PLACE, "data"):
+                    getattr(layer.events[event], how)(self._report)
+
     # ---- how it looks ------------------------------------------------------------------------------------------
 
     def _make_table(self) -> None:
@@ -290,11 +319,7 @@ class PairsTable(QtWidgets.QWidget):
         self.table.setItemDelegate(delegate)
 
     def _show(self) -> None:
-        for layer in self._named:
-            layer.events.name.disconnect(self._report)
-        self._named = list({id(x): x for row in self.rows for x in (row.image, row.labels) if x is not None}.values())
-        for layer in self._named:
-            layer.events.name.connect(self._report)
+        self._follow({id(x): x for row in self.rows for x in (row.image, row.labels) if x is not None}.values())
         with QtCore.QSignalBlocker(self.table):
             self.table.setRowCount(len(self.rows))
             for number, row in enumerate(self.rows):
@@ -390,6 +415,12 @@ class LayerSet(TrainingSet):
     def pixels(self) -> list[tuple[Layer, Any]]:
         """All its layers, each with the pixels that are read."""
         return [*((source.layer, source.data) for source in self.layers.values()), *self.labels.values()]
+
+    @property
+    def apart(self) -> list[str]:
+        """What is to be said of images and labels that do not lie on each other, see `apart`."""
+        said = (apart(source.layer, self.labels[group][0]) for group, source in self.layers.items())
+        return list(filter(None, said))
 
     @property
     def eager(self) -> bool:

@@ -34,7 +34,7 @@ from napari_metastructure.plugin._form import ConfigPanel, collapsed, form_layou
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layer_order import bring_to_front
 from napari_metastructure.plugin._layers import full, origin_of, shortened
-from napari_metastructure.plugin._pairs import shape_of, suggest
+from napari_metastructure.plugin._pairs import apart, shape_of, suggest
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
@@ -456,6 +456,7 @@ class CompareWidget(JobWidget):
             self.layers.hide()
         self._config, self._sources = config, sources
         self.reads([*((source.layer, source.data) for source in sources), *labels])
+        self.doubt(apart(source.layer, truth) for source, (truth, _) in zip(sources, labels, strict=False))
         self.layers = MethodLayers(self.viewer, sources, config)
         bring_to_front(self.viewer, [source.layer for source in sources])
         self._clear_results()

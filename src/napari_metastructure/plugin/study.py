@@ -291,7 +291,9 @@ class StudyWidget(JobWidget):
         self._config, self._read, self.results = config, None, ()
         self._current, self._end = None, ""
         self.show_place(folder)
-        self.reads(given.pixels if isinstance(given, LayerSet) else ())
+        if isinstance(given, LayerSet):
+            self.reads(given.pixels)
+            self.doubt(given.apart)
         self.labels.let_go()
         self.image.clear()
         self.curves.begin(config.networks, [c.name for c in config.conditions], config.train.epochs)

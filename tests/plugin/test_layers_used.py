@@ -1,4 +1,4 @@
-"""Layers whose pixels are replaced while a job works on them, in all widgets that run jobs."""
+"""Layers that are given other pixels while a job reads them, and pairs of layers that do not lie on each other."""
 
 import numpy as np
 import pytest
@@ -63,3 +63,18 @@ def test_paint_is_no_other_pixels(opened, qtbot, kind):
         assert widget.start()
         viewer.layers["a mask"].paint((5, 5), 0)
     assert widget.failure is None and "Other pixels" not in widget.progress.status.text()
+
+
+@pytest.mark.parametrize("kind", ["train", "study", "compare"])
+def test_pairs_that_lie_apart_are_told_before_and_after(opened, run, said, kind):
+    viewer, widget = opened(kind)
+    viewer.layers["a mask"].scale = (1, 1)
+    told = "Layers 'a' and 'a mask' do not lie on each other in the viewer (they differ in scale)"
+    if kind != "compare":
+        assert told in widget.data.summary.text()
+    run(widget)
+    assert widget.failure is None and any(told in message for message in said())
+    assert told in widget.progress.status.text()
+    viewer.layers["a mask"].scale = viewer.layers["a"].scale
+    run(widget)
+    assert "do not lie" not in widget.progress.status.text()
