@@ -78,3 +78,17 @@ def test_pairs_that_lie_apart_are_told_before_and_after(opened, run, said, kind)
     viewer.layers["a mask"].scale = viewer.layers["a"].scale
     run(widget)
     assert "do not lie" not in widget.progress.status.text()
+
+
+@pytest.mark.parametrize("kind", ["igtt", "train", "study", "compare"])
+def test_layers_may_be_called_otherwise_during_a_job_and_after(opened, qtbot, kind):
+    viewer, widget = opened(kind)
+    with qtbot.waitSignal(widget.finished):
+        assert widget.start()
+        viewer.layers["a"].name = "b too"
+    assert widget.failure is None
+    if kind == "study":
+        shown = widget.labels._latest.done
+        with qtbot.waitSignal(shown):
+            assert widget.show_labels(["CL"])
+        assert len(widget.made_layers()) == 1

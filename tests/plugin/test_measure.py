@@ -592,6 +592,17 @@ def test_intensities_of_an_image_that_lies_elsewhere_are_told(open_measure, done
     assert "'moved' and 'cells' do not lie on each other" in said()[-1] == widget.notes.text()
 
 
+@pytest.mark.parametrize("name", ["measure", "number_objects", "apply"])
+def test_how_a_smoothed_mask_is_read_is_told(open_measure, done, name):
+    mask = squares(20, 9).astype(np.uint8)
+    mask[mask > 0] = 255
+    soft = np.where(mask > 0, mask, np.roll(mask, 1, axis=0) // 2).astype(np.uint8)
+    _viewer, _layer, widget = open_measure(soft)
+    widget.set_dials(CleanUp(30))
+    done(getattr(widget, name))
+    assert "'cells': the edges are soft" in widget.status.text()
+
+
 @pytest.mark.parametrize("other", [squares(9, 5), squares(5, shape=(40, 40)), np.stack([squares(5)] * 2)])
 @pytest.mark.parametrize("name", ["number_objects", "apply"])
 def test_other_labels_during_the_work_are_told(open_measure, settle, name, other):

@@ -472,7 +472,6 @@ def _show(layer: Layer, visible: bool) -> None:
 def _questions(run: RunLayers) -> Questions:
     """Return what chooses places on the images of a run, read in its thread."""
     from napari_metastructure.igtt.asking import Questions
-    from napari_metastructure.images.intensity import check_plane
 
     sources = [part.source for part in run.parts]
     places = [(source, at) for source in sources for at in source.places]
@@ -480,6 +479,6 @@ def _questions(run: RunLayers) -> Questions:
 
     def read(index: int) -> np.ndarray:
         source, at = places[index]
-        return check_plane(source.plane(at, colour()), source.name)
+        return source.measured(at, colour())
 
     return Questions(read)

@@ -105,14 +105,13 @@ class LiveAnswer(QObject):
 
         def job() -> Any:
             from napari_metastructure.igtt.steering import Steering
-            from napari_metastructure.images.intensity import check_plane
 
             nonlocal prepared
             if prepared is None or prepared[0] is not p or not {*strokes, plane} <= set(prepared[1]):
                 places = [(source, at) for source in sources for at in source.places]
                 chosen = sorted(wanted)
                 at = [places[i] for i in chosen]
-                planes = [check_plane(source.plane(index, colour), source.name) for source, index in at]
+                planes = [source.measured(index, colour) for source, index in at]
                 prepared = p, chosen, Steering(planes, [p[i] for i in chosen])
             _, chosen, steering = prepared
             steering.start_weight = start_weight

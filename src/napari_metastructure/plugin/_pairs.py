@@ -403,12 +403,15 @@ class LayerSet(TrainingSet):
         The image layer of each group of pairs.
     labels : dict of str to (Labels, array)
         The labels of each, and the pixels that they had.
+    numbers : dict of str to int
+        Which of the planes that are taken of its layer each pair is, whatever the layer is called by now.
     chosen : Chosen
         Which of their planes are taken.
     """
 
     layers: dict[str, Source] = field(default_factory=dict)
     labels: dict[str, tuple[Labels, Any]] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
     chosen: Chosen = ALL
 
     @property
@@ -437,7 +440,7 @@ class LayerSet(TrainingSet):
         source, (layer, pixels) = self.layers[pair.group], self.labels[pair.group]
         stack = LabelStack(pixels, reading, is_ours(layer), f"Layer {layer.name!r}")
         try:
-            values = {stack.name: stack.values_of(source.plane_of(source.names().index(pair.name)))}
+            values = {stack.name: stack.values_of(source.plane_of(self.numbers[pair.name]))}
             meaning = meaning_of(values, reading, stack.name, may_be_empty=True)
         except InputError:
             return None
@@ -480,6 +483,7 @@ def set_of_rows(rows: Sequence[Row], channel: str, chosen: Chosen = ALL) -> Laye
     sets: dict[str, list[Pair]] = {"train": [], "validation": []}
     layers: dict[str, Source] = {}
     labels: dict[str, tuple[Labels, Any]] = {}
+    numbers: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
         if row.problem or row.image is None or row.labels is None:
             raise InputError(f"Row {number} {row.problem}.")
@@ -487,10 +491,13 @@ def set_of_rows(rows: Sequence[Row], channel: str, chosen: Chosen = ALL) -> Laye
         if source.name in layers:
             raise InputError(f"Image layer {source.name!r} is in two rows; keep one of them.")
         layers[source.name], labels[source.name] = source, (row.labels, full(row.labels))
-        sets[row.use] += _pairs(source, full(row.labels), channel)
+        pairs = list(_pairs(source, full(row.labels), channel))
+        numbers |= {pair.name: at for at, pair in enumerate(pairs)}
+        sets[row.use] += pairs
     if not sets["train"]:
         raise InputError("All rows are used to validate; set at least one to train.")
-    return LayerSet(sets["train"], sets["validation"] or None, layers=layers, labels=labels, chosen=chosen)
+    given = {"layers": layers, "labels": labels, "numbers": numbers, "chosen": chosen}
+    return LayerSet(sets["train"], sets["validation"] or None, **given)
 
 
 def same_as_file(layer: Layer, pixels: Any) -> bool:

@@ -153,6 +153,13 @@ class Source:
         (pixels,) = axes.planes(self.coloured(at), colour)
         return pixels
 
+    def measured(self, at: tuple[int, ...], colour: str | None = None) -> np.ndarray:
+        """Read a plane as a run sees it: checked, float32, and filled where pixels are NaN or infinite."""
+        from napari_metastructure.images.intensity import check_plane
+        from napari_metastructure.images.surround import measured
+
+        return measured(check_plane(self.plane(at, colour), f"Layer {self.name!r}"))[0]
+
     def coloured(self, at: tuple[int, ...]) -> PixelImage:
         """Read the (Y, X, samples) pixels of an RGB layer at a place along the leading axes."""
         from napari_metastructure.images.image import Image as PixelImage

@@ -225,7 +225,7 @@ class MeasureWidget(LabelsWidget):
                 "3d": volumes,
             }
         }
-        return self._begin("Clean-up", work, lambda result: self._add_cleaned(layer, stack, result, how))
+        return self._begin("Clean-up", stack, work, lambda result: self._add_cleaned(layer, stack, result, how))
 
     def number_objects(self) -> bool:
         """Give the connected objects numbers in a new layer, in the background; False if that cannot begin."""
@@ -238,7 +238,7 @@ class MeasureWidget(LabelsWidget):
             blocks = yield from _blocks_of(stack, volumes)
             return (yield from regions.change_stack(blocks, regions.Numbering()))
 
-        return self._begin("Numbering", work, lambda objects: self._add_objects(layer, objects))
+        return self._begin("Numbering", stack, work, lambda objects: self._add_objects(layer, objects))
 
     def measure(self) -> bool:
         """Measure the objects, in the background; False if that cannot begin."""
@@ -268,7 +268,7 @@ class MeasureWidget(LabelsWidget):
         if doubt:
             show_warning(doubt)
 
-        return self._begin("Measuring", work, lambda measured: self._show_measured(layer, measured, doubt))
+        return self._begin("Measuring", stack, work, lambda measured: self._show_measured(layer, measured, doubt))
 
     def save_table(self, path: str | Path) -> bool:
         """Write the last measurements as CSV; False if there are none, or they cannot be written."""
@@ -390,12 +390,12 @@ class MeasureWidget(LabelsWidget):
 
     # ---- work on the whole layer -----------------------------------------------------------------------
 
-    def _begin(self, what: str, work: Callable[[], Work], finish: Callable[[Any], Labels]) -> bool:
+    def _begin(self, what: str, stack: LabelStack, work: Callable[[], Work], finish: Callable[[Any], Labels]) -> bool:
         def events() -> Iterator[Any]:
             result = yield from work()
             yield result
 
-        return self.begin(what, events, finish)
+        return self.begin(what, stack, events, finish)
 
     def done(self, layer: Labels) -> None:
         """Tell that work is done."""

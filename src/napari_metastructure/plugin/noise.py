@@ -184,7 +184,7 @@ class NoiseWidget(LabelsWidget):
             _inputs.say(self.status, f"{_name(request)}, seed {request.seed}, is in layer {made.name!r}.")
             return made
 
-        return self.begin("Label noise", lambda: recipes.apply_to_stack(recipe, stack, request.seed), finish)
+        return self.begin("Label noise", stack, lambda: recipes.apply_to_stack(recipe, stack, request.seed), finish)
 
     def done(self, layer: Labels) -> None:
         """Tell that the noise is applied."""

@@ -50,7 +50,7 @@ class PairsRead:
         if not isinstance(self.given, LayerSet):
             return None
         source = self.given.layers[pair.group]
-        index = source.names().index(pair.name)
+        index = self.given.numbers[pair.name]
         return VisiblePlane(source.layer, index, tuple(int(i) for i in np.unravel_index(index, source.leading)))
 
 
