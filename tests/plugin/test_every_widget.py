@@ -105,8 +105,10 @@ def test_every_input_says_what_it_is_for(opened):
     assert silent == []
 
 
-def test_no_button_is_cut_off_in_the_narrowest_dock(opened):
-    _viewer, widget = opened
+def test_nothing_is_cut_off_in_the_narrowest_dock(opened, qtbot):
+    viewer, widget = opened
+    for layer in viewer.layers:
+        layer.name = f"{layer.name}_{'of_one_word_' * 9}"
     dock = widget.parentWidget()
     while not isinstance(dock, QDockWidget):
         dock = dock.parentWidget()
@@ -116,6 +118,9 @@ def test_no_button_is_cut_off_in_the_narrowest_dock(opened):
     assert NARROWEST <= widget.width() <= 1.25 * NARROWEST
     buttons = [part for part in widget.findChildren(QAbstractButton) if part.isVisible() and part.text()]
     assert [button.text() for button in buttons if button.width() < button.minimumSizeHint().width()] == []
+    qtbot.wait(200)  # previews may have come
+    shown = [scroll for scroll in widget.findChildren(QScrollArea) if scroll.isVisible()]
+    assert [scroll.horizontalScrollBar().maximum() for scroll in shown] == [0] * len(shown)
 
 
 def test_a_button_that_is_always_in_sight_has_a_name_of_its_own(opened):

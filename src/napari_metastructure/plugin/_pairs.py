@@ -212,7 +212,8 @@ class PairsTable(QtWidgets.QWidget):
         self.use_button = with_tip(
             QtWidgets.QPushButton(f"Train ⇄ {VERBS[purpose]}"), "Use the selected rows for the other purpose."
         )
-        _inputs.column(self.table, _inputs.row(self.add_button, self.remove_button, self.use_button), into=self)
+        buttons = _inputs.row(self.add_button, self.remove_button, self.use_button, spacing=2)
+        _inputs.column(self.table, buttons, into=self)
         self.add_button.clicked.connect(lambda: self.add())
         self.remove_button.clicked.connect(lambda: self.remove(self.selected()))
         self.use_button.clicked.connect(lambda: self.swap_use(self.selected()))
