@@ -298,7 +298,7 @@ class PathEdit(QtWidgets.QWidget):
 
     def get(self) -> Path | None:
         """Return the path, or None."""
-        text = self.line.text().strip()
+        text = self.line.text().replace("\0", "").strip()  # which no path may hold
         return Path(os.path.expanduser(text)) if text else None  # pathlib's own raises at a "~" it does not know
 
     def set(self, path: Path | str | None) -> None:

@@ -497,8 +497,8 @@ def set_of_rows(rows: Sequence[Row], channel: str, chosen: Chosen = ALL) -> Laye
         sets[row.use] += pairs
     if not sets["train"]:
         raise InputError("All rows are used to validate; set at least one to train.")
-    given = {"layers": layers, "labels": labels, "numbers": numbers, "chosen": chosen}
-    return LayerSet(sets["train"], sets["validation"] or None, **given)
+    validation = sets["validation"] or None
+    return LayerSet(sets["train"], validation, layers=layers, labels=labels, numbers=numbers, chosen=chosen)
 
 
 def same_as_file(layer: Layer, pixels: Any) -> bool:
