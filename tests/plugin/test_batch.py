@@ -87,7 +87,7 @@ def test_continue_does_what_is_left(panel, go, labels, tmp_path):
     assert short(go(panel, go_on=True)) == ["done before", "done", "done before", "done"]
     assert "2 files done, 2 before" in panel.progress.status.text()
     go(panel)
-    assert "press Continue to go on with it, or tick Replace" in str(panel.failure)
+    assert "press Do the rest to go on with it, or tick Replace" in str(panel.failure)
     panel.replace.setChecked(True)
     assert short(go(panel)) == ["done"] * 4
 

@@ -487,7 +487,7 @@ def test_what_labels_mean_as_truth(values, dtype, expected):
     from napari.layers import Labels
 
     labels = np.array(values, dtype).reshape(2, 1, 2)
-    planes, _ = truth_planes([Labels(labels, name="x")])
+    planes, _ = truth_planes([(Labels(labels, name="x"), labels)])
     assert [plane.shape for plane in planes] == [(1, 2), (1, 2)]
     assert np.ravel(planes).tolist() == expected
     labels[...] = 0
@@ -497,7 +497,8 @@ def test_what_labels_mean_as_truth(values, dtype, expected):
 def test_layers_are_read_together():
     from napari.layers import Labels
 
-    layers = [Labels(np.array([[0, v, v, 0]]), name=f"of {v}") for v in (255, 1)]
+    pixels = [np.array([[0, v, v, 0]]) for v in (255, 1)]
+    layers = [(Labels(of, name=f"of {of.max()}"), of) for of in pixels]
     with pytest.raises(InputError, match="'of 255' holds no other number than 0 and 255"):
         truth_planes(layers)
     planes, _ = truth_planes(layers, "objects")
@@ -508,7 +509,7 @@ def test_negative_labels_are_refused():
     from napari.layers import Labels
 
     with pytest.raises(InputError, match=r"'x': the label -1"):
-        truth_planes([Labels(np.array([[0, -1]]), name="x")])
+        truth_planes([(Labels(np.array([[0, 1]]), name="x"), np.array([[0, -1]]))])
 
 
 # ---- progress -------------------------------------------------------------------------------------------------

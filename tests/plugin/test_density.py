@@ -647,3 +647,14 @@ def test_without_its_preview_the_density_goes_on(both, disc, settle):
     settle(noise, density)
     assert sorted(layer.name for layer in viewer.layers) == ["a", "a density"]
     assert density.problem == ""
+
+
+def test_a_reference_that_lies_elsewhere_is_told(open_density, disc, settle):
+    viewer, widget = open_density(disc())
+    other = viewer.add_labels(disc(), name="other", translate=(0, 9))
+    widget.choose_reference(other)
+    settle(widget)
+    assert "'a' and 'other' do not lie on each other" in widget.status.text()
+    other.translate = (0, 0)
+    settle(widget)
+    assert widget.status.text() == ""

@@ -8,7 +8,7 @@ from napari_metastructure.plugin._dock import Docking
 
 PLUGIN = "napari-metastructure"
 WIDGETS = {
-    "iGTT (segment without labels)": ("Run", "Pause", "Stop", "Use epoch", "Continue", "Save…"),
+    "iGTT (segment without labels)": ("Run", "Pause", "Stop", "Use epoch", "Use strokes", "Save…"),
     "Train (U-Net, DeepLabv3+, HRNet)": ("Run", "Pause", "Stop", "Save model"),
     "Predict (apply a saved model)": ("Predict", "Pause", "Cancel"),
     "Label noise (RCL, PCL, RL)": ("Apply",),

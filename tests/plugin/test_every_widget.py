@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -37,6 +38,7 @@ from napari_metastructure.plugin import _help
 from napari_metastructure.plugin._density_form import BandwidthRow
 from napari_metastructure.plugin._form import slider_editor
 from napari_metastructure.plugin._inputs import NARROWEST, TABBED
+from napari_metastructure.plugin._job_widget import RunButtons
 from napari_metastructure.plugin._recipe_form import dial_editor
 from napari_metastructure.plugin._tables import _Share
 from napari_metastructure.plugin.compare import CompareWidget
@@ -103,8 +105,10 @@ def test_every_input_says_what_it_is_for(opened):
     assert silent == []
 
 
-def test_no_button_is_cut_off_in_the_narrowest_dock(opened):
-    _viewer, widget = opened
+def test_nothing_is_cut_off_in_the_narrowest_dock(opened, qtbot):
+    viewer, widget = opened
+    for layer in viewer.layers:
+        layer.name = f"{layer.name}_{'of_one_word_' * 9}"
     dock = widget.parentWidget()
     while not isinstance(dock, QDockWidget):
         dock = dock.parentWidget()
@@ -114,6 +118,17 @@ def test_no_button_is_cut_off_in_the_narrowest_dock(opened):
     assert NARROWEST <= widget.width() <= 1.25 * NARROWEST
     buttons = [part for part in widget.findChildren(QAbstractButton) if part.isVisible() and part.text()]
     assert [button.text() for button in buttons if button.width() < button.minimumSizeHint().width()] == []
+    qtbot.wait(200)  # previews may have come
+    shown = [scroll for scroll in widget.findChildren(QScrollArea) if scroll.isVisible()]
+    assert [scroll.horizontalScrollBar().maximum() for scroll in shown] == [0] * len(shown)
+
+
+def test_a_button_that_is_always_in_sight_has_a_name_of_its_own(opened):
+    _viewer, widget = opened
+    buttons = [part for part in widget.findChildren(QPushButton) if not isinstance(part.parentWidget(), RunButtons)]
+    scrolled = {part for scroll in widget.findChildren(QScrollArea) for part in scroll.findChildren(QPushButton)}
+    names = Counter(part.text() for part in buttons)
+    assert [name for part in buttons if part not in scrolled and names[name := part.text()] > 1] == []
 
 
 def test_tab_goes_through_a_widget_as_one_reads(opened, qtbot):

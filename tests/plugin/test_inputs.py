@@ -278,6 +278,13 @@ def test_dialogs_name_a_folder_or_a_file_and_cancelling_changes_nothing(qtbot, t
             assert edit.get() == path
 
 
+def test_what_no_path_may_hold_is_left_out(qtbot):
+    edit = PathEdit("folder", "Which.")
+    qtbot.addWidget(edit)
+    edit.set("runs\0/one\0")
+    assert edit.get().parts == ("runs", "one")
+
+
 def test_only_folders_are_offered_without_a_kind_of_file(qtbot):
     edit = PathEdit("folder", "Which.")
     qtbot.addWidget(edit)

@@ -31,7 +31,7 @@ def painting(open_widget, blobs, run, qtbot):
 
 
 def outlined(viewer, name="a"):
-    return [layer for layer in viewer.layers if layer.name == f"{name} after Continue"]
+    return [layer for layer in viewer.layers if layer.name == f"{name} with strokes"]
 
 
 def test_the_answer_has_the_strokes_and_leaves_brush_and_masks_alone(painting):
@@ -132,3 +132,12 @@ def test_strokes_are_answered_on_the_colour_that_is_segmented(open_widget, blobs
     widget.take_brush(OBJECT)
     qtbot.waitUntil(lambda: bool(seen) and not widget.answer.busy, timeout=60_000)
     np.testing.assert_array_equal(seen[0], picture[..., 2])
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, -np.inf])
+def test_strokes_are_answered_where_pixels_hold_no_number(painting, blobs, said, nothing):
+    image = blobs().astype(np.float32)
+    image[30:40, 30:40] = nothing
+    viewer, _widget, paint = painting(image)
+    paint(OBJECT, (2, 6))
+    assert len(outlined(viewer)) == 1 and not [message for message in said() if "could not" in message]

@@ -40,7 +40,7 @@ def open_measure(request, qtbot, settle):
     def make(labels=None, image=None, *, window=False, **attributes):
         viewer = request.getfixturevalue("make_napari_viewer")(show=window) if window else ViewerModel()
         if image is not None:
-            viewer.add_image(image, name="image")
+            viewer.add_image(image, name="image", **(attributes if image.ndim == np.ndim(labels) else {}))
         layer = None if labels is None else viewer.add_labels(labels, name="cells", **attributes)
         widget = MeasureWidget(viewer)
         widget.live.pause.setTimeout(1)  # tests do not wait for a dial to stand still
@@ -581,6 +581,39 @@ def test_painting_during_and_after_a_run_is_told(open_measure, settle, done, hel
     assert widget.stale.text() == ""
     layer.paint((52, 52), 255)  # the mask whose objects were numbered
     assert widget.stale.text() == STALE
+
+
+def test_intensities_of_an_image_that_lies_elsewhere_are_told(open_measure, done, said):
+    viewer, _layer, widget = open_measure(squares(5, 9))
+    moved = viewer.add_image(np.ones((60, 60)), name="moved", translate=(0, 20))
+    assert widget.images.chosen() is None
+    widget.images.choose(moved)
+    done(widget.measure)
+    assert "'moved' and 'cells' do not lie on each other" in said()[-1] == widget.notes.text()
+
+
+@pytest.mark.parametrize("name", ["measure", "number_objects", "apply"])
+def test_how_a_smoothed_mask_is_read_is_told(open_measure, done, name):
+    mask = squares(20, 9).astype(np.uint8)
+    mask[mask > 0] = 255
+    soft = np.where(mask > 0, mask, np.roll(mask, 1, axis=0) // 2).astype(np.uint8)
+    _viewer, _layer, widget = open_measure(soft)
+    widget.set_dials(CleanUp(30))
+    done(getattr(widget, name))
+    assert "'cells': the edges are soft" in widget.status.text()
+
+
+@pytest.mark.parametrize("other", [squares(9, 5), squares(5, shape=(40, 40)), np.stack([squares(5)] * 2)])
+@pytest.mark.parametrize("name", ["number_objects", "apply"])
+def test_other_labels_during_the_work_are_told(open_measure, settle, name, other):
+    viewer, layer, widget = open_measure(squares(5, 9))
+    widget.set_dials(CleanUp(30))
+    assert getattr(widget, name)()
+    layer.data = other
+    settle(widget)
+    made = next(made for made in viewer.layers if made not in (layer, widget.preview.layer))
+    assert made.data.shape == (60, 60)
+    assert "Layer 'cells' was changed meanwhile" in widget.status.text()
 
 
 @pytest.mark.parametrize("name", ["measure", "number_objects", "apply"])

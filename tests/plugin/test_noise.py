@@ -590,3 +590,13 @@ def test_another_error_while_applying_leaves_the_widget_alive(open_noise, monkey
         assert "ZeroDivisionError" in refused(widget)
     assert "ZeroDivisionError" in said()[-1]
     assert applied(widget).name == "cells RCL flip 0.45"
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (30, 30), (2, 48, 48)])
+def test_other_labels_during_apply_are_told(open_noise, settle, mask, shape):
+    viewer, layer, widget = open_noise(mask)
+    assert widget.apply(in_place=False)
+    layer.data = np.ones(shape, np.uint8)
+    settle(widget)
+    made = next(made for made in viewer.layers if made not in (layer, widget.preview.layer))
+    assert made.data.shape == (48, 48) and "Layer 'cells' was changed meanwhile" in widget.status.text()

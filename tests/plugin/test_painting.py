@@ -353,12 +353,14 @@ def test_strokes_that_no_longer_lie_on_the_image_count_for_nothing(open_widget, 
     assert widget.failure is None
 
 
-def test_an_image_of_another_size_is_not_continued_on(open_widget, blobs, run, said):
+def test_strokes_are_used_on_the_image_that_the_masks_are_of(open_widget, blobs, run):
     viewer, widget = open_widget(blobs())
     run(widget)
     Brush(widget).stroke((10, 10))
     viewer.layers["a"].data = blobs(shape=(48, 48))
-    assert not widget.continue_from_edits() and "a has another size" in said()[-1]
+    run(widget, widget.continue_from_edits)
+    assert widget.failure is None and widget.layers.masks(widget.layers.newest)[0].shape == (64, 64)
+    assert "Other pixels were put into 'a'" in widget.progress.status.text()
 
 
 def test_a_stroke_that_others_covered_is_listed_again_once_they_are_undone():

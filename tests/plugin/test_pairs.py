@@ -6,7 +6,7 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QComboBox
 
 from napari_metastructure.plugin._layers import ORIGIN
-from napari_metastructure.plugin._pairs import PairsTable
+from napari_metastructure.plugin._pairs import PairsTable, apart
 
 
 @pytest.fixture
@@ -161,3 +161,47 @@ def test_released_it_hears_no_more_of_the_viewer(viewer, table):
     image(viewer, "b")
     viewer.layers.remove(a)
     assert texts(table) == [("a", "a mask", "train")]
+
+
+# ---- layers that do not lie on each other ------------------------------------------------------------------------
+
+SHEAR = [[1, 0.2], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"scale": (0.5, 0.5)}, "scale"),
+        ({"scale": (-1, 1)}, "scale"),
+        ({"translate": (0, 3)}, "translate"),
+        ({"rotate": 90}, "rotate"),
+        ({"shear": SHEAR}, "shear"),
+        ({"affine": np.diag([0.5, 0.5, 1])}, "affine"),
+        ({"scale": (2, 2), "translate": (5, 5)}, "scale and translate"),
+    ],
+)
+def test_pairs_that_lie_apart_are_told_in_whatever_order(viewer, more, what):
+    one, other = image(viewer, "cells"), labels(viewer, "cells mask", **more)
+    for said in (apart(one, other), apart(other, one)):
+        assert "'cells'" in said and "'cells mask'" in said and f"differ in {what})" in said
+    flat, stack = image(viewer, "flat", **more), labels(viewer, "stack", (3, 16, 16), scale=(5, 1, 1))
+    assert "'flat'" in apart(flat, stack) and apart(flat, stack) == apart(stack, flat)
+
+
+def test_layers_that_lie_on_each_other_are_not_told(viewer):
+    where = {"scale": (0.2, 0.1), "translate": (7, 3), "rotate": 30, "shear": SHEAR}
+    colour = viewer.add_image(np.zeros((16, 16, 3), np.uint8), **where)
+    assert apart(colour, labels(viewer, "mask", **where)) == ""
+    rounded = {**where, "scale": (0.2004, 0.0999)}
+    assert apart(colour, labels(viewer, "rounded", **rounded)) == ""
+    whole = viewer.add_image([np.zeros((16, 16)), np.zeros((8, 8))], affine=np.diag([0.5, 0.5, 1]), multiscale=True)
+    assert apart(whole, labels(viewer, "scaled", scale=(0.5, 0.5))) == ""
+    assert apart(image(viewer, "flat"), labels(viewer, "film", (3, 16, 16), translate=(9, 0, 0))) == ""
+
+
+def test_a_shape_suggests_no_pair_that_lies_apart_but_a_name_does(viewer, table):
+    image(viewer, "cells")
+    labels(viewer, "drawn by hand", scale=(3, 3))
+    assert pairs(table) == []
+    labels(viewer, "cells mask", scale=(3, 3))
+    assert pairs(table) == [("cells", "cells mask")]

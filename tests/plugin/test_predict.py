@@ -100,6 +100,17 @@ def test_layers_become_labels_and_probabilities_over_them(open_predict, saved, p
     assert widget.picker.chosen() == [a, b]  # what was made is not offered
 
 
+@pytest.mark.parametrize("shape", [(40, 50), (20, 30), (3, 40, 50)])
+def test_a_prediction_is_of_the_pixels_that_a_layer_had(open_predict, saved, qtbot, shape):
+    viewer, widget = open_predict(saved())
+    layer = viewer.add_image(pixels(40, 50), name="a")
+    with qtbot.waitSignal(widget.finished):
+        assert widget.start()
+        layer.data = pixels(*shape, seed=1)
+    assert [made.data.shape for made in widget.made] == [(40, 50)] * 2
+    assert "Other pixels were put into 'a' since the prediction began" in widget.progress.status.text()
+
+
 def _rgba(color):
     from napari.utils.colormaps.standardize_color import transform_color
 

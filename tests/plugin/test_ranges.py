@@ -161,10 +161,10 @@ def test_predicting_some_planes_of_layers_and_files(qtbot, tmp_path, stack, said
 
 def test_planes_of_a_layer_whose_channels_the_model_takes():
     layer = Image(np.zeros((4, 3, 16, 16)), name="zc")
-    assert [at for at, _ in ModelLayer.of(layer, 3, chosen=Chosen(frames="2-3")).places] == [(1,), (2,)]
+    assert [at for at, _ in ModelLayer.of(Source.of(layer, Chosen(frames="2-3")), 3).places] == [(1,), (2,)]
     with pytest.raises(InputError, match="all 3 channels"):
-        ModelLayer.of(layer, 3, chosen=Chosen(planes="1"))
-    (only,) = ModelLayer.of(Image(np.zeros((3, 16, 16))), 3, chosen=Chosen(planes="1-3")).places
+        ModelLayer.of(Source.of(layer, Chosen(planes="1")), 3)
+    (only,) = ModelLayer.of(Source.of(Image(np.zeros((3, 16, 16))), Chosen(planes="1-3")), 3).places
     assert only[0] == ()
 
 

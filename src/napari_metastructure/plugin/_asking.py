@@ -16,7 +16,7 @@ from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, S
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import column, row
 from napari_metastructure.plugin._layer_order import add_above, belongs, covers, kept_view
-from napari_metastructure.plugin._layers import ORIGIN, ReleaseOnClose, placement, result_name
+from napari_metastructure.plugin._layers import ORIGIN, ReleaseOnClose, result_name
 from napari_metastructure.plugin._live_answer import BESIDE, LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Stroke
 from napari_metastructure.plugin._source import colour_of
@@ -123,7 +123,7 @@ class AskMe(QtWidgets.QWidget):
             ("background", "The pixel in the frame is background."),
             ("skip", "Leave it out: you cannot tell, or it does not matter."),
             ("back", "Take the last answer back, and answer it again."),
-            ("done", "Ask no more. The answers stay as strokes; Continue trains on with them."),
+            ("done", "Ask no more. The answers stay as strokes; Use strokes trains on with them."),
         )
         for name, tip in tips:
             self.buttons[name].setToolTip(tooltip(tip))
@@ -351,6 +351,7 @@ class AskMe(QtWidgets.QWidget):
             yield from self._bring_out(part)
             marker = self._marker(part, at)
             source, place = part.source.layer, np.array(at, float)
+            source = source if source.ndim == len(at) else marker  # it was given pixels of other axes
             if self._zoomed is not marker:
                 self._zoomed = marker
                 steps = [
@@ -393,7 +394,7 @@ class AskMe(QtWidgets.QWidget):
                 border_width=0.2,
                 metadata={ORIGIN: {"source": part.source.name}},
                 canvas_size_limits=(12, 10_000),
-                **placement(part.source.layer),
+                **part.source.placement(),
             )
             marker.editable = False
             self._markers[part] = marker
@@ -471,7 +472,6 @@ def _show(layer: Layer, visible: bool) -> None:
 def _questions(run: RunLayers) -> Questions:
     """Return what chooses places on the images of a run, read in its thread."""
     from napari_metastructure.igtt.asking import Questions
-    from napari_metastructure.images.intensity import check_plane
 
     sources = [part.source for part in run.parts]
     places = [(source, at) for source in sources for at in source.places]
@@ -479,6 +479,6 @@ def _questions(run: RunLayers) -> Questions:
 
     def read(index: int) -> np.ndarray:
         source, at = places[index]
-        return check_plane(source.plane(at, colour()), source.name)
+        return source.measured(at, colour())
 
     return Questions(read)

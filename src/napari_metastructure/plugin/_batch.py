@@ -19,7 +19,7 @@ from napari_metastructure.plugin._worker import Runner, throttled, torch_beside_
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import Warned
 
-WAYS = ("choose another folder for the results", "press Continue to go on with it", "tick Replace")
+WAYS = ("choose another folder for the results", "press Do the rest to go on with it", "tick Replace")
 """What can be done where something is in the way."""
 
 TITLE = "The batch"
@@ -86,10 +86,10 @@ class FolderBatch(QtWidgets.QWidget):
             "Process all files of the folder in the background.",
             "Start",
             "Cancel",
-            "End the batch; finished files stay, and Continue does the rest.",
+            "End the batch; finished files stay. Do the rest goes on with the others.",
         )
-        self.continue_button = with_tip(
-            QtWidgets.QPushButton("Continue"), "Go on with the batch in the folder; finished files are not done again."
+        self.rest_button = with_tip(
+            QtWidgets.QPushButton("Do the rest"), "Go on with the batch in the folder, past the files that are done."
         )
         self.save_button = with_tip(
             QtWidgets.QPushButton("Save recipe…"), "Write the settings as a file for: metastructure batch FILE."
@@ -99,7 +99,7 @@ class FolderBatch(QtWidgets.QWidget):
         column(
             self.settings,
             self.buttons,
-            row(self.continue_button, self.save_button),
+            row(self.rest_button, self.save_button),
             self.progress,
             self.table,
             into=self,
@@ -116,7 +116,7 @@ class FolderBatch(QtWidgets.QWidget):
         self.buttons.pause.clicked.connect(lambda: self.pause())
         self.buttons.resume.clicked.connect(lambda: self.resume())
         self.buttons.stop.clicked.connect(lambda: self.cancel())
-        self.continue_button.clicked.connect(lambda: self.go_on())
+        self.rest_button.clicked.connect(lambda: self.go_on())
         self.save_button.clicked.connect(self._ask_where)
         for signal in (self.inputs.changed, self.out.changed, self.scheduler.textChanged):
             signal.connect(self._forget)
@@ -240,7 +240,7 @@ class FolderBatch(QtWidgets.QWidget):
     def _show_state(self, running: bool) -> None:
         self.buttons.show_state("running" if running else "idle")
         self.settings.setEnabled(not running)
-        self.continue_button.setEnabled(not running)
+        self.rest_button.setEnabled(not running)
 
     def _on_event(self, event: object) -> None:
         match event:
@@ -298,7 +298,7 @@ def summary(result: run.BatchFinished) -> str:
     """Say what came of a batch, in a few sentences."""
     before = f", {result.settled} before" if result.settled else ""
     failed = f" {result.failed} failed; the table says why." if result.failed else ""
-    what = "Cancelled; Continue goes on." if result.stopped else " ".join(result.said)
+    what = "Cancelled; press Do the rest to go on." if result.stopped else " ".join(result.said)
     done = f"{counted(result.done, 'file')} done{before} in {duration(result.seconds)}."
     return f"{done}{failed} {what} The report is {result.report}.".replace("  ", " ")
 

@@ -245,7 +245,7 @@ class MethodLayers:
             opacity=0.6,
             metadata=origin,
             visible=method == self.shown and source.layer.visible,  # of images that lie over each other, one shows
-            **_layers.placement(source.layer),
+            **source.placement(),
         )
         layer.selected_label = 1
         add_above(self.viewer, source.layer, layer)

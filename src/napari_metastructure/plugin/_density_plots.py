@@ -19,7 +19,7 @@ from napari_metastructure.labels.structure import ClassHistogram
 from napari_metastructure.plugin._density_model import DensityResult
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import column
-from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_color
+from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_color, shortened
 from napari_metastructure.plugin._plots import make_plot, use_theme
 
 MOST = 6
@@ -151,6 +151,10 @@ HEAD = (("Layer", "left", 36), ("Retained", "right", 23), ("Distance", "right", 
 NO_REFERENCE = "No reference: choose 'True classes from' above to compare."
 
 
+NAMED = 16
+"""Letters of a layer's name that its column has room for in a narrow dock."""
+
+
 class ComparisonTable(QLabel):
     """Each layer against the true classes, with the verdict in words below; rich text that can be copied."""
 
@@ -176,7 +180,7 @@ class ComparisonTable(QLabel):
 
 def _row(result: DensityResult) -> str:
     found = result.comparison
-    texts = [escape(result.name), "–", "–", "–"]
+    texts = [escape(shortened(result.name, NAMED)), "–", "–", "–"]
     if found is not None and found.transition is not None:
         rank = f"{found.transition.rank} of {len(found.transition.classes)}"
         texts[1:] = _number(found.retained), _number(found.distance), rank

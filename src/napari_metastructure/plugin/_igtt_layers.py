@@ -61,7 +61,7 @@ class SourceLayers:
             opacity=0.5,
             metadata={_layers.ORIGIN: self._origin},
             visible=self.source.layer.visible,  # of images that lie over each other, one shows
-            **_layers.placement(self.source.layer, "epoch"),
+            **self.source.placement("epoch"),
         )
         masks.editable = False  # strokes have a layer of their own
         masks.contour = OUTLINE if self.outlined else 0
@@ -80,7 +80,7 @@ class SourceLayers:
             opacity=0.8,
             metadata={_layers.ORIGIN: self._origin},
             visible=self.source.layer.visible,
-            **_layers.placement(self.source.layer),
+            **self.source.placement(),
         )
         layer.selected_label = _painting.OBJECT
         self.strokes = _painting.Strokes(layer, self._painted)
@@ -155,7 +155,7 @@ class SourceLayers:
             self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
-        where = {"metadata": {_layers.ORIGIN: self._origin}, **_layers.placement(self.source.layer)}
+        where = {"metadata": {_layers.ORIGIN: self._origin}, **self.source.placement()}
         layer: Image | Labels
         if kind == "probability":
             name = _layers.result_name(self.source.name, "probability")
@@ -198,7 +198,7 @@ class SourceLayers:
             colormap=_layers.colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
             metadata={_layers.ORIGIN: {**self._origin, "epoch": epoch}},
-            **_layers.placement(self.source.layer),
+            **self.source.placement(),
         )
         layer.selected_label = 1
         layer.contour = OUTLINE if self.outlined else 0
@@ -381,7 +381,7 @@ class RunLayers:
     def plane(self) -> int:
         """The image on screen, in the engine's count: of the source in hand (selected), else of the first."""
         before = self.parts[: self.parts.index(self._part)]
-        return sum(part.source.count for part in before) + (self._slice(self._part.source) or 0)
+        return sum(part.source.count for part in before) + (self._slice(self._part) or 0)
 
     @property
     def _part(self) -> SourceLayers:
@@ -402,7 +402,7 @@ class RunLayers:
             If the plane is none of those that were segmented.
         """
         part, epochs, rounds, colour = self._part, list(self.epochs), list(rounds), self.colour
-        if (number := self._slice(part.source)) is None:
+        if (number := self._slice(part)) is None:
             raise InputError(f"The plane on screen of {part.source.name} was not segmented; {part.source.note} were.")
 
         def read() -> Epochs:
@@ -413,12 +413,14 @@ class RunLayers:
 
         return read
 
-    def _slice(self, source: Source) -> int | None:
+    def _slice(self, part: SourceLayers) -> int | None:
         """Return which of the planes that are taken of a source is on screen; None for another."""
+        source = part.source
         if not source.leading:
             return 0
-        point = np.asarray(self.viewer.dims.point)[-len(source.shape) :]
-        at = np.round(source.layer.world_to_data(point)[: len(source.leading)]).astype(int)
+        if part.masks is None:
+            return None
+        at = np.round(part.masks.world_to_data(self.viewer.dims.point)[1 : 1 + len(source.leading)]).astype(int)
         return source.number(int(np.ravel_multi_index(tuple(at), source.leading, mode="clip")))
 
     def masks(self, epoch: int) -> list[np.ndarray]:

@@ -43,7 +43,7 @@ class ResultPanel(QtWidgets.QWidget):
             QtWidgets.QPushButton("Use epoch"), "Make the epoch on the slider the final mask, as a layer of its own."
         )
         self.edits_button = with_tip(
-            QtWidgets.QPushButton("Continue"),
+            QtWidgets.QPushButton("Use strokes"),
             "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
             "training goes on: in the running run from its next epoch, else in a new run that starts from the "
             "epoch on the slider.",

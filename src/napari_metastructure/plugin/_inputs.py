@@ -298,7 +298,7 @@ class PathEdit(QtWidgets.QWidget):
 
     def get(self) -> Path | None:
         """Return the path, or None."""
-        text = self.line.text().strip()
+        text = self.line.text().replace("\0", "").strip()  # which no path may hold
         return Path(os.path.expanduser(text)) if text else None  # pathlib's own raises at a "~" it does not know
 
     def set(self, path: Path | str | None) -> None:
@@ -432,10 +432,26 @@ def pages_above(
     return tabs
 
 
+class _Scroll(QtWidgets.QScrollArea):
+    """What scrolls up and down, and is as wide as what is in it needs, so that nothing is cut."""
+
+    def minimumSizeHint(self) -> QtCore.QSize:  # noqa: N802 - Qt's name
+        """Return the width of the content, with the bar beside it."""
+        beside = self.verticalScrollBar().sizeHint().width() + self.width() - self.contentsRect().width()
+        needed = self.widget().minimumSizeHint().width() + beside
+        return QtCore.QSize(max(needed, NARROWEST), super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Follow content that gets wider."""
+        if event.type() == QtCore.QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
+
+
 def _scrolled(parts: Iterable[Part], into: QtWidgets.QWidget) -> QtWidgets.QScrollArea:
-    content = column(*parts, spacing=6, margin=5)  # with more, the widest do not fit into NARROWEST
+    content = column(*parts, spacing=6, margin=2)  # with more, the widest leave the canvas too little
     content.layout().addStretch(1)
-    scroll = QtWidgets.QScrollArea()
+    scroll = _Scroll()
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
     scroll.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)  # Tab goes to what is in it, and scrolls there
@@ -450,7 +466,11 @@ def _pin(widget: QtWidgets.QWidget, below: Iterable[QtWidgets.QWidget]) -> None:
     bottom.layout().setContentsMargins(3, 0, 3, 4)
     widget.layout().addWidget(bottom)
     widget.layout().setStretch(0, 1)
-    widget.layout().itemAt(0).widget().setMinimumWidth(NARROWEST)  # not its own, below which buttons would be cut
+    for label in widget.findChildren(QtWidgets.QLabel):
+        if label.wordWrap():  # a long name in a sentence widens no dock
+            policy = label.sizePolicy()
+            policy.setHorizontalPolicy(QtWidgets.QSizePolicy.Policy.Ignored)
+            label.setSizePolicy(policy)
     Docking(widget)
     order_tabs(widget)
 

@@ -13,9 +13,11 @@ How a widget is built on it:
 8. At the end call `remember`: what comes back at napari's next start, and what its preferences say of it.
 9. Listen to the viewer by ``self.listen(emitter, method)``; give ``release`` methods of parts to ``self.release_with``.
 10. Say in `to_estimate` how long a job will take, and by ``self.estimate_at(signals)`` when that may have changed.
-11. For a run folder call `keep_in`, and write `prepare_resumed`; say in ``self.with_device`` which form has a device;
+11. Say in `prepare` which pixels are read, by `reads` (the end tells where a layer was given others meanwhile), and
+    what may not be meant, by `doubt`.
+12. For a run folder call `keep_in`, and write `prepare_resumed`; say in ``self.with_device`` which form has a device;
     write files by `save_in_background`.
-12. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
+13. Speak by `say` (status line), `warn` and `refuse` (notification too). Nothing here raises to the user.
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
-from napari_metastructure.errors import InputError, MetastructureError, denied
+from napari_metastructure.errors import InputError, MetastructureError, denied, listed
 from napari_metastructure.plugin import _estimate
 from napari_metastructure.plugin._form import ConfigPanel, with_tip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._inputs import FolderRow, row
-from napari_metastructure.plugin._layers import EpochSlider, ReleaseOnClose, unwrapped
+from napari_metastructure.plugin._layers import EpochSlider, ReleaseOnClose, full, unwrapped
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, preferences
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._ranges import RangeRows
@@ -285,6 +287,8 @@ class JobWidget(QWidget):
         self.failure: MetastructureError | None = None
         self.form: Sequence[QWidget] = ()
         self.why_stopped = self.kept = ""
+        self._reads: list[tuple[Layer, Any]] = []
+        self._doubts: list[str] = []
         self.place: Path | None = None
         self.tools = Tools(self.name)
         self.memory: Memory | None = None
@@ -380,6 +384,7 @@ class JobWidget(QWidget):
         if self.running:
             show_warning(f"{self.title} is going on; stop it first.")
             return False
+        self._reads, self._doubts = [], []
         try:
             job = prepare()
         except InputError as error:
@@ -515,6 +520,16 @@ class JobWidget(QWidget):
         """Call these when the widget is destroyed."""
         self._releases.add(*releases)
 
+    def reads(self, layers: Iterable[tuple[Layer, Any]]) -> None:
+        """Note the layers that a job is about to read, and the pixels that it reads of each, see `_replaced`."""
+        self._reads = list(layers)
+
+    def doubt(self, sentences: Iterable[str]) -> None:
+        """Warn, as a job begins, of what may not be meant; its end says it again."""
+        self._doubts = [said for said in sentences if said]
+        for said in self._doubts:
+            show_warning(said)
+
     def save_in_background(self, write: Callable[[], list[Path]]) -> None:
         """Call ``write`` in a thread; `saved` is emitted at the end."""
         self._saving.ask(write)
@@ -567,8 +582,17 @@ class JobWidget(QWidget):
         self.on_end()
         if failure is not None:
             show_error(str(failure))
-        self.progress.end(self.summary() if failure is None else str(failure))
+        said = (self.summary(), *self._doubts, self._replaced()) if failure is None else (str(failure),)
+        self.progress.end(" ".join(filter(None, said)))
         self.finished.emit()
+
+    def _replaced(self) -> str:
+        """Say which layers show other pixels than those that the job has read."""
+        names = [repr(layer.name) for layer, pixels in self._reads if full(layer) is not pixels]
+        if not names:
+            return ""
+        began = f"{self.title[0].lower()}{self.title[1:]} began"
+        return f"Other pixels were put into {listed(names)} since {began}; its results are of the earlier ones."
 
     def _on_saved(self, paths: list[Path]) -> None:
         said = f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}."

@@ -64,6 +64,7 @@ class LabelsWidget(QtWidgets.QWidget):
         self.changed_meanwhile = False
         self._at_work: Labels | None = None
         self._finish: Callable[[Any], Labels] | None = None
+        self._stack: LabelStack | None = None
         self._refused = ""  # what the status line says of a refusal, until something changes
 
     def go_live(self, measure: Callable[[Any], Any], show_measured: Callable[[Any], None], *held: Any) -> None:
@@ -210,10 +211,12 @@ class LabelsWidget(QtWidgets.QWidget):
             return False
         return self.sources.chosen() is not None or self.refuse(self.no_source)
 
-    def begin(self, what: str, work: Callable[[], Iterator[Any]], finish: Callable[[Any], Labels]) -> bool:
-        """Do work on the source in a thread, whose last item goes to ``finish``, which returns the layer of it."""
+    def begin(
+        self, what: str, stack: LabelStack, work: Callable[[], Iterator[Any]], finish: Callable[[Any], Labels]
+    ) -> bool:
+        """Do work on the source's stack in a thread, whose last item goes to ``finish``, which returns its layer."""
         self._finish, self.run.what, self.changed_meanwhile = finish, what, False
-        self._at_work = self.sources.chosen()
+        self._at_work, self._stack = self.sources.chosen(), stack
         self._listen("connect")
         _inputs.say(self.status, "")
         self.run.start(work)
@@ -228,6 +231,13 @@ class LabelsWidget(QtWidgets.QWidget):
     def _on_changed(self, event: Any = None) -> None:
         self.changed_meanwhile = True
 
+    def _remarks(self) -> Iterator[str]:
+        """Say what may not be expected of the result: how labels were read, and that they were changed."""
+        if self._stack is not None:
+            yield from self._stack.notes(self._stack.meaning())
+        if self.changed_meanwhile and self._at_work is not None and self.status.text():
+            yield f"Layer {self._at_work.name!r} was changed meanwhile; do it once more for what is new."
+
     def _on_ended(self, result: Any, why: str) -> None:
         self._listen("disconnect")
         finish, self._finish = self._finish, None
@@ -239,6 +249,7 @@ class LabelsWidget(QtWidgets.QWidget):
             except InputError as error:
                 why = str(error)
         if layer is not None:
+            _inputs.say(self.status, " ".join(filter(None, (self.status.text(), *self._remarks()))))
             self.done(layer)
             return
         _inputs.say(self.status, CANCELLED)

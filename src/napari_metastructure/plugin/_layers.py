@@ -40,7 +40,7 @@ READING_TIP = (
 )
 
 
-def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
+def placement(layer: Layer, leading: str | None = None, ndim: int | None = None) -> dict[str, Any]:
     """Keyword arguments that lay a new layer exactly over another.
 
     Parameters
@@ -49,21 +49,30 @@ def placement(layer: Layer, leading: str | None = None) -> dict[str, Any]:
         The layer to lie over; of RGB images, the axes without the samples.
     leading : str, optional
         Label of one axis put before the others: step 1 without unit.
+    ndim : int, optional
+        How many axes of the new layer lie on the last of this one; by default all. One that the layer lacks, as it
+        was given other pixels, has step 1 without unit too.
 
     Returns
     -------
     dict
         ``scale, translate, rotate, shear, affine, units, axis_labels`` for any ``add_*`` of a viewer.
     """
-    more = 0 if leading is None else 1
+    ndim = layer.ndim if ndim is None else ndim
+    own, new = slice(max(layer.ndim - ndim, 0), None), max(ndim - layer.ndim, 0)
+    more = new if leading is None else new + 1
     return {
-        "scale": (*[1.0] * more, *layer.scale),
-        "translate": (*[0.0] * more, *layer.translate),
-        "rotate": _lower_right(np.asarray(layer.rotate), more),
-        "shear": _lower_right(_shear_matrix(layer), more),
-        "affine": _lower_right(np.asarray(layer.affine.affine_matrix), more),
-        "units": (*["pixel"] * more, *map(str, layer.units)),
-        "axis_labels": (*([leading] if leading else []), *layer.axis_labels),
+        "scale": (*[1.0] * more, *layer.scale[own]),
+        "translate": (*[0.0] * more, *layer.translate[own]),
+        "rotate": _lower_right(np.asarray(layer.rotate)[own, own], more),
+        "shear": _lower_right(_shear_matrix(layer)[own, own], more),
+        "affine": _lower_right(np.asarray(layer.affine.affine_matrix)[own, own], more),
+        "units": (*["pixel"] * more, *map(str, layer.units[own])),
+        "axis_labels": (
+            *([leading] if leading else []),
+            *(f"{at - ndim}" for at in range(new)),
+            *layer.axis_labels[own],
+        ),
     }
 
 
@@ -142,9 +151,7 @@ class VisiblePlane:
 
     def placement(self) -> dict[str, Any]:
         """Keyword arguments that lay a 2D layer over it; a 2D layer shows at every position of the sliders."""
-        whole = placement(self.layer)
-        sizes = {"rotate": 2, "shear": 2, "affine": 3}  # the affine matrix has a row more, for the shift
-        return {key: value[-n:, -n:] if (n := sizes.get(key)) else value[-2:] for key, value in whole.items()}
+        return placement(self.layer, ndim=2)
 
 
 def visible_plane(viewer: napari.Viewer, layer: Layer) -> VisiblePlane | None:

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_metastructure.plugin._igtt_layers import RunLayers, SourceLayers
 from napari_metastructure.plugin._layer_order import add_above
-from napari_metastructure.plugin._layers import ORIGIN, colormap, placement, result_name
+from napari_metastructure.plugin._layers import ORIGIN, colormap, result_name
 from napari_metastructure.plugin._painting import same
 from napari_metastructure.plugin._worker import LatestOnly
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 BESIDE = 2**20
-"""Pixels of other planes that the answer is learned from besides those painted on; *Continue* takes all planes."""
+"""Pixels of other planes that the answer is learned from besides those painted on; *Use strokes* takes all planes."""
 
 COLOR = "#ffff00"
 
-MEANING = "Yellow: the masks that your strokes will give; Continue applies them."
+MEANING = "Yellow: the masks that your strokes will give; Use strokes applies them."
 
 
 class LiveAnswer(QObject):
@@ -105,14 +105,13 @@ class LiveAnswer(QObject):
 
         def job() -> Any:
             from napari_metastructure.igtt.steering import Steering
-            from napari_metastructure.images.intensity import check_plane
 
             nonlocal prepared
             if prepared is None or prepared[0] is not p or not {*strokes, plane} <= set(prepared[1]):
                 places = [(source, at) for source in sources for at in source.places]
                 chosen = sorted(wanted)
                 at = [places[i] for i in chosen]
-                planes = [check_plane(source.plane(index, colour), source.name) for source, index in at]
+                planes = [source.measured(index, colour) for source, index in at]
                 prepared = p, chosen, Steering(planes, [p[i] for i in chosen])
             _, chosen, steering = prepared
             steering.start_weight = start_weight
@@ -137,10 +136,10 @@ class LiveAnswer(QObject):
         if layer is None or layer not in self.viewer.layers:
             layer = Labels(
                 np.zeros(part.source.shape, np.uint8),
-                name=result_name(part.source.name, "after Continue"),
+                name=result_name(part.source.name, "with strokes"),
                 colormap=colormap({0: "transparent", 1: COLOR}, others=COLOR),
                 metadata={ORIGIN: {"source": part.source.name}},
-                **placement(part.source.layer),
+                **part.source.placement(),
             )
             layer.contour, layer.editable = 1, False
             layer.data.reshape(-1, *mask.shape)[plane] = mask

@@ -11,7 +11,7 @@ from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.measures import Voxel
 from napari_metastructure.plugin._calibration import Calibration, calibration
 from napari_metastructure.plugin._layers import file_of, full, origin_of, placement
-from napari_metastructure.plugin._pairs import words_of
+from napari_metastructure.plugin._pairs import apart, words_of
 from napari_metastructure.plugin._source import Source
 
 FILE_AXES = 5
@@ -26,10 +26,7 @@ def voxel_of(layer: Labels, volumes: bool) -> Voxel:
 
 def _axes(layer: Labels, file: Path | None = None) -> Calibration:
     """Find the last axes of a layer, without those before them of length one."""
-    shape, where = full(layer).shape, placement(layer)
-    more = max(layer.ndim - FILE_AXES, 0)
-    cut = {key: value[more:, more:] if np.ndim(value) == 2 else value[more:] for key, value in where.items()}
-    return calibration(shape[more:], cut, file)
+    return calibration(full(layer).shape[-FILE_AXES:], placement(layer, ndim=min(layer.ndim, FILE_AXES)), file)
 
 
 LEAST_PAIRS, MOST_NUMBERS = 2000, 32
@@ -96,13 +93,13 @@ def root_of(labels: Layer, layers: Iterable[Layer]) -> Layer:
 
 
 def image_of(labels: Labels, layers: Sequence[Layer]) -> Layer | None:
-    """Find the image that labels were made from, else that of their name, else the only one of their size; or none."""
+    """Find the image that labels were made from, else that of their name, else the only one of their size and place."""
     root = root_of(labels, layers)
     if fits(root, labels):
         return root
     images = [layer for layer in layers if fits(layer, labels) and not origin_of(layer)]
     named = [image for image in images if words_of(image.name) == words_of(root.name)]
-    found = named or images
+    found = named or [image for image in images if not apart(image, labels)]
     return found[0] if len(found) == 1 else None
 
 

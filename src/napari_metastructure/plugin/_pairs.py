@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +16,14 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy import QtCore, QtGui, QtWidgets
 
-from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import Image as PixelImage
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.lazy import Plane, opened
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading, meaning_of
 from napari_metastructure.plugin import _inputs
 from napari_metastructure.plugin._form import tooltip, with_tip
-from napari_metastructure.plugin._layers import ORIGIN, full, is_ours
+from napari_metastructure.plugin._layers import ORIGIN, PLACE, full, is_ours, placement
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
 
@@ -93,6 +93,26 @@ def shape_of(layer: Layer) -> tuple[int, ...]:
     return shape[:-1] if getattr(layer, "rgb", False) else shape
 
 
+def apart(one: Layer, other: Layer) -> str:
+    """Say that two layers do not lie on each other in the viewer, in a sentence; empty if they do, within a pixel.
+
+    Of axes that one of them lacks, those before the others, nothing is asked.
+    """
+    one, other = sorted((one, other), key=lambda layer: layer.ndim)
+    corners = np.array(list(product(*((0, n - 1) for n in shape_of(one)))), float)
+    before = (0.0,) * (other.ndim - one.ndim)
+    found = [one.world_to_data(other.data_to_world((*before, *corner))) for corner in corners]
+    if np.abs(np.subtract(found, corners)).max() <= 1:
+        return ""
+    places = [placement(layer, ndim=one.ndim) for layer in (one, other)]
+    keys = ("scale", "translate", "rotate", "shear", "affine")
+    what = listed([key for key in keys if not np.allclose(*(place[key] for place in places))])
+    return (
+        f"Layers {one.name!r} and {other.name!r} do not lie on each other in the viewer (they differ in {what}), but "
+        "are taken pixel by pixel; if they are not of one image, choose another."
+    )
+
+
 def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
     """Pair layers that are in no row yet: of one name except for words like "mask", else the only ones of a shape.
 
@@ -106,7 +126,8 @@ def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
     -------
     list of Row
         In the order of the images. Nothing is guessed: of several images with a name or shape, none is paired.
-        Labels that this plugin made are left to the user, who knows which of them to train on.
+        A shape says nothing of layers that lie apart. Labels that this plugin made are left to the user, who knows
+        which of them to train on.
     """
     gone = {id(layer) for row in taken for layer in (row.image, row.labels)}
     free = [layer for layer in layers if id(layer) not in gone]
@@ -116,7 +137,8 @@ def suggest(layers: Sequence[Layer], taken: Sequence[Row] = ()) -> list[Row]:
     paired = {id(row.labels) for row in found.values()}
     rest = [image for image in images if id(image) not in found]
     others = [label for label in labels if id(label) not in paired]
-    found |= {id(image): Row(image, label, by="shape") for image, label in _alone(rest, others, shape_of)}
+    alone = [pair for pair in _alone(rest, others, shape_of) if not apart(*pair)]
+    found |= {id(image): Row(image, label, by="shape") for image, label in alone}
     return [found[id(image)] for image in images if id(image) in found]
 
 
@@ -190,7 +212,8 @@ class PairsTable(QtWidgets.QWidget):
         self.use_button = with_tip(
             QtWidgets.QPushButton(f"Train ⇄ {VERBS[purpose]}"), "Use the selected rows for the other purpose."
         )
-        _inputs.column(self.table, _inputs.row(self.add_button, self.remove_button, self.use_button), into=self)
+        buttons = _inputs.row(self.add_button, self.remove_button, self.use_button, spacing=2)
+        _inputs.column(self.table, buttons, into=self)
         self.add_button.clicked.connect(lambda: self.add())
         self.remove_button.clicked.connect(lambda: self.remove(self.selected()))
         self.use_button.clicked.connect(lambda: self.swap_use(self.selected()))
@@ -241,9 +264,7 @@ class PairsTable(QtWidgets.QWidget):
         events = self.viewer.layers.events
         events.inserted.disconnect(self._on_inserted)
         events.removed.disconnect(self._on_removed)
-        for layer in self._named:
-            layer.events.name.disconnect(self._report)
-        self._named = []
+        self._follow([])
 
     # ---- in step with the viewer -----------------------------------------------------------------------------
 
@@ -269,6 +290,14 @@ class PairsTable(QtWidgets.QWidget):
         self._show()
         self.changed.emit()
 
+    def _follow(self, layers: Iterable[Layer]) -> None:
+        """Hear of the name, the place and the size of these layers, and no more of those before."""
+        before, self._named = self._named, list(layers)
+        for which, how in ((before, "disconnect"), (self._named, "connect")):
+            for layer in which:
+                for event in (*PLACE, "data"):
+                    getattr(layer.events[event], how)(self._report)
+
     # ---- how it looks ------------------------------------------------------------------------------------------
 
     def _make_table(self) -> None:
@@ -291,11 +320,7 @@ class PairsTable(QtWidgets.QWidget):
         self.table.setItemDelegate(delegate)
 
     def _show(self) -> None:
-        for layer in self._named:
-            layer.events.name.disconnect(self._report)
-        self._named = list({id(x): x for row in self.rows for x in (row.image, row.labels) if x is not None}.values())
-        for layer in self._named:
-            layer.events.name.connect(self._report)
+        self._follow({id(x): x for row in self.rows for x in (row.image, row.labels) if x is not None}.values())
         with QtCore.QSignalBlocker(self.table):
             self.table.setRowCount(len(self.rows))
             for number, row in enumerate(self.rows):
@@ -377,20 +402,34 @@ class LayerSet(TrainingSet):
     ----------
     layers : dict of str to Source
         The image layer of each group of pairs.
-    rows : tuple of Row
-        The rows they come from.
+    labels : dict of str to (Labels, array)
+        The labels of each, and the pixels that they had.
+    numbers : dict of str to int
+        Which of the planes that are taken of its layer each pair is, whatever the layer is called by now.
     chosen : Chosen
         Which of their planes are taken.
     """
 
     layers: dict[str, Source] = field(default_factory=dict)
-    rows: tuple[Row, ...] = ()
+    labels: dict[str, tuple[Labels, Any]] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
     chosen: Chosen = ALL
+
+    @property
+    def pixels(self) -> list[tuple[Layer, Any]]:
+        """All its layers, each with the pixels that are read."""
+        return [*((source.layer, source.data) for source in self.layers.values()), *self.labels.values()]
+
+    @property
+    def apart(self) -> list[str]:
+        """What is to be said of images and labels that do not lie on each other, see `apart`."""
+        said = (apart(source.layer, self.labels[group][0]) for group, source in self.layers.items())
+        return list(filter(None, said))
 
     @property
     def eager(self) -> bool:
         """Whether reading all pixels takes no noticeable time."""
-        arrays = [full(layer) for row in self.rows for layer in (row.image, row.labels) if layer is not None]
+        arrays = [pixels for _, pixels in self.pixels]
         small = sum(data.nbytes for data in arrays if isinstance(data, np.ndarray)) <= EAGER_BYTES
         return bool(arrays) and small and all(isinstance(data, np.ndarray) for data in arrays)
 
@@ -399,13 +438,10 @@ class LayerSet(TrainingSet):
 
         None where that cannot be told.
         """
-        layer = next((row.labels for row in self.rows if row.image is not None and row.image.name == pair.group), None)
-        if layer is None:
-            return None
-        source = self.layers[pair.group]
-        stack = LabelStack(full(layer), reading, is_ours(layer), f"Layer {layer.name!r}")
+        source, (layer, pixels) = self.layers[pair.group], self.labels[pair.group]
+        stack = LabelStack(pixels, reading, is_ours(layer), f"Layer {layer.name!r}")
         try:
-            values = {stack.name: stack.values_of(source.plane_of(source.names().index(pair.name)))}
+            values = {stack.name: stack.values_of(source.plane_of(self.numbers[pair.name]))}
             meaning = meaning_of(values, reading, stack.name, may_be_empty=True)
         except InputError:
             return None
@@ -418,11 +454,12 @@ class LayerSet(TrainingSet):
         """
         if self.chosen != ALL:
             return self
-        files: dict[str, tuple[Path, ...]] = {}
-        for row in self.rows:
-            if row.image is None or row.labels is None or not (same_as_file(row.image) and same_as_file(row.labels)):
-                return self
-            files[row.image.name] = (Path(row.image.source.path), Path(row.labels.source.path))
+        if not all(same_as_file(layer, pixels) for layer, pixels in self.pixels):
+            return self
+        files = {
+            group: (Path(source.layer.source.path), Path(self.labels[group][0].source.path))
+            for group, source in self.layers.items()
+        }
         return self.mapped(lambda pair: replace(pair, files=files.get(pair.group, pair.files)))
 
 
@@ -446,22 +483,26 @@ def set_of_rows(rows: Sequence[Row], channel: str, chosen: Chosen = ALL) -> Laye
         raise InputError("There is no pair to train on; open images and their labels, and add a row for each pair.")
     sets: dict[str, list[Pair]] = {"train": [], "validation": []}
     layers: dict[str, Source] = {}
+    labels: dict[str, tuple[Labels, Any]] = {}
+    numbers: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
         if row.problem or row.image is None or row.labels is None:
             raise InputError(f"Row {number} {row.problem}.")
         source = Source.of(row.image, chosen)
         if source.name in layers:
             raise InputError(f"Image layer {source.name!r} is in two rows; keep one of them.")
-        layers[source.name] = source
-        sets[row.use] += _pairs(source, row.labels, channel)
+        layers[source.name], labels[source.name] = source, (row.labels, full(row.labels))
+        pairs = list(_pairs(source, full(row.labels), channel))
+        numbers |= {pair.name: at for at, pair in enumerate(pairs)}
+        sets[row.use] += pairs
     if not sets["train"]:
         raise InputError("All rows are used to validate; set at least one to train.")
-    copies = tuple(replace(row) for row in rows)
-    return LayerSet(sets["train"], sets["validation"] or None, layers=layers, rows=copies, chosen=chosen)
+    validation = sets["validation"] or None
+    return LayerSet(sets["train"], validation, layers=layers, labels=labels, numbers=numbers, chosen=chosen)
 
 
-def same_as_file(layer: Layer) -> bool:
-    """Tell whether a layer's pixels are those of the one file it came from."""
+def same_as_file(layer: Layer, pixels: Any) -> bool:
+    """Tell whether pixels of a layer are those of the one file it came from."""
     from napari_metastructure.images.files import noting, read_image
 
     path = layer.source.path
@@ -473,29 +514,28 @@ def same_as_file(layer: Layer) -> bool:
     except InputError:
         return False
     in_order = "".join(a for a in "TZYXS" if a in image.axes) == image.axes
-    return in_order and np.array_equal(image.data, np.squeeze(np.asarray(full(layer))))
+    return in_order and np.array_equal(image.data, np.squeeze(np.asarray(pixels)))
 
 
-def _pairs(source: Source, labels: Layer, channel: str) -> Iterator[Pair]:
-    """Make a pair for each plane of two layers that is taken."""
-    data, shape = full(labels), source.shape
+def _pairs(source: Source, labels: Any, channel: str) -> Iterator[Pair]:
+    """Make a pair for each plane that is taken of a layer and the pixels of its labels."""
+    shape = source.shape
     for at, name in zip(source.places, source.names(), strict=True):
-        image = partial(_image_plane, source, full(source.layer), at, channel)
-        yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, data, at))
+        image = partial(_image_plane, source, at, channel)
+        yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, labels, at))
 
 
 def _plane(data: Any, at: tuple[int, ...]) -> np.ndarray | Plane:
     return opened(data[at])
 
 
-def _image_plane(source: Source, data: Any, at: tuple[int, ...], channel: str) -> np.ndarray | Plane:
+def _image_plane(source: Source, at: tuple[int, ...], channel: str) -> np.ndarray | Plane:
     """(Y, X) pixels, or (3, Y, X) of an RGB layer with all its channels."""
     from napari_metastructure.images import image as axes
 
     if not source.layer.rgb:
-        return opened(data[at])
-    plane = np.asarray(data[at])
-    image = PixelImage(plane, "YXS", (1, 1, 1), ("pixel",) * 3, source.name)
+        return opened(source.data[at])
+    image = source.coloured(at)
     if channel == "all":
         return axes.channel_planes(image, 3)[0]
     return axes.planes(image, channel)[0]

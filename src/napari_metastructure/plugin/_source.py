@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -56,12 +56,15 @@ class Source:
         The numbers of the planes that are taken, in C order of the leading axes; None for all.
     note : str
         Which they are, in words.
+    data : array
+        Its pixels at full resolution, which stay those of the run whatever the layer is given meanwhile.
     """
 
     layer: Image
     shape: tuple[int, ...]
     kept: tuple[int, ...] | None = None
     note: str = ""
+    data: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, layer: Layer, chosen: Chosen = ALL) -> Source:
@@ -77,13 +80,15 @@ class Source:
         if not isinstance(layer, Image):
             kind = type(layer).__name__
             raise InputError(f"Layer {layer.name!r} is a {kind} layer; choose an Image layer.")
-        shape = tuple(int(n) for n in full(layer).shape)
+        data = full(layer)
+        shape = tuple(int(n) for n in data.shape)
         shape = shape[:-1] if layer.rgb else shape
         if len(shape) < 2:
             raise InputError(f"Layer {layer.name!r} has {len(shape)} dimension; an image needs at least two.")
         if 0 in shape:
             raise InputError(f"Layer {layer.name!r} is empty (shape {shape}); choose an image with pixels.")
-        return cls(layer, shape, chosen.kept(shape[:-2], f"Layer {layer.name!r}"), chosen.note(shape[:-2]))
+        kept = chosen.kept(shape[:-2], f"Layer {layer.name!r}")
+        return cls(layer, shape, kept, chosen.note(shape[:-2]), data)
 
     @property
     def name(self) -> str:
@@ -113,8 +118,11 @@ class Source:
     @property
     def eager(self) -> bool:
         """Whether reading all pixels takes no noticeable time."""
-        data = full(self.layer)
-        return isinstance(data, np.ndarray) and data.nbytes <= EAGER_BYTES
+        return isinstance(self.data, np.ndarray) and self.data.nbytes <= EAGER_BYTES
+
+    def placement(self, leading: str | None = None) -> dict[str, Any]:
+        """Keyword arguments that lay a new layer over it, with one axis more in front or none; see `placement`."""
+        return placement(self.layer, leading, len(self.shape))
 
     def names(self) -> list[str]:
         """Name each plane, as messages and files of a run do."""
@@ -132,25 +140,31 @@ class Source:
         """
         from napari_metastructure.images.intensity import check_plane
 
-        data = full(self.layer)
-        lazily = lazily and not self.layer.rgb and is_large(data)
+        lazily = lazily and not self.layer.rgb and is_large(self.data)
         for at, name in zip(self.places, self.names(), strict=True):
-            yield as_plane(data[at]) if lazily else check_plane(self.plane(at, colour), f"Layer {name!r}")
+            yield as_plane(self.data[at]) if lazily else check_plane(self.plane(at, colour), f"Layer {name!r}")
 
     def plane(self, at: tuple[int, ...], colour: str | None = None) -> np.ndarray:
         """Read the (Y, X) pixels at a place along the leading axes, unchecked; of RGB that colour, or the luminance."""
         if not self.layer.rgb:
-            return computed(full(self.layer)[at])
+            return computed(self.data[at])
         from napari_metastructure.images import image as axes
 
         (pixels,) = axes.planes(self.coloured(at), colour)
         return pixels
 
+    def measured(self, at: tuple[int, ...], colour: str | None = None) -> np.ndarray:
+        """Read a plane as a run sees it: checked, float32, and filled where pixels are NaN or infinite."""
+        from napari_metastructure.images.intensity import check_plane
+        from napari_metastructure.images.surround import measured
+
+        return measured(check_plane(self.plane(at, colour), f"Layer {self.name!r}"))[0]
+
     def coloured(self, at: tuple[int, ...]) -> PixelImage:
         """Read the (Y, X, samples) pixels of an RGB layer at a place along the leading axes."""
         from napari_metastructure.images.image import Image as PixelImage
 
-        return PixelImage(np.asarray(full(self.layer)[at]), "YXS", (1, 1, 1), ("pixel",) * 3, self.name)
+        return PixelImage(np.asarray(self.data[at]), "YXS", (1, 1, 1), ("pixel",) * 3, self.name)
 
     def join(self, planes: Sequence[np.ndarray], empty: int = 0) -> np.ndarray:
         """Put one array per plane back in place, ``([T, Z, ...], Y, X)``; planes that are not taken are empty."""
@@ -233,10 +247,8 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
     high = np.clip(np.ceil(corners[1] + 1), 0, source.shape[-2:]).astype(int)
     if not layer.visible or np.any(high - low < 2):
         raise InputError(f"Layer {layer.name!r} is not on screen; show it, or move it into view.")
-    pixels = np.asarray(full(layer)[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
-    whole = placement(layer)
-    sizes = {"rotate": 2, "shear": 2, "affine": 3}
-    where = {key: value[-n:, -n:] if (n := sizes.get(key)) else value[-2:] for key, value in whole.items()}
+    pixels = np.asarray(source.data[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
+    where = placement(layer, ndim=2)
     where["translate"] = tuple(where["translate"] + where["rotate"] @ where["shear"] @ (np.array(where["scale"]) * low))
     look = {"rgb": layer.rgb, "name": f"{layer.name} (part)", "metadata": {ORIGIN: {"source": layer.name}}}
     if not layer.rgb:
@@ -268,7 +280,7 @@ class ModelLayer:
     channel: str | None
 
     @classmethod
-    def of(cls, layer: Layer, channels: int, channel: str | None = None, chosen: Chosen = ALL) -> ModelLayer:
+    def of(cls, source: Source, channels: int, channel: str | None = None) -> ModelLayer:
         """Match a layer to a model with this number of channels, without reading its pixels.
 
         Raises
@@ -276,14 +288,13 @@ class ModelLayer:
         InputError
             If it does not fit; the message names the layer.
         """
-        source = Source.of(layer, chosen)
         if channels == 1 or source.layer.rgb:
             made = cls(source, PlaneAxes(source.shape), channels, channel)
-            made._plane(np.zeros((2, 2, *full(layer).shape[len(source.shape) :])))  # whether it can be
+            made._plane(np.zeros((2, 2, *source.data.shape[len(source.shape) :])))  # whether it can be
             return made
         if channel is not None:
             raise InputError(f"All {channels} channels of layer {source.name!r} are taken; leave Channel empty.")
-        labels = [str(label) for label in layer.axis_labels]
+        labels = [str(label) for label in source.layer.axis_labels]
         axes = PlaneAxes.find(source.shape, labels, channels, f"Layer {source.name!r}")
         if source.kept is not None:
             at = [list(places) for places in np.unravel_index(source.kept, source.leading)]
@@ -310,11 +321,9 @@ class ModelLayer:
 
     def placement(self) -> dict[str, Any]:
         """Keyword arguments that lay the result over the layer, at all of its channels."""
-        where, axis = placement(self.source.layer), self.axes.axis
-        if axis == 0:
-            sizes = {"rotate": 2, "shear": 2, "affine": 2}
-            return {key: value[1:, 1:] if key in sizes else value[1:] for key, value in where.items()}
-        if axis is not None:  # one step as long as all channels together
+        axis = self.axes.axis
+        where = placement(self.source.layer, ndim=len(self.source.shape) - (axis == 0))
+        if axis:  # one step as long as all channels together
             scale, translate = np.array(where["scale"]), np.array(where["translate"])
             step = np.zeros(len(scale))
             step[axis] = scale[axis] * (self.channels - 1) / 2
@@ -324,7 +333,7 @@ class ModelLayer:
         return where
 
     def _read(self, index: tuple[int | slice, ...]) -> Any:
-        pixels = opened(full(self.source.layer)[index])
+        pixels = opened(self.source.data[index])
         return pixels if self.axes.axis is not None else self._plane(pixels)
 
     def _plane(self, pixels: Any) -> Any:

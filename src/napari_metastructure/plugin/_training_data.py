@@ -201,6 +201,7 @@ class DataPanel(QtWidgets.QWidget):
                 text = ""
             else:
                 text, held = given.in_words(config, self.purpose), given.held(config)[1]
+                text = " ".join((text, *given.apart)) if isinstance(given, LayerSet) else text
         except InputError as error:
             text = str(error)
         self.summary.setText(text)

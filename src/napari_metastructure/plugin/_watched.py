@@ -149,7 +149,8 @@ class WatchedImage:
             with kept_view(viewer):
                 layer = viewer.add_image(**(watching.image or {}), metadata={_layers.ORIGIN: {"version": __version__}})
         self.source: Image = layer if given is None else given.layer
-        self._pages = _layers.EpochPages(shape_of(self.source), config.epochs, "predictions", self.source.name)
+        shape = shape_of(self.source) if given is None else given.shape
+        self._pages = _layers.EpochPages(shape, config.epochs, "predictions", self.source.name)
 
     def open(self) -> None:
         """Add the layer, empty, and bring its image to the front."""
@@ -161,7 +162,7 @@ class WatchedImage:
             name=_layers.result_name(self.source.name, "prediction"),
             opacity=0.6,
             metadata=_layers.made_from(self.source, **how),
-            **_layers.placement(self.source, "epoch"),
+            **_layers.placement(self.source, "epoch", len(self._pages.shape)),
         )
         self.labels.editable = False
         add_above(self.viewer, self.source, self.labels)

@@ -34,7 +34,7 @@ from napari_metastructure.plugin._form import ConfigPanel, collapsed, form_layou
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layer_order import bring_to_front
 from napari_metastructure.plugin._layers import full, origin_of, shortened
-from napari_metastructure.plugin._pairs import shape_of, suggest
+from napari_metastructure.plugin._pairs import apart, shape_of, suggest
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
@@ -65,15 +65,18 @@ class PlanesRead:
 
 
 def compare_job(
-    sources: Sequence[_source.Source], labels: Sequence[Labels], planes: list[np.ndarray] | None, config: CompareConfig
+    sources: Sequence[_source.Source],
+    labels: Sequence[tuple[Labels, Any]],
+    planes: list[np.ndarray] | None,
+    config: CompareConfig,
 ) -> Job:
     """Make the job of a comparison: it reads the layers, then runs the methods.
 
     Parameters
     ----------
     sources : sequence of Source
-    labels : sequence of Labels
-        Ground truth of each, or empty.
+    labels : sequence of (Labels, array)
+        Ground truth of each, and its pixels; or empty.
     planes : list of (Y, X) arrays, or None
         Their checked pixels; None: they are read and checked in the thread.
     config : CompareConfig
@@ -103,9 +106,9 @@ def compare_job(
 
 
 def truth_planes(
-    layers: Sequence[Labels], reading: Reading = "auto", checkpoint: Callable[[], None] = lambda: None
+    labels: Sequence[tuple[Labels, Any]], reading: Reading = "auto", checkpoint: Callable[[], None] = lambda: None
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Read Labels layers, ``([T, Z, ...], Y, X)``, as ground truth of each plane, see `training.metrics.as_truth`.
+    """Read pixels of Labels layers, ``([T, Z, ...], Y, X)``, as ground truth, see `training.metrics.as_truth`.
 
     Raises
     ------
@@ -114,9 +117,9 @@ def truth_planes(
     """
     planes: list[np.ndarray] = []
     names: list[str] = []
-    for layer in layers:
+    for layer, data in labels:
         checkpoint()
-        pixels = np.array(full(layer))  # a copy: what is painted later changes nothing
+        pixels = np.array(data)  # a copy: what is painted later changes nothing
         planes += list(pixels.reshape(-1, *pixels.shape[-2:]))
         names += [f"Ground truth {layer.name!r}"] * (len(planes) - len(names))
     return as_truth(planes, reading, names) if planes else ([], [])
@@ -444,13 +447,16 @@ class CompareWidget(JobWidget):
 
     def prepare(self) -> Job:
         """Check what was chosen, and make room for a new comparison."""
-        sources, labels = _source.sources_of(self.picker.chosen()), self.truth.truths()
+        sources = _source.sources_of(self.picker.chosen())
+        labels = [(layer, full(layer)) for layer in self.truth.truths()]
         config = self.config()
         # Everything is checked before the thread starts, except what would take long to read.
         planes = _source.read_at_once(sources)
         if self.layers is not None:
             self.layers.hide()
         self._config, self._sources = config, sources
+        self.reads([*((source.layer, source.data) for source in sources), *labels])
+        self.doubt(apart(source.layer, truth) for source, (truth, _) in zip(sources, labels, strict=False))
         self.layers = MethodLayers(self.viewer, sources, config)
         bring_to_front(self.viewer, [source.layer for source in sources])
         self._clear_results()

@@ -26,6 +26,7 @@ from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._live import LivePreview, StackRun
+from napari_metastructure.plugin._pairs import apart
 from napari_metastructure.plugin._preferences import Memory, of_settings
 from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin._worker import EventLoopSteps
@@ -377,6 +378,8 @@ class DensityWidget(QWidget):
         self.settings.offer_classes(sorted({label for result in results for label in result.classes}))
         problems = [result.problem for result in results if result.problem]
         notes = [result.note for result in results if result.note]
+        compared = [(result.request.layer, result.request.reference_layer) for result in results]
+        notes += filter(None, (apart(layer, other) for layer, other in compared if other is not None))
         if problems:
             self.say(problems[0], problem=True)
         else:
@@ -461,7 +464,7 @@ class DensityWidget(QWidget):
                 colormap=COLORMAP,
                 contrast_limits=(low, high if high > low else low + 1e-9),
                 metadata={_layers.ORIGIN: origin},
-                **_layers.placement(layer),
+                **_layers.placement(layer, ndim=made.values.ndim),
             )
             add_above(self.viewer, layer, image)
             self.made.append(image)

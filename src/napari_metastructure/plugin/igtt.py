@@ -315,11 +315,11 @@ class IGTTWidget(JobWidget):
         painted = layers.corrections()
         if not painted and not layers.locked:  # else all of it was undone
             where = " on a plane that is segmented" if self.strokes.list.count() else ""
-            show_warning(f"Nothing was painted{where} yet; paint where masks are wrong, then continue.")
+            show_warning(f"Nothing was painted{where} yet; paint where masks are wrong first.")
             return False
         if self.running:
             if (control := self._control) is None:
-                return self.refuse("The run is about to end; continue once it has.")
+                return self.refuse("The run is about to end; use the strokes once it has.")
             for index, pixels in layers.corrections_for_run().items():
                 control.correct(index, pixels)
             self._lock(painted)
@@ -333,8 +333,6 @@ class IGTTWidget(JobWidget):
             if gone := [part.source.name for part in layers.parts if not part.there]:
                 raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
             sources = [part.source for part in layers.parts]
-            if other := [source.name for source in sources if Source.of(source.layer).shape != source.shape]:
-                raise InputError(f"{listed(other)} has another size than the masks; press Run for a new run.")
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
             config = self.settings.config(epochs=first + config.epochs)
@@ -415,6 +413,7 @@ class IGTTWidget(JobWidget):
             self._opening.start(steps, self._ready.set)
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
+        self.reads((source.layer, source.data) for source in sources)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
         return igtt_job(sources, chosen, planes, config, self._ready, run)
 

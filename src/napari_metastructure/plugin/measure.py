@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_warning
 from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.errors import InputError, counted
@@ -21,6 +22,7 @@ from napari_metastructure.plugin._form import RealSpinBox, choice_editor, form_l
 from napari_metastructure.plugin._labels_widget import NO_PLANE, LabelsWidget
 from napari_metastructure.plugin._layer_order import add_above
 from napari_metastructure.plugin._object_finder import ObjectFinder
+from napari_metastructure.plugin._pairs import apart
 from napari_metastructure.plugin._preferences import Value, of_box
 from napari_metastructure.plugin._previews import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._region_table import RegionView
@@ -223,7 +225,7 @@ class MeasureWidget(LabelsWidget):
                 "3d": volumes,
             }
         }
-        return self._begin("Clean-up", work, lambda result: self._add_cleaned(layer, stack, result, how))
+        return self._begin("Clean-up", stack, work, lambda result: self._add_cleaned(layer, stack, result, how))
 
     def number_objects(self) -> bool:
         """Give the connected objects numbers in a new layer, in the background; False if that cannot begin."""
@@ -236,7 +238,7 @@ class MeasureWidget(LabelsWidget):
             blocks = yield from _blocks_of(stack, volumes)
             return (yield from regions.change_stack(blocks, regions.Numbering()))
 
-        return self._begin("Numbering", work, lambda objects: self._add_objects(layer, objects))
+        return self._begin("Numbering", stack, work, lambda objects: self._add_objects(layer, objects))
 
     def measure(self) -> bool:
         """Measure the objects, in the background; False if that cannot begin."""
@@ -248,6 +250,7 @@ class MeasureWidget(LabelsWidget):
             if self.skeleton.isChecked():
                 measures.check_skan()
             image = self.images.chosen()
+            doubt = "" if image is None else apart(image, layer)
             intensity = None if image is None else _measured_layers.intensity_of(image, stack.shape, volumes)
             wanted = measures.Wanted(
                 _measured_layers.voxel_of(layer, self._in_volumes),
@@ -262,7 +265,10 @@ class MeasureWidget(LabelsWidget):
             blocks = yield from _blocks_of(stack, volumes)
             return (yield from measure(blocks, wanted))
 
-        return self._begin("Measuring", work, lambda measured: self._show_measured(layer, measured))
+        if doubt:
+            show_warning(doubt)
+
+        return self._begin("Measuring", stack, work, lambda measured: self._show_measured(layer, measured, doubt))
 
     def save_table(self, path: str | Path) -> bool:
         """Write the last measurements as CSV; False if there are none, or they cannot be written."""
@@ -384,12 +390,12 @@ class MeasureWidget(LabelsWidget):
 
     # ---- work on the whole layer -----------------------------------------------------------------------
 
-    def _begin(self, what: str, work: Callable[[], Work], finish: Callable[[Any], Labels]) -> bool:
+    def _begin(self, what: str, stack: LabelStack, work: Callable[[], Work], finish: Callable[[Any], Labels]) -> bool:
         def events() -> Iterator[Any]:
             result = yield from work()
             yield result
 
-        return self.begin(what, events, finish)
+        return self.begin(what, stack, events, finish)
 
     def done(self, layer: Labels) -> None:
         """Tell that work is done."""
@@ -407,7 +413,7 @@ class MeasureWidget(LabelsWidget):
             name=_layers.result_name(source.name, "clean"),
             colormap=source.colormap.model_copy(),
             metadata={**source.metadata, **_layers.made_from(source, **how)},
-            **_layers.placement(source),
+            **_layers.placement(source, ndim=labels.ndim),
         )
         self.previewing.setChecked(False)  # of what is clean already there is nothing to see
         self._add(source, layer)
@@ -422,10 +428,9 @@ class MeasureWidget(LabelsWidget):
             layer.data = objects
             layer.visible = True
         else:
-            how = _layers.made_from(source, unlabelled=False, numbered=True)
-            layer = Labels(
-                objects, name=_layers.result_name(source.name, "objects"), metadata=how, **_layers.placement(source)
-            )
+            how = {"metadata": _layers.made_from(source, unlabelled=False, numbered=True)}
+            where = _layers.placement(source, ndim=objects.ndim)
+            layer = Labels(objects, name=_layers.result_name(source.name, "objects"), **how, **where)
             self._numbered[source] = layer
             self._add(source, layer)
         source.visible = False
@@ -437,7 +442,7 @@ class MeasureWidget(LabelsWidget):
         add_above(self.viewer, source, layer)
         source.visible = False
 
-    def _show_measured(self, source: Labels, measured: measures.Measured) -> Labels:
+    def _show_measured(self, source: Labels, measured: measures.Measured, doubt: str) -> Labels:
         """Show the table, here and as features of the layer whose objects are in it."""
         table, layer = measured.table, source
         if measured.objects is not None:
@@ -451,7 +456,7 @@ class MeasureWidget(LabelsWidget):
         self._measured_from = source
         self.finder.follow(layer, table, source)
         _inputs.say(self.found, f"{counted(len(table), 'object')} in layer {layer.name!r}:")
-        _inputs.say(self.notes, " ".join(table.notes))
+        _inputs.say(self.notes, " ".join(filter(None, (*table.notes, doubt))))
         _inputs.say(self.stale, STALE if self.changed_meanwhile else "")
         _inputs.say(self.status, "")
         self.let()

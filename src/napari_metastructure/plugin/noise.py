@@ -184,7 +184,7 @@ class NoiseWidget(LabelsWidget):
             _inputs.say(self.status, f"{_name(request)}, seed {request.seed}, is in layer {made.name!r}.")
             return made
 
-        return self.begin("Label noise", lambda: recipes.apply_to_stack(recipe, stack, request.seed), finish)
+        return self.begin("Label noise", stack, lambda: recipes.apply_to_stack(recipe, stack, request.seed), finish)
 
     def done(self, layer: Labels) -> None:
         """Tell that the noise is applied."""
@@ -301,7 +301,7 @@ class NoiseWidget(LabelsWidget):
                 stack.classes, _layers.shown_colors(source, stack.classes, reading, meaning.foreground)
             ),
             metadata=request.origin(stack.classes, stack.transition),
-            **_layers.placement(source),
+            **_layers.placement(source, ndim=stack.labels.ndim),
         )
         preview = self.preview.layer
         layers.insert(len(layers) if preview is None else layers.index(preview), layer)

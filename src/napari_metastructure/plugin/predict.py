@@ -17,7 +17,6 @@ from superqt.utils import QSignalDebouncer
 
 from napari_metastructure.batch.recipe import PredictSettings
 from napari_metastructure.errors import InputError, counted
-from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.networks import batch
 from napari_metastructure.networks.model import Model, find_model
 from napari_metastructure.plugin import _inputs
@@ -49,7 +48,7 @@ class LayerPredicted:
     model: str
 
 
-def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, ranges: Chosen = ALL) -> Job:
+def layers_job(path: Path, sources: Sequence[Source], settings: PredictSettings) -> Job:
     """Make the job that predicts image layers one after the other by the model in a file or run folder."""
 
     def predict(
@@ -58,7 +57,7 @@ def layers_job(path: Path, layers: Sequence[Layer], settings: PredictSettings, r
         from napari_metastructure.images.surround import missing_notes
         from napari_metastructure.networks.batch import predict_planes
 
-        chosen = [_model_layer(layer, model, settings.channel, ranges) for layer in layers]
+        chosen = [_model_layer(source, model, settings.channel) for source in sources]
         total, done, began = sum(len(c.places) for c in chosen), 0, time.perf_counter()
         shares: list[tuple[str, float]] = []
         yield batch.PredictionStarted(str(model), len(chosen), str(device))
@@ -113,10 +112,10 @@ def _is_on_the_way(event: object) -> bool:
     return isinstance(event, batch.PredictionProgress) and event.done < event.images
 
 
-def _model_layer(layer: Layer, model: Model, channel: str | None, ranges: Chosen) -> ModelLayer:
+def _model_layer(source: Source, model: Model, channel: str | None) -> ModelLayer:
     """See a layer as the model takes it: of RGB layers the colour it was trained on, if the user did not name one."""
-    own = model.use.colour if getattr(layer, "rgb", False) else None
-    return ModelLayer.of(layer, model.use.channels, own if channel is None else channel, ranges)
+    own = model.use.colour if source.layer.rgb else None
+    return ModelLayer.of(source, model.use.channels, own if channel is None else channel)
 
 
 def _put(plane: np.ndarray | None, result: np.ndarray | None, index: int) -> None:
@@ -328,11 +327,11 @@ class PredictWidget(JobWidget):
         settings, model, ranges = self.settings.config(), self._model(), self.ranges.get()
         if not (layers := self.picker.chosen()):
             raise InputError("No image layer is chosen; open an image and tick its layer in the list.")
-        for layer in layers:
-            Source.of(layer, ranges)  # whether it has those planes
+        sources = [Source.of(layer, ranges) for layer in layers]
+        self.reads((source.layer, source.data) for source in sources)
         bring_to_front(self.viewer, layers)
         self.result, self.made = None, []
-        return layers_job(model, layers, settings, ranges)
+        return layers_job(model, sources, settings)
 
     def to_estimate(self) -> Work | None:
         """Return what finds out how long a prediction would take; a folder says so after its first file."""

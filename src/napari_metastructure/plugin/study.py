@@ -50,7 +50,7 @@ class PairsRead:
         if not isinstance(self.given, LayerSet):
             return None
         source = self.given.layers[pair.group]
-        index = source.names().index(pair.name)
+        index = self.given.numbers[pair.name]
         return VisiblePlane(source.layer, index, tuple(int(i) for i in np.unravel_index(index, source.leading)))
 
 
@@ -291,6 +291,9 @@ class StudyWidget(JobWidget):
         self._config, self._read, self.results = config, None, ()
         self._current, self._end = None, ""
         self.show_place(folder)
+        if isinstance(given, LayerSet):
+            self.reads(given.pixels)
+            self.doubt(given.apart)
         self.labels.let_go()
         self.image.clear()
         self.curves.begin(config.networks, [c.name for c in config.conditions], config.train.epochs)

@@ -229,6 +229,8 @@ class TrainWidget(JobWidget):
         config = config or self.settings.config()
         channel, given = self.data.channel.get(), self.data.given()
         if isinstance(given, LayerSet):
+            self.reads(given.pixels)
+            self.doubt(given.apart)
             if given.eager:  # else in the thread: it would take long to read
                 given.check(config)
             if channel == LUMINANCE and any(source.layer.rgb for source in given.layers.values()):

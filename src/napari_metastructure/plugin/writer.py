@@ -79,7 +79,7 @@ def save_masks(
             raise InputError(f"{target} is the image itself; choose another name for the mask.")
     notes = notes or [""] * len(paths)
     for target, mask, layer, file, note in zip(paths, masks, layers, files, notes, strict=True):
-        _write(target, np.asarray(mask) != 0, placement(layer), file, ome, note)
+        _write(target, np.asarray(mask) != 0, placement(layer, ndim=np.ndim(mask)), file, ome, note)
     return paths
 
 
