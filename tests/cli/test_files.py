@@ -7,3 +7,34 @@ import pytest
 def test_going_on_and_replacing_exclude_each_other(run, tmp_path, command):
     code, _, err = run(command, tmp_path, "--out", tmp_path / "out", "--resume", "--overwrite")
     assert code == 2 and "give one of them" in err
+
+
+@pytest.mark.parametrize("command", ["score", "transition"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_numbers_are_not_written_over_an_input(run, save, tmp_path, blobs, command, which):
+    files = [save(tmp_path / folder / "a.png", (blobs() > 100).astype("uint8")) for folder in "xy"]
+    before = files[which].read_bytes()
+    code, _, err = run(command, tmp_path / "x", tmp_path / "y", "--json", files[which])
+    assert code == 2 and "choose another --json" in err
+    assert files[which].read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["noise", "density", "predict", "measure", "igtt", "train", "study", "compare"])
+def test_a_loop_of_links_is_no_place_for_results(run, save, tmp_path, blobs, command):
+    image = save(tmp_path / "set" / "images" / "a.png", blobs())
+    labels = save(tmp_path / "set" / "labels" / "a.png", (blobs() > 100).astype("uint8"))
+    (tmp_path / "b").symlink_to("c")
+    (tmp_path / "c").symlink_to("b")
+    inputs = {
+        "noise": [labels, "--kind", "flip"],
+        "density": [labels],
+        "predict": [tmp_path, image],
+        "measure": [labels, "--clean", tmp_path / "b"],
+        "igtt": [image],
+        "train": [tmp_path / "set"],
+        "study": [tmp_path / "set"],
+        "compare": ["--images", image, "--methods", "otsu"],
+    }
+    out = tmp_path / "c" / ("table.csv" if command == "measure" else "")
+    code, _, err = run(command, *inputs[command], "--out", out)
+    assert code == 2 and err.startswith("Error: ")

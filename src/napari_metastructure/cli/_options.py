@@ -1,5 +1,6 @@
 """Options of commands: help, settings and label noise; their files: listed, paired, and where results go."""
 
+import json
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks
 from napari_metastructure.errors import InputError, ReadingError, explain
-from napari_metastructure.images.files import list_images, noting, output_stems, stem
+from napari_metastructure.images.files import check_free, list_images, noting, output_stems, stem
 from napari_metastructure.images.label_files import pair_by_stem
 from napari_metastructure.images.ranges import PARTS
+from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels.readings import READING
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 
@@ -42,6 +44,8 @@ SET = typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run
 RESUME = typer.Option(
     "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
 )
+
+JSON = typer.Option("--json", metavar="FILE", help="Write the numbers to a file as well.")
 
 PLANES = typer.Option(
     help=f"Slices of stacks to take, or of other images the steps of the axis before Y and X. {PARTS} [default: all]",
@@ -272,6 +276,19 @@ RUN_WAYS = (WAYS[0], "go on with --resume", WAYS[1])
 """The same for a run."""
 
 ReadingOption = Annotated[str, typer.Option(help=READING, metavar="auto|foreground|objects|classes")]
+
+
+def check_json(path: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse to write numbers over an input."""
+    if path is not None:
+        check_free([path], inputs, overwrite=True, ways=("choose another --json",))
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write numbers as JSON, whole or not at all."""
+    with replacing(path) as beside:
+        text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
+        beside.write_text(text + "\n", encoding="utf-8")
 
 
 def check_modes(resume: bool, overwrite: bool) -> None:

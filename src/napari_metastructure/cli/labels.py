@@ -1,7 +1,6 @@
 """``metastructure noise``, ``density`` and ``transition``: label noise made, mapped and measured."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +13,9 @@ from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import ABSENT, number, print_table
 from napari_metastructure.cli.batch import shared_out
-from napari_metastructure.errors import InputError, counted, listed
+from napari_metastructure.errors import counted, listed
 from napari_metastructure.images.files import check_free
-from napari_metastructure.images.writing import make_folder, remove, replacing
+from napari_metastructure.images.writing import make_folder, remove
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.density import KERNELS, check_kernel
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
@@ -84,8 +83,7 @@ def noise(
 def _check_out(out: Path, results: Sequence[Path], paths: Sequence[Path], overwrite: bool) -> None:
     """Refuse a folder that holds an input, and one with earlier results unless they may be replaced."""
     check_free(results, paths, overwrite=True, ways=_options.WAYS)
-    if out.resolve() in {path.resolve().parent for path in paths}:
-        raise InputError(f"{out} holds the clean labels, and noisy ones of the same names; choose another --out.")
+    work.check_apart(out, paths)
     check_free([out / NOISE_FILE, *results], paths, overwrite=overwrite, ways=_options.WAYS)
 
 
@@ -199,9 +197,7 @@ def transition(
     clean: Annotated[Path, typer.Argument(help="Clean labels: a file, or a folder.")],
     noisy: Annotated[Path, typer.Argument(help="Noisy labels: a file, or a folder paired by stem.")],
     reading: _options.ReadingOption = "foreground",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write matrices and verdicts to a file as well.")
-    ] = None,
+    json_file: Annotated[Path | None, _options.JSON] = None,
 ) -> None:
     """Count which noisy labels the pixels of each class carry, and say what a network could learn from them.
 
@@ -210,6 +206,7 @@ def transition(
     unlabelled (255) in the clean labels are left out.
     """
     pairs = _options.pair_paths(clean, noisy)
+    _options.check_json(json_file, [path for pair in pairs.values() for path in pair])
     with _options.warnings_as_lines():
         truth = LabelSet([path for path, _ in pairs.values()], reading)
         found = LabelSet([path for _, path in pairs.values()], reading)
@@ -220,7 +217,11 @@ def transition(
     # A pair without a pixel that is labelled in both has no matrix, but takes nothing from the others.
     each = [from_counts(classes, c) if c[:, :-1].any() else None for c in counts]
     if json_file:
-        _write_json(json_file, pairs, each, pooled)
+        images = [
+            {"name": name, "clean": str(ours), "noisy": str(theirs), **_facts(matrix)}
+            for (name, (ours, theirs)), matrix in zip(pairs.items(), each, strict=True)
+        ]
+        _options.write_json(json_file, {"images": images, "pooled": _facts(pooled)})
     if len(pairs) > 1:
         _print_files(list(pairs), each, pooled)
     _print_matrix(pooled)
@@ -253,22 +254,6 @@ def _print_matrix(matrix: TransitionMatrix) -> None:
     print_table(
         heads, [[str(c), *map(number, r), str(n)] for c, r, n in zip(matrix.classes, shares, totals, strict=True)]
     )
-
-
-def _write_json(
-    path: Path,
-    pairs: Mapping[str, tuple[Path, Path]],
-    each: Sequence[TransitionMatrix | None],
-    pooled: TransitionMatrix,
-) -> None:
-    """Write matrices and verdicts, those of each pair and of all together."""
-    images = [
-        {"name": name, "clean": str(clean), "noisy": str(noisy), **_facts(matrix)}
-        for (name, (clean, noisy)), matrix in zip(pairs.items(), each, strict=True)
-    ]
-    text = json.dumps({"images": images, "pooled": _facts(pooled)}, indent=2, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
 
 
 def _facts(matrix: TransitionMatrix | None) -> dict[str, Any]:
