@@ -102,17 +102,27 @@ def _described_otherwise(path: Path, count: int) -> str:
 
 
 def _opened(path: Path) -> TiffFile:
-    """Open a TIFF, as one without OME-XML where tifffile cannot follow it: the file was renamed, for example."""
+    """Open a TIFF; without its description where tifffile cannot follow that, as where the file was renamed."""
     import tifffile
 
     tif = tifffile.TiffFile(path)
     try:
-        if tif.is_ome and tif.series:
+        found = sum(len(series.pages) for series in tif.series)
+        if tif.is_ome or not (tif.is_shaped or tif.is_imagej) or found >= len(tif.pages):
             return tif
-    except ValueError:
+        why = _described_otherwise(path, len(tif.pages))
+    except Exception:  # KeyError, TypeError, ValueError, ...
+        what = "OME-XML fits no file here" if tif.is_ome else "description cannot be made sense of"
+        why = f"{path.name}: its {what}, so it is read by itself, without axes and scale."
+    tif.close()
+    tif = tifffile.TiffFile(path, is_ome=False, is_imagej=False, is_shaped=False)
+    try:
+        if tif.series:
+            note(why)
+    except Exception:  # then it is the file that is damaged
         tif.close()
-        note(f"{path.name}: its OME-XML fits no file here, so it is read by itself, without axes and scale.")
-        return tifffile.TiffFile(path, is_ome=False)
+        raise
+    del tif.is_imagej  # pages are found without it; table and scale, of `_described_otherwise`, are its own
     return tif
 
 
