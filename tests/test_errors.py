@@ -99,7 +99,16 @@ def test_a_value_of_any_size_leaves_the_sentence_short(value):
     assert len(complaint({"epochs": value})) < 250
 
 
-@pytest.mark.parametrize(("items", "words"), [([0], "0"), ([0, 1], "0 and 1"), ("abc", "a, b and c"), ([], "")])
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([0], "0"),
+        ([0, 1], "0 and 1"),
+        ("abc", "a, b and c"),
+        ([], ""),
+        (range(254), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 244 more"),
+    ],
+)
 def test_lists_in_words(items, words):
     assert listed(items) == words
 

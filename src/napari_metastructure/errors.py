@@ -32,9 +32,15 @@ def denied(error: PermissionError) -> str:
     return f"No permission to use {error.filename}; change its permissions, or choose another place."
 
 
+MOST = 20
+"""Items that a sentence lists at most."""
+
+
 def listed(items: Sequence[Any], last: str = "and") -> str:
-    """Join items in words: ``0, 1 and 2``."""
+    """Join items in words: ``0, 1 and 2``; of many the first and how many more."""
     names = [str(item) for item in items]
+    if len(names) > MOST:
+        names = [*names[: MOST // 2], f"{len(names) - MOST // 2} more"]
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
