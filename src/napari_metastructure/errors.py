@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -125,8 +126,11 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
             return words if words.endswith(".") else f"{named}: {words}."
         case "extra_forbidden":
             known = [n for n, f in model.model_fields.items() if not _is_tag(f)] if model else []
+            none = f"{named}: there is no setting of that name"
+            if near := get_close_matches(str(problem["loc"][-1]), known, 1, 0.75):
+                return f"{none}; did you mean {near[0]}?"
             choice = f"; choose one of {', '.join(known)}" if known else "; there are none" if model else ""
-            return f"{named}: there is no setting of that name{choice}."
+            return f"{none}{choice}."
         case "missing":
             return f"{named} is missing."
         case "too_short":
@@ -146,8 +150,9 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
         return f"{named}: {message[:1].lower()}{message[1:]}."
     given = _shown(problem["input"])
     if problem["type"] == "multiple_of":
-        step = context["multiple_of"]
-        given += f"; take {max(step, round(float(problem['input']) / step) * step)}"
+        step, rules = context["multiple_of"], field.metadata if field is not None else []
+        nearest = max(step, round(float(problem["input"]) / step) * step)
+        given += f"; take {min([nearest, *(rule.le for rule in rules if hasattr(rule, 'le'))])}"
     return f"{named} must be {wish or message.removeprefix('Input should be ')}, not {given}."
 
 

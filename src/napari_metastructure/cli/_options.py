@@ -19,6 +19,7 @@ from napari_metastructure.images.ranges import PARTS
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels.readings import READING
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
+from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
     from napari_metastructure.images.channels import ImageSet
@@ -89,7 +90,12 @@ def chosen_settings(
     """
     options = {name: value for name, value in given.items() if value is not None} | parse(texts, given, model)
     build = (lambda **o: model(**{**earlier, **o})) if earlier is not None else getattr(model, "from_preset")  # noqa: B009
-    return validated(model, build, options, given)
+    found: Settings = validated(model, build, options, given)
+    network = getattr(found, "network", "")
+    if ENCODERS.get(network) == "none" and (idle := [n for n in ("encoder", "encoder_weights") if options.get(n)]):
+        name = option_name(idle[0]) if idle[0] in given else f"--set {idle[0]}"
+        raise InputError(f"{name}: {network} has no encoder; choose another --network, or leave it out.")
+    return found
 
 
 def parse(texts: Sequence[str], typed: Collection[str], model: type[BaseModel]) -> dict[str, Any]:
