@@ -128,7 +128,7 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
             known = [n for n, f in model.model_fields.items() if not _is_tag(f)] if model else []
             none = f"{named}: there is no setting of that name"
             if near := get_close_matches(str(problem["loc"][-1]), known, 1, 0.75):
-                return f"{none}; did you mean {near[0]}?"
+                return f"{none}; perhaps {near[0]} is meant."
             choice = f"; choose one of {', '.join(known)}" if known else "; there are none" if model else ""
             return f"{none}{choice}."
         case "missing":

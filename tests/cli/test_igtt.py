@@ -107,7 +107,7 @@ def test_stems_that_clash_ome_and_colour(run, blobs, save, tmp_path):
         (["--set", "epochs=3"], "use the option --epochs"),
         (["--device", "cuda:99"], "cuda:99"),
         (["--network", "unet", "--encoder", "nothing"], "nothing"),
-        (["--set", "lerning_rate=1"], "did you mean learning_rate?"),
+        (["--set", "learning-rate=1"], "perhaps learning_rate is meant"),
         (["--set", "patch_size=99999"], "take 4096"),
         (["--encoder", "resnet18"], "--encoder: fast-unet has no encoder"),
         (["--set", "encoder_weights=imagenet"], "--set encoder_weights: fast-unet has no encoder"),
