@@ -64,7 +64,7 @@ def test_what_is_hostile_or_damaged_is_one_short_sentence(tmp_path, text, why):
 
 def test_names_are_texts_and_dates_are_too(tmp_path):
     (tmp_path / "f.yaml").write_text("1: 2\n~: 2024-13-45\nyes: no\n", encoding="utf-8")
-    assert read_yaml(tmp_path / "f.yaml", "-") == {"1": 2, "~": "2024-13-45", "yes": False}
+    assert read_yaml(tmp_path / "f.yaml", "-") == {"1": 2, "~": "2024-13-45", "yes": "no"}
 
 
 def test_what_is_no_file_is_said(tmp_path):

@@ -254,7 +254,7 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
         raise InputError(f"{reference} does not exist; check the name.")
     if not reference.is_dir():
         if len(paths) > 1:
-            raise InputError(f"{reference} is one file for {len(paths)} label files; name a folder of references.")
+            raise InputError(f"{reference} is one file for {len(paths)}; name a folder with one for each.")
         return [reference]
     found = pair_by_stem(paths, only_masks(list_folder(reference)))
     if found.first_alone:

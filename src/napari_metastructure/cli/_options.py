@@ -118,6 +118,8 @@ def parse(texts: Sequence[str], typed: Collection[str], model: type[BaseModel]) 
         field = model.model_fields.get(name)
         choices = get_args(field.annotation) if field is not None else ()
         found[name] = None if value.lower() in ("none", "null") and value not in choices else value
+        if found[name] is not None and tuple in map(get_origin, choices):
+            found[name] = value.split(",")
     return found
 
 
@@ -140,7 +142,9 @@ def with_option(error: InputError) -> str:
     return f"{str(error).removesuffix('.')} (option --reading)." if isinstance(error, ReadingError) else str(error)
 
 
-def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:
+def validated(
+    model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str] | Mapping[str, str]
+) -> Any:
     """Return ``build(**options)``, or raise an `InputError` that names the option and its range.
 
     Parameters
@@ -151,8 +155,9 @@ def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed
         Makes the model: the class itself or a class method.
     options : dict
         Field names and values.
-    typed : iterable of str
-        Fields that are options of their own (``--epochs``); the others were given by ``--set``.
+    typed : iterable of str, or mapping of str to str
+        Fields that are options of their own (``--epochs``), or the options by their fields; the others were given by
+        ``--set``.
 
     Raises
     ------
@@ -162,8 +167,8 @@ def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed
     try:
         return build(**options)
     except ValidationError as error:
-        own = set(typed)
-        called = explain(error, model, lambda name: option_name(name) if name in own else f"--set {name}")
+        own = typed if isinstance(typed, Mapping) else {name: option_name(name) for name in typed}
+        called = explain(error, model, lambda name: own.get(name, f"--set {name}"))
         raise InputError(called) from error
 
 
