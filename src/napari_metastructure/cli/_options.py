@@ -90,7 +90,7 @@ def chosen_settings(
     """
     options = {name: value for name, value in given.items() if value is not None} | parse(texts, given, model)
     build = (lambda **o: model(**{**earlier, **o})) if earlier is not None else getattr(model, "from_preset")  # noqa: B009
-    found: Settings = validated(model, build, options, given)
+    found: Settings = validated(model, build, options, tuple(given))
     network = getattr(found, "network", "")
     if ENCODERS.get(network) == "none" and (idle := [n for n in ("encoder", "encoder_weights") if options.get(n)]):
         name = option_name(idle[0]) if idle[0] in given else f"--set {idle[0]}"
