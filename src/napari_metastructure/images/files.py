@@ -12,10 +12,10 @@ from warnings import catch_warnings, simplefilter
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import formats, ome_zarr, pictures
-from napari_metastructure.images.image import PIXEL, Image, extent, note
+from napari_metastructure.images.image import PIXEL, Image, Step, extent, note
 from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.images.read_options import name_axes, options
-from napari_metastructure.images.tiff import Step, read_tiff, set_of
+from napari_metastructure.images.tiff import read_tiff, set_of
 
 # Endings by format; the content decides, a name that says otherwise is mentioned.
 _SUFFIXES = {"TIFF": (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk"), **pictures.SUFFIXES}

@@ -15,15 +15,12 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import lazy
-from napari_metastructure.images.image import PIXEL, check_memory, note, pint_name
+from napari_metastructure.images.image import Step, check_memory, known_steps, note
 from napari_metastructure.images.lazy import Source
 from napari_metastructure.images.read_options import name_axes, options, pick_series, spare_letter
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
-
-Step = tuple[float, str]
-"""Size of one step along an axis, and its unit."""
 
 
 def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[Any, str, dict[str, Step]]:
@@ -482,19 +479,7 @@ def _steps(tif: TiffFile, index: int, path: Path) -> dict[str, Step]:
                 break
         except Exception:  # metadata of any kind of nonsense are no reason to refuse pixels
             note(f"{path.name}: its description cannot be made sense of, so it is read without a scale.")
-    steps: dict[str, Step] = {}
-    for axis, (size, unit) in found.items():
-        name = pint_name(unit)
-        if not (np.isfinite(size) and size > 0):
-            continue
-        if name == PIXEL and str(unit).strip().casefold() not in ("", "none", "px", "pixel", "pixels"):
-            note(f"{path.name}: its unit {str(unit)[:20]!r} is not known, so it is read without a scale.")
-            continue
-        steps[axis] = (float(size), name)
-    for known, other in ("XY", "YX"):
-        if known in steps:
-            steps.setdefault(other, steps[known])
-    return steps
+    return known_steps(found, path)
 
 
 def _imagej_steps(tif: TiffFile, _: int) -> dict[str, tuple[float, Any]]:
