@@ -1,5 +1,8 @@
 """Files of commands: options that exclude each other."""
 
+import os
+import signal
+
 import pytest
 
 
@@ -38,3 +41,17 @@ def test_a_loop_of_links_is_no_place_for_results(run, save, tmp_path, blobs, com
     out = tmp_path / "c" / ("table.csv" if command == "measure" else "")
     code, _, err = run(command, *inputs[command], "--out", out)
     assert code == 2 and err.startswith("Error: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+@pytest.mark.parametrize("command", ["noise", "density", "measure"])
+def test_no_signal_to_end_leaves_a_half_written_file(run, save, tmp_path, blobs, monkeypatch, command, which):
+    labels = save(tmp_path / "in" / "a.png", (blobs() > 100).astype("uint8"))
+    more = {"noise": ["--kind", "flip"], "density": [], "measure": []}[command]
+    out = tmp_path / "out"
+    monkeypatch.setattr("os.replace", lambda *_: os.kill(os.getpid(), which))  # written, but not in its place
+    code, _, err = run(command, labels, *more, "--out", out / "table.csv" if command == "measure" else out)
+    assert code == 130 and "Traceback" not in err
+    assert list(out.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
