@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from napari_metastructure.training.run_folder import RunFolder
+
 
 @pytest.mark.parametrize("command", ["train", "igtt"])
 def test_going_on_and_replacing_exclude_each_other(run, tmp_path, command):
@@ -50,8 +52,34 @@ def test_no_signal_to_end_leaves_a_half_written_file(run, save, tmp_path, blobs,
     labels = save(tmp_path / "in" / "a.png", (blobs() > 100).astype("uint8"))
     more = {"noise": ["--kind", "flip"], "density": [], "measure": []}[command]
     out = tmp_path / "out"
-    monkeypatch.setattr("os.replace", lambda *_: os.kill(os.getpid(), which))  # written, but not in its place
+    replace = os.replace
+
+    def stop(source, target):  # written, but not in its place
+        return replace(source, target) if target.name.startswith(".") else os.kill(os.getpid(), which)
+
+    monkeypatch.setattr("os.replace", stop)
     code, _, err = run(command, labels, *more, "--out", out / "table.csv" if command == "measure" else out)
     assert code == 130 and "Traceback" not in err
-    assert list(out.iterdir()) == []
+    assert not out.exists() or list(out.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("command", ["noise", "density", "predict", "compare"])
+def test_results_of_two_commands_are_not_mixed(run, save, tmp_path, blobs, monkeypatch, command):
+    image = save(tmp_path / "images" / "a.png", blobs())
+    labels = save(tmp_path / "labels" / "a.png", (blobs() > 100).astype("uint8"))
+    monkeypatch.setattr("napari_metastructure.igtt.apply.load_model", lambda path: None)
+    arguments = {
+        "noise": [labels, "--kind", "flip"],
+        "density": [labels],
+        "predict": [tmp_path, image],
+        "compare": ["--images", image, "--methods", "otsu"],
+    }
+    other = RunFolder(tmp_path / "out")
+    other.lock()
+    try:
+        code, _, err = run(command, *arguments[command], "--out", other.path)
+    finally:
+        other.unlock()
+    assert code == 2 and "Another run is writing to" in err
+    assert not list(other.path.iterdir())

@@ -4,7 +4,7 @@ import json
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -306,6 +306,29 @@ def check_modes(resume: bool, overwrite: bool) -> None:
     """Refuse to go on with a run and to replace it at once."""
     if resume and overwrite:
         raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep runs and other commands out of a folder while results are written; make it, and remove it if left empty.
+
+    Raises
+    ------
+    InputError
+        If one is writing there.
+    """
+    from napari_metastructure.training.run_folder import RunFolder
+
+    is_new = not folder.exists()
+    place = RunFolder(folder)
+    try:
+        place.lock()
+        yield
+    finally:
+        place.unlock()
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def tell_colour(read: "ImageSet") -> None:

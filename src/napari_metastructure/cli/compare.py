@@ -86,7 +86,9 @@ def compare(
         config = config.model_copy(update={"methods": _usable(files)})
     files.check_free(config.methods, overwrite, _options.WAYS)
     _options.tell_colour(files.read)
-    _run(files, config)
+    with _options.alone_in(out):
+        files.check_free(config.methods, overwrite, _options.WAYS)
+        _run(files, config)
 
 
 def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:

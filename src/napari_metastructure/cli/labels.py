@@ -15,7 +15,7 @@ from napari_metastructure.cli._progress import ABSENT, number, print_table
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import counted, listed
 from napari_metastructure.images.files import check_free
-from napari_metastructure.images.writing import make_folder, remove
+from napari_metastructure.images.writing import remove
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.density import KERNELS, check_kernel
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
@@ -65,15 +65,17 @@ def noise(
     with _options.warnings_as_lines():
         clean = LabelSet(paths, reading)
     closed = recipe.transition(clean.classes)
-    earlier = _clear(out)
-    if clean.rule:
-        typer.echo(clean.rule)
-    made = []
-    for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
-        pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
-        made.append(facts)
-        typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
-    said = work.describe(out, recipe, seed, clean.reading, clean.classes, closed, made)
+    with _options.alone_in(out):
+        _check_out(out, results, paths, overwrite)
+        earlier = _clear(out)
+        if clean.rule:
+            typer.echo(clean.rule)
+        made = []
+        for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
+            pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
+            made.append(facts)
+            typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
+        said = work.describe(out, recipe, seed, clean.reading, clean.classes, closed, made)
     if strays := sorted(name for name in earlier - {path.name for path in results} if (out / name).exists()):
         typer.echo(f"Warning: {out / strays[0]} is of an earlier call and was left as it is.", err=True)
     for line in said:
@@ -88,8 +90,7 @@ def _check_out(out: Path, results: Sequence[Path], paths: Sequence[Path], overwr
 
 
 def _clear(out: Path) -> set[str]:
-    """Make the folder, and remove the noise.yaml of an earlier call; return the names it lists."""
-    make_folder(out)
+    """Remove the noise.yaml of an earlier call; return the names it lists."""
     earlier = made_in(out)
     remove([out / NOISE_FILE])
     return earlier
@@ -169,16 +170,17 @@ def density(
         clean = LabelSet(partners, reading) if partners else None
         if clean is not None:
             check_same_sizes(found, clean)
-        make_folder(out)
-        for index, (target, width) in enumerate(zip(results, widths, strict=True)):
-            pixels, like = found.read(index)
-            maps = work.class_maps(pixels, chosen, shape, width, edges)
-            work.write_maps(target, maps, like)
-            whose = f"class{'es' if len(chosen) > 1 else ''} {listed(chosen)}"
-            typer.echo(f"{target}: {whose}, {kernel} of {_in_words(width)}")
-            if clean is not None:
-                left = work.compare_maps(clean.one(index), pixels, maps, shape, width, edges)
-                rows.append([target.stem.removesuffix("_density"), *map(number, left)])
+        with _options.alone_in(out):
+            check_free(results, overwrite=overwrite, ways=_options.WAYS)
+            for index, (target, width) in enumerate(zip(results, widths, strict=True)):
+                pixels, like = found.read(index)
+                maps = work.class_maps(pixels, chosen, shape, width, edges)
+                work.write_maps(target, maps, like)
+                whose = f"class{'es' if len(chosen) > 1 else ''} {listed(chosen)}"
+                typer.echo(f"{target}: {whose}, {kernel} of {_in_words(width)}")
+                if clean is not None:
+                    left = work.compare_maps(clean.one(index), pixels, maps, shape, width, edges)
+                    rows.append([target.stem.removesuffix("_density"), *map(number, left)])
     if rows:
         heads = ["image", "meta-structure retained", *(f"distance of {c}" for c in chosen)]
         print_table(heads, rows)
