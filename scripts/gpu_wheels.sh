@@ -24,7 +24,7 @@ download() {
 }
 
 # pydantic names one version of its core, so that comes after it.
-download segmentation-models-pytorch pydantic annotated-types typing-extensions typing-inspection
+download segmentation-models-pytorch threadpoolctl pydantic annotated-types typing-extensions typing-inspection
 core=$("$PYTHON" - "$out"/pydantic-*.whl <<'PYTHON'
 import re, sys, zipfile
 archive = zipfile.ZipFile(sys.argv[1])

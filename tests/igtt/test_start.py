@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage as ndi
+from scipy import special
+from scipy.special import expit
 from skimage.transform import resize
 
 from napari_metastructure.igtt.start import (
@@ -13,6 +15,7 @@ from napari_metastructure.igtt.start import (
     SPEC,
     TOGETHER,
     USE,
+    _of_all_ways,
     candidates,
     cut_at,
     load_prior,
@@ -86,22 +89,45 @@ def test_it_is_the_mean_of_the_logits_at_three_sizes_and_in_three_ways():
         low, high = np.percentile(z, (0.5, 99.9))
         return np.sqrt(((z - low) / (high - low)).clip(0))
 
-    logits = []
-    for side in (256, 181, 128):
-        ways = [at_size(lambda z, way=way: seen(way(z)), plane, side) for way in (np.asarray, root, evened)]
-        logits.append(np.average([np.log(p / (1 - p)).clip(-6.9, 6.9) for p in ways], axis=0, weights=(2, 1, 1)))
+    def in_three_ways(z):
+        intensity, *others = (logit(seen(way(z))) for way in (np.asarray, root, evened))
+        wider = [np.quantile(other, (intensity <= 0).mean()).clip(0, 2) for other in others]
+        return expit(intensity / 2 + sum(o - w for o, w in zip(others, wider, strict=True)) / 4)
+
+    logits = [logit(at_size(in_three_ways, plane, side)) for side in (256, 181, 128)]
     (found,), cut = prior_start(prior, [plane], CPU)
     errors = [
-        np.abs(found - 1 / (1 + np.exp(np.log(cut / (1 - cut)) - np.mean(some, axis=0)))).mean()
-        for some in (logits, logits[:2], logits[1:])
+        np.abs(found - expit(np.mean(some, axis=0) - logit(cut))).mean() for some in (logits, logits[:2], logits[1:])
     ]
     assert errors[0] < 0.01  # sizes are changed by another library
     assert errors[0] < 0.5 * min(errors[1:])
 
 
+def logit(p):
+    """With P no nearer to 0 and 1 than a thousandth."""
+    return special.logit(np.clip(p, 1e-3, 1 - 1e-3))
+
+
 def evened(z):
     """Local contrast at 32 pixels."""
     return local_contrast(z, 32, fine=0)
+
+
+@pytest.mark.parametrize(("radius", "found"), [(14, 10), (11, 10), (8, 9)])
+def test_no_other_way_finds_more_than_intensity_does(radius, found):
+    """Where it finds less it counts as it is."""
+    away = np.hypot(*np.mgrid[-32:33, -32:33])
+    intensity, other = (expit((r - away) / 2) for r in (10, radius))
+    (across,) = np.flatnonzero(np.diff(np.sign(_of_all_ways([intensity, other, other])[32, 32:])))
+    assert abs(across + 0.5 - found) < 1
+
+
+def test_a_way_is_lowered_by_so_much_at_most_and_not_where_intensity_finds_nothing():
+    faint, bright = np.full((20, 20), 0.01), np.full((20, 20), 0.01)
+    bright[5:15, 5:15] = 0.999
+    assert ((nothing := _of_all_ways([faint, bright, bright])) > 0).sum() == 100
+    faint[10, 10] = 0.6
+    assert nothing[7, 7] - 1.1 < _of_all_ways([faint, bright, bright])[7, 7] < nothing[7, 7] - 0.9
 
 
 def test_faint_objects_beside_bright_ones_are_seen_by_the_root_of_the_intensity():

@@ -305,12 +305,10 @@ def test_rows_are_those_of_the_whole(kind, objects, height, width, at_once, chan
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=2e-5)
 
 
-@given(st.integers(1, 200), st.integers(1, 40), st.sampled_from([0.7, 1.5, 4.0, 16.0]), st.booleans())
-def test_the_blurs_are_scipys(height, width, scale, accelerator):
+@given(st.integers(1, 200), st.integers(1, 40), st.sampled_from([0.7, 1.5, 4.0, 16.0]))
+def test_the_blur_of_an_accelerator_is_scipys(height, width, scale):
     block = np.random.default_rng(height * 41 + width).normal(0, 50, (height, width)).astype(np.float32)
-    found = torch.from_numpy(block)
-    for axis in (0, 1):
-        found = (module._blurred if accelerator else module._multiplied)(found, axis, scale)
+    found = module._blurred(module._blurred(torch.from_numpy(block), 0, scale), 1, scale)
     np.testing.assert_allclose(found.numpy(), ndi.gaussian_filter(block, scale), rtol=1e-5, atol=1e-4)
 
 

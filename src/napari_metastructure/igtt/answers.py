@@ -54,7 +54,7 @@ class Sheet:
     def __init__(self, pages: Sequence[Page]) -> None:
         self._pages = list(pages)
         self._files = list(dict.fromkeys(page.file for page in pages))
-        self._names = {file: _shortest(file, self._files) for file in self._files}
+        self._names = _shortest(self._files)
         self._index = {(page.file, page.number): i for i, page in enumerate(pages)}
 
     def read(self, path: Path) -> tuple[list[Answer], list[str]]:
@@ -221,11 +221,12 @@ def _parts(path: str | Path) -> tuple[str, ...]:
     return PurePath(unicodedata.normalize("NFC", str(path)).replace("\\", "/")).parts
 
 
-def _shortest(file: Path, files: Sequence[Path]) -> str:
-    """Return as much of a file's path as tells it from the others."""
-    parts = file.parts
-    for count in range(1, len(parts)):
-        own = _parts(file)[-count:]
-        if sum(_parts(other)[-count:] == own for other in files) == 1:
-            return PurePath(*parts[-count:]).as_posix()
-    return file.as_posix()
+def _shortest(files: Sequence[Path]) -> dict[Path, str]:
+    """Return as much of each file's path as tells it from the others."""
+    endings = {file: [parts[-n:] for n in range(1, len(parts))] for file in files for parts in [_parts(file)]}
+    files_with = Counter(ending for own in endings.values() for ending in own)
+    found = {}
+    for file, own in endings.items():
+        count = next((len(ending) for ending in own if files_with[ending] == 1), None)
+        found[file] = file.as_posix() if count is None else PurePath(*file.parts[-count:]).as_posix()
+    return found

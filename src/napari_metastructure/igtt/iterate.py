@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from napari_metastructure.igtt.pseudo_labels import PseudoLabels
 from napari_metastructure.igtt.rounds import is_trained, spec_of, stable, steps_and_batch, unsettled
 from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_start, start_probability
 from napari_metastructure.igtt.start import USE as PRIOR_USE
-from napari_metastructure.igtt.steering import Steering
 from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient, zscore
@@ -38,6 +37,9 @@ from napari_metastructure.training.losses import LOCKED, LOSSES
 from napari_metastructure.training.patches import InputsInMemory, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
 from napari_metastructure.training.run_state import RunState, Saver
+
+if TYPE_CHECKING:
+    from napari_metastructure.igtt.steering import Steering
 
 STATISTICS_BATCHES = 8
 """Batches that batch-normalisation statistics are recomputed from before each relabelling."""
@@ -436,8 +438,10 @@ class Run:
             cut_at(self.trainer.network, cut)
 
     @cached_property
-    def _steering(self) -> Steering:
+    def _steering(self) -> "Steering":
         """Features of the planes, and what the start says before any stroke."""
+        from napari_metastructure.igtt.steering import Steering  # libraries that no run without strokes needs
+
         start = [s.astype(np.float32) for s in self.labels.start]
         return Steering(self.given, start, self.checkpoint, self.config.start_weight)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from skimage.morphology import skeletonize
 
 from napari_metastructure.igtt.candidates import Edges, search
 from napari_metastructure.igtt.config import IGTTConfig
@@ -317,6 +316,8 @@ def skeleton(mask: np.ndarray, rng: np.random.Generator, keep: float, radius: in
 
     All other pixels become background, so width is lost at each round (see `density`).
     """
+    from skimage.morphology import skeletonize
+
     y, x = np.nonzero(skeletonize(mask))
     kept = rng.random(y.size) < keep
     y, x = y[kept], x[kept]

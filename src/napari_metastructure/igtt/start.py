@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 import torch
 from scipy import ndimage as ndi
-from skimage.filters import sato, threshold_li, threshold_otsu
+from skimage.filters.thresholding import threshold_li, threshold_otsu
 from torch import Tensor, nn
 
 from napari_metastructure.igtt.candidates import Edges
@@ -67,6 +67,8 @@ def candidates(plane: np.ndarray) -> np.ndarray:
     -------
     (14, Y, X) bool array
     """
+    from skimage.filters import sato  # loads scipy's statistics, which no other start needs
+
     maps = [
         ndi.gaussian_filter(plane, 1),
         ndi.gaussian_filter(log_intensity(plane), 1),
@@ -243,6 +245,10 @@ Dong et al., "Medical image segmentation with InTEnt: integrated entropy weighti
 adaptation", CVPR Workshops 2024, for averages over how an image is normalised.
 """
 
+NARROWED = 2.0
+"""Logits by which the root and local contrast are lowered at most, until they find no more foreground than intensity
+does: they tell better what is an object, and draw its outline too wide where light is scattered around it."""
+
 
 def _looks(
     prior: nn.Module,
@@ -267,25 +273,33 @@ def _looks(
                 return inputs_on(device, way(reduced(planes[at[k]], scale)), USE.inputs, "bright")
 
             ways.append(storage.keep_numbered(predicted(prior, shapes, read, USE.patch, device, checkpoint)))
-        weights = [weight for _, weight in WAYS]
-        together = storage.keep(_sigmoid(_mean_logit(several, weights)) for several in zip(*ways, strict=True))
+        together = storage.keep(_sigmoid(_of_all_ways(several)) for several in zip(*ways, strict=True))
         for i, p in zip(at, together, strict=True):
             found[i].append(p)
     return found
 
 
-def _mean_logit(probabilities: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Average the logits of arrays of one shape; weights sum to 1."""
-    total = np.zeros(probabilities[0].shape, np.float32)
-    for p, weight in zip(probabilities, weights, strict=True):
-        p = p.clip(CERTAIN, 1 - CERTAIN)
-        total += weight * np.log(p / (1 - p))
+def _of_all_ways(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the logits of `WAYS`; those that find more than intensity does are lowered first, up to `NARROWED`."""
+    intensity, *others = map(_logits, probabilities)
+    total, share = WAYS[0][1] * intensity, np.count_nonzero(intensity > 0) / intensity.size
+    for logits, (_, weight) in zip(others, WAYS[1:], strict=True):
+        wider = np.quantile(logits, 1 - share).clip(0, NARROWED) if 0 < share < 1 else 0
+        total += weight * (logits - wider)
     return total
 
 
 def _averaged(looks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Average the logits of some sizes, at full size."""
-    return _mean_logit([resized(look, shape) for look in looks], [1 / len(looks)] * len(looks))
+    total = np.zeros(shape, np.float32)
+    for look in looks:
+        total += _logits(resized(look, shape)) / len(looks)
+    return total
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    p = probabilities.clip(CERTAIN, 1 - CERTAIN)
+    return np.asarray(np.log(p / (1 - p)))
 
 
 def _sureness(logit: np.ndarray) -> float | None:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.images.blur import gaussian
 from napari_metastructure.images.lazy import Plane, computed, row_blocks
 
 Polarity = Literal["bright", "dark"]
@@ -64,10 +65,10 @@ def local_contrast(plane: np.ndarray, scale: float, fine: float = 1.5) -> np.nda
     scale, fine : float
         Standard deviations in pixels of the surround and of the smoothing.
     """
-    surround = ndi.gaussian_filter(plane, scale)
-    variance = ndi.gaussian_filter(plane * plane, scale) - surround**2
+    surround = gaussian(plane, scale)
+    variance = gaussian(plane * plane, scale) - surround**2
     spread = np.sqrt(np.maximum(variance, 0)) + plane.std()
-    return (ndi.gaussian_filter(plane, fine) - surround) / np.where(spread > 0, spread, 1)
+    return (gaussian(plane, fine) - surround) / np.where(spread > 0, spread, 1)
 
 
 def contrast_and_log(plane: np.ndarray, scale: float) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_metastructure.errors import RunFailed
+from napari_metastructure.images import blur
 from napari_metastructure.images.intensity import CONTRAST_SCALES, Inputs, Polarity, channels_of, network_inputs
 from napari_metastructure.images.lazy import Plane, percentiles, value_range
 from napari_metastructure.networks.device import Download, data_device, mixed_precision, out_of_memory, release, upload
@@ -346,8 +346,6 @@ _CPU = torch.device("cpu")
 
 _FINE = 1.5  # `images.intensity.local_contrast`'s own
 
-_TRUNCATE = 4.0  # standard deviations at which scipy's Gaussian ends
-
 
 def prepared(
     image: np.ndarray | Plane,
@@ -506,7 +504,7 @@ class _Plane:
 
     def local_contrast(self, z: Window, scale: float) -> Window:
         """Return windows of the local contrast; what lies around them is looked at, and cut off again."""
-        halo = int(_TRUNCATE * max(scale, _FINE) + 0.5)
+        halo = blur.radius(max(scale, _FINE))
 
         def window(a: int, b: int, c: int, d: int) -> Tensor:
             top, left = max(0, a - halo), max(0, c - halo)
@@ -545,47 +543,18 @@ class _Plane:
 
 
 def gaussian(block: Tensor, scale: float) -> Tensor:
-    """Blur a (Y, X) float32 tensor as scipy's `gaussian_filter` does, where it is."""
-    blurred = _blurred if block.device.type == "cuda" else _multiplied
-    return blurred(blurred(block, 0, scale), 1, scale)
-
-
-def _multiplied(block: Tensor, axis: int, scale: float) -> Tensor:
-    """Blur along one axis by products with the matrices of short stretches: wide blurs take a tenth of scipy's time."""
-    length, radius = block.shape[axis], int(_TRUNCATE * scale + 0.5)
-    mirrored = torch.from_numpy(np.pad(np.arange(length), radius, mode="symmetric"))
-    wide, stretch = block.index_select(axis, mirrored), max(32, 2 * radius)
-    found = torch.empty_like(block, memory_format=torch.contiguous_format)
-    for first in range(0, length, stretch):
-        matrix = _blur_matrix(min(stretch, length - first), scale)
-        piece, into = wide.narrow(axis, first, matrix.shape[1]), found.narrow(axis, first, len(matrix))
-        into.copy_(matrix @ piece if axis == 0 else piece @ matrix.T)
-    return found
-
-
-@lru_cache(maxsize=16)
-def _blur_matrix(length: int, scale: float) -> Tensor:
-    """Return the matrix that blurs so many pixels, given them and those in reach on either side."""
-    weights = _blur_weights(scale)
-    matrix = np.zeros((length, length + len(weights) - 1), np.float32)
-    for row in range(length):
-        matrix[row, row : row + len(weights)] = weights
-    return torch.from_numpy(matrix)
-
-
-def _blur_weights(scale: float) -> np.ndarray:
-    """Return the weights of a Gaussian, the middle one of pixel 0."""
-    radius = int(_TRUNCATE * scale + 0.5)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / scale) ** 2)
-    return np.asarray(weights / weights.sum())
+    """Blur a (Y, X) float32 tensor as `images.blur.gaussian` does, where it is."""
+    if block.device.type == "cuda":
+        return _blurred(_blurred(block, 0, scale), 1, scale)
+    return torch.from_numpy(blur.gaussian(block.numpy(), scale))
 
 
 def _blurred(block: Tensor, axis: int, scale: float) -> Tensor:
     """Blur along one axis, edges mirrored. Sums are of float64, as scipy's, and not left to a convolution in TF32."""
-    length, radius = block.shape[axis], int(_TRUNCATE * scale + 0.5)
+    length, radius = block.shape[axis], blur.radius(scale)
     mirrored = torch.from_numpy(np.pad(np.arange(length), radius, mode="symmetric"))
     wide = block.index_select(axis, upload(mirrored, block.device)).double()
     total = torch.zeros_like(block, dtype=torch.float64)
-    for first, weight in enumerate(_blur_weights(scale)):
+    for first, weight in enumerate(blur.weights(scale)):
         total.add_(wide.narrow(axis, first, length), alpha=float(weight))
     return total.float()
