@@ -118,7 +118,7 @@ def parse(texts: Sequence[str], typed: Collection[str], model: type[BaseModel]) 
         field = model.model_fields.get(name)
         choices = get_args(field.annotation) if field is not None else ()
         found[name] = None if value.lower() in ("none", "null") and value not in choices else value
-        if found[name] is not None and tuple in map(get_origin, choices):
+        if found[name] is not None and any(get_origin(choice) is tuple for choice in choices):
             found[name] = value.split(",")
     return found
 
