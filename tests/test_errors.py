@@ -28,6 +28,7 @@ class Settings(BaseModel):
     exact: bool = False
     network: Literal["unet", "hrnet"] = "unet"
     classes: tuple[int, ...] = ()
+    patch: int = Field(32, multiple_of=32, ge=32, le=64)
     names: tuple[str, ...] = Field(("a",), min_length=1)
     rows: Annotated[tuple[float, ...], Field(json_schema_extra={"takes": "a row of numbers"})] | None = None
     inner: Inner = Inner()
@@ -65,13 +66,16 @@ def complaint(values, call=None, model=Settings):
         ({"names": (5,)}, "Names must be text, not 5."),
         ({"rows": "x"}, "Rows must be a row of numbers, not 'x'."),
         ({"inner": {"share": 1}}, "Inner: share must be a number from 0 and below 1, not 1."),
-        ({"inner": {"shar": 1}}, "Inner: shar: there is no setting of that name; choose one of share."),
+        ({"inner": {"shar": 1}}, "Inner: shar: there is no setting of that name; perhaps share is meant."),
         ({"any": {"kind": "inner", "share": 2}}, "Any: share must be a number from 0 and below 1, not 2."),
-        ({"any": {"kind": "inner", "shar": 2}}, "Any: shar: there is no setting of that name; choose one of share."),
+        ({"any": {"kind": "inner", "shar": 2}}, "Any: shar: there is no setting of that name; perhaps share is meant."),
         ({"any": {"share": 0.2}}, "Any does not say 'kind' it is."),
         ({"any": [1]}, "Any must be settings by their names, not [1]."),
         ({"names": "a"}, "Names must be a list, not 'a'."),
         ({"any": {"kind": "third"}}, "Any must be of the kind 'inner', 'other', not 'third'."),
+        ({"patch": 33}, "Patch must be a multiple of 32 from 32 to 64, not 33; take 32."),
+        ({"patch": 990}, "Patch must be a multiple of 32 from 32 to 64, not 990; take 64."),
+        ({"patch": -33}, "Patch must be a multiple of 32 from 32 to 64, not -33; take 32."),
         ({"epochs": 13}, "Epochs: 13 is odd; take 12."),
         ({"epochs": 17}, "Seventeen is no number of epochs."),
     ],
@@ -82,9 +86,9 @@ def test_the_name_what_it_must_be_and_what_it_was(values, sentence):
 
 def test_names_as_the_user_knows_them():
     assert complaint({"epochs": 0}, lambda name: f"--{name}").startswith("--epochs must be a whole number")
-    known = "choose one of epochs, rate, rounds, exact, network, classes, names, rows, inner, any."
-    assert complaint({"epoch": 1}, lambda name: f"--set {name}") == (
-        f"--set epoch: there is no setting of that name; {known}"
+    known = "choose one of epochs, rate, rounds, exact, network, classes, patch, names, rows, inner, any."
+    assert complaint({"depth": 1}, lambda name: f"--set {name}") == (
+        f"--set depth: there is no setting of that name; {known}"
     )
 
 
@@ -99,7 +103,16 @@ def test_a_value_of_any_size_leaves_the_sentence_short(value):
     assert len(complaint({"epochs": value})) < 250
 
 
-@pytest.mark.parametrize(("items", "words"), [([0], "0"), ([0, 1], "0 and 1"), ("abc", "a, b and c"), ([], "")])
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([0], "0"),
+        ([0, 1], "0 and 1"),
+        ("abc", "a, b and c"),
+        ([], ""),
+        (range(254), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 244 more"),
+    ],
+)
 def test_lists_in_words(items, words):
     assert listed(items) == words
 

@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -32,9 +33,15 @@ def denied(error: PermissionError) -> str:
     return f"No permission to use {error.filename}; change its permissions, or choose another place."
 
 
+MOST = 20
+"""Items that a sentence lists at most."""
+
+
 def listed(items: Sequence[Any], last: str = "and") -> str:
-    """Join items in words: ``0, 1 and 2``."""
+    """Join items in words: ``0, 1 and 2``; of many the first and how many more."""
     names = [str(item) for item in items]
+    if len(names) > MOST:
+        names = [*names[: MOST // 2], f"{len(names) - MOST // 2} more"]
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
@@ -119,8 +126,11 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
             return words if words.endswith(".") else f"{named}: {words}."
         case "extra_forbidden":
             known = [n for n, f in model.model_fields.items() if not _is_tag(f)] if model else []
+            none = f"{named}: there is no setting of that name"
+            if near := get_close_matches(str(problem["loc"][-1]), known, 1, 0.75):
+                return f"{none}; perhaps {near[0]} is meant."
             choice = f"; choose one of {', '.join(known)}" if known else "; there are none" if model else ""
-            return f"{named}: there is no setting of that name{choice}."
+            return f"{none}{choice}."
         case "missing":
             return f"{named} is missing."
         case "too_short":
@@ -140,8 +150,9 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
         return f"{named}: {message[:1].lower()}{message[1:]}."
     given = _shown(problem["input"])
     if problem["type"] == "multiple_of":
-        step = context["multiple_of"]
-        given += f"; take {max(step, round(float(problem['input']) / step) * step)}"
+        step, rules = context["multiple_of"], field.metadata if field is not None else []
+        nearest = max(step, round(float(problem["input"]) / step) * step)
+        given += f"; take {min([nearest, *(rule.le for rule in rules if hasattr(rule, 'le'))])}"
     return f"{named} must be {wish or message.removeprefix('Input should be ')}, not {given}."
 
 

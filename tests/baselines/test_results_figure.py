@@ -6,7 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from napari_metastructure.baselines.results import COLORS, draw, errors, write_figure
+from napari_metastructure.baselines.results import COLORS, FIGURE, draw, errors
+from napari_metastructure.images.writing import save_figure
 
 SEEN = {  # Machado, Oliveira, Fernandes, IEEE TVCG 2009, severity 1
     "normal": np.eye(3),
@@ -47,7 +48,7 @@ def test_a_row_per_image_and_a_column_per_method(discs, labelled):
 def test_large_images_are_made_small_and_sizes_may_differ(tmp_path):
     rng = np.random.default_rng(0)
     images = [rng.random((1100, 700)), rng.random((64, 90))]
-    path = write_figure(tmp_path, draw(images, None, {"otsu": [i > 0.5 for i in images]}, ["a", "b"]))
+    path = save_figure(tmp_path / FIGURE, draw(images, None, {"otsu": [i > 0.5 for i in images]}, ["a", "b"]))
     assert PIL.Image.open(path).size[0] > 300
     shapes = [a.images[0].get_array().shape[:2] for a in draw(images, None, {}, ["a", "b"]).axes]
     assert shapes == [(367, 234), (64, 90)]

@@ -11,7 +11,7 @@ import torch
 from napari_metastructure import __version__
 from napari_metastructure.batch import predict, scheduler
 from napari_metastructure.batch.run import UnitDone, UnitFailed, run
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, RunFailed
 
 pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
@@ -112,4 +112,14 @@ def test_workers_that_do_not_see_the_folders_are_named(tmp_path):
 def test_without_the_extra_one_sentence_says_what_to_install(recipe, go, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(InputError, match=r"pip install \"napari-metastructure\[cluster\]\""):
+        go(recipe(scheduler="local:2"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Nanny failed to start."), OSError(11, "no more processes")])
+def test_processes_that_do_not_start_are_one_sentence(recipe, go, monkeypatch, error):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr("distributed.LocalCluster", fail)
+    with pytest.raises(RunFailed, match=r"The 2 processes of local:2 do not start .*take fewer"):
         go(recipe(scheduler="local:2"))

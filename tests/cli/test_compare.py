@@ -1,8 +1,10 @@
 """``metastructure compare`` as a user calls it."""
 
 import csv
+import errno
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,3 +205,20 @@ def test_help_names_every_method(run):
     _, stdout, _ = run("compare", "--help")
     text = "".join(line.strip() for line in stdout.splitlines())
     assert all(name in text for name in METHODS)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("name", ["results.csv", "compare.png", "1_mask.tif"])
+def test_a_comparison_that_could_not_be_written_is_no_success(run, folder, tmp_path, monkeypatch, name, batch):
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, "")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", full)
+    how = ["--resume"] if batch else []
+    code, out, err = run("compare", "--images", folder / "images", "--methods", "otsu", "--out", tmp_path / "out", *how)
+    assert code == (2 if batch else 1) and "the disk is full" in err
+    assert "Tables, figure and masks are in" not in out

@@ -1,9 +1,85 @@
 """Files of commands: options that exclude each other."""
 
+import os
+import signal
+
 import pytest
+
+from napari_metastructure.training.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("command", ["train", "igtt"])
 def test_going_on_and_replacing_exclude_each_other(run, tmp_path, command):
     code, _, err = run(command, tmp_path, "--out", tmp_path / "out", "--resume", "--overwrite")
     assert code == 2 and "give one of them" in err
+
+
+@pytest.mark.parametrize("command", ["score", "transition"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_numbers_are_not_written_over_an_input(run, save, tmp_path, blobs, command, which):
+    files = [save(tmp_path / folder / "a.png", (blobs() > 100).astype("uint8")) for folder in "xy"]
+    before = files[which].read_bytes()
+    code, _, err = run(command, tmp_path / "x", tmp_path / "y", "--json", files[which])
+    assert code == 2 and "choose another --json" in err
+    assert files[which].read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["noise", "density", "predict", "measure", "igtt", "train", "study", "compare"])
+def test_a_loop_of_links_is_no_place_for_results(run, save, tmp_path, blobs, command):
+    image = save(tmp_path / "set" / "images" / "a.png", blobs())
+    labels = save(tmp_path / "set" / "labels" / "a.png", (blobs() > 100).astype("uint8"))
+    (tmp_path / "b").symlink_to("c")
+    (tmp_path / "c").symlink_to("b")
+    inputs = {
+        "noise": [labels, "--kind", "flip"],
+        "density": [labels],
+        "predict": [tmp_path, image],
+        "measure": [labels, "--clean", tmp_path / "b"],
+        "igtt": [image],
+        "train": [tmp_path / "set"],
+        "study": [tmp_path / "set"],
+        "compare": ["--images", image, "--methods", "otsu"],
+    }
+    out = tmp_path / "c" / ("table.csv" if command == "measure" else "")
+    code, _, err = run(command, *inputs[command], "--out", out)
+    assert code == 2 and err.startswith("Error: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way there")
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+@pytest.mark.parametrize("command", ["noise", "density", "measure"])
+def test_no_signal_to_end_leaves_a_half_written_file(run, save, tmp_path, blobs, monkeypatch, command, which):
+    labels = save(tmp_path / "in" / "a.png", (blobs() > 100).astype("uint8"))
+    more = {"noise": ["--kind", "flip"], "density": [], "measure": []}[command]
+    out = tmp_path / "out"
+    replace = os.replace
+
+    def stop(source, target):  # written, but not in its place
+        return replace(source, target) if target.name.startswith(".") else os.kill(os.getpid(), which)
+
+    monkeypatch.setattr("os.replace", stop)
+    code, _, err = run(command, labels, *more, "--out", out / "table.csv" if command == "measure" else out)
+    assert code == 130 and "Traceback" not in err
+    assert not out.exists() or list(out.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("command", ["noise", "density", "predict", "compare"])
+def test_results_of_two_commands_are_not_mixed(run, save, tmp_path, blobs, monkeypatch, command):
+    image = save(tmp_path / "images" / "a.png", blobs())
+    labels = save(tmp_path / "labels" / "a.png", (blobs() > 100).astype("uint8"))
+    monkeypatch.setattr("napari_metastructure.igtt.apply.load_model", lambda path: None)
+    arguments = {
+        "noise": [labels, "--kind", "flip"],
+        "density": [labels],
+        "predict": [tmp_path, image],
+        "compare": ["--images", image, "--methods", "otsu"],
+    }
+    other = RunFolder(tmp_path / "out")
+    other.lock()
+    try:
+        code, _, err = run(command, *arguments[command], "--out", other.path)
+    finally:
+        other.unlock()
+    assert code == 2 and "Another run is writing to" in err
+    assert not list(other.path.iterdir())

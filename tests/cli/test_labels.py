@@ -168,7 +168,7 @@ def test_references_that_do_not_fit_are_named(run, save, labels, tmp_path):
     for where, words in (
         ("small", "has 40 x 48 pixels but"),
         ("other", "a.png has no partner of its stem in"),
-        ("small/a.png", "is one file for 2 label files"),
+        ("small/a.png", "is one file for 2; name a folder"),
     ):
         code, out, err = run("density", tmp_path / "in", "--reference", tmp_path / where, "--out", tmp_path / "out")
         assert (code, out) == (2, "")

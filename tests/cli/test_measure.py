@@ -194,3 +194,14 @@ def test_without_skan(run, folder, monkeypatch):
     code, _, err = run("measure", folder / "masks", "--out", folder / "t.csv", "--skeleton")
     assert code == 2
     assert "pip install 'napari-metastructure[skeleton]'" in err
+
+
+@pytest.mark.parametrize("how", [[], ["--reading", "objects"]])
+@pytest.mark.parametrize("first", [0, 1])
+def test_images_in_place_of_masks(run, tmp_path, how, first):
+    """They would be thousands of objects of a pixel."""
+    grey = np.random.default_rng(0).integers(first, 200, (80, 80)).astype(np.uint8)
+    write_tiff(tmp_path / "a.tif", grey, "YX", (1, 1), ("pixel",) * 2)
+    code, _, err = run("measure", tmp_path, "--out", tmp_path / "t.csv", *how)
+    assert code == 2 and "a.tif holds the grey values of an image, not labels" in err
+    assert not (tmp_path / "t.csv").exists()

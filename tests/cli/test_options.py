@@ -9,6 +9,10 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.training.config import TrainConfig
 
 
+def test_lists_are_separated_by_commas():
+    assert chosen_settings(TrainConfig, {}, ["classes=0,2, 7"]).classes == (0, 2, 7)
+
+
 @pytest.mark.parametrize("model", [IGTTConfig, TrainConfig])
 def test_none_is_the_choice_of_that_name_or_nothing(model):
     read = 0

@@ -56,9 +56,13 @@ def test_conditions_by_name_and_free():
     "arguments, sentence",
     [
         (("--figure", "figure 9"), "'figure 9' is none of"),
-        (("--network", "vgg"), "vgg"),
+        (("--network", "vgg"), "--network must be"),
+        (("--set", "network=unet"), "use the option --network"),
+        (("--set", "patience=3"), "--set patience: a study tests after all epochs"),
+        (("--set", "validation_fraction=0.5"), "--set validation_fraction: a study"),
+        (("--set", "classes=0,a"), "--set classes must be whole numbers, not 'a'"),
         (("--repeats", 0), "--repeats must be a whole number from 1 to 100, not 0."),
-        (("--condition", "CL", "--condition", "CL"), "two conditions are called"),
+        (("--condition", "CL", "--condition", "CL"), "--condition: two conditions are called"),
     ],
 )
 def test_bad_input_is_one_sentence(run, folder, tmp_path, arguments, sentence):

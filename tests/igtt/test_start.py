@@ -80,7 +80,7 @@ def test_it_knows_objects_it_was_not_made_from(simulator, objects):
 
 
 def test_it_is_the_mean_of_the_logits_at_three_sizes_and_in_three_ways(monkeypatch):
-    monkeypatch.setattr(start, "LEFT_OUT", 9.0)  # so all three
+    monkeypatch.setattr(start, "LEFT_OUT", np.inf)  # so all three
     image, _ = simulate.endoplasmic_reticulum((256, 256), np.random.default_rng(1))
     plane, prior = orient(image, "bright"), load_prior()
 
@@ -203,7 +203,7 @@ def test_noise_is_taken_for_less_at_several_sizes_and_for_next_to_nothing_at_any
     one = probability(prior, network_inputs(plane, USE.inputs, "bright"), USE.patch, CPU)
     (chosen,), _ = prior_start(prior, [plane], CPU)
     assert (chosen > 0.5).mean() < 0.001
-    monkeypatch.setattr(start, "LEFT_OUT", 9.0)
+    monkeypatch.setattr(start, "LEFT_OUT", np.inf)
     (several,), _ = prior_start(prior, [plane], CPU)
     assert (several > 0.5).mean() <= (one > 0.5).mean()
 

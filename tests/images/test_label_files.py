@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import noting
+from napari_metastructure.images.files import noting, output_stems
 from napari_metastructure.images.label_files import by_stem, key_of, pair_by_stem, read_labels
 
 MASK = np.hypot(*np.mgrid[-20:20, -24:24]) < 12
@@ -141,3 +141,13 @@ def test_an_ending_that_all_names_have_is_left_out(images, labels, pairs):
     assert len(notes) == (pairs > 1 or (images, pairs) == ("x", 1))
     rest = sorted(path for both in found.pairs.values() for path in both)
     assert sorted([*rest, *found.first_alone, *found.second_alone]) == sorted([*kinds[0], *kinds[1]]), "nothing is lost"
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "\u00e9" * 120 + ".b.c"])
+def test_results_of_names_that_were_cut_are_paired(stem):
+    """A name of 255 bytes takes no ending, so that results have a shorter one."""
+    image = Path(f"{stem}.tif")
+    with noting():
+        (name,) = output_stems([image])
+    for result in (f"{name}.tif", f"{name}_mask.tif"):
+        assert pair_by_stem([image], [Path(result)]).pairs.keys() == {key_of(image)}

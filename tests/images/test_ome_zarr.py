@@ -257,3 +257,36 @@ def test_a_full_disk_leaves_nothing_and_what_was_there_stays(tmp_path, monkeypat
     assert not (tmp_path / "y.zarr").exists()
     with pytest.raises(InputError, match="the folder does not exist"):
         written(tmp_path / "none" / "x.zarr", before)
+
+
+@pytest.mark.parametrize(
+    ("named", "scale", "steps", "told"),
+    [
+        ([("y", "micrometer"), ("x", "micrometer")], [0, 0.3], (0.3, 0.3), ""),
+        ([("y", "micrometer"), ("x", "micrometer")], [-0.2, 0.3], (0.3, 0.3), ""),
+        ([("y", None), ("x", "micrometer")], [0.2, 0.3], (0.3, 0.3), ""),
+        ([("y", "furlong"), ("x", "furlong")], [0.2, 0.3], (1, 1), "its unit 'furlong' is not known"),
+        ([("y", None), ("x", None)], [0.2, 0.3], (1, 1), ""),
+    ],
+)
+def test_y_and_x_have_one_kind_of_step_and_odd_units_are_told(tmp_path, named, scale, steps, told):
+    made(tmp_path / "x.zarr")
+    axes = [{"name": name} | ({"unit": unit} if unit else {}) for name, unit in named]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    group = zarr.open_group(str(tmp_path / "x.zarr"))
+    group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": datasets}]}
+    with noting() as notes:
+        image = read_image(tmp_path / "x.zarr")
+    assert image.scale == steps and len(set(image.units)) == 1
+    assert told in " ".join(notes) and len(notes) == bool(told)
+
+
+def test_axes_that_are_not_named_are_the_last_ones(tmp_path):
+    data = made(tmp_path / "x.zarr", "ZYX")
+    facts = zarr.open_group(str(tmp_path / "x.zarr"))
+    (multiscales,) = dict(facts.attrs)["ome"]["multiscales"]
+    facts.attrs["ome"] = {"multiscales": [{"datasets": multiscales["datasets"]}] * 2}
+    with noting() as notes:
+        image = read_image(tmp_path / "x.zarr")
+    assert image.axes == "ZYX" and "holds 2 multiscales; the first is read" in notes[0]
+    np.testing.assert_array_equal(image.data, data)

@@ -303,3 +303,42 @@ def test_a_stack_of_metamorph(tmp_path, distance):
     assert (steps["X"], steps["Y"]) == ((0.13, "micrometer"), (0.26, "micrometer"))
     assert steps["Z"] == ((0.5, "micrometer") if distance else (1.0, "pixel"))
     assert not notes
+
+
+# Descriptions: what they cannot mean is no reason to refuse pixels, nor to leave pages out.
+
+
+@pytest.mark.parametrize(
+    ("description", "step"),
+    [
+        ("ImageJ=\nimages=abc\n", 0.1),
+        ("ImageJ=1.5\nimages=3\nslices=3\nunit=um\nspacing=2\n", 0.1),
+        ('{"shape": "x"}', 1),
+        ('{"shape": [5, 24, 31, 2]}', 1),
+        ('{"shape": [24, 31, 5]}', 1),
+    ],
+)
+def test_pages_that_the_description_does_not_fit_are_slices(tmp_path, description, step):
+    stack = np.stack([A + k for k in range(5)])
+    tifffile.imwrite(tmp_path / "x.tif", stack, description=description, metadata=None, resolution=(10, 10))
+    image, notes = told(tmp_path / "x.tif")
+    assert image.axes == "ZYX" and notes.count("x.tif") == 1
+    np.testing.assert_array_equal(image.data, stack)
+    assert image.scale[1:] == (step, step)
+
+
+def test_axes_without_y_and_x_are_asked_for(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", A, metadata={"axes": "QQ"})
+    with pytest.raises(InputError, match=r"x\.tif calls its axes 'QQ'.*--axes"):
+        read_image(tmp_path / "x.tif")
+    set_read_options("YX")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif").data, A)
+
+
+@pytest.mark.parametrize("tag", [256, 257])
+def test_an_image_without_pixels_is_refused(tmp_path, tag):
+    tifffile.imwrite(tmp_path / "x.tif", A, metadata=None)
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+b") as tif:
+        tif.pages.first.tags[tag].overwrite(0)
+    with pytest.raises(InputError, match=r"x\.tif"):
+        read_image(tmp_path / "x.tif")

@@ -16,6 +16,7 @@ from napari_metastructure.images.writing import (
     make_folder,
     remove,
     replacing,
+    save_figure,
     tiff_axes,
     write_mask,
     write_probability,
@@ -269,3 +270,18 @@ def test_every_axis_gets_a_letter_of_its_own(labels, units, axes):
 def test_too_many_axes_are_refused():
     with pytest.raises(InputError, match="two to five dimensions; these have 6"):
         tiff_axes(tuple("abcdyx"), ("pixel",) * 6)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("name", ["a$\\bad{$", "b$_{1", "\u65e5\u672c", "100%_\\alpha$"])
+def test_names_stand_in_figures_as_they_are(tmp_path, recwarn, name, ending):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    axes = figure.subplots()
+    axes.barh([0], [1], label=name)
+    axes.set_yticks([0], [name])
+    axes.set_title(name)
+    axes.legend()
+    assert save_figure(tmp_path / f"x.{ending}", figure).stat().st_size > 1000
+    assert not [warning for warning in recwarn if "missing" in str(warning.message)]

@@ -84,6 +84,7 @@ MASK = np.hypot(*np.mgrid[-32:32, -32:32]) < 20
         (objects(size=1), False),
         (objects(size=9), False),
         (np.arange(256).repeat(256).reshape(256, 256), False),
+        (np.random.default_rng(0).integers(0, 256, (64, 64)), False),
     ],
 )
 def test_soft_edges_are_told_from_numbers(labels, soft):
@@ -106,3 +107,30 @@ def test_instance_numbers_are_recognised(planes, numbered):
         assert len(stack.meaning(range(255)).classes) > 20, "unless somebody lists the classes"
     else:
         assert len(stack.meaning().classes) in (3, 4)
+
+
+@pytest.mark.parametrize("kept", [{}, {"binary": True}, {"instances": True}])
+@pytest.mark.parametrize(("missing", "unlabelled"), [(254, False), (256, False), (0, False), (None, True)])
+def test_255_among_the_numbers_of_objects_is_one_of_them(kept, missing, unlabelled):
+    """Of more than 255 objects one has the number 255, also where its neighbour was removed."""
+    numbers = {*range(1, 301)} - {missing} if missing is not None else {*range(1, 101), 255, 300}
+    if not kept:
+        with pytest.raises(ReadingError):
+            meaning_of({"a": numbers}, "auto", numbered=True)
+    else:
+        assert meaning_of({"a": {0, *numbers}}, "auto", numbered=True, **kept).unlabelled is unlabelled
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_that_255_is_no_object_is_told(told):
+    labels = objects()
+    assert labels.max() == 255
+    labels[labels == 255] *= told
+    stack = LabelStack([labels], "auto", instances=True)
+    assert any("255 is read as unlabelled" in note for note in stack.notes(stack.meaning())) is told
+
+
+@pytest.mark.parametrize("value", [2**31, 2**63, 2**64 - 1])
+def test_foregrounds_of_any_size_are_one(value):
+    meaning = meaning_of({"a": (0, value)}, "auto")
+    assert meaning.classes == meaning.classes_of((0, value)) == (0, 1)

@@ -180,3 +180,12 @@ def test_predictions_of_theory(discs):
 def test_one_image_is_not_enough(discs, config):
     with pytest.raises(InputError, match="two images at least"):
         list(study(pairs_of(*discs(1)), config))
+
+
+@pytest.mark.parametrize("name", ["run.yaml", "model.safetensors", "curves.csv", "table.csv", "study.png"])
+def test_a_folder_of_something_else_is_left_alone(discs, config, tmp_path, name):
+    (tmp_path / name).write_text("config: {objects: dark}\n")
+    with pytest.raises(InputError, match=f"{name} is there already, and not of a study"):
+        list(study(pairs_of(*discs(4)), config, folder=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "config: {objects: dark}\n"

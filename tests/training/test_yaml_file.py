@@ -64,10 +64,34 @@ def test_what_is_hostile_or_damaged_is_one_short_sentence(tmp_path, text, why):
 
 def test_names_are_texts_and_dates_are_too(tmp_path):
     (tmp_path / "f.yaml").write_text("1: 2\n~: 2024-13-45\nyes: no\n", encoding="utf-8")
-    assert read_yaml(tmp_path / "f.yaml", "-") == {"1": 2, "~": "2024-13-45", "yes": False}
+    assert read_yaml(tmp_path / "f.yaml", "-") == {"1": 2, "~": "2024-13-45", "yes": "no"}
 
 
 def test_what_is_no_file_is_said(tmp_path):
     for path, why in ((tmp_path, "it is no file"), (tmp_path / "none", "there is no such file")):
         with pytest.raises(InputError, match=why):
             read_yaml(path, "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1:30", "1:30"),
+        ("190:20:30.5", "190:20:30.5"),
+        ("010", "010"),
+        ("-0_7", "-0_7"),
+        ("yes", "yes"),
+        ("Off", "Off"),
+        ("true", True),
+        ("0", 0),
+        ("0.5", 0.5),
+        ("-3", -3),
+        ("0x10", 16),
+        ("1_000", 1000),
+    ],
+)
+def test_no_number_is_read_as_another(tmp_path, text, value):
+    """Nobody who writes 010 or 1:30 epochs means 8 or 90."""
+    (tmp_path / "f.yaml").write_text(f"a: {text}\n")
+    found = read_yaml(tmp_path / "f.yaml", "-")["a"]
+    assert found == value and type(found) is type(value)

@@ -18,7 +18,7 @@ from napari_metastructure.baselines.methods import METHODS, Segmentation, Task, 
 from napari_metastructure.errors import InputError, RunFailed, all_are
 from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient
 from napari_metastructure.images.surround import measured, missing_notes
-from napari_metastructure.images.writing import make_folder
+from napari_metastructure.images.writing import make_folder, save_figure
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.training.control import Control, Stopped
@@ -91,7 +91,7 @@ def write_results(
     return [
         *results.write_csv(folder, runs, table),
         *results.write_markdown(folder, runs, table),
-        results.write_figure(folder, results.draw(planes, truths, masks, names)),
+        save_figure(folder / results.FIGURE, results.draw(planes, truths, masks, names)),
     ]
 
 
@@ -175,7 +175,7 @@ class ComparisonResults:
     def _figure(self, folder: Path, *_: Any) -> list[Path]:
         planes = [-p if self.objects == "dark" else p for p in self.task.planes]  # as the user knows them
         figure = results.draw(planes, self.task.masks, self.agreement.masks, self.task.names)
-        return [results.write_figure(folder, figure)]
+        return [save_figure(folder / results.FIGURE, figure)]
 
 
 LOOK_EVERY = 0.005

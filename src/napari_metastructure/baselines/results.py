@@ -315,20 +315,6 @@ COLORS = {
 """Okabe and Ito's orange and sky blue, which differ for every kind of colour vision, and greys."""
 
 
-def write_figure(folder: Path, figure: Any) -> Path:
-    """Write what `draw` has drawn as ``compare.png``.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written to.
-    """
-    path = folder / FIGURE
-    with replacing(path) as beside:
-        figure.savefig(beside, format="png", dpi=150)
-    return path
-
-
 def draw(
     planes: Sequence[np.ndarray],
     truths: Sequence[np.ndarray] | None,

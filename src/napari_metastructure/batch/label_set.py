@@ -158,6 +158,8 @@ class LabelSet:
         for index, path in enumerate(self.paths):
             try:
                 found[path] = set(self._stack.values_of(index))
+                if self._stack.instances:
+                    self._stack.refuse_picture(index)
                 if self.reading == "foreground":
                     meaning_of({str(path): found[path] - {UNLABELLED}}, self.reading, str(path), may_be_empty=True)
             except InputError as error:
@@ -252,7 +254,7 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
         raise InputError(f"{reference} does not exist; check the name.")
     if not reference.is_dir():
         if len(paths) > 1:
-            raise InputError(f"{reference} is one file for {len(paths)} label files; name a folder of references.")
+            raise InputError(f"{reference} is one file for {len(paths)}; name a folder with one for each.")
         return [reference]
     found = pair_by_stem(paths, only_masks(list_folder(reference)))
     if found.first_alone:

@@ -1,6 +1,7 @@
 """Label noise and densities of label files as units of a batch; the commands do the same, one file after the other."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,8 +57,7 @@ def plan_noise(task: Noise, paths: Sequence[Path], out: Path) -> Plan:
     InputError
         If the recipe does not fit the labels, or the folder holds them.
     """
-    if out.resolve() in {path.resolve().parent for path in paths}:
-        raise InputError(f"{out} holds the clean labels, and noisy ones of the same names; choose another folder.")
+    check_apart(out, paths)
     names = dict(zip(paths, output_stems(paths), strict=True))
     clean, refused = usable(paths, task.reading)
     closed = task.recipe.transition(clean.classes)
@@ -72,6 +72,12 @@ def plan_noise(task: Noise, paths: Sequence[Path], out: Path) -> Plan:
         return describe(out, task.recipe, task.seed, clean.reading, clean.classes, closed, made)
 
     return Plan(units, refused, finish)
+
+
+def check_apart(out: Path, paths: Sequence[Path]) -> None:
+    """Refuse a folder of noisy labels that holds the clean ones, of the same names."""
+    if os.path.realpath(out) in {os.path.dirname(os.path.realpath(path)) for path in paths}:
+        raise InputError(f"{out} holds the clean labels, and noisy ones of the same names; choose another folder.")
 
 
 def draw_file(

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from napari_metastructure import __version__
 from napari_metastructure.batch.work_units import Outcome, Piece, perform
-from napari_metastructure.errors import InputError, counted, listed
+from napari_metastructure.errors import InputError, RunFailed, counted, listed
 from napari_metastructure.images.read_options import ReadOptions, options
 from napari_metastructure.images.writing import cannot_write
 from napari_metastructure.training.control import Control
@@ -287,10 +287,13 @@ def _client(scheduler: str) -> Iterator[Any]:
                     f"cores; take {most} at most."
                 )
             options = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
-            with (
-                distributed.LocalCluster(silence_logs=50, **options) as local,
-                distributed.Client(local, set_as_default=False) as client,
-            ):
+            try:
+                local = distributed.LocalCluster(silence_logs=50, **options)
+            except (RuntimeError, OSError) as error:
+                raise RunFailed(
+                    f"The {count} processes of {scheduler} do not start ({error}); take fewer, or do without."
+                ) from error
+            with local, distributed.Client(local, set_as_default=False) as client:
                 client.register_plugin(Unshaken())
                 yield client
             return

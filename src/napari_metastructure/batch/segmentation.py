@@ -148,6 +148,8 @@ def compare(checkpoint: Checkpoint, paths: Sequence[Path], out: Path, task: Comp
                 checkpoint()
                 if not event.results:
                     raise RunFailed(" ".join(["No method came to an end.", *notes]))
+                if lost := [note for note in notes if note.endswith(comparison.NOT_SAVED)]:
+                    raise RunFailed(lost[-1].removesuffix(f" {comparison.NOT_SAVED}"))
     return Done(tuple(notes))
 
 

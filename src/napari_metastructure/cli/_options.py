@@ -1,9 +1,10 @@
 """Options of commands: help, settings and label noise; their files: listed, paired, and where results go."""
 
+import json
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -12,11 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks
 from napari_metastructure.errors import InputError, ReadingError, explain
-from napari_metastructure.images.files import list_images, noting, output_stems, stem
+from napari_metastructure.images.files import check_free, list_images, noting, output_stems, stem
 from napari_metastructure.images.label_files import pair_by_stem
 from napari_metastructure.images.ranges import PARTS
+from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels.readings import READING
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
+from napari_metastructure.networks import ENCODERS
 
 if TYPE_CHECKING:
     from napari_metastructure.images.channels import ImageSet
@@ -42,6 +45,8 @@ SET = typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of run
 RESUME = typer.Option(
     "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
 )
+
+JSON = typer.Option("--json", metavar="FILE", help="Write the numbers to a file as well.")
 
 PLANES = typer.Option(
     help=f"Slices of stacks to take, or of other images the steps of the axis before Y and X. {PARTS} [default: all]",
@@ -85,7 +90,12 @@ def chosen_settings(
     """
     options = {name: value for name, value in given.items() if value is not None} | parse(texts, given, model)
     build = (lambda **o: model(**{**earlier, **o})) if earlier is not None else getattr(model, "from_preset")  # noqa: B009
-    return validated(model, build, options, given)
+    found: Settings = validated(model, build, options, tuple(given))
+    network = getattr(found, "network", "")
+    if ENCODERS.get(network) == "none" and (idle := [n for n in ("encoder", "encoder_weights") if options.get(n)]):
+        name = option_name(idle[0]) if idle[0] in given else f"--set {idle[0]}"
+        raise InputError(f"{name}: {network} has no encoder; choose another --network, or leave it out.")
+    return found
 
 
 def parse(texts: Sequence[str], typed: Collection[str], model: type[BaseModel]) -> dict[str, Any]:
@@ -108,6 +118,8 @@ def parse(texts: Sequence[str], typed: Collection[str], model: type[BaseModel]) 
         field = model.model_fields.get(name)
         choices = get_args(field.annotation) if field is not None else ()
         found[name] = None if value.lower() in ("none", "null") and value not in choices else value
+        if found[name] is not None and any(get_origin(choice) is tuple for choice in choices):
+            found[name] = value.split(",")
     return found
 
 
@@ -130,7 +142,9 @@ def with_option(error: InputError) -> str:
     return f"{str(error).removesuffix('.')} (option --reading)." if isinstance(error, ReadingError) else str(error)
 
 
-def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str]) -> Any:
+def validated(
+    model: type[BaseModel], build: Any, options: dict[str, Any], typed: Iterable[str] | Mapping[str, str]
+) -> Any:
     """Return ``build(**options)``, or raise an `InputError` that names the option and its range.
 
     Parameters
@@ -141,8 +155,9 @@ def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed
         Makes the model: the class itself or a class method.
     options : dict
         Field names and values.
-    typed : iterable of str
-        Fields that are options of their own (``--epochs``); the others were given by ``--set``.
+    typed : iterable of str, or mapping of str to str
+        Fields that are options of their own (``--epochs``), or the options by their fields; the others were given by
+        ``--set``.
 
     Raises
     ------
@@ -152,8 +167,8 @@ def validated(model: type[BaseModel], build: Any, options: dict[str, Any], typed
     try:
         return build(**options)
     except ValidationError as error:
-        own = set(typed)
-        called = explain(error, model, lambda name: option_name(name) if name in own else f"--set {name}")
+        own = typed if isinstance(typed, Mapping) else {name: option_name(name) for name in typed}
+        called = explain(error, model, lambda name: own.get(name, f"--set {name}"))
         raise InputError(called) from error
 
 
@@ -274,10 +289,46 @@ RUN_WAYS = (WAYS[0], "go on with --resume", WAYS[1])
 ReadingOption = Annotated[str, typer.Option(help=READING, metavar="auto|foreground|objects|classes")]
 
 
+def check_json(path: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse to write numbers over an input."""
+    if path is not None:
+        check_free([path], inputs, overwrite=True, ways=("choose another --json",))
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write numbers as JSON, whole or not at all."""
+    with replacing(path) as beside:
+        text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
+        beside.write_text(text + "\n", encoding="utf-8")
+
+
 def check_modes(resume: bool, overwrite: bool) -> None:
     """Refuse to go on with a run and to replace it at once."""
     if resume and overwrite:
         raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep runs and other commands out of a folder while results are written; make it, and remove it if left empty.
+
+    Raises
+    ------
+    InputError
+        If one is writing there.
+    """
+    from napari_metastructure.training.run_folder import RunFolder
+
+    is_new = not folder.exists()
+    place = RunFolder(folder)
+    try:
+        place.lock()
+        yield
+    finally:
+        place.unlock()
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def tell_colour(read: "ImageSet") -> None:

@@ -26,7 +26,7 @@ from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.writing import make_folder
 from napari_metastructure.training import events
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.distributed import ALONE, Ranks
+from napari_metastructure.training.distributed import ALONE, Ranks, launched
 
 T = TypeVar("T")
 
@@ -137,6 +137,20 @@ def running(ranks: Ranks = ALONE) -> Iterator[Terminal]:
             ranks.leave()
             raise
         ranks.leave()
+
+
+@contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """Let other signals to end do what Ctrl-C does, so that no half-written file is left; ignored ones stay so."""
+    mine = threading.current_thread() is threading.main_thread() and not launched()
+    numbers = [number for number in SIGNALS if mine and signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from napari_metastructure.cli._progress import INTERRUPTED, running, table
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.training.config import TrainConfig
+from napari_metastructure.training.events import Warned
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +86,9 @@ def compare(
         config = config.model_copy(update={"methods": _usable(files)})
     files.check_free(config.methods, overwrite, _options.WAYS)
     _options.tell_colour(files.read)
-    _run(files, config)
+    with _options.alone_in(out):
+        files.check_free(config.methods, overwrite, _options.WAYS)
+        _run(files, config)
 
 
 def _config(methods: list[str] | None, *rest: Any) -> CompareConfig:
@@ -113,9 +116,10 @@ def _usable(files: CompareFiles) -> tuple[str, ...]:
 
 def _run(files: CompareFiles, config: CompareConfig) -> None:
     """Run, show progress, and write the results."""
+    from napari_metastructure.baselines.compare import NOT_SAVED
     from napari_metastructure.baselines.compare import compare as job
 
-    last = None
+    last, whole = None, True
     with running() as terminal:
         events = job(
             files.read.planes,
@@ -136,17 +140,22 @@ def _run(files: CompareFiles, config: CompareConfig) -> None:
                         files.write(event.result.method, event.masks)
                     except InputError as error:
                         terminal.warn(f"{error} The comparison goes on.")
+                        whole = False
+                case Warned() if event.message.endswith(NOT_SAVED):
+                    whole = False
                 case CompareFinished():
                     last = event
         if last is None:
             raise RuntimeError("the comparison ended without a result")
         if last.results:
             terminal.console.print(*_tables(last))
-            terminal.say(f"{last.reason} Tables, figure and masks are in {files.out}.")
+            terminal.say(f"{last.reason} Tables, figure and masks are in {files.out}." if whole else last.reason)
     if last.stopped:
         raise typer.Exit(INTERRUPTED)
     if not last.results:
         raise RunFailed("No method came to an end; the warnings above say why.")
+    if not whole:
+        raise RunFailed(f"Not all results could be written to {files.out}; the warnings above say why.")
 
 
 def _tables(last: CompareFinished) -> Iterator[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -244,7 +245,8 @@ def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs
         }
     if not kept:
         raise InputError(f"The run in {folder} kept no epochs; run it with --keep-epochs.")
-    names = [file for file in kept if wanted in (None, file) or (wanted and wanted.resolve() == file.resolve())]
+    asked = wanted and os.path.realpath(wanted)
+    names = [file for file in kept if asked in (None, os.path.realpath(file))]
     if not names:
         raise InputError(f"--image {wanted}: the run kept epochs of {listed([file.name for file in kept])}.")
     with _options.warnings_as_lines():

@@ -1,7 +1,6 @@
 """``metastructure noise``, ``density`` and ``transition``: label noise made, mapped and measured."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +13,9 @@ from napari_metastructure.batch.recipe import expanded
 from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import ABSENT, number, print_table
 from napari_metastructure.cli.batch import shared_out
-from napari_metastructure.errors import InputError, counted, listed
+from napari_metastructure.errors import counted, listed
 from napari_metastructure.images.files import check_free
-from napari_metastructure.images.writing import make_folder, remove, replacing
+from napari_metastructure.images.writing import remove
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels.density import KERNELS, check_kernel
 from napari_metastructure.labels.transition import TransitionMatrix, count_pairs, from_counts
@@ -66,15 +65,17 @@ def noise(
     with _options.warnings_as_lines():
         clean = LabelSet(paths, reading)
     closed = recipe.transition(clean.classes)
-    earlier = _clear(out)
-    if clean.rule:
-        typer.echo(clean.rule)
-    made = []
-    for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
-        pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
-        made.append(facts)
-        typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
-    said = work.describe(out, recipe, seed, clean.reading, clean.classes, closed, made)
+    with _options.alone_in(out):
+        _check_out(out, results, paths, overwrite)
+        earlier = _clear(out)
+        if clean.rule:
+            typer.echo(clean.rule)
+        made = []
+        for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
+            pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
+            made.append(facts)
+            typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
+        said = work.describe(out, recipe, seed, clean.reading, clean.classes, closed, made)
     if strays := sorted(name for name in earlier - {path.name for path in results} if (out / name).exists()):
         typer.echo(f"Warning: {out / strays[0]} is of an earlier call and was left as it is.", err=True)
     for line in said:
@@ -84,14 +85,12 @@ def noise(
 def _check_out(out: Path, results: Sequence[Path], paths: Sequence[Path], overwrite: bool) -> None:
     """Refuse a folder that holds an input, and one with earlier results unless they may be replaced."""
     check_free(results, paths, overwrite=True, ways=_options.WAYS)
-    if out.resolve() in {path.resolve().parent for path in paths}:
-        raise InputError(f"{out} holds the clean labels, and noisy ones of the same names; choose another --out.")
+    work.check_apart(out, paths)
     check_free([out / NOISE_FILE, *results], paths, overwrite=overwrite, ways=_options.WAYS)
 
 
 def _clear(out: Path) -> set[str]:
-    """Make the folder, and remove the noise.yaml of an earlier call; return the names it lists."""
-    make_folder(out)
+    """Remove the noise.yaml of an earlier call; return the names it lists."""
     earlier = made_in(out)
     remove([out / NOISE_FILE])
     return earlier
@@ -171,16 +170,17 @@ def density(
         clean = LabelSet(partners, reading) if partners else None
         if clean is not None:
             check_same_sizes(found, clean)
-        make_folder(out)
-        for index, (target, width) in enumerate(zip(results, widths, strict=True)):
-            pixels, like = found.read(index)
-            maps = work.class_maps(pixels, chosen, shape, width, edges)
-            work.write_maps(target, maps, like)
-            whose = f"class{'es' if len(chosen) > 1 else ''} {listed(chosen)}"
-            typer.echo(f"{target}: {whose}, {kernel} of {_in_words(width)}")
-            if clean is not None:
-                left = work.compare_maps(clean.one(index), pixels, maps, shape, width, edges)
-                rows.append([target.stem.removesuffix("_density"), *map(number, left)])
+        with _options.alone_in(out):
+            check_free(results, overwrite=overwrite, ways=_options.WAYS)
+            for index, (target, width) in enumerate(zip(results, widths, strict=True)):
+                pixels, like = found.read(index)
+                maps = work.class_maps(pixels, chosen, shape, width, edges)
+                work.write_maps(target, maps, like)
+                whose = f"class{'es' if len(chosen) > 1 else ''} {listed(chosen)}"
+                typer.echo(f"{target}: {whose}, {kernel} of {_in_words(width)}")
+                if clean is not None:
+                    left = work.compare_maps(clean.one(index), pixels, maps, shape, width, edges)
+                    rows.append([target.stem.removesuffix("_density"), *map(number, left)])
     if rows:
         heads = ["image", "meta-structure retained", *(f"distance of {c}" for c in chosen)]
         print_table(heads, rows)
@@ -199,9 +199,7 @@ def transition(
     clean: Annotated[Path, typer.Argument(help="Clean labels: a file, or a folder.")],
     noisy: Annotated[Path, typer.Argument(help="Noisy labels: a file, or a folder paired by stem.")],
     reading: _options.ReadingOption = "foreground",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write matrices and verdicts to a file as well.")
-    ] = None,
+    json_file: Annotated[Path | None, _options.JSON] = None,
 ) -> None:
     """Count which noisy labels the pixels of each class carry, and say what a network could learn from them.
 
@@ -210,6 +208,7 @@ def transition(
     unlabelled (255) in the clean labels are left out.
     """
     pairs = _options.pair_paths(clean, noisy)
+    _options.check_json(json_file, [path for pair in pairs.values() for path in pair])
     with _options.warnings_as_lines():
         truth = LabelSet([path for path, _ in pairs.values()], reading)
         found = LabelSet([path for _, path in pairs.values()], reading)
@@ -220,7 +219,11 @@ def transition(
     # A pair without a pixel that is labelled in both has no matrix, but takes nothing from the others.
     each = [from_counts(classes, c) if c[:, :-1].any() else None for c in counts]
     if json_file:
-        _write_json(json_file, pairs, each, pooled)
+        images = [
+            {"name": name, "clean": str(ours), "noisy": str(theirs), **_facts(matrix)}
+            for (name, (ours, theirs)), matrix in zip(pairs.items(), each, strict=True)
+        ]
+        _options.write_json(json_file, {"images": images, "pooled": _facts(pooled)})
     if len(pairs) > 1:
         _print_files(list(pairs), each, pooled)
     _print_matrix(pooled)
@@ -253,22 +256,6 @@ def _print_matrix(matrix: TransitionMatrix) -> None:
     print_table(
         heads, [[str(c), *map(number, r), str(n)] for c, r, n in zip(matrix.classes, shares, totals, strict=True)]
     )
-
-
-def _write_json(
-    path: Path,
-    pairs: Mapping[str, tuple[Path, Path]],
-    each: Sequence[TransitionMatrix | None],
-    pooled: TransitionMatrix,
-) -> None:
-    """Write matrices and verdicts, those of each pair and of all together."""
-    images = [
-        {"name": name, "clean": str(clean), "noisy": str(noisy), **_facts(matrix)}
-        for (name, (clean, noisy)), matrix in zip(pairs.items(), each, strict=True)
-    ]
-    text = json.dumps({"images": images, "pooled": _facts(pooled)}, indent=2, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
 
 
 def _facts(matrix: TransitionMatrix | None) -> dict[str, Any]:

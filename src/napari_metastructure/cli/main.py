@@ -9,7 +9,7 @@ import typer
 
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
-from napari_metastructure.cli._progress import FAILED
+from napari_metastructure.cli._progress import FAILED, ended_like_ctrl_c
 from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     with ending_at_once():
         try:
             _check_empty(sys.argv[1:] if arguments is None else arguments)
-            with only_first_prints():
+            with only_first_prints(), ended_like_ctrl_c():
                 app(arguments)
         except InputError as error:
             _fail(with_option(error), BAD_INPUT)

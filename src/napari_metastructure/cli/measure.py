@@ -1,7 +1,7 @@
 """``metastructure measure`` and ``score``: masks cleaned up and measured, and compared with the truth."""
 
-import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ from napari_metastructure.errors import InputError, counted, listed
 from napari_metastructure.images.files import check_free, plane_shape, read_image, stem
 from napari_metastructure.images.image import PIXEL, Image, planes, stack
 from napari_metastructure.images.label_files import key_of
-from napari_metastructure.images.writing import make_folder, replacing, write_tiff
+from napari_metastructure.images.writing import make_folder, write_tiff
 from napari_metastructure.labels import UNLABELLED, measures
 from napari_metastructure.labels.pixels import encode
 from napari_metastructure.labels.regions import CleanUp, change_stack, clean_up, result_of
@@ -72,15 +72,15 @@ def measure(
     if not paths:
         raise InputError(f"{masks[0]} holds probabilities only; name masks, or folders of them.")
     partners = label_set.partners_of(paths, images) if images is not None else []
-    if clean is not None and instances is not None and clean.resolve() == instances.resolve():
+    if clean is not None and instances is not None and os.path.realpath(clean) == os.path.realpath(instances):
         raise InputError(f"--clean and --instances are both {clean}; give each a folder of its own.")
     if channel is not None and images is None:
         raise InputError(f"--channel {channel}: there is no image to take it of; give --images, or leave it out.")
     cleaned_paths, object_paths = (
         [] if folder is None else _options.result_paths(folder, paths, ".tif") for folder in (clean, instances)
     )
-    others = {path.resolve() for path in (*cleaned_paths, *object_paths)}
-    if out.is_dir() or out.resolve() in others:
+    others = set(map(os.path.realpath, (*cleaned_paths, *object_paths)))
+    if out.is_dir() or os.path.realpath(out) in others:
         raise InputError(f"--out {out} is {'a folder' if out.is_dir() else 'another result'}; name a CSV file.")
     check_free([out, *cleaned_paths, *object_paths], [*paths, *partners], overwrite=overwrite, ways=_options.WAYS)
     with _options.warnings_as_lines():
@@ -187,9 +187,7 @@ def score(
     predicted_dir: Annotated[Path, typer.Argument(help="Masks: <stem>_mask.tif, or named as the truth.")],
     truth_dir: Annotated[Path, typer.Argument(help="True masks, named as their images, with any ending.")],
     reading: _options.ReadingOption = "auto",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to a file as well.")
-    ] = None,
+    json_file: Annotated[Path | None, _options.JSON] = None,
 ) -> None:
     """Compare masks with the truth: Dice, IoU, accuracy, and AUC where there are probabilities.
 
@@ -198,8 +196,7 @@ def score(
     those of the greater. The last row is the mean over the images.
     """
     predicted, true = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
-    if json_file:
-        check_free([json_file], [*predicted, *true], overwrite=True, ways=("choose another --json",))
+    _options.check_json(json_file, [*predicted, *true])
     probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
     pairs = _options.pair_folders(label_set.only_masks(predicted), true, (predicted_dir, truth_dir))
     with _options.warnings_as_lines():
@@ -212,7 +209,7 @@ def score(
         ]
     mean = {m: _mean([r[m] for r in rows]) for m in _MEASURES}
     if json_file:
-        _write_scores(json_file, rows, mean)
+        _options.write_json(json_file, {"images": list(map(_plain, rows)), "mean": _plain(mean)})
     heads = ["image", "Dice", "IoU", "accuracy", "AUC"]
     print_table(heads, [[row["name"], *_cells(row)] for row in rows], [f"mean of {len(rows)}", *_cells(mean)])
 
@@ -263,13 +260,9 @@ def _mean(values: list[float]) -> float:
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def _write_scores(path: Path, rows: list[dict[str, Any]], mean: dict[str, float]) -> None:
-    def plain(row: dict[str, Any]) -> dict[str, Any]:
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-
-    with replacing(path) as beside:
-        text = json.dumps({"images": [plain(r) for r in rows], "mean": plain(mean)}, indent=2, ensure_ascii=False)
-        beside.write_text(text + "\n", encoding="utf-8")
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as JSON has it, which knows no nan."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

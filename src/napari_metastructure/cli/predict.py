@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_metastructure.batch.recipe import expanded
-from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, WAYS, warnings_as_lines
+from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, WAYS, alone_in, warnings_as_lines
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, running
 from napari_metastructure.cli.batch import BAD_FILES, shared_out
 from napari_metastructure.errors import InputError, counted
@@ -69,7 +69,8 @@ def predict(
         paths = list_images(expanded(images))
         kinds = {"ome": ome, "zarr": zarr, "probability": not no_probability}
         targets = prediction.targets_of(paths, out, **kinds, overwrite=overwrite, ways=WAYS)
-    with running() as terminal:
+    with alone_in(out), running() as terminal:
+        check_free([file for target in targets for file in target.files], overwrite=overwrite, ways=WAYS)
         try:
             refused = _follow(
                 prediction.predict_files(loaded, paths, targets, where, terminal.control.checkpoint, channel, chosen),

@@ -210,7 +210,10 @@ def study(
     """
     earlier = read_config(config_file, study_results.StudyConfig) if config_file else None
     typed = dict(zip(_TYPED_STUDY, (preset, epochs, seed, device, reading), strict=True))
-    training = {k: v for k, v in typed.items() if v is not None} | _options.parse(settings or [], typed, TrainConfig)
+    asked = _options.parse(settings or [], (*typed, "network"), TrainConfig)
+    if idle := [name for name in ("validation_fraction", "patience") if name in asked]:
+        raise InputError(f"--set {idle[0]}: a study tests after all epochs, and does not need it; leave it out.")
+    training = {k: v for k, v in typed.items() if v is not None} | asked
     config = _config(earlier, figure, condition, network, repeats, training)
     sets = find_sets(data, None, channel, None)
     _run_study(sets, config, out)
@@ -237,7 +240,7 @@ def _config(
         study_results.StudyConfig,
         lambda **o: study_results.StudyConfig(**{**dict(own), **o}),
         options,
-        ("networks", "repeats"),
+        {"networks": "--network", "repeats": "--repeats", "conditions": "--condition"},
     )
 
 

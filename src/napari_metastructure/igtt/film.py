@@ -1,6 +1,5 @@
 """Epochs of an iGTT run as a film (GIF, MP4) and as a figure with its curves (PNG, PDF, SVG)."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.writing import replacing
+from napari_metastructure.images.writing import replacing, save_figure
 
 FILMS, FIGURES = (".gif", ".mp4"), (".png", ".pdf", ".svg")
 
@@ -77,12 +76,10 @@ def write(path: Path, epochs: Epochs, outlines: bool = False) -> Path:
     path, ending = Path(path), Path(path).suffix.lower()
     if ending not in (*FILMS, *FIGURES):
         raise InputError(f"{path.name}: choose a name that ends in {', '.join((*FILMS, *FIGURES)[:-1])} or .svg.")
+    if ending in FIGURES:
+        return save_figure(path, figure(epochs, outlines))
     with replacing(path) as beside:
-        if ending in FIGURES:
-            picture = io.BytesIO()
-            figure(epochs, outlines).savefig(picture, format=ending[1:], dpi=150)
-            beside.write_bytes(picture.getbuffer())
-        elif ending == ".gif":
+        if ending == ".gif":
             _write_gif(beside, epochs, outlines)
         else:
             _write_mp4(beside, epochs, outlines)

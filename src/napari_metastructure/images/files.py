@@ -12,10 +12,10 @@ from warnings import catch_warnings, simplefilter
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import formats, ome_zarr, pictures
-from napari_metastructure.images.image import PIXEL, Image, extent, note
+from napari_metastructure.images.image import PIXEL, Image, Step, extent, note
 from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.images.read_options import name_axes, options
-from napari_metastructure.images.tiff import Step, read_tiff, set_of
+from napari_metastructure.images.tiff import read_tiff, set_of
 
 # Endings by format; the content decides, a name that says otherwise is mentioned.
 _SUFFIXES = {"TIFF": (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk"), **pictures.SUFFIXES}
@@ -87,6 +87,8 @@ def read_image(path: str | Path, numbers: bool = False, lazily: bool = False) ->
     except Exception as error:  # readers raise OSError, ValueError, struct.error, KeyError, ... on broken files
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path} is damaged or cut short ({reason}); copy or export it again.") from error
+    if 0 in data.shape:
+        raise InputError(f"{path} has no pixels ({' x '.join(map(str, data.shape))}); copy or export it again.")
     if not is_lazy(data):
         data = data.astype(data.dtype.newbyteorder("="), copy=False)
     found = [steps.get(a, (1.0, PIXEL)) if a not in "CS" else (1.0, PIXEL) for a in axes]
@@ -339,9 +341,9 @@ def check_free(
     InputError
         Naming the file in the way.
     """
-    results, originals = list(results), {path.resolve() for path in inputs}
+    results, originals = list(results), set(map(os.path.realpath, inputs))  # which loops of links do not stop
     for path in results:
-        if path.resolve() in originals:
+        if os.path.realpath(path) in originals:
             raise InputError(f"{path} is an input and would be written over; {ways[0]}.")
     if not overwrite and (there := next((path for path in results if os.path.exists(path)), None)) is not None:
         raise InputError(f"{there} is there already; {', '.join(ways[:-1])}, or {ways[-1]}.")
@@ -378,7 +380,7 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
             number += 1
             names[i] = f"{name}_{number}"
         taken.add(names[i].casefold())
-    names = [_cut(name) for name in names]
+    names = [cut(name) for name in names]
     same = Counter(stem(path).casefold() for path in paths)
     for path, name in zip(paths, names, strict=True):
         if name != stem(path) or same[name.casefold()] > 1:
@@ -390,7 +392,7 @@ _LONGEST = 255 - len("_probability.ome.zarr")
 """Bytes of a stem that leave room for `result_path`."""
 
 
-def _cut(name: str) -> str:
+def cut(name: str) -> str:
     """Shorten a name that no ending can be added to, and tell it by a checksum from others with the same start."""
     code = os.fsencode(name)
     if len(code) <= _LONGEST:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, check_memory, pint_name
+from napari_metastructure.images.image import PIXEL, Step, check_memory, pint_name
 from napari_metastructure.images.read_options import name_axes, pick_series, spare_letter
-from napari_metastructure.images.tiff import Step
 
 _READERS = {
     ".czi": ("CZI", "bioio_czi"),

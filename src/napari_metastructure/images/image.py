@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -331,6 +331,32 @@ def pint_name(unit: str | None) -> str:
     """Spell a unit as pint does (``"µm"``, ``"micron"``, ``"um"`` -> ``"micrometer"``); ``"pixel"`` if unknown."""
     word = str(unit).strip()
     return _WORDS.get(word) or _SPELLINGS.get(word.casefold(), PIXEL)
+
+
+Step = tuple[float, str]
+"""Size of one step along an axis, and its unit."""
+
+
+def known_steps(found: Mapping[str, tuple[float, Any]], path: Path) -> dict[str, Step]:
+    """Return the steps that can be made sense of, of sizes and units as a file has them; what is not known is told.
+
+    Where only X or Y is known, pixels are square.
+    """
+    steps: dict[str, Step] = {}
+    strange: set[str] = set()
+    for axis, (size, unit) in found.items():
+        name, word = pint_name(unit), str(unit).strip()
+        if not (np.isfinite(size) and size > 0):
+            continue
+        if name != PIXEL or word.casefold() in ("", "none", "px", "pixel", "pixels"):
+            steps[axis] = (float(size), name)
+        elif word not in strange:
+            strange.add(word)
+            note(f"{path.name}: its unit {word[:20]!r} is not known, so it is read without a scale.")
+    for known, other in ("XY", "YX"):
+        if known in steps:
+            steps.setdefault(other, steps[known])
+    return steps
 
 
 def convert(value: float, unit: str, to: str) -> float | None:

@@ -11,7 +11,7 @@ from warnings import warn
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import read_image, stem
+from napari_metastructure.images.files import cut, read_image, stem
 from napari_metastructure.images.image import Image, planes, stack
 from napari_metastructure.images.lazy import is_lazy
 
@@ -227,11 +227,14 @@ LABEL_WORDS = ("mask", "label", "seg", "gt", "truth", "manual", "annot", "target
 
 
 def key_of(path: str | Path) -> str:
-    """Give what two files that belong together share: the stem without `LABEL_ENDINGS`, its accents composed."""
-    key = unicodedata.normalize("NFC", stem(path))
+    """Give what two files that belong together share: the stem without `LABEL_ENDINGS`, its accents composed.
+
+    Results of a name too long to add an ending to have it cut, so it is cut here as well.
+    """
+    key = stem(path)
     for ending in LABEL_ENDINGS:
         key = key.removesuffix(ending)
-    return key
+    return unicodedata.normalize("NFC", cut(key))
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, Path]:

@@ -10,9 +10,8 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.images import lazy
-from napari_metastructure.images.image import PIXEL, Image, check_memory, is_time, note, pint_name
+from napari_metastructure.images.image import PIXEL, Image, Step, check_memory, is_time, known_steps, note
 from napari_metastructure.images.read_options import name_axes, options
-from napari_metastructure.images.tiff import Step
 from napari_metastructure.images.writing import replacing_folder
 
 CHUNK = 512
@@ -162,12 +161,15 @@ class _Multiscale:
         entries = _attributes(node)["multiscales"]
         try:
             facts = entries[0]
+            if len(entries) > 1:
+                note(f"{path.name} holds {len(entries)} multiscales; the first is read.")
             self.paths = [str(level["path"]) for level in facts["datasets"]]
             self.array = node[self.paths[0]]
-            named = [a if isinstance(a, dict) else {"name": str(a)} for a in facts.get("axes", "tczyx"[-5:])]
+            axes = facts.get("axes", "tczyx"[-self.array.ndim :])
+            named = [a if isinstance(a, dict) else {"name": str(a)} for a in axes]
             self.axes = "".join(_KINDS.get(str(a.get("name", "")).lower()[:1], "Q") for a in named)
             if len(self.axes) != self.array.ndim or len(set(self.axes) - {"Q"}) != len(self.axes.replace("Q", "")):
-                raise ValueError(f"{len(self.axes)} axes for an array of {self.array.ndim}")
+                raise ValueError(f"axes {self.axes} for an array of {self.array.ndim}")
             self._find_steps(facts, named)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -182,10 +184,9 @@ class _Multiscale:
             for change in level.get("coordinateTransformations") or ():
                 if change.get("type") == "scale" and "scale" in change:
                     scale = scale * np.asarray(change["scale"], float)
-        for letter, axis, size in zip(self.axes, named, scale, strict=True):
-            unit = pint_name(axis.get("unit"))
-            if letter in "TZYX" and unit != PIXEL and np.isfinite(size) and size > 0:
-                self.steps[letter] = (float(size), unit)
+        found = zip(self.axes, named, scale, strict=True)
+        units = {letter: (size, axis["unit"]) for letter, axis, size in found if letter in "TZYX" and axis.get("unit")}
+        self.steps = known_steps(units, self.path)
 
     def source(self, level: int = 0) -> lazy.Source:
         """Return the pixels of a resolution, and say what chunks it lacks."""

@@ -49,7 +49,7 @@ def name_axes(axes: str, data: Any, path: Path) -> tuple[str, Any]:
     Raises
     ------
     InputError
-        For more axes than there are letters, or another number of them than the user named.
+        For more axes than there are letters, another number of them than the user named, or none that is Y or X.
     """
     kept = [i for i, (letter, size) in enumerate(zip(axes, data.shape, strict=True)) if letter in LETTERS or size > 1]
     axes, data = "".join(axes[i] for i in kept), data.reshape([data.shape[i] for i in kept])
@@ -60,6 +60,8 @@ def name_axes(axes: str, data: Any, path: Path) -> tuple[str, Any]:
                 f"({' x '.join(map(str, data.shape))}); name as many."
             )
         return options.axes, data
+    if not {*"YX"} <= set(axes):
+        raise InputError(f"{path} calls its axes {axes!r}, so Y and X are open; name them by metastructure --axes.")
     nameless = sum(letter not in LETTERS for letter in axes)
     free = [a for a in "ZTC" if a not in axes]
     if nameless > len(free):

@@ -15,15 +15,12 @@ import numpy as np
 
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import lazy
-from napari_metastructure.images.image import PIXEL, check_memory, note, pint_name
+from napari_metastructure.images.image import Step, check_memory, known_steps, note
 from napari_metastructure.images.lazy import Source
 from napari_metastructure.images.read_options import name_axes, options, pick_series, spare_letter
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
-
-Step = tuple[float, str]
-"""Size of one step along an axis, and its unit."""
 
 
 def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[Any, str, dict[str, Step]]:
@@ -102,17 +99,27 @@ def _described_otherwise(path: Path, count: int) -> str:
 
 
 def _opened(path: Path) -> TiffFile:
-    """Open a TIFF, as one without OME-XML where tifffile cannot follow it: the file was renamed, for example."""
+    """Open a TIFF; without its description where tifffile cannot follow that, as where the file was renamed."""
     import tifffile
 
     tif = tifffile.TiffFile(path)
     try:
-        if tif.is_ome and tif.series:
+        found = sum(len(series.pages) for series in tif.series)
+        if tif.is_ome or not (tif.is_shaped or tif.is_imagej) or found >= len(tif.pages):
             return tif
-    except ValueError:
+        why = _described_otherwise(path, len(tif.pages))
+    except Exception:  # KeyError, TypeError, ValueError, ...
+        what = "OME-XML fits no file here" if tif.is_ome else "description cannot be made sense of"
+        why = f"{path.name}: its {what}, so it is read by itself, without axes and scale."
+    tif.close()
+    tif = tifffile.TiffFile(path, is_ome=False, is_imagej=False, is_shaped=False)
+    try:
+        if tif.series:
+            note(why)
+    except Exception:  # then it is the file that is damaged
         tif.close()
-        note(f"{path.name}: its OME-XML fits no file here, so it is read by itself, without axes and scale.")
-        return tifffile.TiffFile(path, is_ome=False)
+        raise
+    del tif.is_imagej  # pages are found without it; table and scale, of `_described_otherwise`, are its own
     return tif
 
 
@@ -472,19 +479,7 @@ def _steps(tif: TiffFile, index: int, path: Path) -> dict[str, Step]:
                 break
         except Exception:  # metadata of any kind of nonsense are no reason to refuse pixels
             note(f"{path.name}: its description cannot be made sense of, so it is read without a scale.")
-    steps: dict[str, Step] = {}
-    for axis, (size, unit) in found.items():
-        name = pint_name(unit)
-        if not (np.isfinite(size) and size > 0):
-            continue
-        if name == PIXEL and str(unit).strip().casefold() not in ("", "none", "px", "pixel", "pixels"):
-            note(f"{path.name}: its unit {str(unit)[:20]!r} is not known, so it is read without a scale.")
-            continue
-        steps[axis] = (float(size), name)
-    for known, other in ("XY", "YX"):
-        if known in steps:
-            steps.setdefault(other, steps[known])
-    return steps
+    return known_steps(found, path)
 
 
 def _imagej_steps(tif: TiffFile, _: int) -> dict[str, tuple[float, Any]]:

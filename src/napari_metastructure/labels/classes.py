@@ -188,6 +188,20 @@ class LabelStack:
             found, self.reading, self.name, numbered=numbered, binary=self.binary, instances=self.instances
         )
 
+    def refuse_picture(self, index: int) -> None:
+        """Refuse the grey values of an image, of which each place would be an object.
+
+        Raises
+        ------
+        InputError
+        """
+        # Other readings refuse so many numbers.
+        if self.reading in ("auto", "objects") and readings.is_picture(_part(self.pixels(index))):
+            raise InputError(
+                f"{self._name(index)} holds the grey values of an image, not labels: most neighbouring pixels differ; "
+                "choose a mask, classes or numbered objects."
+            )
+
     def notes(self, meaning: readings.Meaning) -> list[str]:
         """Say in sentences what of the `meaning` of this stack a user may not expect."""
         notes, found = [], self._found()
@@ -202,6 +216,8 @@ class LabelStack:
         if meaning.objects and not self.instances:
             but = "0 and 255, which is unlabelled," if meaning.unlabelled else "0"
             notes.append(f"{self.name}: the numbers count objects, so all but {but} are read as foreground.")
+        elif meaning.objects and meaning.unlabelled:
+            notes.append(f"{self.name}: the numbers count objects, but 255 is read as unlabelled.")
         return notes
 
     def read(self, index: int, meaning: readings.Meaning | None = None) -> Any:

@@ -29,6 +29,9 @@ GREY = 32
 FULL = (240, 60_000)
 """Greatest numbers from which a mask of 8 or 16 bits is taken for one at full scale."""
 
+LEAST_PAIRS, MOST_NUMBERS = 2000, 32
+"""Neighbours and different numbers that labels have at least, before it is told whether they are grey values."""
+
 FLAT = 0.05
 """Share of the pixels between background and foreground that may lie in flat places of their own."""
 
@@ -67,7 +70,7 @@ class Meaning:
 
     def classes_of(self, values: Iterable[int]) -> tuple[int, ...]:
         """Find the classes that label values are read as, ascending."""
-        row = self.read(np.array(sorted(values), np.int64))
+        row = self.read(np.array(sorted(values), np.uint64))
         return tuple(np.unique(row[row != UNLABELLED]).tolist())
 
     def read(self, labels: np.ndarray, ours: bool = False) -> np.ndarray:
@@ -142,7 +145,7 @@ def meaning_of(
     present = set().union(*sources.values())
     others = sorted(present - {0, UNLABELLED})
     if reading == "auto" and numbered:
-        unlabelled = UNLABELLED in present and UNLABELLED - 1 not in present
+        unlabelled = UNLABELLED in present and not {UNLABELLED - 1, UNLABELLED + 1} & present  # in the row of numbers
         if binary or instances:
             return Meaning((0, 1), objects=True, unlabelled=unlabelled)
         raise ReadingError(
@@ -249,6 +252,21 @@ def count_regions(labels: np.ndarray) -> tuple[int, int]:
     return numbers, regions
 
 
+def is_picture(labels: np.ndarray) -> bool:
+    """Test whether labels are the grey values of an image: most neighbours differ, which are alike in an object.
+
+    Parameters
+    ----------
+    labels : (..., Y, X) array of integers
+    """
+    one, other = labels[..., 1:], labels[..., :-1]
+    beside = (one > 0) & (other > 0)
+    pairs = np.count_nonzero(beside)
+    if pairs < LEAST_PAIRS or np.count_nonzero(beside & (one != other)) < 0.5 * pairs:
+        return False
+    return len(np.unique(labels)) > MOST_NUMBERS
+
+
 def has_soft_edges(labels: np.ndarray, values: Sequence[int]) -> bool:
     """Test whether labels are a mask at full scale whose edges were smoothed, or changed by lossy compression.
 
@@ -274,6 +292,8 @@ def _is_soft(plane: np.ndarray, top: int) -> bool:
     count = np.count_nonzero(between)
     if not count:
         return True
+    if count > plane.size / 2:  # a picture, or noise
+        return False
     around = np.pad(plane, 1, mode="edge")
     flat = between.copy()
     for beside in (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]):

@@ -7,7 +7,6 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.measures import Voxel
 from napari_metastructure.plugin._calibration import Calibration, calibration
 from napari_metastructure.plugin._layers import file_of, full, origin_of, placement
@@ -27,32 +26,6 @@ def voxel_of(layer: Labels, volumes: bool) -> Voxel:
 def _axes(layer: Labels, file: Path | None = None) -> Calibration:
     """Find the last axes of a layer, without those before them of length one."""
     return calibration(full(layer).shape[-FILE_AXES:], placement(layer, ndim=min(layer.ndim, FILE_AXES)), file)
-
-
-LEAST_PAIRS, MOST_NUMBERS = 2000, 32
-"""Neighbours and different numbers that a slice has at least, before it is told whether they are grey values."""
-
-
-def refuse_picture(stack: LabelStack, index: int) -> None:
-    """Refuse the grey values of an image as numbered objects: most neighbours differ, which are alike in an object.
-
-    Raises
-    ------
-    InputError
-    """
-    if stack.reading not in ("auto", "objects"):
-        return  # so many numbers are refused there
-    pixels = np.asarray(stack.pixels(index))
-    one, other = pixels[:, 1:], pixels[:, :-1]
-    beside = (one > 0) & (other > 0)
-    pairs = np.count_nonzero(beside)
-    if pairs < LEAST_PAIRS or np.count_nonzero(beside & (one != other)) < 0.5 * pairs:
-        return
-    if len(np.unique(pixels)) > MOST_NUMBERS:
-        raise InputError(
-            f"{stack.name} holds the grey values of an image, not labels: most neighbouring pixels differ; choose a "
-            "mask, classes or numbered objects."
-        )
 
 
 def has_slices(layer: Labels) -> bool:

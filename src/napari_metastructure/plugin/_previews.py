@@ -15,7 +15,6 @@ from napari_metastructure.labels.structure import Comparison
 from napari_metastructure.labels.transition import TransitionMatrix
 from napari_metastructure.plugin._layers import VisiblePlane, made_from
 from napari_metastructure.plugin._live import Superseded
-from napari_metastructure.plugin._measured_layers import refuse_picture
 
 # ---- label noise ---------------------------------------------------------------------------------------------
 
@@ -168,7 +167,7 @@ class CleanDrawer:
         Superseded
             If ``wanted()`` turns False while the planes are read for their values.
         """
-        refuse_picture(stack, plane.index)
+        stack.refuse_picture(plane.index)
         for _ in stack.survey():
             if not wanted():
                 raise Superseded

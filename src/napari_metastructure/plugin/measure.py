@@ -38,7 +38,7 @@ Work = Generator[PlaneDone, None, Any]
 
 def _blocks_of(stack: LabelStack, volumes: bool) -> Generator[PlaneDone, None, regions.Blocks]:
     """Look for the values of all slices, once the grey values of an image are refused."""
-    _measured_layers.refuse_picture(stack, len(stack) // 2)
+    stack.refuse_picture(len(stack) // 2)
     return (yield from regions.look_through(stack, stack.shape, volumes))
 
 

@@ -14,7 +14,7 @@ from napari_metastructure.training import study_results
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Event, Saved, TrainEpoch, TrainFinished, Unsaved, Warned
 from napari_metastructure.training.pairs import Pair, check_values, read_pairs, reader_of, split
-from napari_metastructure.training.run_folder import RunFolder, read_config, read_description
+from napari_metastructure.training.run_folder import FILES, RunFolder, read_config, read_description
 from napari_metastructure.training.run_state import Saver, check_identity
 from napari_metastructure.training.train import identity_of, prints_of, train
 
@@ -224,6 +224,7 @@ def _earlier(
     """
     found = study_results.read(folder)
     if not found:
+        _check_free(folder)
         return []
     then, checksums = read_config(folder, study_results.StudyConfig), read_description(folder).get("checksums")
     asked = {"conditions", "networks", "repeats"}  # more of these may be asked for later
@@ -237,6 +238,24 @@ def _earlier(
         if known.get(condition.name, condition) != condition:
             raise InputError(f"{folder} holds a study in which {condition.name!r} is another noise; rename yours.")
     return found
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder in which a run, a comparison or a user's file would be written over.
+
+    Raises
+    ------
+    InputError
+        Naming what is there, unless a study has begun there.
+    """
+    for name in (*FILES, study_results.CURVES, study_results.TABLE, *study_results.FIGURES):
+        if (folder / name).exists():
+            try:
+                read_config(folder, study_results.StudyConfig)
+            except InputError:
+                there = f"{folder / name} is there already, and not of a study that can be gone on with"
+                raise InputError(f"{there}; choose another folder.") from None
+            return
 
 
 def write_results(folder: Path, results: Sequence[study_results.RunResult]) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.writing import replacing
+from napari_metastructure.images.writing import save_figure
 from napari_metastructure.labels.density import LEAST
 from napari_metastructure.labels.recipes import Dilate, Erode, Flip, Random, Recipe, Sample, Skeleton, apply
 from napari_metastructure.labels.structure import structure_retained
@@ -396,6 +396,9 @@ MAPS = {"CL": "Greys", "RCL": "Blues", "PCL": "Oranges", "RL": "Greens"}
 """A family has its colour, so that curves can be told apart at a glance."""
 
 
+FIGURES = ("study.png", "study.svg")
+
+
 def write_figure(folder: Path, results: Sequence[RunResult]) -> list[Path]:
     """Write ``study.png`` and ``study.svg``.
 
@@ -404,14 +407,8 @@ def write_figure(folder: Path, results: Sequence[RunResult]) -> list[Path]:
     InputError
         If the folder cannot be written to.
     """
-    figure = draw(results)
-    written = []
-    for kind in ("png", "svg"):
-        path = folder / f"study.{kind}"
-        with replacing(path) as beside:
-            figure.savefig(beside, format=kind, dpi=150)
-        written.append(path)
-    return written
+    drawn = draw(results)
+    return [save_figure(folder / name, drawn) for name in FIGURES]
 
 
 def draw(results: Sequence[RunResult]) -> Any:

@@ -1,5 +1,6 @@
 """YAML files, written whole and read from anybody: ``run.yaml``, ``noise.yaml``."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ class _Values(yaml.SafeLoader):
         first: [rule for rule in rules if not rule[0].endswith((":timestamp", ":merge", ":value"))]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+_OLD = re.compile(r".*:.*|[-+]?0[0-9_]+|yes|no|on|off", re.IGNORECASE)
+"""What YAML 1.1 takes for numbers to the base 60 or 8, or for true and false, and 1.2 for text."""
 
 
 class _Dumper(_BaseDumper):  # type: ignore[misc]
@@ -133,6 +138,8 @@ def _build(events: Iterable[Any]) -> Any:
 
 def _value(values: _Values, event: yaml.ScalarEvent) -> Any:
     """Make of a text what it means: a number, yes or no, nothing, or the text itself."""
+    if _OLD.fullmatch(event.value):
+        return event.value
     tag = values.resolve(yaml.ScalarNode, event.value, event.implicit)
     try:
         return values.construct_object(yaml.ScalarNode(tag, event.value))
