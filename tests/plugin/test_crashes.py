@@ -11,6 +11,7 @@ import pytest
 BEGIN = """
 import faulthandler
 import os
+import sys
 os.environ["NAPARI_CONFIG"] = ""
 faulthandler.enable()
 import napari
@@ -161,5 +162,45 @@ def test_qt_converts_pictures_while_each_core_works_for_us():
             picture.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
         ended.append(True)
         until(lambda: not any(job.busy for job in jobs))
+        viewer.close()
+    """)
+
+
+@pytest.mark.parametrize("first", ["torch_beside_a_window", "warm_up"])
+def test_a_thread_that_imported_torch_takes_another_job(first):
+    """Older releases of torch keep what Python knew of the thread that imported them."""
+    in_its_own_process(f"""
+        import threading
+        from napari_metastructure.plugin import _worker
+
+        def job():
+            import torch
+            return torch.from_numpy(np.zeros(3)).sum().item()
+
+        def answer(work):
+            latest, answers = _worker.LatestOnly(), []
+            latest.done.connect(answers.append)
+            latest.failed.connect(answers.append)
+            latest.ask(work)
+            until(lambda: answers)
+            return answers[0]
+
+        importers = set()
+
+        class Watch:
+            def find_spec(self, name, path=None, target=None):
+                if name == "torch":
+                    importers.add(type(threading.current_thread()))
+
+        sys.meta_path.insert(0, Watch())
+        assert "torch" not in sys.modules
+        answer(_worker.{first})
+        assert importers == {{threading.Thread}}, importers
+        still = threading.Event()
+        others = [threading.Thread(target=still.wait) for _ in range(3)]  # they take the memory that Python has freed
+        for other in others:
+            other.start()
+        assert answer(job) == 0
+        still.set()
         viewer.close()
     """)

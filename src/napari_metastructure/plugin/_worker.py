@@ -18,6 +18,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -379,11 +380,23 @@ def _attempt(job: Callable[[], Any]) -> tuple[Any, Exception | None]:
 
 def torch_beside_a_window() -> None:
     """Import torch so that it gets on with napari's canvas, and leave a core to the window."""
-    block_triton_beside_mesa()
+    _import_torch()
     import torch
 
     # torch's threads wait for one another, and the slowest is the one Qt disturbs.
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
+
+
+def _import_torch() -> None:
+    """Import torch in a thread of its own, for a thread of Qt's pool.
+
+    The pool reuses its threads, and Python knows them anew each time. Older releases of torch (2.4 is one) keep what
+    Python knew of the thread that imported them: the next job in it ended the process in a segmentation fault.
+    """
+    block_triton_beside_mesa()
+    thread = threading.Thread(target=_attempt, args=(lambda: import_module("torch"),), name="import of torch")
+    thread.start()  # if it fails there, the caller's own import raises the error
+    thread.join()
 
 
 def block_triton_beside_mesa() -> bool:
@@ -439,7 +452,7 @@ def warm_up() -> list[Device]:
 
     # pandas, colormaps, and what numba compiles for labels with colours of their own: a second at the first Run
     Labels(np.zeros((1, 1, 1), np.uint8), colormap=colormap({0: "transparent", 1: "white"}, others="white"))
-    block_triton_beside_mesa()
+    _import_torch()
     import torch
 
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # torch's compiler, looked for by the first optimiser
