@@ -7,6 +7,7 @@ from scipy import ndimage as ndi
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt import steering
 from napari_metastructure.igtt.steering import Steering
+from napari_metastructure.images import simulate
 
 SHAPE = (96, 112)
 
@@ -86,6 +87,32 @@ def test_strokes_of_one_class_are_enough(cells, value, weight):
     assert (answer[inside] == value).all()
     far = ndi.distance_transform_edt(~inside) > 40
     assert ((answer > 0.5) == (start[0] > 0.5))[far].mean() > 0.8
+
+
+def test_a_line_across_one_object_takes_no_others_away():
+    """Background alone is painted, on what looks like all that is right."""
+    image, truth = simulate.nuclei((200, 200), np.random.default_rng(3))
+    objects = ndi.label(truth)[0]
+    largest = objects == np.bincount(objects.ravel())[1:].argmax() + 1
+    middle = int(ndi.center_of_mass(largest)[1])
+    painted = np.full(truth.shape, 255, np.uint8)
+    painted[np.flatnonzero(largest.any(axis=1)), middle - 1 : middle + 2] = 0
+    (answer,) = Steering([image.astype(np.float32)], [np.where(truth, 0.95, 0.05)]).answer({0: painted})
+    free = (truth > 0) & (painted == 255)
+    assert (answer > 0.5)[free & ~largest].mean() > 0.97
+    assert (answer > 0.5)[free & largest].mean() > 0.6
+
+
+def test_what_is_unlike_all_that_is_right_goes_by_one_dab():
+    image, truth = simulate.nuclei((200, 200), np.random.default_rng(3))
+    dirt, start = image.astype(np.float32), np.where(truth, 0.95, 0.05)
+    for at in (np.s_[30:37, 40:58], np.s_[140:147, 150:168]):
+        dirt[at], start[at] = 2 * image.max(), 0.95
+    painted = np.full(truth.shape, 255, np.uint8)
+    painted[32:35, 47:51] = 0
+    (answer,) = Steering([dirt], [start]).answer({0: painted})
+    assert (answer > 0.5)[30:37, 40:58].mean() < 0.5
+    assert ((answer > 0.5) == (truth > 0))[60:130].mean() > 0.99
 
 
 def test_strokes_that_contradict_each_other_stay_where_they_are(cells):

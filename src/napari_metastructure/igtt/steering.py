@@ -215,6 +215,11 @@ class Steering:
         """Return what the start weighs where no stroke is near, in strokes."""
         return np.float64(spots.weight.sum() * self._weight(spots))  # a plain float would round weights to float32
 
+    def _distinct(self, forest: _Forest, leaves: np.ndarray, spots: _Spots) -> np.ndarray:
+        """Return how much votes count: in full, but where one class alone is painted the start speaks for the other."""
+        painted = np.unique(spots.object)
+        return forest.distinct(leaves, int(painted[0])) if len(painted) == 1 else np.ones(len(leaves), np.float32)
+
     def _lesson(self, spots: _Spots) -> _Lesson:
         """Join the strokes and the start, of which each pixel is in part object, in part background."""
         x, p = self._sampled
@@ -228,13 +233,14 @@ class Steering:
         leaves = forest.leaves(plane.pixels[:, :-TOLD])
         held = [forest.share(leaves, spots.object == value, self._afar(spots)) for value in (0, 1)]
         votes, left = [v.reshape(plane.shape) for v in _agreed(held)], (1 - held[0] - held[1]).reshape(plane.shape)
-        cube = leaves.reshape(*plane.shape, -1)
+        distinct = self._distinct(forest, leaves, spots).reshape(plane.shape)
+        votes, cube = [v * distinct for v in votes], leaves.reshape(*plane.shape, -1)
         for number in np.unique(spots.stroke[spots.image == index]):
             mine = spots.stroke == number
             box, near = _neighbourhood(np.divmod(spots.pixel[mine], plane.shape[1]), plane.shape, plane.step)
             own = cube[box].reshape(-1, cube.shape[-1])
             share = forest.share(own, mine, START * self._weight(spots)).reshape(near.shape)
-            votes[spots.object[mine][0]][box] += NEARBY * near * share
+            votes[spots.object[mine][0]][box] += NEARBY * near * share * distinct[box]
         return plane.moved(plane.start, votes, left)
 
     def _spread(
@@ -258,7 +264,9 @@ class Steering:
             self._checkpoint()
             plane = self._planes[index]
             leaves, afar = forest.leaves(plane.pixels[:, :-TOLD]), self._afar(spots)
-            votes = [plane.by_object(forest.share(leaves, spots.object == value, afar)) for value in (0, 1)]
+            distinct = self._distinct(forest, leaves, spots)
+            shares = [forest.share(leaves, spots.object == value, afar) * distinct for value in (0, 1)]
+            votes = [plane.by_object(share) for share in shares]
             p = plane.moved(plane.start, _agreed(votes), 1 - votes[0] - votes[1])
             leaves = taught.leaves(plane.pixels)
             votes = [taught.share(leaves, objects == value, 1.0).reshape(plane.shape) for value in (0, 1)]
@@ -420,6 +428,10 @@ class _Forest:
         self._evidence, self._weight = self.leaves(lesson.x), lesson.weight
         start = self.leaves(lesson.x_start)
         self._start = [np.bincount(at, minlength=n) / max(1, len(start)) for at, n in zip(start.T, sizes, strict=True)]
+        self._said = [
+            [np.bincount(at, w, n) / max(w.sum(), _NONE) for at, n in zip(start.T, sizes, strict=True)]
+            for w in (lesson.background, lesson.objects)
+        ]
 
     def leaves(self, x: np.ndarray) -> np.ndarray:
         """Return the leaf of each pixel in each tree."""
@@ -432,3 +444,11 @@ class _Forest:
             held, all_ = (np.bincount(evidence, w, len(said)) for w in (self._weight * of, self._weight))
             total += (held / np.maximum(all_ + start * said, _NONE))[at]
         return total / len(self._start)
+
+    def distinct(self, leaves: np.ndarray, value: int) -> np.ndarray:
+        """Return how far a pixel's leaves hold evidence of one class, rather than what the start says of the other."""
+        total = np.zeros(len(leaves), np.float32)
+        for said, evidence, at in zip(self._said[1 - value], self._evidence.T, leaves.T, strict=True):
+            held = np.bincount(evidence, self._weight, len(said)) / max(self._weight.sum(), _NONE)
+            total += (((held - said).clip(0) / np.maximum(held + said, _NONE)) ** 2)[at]
+        return total / len(self._evidence.T)
