@@ -54,6 +54,17 @@ def test_errors_are_one_line_and_an_exit_code(run, monkeypatch, error, code, tex
     assert run("doctor") == (code, "", text)
 
 
+@pytest.mark.parametrize(("arguments", "called"), [(None, ["seldom", "no more"]), (["--version"], [])])
+def test_only_the_program_itself_changes_when_garbage_is_looked_for(monkeypatch, arguments, called):
+    found: list[str] = []
+    monkeypatch.setattr(module.gc, "set_threshold", lambda count: found.append("seldom"))
+    monkeypatch.setattr(module.gc, "freeze", lambda: found.append("no more"))
+    monkeypatch.setattr(sys, "argv", ["metastructure", "--version"])
+    with pytest.raises(SystemExit):
+        module.main(arguments)
+    assert found == called
+
+
 @pytest.mark.parametrize("arguments", [("a", "", "--out", "b"), ("a", "b", "--out", ""), ("a", "b", "--out=")])
 def test_an_empty_argument_is_not_the_working_folder(run, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,9 @@
 """The command ``metastructure``; nothing heavy is imported before a command runs."""
 
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Annotated
 
@@ -30,6 +32,10 @@ MAY_BE_EMPTY = ("--planes", "--frames")
 
 SHARED = ("igtt", "train")
 """Commands that several processes can share."""
+
+GARBAGE = 10_000
+"""New objects after which Python looks for garbage. Its own 700 costs half a second while the libraries of a run are
+imported, a million objects none of which is garbage."""
 
 app = typer.Typer(
     name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -101,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
     SystemExit
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
-    with ending_at_once():
+    with ending_at_once(), _collecting_seldom() if arguments is None else nullcontext():
         try:
             _check_empty(sys.argv[1:] if arguments is None else arguments)
             with only_first_prints(), ended_like_ctrl_c():
@@ -114,6 +120,16 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(denied(error), BAD_INPUT)
         except MemoryError:
             _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Look for garbage less often than Python does by itself, and no more when the program ends."""
+    gc.set_threshold(GARBAGE)
+    try:
+        yield
+    finally:
+        gc.freeze()
 
 
 def _check_empty(arguments: Sequence[str]) -> None:
