@@ -1,6 +1,7 @@
 """The command ``metastructure``; nothing heavy is imported before a command runs."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -107,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     SystemExit
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
-    with ending_at_once(), _collecting_seldom() if arguments is None else nullcontext():
+    with ending_at_once(), _thriftily() if arguments is None else nullcontext():
         try:
             _check_empty(sys.argv[1:] if arguments is None else arguments)
             with only_first_prints(), ended_like_ctrl_c():
@@ -123,8 +124,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Look for garbage less often than Python does by itself, and no more when the program ends."""
+def _thriftily() -> Iterator[None]:
+    """Let threads that wait sleep, and look for garbage less often than Python does by itself, at the end not at all.
+
+    OpenMP's threads spin by default, and where other programs want the cores too, take several times as long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.set_threshold(GARBAGE)
     try:
         yield
