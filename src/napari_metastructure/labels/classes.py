@@ -198,8 +198,8 @@ class LabelStack:
         # Other readings refuse so many numbers.
         if self.reading in ("auto", "objects") and readings.is_picture(_part(self.pixels(index))):
             raise InputError(
-                f"{self._name(index)} holds the grey values of an image, not labels: most neighbouring pixels differ; "
-                "choose a mask, classes or numbered objects."
+                f"{self._name(index)} holds the grey values of an image, not labels: its many numbers change from "
+                "pixel to pixel; choose a mask, classes or numbered objects."
             )
 
     def notes(self, meaning: readings.Meaning) -> list[str]:
