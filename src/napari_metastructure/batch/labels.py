@@ -106,9 +106,9 @@ def draw(
     pixels, like = file.read()
     noisy = apply(recipe, pixels, seed, file.meaning.classes, first)
     image = stack(list(noisy), like)
-    write_tiff(target, image.data, image.axes, image.scale, image.units)
     counts = count_pairs(pixels, noisy, file.meaning.classes)
     facts = {"name": target.name, "input": fingerprint(file.path), "first_plane": first, "planes": len(pixels)}
+    write_tiff(target, image.data, image.axes, image.scale, image.units)
     return pixels, noisy, {**facts, "counts": counts.tolist()}
 
 
