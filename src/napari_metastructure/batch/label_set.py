@@ -158,8 +158,7 @@ class LabelSet:
         for index, path in enumerate(self.paths):
             try:
                 found[path] = set(self._stack.values_of(index))
-                if self._stack.instances:
-                    self._stack.refuse_picture(index)
+                self._stack.refuse_picture(index)
                 if self.reading == "foreground":
                     meaning_of({str(path): found[path] - {UNLABELLED}}, self.reading, str(path), may_be_empty=True)
             except InputError as error:

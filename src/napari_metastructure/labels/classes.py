@@ -189,14 +189,15 @@ class LabelStack:
         )
 
     def refuse_picture(self, index: int) -> None:
-        """Refuse the grey values of an image, of which each place would be an object.
+        """Refuse the grey values of an image, of which each place would be an object, or foreground.
 
         Raises
         ------
         InputError
         """
-        # Other readings refuse so many numbers.
-        if self.reading in ("auto", "objects") and readings.is_picture(_part(self.pixels(index))):
+        # Other readings refuse so many numbers; in our noise they change from pixel to pixel, too.
+        unclear = self.reading in ("auto", "objects") and not self._is_ours(index)
+        if unclear and readings.is_picture(_part(self.pixels(index))):
             raise InputError(
                 f"{self._name(index)} holds the grey values of an image, not labels: its many numbers change from "
                 "pixel to pixel; choose a mask, classes or numbered objects."
