@@ -167,7 +167,7 @@ def test_a_wrong_ending_is_mentioned_once_and_the_file_is_read(run, folders):
 def test_images_in_place_of_masks(run, folders, save, how):
     """Of each nearly every pixel would be foreground."""
     predicted, truth = folders[:2]
-    save(truth / "a.png", np.random.default_rng(0).integers(0, 200, (60, 60)))
+    save(truth / "a.png", np.random.default_rng(0).integers(0, 200, (60, 60)).astype(np.uint8))
     code, out, err = run("score", predicted, truth, *how)
     assert (code, out) == (2, "")
     assert f"{truth / 'a.png'} holds the grey values of an image, not labels" in err
