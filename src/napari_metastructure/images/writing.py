@@ -275,6 +275,9 @@ def write_tiff(
 
     pixels = _storable(pixels, path)
     options = _options(axes, steps, pixels.shape, pixels.dtype, ome, note)
+    top = int(pixels.max()) if pixels.dtype.kind == "u" and "S" not in axes else 0
+    if "imagej" in options and top not in (0, 255):  # else Fiji shows labels of 8 bits as black, stacks by slice 1
+        options["metadata"] |= {"min": 0, "max": top}
     import tifffile
 
     with replacing(path) as beside:
