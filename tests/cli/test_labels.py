@@ -644,6 +644,7 @@ def test_noise_that_was_broken_off_lists_what_it_made(run, save, labels, tmp_pat
     draw, calls = work.draw, []
 
     def drawn(*arguments):
+        assert made_in(tmp_path / "out") == {"a.tif", "b.tif", "c.tif"}, "from the beginning"
         if len(calls) == made:
             raise KeyboardInterrupt
         calls.append(arguments)

@@ -1,6 +1,7 @@
 """``metastructure noise``, ``density`` and ``transition``: label noise made, mapped and measured."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,14 +72,18 @@ def noise(
         remove([out / NOISE_FILE, *results])  # so that none is of another recipe than the rest
         if clean.rule:
             typer.echo(clean.rule)
+        described = partial(work.describe, out, recipe, seed, clean.reading, clean.classes, closed)
+        described([{"name": path.name} for path in results])  # whatever happens: in these files 255 is unlabelled
         made = []
         try:
             for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
                 pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
                 made.append(facts)
                 typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
-        finally:  # of what there is when it is broken off, too: in these files 255 means something else
-            said = work.describe(out, recipe, seed, clean.reading, clean.classes, closed, made) if made else []
+        finally:
+            if not made:
+                remove([out / NOISE_FILE])
+            said = described(made) if made else []
     if strays := sorted(name for name in earlier - {path.name for path in results} if (out / name).exists()):
         typer.echo(f"Warning: {out / strays[0]} is of an earlier call and was left as it is.", err=True)
     for line in said:

@@ -155,6 +155,7 @@ class LabelStack:
             elif self.reading != "classes" and readings.has_soft_edges(_part(pixels), found):
                 found, top = (0, UNLABELLED), found[-1]
             if self.reading == "objects":
+                self.refuse_picture(index)
                 found = tuple(sorted({min(v, 1) for v in found}))
             with self._lock:
                 if changes == self._changes:
