@@ -171,3 +171,13 @@ def test_images_in_place_of_masks(run, folders, save, how):
     code, out, err = run("score", predicted, truth, *how)
     assert (code, out) == (2, "")
     assert f"{truth / 'a.png'} holds the grey values of an image, not labels" in err
+
+
+def test_a_folder_is_not_compared_with_itself(run, folders):
+    truth = folders[1]
+    for command in ("score", "transition"):
+        code, _, err = run(command, truth, truth)
+        assert (code, err) == (
+            2,
+            f"Error: {truth / 'a.png'} would be compared with itself; name two different files or folders.\n",
+        )

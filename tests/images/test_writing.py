@@ -215,6 +215,18 @@ def test_an_interrupt_leaves_no_rest(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX devices")
+@pytest.mark.parametrize("name", ["pipe", "link", "/dev/null", "/dev/stdout"])
+def test_devices_are_not_replaced(tmp_path, monkeypatch, name):
+    """Renaming a new file to /dev/null, which root may do, would break everything else on the machine."""
+    monkeypatch.setattr(os, "replace", lambda *_: pytest.fail("replaced"))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    with pytest.raises(InputError, match="is a device or a pipe"), replacing(tmp_path / name):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "pipe"]
+
+
 def test_missing_folder_and_folder_in_the_way(tmp_path):
     with pytest.raises(InputError, match="create it first"):
         write(tmp_path / "no" / "x.tif")

@@ -1,6 +1,7 @@
 """Label files read as classes, by what all of them together mean."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,6 +265,17 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
         )
     partner = dict(found.pairs.values())
     return [partner[path] for path in paths]
+
+
+def refuse_itself(path: Path, other: Path) -> None:
+    """Refuse to compare a file with itself, which would say that all is well.
+
+    Raises
+    ------
+    InputError
+    """
+    if os.path.realpath(path) == os.path.realpath(other):
+        raise InputError(f"{path} would be compared with itself; name two different files or folders.")
 
 
 def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tuple[int, ...]) -> None:
