@@ -173,6 +173,11 @@ def test_images_in_place_of_masks(run, folders, save, how):
     assert f"{truth / 'a.png'} holds the grey values of an image, not labels" in err
 
 
+def test_the_truth_may_be_a_run_folder(run, folders):
+    predicted, truth = folders[:2]
+    assert run("score", truth, predicted)[::2] == (0, ""), "its probabilities are passed over without a word"
+
+
 def test_a_folder_is_not_compared_with_itself(run, folders):
     truth = folders[1]
     for command in ("score", "transition"):
