@@ -241,10 +241,13 @@ def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs
         }
     if not kept:
         raise InputError(f"The run in {folder} kept no epochs; run it with --keep-epochs.")
-    asked = wanted and os.path.realpath(wanted)
-    names = [file for file in kept if asked in (None, os.path.realpath(file))]
+    names = [file for file in kept if wanted is None or os.path.realpath(wanted) == os.path.realpath(file)]
+    if not names and len(called := [file for file in kept if str(wanted) == file.name]) == 1:
+        names = called
     if not names:
         raise InputError(f"--image {wanted}: the run kept epochs of {listed([file.name for file in kept])}.")
+    if not names[0].exists():
+        raise InputError(f"{names[0]}, an image of the run in {folder}, is no longer there; put it back to draw it.")
     with _options.warnings_as_lines():
         found = read_image(names[0])
         channel = run.chosen().channel or None
