@@ -7,6 +7,7 @@ from napari.layers import Image
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.images.files import read_image
 from napari_metastructure.plugin._igtt_layers import RunLayers
 from napari_metastructure.plugin._layers import ORIGIN, placement
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
@@ -280,3 +281,29 @@ def test_more_epochs_than_memory_is_one_sentence():
     source = Source(Image(np.eye(16), name="big"), (1000, 65536, 65536))
     with pytest.raises(InputError, match=r"10,000 epochs of layer 'big' need .* fewer epochs"):
         RunLayers(ViewerModel(), [source], IGTTConfig(epochs=10_000))
+
+
+@pytest.mark.parametrize("how", ["after a run", "in a run"])
+def test_a_final_mask_ends_as_strokes_change_the_masks(tmp_path, how):
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
+    add(drawn, epoch(0, [(16, 20)]))
+    (kept,) = drawn.keep(0)
+    drawn.parts[0].open_strokes().data_setitem((np.array([9]), np.array([9])), OBJECT)
+    if how == "after a run":
+        drawn.go_on(IGTTConfig(epochs=4, seed=7))
+    drawn.lock(drawn.corrections())
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert kept in viewer.layers and shown == ["cells", "cells iGTT masks", "cells strokes"]
+    add(drawn, epoch(1, [(16, 20)]))
+    (path,) = drawn.save(tmp_path / "mask.tif")
+    expected = drawn.masks(1)[0]
+    assert expected.sum() == 2
+    np.testing.assert_array_equal(read_image(path).data, expected * 255)
+
+
+def test_a_new_run_hides_the_final_mask_too():
+    _viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
+    add(drawn, epoch(0, [(16, 20)]))
+    (kept,) = drawn.keep(0)
+    drawn.hide()
+    assert not kept.visible

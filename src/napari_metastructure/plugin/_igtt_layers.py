@@ -112,11 +112,15 @@ class SourceLayers:
         made = (self.masks, self.canvas, *self.extras.values())
         return [layer for layer in made if layer is not None and layer in self.viewer.layers]
 
-    def go_on(self, config: IGTTConfig) -> None:
-        """Make room for a run that goes on from this one, and show its masks."""
+    def show_again(self) -> None:
+        """Show masks and strokes, which a final mask had hidden."""
         for layer in (self.masks, self.canvas):
             if layer is not None:
                 layer.visible = self.source.layer.visible
+
+    def go_on(self, config: IGTTConfig) -> None:
+        """Make room for a run that goes on from this one, and show its masks."""
+        self.show_again()
         self._origin = _origin(self.source, config)
         if self._pages.reserve(config.epochs) and self.masks is not None:
             self.masks.data = self._buffer[: len(self.masks.data)]
@@ -299,6 +303,20 @@ class RunLayers:
         """Make room for a run that goes on from this one, and show its masks if they were hidden."""
         for part in self.parts:
             part.go_on(config)
+        self._set_kept_aside()
+
+    def lock(self, painted: Mapping[int, np.ndarray]) -> None:
+        """Note the corrections that were passed to the run."""
+        self.locked = dict(painted)
+        self._set_kept_aside()
+
+    def _set_kept_aside(self) -> None:
+        """Hide final masks of earlier epochs, which stay in the viewer, and show what they had hidden."""
+        kept, self.kept = self.kept, []
+        for layer in kept:
+            layer.visible = False
+        for part in self.parts if kept else ():
+            part.show_again()
 
     def add(self, event: EpochFinished) -> None:
         """Keep a finished epoch; `show_waiting` draws it."""
@@ -499,10 +517,9 @@ class RunLayers:
         return save_masks(path, masks, [part.source.layer for part in self.parts], ome, notes)
 
     def hide(self) -> None:
-        """Hide this run's layers (a new run draws its own)."""
-        for part in self.parts:
-            for layer in part.own:
-                layer.visible = False
+        """Hide this run's layers, its final masks too (a new run draws its own)."""
+        for layer in (*self.kept, *(layer for part in self.parts for layer in part.own)):
+            layer.visible = False
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""
