@@ -16,7 +16,7 @@ from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, S
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import column, row
 from napari_metastructure.plugin._layer_order import add_above, belongs, covers, kept_view
-from napari_metastructure.plugin._layers import ORIGIN, ReleaseOnClose, result_name
+from napari_metastructure.plugin._layers import ReleaseOnClose, made_from, result_name
 from napari_metastructure.plugin._live_answer import BESIDE, LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Stroke
 from napari_metastructure.plugin._source import colour_of
@@ -392,7 +392,7 @@ class AskMe(QtWidgets.QWidget):
                 face_color="transparent",
                 border_color=COLOR,
                 border_width=0.2,
-                metadata={ORIGIN: {"source": part.source.name}},
+                metadata=made_from(part.source.layer),
                 canvas_size_limits=(12, 10_000),
                 **part.source.placement(),
             )
