@@ -307,3 +307,17 @@ def test_a_new_run_hides_the_final_mask_too():
     (kept,) = drawn.keep(0)
     drawn.hide()
     assert not kept.visible
+
+
+def test_strokes_and_masks_lie_on_an_image_that_was_given_its_scale_since():
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"), probability=True)
+    add(drawn, epoch(0, [(16, 20)]))
+    for scale in (0.2, 5):
+        viewer.layers["cells"].scale, viewer.layers["cells"].units = (scale, scale), ("um", "um")
+        viewer.layers["cells"].translate, viewer.layers["cells"].rotate = (3, 4), 30
+        drawn.parts[0].open_strokes()
+        for name, before in (("cells iGTT masks", (1,)), ("cells strokes", ()), ("cells probability", ())):
+            made = viewer.layers[name]
+            assert tuple(made.scale) == (*before, scale, scale)
+            corner = made.data_to_world((*(0 for _ in before), 15, 19))[-2:]
+            np.testing.assert_allclose(corner, viewer.layers["cells"].data_to_world((15, 19)))

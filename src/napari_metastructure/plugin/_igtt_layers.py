@@ -70,7 +70,12 @@ class SourceLayers:
         return masks
 
     def open_strokes(self) -> Labels:
-        """Add the layer to paint on, above the masks, unless it is there."""
+        """Add the layer to paint on, above the masks, unless it is there; what was made lies on the source again."""
+        for made in self.own:  # the source may have been moved or given its scale since
+            before = _layers.placement(made)
+            for attribute, value in self.source.placement("epoch" if made is self.masks else None).items():
+                if not np.array_equal(before[attribute], value):  # napari redraws at each
+                    setattr(made, attribute, value)
         if self.canvas is not None:
             return self.canvas
         layer = Labels(

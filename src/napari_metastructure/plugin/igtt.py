@@ -325,7 +325,8 @@ class IGTTWidget(JobWidget):
                 control.correct(index, pixels)
             self._lock(painted)
             self.resume()
-            self.say(f"{painted_in_words(painted)} are locked from the next epoch on.")
+            now = f"{painted_in_words(painted)} are locked" if painted else "What was locked is free again"
+            self.say(f"{now} from the next epoch on.")
             return True
 
         def prepare() -> Job:
