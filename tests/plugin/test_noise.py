@@ -331,6 +331,16 @@ def test_the_cross_of_the_dock_closes_it_and_it_can_come_back(make_napari_viewer
     assert widget.preview.layer in viewer.layers
 
 
+def test_of_noise_applied_twice_the_newest_shows(open_noise, settle, mask):
+    viewer, layer, widget = open_noise(mask)
+    for seed in (1, 2):
+        widget.set_seed(seed)
+        assert widget.apply()
+        settle(widget)
+    first, second = (other for other in viewer.layers if other not in (layer, widget.preview.layer))
+    assert (first.visible, second.visible, widget.preview.layer.visible) == (False, True, True)
+
+
 @pytest.mark.parametrize("working", [False, True])
 def test_closing_the_viewer(make_napari_viewer, settle, qtbot, monkeypatch, stack, working):
     viewer = make_napari_viewer(show=True)

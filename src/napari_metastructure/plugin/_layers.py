@@ -103,6 +103,13 @@ def source_of(layer: Layer, layers: Iterable[Layer]) -> Layer | None:
     return max(found, key=lambda other: str(other.unique_id) == first, default=None)
 
 
+def hide_earlier(layers: Iterable[Layer], source: Layer, how: str) -> None:
+    """Hide what was made from a layer in the same way before, which would shine through: ``how`` names its metadata."""
+    for layer in layers:
+        if layer.visible and how in origin_of(layer) and is_from(layer, source):
+            layer.visible = False
+
+
 def file_of(layer: Layer) -> Path | None:
     """Find the file that a layer, or the layer that it was made from, was opened from; None if it is not there."""
     path: str | None = origin_of(layer).get("file")
