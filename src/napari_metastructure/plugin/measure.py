@@ -418,8 +418,8 @@ class MeasureWidget(LabelsWidget):
         )
         self.previewing.setChecked(False)  # of what is clean already there is nothing to see
         self._add(source, layer)
-        _inputs.say(self.status, f"The cleaned labels are in layer {layer.name!r}.")
         self.sources.choose(layer)
+        _inputs.say(self.status, f"The cleaned labels are in layer {layer.name!r}.")
         return layer
 
     def _add_objects(self, source: Labels, objects: np.ndarray) -> Labels:
