@@ -25,8 +25,9 @@ def test_an_image_that_took_the_name_since_is_not_measured(viewer):
     image.name = "control"
     viewer.add_image(np.ones((9, 9)), name="cells")
     assert image_of(mask, viewer.layers) is image
+    objects = mask_of(viewer, mask, "objects")
     viewer.layers.remove(image)
-    assert image_of(mask, viewer.layers) is None
+    assert image_of(mask, viewer.layers) is image_of(objects, viewer.layers) is None
 
 
 def test_what_lay_between_may_be_gone(viewer):
@@ -37,3 +38,11 @@ def test_what_lay_between_may_be_gone(viewer):
     for name in ("mask", "clean"):
         viewer.layers.remove(name)
         assert image_of(objects, viewer.layers) is image
+
+
+def test_the_only_image_is_that_of_objects_whose_labels_are_gone(viewer):
+    image = viewer.add_image(np.zeros((9, 9)), name="cells")
+    labels = viewer.add_labels(np.zeros((9, 9), int), name="painted")
+    objects = mask_of(viewer, labels, "objects")
+    viewer.layers.remove(labels)
+    assert image_of(objects, viewer.layers) is image

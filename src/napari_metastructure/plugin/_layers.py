@@ -78,8 +78,9 @@ def placement(layer: Layer, leading: str | None = None, ndim: int | None = None)
 
 def made_from(layer: Layer, **how: Any) -> dict[str, Any]:
     """Return the metadata of a layer that this plugin makes from another: its source, its file, and how it was made."""
-    file = file_of(layer)
-    known = {"source": layer.name, "ids": [str(layer.unique_id), *origin_of(layer).get("ids", ())]}
+    file, origin = file_of(layer), origin_of(layer)
+    known: dict[str, Any] = {"source": layer.name, "ids": [str(layer.unique_id), *origin.get("ids", ())]}
+    known["root"] = origin.get("root", layer._type_string)
     return {ORIGIN: {"version": __version__, **known, "file": None if file is None else str(file), **how}}
 
 

@@ -72,7 +72,7 @@ def image_of(labels: Labels, layers: Sequence[Layer]) -> Layer | None:
     root = root_of(labels, layers)
     if fits(root, labels):
         return root
-    if "ids" in origin_of(root):  # it was made from a layer that is gone
+    if origin_of(root).get("root") == "image":  # which is gone
         return None
     images = [layer for layer in layers if fits(layer, labels) and not origin_of(layer)]
     named = [image for image in images if words_of(image.name) == words_of(root.name)]
