@@ -179,6 +179,28 @@ def test_masks_of_hidden_images_are_hidden():
     assert not viewer.layers["b iGTT masks"].visible
 
 
+def test_final_masks_and_probabilities_of_hidden_images_are_hidden():
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="a", visible=False), Image(RNG.random((16, 20)), name="b"))
+    add(drawn, epoch(0, [(16, 20)] * 2))
+    drawn.keep(0)
+    for shown in (True, False, True):
+        drawn.show("probability", shown)
+    made = {layer.name: layer.visible for layer in viewer.layers}
+    assert [made[f"a {what}"] for what in ("mask", "probability")] == [False, False]
+    assert [made[f"b {what}"] for what in ("mask", "probability")] == [True, True]
+
+
+def test_masks_that_are_seen_without_their_image_stay_in_sight():
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="a"))
+    add(drawn, epoch(0, [(16, 20)]))
+    viewer.layers["a"].visible = False
+    (kept,) = drawn.keep(0)
+    assert kept.visible
+    for _ in range(2):
+        drawn.go_on(IGTTConfig(epochs=4, seed=7))
+        assert viewer.layers["a iGTT masks"].visible and not kept.visible
+
+
 def test_several_sources_of_different_sizes_get_layers_each():
     viewer, drawn = start(Image(RNG.random((16, 20)), name="a"), Image(RNG.random((12, 14)), name="b"))
     sizes = [(16, 20), (12, 14)]

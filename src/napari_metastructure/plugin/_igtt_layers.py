@@ -117,11 +117,17 @@ class SourceLayers:
         made = (self.masks, self.canvas, *self.extras.values())
         return [layer for layer in made if layer is not None and layer in self.viewer.layers]
 
-    def show_again(self) -> None:
-        """Show masks and strokes, which a final mask had hidden."""
+    @property
+    def seen(self) -> bool:
+        """Whether the image or its masks show: of images that lie over each other, one does."""
+        return bool(self.source.layer.visible or (self.masks is not None and self.masks.visible))
+
+    def show_again(self, shown: bool = False) -> None:
+        """Show masks and strokes, which a final mask that was ``shown`` had hidden."""
+        shown = shown or self.seen
         for layer in (self.masks, self.canvas):
             if layer is not None:
-                layer.visible = self.source.layer.visible
+                layer.visible = shown
 
     def go_on(self, config: IGTTConfig) -> None:
         """Make room for a run that goes on from this one, and show its masks."""
@@ -164,7 +170,8 @@ class SourceLayers:
             self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
-        where = {"metadata": {_layers.ORIGIN: self._origin}, **self.source.placement()}
+        look = {"metadata": {_layers.ORIGIN: self._origin}, "visible": self.seen}
+        where = {**look, **self.source.placement()}
         layer: Image | Labels
         if kind == "probability":
             name = _layers.result_name(self.source.name, "probability")
@@ -207,6 +214,7 @@ class SourceLayers:
             colormap=_layers.colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
             metadata={_layers.ORIGIN: {**self._origin, "epoch": epoch}},
+            visible=self.seen,
             **self.source.placement(),
         )
         layer.selected_label = 1
@@ -318,10 +326,9 @@ class RunLayers:
     def _set_kept_aside(self) -> None:
         """Hide final masks of earlier epochs, which stay in the viewer, and show what they had hidden."""
         kept, self.kept = self.kept, []
-        for layer in kept:
+        for part, layer in zip(self.parts, kept, strict=False):
+            part.show_again(layer.visible)
             layer.visible = False
-        for part in self.parts if kept else ():
-            part.show_again()
 
     def add(self, event: EpochFinished) -> None:
         """Keep a finished epoch; `show_waiting` draws it."""
@@ -391,9 +398,9 @@ class RunLayers:
             for part, planes in self._pixels(kind):
                 part.show(kind, planes, self._last.epoch if self._last else None)
         for part in self.parts:
-            layer = part.extras.get(kind)
-            if layer is not None and layer.visible != shown:  # napari redraws even if nothing changed
-                layer.visible = shown
+            layer, wanted = part.extras.get(kind), shown and part.seen
+            if layer is not None and layer.visible != wanted:  # napari redraws even if nothing changed
+                layer.visible = wanted
 
     @property
     def epoch(self) -> int:
