@@ -316,6 +316,7 @@ def test_a_final_mask_ends_as_strokes_change_the_masks(tmp_path, how):
     drawn.lock(drawn.corrections())
     shown = [layer.name for layer in viewer.layers if layer.visible]
     assert kept in viewer.layers and shown == ["cells", "cells iGTT masks", "cells strokes"]
+    assert viewer.layers.selection.active is viewer.layers["cells iGTT masks"]
     add(drawn, epoch(1, [(16, 20)]))
     (path,) = drawn.save(tmp_path / "mask.tif")
     expected = drawn.masks(1)[0]

@@ -329,6 +329,8 @@ class RunLayers:
         for part, layer in zip(self.parts, kept, strict=False):
             part.show_again(layer.visible)
             layer.visible = False
+            if layer is self.viewer.layers.selection.active and part.there:
+                self.viewer.layers.selection.active = part.masks
 
     def add(self, event: EpochFinished) -> None:
         """Keep a finished epoch; `show_waiting` draws it."""
