@@ -216,6 +216,8 @@ def recipe_of(kind: str, dials: Mapping[str, Any]) -> Recipe:
         *most, last = map(option_name, known) if known else ["none"]
         has = f"it has {', '.join(most)}{' and ' if most else ''}{last}"
         raise InputError(f"{option_name(strangers[0])}: --kind {kind} has no such option; {has}.")
+    if kind == "random" and {"probability", "per_class"} <= given.keys():
+        raise InputError("--per-class stands in place of --probability; give one of them.")
     if "matrix" in given:
         given["matrix"] = _matrix(given["matrix"])
     elif kind == "matrix":
