@@ -63,6 +63,7 @@ def test_a_run_that_has_had_all_its_epochs_goes_on_with_new_answers(run, image, 
     [
         (["--ask", "5"], "give both"),
         (["--places", "p.csv"], "give both"),
+        (["--ask-how", "random"], "say by --ask how many"),
         (["--ask", "0", "--places", "p.csv"], "--ask must be a whole number from 1 to 10000, not 0."),
         (["--ask", "5", "--places", "none/p.csv"], "its folder does not exist"),
         (["--ask", "5", "--places", "p.csv", "--ask-how", "best"], "'unsure' or 'random', not 'best'"),

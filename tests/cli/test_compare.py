@@ -222,3 +222,13 @@ def test_a_comparison_that_could_not_be_written_is_no_success(run, folder, tmp_p
     code, out, err = run("compare", "--images", folder / "images", "--methods", "otsu", "--out", tmp_path / "out", *how)
     assert code == (2 if batch else 1) and "the disk is full" in err
     assert "Tables, figure and masks are in" not in out
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--rounds", "--dfc-iterations", "--ac-steps"])
+def test_limits_of_methods_that_do_not_run_are_refused(run, blobs, save, tmp_path, option):
+    save(tmp_path / "a.png", blobs())
+    code, _, err = run("compare", "--images", tmp_path, "--methods", "otsu,lc", "--out", tmp_path / "out", option, 2)
+    assert (code, err) == (
+        2,
+        f"Error: {option}: none of --methods goes by it; leave it out, or name one that does.\n",
+    )

@@ -392,6 +392,7 @@ def test_nothing_is_written_over_unasked_and_clean_labels_never(run, folder, dis
         (["--kind", "sample", "--keep", "nan"], "keep must be a number from 0 to 1, not nan"),
         (["--kind", "random", "--probability", "-0.1"], "probability must be a number from 0 to 1, not -0.1"),
         (["--kind", "random", "--per-class", "0=0.5,1=0.6"], "must add up to 1, not 1.1"),
+        (["--kind", "random", "--probability", ".5", "--per-class", "0=0.5,1=0.5"], "give one of them"),
         (["--kind", "sample", "--per-class", "0=0.5,7=1"], "class 7, which is absent"),
         (["--kind", "flip", "--per-class", "0=.1,0=.2"], "names class 0 twice"),
         (["--kind", "flip", "--per-class", "0=.1"], "leaves out class 1; give a value for each of 0 and 1"),

@@ -180,9 +180,8 @@ def test_the_truth_may_be_a_run_folder(run, folders):
 
 def test_a_folder_is_not_compared_with_itself(run, folders):
     truth = folders[1]
-    for command in ("score", "transition"):
-        code, _, err = run(command, truth, truth)
-        assert (code, err) == (
-            2,
-            f"Error: {truth / 'a.png'} would be compared with itself; name two different files or folders.\n",
-        )
+    code, _, err = run("score", truth, truth)
+    assert (code, err) == (
+        2,
+        f"Error: {truth / 'a.png'} would be compared with itself; name two different files or folders.\n",
+    )

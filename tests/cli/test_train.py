@@ -84,12 +84,22 @@ def test_resume_overwrite_and_neither(run, pairs, tmp_path):
     assert code == 0 and "resumed" not in stdout
 
 
+def test_images_that_are_trained_and_validated_on_are_told(run, pairs, tmp_path):
+    folder = pairs(tmp_path / "in")
+    code, _, err = run("train", folder, "--val", folder, "--out", tmp_path / "out", *FAST)
+    assert code == 0 and err.count("Warning") == 1 and "more of" in err and "trained on as well" in err
+    code, _, err = run("train", folder, "--val", folder, "--out", tmp_path / "b", "--validation-fraction", 0.3, *FAST)
+    assert code == 2 and err.endswith(
+        "Error: --validation-fraction: there are images to validate on already; leave it out.\n"
+    )
+
+
 def test_several_classes_and_channels(run, blobs, save, tmp_path):
-    for i in range(3):
-        image = blobs(seed=i)
-        save(tmp_path / "in" / "images" / f"{i}.png", np.stack([image, image // 2, 255 - image], -1))
-        save(tmp_path / "in" / "labels" / f"{i}.png", (image > 100).astype(np.uint8) + (image > 150))
-    arguments = (tmp_path / "in", "--out", tmp_path / "out", "--channel", "all", "--val", tmp_path / "in", *FAST)
+    for i in range(6):
+        image, folder = blobs(seed=i), tmp_path / ("in" if i < 3 else "val")
+        save(folder / "images" / f"{i}.png", np.stack([image, image // 2, 255 - image], -1))
+        save(folder / "labels" / f"{i}.png", (image > 100).astype(np.uint8) + (image > 150))
+    arguments = (tmp_path / "in", "--out", tmp_path / "out", "--channel", "all", "--val", tmp_path / "val", *FAST)
     code, stdout, err = run("train", *arguments)
     assert (code, err) == (0, "")
     assert "classes 0, 1, 2" in stdout and "validation mIoU" in stdout

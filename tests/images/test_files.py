@@ -387,6 +387,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(Path, "is_file", refuse)  # as of what lies in a folder that may not be entered
     with pytest.raises(InputError, match="Cannot look into the folder"):
         list_images([tmp_path])
 

@@ -47,6 +47,16 @@ def test_the_papers_layout(tmp_path, pixels):
     assert ["".join(p.name for p in part) for part in (found.train, found.validation, found.test)] == ["ab", "c", "de"]
 
 
+def test_copies_of_training_images_in_other_splits_are_told(tmp_path, pixels, recwarn):
+    both(tmp_path / "train", "a", pixels)
+    both(tmp_path / "val", "b", pixels[::-1])
+    find_pairs(tmp_path)
+    assert not recwarn
+    both(tmp_path / "test", "c", pixels)
+    with pytest.warns(UserWarning, match=r"c\.tif is trained on as well"):
+        find_pairs(tmp_path)
+
+
 def test_cityscapes(tmp_path, pixels):
     colour = np.stack([pixels, pixels // 2, pixels // 3], -1)
     for split, name in (("train", "x_000001"), ("train", "y_000002"), ("val", "z_000003"), ("test", "t_000004")):

@@ -46,6 +46,8 @@ class Asking:
             raise InputError(f"--ask must be a whole number from 1 to {MOST}, not {self.number}.")
         if self.how not in get_args(How):
             raise InputError(f"--ask-how must be 'unsure' or 'random', not {self.how!r}.")
+        if self.number is None and self.how != "unsure":
+            raise InputError("--ask-how says how places are chosen; say by --ask how many.")
         if self.places is not None:
             check_replaceable(self.places)
             if not self.places.absolute().parent.is_dir():

@@ -74,6 +74,10 @@ def compare(
     memory of methods can be compared on one machine only.
     """
     config = _config(methods, reading, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
+    limits = {"--epochs": epochs, "--rounds": rounds, "--dfc-iterations": dfc_iterations, "--ac-steps": ac_steps}
+    for (option, limit), word in zip(limits.items(), ("(supervised)", "iGTT", "DFC", "AC"), strict=True):
+        if limit is not None and not any(word in TITLES[name] for name in config.methods):
+            raise InputError(f"{option}: none of --methods goes by it; leave it out, or name one that does.")
     if scheduler is not None or resume:
         task = {"what": "compare", "config": config, "masks": masks, "channel": channel}
         shared_out([images], out, scheduler, task, resume, overwrite)

@@ -199,7 +199,10 @@ def score(
     predicted, true = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
     _options.check_json(json_file, [*predicted, *true])
     probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
-    pairs = _options.pair_folders(*map(label_set.only_masks, (predicted, true)), (predicted_dir, truth_dir))
+    masks = label_set.only_masks(predicted), label_set.only_masks(true)
+    pairs = _options.pair_folders(*masks, (predicted_dir, truth_dir))
+    for pair in pairs.values():
+        label_set.refuse_itself(*pair)
     with _options.warnings_as_lines():
         found, truth = (label_set.LabelSet(paths, reading, binary=True) for paths in zip(*pairs.values(), strict=True))
         label_set.check_same_sizes(found, truth)

@@ -95,6 +95,8 @@ def train(
     files = [out / name for name in FILES]
     join().from_first(lambda: check_free(files, overwrite=resume or overwrite, ways=_options.RUN_WAYS))
     sets = find_sets(data, validation, channel, config_file)
+    if sets.validation and validation_fraction is not None:
+        raise InputError("--validation-fraction: there are images to validate on already; leave it out.")
     _run(sets, config, out, resume)
 
 
@@ -106,7 +108,7 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
     InputError
         If there is nothing to train on, or a folder or file cannot be used.
     """
-    from napari_metastructure.training.folders import Splits, file_pairs, find_pairs
+    from napari_metastructure.training.folders import Splits, file_pairs, find_pairs, tell_shared
 
     with _options.warnings_as_lines():
         if data is not None:
@@ -121,6 +123,7 @@ def find_sets(data: Path | None, validation: Path | None, channel: str | None, e
             found = Splits(*([p for couple in couples for p in file_pairs(*couple, channel)] for couples in splits))
         if validation is not None:
             found = Splits(found.train, find_pairs(validation, channel=channel).train, found.test)
+            tell_shared(found)
     return found
 
 
@@ -283,7 +286,8 @@ def _run_study(sets: Splits, config: study_results.StudyConfig, out: Path) -> No
             raise RuntimeError("the study ended without a result")
         if last.results:
             terminal.console.print(*_tables(last.results))
-        terminal.say(f"{last.reason} Tables and figure are in {terminal.place or out}.")
+        where = f" Tables and figure are in {terminal.place or out}." if last.results else ""
+        terminal.say(f"{last.reason}{where}")
     terminal.end(last.stopped)
 
 

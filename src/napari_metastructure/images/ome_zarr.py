@@ -1,6 +1,7 @@
 """OME-Zarr folders (NGFF 0.4 and 0.5): read where they are asked for, and written with axes, scale and pyramid."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ _KINDS = {"t": "T", "c": "C", "z": "Z", "y": "Y", "x": "X"}
 
 def is_zarr(path: Path) -> bool:
     """Test whether a folder is a Zarr, by its name or by what lies in it."""
-    return path.is_dir() and (path.suffix.lower() == ".zarr" or any((path / sign).is_file() for sign in _SIGNS))
+    return path.is_dir() and (path.suffix.lower() == ".zarr" or any(os.path.isfile(path / sign) for sign in _SIGNS))
 
 
 def read_ome_zarr(path: Path, lazily: bool) -> tuple[Any, str, dict[str, Step]]:

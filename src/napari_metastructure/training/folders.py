@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
+from warnings import warn
 
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.files import list_images, noting, plane_shape, read_image, stem
+from napari_metastructure.images.files import fingerprint, list_images, noting, plane_shape, read_image, stem
 from napari_metastructure.images.image import Image, channel_planes, plane_names, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
 from napari_metastructure.images.lazy import is_lazy
@@ -87,7 +88,20 @@ def find_pairs(folder: str | Path, channel: Channel = None) -> Splits:
             "train/ and val/ with those two in each, or Cityscapes' leftImg8bit/ and gtFine/."
         )
     roots = {split: _first(top, names) for split, names in SPLITS.items()}
-    return Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
+    found = Splits(**{split: find(root, channel) if root else [] for split, root in roots.items()})
+    tell_shared(found)
+    return found
+
+
+def tell_shared(sets: Splits) -> None:
+    """Warn about images that are kept for validation or test and trained on as well, be they copies."""
+    trained, held = (dict.fromkeys(p.files[0] for p in pairs) for pairs in (sets.train, [*sets.validation, *sets.test]))
+    sizes = {path.stat().st_size for path in trained}
+    alike = [path for path in held if path.stat().st_size in sizes]
+    known = {fingerprint(path)["sha256"] for path in trained} if alike else set()
+    if both := [path for path in alike if fingerprint(path)["sha256"] in known]:
+        more = f" and {len(both) - 1} more of {len(held)} are" if len(both) > 1 else " is"
+        warn(f"{both[0]}{more} trained on as well: such scores do not tell how other images would fare.", stacklevel=3)
 
 
 def training_set(folder: str | Path, channel: Channel = None, purpose: Purpose = "validation") -> TrainingSet:
