@@ -3,7 +3,7 @@
 It is flat, touches the border of the image, and is as extreme as objects are, so that it would be taken for one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +46,19 @@ PIXELS = 2**22
 DETAILED = 2**24
 """Pixels up to which `surround` looks at all of them; of larger planes at every second one along an axis, or fewer."""
 
+HELD = 0.01
+"""Share of the pixels inside that may have the value of a margin."""
+
+LINE = 16
+"""Pixels that straight stretches of a margin's outline have at least."""
+
+STRAIGHT = 0.9
+"""Share of its outline that is made of such stretches."""
+
+SHARP = 0.65
+"""Share of the height in 7 to 12 pixels from a margin that a plane has in the first two: one half at the rim of a field
+of view, nine tenths and more where a program has cut."""
+
 _ROWS = 256
 _HULL = 512  # pixels along a side that the hull is found from
 
@@ -65,10 +78,15 @@ def surround(plane: T, objects: Polarity) -> T | None:
     (Y, X) bool array, or a Plane of one, or None
         True outside, with a rim of `RIM` pixels; None if there is no such surround, or nothing else.
     """
+    return _found(plane, lambda some, step: _surround(some, objects, step))
+
+
+def _found(plane: T, find: Callable[[np.ndarray, int], np.ndarray | None]) -> T | None:
+    """Find a mask from every so many of a large plane's pixels."""
     step = int(np.ceil(np.sqrt(plane.size / DETAILED)))
     if step == 1 and isinstance(plane, np.ndarray):
-        return _surround(plane, objects, 1)
-    found = _surround(thinned(plane, step), objects, step)
+        return find(plane, 1)
+    found = find(thinned(plane, step), step)
     if found is None:
         return None
     spread = Plane(plane.shape, bool, lambda rows, columns: found[np.ix_(_at(rows) // step, _at(columns) // step)])
@@ -100,12 +118,75 @@ def _surround(plane: np.ndarray, objects: Polarity, step: int) -> np.ndarray | N
     return None if outside.all() else outside
 
 
-def measured(image: T) -> tuple[T, T | None]:
+def margin(plane: T) -> T | None:
+    """Find where a program has put one value in place of an image: padding, stitching, a frame, a bar with text.
+
+    All pixels of one value (the least, the greatest, or that of a corner) that are connected to the border, and what
+    they enclose, are a margin if half of the image or more is left, which hardly holds that value, if their outline is
+    sharp, as no lens makes it, and if it is straight along rows and columns or they lie beyond the convex hull of the
+    rest, as the corners of a turned image do.
+
+    Parameters
+    ----------
+    plane : (Y, X) array or Plane
+        Real numbers; some may be NaN. Those of more than `DETAILED` pixels are thinned out to as many.
+
+    Returns
+    -------
+    (Y, X) bool array, or a Plane of one, or None
+        True in margins; None if there is none.
+    """
+    return _found(plane, lambda some, _: _margin(some))
+
+
+def _margin(plane: np.ndarray) -> np.ndarray | None:
+    outside = np.zeros(plane.shape, bool)
+    ends = [np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None), *plane[:: len(plane) - 1, [0, -1]].flat]
+    for value in np.unique(np.array(ends, np.float64)):
+        same = plane == value
+        if not np.isfinite(value) or np.count_nonzero(same) < min(plane.shape):
+            continue
+        seeds = _at_border(same)
+        inside = _large(~seeds, LEAST * plane.size)
+        left = np.count_nonzero(inside)
+        if not plane.size / 2 <= left < plane.size or np.count_nonzero(same & inside) > HELD * left:
+            continue
+        around = np.count_nonzero(seeds) >= LEAST * plane.size and _is_around(seeds, inside)
+        if not (around or _is_straight(inside)) or not _is_sharp(plane - value, ~inside):
+            continue
+        if not is_blank(np.where(inside, plane, np.nan)):
+            outside |= ~inside
+    return outside if outside.any() and not outside.all() else None
+
+
+def _is_sharp(height: np.ndarray, outside: np.ndarray) -> bool:
+    """Test whether a plane rises at once where a margin ends; at the rim of a field of view that takes some pixels."""
+    first, rim, wide = (_grown(outside, pixels) for pixels in (2, RIM, 2 * RIM))
+    rings = (height[ring & np.isfinite(height)] for ring in (first & ~outside, wide & ~rim))
+    near, far = (float(np.abs(ring).mean()) if ring.size else 0.0 for ring in rings)
+    return near >= SHARP * far > 0
+
+
+def _is_straight(mask: np.ndarray) -> bool:
+    """Test whether most of a mask's outline runs along rows and columns."""
+    total = straight = 0
+    for axis in (0, 1):
+        outline = np.diff(mask, axis=axis)
+        total += np.count_nonzero(outline)
+        line = {"size": LINE, "axis": 1 - axis, "mode": "nearest"}
+        runs = ndi.maximum_filter1d(ndi.minimum_filter1d(outline, **line), origin=-1, **line)
+        straight += np.count_nonzero(runs & outline)
+    return straight >= STRAIGHT * total
+
+
+def measured(image: T, margins: bool = False) -> tuple[T, T | None]:
     """Fill the pixels that nothing was measured at: NaN, infinite, or all where the image has one value everywhere.
 
     Parameters
     ----------
     image : (Y, X) or (C, Y, X) float array or Plane
+    margins : bool
+        Also the `margin` of a (Y, X) plane.
 
     Returns
     -------
@@ -115,25 +196,29 @@ def measured(image: T) -> tuple[T, T | None]:
         Outside the field of view: background in masks, unlabelled in training. None if there is no such pixel.
     """
     if isinstance(image, Plane):
-        return _measured(image)
+        return _measured(image, margins)
     missing = ~np.isfinite(image if image.ndim == 2 else image.sum(axis=0))
     channels = image[None] if image.ndim == 2 else image
     if is_blank(image):
         return np.zeros(image.shape, np.float32), np.ones(missing.shape, bool)
+    if margins and (padded := margin(image)) is not None:
+        missing |= padded
     if not missing.any():
         return image, None
     return np.stack([fill(channel, missing) for channel in channels]).reshape(image.shape), missing
 
 
-def _measured(image: Plane) -> tuple[Plane, Plane | None]:
+def _measured(image: Plane, margins: bool) -> tuple[Plane, Plane | None]:
     """Do what `measured` does where pixels are read."""
     share = missing_share(image)
-    if share == 0:
-        return image, None
     missing = Plane(image.shape[-2:], bool, lambda rows, columns: ~_known(image[rows, columns]))
     if share == 1:
         nothing = image.map(lambda block: np.zeros(block.shape, np.float32), np.float32)
         return nothing, missing.map(np.ones_like, bool)
+    padded = margin(image) if margins else None
+    if share == 0 and padded is None:
+        return image, None
+    missing = together(padded, missing) if padded is not None else missing
     if image.ndim == 2:
         return fill(image, missing), missing
     filled = [fill(image.channel(index), missing) for index in range(image.shape[0])]
@@ -172,10 +257,14 @@ def missing_notes(shares: Iterable[tuple[str, float]]) -> list[str]:
     blank: list[str] = []
     for name, share in shares:
         (blank if share == 1 else some).extend([name] * (share > 0))
-    sentences = (
+    return noted(
         (blank, "all pixels have the same value, so nothing was found there."),
         (some, "pixels that are NaN or infinite count as outside the field of view."),
     )
+
+
+def noted(*sentences: tuple[Sequence[str], str]) -> list[str]:
+    """Put before each sentence the planes that it is about; leave out those about none."""
     return [
         f"{own[0]}{f' and {len(own) - 1} more planes' if len(own) > 1 else ''}: {sentence}"
         for own, sentence in sentences
