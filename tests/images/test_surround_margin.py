@@ -51,6 +51,20 @@ def test_tiles_that_are_missing_a_turned_image_and_a_bar_with_text():
     np.testing.assert_array_equal(margin(plane), bar)
 
 
+@pytest.mark.parametrize(("value", "axis"), [(0, 0), (3000, 0), (3000, 1)])
+def test_a_scale_bar_and_its_text(value, axis):
+    plane = CLEAN if axis == 0 else CLEAN.T
+    overlay = np.zeros(plane.shape, bool)
+    overlay[130:134, 60:100] = True
+    overlay[120:127, 70:90:4] = True  # digits
+    far = np.zeros_like(overlay)
+    far[20:24, 20:26] = True  # of the same value, and no text
+    overlay, far, plane = (a if axis == 0 else a.T for a in (overlay, far, plane))
+    found = margin(np.where(overlay | far, value, plane))
+    assert found[overlay].all() and not found[far].any()
+    assert not found[~ndi.maximum_filter(overlay, 5)].any()
+
+
 def test_no_margin():
     y, x = np.indices(CLEAN.shape)
     disc = np.hypot(y - 80, x - 100) < 60
@@ -61,6 +75,7 @@ def test_no_margin():
         np.where(padded(left=20), 0, 100.0),  # nothing but two values
         np.where(CLEAN > 600, 600, CLEAN),  # saturated objects
         ndi.gaussian_filter(np.where(np.hypot(y - 80, x - 100) < 120, CLEAN, 0), 4).round(),  # as a lens makes it
+        ((np.abs(y - 50) < 4) & (np.abs(x - 90) < 30)) * 1.0,  # a drawing of a rod
         np.zeros(CLEAN.shape),
         np.full(CLEAN.shape, np.nan),
     ):

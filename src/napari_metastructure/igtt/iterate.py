@@ -217,7 +217,7 @@ class Run:
             yield filled
         self.notes += noted(
             (defective, "hot pixels, or lines of one value, were replaced by the pixels around them."),
-            (framed, "a margin of one value (padding, a frame, a bar) counts as outside the field of view."),
+            (framed, "a margin of one value (padding, a frame) or scale bar counts as outside the field of view."),
         )
 
     def _turn_upright(self, polarities: list[Polarity]) -> None:

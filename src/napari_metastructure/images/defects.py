@@ -23,7 +23,7 @@ WIDE = 2
 HELD = 0.1
 """Share of the lines beside a dead one that may have its value."""
 
-_SAMPLE = 2**18  # pixels that percentiles are taken of
+_SAMPLE = 2**16  # pixels that percentiles are taken of
 
 
 class _Changes(NamedTuple):
@@ -82,7 +82,7 @@ def _hot_pixels(plane: np.ndarray | Plane) -> _Changes:
     before, left = [np.zeros(0)], MOST * plane.size
     for first in range(0, plane.shape[0] if far > 0 else 0, ROWS):
         own = plane[first : first + ROWS]
-        rows, columns = np.nonzero((own > high + far) | (own < low - far))
+        rows, columns = np.nonzero(((own > high + far) | (own < low - far)) & np.isfinite(own))
         left -= rows.size
         if left < 0:
             return found[0]

@@ -55,6 +55,9 @@ LINE = 16
 STRAIGHT = 0.9
 """Share of its outline that is made of such stretches."""
 
+BAR = 16
+"""Pixels along a scale bar at least, a power of two."""
+
 SHARP = 0.65
 """Share of the height in 7 to 12 pixels from a margin that a plane has in the first two: one half at the rim of a field
 of view, nine tenths and more where a program has cut."""
@@ -119,12 +122,13 @@ def _surround(plane: np.ndarray, objects: Polarity, step: int) -> np.ndarray | N
 
 
 def margin(plane: T) -> T | None:
-    """Find where a program has put one value in place of an image: padding, stitching, a frame, a bar with text.
+    """Find where a program has put one value in place of an image: padding, a frame, a bar with text, a scale bar.
 
     All pixels of one value (the least, the greatest, or that of a corner) that are connected to the border, and what
     they enclose, are a margin if half of the image or more is left, which hardly holds that value, if their outline is
     sharp, as no lens makes it, and if it is straight along rows and columns or they lie beyond the convex hull of the
-    rest, as the corners of a turned image do.
+    rest, as the corners of a turned image do. So is a scale bar, a rectangle of the least or greatest value that is
+    `BAR` pixels long and a quarter as wide or less, with the text of that value near it.
 
     Parameters
     ----------
@@ -140,13 +144,17 @@ def margin(plane: T) -> T | None:
 
 
 def _margin(plane: np.ndarray) -> np.ndarray | None:
-    outside = np.zeros(plane.shape, bool)
-    ends = [np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None), *plane[:: len(plane) - 1, [0, -1]].flat]
+    ends = [np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None)]
+    outside = _bars(plane, ends)
+    ends.extend(plane[:: len(plane) - 1, [0, -1]].flat)
     for value in np.unique(np.array(ends, np.float64)):
         same = plane == value
-        if not np.isfinite(value) or np.count_nonzero(same) < min(plane.shape):
+        pixels = np.count_nonzero(same)
+        if pixels < min(plane.shape) or max(map(_longest, (same[0], same[-1], same[:, 0], same[:, -1]))) < LINE:
             continue
         seeds = _at_border(same)
+        if pixels - np.count_nonzero(seeds) > HELD * plane.size:
+            continue
         inside = _large(~seeds, LEAST * plane.size)
         left = np.count_nonzero(inside)
         if not plane.size / 2 <= left < plane.size or np.count_nonzero(same & inside) > HELD * left:
@@ -157,6 +165,53 @@ def _margin(plane: np.ndarray) -> np.ndarray | None:
         if not is_blank(np.where(inside, plane, np.nan)):
             outside |= ~inside
     return outside if outside.any() and not outside.all() else None
+
+
+def _longest(line: np.ndarray) -> int:
+    """Count the pixels of the longest stretch that is set."""
+    return int(np.diff(np.flatnonzero(np.pad(~line, 1, constant_values=True))).max()) - 1
+
+
+def _bars(plane: np.ndarray, values: Iterable[float]) -> np.ndarray:
+    """Find scale bars, and what of their value lies within half their length above and below: text."""
+    found = np.zeros(plane.shape, bool)
+    for value in values:
+        same = plane == value
+        for turned in (same, same.T):
+            long, tall = np.array(turned.shape)[::-1]
+            for rows, columns in _rectangles(turned):
+                width = columns.stop - columns.start
+                if width == long:  # a margin
+                    continue
+                top, bottom = max(0, rows.start - width // 2), min(tall, rows.stop + width // 2)
+                left, right = max(0, columns.start - width // 4), min(long, columns.stop + width // 4)
+                box = np.s_[top:bottom, left:right]
+                around, own = (a if turned is same else a.T for a in (plane, found))
+                if is_blank(np.where(turned[box], np.nan, around[box])):  # a drawing
+                    continue
+                own[box] |= _enclosed(turned[box])
+                own[rows, columns] = True
+    return _grown(found, 2) if found.any() else found
+
+
+def _rectangles(mask: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Yield parts of a mask that are rectangles `BAR` pixels wide or more, two high or more, and at most a quarter."""
+    core, reach = mask[1:] & mask[:-1], 1
+    while reach < BAR:  # where so many pixels from here on are set
+        core, reach = core[:, :-reach] & core[:, reach:], 2 * reach
+    if not core.any():
+        return
+    for rows, columns in ndi.find_objects(ndi.label(core)[0]):
+        rows, columns = slice(rows.start, rows.stop + 1), slice(columns.start, columns.stop + BAR - 1)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        around = mask[max(0, rows.start - 1) : rows.stop + 1, max(0, columns.start - 1) : columns.stop + 1]
+        if 4 * height <= width and np.count_nonzero(around) == height * width == np.count_nonzero(mask[rows, columns]):
+            yield rows, columns
+
+
+def _enclosed(mask: np.ndarray) -> np.ndarray:
+    """Keep the parts of a mask that do not touch its border."""
+    return mask & ~_at_border(mask)
 
 
 def _is_sharp(height: np.ndarray, outside: np.ndarray) -> bool:
