@@ -13,10 +13,10 @@ from typing import Any, Self, TypeVar
 from unittest import mock
 
 import numpy as np
-import psutil
 import torch
 
 from gpu.report import Row
+from napari_metastructure.baselines.compare import PeakMemory
 from napari_metastructure.images.simulate import endoplasmic_reticulum
 from napari_metastructure.networks import predict
 from napari_metastructure.networks.device import list_devices, resolve
@@ -217,29 +217,22 @@ class Sampled:
 
 
 class Peaks:
-    """High-water marks of host and device memory inside a ``with``, in MiB.
-
-    The host's is the resident memory of this process, looked at every 10 ms, above what it was at the beginning.
-    """
+    """High-water marks of host and device memory inside a ``with``, in MiB; the host's above what it was before."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.host = self.on_device = 0.0
-        process = psutil.Process()
-        self._now = lambda: float(process.memory_info().rss)
-        self._resident = Sampled(self._now, 0.01)
+        self._resident = PeakMemory()
 
     def __enter__(self) -> Self:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self._before = self._now()  # the first sample may come late
         self._resident.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        at_end = self._now()
-        self._resident.__exit__()
-        self.host = (max([self._before, *self._resident.values, at_end]) - self._before) / MIB
+    def __exit__(self, *failure: Any) -> None:
+        self._resident.__exit__(*failure)
+        self.host = self._resident.bytes / MIB
         if self.device.type == "cuda":
             self.on_device = torch.cuda.max_memory_allocated(self.device) / MIB
 

@@ -1,5 +1,8 @@
 """The comparison: what it measures, in which order, and what it does where a method fails or the user stops."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from typing import get_args
@@ -311,7 +314,8 @@ def test_the_settings_name_methods_once_and_known_ones():
     )
 
 
-# Peak memory of blocks that take a known amount.
+# Peak memory of blocks that take a known amount, in a process of their own: what the tests before them give back while
+# a block runs would be taken off its peak.
 
 
 SIZE = 100_000_000
@@ -321,39 +325,57 @@ SLACK = 0.2 * SIZE
 """What else the process takes and gives back meanwhile."""
 
 
+BLOCKS = f"""
+import gc, json
+import numpy as np
+from napari_metastructure.baselines.compare import PeakMemory
+
 def hundred_megabytes():
-    return np.ones(SIZE, np.uint8)  # ones: pages that nobody writes to are not there yet
+    return np.ones({SIZE}, np.uint8)  # ones: pages that nobody writes to are not there yet
 
-
-def test_what_is_held_is_counted():
-    with PeakMemory() as memory:
-        held = hundred_megabytes()
-    assert memory.bytes == pytest.approx(SIZE, abs=SLACK)
-    assert held.nbytes == SIZE
-
-
-def test_the_peak_counts_and_not_the_end():
-    with PeakMemory() as memory:
-        for _ in range(3):
-            hundred_megabytes().sum()
-    assert memory.bytes == pytest.approx(SIZE, abs=SLACK)
-
-
-def test_what_was_there_before_does_not_count():
+there = hundred_megabytes()
+with PeakMemory() as kept:
     held = hundred_megabytes()
-    with PeakMemory() as memory:
-        held += 1
-    assert memory.bytes < SLACK
+with PeakMemory() as passing:
+    for _ in range(3):
+        hundred_megabytes().sum()
+with PeakMemory() as before:
+    there += 1
+garbage = [hundred_megabytes()]
+garbage.append(garbage)
+del garbage
+with PeakMemory() as collected:
+    gc.collect()
+    more = hundred_megabytes()
+try:
+    with PeakMemory() as failed:
+        most = hundred_megabytes()
+        1 / 0
+except ZeroDivisionError:
+    pass
+print(json.dumps([m.bytes for m in (kept, passing, before, collected, failed)]))
+"""
+
+
+def test_peaks_of_memory():
+    done = subprocess.run([sys.executable, "-c", BLOCKS], capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    kept, passing, before, collected, failed = json.loads(done.stdout)
+    assert kept == pytest.approx(SIZE, abs=SLACK)
+    assert passing == pytest.approx(SIZE, abs=SLACK)  # the peak and not the end
+    assert before < SLACK
+    assert collected == pytest.approx(SIZE, abs=SLACK)
+    assert failed == pytest.approx(SIZE, abs=SLACK)
 
 
 def test_it_ends_with_the_block_also_where_that_fails():
-    before = threading.active_count()
-    with pytest.raises(ZeroDivisionError), PeakMemory() as memory:
-        assert threading.active_count() == before + 1
-        held = hundred_megabytes()
-        held.nbytes // 0
-    assert threading.active_count() == before
-    assert memory.bytes == pytest.approx(SIZE, abs=SLACK)
+    def watching():
+        return sum(thread.name == "peak memory" for thread in threading.enumerate())
+
+    with pytest.raises(ZeroDivisionError), PeakMemory():
+        assert watching() == 1
+        raise ZeroDivisionError
+    assert watching() == 0
 
 
 def test_memory_of_a_gpu_is_added():

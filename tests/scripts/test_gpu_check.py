@@ -201,16 +201,24 @@ def test_memory_that_is_kept_is_seen(parts):
     assert after - before == held.nbytes
 
 
-def test_peaks_and_samples(parts):
-    import numpy as np
-    import torch
-    from gpu.measure import MIB, Peaks, Sampled
+def test_peaks_of_the_host(root):
+    # In a process of its own: what the tests before it give back meanwhile would be taken off the peak.
+    code = """
+import numpy as np, torch
+from gpu.measure import MIB, Peaks
+with Peaks(torch.device("cpu")) as peaks:
+    held = np.ones(64 * MIB // 8)
+assert 60 < peaks.host < 100, peaks.host
+assert peaks.more == {"host MiB": peaks.host}
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root / "scripts")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=150)
+    assert done.returncode == 0, done.stderr
 
-    with Peaks(torch.device("cpu")) as peaks:
-        held = np.ones(64 * MIB // 8)
-    assert 60 < peaks.host < 1000
-    assert peaks.more == {"host MiB": peaks.host}
-    del held
+
+def test_samples(parts):
+    from gpu.measure import Sampled
+
     with Sampled(lambda: 1 / 0, 0.001) as broken:
         pass
     assert broken.values == []

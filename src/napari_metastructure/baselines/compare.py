@@ -1,5 +1,6 @@
 """Comparison of segmentation methods on the same images, by ground truth or by their agreement."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -186,7 +187,8 @@ class PeakMemory:
     """Peak of this process's memory within a block, over what it held when the block began.
 
     Main memory is resident memory, looked at from a thread of its own; on CUDA the peak that torch allocated there is
-    added. Memory that was freed before the block but is still the process's hides some of it.
+    added. Memory that was freed before the block but is still the process's hides some of it, and so does what other
+    threads free meanwhile.
 
     Parameters
     ----------
@@ -208,6 +210,7 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._watch, name="peak memory", daemon=True)
 
     def __enter__(self) -> Self:
+        gc.collect()  # garbage of earlier work that goes in the meantime would hide what this block takes
         self._before = self._process.memory_info().rss
         if self.cuda:
             import torch
