@@ -2,9 +2,9 @@
 
     python benchmarks/flaws.py ../shared/data er nuclei mito em scenes --limit 6
 
-Each flaw is put into all images of a folder, and Dice is compared with that of the same images without it. What a flaw
-covers holds no object: there the mask should be empty, and the masks without the flaw are taken as empty there, too.
-``scenes`` are held-out simulated scenes. ``told`` marks flaws that a run warns of (other than by what it says without).
+Each flaw is put into all images of a folder, and Dice compared with that of the same images without it. What a flaw
+covers holds no object, so there masks of both should be empty. ``scenes`` are held-out simulated ones. ``told``: the
+run warns of something that it does not warn of without the flaw.
 """
 
 import io
@@ -22,9 +22,11 @@ from napari_metastructure.images.scenes import Scenes
 from napari_metastructure.training.events import Finished, Warned
 from napari_metastructure.training.metrics import dice
 
-SCENES = 10**6 + 5  # seed
-
 Flaw = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
+
+
+def scaled(image: np.ndarray) -> np.ndarray:
+    return (image - image.min()) / np.ptp(image)
 
 
 def lifted(image: np.ndarray) -> np.ndarray:
@@ -88,15 +90,15 @@ def corners(shape: tuple[int, ...]) -> np.ndarray:
 def overlay(shape: tuple[int, ...]) -> np.ndarray:
     drawn = Image.new("L", shape[::-1])
     draw, (height, width) = ImageDraw.Draw(drawn), shape
-    draw.rectangle([width * 4 // 5 - 20, height - 20, width - 20, height - 16], fill=255)
-    draw.text((width * 5 // 6 - 20, height - 36), "10 um", fill=255)
+    draw.rectangle((width * 4 // 5 - 20, height - 20, width - 20, height - 16), 255)
+    draw.text((width * 5 // 6 - 20, height - 36), "10 um", 255)
     return np.asarray(drawn) > 127
 
 
 def data_bar(image: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape
     drawn = Image.new("L", (width, height // 10))
-    ImageDraw.Draw(drawn).text((8, 4), "15 kV  x 20000  10 um", fill=255)
+    ImageDraw.Draw(drawn).text((8, 4), "15 kV  x 20000  10 um", 255)
     image = lifted(image)
     image[-(height // 10) :] = np.asarray(drawn) / 255 * image.max()
     return image, np.indices(image.shape)[0] >= height - height // 10
@@ -127,10 +129,6 @@ def jpeg(image: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, None]:
     file = io.BytesIO()
     Image.fromarray(np.uint8(255 * scaled(image))).save(file, "jpeg", quality=30)
     return np.asarray(Image.open(file), float), None
-
-
-def scaled(image: np.ndarray) -> np.ndarray:
-    return (image - image.min()) / np.ptp(image)
 
 
 FLAWS: dict[str, Flaw] = {
@@ -172,7 +170,7 @@ def pairs(data: Path, folder: str, limit: int | None) -> tuple[list[np.ndarray],
     if folder != "scenes":
         images, masks = load(data / folder, limit)
         return [image.astype(float) for image in images], masks
-    scenes = Scenes(256, np.random.default_rng(SCENES), stock=60)
+    scenes = Scenes(256, np.random.default_rng(10**6 + 5), stock=60)
     drawn = [pair for pair in (scenes.draw() for _ in range(40)) if pair[1].any()][:limit]
     return [image.astype(float) for image, _ in drawn], [mask for _, mask in drawn]
 
@@ -190,12 +188,11 @@ def changes(images: list[np.ndarray], masks: list[np.ndarray]) -> Iterator[tuple
 
 
 def main() -> None:
-    """Print a line for each folder and flaw."""
     args = parser_of(__doc__).parse_args()
     for folder in args.folders:
         for name, without, with_it, told in changes(*pairs(args.data, folder, args.limit)):
-            change = f"{without:.3f}  {with_it:.3f}  {with_it - without:+.3f}"
-            print(f"{folder:10}{name:32}{change}  {'told' if told else ''}", flush=True)
+            row = f"{folder:10}{name:32}{without:.3f}  {with_it:.3f}  {with_it - without:+.3f}"
+            print(row, " told" if told else "", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Surround of a field of view: the black round a fundus photograph, the corners of a turned image, NaN, blank frames.
+"""Surround of a field of view: the black round a fundus photograph, margins that programs leave, NaN, blank frames.
 
-It is flat, touches the border of the image, and is as extreme as objects are, so that it would be taken for one.
+A surround is flat, touches the border of the image, and is as extreme as objects are: it would be taken for one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -227,10 +227,10 @@ def _is_straight(mask: np.ndarray) -> bool:
     total = straight = 0
     for axis in (0, 1):
         outline = np.diff(mask, axis=axis)
-        total += np.count_nonzero(outline)
+        total += int(np.count_nonzero(outline))
         line = {"size": LINE, "axis": 1 - axis, "mode": "nearest"}
         runs = ndi.maximum_filter1d(ndi.minimum_filter1d(outline, **line), origin=-1, **line)
-        straight += np.count_nonzero(runs & outline)
+        straight += int(np.count_nonzero(runs & outline))
     return straight >= STRAIGHT * total
 
 
@@ -273,7 +273,9 @@ def _measured(image: Plane, margins: bool) -> tuple[Plane, Plane | None]:
     padded = margin(image) if margins else None
     if share == 0 and padded is None:
         return image, None
-    missing = together(padded, missing) if padded is not None else missing
+    if padded is not None:
+        known = missing
+        missing = Plane(known.shape, bool, lambda rows, columns: known[rows, columns] | padded[rows, columns])
     if image.ndim == 2:
         return fill(image, missing), missing
     filled = [fill(image.channel(index), missing) for index in range(image.shape[0])]
