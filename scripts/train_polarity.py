@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
-from napari_metastructure.igtt.polarity import WEIGHTS, Evidence, PolarityNetwork, answer, seen, sureness, with_set
+from napari_metastructure.igtt.polarity import WEIGHTS, Evidence, PolarityNetwork, answer, evidence, seen, with_set
 from napari_metastructure.igtt.start import load_prior
 from napari_metastructure.images.crowded_scenes import KINDS, PolarityScenes
 
@@ -203,15 +203,14 @@ def train(network: PolarityNetwork, batches: DataLoader, steps: int, held: tuple
             )
 
 
-def evidence(network: PolarityNetwork, images: np.ndarray, cache: Path | None) -> np.ndarray:
+def found_in(images: np.ndarray, network: PolarityNetwork, cache: Path | None) -> np.ndarray:
     """Find what speaks for bright objects in each scene, as iGTT asks: (N, 2), network and sureness."""
     network.eval()
-    views = (seen(image.astype(np.float32)) for image in images)
+    scenes = [image.astype(np.float32) for image in images]
     file = cache / "held_sureness.npy" if cache else None
     if file is not None and file.exists():
-        return np.stack([[answer(network, view) for view in views], np.load(file)], axis=1)
-    prior, cpu = load_prior(), torch.device("cpu")
-    found = np.array([(answer(network, view), sureness(prior, view, cpu)) for view in views])
+        return np.stack([[answer(network, seen(scene)) for scene in scenes], np.load(file)], axis=1)
+    found = np.array(evidence(load_prior(), network, scenes, torch.device("cpu")))
     if file is not None:
         np.save(file, found[:, 1])
     return found
@@ -248,7 +247,7 @@ def in_sets(scores: np.ndarray, truth: np.ndarray, share: float, rule: Callable[
 def weigh(network: PolarityNetwork, held: tuple[np.ndarray, np.ndarray], cache: Path | None) -> None:
     """Fit the shares of a network on every other held-out scene, and say how often the rest is right."""
     images, facts = held
-    found = evidence(network, images, cache)
+    found = found_in(images, network, cache)
     network.shares.copy_(fitted(found[::2], facts[::2, 0]))
     found, facts = found[1::2], facts[1::2]
     scores = np.array([network.score(Evidence(*row)) for row in found])

@@ -20,6 +20,7 @@ from napari_metastructure.igtt.apply import load_model
 from napari_metastructure.networks import predict as networks_predict
 from napari_metastructure.networks.batch import Target
 from napari_metastructure.training.control import Control
+from napari_metastructure.training.run_folder import RunFolder
 
 
 def rows_of(out):
@@ -168,6 +169,22 @@ def test_two_batches_do_not_write_to_one_folder(recipe, go):
         go(recipe(), resume=True)
     first.close()
     assert go(recipe(), resume=True)[-1].done == 4
+
+
+def test_a_batch_does_not_write_where_a_run_does(recipe, go, tmp_path):
+    folder = RunFolder(tmp_path / "out")
+    folder.lock()
+    before = sorted(p.name for p in folder.path.iterdir())
+    with pytest.raises(InputError, match="Another run is writing to"):
+        go(recipe())
+    assert sorted(p.name for p in folder.path.iterdir()) == before
+    folder.unlock()
+    first = run(recipe())
+    assert isinstance(next(first), BatchStarted)
+    with pytest.raises(InputError, match="Another run is writing to"):
+        RunFolder(tmp_path / "out").lock()
+    first.close()
+    RunFolder(tmp_path / "out").lock()
 
 
 @pytest.mark.skipif(sys.platform == "win32" or not os.getuid(), reason="root may write anywhere")

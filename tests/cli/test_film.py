@@ -60,6 +60,15 @@ def test_what_is_not_there_is_named(run, kept, tmp_path, options, why):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_image_is_found_by_its_name_and_missed_in_a_sentence(run, kept, tmp_path):
+    call = ("film", kept / "out", "--out", tmp_path / "x.gif", "--image", "b.tif")
+    assert run(*call)[0] == 0
+    (kept / "in" / "b.tif").rename(tmp_path / "b.tif")
+    code, _, err = run(*call, "--overwrite")
+    (tmp_path / "b.tif").rename(kept / "in" / "b.tif")
+    assert code == 2 and "b.tif, an image of the run in" in err and "put it back" in err
+
+
 def test_folders_without_epochs_are_refused(run, kept, tmp_path):
     code, _, err = run("film", tmp_path, "--out", tmp_path / "x.gif")
     assert code == 2 and "holds no run" in err

@@ -71,6 +71,23 @@ def test_masks_probabilities_and_epochs_end_to_end(run, blobs, save, tmp_path):
     assert tifffile.imread(out / "b_mask.tif").shape == stack.shape  # of another image: not this run's to remove
 
 
+def test_no_result_of_the_run_before_stays_in_another_form(run, blobs, save, tmp_path):
+    for name in "ab":
+        save(tmp_path / "in" / f"{name}.png", blobs())
+    call = ("igtt", tmp_path / "in", "--out", tmp_path / "out", *FAST)
+    assert run(*call, "--epochs", 1, "--keep-epochs")[0] == 0
+    assert run(*call, "--epochs", 2, "--resume", "--ome")[0] == 0
+    results = [f"{s}_{k}.ome.tif" for s in "ab" for k in ("epochs", "mask", "probability")]
+    assert [n for n in names(tmp_path / "out") if n.endswith(".tif")] == results
+    assert len(tifffile.imread(tmp_path / "out" / results[0])) == 3, "epochs are kept on"
+
+    code, _, err = run(*call[:1], tmp_path / "in" / "a.png", *call[2:], "--epochs", 1, "--overwrite")
+    said = f"{tmp_path / 'out' / 'b_mask.ome.tif'} is of the earlier run's other images and was left as it is."
+    assert (code, err) == (0, f"Warning: {said}\n")
+    results = ["a_mask.tif", "a_probability.tif", *results[3:]]
+    assert [n for n in names(tmp_path / "out") if n.endswith(".tif")] == results
+
+
 def test_same_seed_same_masks(run, blobs, save, tmp_path):
     image = save(tmp_path / "a.png", blobs())
     for out in ("one", "two"):

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
+from napari_metastructure.batch import labels as work
+from napari_metastructure.batch.label_set import made_in
 from napari_metastructure.cli._options import read_dial
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.recipes import (
@@ -630,3 +632,25 @@ def test_text_of_another_form_gets_one_sentence(name, text, words):
 
 def test_other_dials_stay_as_they_are():
     assert [read_dial("n", "3"), read_dial("fraction", 0.5), read_dial("matrix", [[1]])] == ["3", 0.5, [[1]]]
+
+
+@pytest.mark.parametrize("made", [0, 1, 2])
+def test_noise_that_was_broken_off_lists_what_it_made(run, save, labels, tmp_path, monkeypatch, made):
+    """Or else 255 in these files, which is unlabelled, could be read as foreground."""
+    for name in "abc":
+        save(tmp_path / "in" / f"{name}.png", labels)
+    call = ("noise", tmp_path / "in", "--kind", "sample", "--out", tmp_path / "out", "--overwrite")
+    assert run(*call)[0] == 0
+    draw, calls = work.draw, []
+
+    def drawn(*arguments):
+        assert made_in(tmp_path / "out") == {"a.tif", "b.tif", "c.tif"}, "from the beginning"
+        if len(calls) == made:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return draw(*arguments)
+
+    monkeypatch.setattr(work, "draw", drawn)
+    assert run(*call, "--seed", 7)[0] == 130
+    there = {path.name for path in (tmp_path / "out").glob("*.tif")}
+    assert there == made_in(tmp_path / "out") == {f"{name}.tif" for name in "abc"[:made]}

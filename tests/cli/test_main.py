@@ -1,5 +1,6 @@
 """Start-up, help, version, exit codes."""
 
+import os
 import subprocess
 import sys
 
@@ -52,6 +53,30 @@ def test_errors_are_one_line_and_an_exit_code(run, monkeypatch, error, code, tex
 
     monkeypatch.setattr(module, "app", fail)
     assert run("doctor") == (code, "", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before", "called", "waits"),
+    [
+        (None, None, ["seldom", "no more"], "PASSIVE"),
+        (None, "ACTIVE", ["seldom", "no more"], "ACTIVE"),
+        (["--version"], None, [], None),
+    ],
+)
+def test_only_the_program_itself_changes_how_threads_wait_and_garbage_is_found(
+    monkeypatch, arguments, before, called, waits
+):
+    found: list[str] = []
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")  # so that it is put back
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(module.gc, "set_threshold", lambda count: found.append("seldom"))
+    monkeypatch.setattr(module.gc, "freeze", lambda: found.append("no more"))
+    monkeypatch.setattr(sys, "argv", ["metastructure", "--version"])
+    with pytest.raises(SystemExit):
+        module.main(arguments)
+    assert found == called
+    assert os.environ.get("OMP_WAIT_POLICY") == waits
 
 
 @pytest.mark.parametrize("arguments", [("a", "", "--out", "b"), ("a", "b", "--out", ""), ("a", "b", "--out=")])

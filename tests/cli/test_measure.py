@@ -205,3 +205,21 @@ def test_images_in_place_of_masks(run, tmp_path, how, first):
     code, _, err = run("measure", tmp_path, "--out", tmp_path / "t.csv", *how)
     assert code == 2 and "a.tif holds the grey values of an image, not labels" in err
     assert not (tmp_path / "t.csv").exists()
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_files_with_and_without_a_unit_are_measured_apart(run, tmp_path, order):
+    """Whichever comes first: the voxel size of the other was dropped."""
+    mask = np.zeros((20, 20), np.uint8)
+    mask[5:9, 5:9] = 255
+    for name, step, unit in (("a", 1, "pixel"), ("b", 0.5, "micrometer")):
+        write_tiff(tmp_path / f"{name}.tif", mask, "YX", (step,) * 2, (unit,) * 2)
+    call = ("measure", *(tmp_path / f"{name}.tif" for name in order), "--out", tmp_path / "t.csv")
+    code, _, err = run(*call)
+    assert code == 2 and "in px" in err and "in µm" in err and "--pixels" in err
+    assert run(*call, "--pixels")[0] == 0
+
+
+def test_masks_are_no_images_of_themselves(run, folder):
+    code, _, err = run("measure", folder / "masks", "--images", folder / "masks", "--out", folder / "t.csv")
+    assert code == 2 and "would be compared with itself" in err

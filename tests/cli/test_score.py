@@ -161,3 +161,28 @@ def test_a_wrong_ending_is_mentioned_once_and_the_file_is_read(run, folders):
     assert code == 0
     assert err == "Warning: a.tif holds a PNG image whatever its name says; read as PNG.\n"
     assert "mean of 2" in out
+
+
+@pytest.mark.parametrize("how", [[], ["--reading", "objects"]])
+def test_images_in_place_of_masks(run, folders, save, how):
+    """Of each nearly every pixel would be foreground."""
+    predicted, truth = folders[:2]
+    save(truth / "a.png", np.random.default_rng(0).integers(0, 200, (60, 60)).astype(np.uint8))
+    code, out, err = run("score", predicted, truth, *how)
+    assert (code, out) == (2, "")
+    assert f"{truth / 'a.png'} holds the grey values of an image, not labels" in err
+
+
+def test_the_truth_may_be_a_run_folder(run, folders):
+    predicted, truth = folders[:2]
+    assert run("score", truth, predicted)[::2] == (0, ""), "its probabilities are passed over without a word"
+
+
+def test_a_folder_is_not_compared_with_itself(run, folders):
+    truth = folders[1]
+    for command in ("score", "transition"):
+        code, _, err = run(command, truth, truth)
+        assert (code, err) == (
+            2,
+            f"Error: {truth / 'a.png'} would be compared with itself; name two different files or folders.\n",
+        )

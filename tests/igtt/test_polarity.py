@@ -10,12 +10,12 @@ from napari_metastructure.igtt.polarity import (
     WEIGHTS,
     PolarityNetwork,
     answer,
+    evidence,
     load_polarity_network,
     polarities,
     seen,
     with_set,
 )
-from napari_metastructure.igtt.polarity import sureness as prior_sureness
 from napari_metastructure.igtt.start import load_prior
 from napari_metastructure.images import simulate
 
@@ -72,7 +72,8 @@ def crowded_discs(dark_discs):
 
 def test_dark_discs_that_fill_the_image_are_no_bright_network(prior):
     plane = crowded_discs(dark_discs=True)
-    assert prior_sureness(prior, seen(plane), CPU) > 0  # the prior takes the gaps for a network
+    (found,) = evidence(prior, load_polarity_network(), [plane], CPU)
+    assert found.sureness > 0  # the prior takes the gaps for a network
     assert told(prior, plane) == "dark"
     assert told(prior, crowded_discs(dark_discs=False)) == "bright"
 
@@ -84,6 +85,17 @@ def test_polarity_is_found_image_by_image(prior):
     assert polarities(prior, images, CPU) == (["bright", "bright", "dark", "dark"], [False] * 4)
     assert polarities(prior, images[2:], CPU) == (["dark", "dark"], [False] * 2)
     assert polarities(prior, [], CPU) == ([], [])
+
+
+def test_what_speaks_for_a_plane_does_not_depend_on_those_it_is_asked_about_with(prior):
+    rng, network = np.random.default_rng(0), load_polarity_network()
+    sizes = [(64, 64), (400, 300), (64, 64), (40, 90), (64, 64), (40, 90), (64, 64)]
+    planes = [simulate.nuclei(size, rng)[0].astype(np.float32) for size in sizes]
+    planes[2][:, :20] = 0  # outside the field of view
+    together = evidence(prior, network, planes, CPU)
+    for plane, own in zip(planes, together, strict=True):
+        np.testing.assert_allclose(own, evidence(prior, network, [plane], CPU)[0], atol=1e-4)
+    assert len({round(own.sureness, 6) for own in together}) == len(planes)
 
 
 def test_a_set_decides_for_the_doubtful_and_for_no_other():

@@ -39,9 +39,9 @@ def png(path, array):
 
 
 @pytest.mark.parametrize("unit", ["micron", "um", "µm", "\\u00B5m", "microns", "Micrometer"])
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_imagej_units_of_all_spellings(tmp_path, unit, encoding):
-    description = f"ImageJ=1.54f\nimages=3\nslices=3\nunit={unit}\nspacing=2.0\nloop=false\n"
+@pytest.mark.parametrize(("encoding", "spacing"), [("utf-8", "2.0"), ("latin-1", "2,0")])
+def test_imagej_units_of_all_spellings(tmp_path, unit, encoding, spacing):
+    description = f"ImageJ=1.54f\nimages=3\nslices=3\nunit={unit}\nspacing={spacing}\nloop=false\n"
     tifffile.imwrite(
         tmp_path / "x.tif",
         np.stack([GREY] * 3),

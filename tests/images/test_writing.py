@@ -82,6 +82,17 @@ def test_fiji_reads_voxel_size_unit_and_frame_interval(tmp_path):
     np.testing.assert_array_equal(written, mask * 255)
 
 
+@pytest.mark.parametrize(("top", "shown"), [(0, None), (3, 3.0), (255, None), (700, 700.0)])
+def test_fiji_shows_labels_from_0_to_the_greatest(tmp_path, top, shown):
+    """Else it shows 8 bits from 0 to 255, where class 3 is black, and stacks by a first slice that may be empty."""
+    labels = np.zeros((2, 9, 11), np.uint16)
+    labels[1, 4] = top
+    write_tiff(tmp_path / "x.tif", labels.astype(np.min_scalar_type(top)), "ZYX", (1,) * 3, ("pixel",) * 3)
+    with tifffile.TiffFile(tmp_path / "x.tif") as tif:
+        facts = tif.imagej_metadata
+    assert (facts.get("min"), facts.get("max")) == ((None, None) if shown is None else (0.0, shown))
+
+
 def test_ome_tiff_says_physical_size(tmp_path):
     like = Image(np.zeros((3, 9, 11)), "ZYX", (2, 0.5, 0.5), ("micrometer",) * 3, "x")
     probability = np.random.default_rng(0).random(like.data.shape)
@@ -202,6 +213,18 @@ def test_an_interrupt_leaves_no_rest(tmp_path):
         beside.write_text("half")
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX devices")
+@pytest.mark.parametrize("name", ["pipe", "link", "/dev/null", "/dev/stdout"])
+def test_devices_are_not_replaced(tmp_path, monkeypatch, name):
+    """Renaming a new file to /dev/null, which root may do, would break everything else on the machine."""
+    monkeypatch.setattr(os, "replace", lambda *_: pytest.fail("replaced"))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    with pytest.raises(InputError, match="is a device or a pipe"), replacing(tmp_path / name):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "pipe"]
 
 
 def test_missing_folder_and_folder_in_the_way(tmp_path):

@@ -220,3 +220,11 @@ def test_what_was_read_while_pixels_changed_is_not_kept():
     stack = LabelStack(planes, "classes")
     assert stack.values_of(0) == (0, 1)
     assert stack.values_of(0) == (5, 6)
+
+
+def test_grey_values_are_no_objects():
+    """Whoever reads them: training, a comparison, or a layer of napari."""
+    grey = np.random.default_rng(0).integers(0, 200, (2, 60, 60))
+    with pytest.raises(InputError, match=r"^x holds the grey values of an image, not labels"):
+        LabelStack(grey, "objects", name="x").meaning()
+    assert LabelStack(grey, "classes").meaning().classes == tuple(range(200))

@@ -8,7 +8,7 @@ from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError, ReadingError
 from napari_metastructure.labels.classes import LabelStack
-from napari_metastructure.labels.readings import count_regions, has_soft_edges, meaning_of
+from napari_metastructure.labels.readings import count_regions, has_soft_edges, is_picture, meaning_of
 
 FILES = st.lists(st.sets(st.sampled_from((0, 1, 2, 7, 128, 254, 255, 300, 65535)), min_size=1), min_size=1, max_size=4)
 READINGS = st.sampled_from(("auto", "foreground", "objects", "classes"))
@@ -134,3 +134,21 @@ def test_that_255_is_no_object_is_told(told):
 def test_foregrounds_of_any_size_are_one(value):
     meaning = meaning_of({"a": (0, value)}, "auto")
     assert meaning.classes == meaning.classes_of((0, value)) == (0, 1)
+
+
+@pytest.mark.parametrize(("levels", "blur"), [(16, 0), (60, 0), (60, 2), (110, 3), (255, 5)])
+def test_grey_values_are_no_labels_though_they_are_smooth(levels, blur):
+    """In a dim image, or one of few levels, most neighbours are alike."""
+    rng = np.random.default_rng(0)
+    spots = ndi.gaussian_filter((rng.random((256, 256)) < 0.001) * 1.0, 6)
+    grey = ndi.gaussian_filter(spots / spots.max() + 0.02 * rng.random((256, 256)), blur)
+    grey += 0.3 * rng.random(grey.shape) * (levels == 16)
+    assert is_picture((1 + grey / grey.max() * (levels - 1)).astype(np.uint16))
+
+
+@pytest.mark.parametrize("size", [3, 8, 16])
+def test_touching_objects_are_labels(size):
+    y, x = np.mgrid[:256, :256] // size
+    tiles = 1 + y * (256 // size + 1) + x
+    assert not is_picture(tiles)
+    assert not is_picture(np.hstack([tiles, tiles])), "as regions of a brain, which has two of each"

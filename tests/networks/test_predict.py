@@ -305,6 +305,17 @@ def test_rows_are_those_of_the_whole(kind, objects, height, width, at_once, chan
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=2e-5)
 
 
+@pytest.mark.parametrize("first", [0, 2])
+def test_rows_of_tiles_are_the_very_rows_in_one_place_of_memory(first):
+    inputs = LazyInputs(np.random.default_rng(0).gamma(2, 100, (150, 40)).astype(np.float32), "multiscale", "bright")
+    tops, places = starts(150, 32), set()
+    rows = range(first, len(tops))
+    for row, strip in zip(rows, module._strips(inputs, tops, 32, rows), strict=True):
+        np.testing.assert_allclose(strip, inputs[:, tops[row] : tops[row] + 32], atol=2e-5)
+        places.add(strip.data_ptr())
+    assert len(places) == 1
+
+
 @given(st.integers(1, 200), st.integers(1, 40), st.sampled_from([0.7, 1.5, 4.0, 16.0]))
 def test_the_blur_of_an_accelerator_is_scipys(height, width, scale):
     block = np.random.default_rng(height * 41 + width).normal(0, 50, (height, width)).astype(np.float32)

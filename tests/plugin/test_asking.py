@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit
 
 from napari_metastructure.igtt import asking
+from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.plugin._asking import _questions
+from napari_metastructure.plugin._igtt_layers import RunLayers
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
+from napari_metastructure.plugin._source import sources_of
 
 
 @pytest.fixture
@@ -180,3 +185,22 @@ def test_a_failure_is_said_and_it_can_be_left(ask, monkeypatch):
     assert painted(widget) == {}
     widget.asking.end()
     assert not widget.asking.asking
+
+
+def test_the_next_place_is_in_sight_whatever_was_turned_meanwhile(ask):
+    viewer, widget, settled, _ = ask()
+    viewer.dims.roll()
+    viewer.dims.ndisplay = 3
+    widget.asking.skip()
+    settled()
+    assert viewer.dims.ndisplay == 2 and viewer.dims.order == (0, 1, 2)
+    widget.asking.end()
+
+
+def test_places_are_looked_for_in_the_channel_of_the_run(monkeypatch):
+    viewer, rng = ViewerModel(), np.random.default_rng(0)
+    layer = viewer.add_image(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8), rgb=True)
+    layers = RunLayers(viewer, sources_of([layer]), IGTTConfig())
+    layers.colour = "blue"
+    monkeypatch.setattr(asking, "Questions", lambda read: read)
+    np.testing.assert_array_equal(_questions(layers)(0), layer.data[..., 2])

@@ -1,5 +1,6 @@
 """Folder in, folder out in the widgets: states of files, cancel, continue, and the recipe as YAML."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,21 @@ def test_what_is_wrong_is_said_before_anything_starts(panel, said, tmp_path, inp
     assert not panel.save_recipe(tmp_path / "recipe.yaml") and not (tmp_path / "recipe.yaml").exists()
     panel.choose("", "")
     assert panel.progress.status.text() == "Ready."
+
+
+def test_the_command_that_is_named_reads_the_recipe_that_was_saved(panel, tmp_path):
+    assert panel.save_recipe(tmp_path / "my recipe")
+    command = shlex.split(panel.progress.status.text().partition(": ")[2])
+    assert command[:2] == ["metastructure", "batch"]
+    assert BatchRecipe.read(Path(command[2])).task.seed == 5
+
+
+def test_files_of_an_earlier_batch_are_not_listed_for_one_that_does_not_begin(panel, go, tmp_path):
+    go(panel)
+    assert panel.table.isVisibleTo(panel)
+    panel.choose(tmp_path, tmp_path / "out")
+    go(panel)
+    assert panel.failure is not None and not panel.table.isVisibleTo(panel)
 
 
 def test_a_folder_that_may_not_be_entered(panel, said, tmp_path, monkeypatch):

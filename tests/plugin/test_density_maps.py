@@ -1,9 +1,12 @@
 """The density layers: in place, on one scale, one per source and class, and let go of when the user takes them away."""
 
+import threading
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_metastructure.labels import density
 from napari_metastructure.plugin._density_maps import GAP, MapLayers
 from napari_metastructure.plugin._density_model import DensityRequest, DensityResult, DensitySettings
 from napari_metastructure.plugin._layers import ORIGIN, visible_plane
@@ -149,3 +152,20 @@ def test_a_map_left_by_an_earlier_widget_is_taken_over(viewer, maps):
     again = MapLayers(viewer)
     again.draw([result(viewer, b), result(viewer, a)])
     assert images(again) == before[::-1]
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_labels_that_were_changed_while_whole_stacks_were_made_are_told(
+    open_density, disc, qtbot, monkeypatch, said, changed
+):
+    viewer, widget = open_density(np.stack([disc()] * 3))
+    go, plain = threading.Event(), density.plane_maps
+    monkeypatch.setattr(density, "plane_maps", lambda *rest: go.wait(60) and plain(*rest))
+    with qtbot.waitSignal(widget.stacks_ended, timeout=60_000):
+        widget.make_stacks()
+        if changed:
+            viewer.layers["a"].paint((2, 5, 5), 1)
+        go.set()
+    viewer.layers["a"].paint((2, 9, 9), 1)  # afterwards: it is of no concern any more
+    assert len(widget.made) == 1
+    assert [text.startswith("Labels were changed while whole stacks") for text in said()] == [True] * changed

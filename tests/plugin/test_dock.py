@@ -1,10 +1,14 @@
 """Docks of our widgets in napari's window."""
 
+import threading
+
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_metastructure.plugin._dock import Docking
+from napari_metastructure.plugin._worker import wait_for
+from napari_metastructure.training.control import Control
 
 PLUGIN = "napari-metastructure"
 WIDGETS = {
@@ -70,3 +74,23 @@ def test_a_dock_that_is_put_beside_another_stays_there(docked):
     window.splitDockWidget(first, second, Qt.Orientation.Horizontal)
     QApplication.processEvents()
     assert window.tabifiedDockWidgets(first) == []
+
+
+@pytest.mark.parametrize("part", ["", "batch"])
+def test_a_job_ends_with_a_word_as_its_panel_is_closed_and_goes_on_while_it_is_hidden(docked, qtbot, said, part):
+    _viewer, ((dock, widget),) = docked(1280, 720, "iGTT (segment without labels)")
+    runner, control = (getattr(widget, part) if part else widget).runner, Control()
+
+    def until_stopped():
+        wait_for(threading.Event(), control)
+        yield "through"
+
+    runner.start(until_stopped, control, "The job")
+    dock.hide()
+    dock.show()
+    assert not control.stopped
+    (close,) = dock.titleBarWidget().findChildren(QPushButton, "QTitleBarCloseButton")
+    with qtbot.waitSignal(runner.finished):
+        close.click()
+    assert control.stopped
+    assert said()[-1].startswith("The job was stopped because its panel was closed; hide a panel")

@@ -7,6 +7,7 @@ from napari.layers import Image
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
+from napari_metastructure.images.files import read_image
 from napari_metastructure.plugin._igtt_layers import RunLayers
 from napari_metastructure.plugin._layers import ORIGIN, placement
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
@@ -178,6 +179,28 @@ def test_masks_of_hidden_images_are_hidden():
     assert not viewer.layers["b iGTT masks"].visible
 
 
+def test_final_masks_and_probabilities_of_hidden_images_are_hidden():
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="a", visible=False), Image(RNG.random((16, 20)), name="b"))
+    add(drawn, epoch(0, [(16, 20)] * 2))
+    drawn.keep(0)
+    for shown in (True, False, True):
+        drawn.show("probability", shown)
+    made = {layer.name: layer.visible for layer in viewer.layers}
+    assert [made[f"a {what}"] for what in ("mask", "probability")] == [False, False]
+    assert [made[f"b {what}"] for what in ("mask", "probability")] == [True, True]
+
+
+def test_masks_that_are_seen_without_their_image_stay_in_sight():
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="a"))
+    add(drawn, epoch(0, [(16, 20)]))
+    viewer.layers["a"].visible = False
+    (kept,) = drawn.keep(0)
+    assert kept.visible
+    for _ in range(2):
+        drawn.go_on(IGTTConfig(epochs=4, seed=7))
+        assert viewer.layers["a iGTT masks"].visible and not kept.visible
+
+
 def test_several_sources_of_different_sizes_get_layers_each():
     viewer, drawn = start(Image(RNG.random((16, 20)), name="a"), Image(RNG.random((12, 14)), name="b"))
     sizes = [(16, 20), (12, 14)]
@@ -280,3 +303,44 @@ def test_more_epochs_than_memory_is_one_sentence():
     source = Source(Image(np.eye(16), name="big"), (1000, 65536, 65536))
     with pytest.raises(InputError, match=r"10,000 epochs of layer 'big' need .* fewer epochs"):
         RunLayers(ViewerModel(), [source], IGTTConfig(epochs=10_000))
+
+
+@pytest.mark.parametrize("how", ["after a run", "in a run"])
+def test_a_final_mask_ends_as_strokes_change_the_masks(tmp_path, how):
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
+    add(drawn, epoch(0, [(16, 20)]))
+    (kept,) = drawn.keep(0)
+    drawn.parts[0].open_strokes().data_setitem((np.array([9]), np.array([9])), OBJECT)
+    if how == "after a run":
+        drawn.go_on(IGTTConfig(epochs=4, seed=7))
+    drawn.lock(drawn.corrections())
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert kept in viewer.layers and shown == ["cells", "cells iGTT masks", "cells strokes"]
+    assert viewer.layers.selection.active is viewer.layers["cells iGTT masks"]
+    add(drawn, epoch(1, [(16, 20)]))
+    (path,) = drawn.save(tmp_path / "mask.tif")
+    expected = drawn.masks(1)[0]
+    assert expected.sum() == 2
+    np.testing.assert_array_equal(read_image(path).data, expected * 255)
+
+
+def test_a_new_run_hides_the_final_mask_too():
+    _viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
+    add(drawn, epoch(0, [(16, 20)]))
+    (kept,) = drawn.keep(0)
+    drawn.hide()
+    assert not kept.visible
+
+
+def test_strokes_and_masks_lie_on_an_image_that_was_given_its_scale_since():
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"), probability=True)
+    add(drawn, epoch(0, [(16, 20)]))
+    for scale in (0.2, 5):
+        viewer.layers["cells"].scale, viewer.layers["cells"].units = (scale, scale), ("um", "um")
+        viewer.layers["cells"].translate, viewer.layers["cells"].rotate = (3, 4), 30
+        drawn.parts[0].open_strokes()
+        for name, before in (("cells iGTT masks", (1,)), ("cells strokes", ()), ("cells probability", ())):
+            made = viewer.layers[name]
+            assert tuple(made.scale) == (*before, scale, scale)
+            corner = made.data_to_world((*(0 for _ in before), 15, 19))[-2:]
+            np.testing.assert_allclose(corner, viewer.layers["cells"].data_to_world((15, 19)))

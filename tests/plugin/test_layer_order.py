@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_metastructure.plugin._layer_order import add_above, bring_to_front
+from napari_metastructure.plugin._layer_order import add_above, belongs, bring_to_front
 from napari_metastructure.plugin._layers import made_from, placement
 
 
@@ -42,6 +42,16 @@ def test_results_come_right_above_their_source_and_what_belongs_to_it(viewer):
     viewer.layers.remove(a)
     add_above(viewer, a, made(a, "three"))
     assert names(viewer)[-1] == "three"
+
+
+def test_results_stay_with_a_source_that_was_renamed(viewer):
+    (a,) = fill(viewer, ["A"])
+    add_above(viewer, a, made(a, "one"))
+    a.name = "B"
+    (other,) = fill(viewer, ["A"])
+    add_above(viewer, a, made(a, "two"))
+    assert names(viewer) == ["B", "one", "two", "A"]
+    assert not belongs(viewer.layers["one"], other)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers._source import Source
 
-from napari_metastructure.plugin._layers import ORIGIN, LayerWatch, TrueLabels
+from napari_metastructure.plugin._layers import ORIGIN, LayerWatch, TrueLabels, made_from
 
 
 @pytest.fixture
@@ -136,6 +137,31 @@ def test_the_source_that_is_named_and_there(viewer):
     assert truths.of(noisy) is clean  # known by itself
     viewer.layers.remove(clean)
     assert truths.of(noisy) is noisy
+
+
+def test_labels_that_took_the_name_since_are_not_the_true_ones(viewer):
+    clean = labels(viewer, "clean")
+    noisy = viewer.add_labels(np.ones((8, 8), np.uint8), name="noisy", metadata=made_from(clean))
+    clean.name = "day 1"
+    labels(viewer, "clean")
+    assert TrueLabels(viewer).of(noisy) is clean
+    viewer.layers.remove(clean)
+    assert TrueLabels(viewer).of(noisy) is noisy
+
+
+def test_labels_opened_anew_from_the_file_are_the_true_ones(viewer, tmp_path):
+    (tmp_path / "clean.tif").touch()
+
+    def opened():
+        layer = labels(viewer, "clean")
+        layer._set_source(Source(path=str(tmp_path / "clean.tif")))
+        return layer
+
+    clean = opened()
+    noisy = viewer.add_labels(np.ones((8, 8), np.uint8), name="noisy", metadata=made_from(clean))
+    viewer.layers.remove(clean)
+    again = opened()
+    assert TrueLabels(viewer).of(noisy) is again
 
 
 def test_an_image_is_no_source(viewer):

@@ -331,6 +331,26 @@ def test_the_cross_of_the_dock_closes_it_and_it_can_come_back(make_napari_viewer
     assert widget.preview.layer in viewer.layers
 
 
+def test_of_noise_applied_twice_the_newest_shows(open_noise, settle, mask):
+    viewer, layer, widget = open_noise(mask)
+    for seed in (1, 2):
+        widget.set_seed(seed)
+        assert widget.apply()
+        settle(widget)
+    first, second = (other for other in viewer.layers if other not in (layer, widget.preview.layer))
+    assert (first.visible, second.visible, widget.preview.layer.visible) == (False, True, True)
+
+
+def test_what_became_of_other_labels_is_no_longer_said(open_noise, settle, mask):
+    viewer, _layer, widget = open_noise(mask)
+    assert widget.apply()
+    settle(widget)
+    assert "is in layer" in widget.status.text()
+    widget.set_source(viewer.add_labels(mask, name="other"))
+    settle(widget)
+    assert widget.status.text() == ""
+
+
 @pytest.mark.parametrize("working", [False, True])
 def test_closing_the_viewer(make_napari_viewer, settle, qtbot, monkeypatch, stack, working):
     viewer = make_napari_viewer(show=True)

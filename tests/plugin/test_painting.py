@@ -376,3 +376,13 @@ def test_a_stroke_that_others_covered_is_listed_again_once_they_are_undone():
     assert layer.data.any() and strokes.strokes() == [painted]
     strokes.take_back(painted)
     assert not layer.data.any() and strokes.strokes() == []
+
+
+def test_it_is_said_that_nothing_is_locked_any_more(running):
+    _viewer, widget = running
+    Brush(widget).stroke((10, 10))
+    assert widget.continue_from_edits()
+    (stroke,) = widget.layers.parts[0].strokes.strokes()
+    widget.layers.parts[0].strokes.take_back(stroke)
+    assert widget.continue_from_edits()
+    assert widget.progress.status.text() == "What was locked is free again from the next epoch on."

@@ -138,6 +138,7 @@ def test_without_probability_and_a_second_time(open_predict, saved, predict):
     predict(widget)
     assert [layer.name for layer in viewer.layers] == ["a", "a prediction", "a prediction [1]"]
     np.testing.assert_array_equal(viewer.layers[1].data, viewer.layers[2].data)
+    assert [layer.visible for layer in viewer.layers] == [True, False, True]  # else one shines through the other
 
 
 def test_colours_and_channels(open_predict, saved, predict):

@@ -284,6 +284,19 @@ def test_the_model_is_handed_to_the_predict_widget(open_train, labelled, run, sa
     assert predict.model.get() == path
 
 
+def test_the_model_that_is_handed_over_is_that_of_the_run_and_not_of_the_folder_looked_at_since(
+    open_train, labelled, run, tmp_path
+):
+    viewer, widget = open_train(labelled(0), labelled(1), config={"epochs": 1}, window=True)
+    for name in ("earlier", "now"):
+        widget.folder.set(tmp_path / name)
+        run(widget)
+    widget.folder.set(tmp_path / "earlier")
+    assert widget.use_in_predict()
+    (predict,) = (w for w in viewer.window.dock_widgets.values() if type(w).__name__ == "PredictWidget")
+    assert predict.model.get() == tmp_path / "now" / "model.safetensors"
+
+
 # ---- steered --------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Label files read as classes, by what all of them together mean."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,8 +159,7 @@ class LabelSet:
         for index, path in enumerate(self.paths):
             try:
                 found[path] = set(self._stack.values_of(index))
-                if self._stack.instances:
-                    self._stack.refuse_picture(index)
+                self._stack.refuse_picture(index)
                 if self.reading == "foreground":
                     meaning_of({str(path): found[path] - {UNLABELLED}}, self.reading, str(path), may_be_empty=True)
             except InputError as error:
@@ -265,6 +265,17 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
         )
     partner = dict(found.pairs.values())
     return [partner[path] for path in paths]
+
+
+def refuse_itself(path: Path, other: Path) -> None:
+    """Refuse to compare a file with itself, which would say that all is well.
+
+    Raises
+    ------
+    InputError
+    """
+    if os.path.realpath(path) == os.path.realpath(other):
+        raise InputError(f"{path} would be compared with itself; name two different files or folders.")
 
 
 def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tuple[int, ...]) -> None:

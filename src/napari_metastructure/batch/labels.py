@@ -106,9 +106,9 @@ def draw(
     pixels, like = file.read()
     noisy = apply(recipe, pixels, seed, file.meaning.classes, first)
     image = stack(list(noisy), like)
-    write_tiff(target, image.data, image.axes, image.scale, image.units)
     counts = count_pairs(pixels, noisy, file.meaning.classes)
     facts = {"name": target.name, "input": fingerprint(file.path), "first_plane": first, "planes": len(pixels)}
+    write_tiff(target, image.data, image.axes, image.scale, image.units)
     return pixels, noisy, {**facts, "counts": counts.tolist()}
 
 
@@ -128,10 +128,10 @@ def describe(
     closed : TransitionMatrix or None
         In closed form, if there is one.
     made : sequence of dict
-        What `draw` gave of each file.
+        What `draw` gave of each file; of one to be drawn its name.
     """
     shape = len(classes), len(classes) + 1
-    total = np.array([facts["counts"] for facts in made], np.int64).reshape(-1, *shape).sum(axis=0)
+    total = np.array([facts["counts"] for facts in made if "counts" in facts], np.int64).reshape(-1, *shape).sum(axis=0)
     counted = from_counts(classes, total) if total[:, :-1].any() else None
     files = [{name: value for name, value in facts.items() if name != "counts"} for facts in made]
     known = {"closed_form": closed, "counted": counted}

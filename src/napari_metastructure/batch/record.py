@@ -9,11 +9,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from napari_metastructure.batch.recipe import BatchRecipe
+from napari_metastructure.batch.recipe import IGTT, BatchRecipe
 from napari_metastructure.batch.work_units import Outcome, Unit, identity_of
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.files import check_free
 from napari_metastructure.images.writing import cannot_write, make_folder, replacing, sweep
+from napari_metastructure.training.run_folder import RunFolder
 
 RECIPE, REPORT, LOCK = "batch.yaml", "batch.csv", ".batch.lock"
 
@@ -53,6 +54,7 @@ class Record:
         self.recipe, self.folder, self.ways = recipe, recipe.out, ways
         self.overwrite, self.rows = overwrite, dict[str, Row]()
         self._lock: FileLock | None = None
+        self._run: RunFolder | None = None
         self._started = False
         there = [path for name in (RECIPE, REPORT) if (path := self.folder / name).exists()]
         if there and not (resume or overwrite):
@@ -98,6 +100,13 @@ class Record:
             if isinstance(error, PermissionError):
                 raise cannot_write(self.folder, error) from error
         sweep(self.folder)
+        if not isinstance(self.recipe.task, IGTT):  # whose runs look to it in their folders
+            self._run = RunFolder(self.folder)
+            try:
+                self._run.lock()
+            except InputError:
+                self.unlock()
+                raise
 
     def start(self) -> None:
         """Write the recipe, once the workers are there."""
@@ -171,7 +180,9 @@ class Record:
         return self.folder / REPORT
 
     def unlock(self) -> None:
-        """Let other batches in."""
+        """Let other batches in, and runs."""
+        if self._run is not None:
+            self._run.unlock()
         if self._lock is not None:
             with suppress(OSError):
                 (self.folder / LOCK).unlink(missing_ok=True)

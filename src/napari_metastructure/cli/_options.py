@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks
+from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks, refuse_itself
 from napari_metastructure.errors import InputError, ReadingError, explain
 from napari_metastructure.images.files import check_free, list_images, noting, output_stems, stem
 from napari_metastructure.images.label_files import pair_by_stem
@@ -366,6 +366,8 @@ def pair_folders(
         typer.echo(f"Warning: {path} has no partner and is not counted.", err=True)
     if not found.pairs:
         raise InputError(f"No file of {folders[0]} has a partner in {folders[1]}; their stems must be the same.")
+    for pair in found.pairs.values():
+        refuse_itself(*pair)
     return found.pairs
 
 
@@ -384,5 +386,6 @@ def pair_paths(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
         folder, file = (first, second) if first.is_dir() else (second, first)
         raise InputError(f"{folder} is a folder but {file} is a file; name two files or two folders.")
     if not first.is_dir():
+        refuse_itself(first, second)
         return {stem(second): (first, second)}
     return pair_folders(only_masks(list_folder(first)), only_masks(list_folder(second)), (first, second))

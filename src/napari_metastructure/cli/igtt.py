@@ -26,7 +26,6 @@ from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
-from napari_metastructure.training.run_folder import read_description
 
 if TYPE_CHECKING:
     from napari_metastructure.cli._asking import Asking
@@ -160,6 +159,7 @@ def _run(
     inputs = [image.source for image in read.images if image.source]
     history: list[Sequence[np.ndarray]] = []
     resumed, last, ranks = 0, None, join()
+    strays = outputs.of_others()
     with running(ranks) as terminal:
         more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
         more |= {"ranks": ranks, "chosen": outputs.chosen, "corrections": painted}
@@ -173,6 +173,8 @@ def _run(
                     resumed = event.resumed_epoch
                     if not resume and ranks.first:  # all is well so far, and --overwrite was given if anything is there
                         outputs.clear()
+                        if strays:
+                            terminal.warn(f"{strays[0]} is of the earlier run's other images and was left as it is.")
                 case EpochFinished():
                     asking.see(event)
                     if "epochs" in outputs.kinds:
@@ -220,14 +222,8 @@ def film(
     The run has to have kept them: metastructure igtt ... --keep-epochs.
     """
     epochs = _kept_epochs(run, image, plane)
-    check_free([out], _files(run), overwrite=overwrite, ways=_options.WAYS)
+    check_free([out], IGTTRun(run).images(), overwrite=overwrite, ways=_options.WAYS)
     typer.echo(f"{write(out, epochs, outlines)}: {len(epochs.masks)} epochs")
-
-
-def _files(folder: Path) -> list[Path]:
-    """Name the images of a run."""
-    described: list[Any] = read_description(folder).get("inputs") or []
-    return [Path(str(i["path"])) for i in described if isinstance(i, dict) and "path" in i]
 
 
 def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:
@@ -235,7 +231,7 @@ def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs
     run = IGTTRun.find(folder)
     if run is None:
         raise InputError(f"{folder} holds no run; name the folder of one.")
-    files = _files(folder)
+    files = run.images()
     with _options.warnings_as_lines():
         kept = {
             file: path
@@ -245,10 +241,13 @@ def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs
         }
     if not kept:
         raise InputError(f"The run in {folder} kept no epochs; run it with --keep-epochs.")
-    asked = wanted and os.path.realpath(wanted)
-    names = [file for file in kept if asked in (None, os.path.realpath(file))]
+    names = [file for file in kept if wanted is None or os.path.realpath(wanted) == os.path.realpath(file)]
+    if not names and len(called := [file for file in kept if str(wanted) == file.name]) == 1:
+        names = called
     if not names:
         raise InputError(f"--image {wanted}: the run kept epochs of {listed([file.name for file in kept])}.")
+    if not names[0].exists():
+        raise InputError(f"{names[0]}, an image of the run in {folder}, is no longer there; put it back to draw it.")
     with _options.warnings_as_lines():
         found = read_image(names[0])
         channel = run.chosen().channel or None

@@ -1,6 +1,7 @@
 """``metastructure noise``, ``density`` and ``transition``: label noise made, mapped and measured."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,15 +68,22 @@ def noise(
     closed = recipe.transition(clean.classes)
     with _options.alone_in(out):
         _check_out(out, results, paths, overwrite)
-        earlier = _clear(out)
+        earlier = made_in(out)
+        remove([out / NOISE_FILE, *results])  # so that none is of another recipe than the rest
         if clean.rule:
             typer.echo(clean.rule)
+        described = partial(work.describe, out, recipe, seed, clean.reading, clean.classes, closed)
+        described([{"name": path.name} for path in results])  # whatever happens: in these files 255 is unlabelled
         made = []
-        for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
-            pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
-            made.append(facts)
-            typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
-        said = work.describe(out, recipe, seed, clean.reading, clean.classes, closed, made)
+        try:
+            for index, (target, first) in enumerate(zip(results, clean.first_planes, strict=True)):
+                pixels, noisy, facts = work.draw(clean.one(index), recipe, seed, first, target)
+                made.append(facts)
+                typer.echo(f"{target}: {_changes(pixels, noisy, np.array(facts['counts']))}")
+        finally:
+            if not made:
+                remove([out / NOISE_FILE])
+            said = described(made) if made else []
     if strays := sorted(name for name in earlier - {path.name for path in results} if (out / name).exists()):
         typer.echo(f"Warning: {out / strays[0]} is of an earlier call and was left as it is.", err=True)
     for line in said:
@@ -87,13 +95,6 @@ def _check_out(out: Path, results: Sequence[Path], paths: Sequence[Path], overwr
     check_free(results, paths, overwrite=True, ways=_options.WAYS)
     work.check_apart(out, paths)
     check_free([out / NOISE_FILE, *results], paths, overwrite=overwrite, ways=_options.WAYS)
-
-
-def _clear(out: Path) -> set[str]:
-    """Remove the noise.yaml of an earlier call; return the names it lists."""
-    earlier = made_in(out)
-    remove([out / NOISE_FILE])
-    return earlier
 
 
 def _changes(clean: np.ndarray, noisy: np.ndarray, counts: np.ndarray) -> str:

@@ -125,6 +125,7 @@ def measure(
 def _check_sizes(labels: label_set.LabelSet, partners: Sequence[Path]) -> None:
     """Refuse images whose planes do not fit those of the masks."""
     for partner, path, shape in zip(partners, labels.paths, labels.shapes, strict=False):
+        label_set.refuse_itself(path, partner)
         label_set.check_same_size(partner, plane_shape(partner), path, shape)
 
 
@@ -145,7 +146,7 @@ def _voxels(labels: label_set.LabelSet, volumes: bool, pixels: bool) -> list[mea
             )
     if pixels:
         return [measures.Voxel((1.0,) * len(axes), PIXEL)] * len(labels.paths)
-    unit = labels.steps[0]["X"][1]
+    unit = next((steps["X"][1] for steps in labels.steps if steps["X"][1] != PIXEL), PIXEL)
     found = [measures.Voxel.of([steps[axis] for axis in axes], unit) for steps in labels.steps]
     if odd := next((i for i, voxel in enumerate(found) if voxel.unit != found[0].unit), None):
         raise InputError(
@@ -198,7 +199,7 @@ def score(
     predicted, true = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
     _options.check_json(json_file, [*predicted, *true])
     probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
-    pairs = _options.pair_folders(label_set.only_masks(predicted), true, (predicted_dir, truth_dir))
+    pairs = _options.pair_folders(*map(label_set.only_masks, (predicted, true)), (predicted_dir, truth_dir))
     with _options.warnings_as_lines():
         found, truth = (label_set.LabelSet(paths, reading, binary=True) for paths in zip(*pairs.values(), strict=True))
         label_set.check_same_sizes(found, truth)

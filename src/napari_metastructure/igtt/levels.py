@@ -79,8 +79,10 @@ class Levels:
         first, last, _ = rows.indices(len(self._plane))
         halo = round(_BLUR * SURROUND)
         top = max(0, first - halo)
-        block = self._plane[top : last + halo].astype(np.float32)
-        centred = self._sign * ((block - self._middle) / self._step)  # at most LEVELS / 2
+        centred = self._plane[top : last + halo].astype(np.float32)
+        centred -= self._middle
+        centred /= self._step
+        centred *= self._sign  # at most LEVELS / 2
         smooth, surround = (
             _blurred(centred, scale, self._device)[first - top : last - top] for scale in (SMOOTH, SURROUND)
         )

@@ -1,11 +1,15 @@
 """Files that a run of iGTT leaves of each image: masks, probabilities, and the masks of every epoch."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
+from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.files import OTHER_FOLDER, check_free, output_stems, read_image, result_path
 from napari_metastructure.images.image import Image, plane_count, stacks
@@ -13,7 +17,7 @@ from napari_metastructure.images.lazy import is_lazy
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back
 from napari_metastructure.images.writing import remove, write_mask, write_probability, writing_tiff
 from napari_metastructure.training.events import Finished
-from napari_metastructure.training.run_folder import FILES, FoundRun
+from napari_metastructure.training.run_folder import FILES, FoundRun, read_description
 
 
 class IGTTRun(FoundRun[IGTTConfig]):
@@ -21,6 +25,21 @@ class IGTTRun(FoundRun[IGTTConfig]):
 
     model = IGTTConfig
     columns = ("loss", "agreement")
+
+    def images(self) -> list[Path]:
+        """Read which files it was made of; none where it was made of layers.
+
+        Raises
+        ------
+        InputError
+            As `run_folder.read_description`.
+        """
+        inputs: list[Any] = read_description(self.folder).get("inputs") or []
+        return [Path(str(i["path"])) for i in inputs if isinstance(i, dict) and "path" in i]
+
+
+KINDS = ("mask", "probability", "epochs")
+"""Of the results of an image."""
 
 
 class Outputs:
@@ -54,7 +73,7 @@ class Outputs:
         self.folder, self.images, self.ome, self.chosen = folder, list(images), ome, chosen
         self.kept = kept or [None] * len(self.images)
         self.stems = output_stems([i.source or Path(i.name) for i in images])
-        self.kinds = ("mask", "probability", "epochs") if epochs else ("mask", "probability")
+        self.kinds = KINDS if epochs else KINDS[:2]
 
     def path(self, index: int, kind: str) -> Path:
         """Give the file of one image: ``kind`` is mask, probability or epochs."""
@@ -62,14 +81,24 @@ class Outputs:
 
     @property
     def files(self) -> list[Path]:
-        """All that the run writes."""
-        own = [self.path(i, kind) for i in range(len(self.images)) for kind in self.kinds]
-        return [*(self.folder / name for name in FILES), *own]
+        """All that a run of these images may have left, as ImageJ TIFF or OME-TIFF."""
+        return [*(self.folder / name for name in FILES), *self._results(self.stems)]
+
+    def _results(self, stems: Sequence[str], kinds: Sequence[str] = KINDS) -> list[Path]:
+        return [result_path(self.folder, name, kind, ome) for name in stems for kind in kinds for ome in (False, True)]
+
+    def of_others(self) -> list[Path]:
+        """Find results of images that the earlier run in the folder was made of, and this one is not."""
+        with catch_warnings(), suppress(InputError):
+            simplefilter("ignore")  # which stem is whose was told then
+            others = [name for name in output_stems(IGTTRun(self.folder).images()) if name not in self.stems]
+            return [path for path in self._results(others) if path.exists()]
+        return []
 
     def check_free(self, resume: bool, overwrite: bool, ways: Sequence[str] = OTHER_FOLDER) -> None:
         """Refuse to write over an earlier run, unless asked to, and over an input in any case.
 
-        The ``ways`` out are those of `images.files.check_free`.
+        The ``ways`` out are those of `images.files.check_free`. A resumed run keeps on writing the masks of its epochs.
 
         Raises
         ------
@@ -78,6 +107,8 @@ class Outputs:
         """
         inputs = [i.source for i in self.images if i.source]
         check_free(self.files, inputs, overwrite=resume or overwrite, ways=ways)
+        if resume and any(path.exists() for path in self._results(self.stems, KINDS[2:])):
+            self.kinds = KINDS
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that no file of the folder is of another run than the rest.
@@ -92,10 +123,15 @@ class Outputs:
     def write_all(
         self, result: Finished, history: Sequence[Sequence[np.ndarray]], resumed: int, folder: Path
     ) -> list[Path]:
-        """Write all results of a run into a folder, its own or another; arguments as `write_epochs`."""
+        """Write all results of a run into a folder, its own or another; arguments as `write_epochs`.
+
+        Those that it has left there in the other form of TIFF are removed.
+        """
         self.folder = folder
         written = self.write(result.masks, result.probabilities)
-        return written + (self.write_epochs(history, before=resumed) if history else [])
+        written += self.write_epochs(history, before=resumed) if history else []
+        remove(path for path in self._results(self.stems) if path not in written)
+        return written
 
     def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
         """Write ``<stem>_mask.tif`` (uint8, 0 and 255) and ``<stem>_probability.tif`` (float32)."""
@@ -137,8 +173,9 @@ class Outputs:
         for index, frames in enumerate(zip(*map(self._stacks, epochs), strict=True)):
             target, first = self.path(index, "epochs"), frames[0]
             axes, data = with_epochs(first.axes), np.stack([f.data != 0 for f in frames])
-            if before and target.exists():
-                earlier = read_epochs(target, axes)
+            there = [path for path in self._results(self.stems[index : index + 1], KINDS[2:]) if path.exists()]
+            if before and there:
+                earlier = read_epochs(there[0], axes)
                 if earlier.shape[1:] == data.shape[1:] and len(earlier) >= before:
                     data = np.concatenate([earlier[:before] != 0, data])
             like = replace(first, data=data, axes=axes, scale=(1.0, *first.scale), units=("pixel", *first.units))

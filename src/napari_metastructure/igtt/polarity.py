@@ -10,11 +10,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_metastructure.igtt.start import USE, reduced, resized
+from napari_metastructure.igtt.start import USE, resized
 from napari_metastructure.images.intensity import Polarity, orient
 from napari_metastructure.images.surround import fill, surround
-from napari_metastructure.networks.predict import inputs_on, probability
+from napari_metastructure.networks.predict import inputs_on, predicted
 from napari_metastructure.training.distributed import ALONE, Ranks
+
+KINDS: tuple[Polarity, Polarity] = ("bright", "dark")
 
 WEIGHTS = Path(__file__).with_name("polarity.safetensors")
 
@@ -125,10 +127,11 @@ def polarities(
         Processes that share the planes out; all get all answers.
     """
     network = load_polarity_network()
-    scores = ranks.shared_out(
-        len(planes),
-        lambda mine: [network.score(evidence(prior, network, planes[i], device, checkpoint)) for i in mine],
-    )
+
+    def score(mine: Sequence[int]) -> list[float]:
+        return list(map(network.score, evidence(prior, network, [planes[i] for i in mine], device, checkpoint)))
+
+    scores = ranks.shared_out(len(planes), score)
     sums = with_set(np.array(scores))
     return Polarities(["bright" if s >= 0 else "dark" for s in sums], [bool(abs(s) < DOUBT) for s in sums])
 
@@ -145,19 +148,46 @@ def with_set(scores: np.ndarray) -> np.ndarray:
 def evidence(
     prior: nn.Module,
     network: PolarityNetwork,
-    plane: np.ndarray,
+    planes: Sequence[np.ndarray],
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
-) -> Evidence:
-    """Ask the network and the prior about a plane."""
-    view = seen(plane)
-    return Evidence(answer(network, view), sureness(prior, view, device, checkpoint))
+) -> list[Evidence]:
+    """Ask the network and the prior about planes: the prior how sure it is of both kinds, small planes together.
+
+    It is as sure as the mean |2P - 1| over what it calls foreground.
+    """
+    answers, sure = np.zeros(len(planes)), np.zeros((len(planes), 2))
+    views: dict[int, View] = {}  # of the planes that the prior has not answered for
+
+    def read(number: int) -> Tensor:
+        index, kind = divmod(number, 2)
+        if kind == 0:
+            views[index] = seen(planes[index])
+            answers[index] = answer(network, views[index])
+        plane, outside = views[index].plane, views[index].outside[KINDS[kind]]
+        upright = orient(plane if outside is None else fill(plane, outside), KINDS[kind])
+        return inputs_on(device, upright, USE.inputs, "bright")
+
+    shapes = [_size(plane.shape) for plane in planes for _ in KINDS]
+    for number, p in predicted(prior, shapes, read, USE.patch, device, checkpoint):
+        index, kind = divmod(number, 2)
+        outside = views[index].outside[KINDS[kind]]
+        inside = p > 0.5 if outside is None else (p > 0.5) & ~outside
+        sure[index, kind] = (2 * p[inside] - 1).mean() if inside.any() else 0.0
+        if kind == 1:
+            del views[index]
+    return [Evidence(float(a), float(bright - dark)) for a, (bright, dark) in zip(answers, sure, strict=True)]
 
 
 def seen(plane: np.ndarray) -> View:
     """Reduce a plane as far as bright and dark can still be told apart, and find its fields of view."""
-    small = reduced(plane, min(1.0, max(SURENESS_SIDE / min(plane.shape), 0.5)))
-    return View(small, {"bright": surround(small, "bright"), "dark": surround(small, "dark")})
+    small = resized(plane, _size(plane.shape))
+    return View(small, {kind: surround(small, kind) for kind in KINDS})
+
+
+def _size(shape: tuple[int, ...]) -> tuple[int, int]:
+    scale = min(1.0, max(SURENESS_SIDE / min(shape), 0.5))
+    return round(scale * shape[0]), round(scale * shape[1])
 
 
 @torch.no_grad()
@@ -178,17 +208,6 @@ def answer(network: PolarityNetwork, view: View) -> float:
             sized = resized(piece, tuple(max(side, round(side / least * n)) for n in piece.shape))
             answers.append(float(network(torch.from_numpy(np.ascontiguousarray(sized))[None, None])[0]))
     return float(np.mean(answers))
-
-
-def sureness(prior: nn.Module, view: View, device: torch.device, checkpoint: Callable[[], None] | None = None) -> float:
-    """Compare the mean |2P - 1| over what the prior calls foreground, looking at a plane both ways: -1 to 1."""
-    found = []
-    for objects, outside in view.outside.items():
-        upright = orient(view.plane if outside is None else fill(view.plane, outside), objects)
-        p = probability(prior, inputs_on(device, upright, USE.inputs, "bright"), USE.patch, device, checkpoint)
-        inside = p > 0.5 if outside is None else (p > 0.5) & ~outside
-        found.append(float((2 * p[inside] - 1).mean()) if inside.any() else 0.0)
-    return found[0] - found[1]
 
 
 def network_inputs(planes: Tensor) -> Tensor:

@@ -569,9 +569,9 @@ def _per(rational: Sequence[int] | None) -> float:
 
 
 def _number(value: Any) -> float:
-    """Read a number from metadata; 0 for what is none."""
+    """Read a number from metadata, which may have a decimal comma; 0 for what is none."""
     try:
-        number = float(value)
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         return 0.0
     return number if np.isfinite(number) else 0.0

@@ -86,9 +86,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        Where the folder is missing or not writable, or the disk is full.
+        Where the folder is missing or not writable, the disk is full, or the path is of no file.
     """
     target = Path(path)
+    if target.parent == Path("/dev") or (target.exists() and not (target.is_file() or target.is_dir())):
+        raise InputError(f"Cannot write {target}: it is a device or a pipe, which would be replaced; name a file.")
     # A short hidden name: it must fit wherever the target's does, and a folder listing leaves it out.
     beside = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -275,6 +277,9 @@ def write_tiff(
 
     pixels = _storable(pixels, path)
     options = _options(axes, steps, pixels.shape, pixels.dtype, ome, note)
+    top = int(pixels.max()) if pixels.dtype.kind == "u" and "S" not in axes else 0
+    if "imagej" in options and top not in (0, 255):  # else Fiji shows labels of 8 bits as black, stacks by slice 1
+        options["metadata"] |= {"min": 0, "max": top}
     import tifffile
 
     with replacing(path) as beside:

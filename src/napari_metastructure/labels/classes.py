@@ -155,6 +155,7 @@ class LabelStack:
             elif self.reading != "classes" and readings.has_soft_edges(_part(pixels), found):
                 found, top = (0, UNLABELLED), found[-1]
             if self.reading == "objects":
+                self.refuse_picture(index)
                 found = tuple(sorted({min(v, 1) for v in found}))
             with self._lock:
                 if changes == self._changes:
@@ -189,17 +190,18 @@ class LabelStack:
         )
 
     def refuse_picture(self, index: int) -> None:
-        """Refuse the grey values of an image, of which each place would be an object.
+        """Refuse the grey values of an image, of which each place would be an object, or foreground.
 
         Raises
         ------
         InputError
         """
-        # Other readings refuse so many numbers.
-        if self.reading in ("auto", "objects") and readings.is_picture(_part(self.pixels(index))):
+        # Other readings refuse so many numbers; in our noise they change from pixel to pixel, too.
+        unclear = self.reading in ("auto", "objects") and not self._is_ours(index)
+        if unclear and readings.is_picture(_part(self.pixels(index))):
             raise InputError(
-                f"{self._name(index)} holds the grey values of an image, not labels: most neighbouring pixels differ; "
-                "choose a mask, classes or numbered objects."
+                f"{self._name(index)} holds the grey values of an image, not labels: its many numbers change from "
+                "pixel to pixel; choose a mask, classes or numbered objects."
             )
 
     def notes(self, meaning: readings.Meaning) -> list[str]:

@@ -29,8 +29,11 @@ GREY = 32
 FULL = (240, 60_000)
 """Greatest numbers from which a mask of 8 or 16 bits is taken for one at full scale."""
 
-LEAST_PAIRS, MOST_NUMBERS = 2000, 32
+LEAST_PAIRS, MOST_NUMBERS = 2000, 12
 """Neighbours and different numbers that labels have at least, before it is told whether they are grey values."""
+
+SMOOTH, SCATTERED = 0.1, (32, 8)
+"""Share of neighbours that differ even in smooth grey values, and how many of these have so many regions each."""
 
 FLAT = 0.05
 """Share of the pixels between background and foreground that may lie in flat places of their own."""
@@ -253,7 +256,9 @@ def count_regions(labels: np.ndarray) -> tuple[int, int]:
 
 
 def is_picture(labels: np.ndarray) -> bool:
-    """Test whether labels are the grey values of an image: most neighbours differ, which are alike in an object.
+    """Test whether labels are the grey values of an image.
+
+    Most neighbours differ, which are alike in an object; or, in a smooth image, many numbers have many regions each.
 
     Parameters
     ----------
@@ -262,9 +267,13 @@ def is_picture(labels: np.ndarray) -> bool:
     one, other = labels[..., 1:], labels[..., :-1]
     beside = (one > 0) & (other > 0)
     pairs = np.count_nonzero(beside)
-    if pairs < LEAST_PAIRS or np.count_nonzero(beside & (one != other)) < 0.5 * pairs:
+    differ = np.count_nonzero(beside & (one != other))
+    if pairs < LEAST_PAIRS or differ < SMOOTH * pairs or (count := len(np.unique(labels))) <= MOST_NUMBERS:
         return False
-    return len(np.unique(labels)) > MOST_NUMBERS
+    if differ >= 0.5 * pairs:
+        return True
+    numbers, regions = count_regions(labels) if count > SCATTERED[0] else (1, 1)
+    return regions > SCATTERED[1] * numbers
 
 
 def has_soft_edges(labels: np.ndarray, values: Sequence[int]) -> bool:

@@ -1,7 +1,7 @@
 """Prediction of planes of any size, tile by tile at the size a network was trained on, in bounded memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -158,16 +158,18 @@ def _strips(inputs: Any, tops: list[int], height: int, rows: range) -> Iterator[
     borders = [0, *(top + height for top in tops)]
     with ThreadPoolExecutor(1) as beside:
         reach = next(row for row in range(len(tops)) if borders[row + 1] > tops[rows.start])
-        pieces = [made(*borders[row : row + 2]) for row in range(reach, rows.start)]
-        following: Future[Tensor] = beside.submit(made, *borders[rows.start : rows.start + 2])
-        strip, top = (torch.cat(pieces, dim=1) if pieces else None), borders[reach]
-        for row in rows:
-            new = following.result()
-            if row + 1 < rows.stop:
-                following = beside.submit(made, *borders[row + 1 : row + 3])
-            strip = new if strip is None else torch.cat([strip[:, tops[row] - top :], new], dim=1)
-            top = tops[row]
+        pieces = [made(*borders[row : row + 2]) for row in range(reach, rows.start + 1)]
+        strip = torch.cat(pieces, dim=1)[:, tops[rows.start] - borders[reach] :]
+        del pieces
+        following = torch.empty_like(strip)  # both are used again: a row of tiles of a large plane is large itself
+        for row in rows[:-1]:
+            new = tops[row + 1] - tops[row]
+            arriving = beside.submit(inputs.fill, following[:, :new], borders[row + 1])
             yield strip
+            strip[:, :-new] = strip[:, new:].clone()
+            arriving.result()
+            strip[:, -new:] = following[:, :new]
+        yield strip
 
 
 def rows_of_tiles(network: nn.Module, shape: tuple[int, ...], patch: tuple[int, int]) -> tuple[int, int]:
@@ -427,7 +429,7 @@ class LazyInputs:
             planes = list(image) if isinstance(image, np.ndarray) else list(map(image.channel, range(image.shape[0])))
         self.shape = (channels_of(kind, len(planes)), *image.shape[-2:])
         sign = -1.0 if objects == "dark" else 1.0
-        where = device if device.type == "cuda" else _CPU
+        self._where = where = device if device.type == "cuda" else _CPU
         resident = where != _CPU and data_device(where, 4 * image.size) == where
         self._maps = [m for plane in planes for m in _Plane(plane, sign, where, resident, checkpoint).maps(kind)]
 
@@ -435,7 +437,14 @@ class LazyInputs:
         """Return ``inputs[:, first:last]``: (C', rows, X) float32."""
         channels, rows = index
         first, last, _ = rows.indices(self.shape[1])
-        return torch.stack([_across(m, first, last, self.shape[2]) for m in self._maps[channels]])
+        found = torch.empty((self.shape[0], last - first, self.shape[2]), device=self._where)
+        self.fill(found, first)
+        return found[channels]
+
+    def fill(self, rows: Tensor, first: int) -> None:
+        """Write the rows from one on into a (C', rows, X) float32 tensor, on the device of this or the CPU."""
+        for own, window in zip(rows, self._maps, strict=True):
+            _fill(own, window, first)
 
     def window(self, top: int, left: int, shape: tuple[int, int]) -> Tensor:
         """Return a (C', Y, X) float32 window, which lies inside."""
@@ -446,10 +455,11 @@ Window = Callable[[int, int, int, int], Tensor]
 """Gives rows ``a`` to ``b`` and columns ``c`` to ``d`` of a map of the plane."""
 
 
-def _across(window: Window, first: int, last: int, width: int) -> Tensor:
-    """Join the windows of some rows: what comes between takes ten times as much memory."""
-    edges = pairwise([*range(0, width, COLUMNS), width])
-    return torch.cat([window(first, last, left, right) for left, right in edges], dim=1)
+def _fill(rows: Tensor, window: Window, first: int) -> None:
+    """Fill (rows, X) from one row on, some columns at a time: what comes between takes ten times as much memory."""
+    height, width = rows.shape
+    for left, right in pairwise([*range(0, width, COLUMNS), width]):
+        rows[:, left:right] = window(first, first + height, left, right)
 
 
 class _Plane:
@@ -481,26 +491,26 @@ class _Plane:
         """Return a window of the plane with bright objects."""
         if self._resident is not None:
             return self._resident[a:b, c:d]
-        window = np.float32(self.sign) * self.plane[a:b, c:d].astype(np.float32)
+        window = np.multiply(self.plane[a:b, c:d], np.float32(self.sign), dtype=np.float32)
         return upload(torch.from_numpy(window), self.device)
 
     def zscore(self, window: Window) -> Window:
         mean, deviation = self._moments(window)
-        return lambda a, b, c, d: (window(a, b, c, d) - mean) / deviation
+        return lambda a, b, c, d: (window(a, b, c, d) - mean).div_(deviation)
 
     def percentile(self) -> Window:
         bottom, top = self._percentiles(1.0, 99.8)
         if top <= bottom:
             bottom, top = self._range()
         span = float(np.float32(top - bottom)) or 1.0
-        return lambda a, b, c, d: (self.upright(a, b, c, d) - bottom) / span
+        return lambda a, b, c, d: (self.upright(a, b, c, d) - bottom).div_(span)
 
     def log_intensity(self) -> Window:
         deviation = float(np.float32(self._moments(self.upright)[1]))
         least, greatest = self._range()
         bright = self._percentiles(0, 99.0)[1] - least or greatest - least
         floor = float(np.float32(0.1) * (np.float32(bright) / np.float32(deviation) or np.float32(1)))
-        return lambda a, b, c, d: torch.log((self.upright(a, b, c, d) - least) / deviation + floor)
+        return lambda a, b, c, d: (self.upright(a, b, c, d) - least).div_(deviation).add_(floor).log_()
 
     def local_contrast(self, z: Window, scale: float) -> Window:
         """Return windows of the local contrast; what lies around them is looked at, and cut off again."""
@@ -510,9 +520,9 @@ class _Plane:
             top, left = max(0, a - halo), max(0, c - halo)
             block = z(top, min(self.height, b + halo), left, min(self.width, d + halo))
             surround = gaussian(block, scale)
-            variance = gaussian(block * block, scale) - surround**2
-            spread = variance.clamp_(min=0).sqrt_() + 1  # 1: the z-scored plane's own standard deviation
-            return ((gaussian(block, _FINE) - surround) / spread)[a - top : b - top, c - left : d - left]
+            variance = gaussian(block * block, scale).sub_(surround**2)
+            spread = variance.clamp_(min=0).sqrt_().add_(1)  # 1: the z-scored plane's own standard deviation
+            return gaussian(block, _FINE).sub_(surround).div_(spread)[a - top : b - top, c - left : d - left]
 
         return window
 
@@ -520,11 +530,12 @@ class _Plane:
         """Mean and standard deviation of a map (1 if it is constant), in one pass about the first pixel."""
         shift: Tensor | None = None
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        rows = torch.empty((min(ROWS, self.height), self.width), device=self.device)
         for a, b in pairwise([*range(0, self.height, ROWS), self.height]):
             self.checkpoint()
-            block = _across(window, a, b, self.width)
-            shift = block[0, 0].clone() if shift is None else shift
-            block = (block - shift).double()
+            _fill(rows[: b - a], window, a)
+            shift = rows[0, 0].clone() if shift is None else shift
+            block = rows[: b - a].sub_(shift).double()
             sums += torch.stack([block.sum(), block.square_().sum()])
         assert shift is not None
         mean, square = (sums / self.plane.size).tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import napari
@@ -16,10 +15,9 @@ from napari_metastructure.plugin._igtt_layers import STROKE_COLORS, RunLayers, S
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import column, row
 from napari_metastructure.plugin._layer_order import add_above, belongs, covers, kept_view
-from napari_metastructure.plugin._layers import ORIGIN, ReleaseOnClose, result_name
+from napari_metastructure.plugin._layers import ReleaseOnClose, made_from, result_name
 from napari_metastructure.plugin._live_answer import BESIDE, LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, Stroke
-from napari_metastructure.plugin._source import colour_of
 from napari_metastructure.plugin._stroke_list import StrokeList, look_at
 from napari_metastructure.plugin._worker import EventLoopSteps, LatestOnly
 
@@ -191,7 +189,6 @@ class AskMe(QtWidgets.QWidget):
             camera.center, camera.zoom = view[:2]
 
         self._restore, self._visible = restore, {layer: layer.visible for layer in self.viewer.layers}
-        dims.ndisplay, dims.order = 2, tuple(range(dims.ndim))
         self._filled = not self._results.outlines.isChecked()
         self._results.outlines.setChecked(True)
         if (app := QtWidgets.QApplication.instance()) is not None:
@@ -348,6 +345,8 @@ class AskMe(QtWidgets.QWidget):
         """Show the place, zoomed, in a frame; without one, say why."""
         if (where := self._where()) is not None:
             part, at = where
+            dims = self.viewer.dims
+            dims.ndisplay, dims.order = 2, tuple(range(dims.ndim))  # or the place would not be seen
             yield from self._bring_out(part)
             marker = self._marker(part, at)
             source, place = part.source.layer, np.array(at, float)
@@ -392,7 +391,7 @@ class AskMe(QtWidgets.QWidget):
                 face_color="transparent",
                 border_color=COLOR,
                 border_width=0.2,
-                metadata={ORIGIN: {"source": part.source.name}},
+                metadata=made_from(part.source.layer),
                 canvas_size_limits=(12, 10_000),
                 **part.source.placement(),
             )
@@ -473,12 +472,10 @@ def _questions(run: RunLayers) -> Questions:
     """Return what chooses places on the images of a run, read in its thread."""
     from napari_metastructure.igtt.asking import Questions
 
-    sources = [part.source for part in run.parts]
-    places = [(source, at) for source in sources for at in source.places]
-    colour = cache(lambda: colour_of(sources))
+    places = [(part.source, at) for part in run.parts for at in part.source.places]
 
     def read(index: int) -> np.ndarray:
         source, at = places[index]
-        return source.measured(at, colour())
+        return source.measured(at, run.colour)
 
     return Questions(read)

@@ -1,5 +1,6 @@
 """Folder in, folder out: files done one after the other, or shared out, with a table of what becomes of each."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from napari_metastructure.plugin._form import collapsed, tooltip, with_tip
 from napari_metastructure.plugin._inputs import PathEdit, column, row
 from napari_metastructure.plugin._job_widget import RunButtons
 from napari_metastructure.plugin._progress import ProgressPanel, duration
+from napari_metastructure.plugin._saving import ask_file
 from napari_metastructure.plugin._worker import Runner, throttled, torch_beside_a_window
 from napari_metastructure.training.control import Control
 from napari_metastructure.training.events import Warned
@@ -171,6 +173,7 @@ class FolderBatch(QtWidgets.QWidget):
             return self._refuse(str(error))
         self.result, self.failure, self.written = None, None, []
         self.progress.start(TITLE, "Looking at the files…")
+        self.table.hide()  # of another batch, until the files of this one are known
         self._show_state(running=True)
         control = Control()
         replace = self.replace.isChecked() and not go_on
@@ -211,19 +214,19 @@ class FolderBatch(QtWidgets.QWidget):
     def save_recipe(self, path: Path | str) -> bool:
         """Write what is shown as YAML; False if something is wrong."""
         path = Path(path)
+        path = path if path.suffix else path.with_suffix(".yaml")
         try:
-            self.recipe().absolute().write(path if path.suffix else path.with_suffix(".yaml"))
+            self.recipe().absolute().write(path)
         except InputError as error:
             return self._refuse(str(error))
-        self.progress.say(f"Saved; on the command line: metastructure batch {path}")
+        self.progress.say(f"Saved; on the command line: metastructure batch {shlex.quote(str(path))}")
         return True
 
     # ---- how it works ----------------------------------------------------------------------------------------
 
     def _ask_where(self) -> None:
-        name = QtWidgets.QFileDialog.getSaveFileName(self, "Save the recipe", "recipe.yaml", "Recipes (*.yaml)")[0]
-        if name:
-            self.save_recipe(name)
+        if path := ask_file(self, "Save the recipe", "recipe.yaml", {".yaml": "Recipes"}):
+            self.save_recipe(path)
 
     def _refuse(self, why: str) -> bool:
         show_error(why)

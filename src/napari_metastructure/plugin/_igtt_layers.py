@@ -70,7 +70,12 @@ class SourceLayers:
         return masks
 
     def open_strokes(self) -> Labels:
-        """Add the layer to paint on, above the masks, unless it is there."""
+        """Add the layer to paint on, above the masks, unless it is there; what was made lies on the source again."""
+        for made in self.own:  # the source may have been moved or given its scale since
+            before = _layers.placement(made)
+            for attribute, value in self.source.placement("epoch" if made is self.masks else None).items():
+                if not np.array_equal(before[attribute], value):  # napari redraws at each
+                    setattr(made, attribute, value)
         if self.canvas is not None:
             return self.canvas
         layer = Labels(
@@ -112,11 +117,21 @@ class SourceLayers:
         made = (self.masks, self.canvas, *self.extras.values())
         return [layer for layer in made if layer is not None and layer in self.viewer.layers]
 
-    def go_on(self, config: IGTTConfig) -> None:
-        """Make room for a run that goes on from this one, and show its masks."""
+    @property
+    def seen(self) -> bool:
+        """Whether the image or its masks show: of images that lie over each other, one does."""
+        return bool(self.source.layer.visible or (self.masks is not None and self.masks.visible))
+
+    def show_again(self, shown: bool = False) -> None:
+        """Show masks and strokes, which a final mask that was ``shown`` had hidden."""
+        shown = shown or self.seen
         for layer in (self.masks, self.canvas):
             if layer is not None:
-                layer.visible = self.source.layer.visible
+                layer.visible = shown
+
+    def go_on(self, config: IGTTConfig) -> None:
+        """Make room for a run that goes on from this one, and show its masks."""
+        self.show_again()
         self._origin = _origin(self.source, config)
         if self._pages.reserve(config.epochs) and self.masks is not None:
             self.masks.data = self._buffer[: len(self.masks.data)]
@@ -155,7 +170,8 @@ class SourceLayers:
             self.viewer.layers.remove(layer)
 
     def _add_extra(self, kind: Extra, data: np.ndarray) -> Layer:
-        where = {"metadata": {_layers.ORIGIN: self._origin}, **self.source.placement()}
+        look = {"metadata": {_layers.ORIGIN: self._origin}, "visible": self.seen}
+        where = {**look, **self.source.placement()}
         layer: Image | Labels
         if kind == "probability":
             name = _layers.result_name(self.source.name, "probability")
@@ -198,6 +214,7 @@ class SourceLayers:
             colormap=_layers.colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
             metadata={_layers.ORIGIN: {**self._origin, "epoch": epoch}},
+            visible=self.seen,
             **self.source.placement(),
         )
         layer.selected_label = 1
@@ -299,6 +316,21 @@ class RunLayers:
         """Make room for a run that goes on from this one, and show its masks if they were hidden."""
         for part in self.parts:
             part.go_on(config)
+        self._set_kept_aside()
+
+    def lock(self, painted: Mapping[int, np.ndarray]) -> None:
+        """Note the corrections that were passed to the run."""
+        self.locked = dict(painted)
+        self._set_kept_aside()
+
+    def _set_kept_aside(self) -> None:
+        """Hide final masks of earlier epochs, which stay in the viewer, and show what they had hidden."""
+        kept, self.kept = self.kept, []
+        for part, layer in zip(self.parts, kept, strict=False):
+            part.show_again(layer.visible)
+            layer.visible = False
+            if layer is self.viewer.layers.selection.active and part.there:
+                self.viewer.layers.selection.active = part.masks
 
     def add(self, event: EpochFinished) -> None:
         """Keep a finished epoch; `show_waiting` draws it."""
@@ -368,9 +400,9 @@ class RunLayers:
             for part, planes in self._pixels(kind):
                 part.show(kind, planes, self._last.epoch if self._last else None)
         for part in self.parts:
-            layer = part.extras.get(kind)
-            if layer is not None and layer.visible != shown:  # napari redraws even if nothing changed
-                layer.visible = shown
+            layer, wanted = part.extras.get(kind), shown and part.seen
+            if layer is not None and layer.visible != wanted:  # napari redraws even if nothing changed
+                layer.visible = wanted
 
     @property
     def epoch(self) -> int:
@@ -499,10 +531,9 @@ class RunLayers:
         return save_masks(path, masks, [part.source.layer for part in self.parts], ome, notes)
 
     def hide(self) -> None:
-        """Hide this run's layers (a new run draws its own)."""
-        for part in self.parts:
-            for layer in part.own:
-                layer.visible = False
+        """Hide this run's layers, its final masks too (a new run draws its own)."""
+        for layer in (*self.kept, *(layer for part in self.parts for layer in part.own)):
+            layer.visible = False
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""

@@ -184,7 +184,8 @@ class LabelsWidget(QtWidgets.QWidget):
         self.watch.follow([] if layer is None else [layer])
         if layer is None:
             self.preview.remove()
-        _inputs.say(self.problem, "")
+        for line in (self.problem, self.status):  # of the source before
+            _inputs.say(line, "")
         self.take_over(layer)
         self.let()
         self.live.refresh()

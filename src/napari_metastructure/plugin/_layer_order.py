@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import napari
 from napari.layers import Layer
 
-from napari_metastructure.plugin._layers import origin_of
+from napari_metastructure.plugin._layers import is_from, origin_of
 
 
 def add_above(viewer: napari.Viewer, source: Layer, layer: Layer) -> None:
@@ -39,8 +39,8 @@ def bring_to_front(viewer: napari.Viewer, sources: Sequence[Layer]) -> None:
 
 def belongs(layer: Layer, source: Layer) -> bool:
     """Tell whether a layer was made from another, or is named after it ("cells mask" after "cells")."""
-    if "source" in (made := origin_of(layer)):
-        return bool(made["source"] == source.name)
+    if "source" in origin_of(layer):
+        return is_from(layer, source)
     rest = layer.name.removeprefix(source.name)
     return layer._type_string != "image" and rest != layer.name and not rest[:1].isalnum()
 

@@ -78,8 +78,37 @@ def placement(layer: Layer, leading: str | None = None, ndim: int | None = None)
 
 def made_from(layer: Layer, **how: Any) -> dict[str, Any]:
     """Return the metadata of a layer that this plugin makes from another: its source, its file, and how it was made."""
-    file = file_of(layer)
-    return {ORIGIN: {"version": __version__, "source": layer.name, "file": None if file is None else str(file), **how}}
+    file, origin = file_of(layer), origin_of(layer)
+    known: dict[str, Any] = {"source": layer.name, "ids": [str(layer.unique_id), *origin.get("ids", ())]}
+    known["root"] = origin.get("root", layer._type_string)
+    return {ORIGIN: {"version": __version__, **known, "file": None if file is None else str(file), **how}}
+
+
+def is_from(layer: Layer, source: Layer) -> bool:
+    """Whether this plugin made a layer from another, whatever that is called by now.
+
+    Another layer of the same name is not the source, unless it was opened from the same file.
+    """
+    origin = origin_of(layer)
+    ids, file = origin.get("ids"), origin.get("file")
+    if ids and ids[0] == str(source.unique_id):
+        return True
+    same_file = file is not None and file == str(file_of(source))
+    return bool(origin.get("source") == source.name and (same_file or not ids))
+
+
+def source_of(layer: Layer, layers: Iterable[Layer]) -> Layer | None:
+    """Find the layer that this plugin made another from, see `is_from`."""
+    first = origin_of(layer).get("ids", [None])[0]
+    found = [other for other in layers if other is not layer and is_from(layer, other)]
+    return max(found, key=lambda other: str(other.unique_id) == first, default=None)
+
+
+def hide_earlier(layers: Iterable[Layer], source: Layer, how: str) -> None:
+    """Hide what was made from a layer in the same way before, which would shine through: ``how`` names its metadata."""
+    for layer in layers:
+        if layer.visible and how in origin_of(layer) and is_from(layer, source):
+            layer.visible = False
 
 
 def file_of(layer: Layer) -> Path | None:
@@ -556,12 +585,10 @@ def find_source(viewer: napari.Viewer, layer: Layer) -> Layer | None:
 
     origin = origin_of(layer)
     named = origin.get("source")
-    if named is None:
-        return None
     labels = [other for other in viewer.layers if isinstance(other, Labels) and other is not layer]
     group = origin.get("group")
     for other in labels:
         theirs = origin_of(other)
         if group is not None and theirs.get("group") == group and theirs.get("cell") == named:
             return other
-    return next((other for other in labels if other.name == named), None)
+    return source_of(layer, labels)

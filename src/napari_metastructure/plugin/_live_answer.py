@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_metastructure.plugin._igtt_layers import RunLayers, SourceLayers
 from napari_metastructure.plugin._layer_order import add_above
-from napari_metastructure.plugin._layers import ORIGIN, colormap, result_name
+from napari_metastructure.plugin._layers import colormap, made_from, result_name
 from napari_metastructure.plugin._painting import same
 from napari_metastructure.plugin._worker import LatestOnly
 
@@ -138,7 +138,7 @@ class LiveAnswer(QObject):
                 np.zeros(part.source.shape, np.uint8),
                 name=result_name(part.source.name, "with strokes"),
                 colormap=colormap({0: "transparent", 1: COLOR}, others=COLOR),
-                metadata={ORIGIN: {"source": part.source.name}},
+                metadata=made_from(part.source.layer),
                 **part.source.placement(),
             )
             layer.contour, layer.editable = 1, False

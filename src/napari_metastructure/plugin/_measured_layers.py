@@ -9,7 +9,7 @@ from napari.layers import Image, Labels, Layer
 from napari_metastructure.errors import InputError
 from napari_metastructure.labels.measures import Voxel
 from napari_metastructure.plugin._calibration import Calibration, calibration
-from napari_metastructure.plugin._layers import file_of, full, origin_of, placement
+from napari_metastructure.plugin._layers import file_of, full, origin_of, placement, source_of
 from napari_metastructure.plugin._pairs import apart, words_of
 from napari_metastructure.plugin._source import Source
 
@@ -57,11 +57,13 @@ def fits(image: Layer, labels: Labels) -> bool:
 
 def root_of(labels: Layer, layers: Iterable[Layer]) -> Layer:
     """Find what labels were originally made from: an image, or the labels themselves if that is not known."""
-    named = {layer.name: layer for layer in layers}
-    seen: list[Layer] = []
+    layers, seen = list(layers), list[Layer]()
+    known = {str(layer.unique_id): layer for layer in layers}
+    if there := [known[name] for name in origin_of(labels).get("ids", ()) if name in known]:
+        return there[-1]  # whatever lay between may be gone
     while labels not in seen:
         seen.append(labels)
-        labels = named.get(origin_of(labels).get("source", ""), labels)
+        labels = source_of(labels, layers) or labels
     return labels
 
 
@@ -70,6 +72,8 @@ def image_of(labels: Labels, layers: Sequence[Layer]) -> Layer | None:
     root = root_of(labels, layers)
     if fits(root, labels):
         return root
+    if origin_of(root).get("root") == "image":  # which is gone
+        return None
     images = [layer for layer in layers if fits(layer, labels) and not origin_of(layer)]
     named = [image for image in images if words_of(image.name) == words_of(root.name)]
     found = named or [image for image in images if not apart(image, labels)]

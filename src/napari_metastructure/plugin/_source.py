@@ -18,7 +18,7 @@ from napari_metastructure.images.image import channel_planes
 from napari_metastructure.images.lazy import as_plane, computed, is_large, opened
 from napari_metastructure.images.ranges import ALL, Chosen, put_back, taken
 from napari_metastructure.networks.batch import Plane, PlaneAxes
-from napari_metastructure.plugin._layers import ORIGIN, full, placement
+from napari_metastructure.plugin._layers import full, made_from, placement
 
 
 def read_at_once(sources: Sequence[Source]) -> list[np.ndarray] | None:
@@ -250,7 +250,7 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
     pixels = np.asarray(source.data[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
     where = placement(layer, ndim=2)
     where["translate"] = tuple(where["translate"] + where["rotate"] @ where["shear"] @ (np.array(where["scale"]) * low))
-    look = {"rgb": layer.rgb, "name": f"{layer.name} (part)", "metadata": {ORIGIN: {"source": layer.name}}}
+    look = {"rgb": layer.rgb, "name": f"{layer.name} (part)", "metadata": made_from(layer)}
     if not layer.rgb:
         look |= {"colormap": layer.colormap, "contrast_limits": layer.contrast_limits, "gamma": layer.gamma}
     return pixels, {**look, **where}

@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, create_worker
+from napari.utils.notifications import show_warning
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QThreadPool, QTimer, Signal
+from qtpy.QtWidgets import QDockWidget
 from superqt.utils import FunctionWorker as QtFunctionWorker
 from superqt.utils import create_worker as create_qt_worker
 
@@ -186,6 +188,11 @@ class Runner(QObject):
         self._run, self._steps, self._thread_ended = _Run(job, control, title), None, False
         # The owner may be deleted during a run: the thread then has to end, and must not call back.
         self.destroyed.connect(control.stop)
+        panel = self.parent()
+        while panel is not None and not isinstance(panel.parent(), QDockWidget):
+            panel = panel.parent()
+        if panel is not None:
+            panel.installEventFilter(self)
         worker = create_worker(self._run, _start_thread=False, _worker_class=_RunWorker)
         worker.finished.connect(self._on_thread_ended)
         worker.start()
@@ -202,6 +209,17 @@ class Runner(QObject):
         """End the run at its next batch."""
         if self.control is not None:
             self.control.stop()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Stop the job when napari takes its widget out of its dock: nobody could see or steer it any more."""
+        if event.type() == QEvent.Type.ParentChange and watched.parent() is None and self._run is not None:
+            if not self._run.control.stopped:
+                show_warning(
+                    f"{self._run.title} was stopped because its panel was closed; hide a panel (the eye in its title) "
+                    "to let it go on."
+                )
+            self.stop()
+        return False
 
     def _deliver(self) -> bool:
         """Take a step, or hand out what has arrived within the time budget; True if nothing is left."""

@@ -13,6 +13,7 @@ from napari.utils.notifications import show_info
 from qtpy import QtCore, QtWidgets
 from superqt import QFlowLayout
 
+from napari_metastructure.baselines import results
 from napari_metastructure.baselines.compare import runs_of, write_results
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.baselines.methods import METHODS, Method, frame_of
@@ -36,6 +37,7 @@ from napari_metastructure.plugin._layer_order import bring_to_front
 from napari_metastructure.plugin._layers import full, origin_of, shortened
 from napari_metastructure.plugin._pairs import apart, shape_of, suggest
 from napari_metastructure.plugin._preferences import of_settings
+from napari_metastructure.plugin._saving import ask_folder
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
 from napari_metastructure.plugin._worker import EventLoopSteps, throttled, torch_beside_a_window
@@ -600,5 +602,6 @@ class CompareWidget(JobWidget):
         return True
 
     def _ask_where(self) -> None:
-        if folder := QtWidgets.QFileDialog.getExistingDirectory(self, "Save results into"):
+        files = (results.RESULTS, results.TABLE, results.AGREEMENT, results.MARKDOWN, results.FIGURE)
+        if folder := ask_folder(self, files):
             self.save_results(folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer, Shapes
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 from superqt.utils import QSignalDebouncer
@@ -71,7 +71,8 @@ class DensityWidget(QWidget):
         self.problem = ""
         self.made: list[Image] = []
         self._used = _density_model.DensitySettings()
-        self._reframe = False
+        self._reframe = self._changed = False
+        self._let_go: Callable[[], None] = lambda: None
         self._make_parts()
         self._lay_out()
         self.maps = MapLayers(viewer)
@@ -256,7 +257,9 @@ class DensityWidget(QWidget):
                 )
                 for layer in layers
             ]
-            self.made = []
+            self.made, self._changed = [], False
+            read = [emitter for layer in layers for emitter in (layer.events.paint, layer.events.data)]
+            self._let_go = _inputs.follow(read, self._on_changed)
             self.stack_button.setEnabled(False)
             self.run.start(lambda: _density_model.stacks_job(requests))
 
@@ -444,7 +447,13 @@ class DensityWidget(QWidget):
         unit = _density_model.unit_symbol(sources[0]) if in_unit else None
         self.profiles.show_profiles(profiles, unit or "pixels")
 
+    def _on_changed(self) -> None:
+        self._changed = True
+
     def _on_stacks_ended(self, found: tuple[_density_model.StackMap, ...] | None, why: str) -> None:
+        self._let_go()
+        if found and self._changed:
+            show_warning("Labels were changed while whole stacks were made of them; make them again for what is new.")
         if why:
             self._refuse(why)
         self._adding.start(self._add_stacks(found or ()), self._on_stacks_added)

@@ -12,7 +12,7 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton
+from qtpy.QtWidgets import QCheckBox, QPushButton
 
 from napari_metastructure.errors import InputError, MetastructureError, counted, listed
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
@@ -33,6 +33,7 @@ from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, painted_in
 from napari_metastructure.plugin._preferences import of_box, of_settings
 from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._ranges import RangeRows
+from napari_metastructure.plugin._saving import ask_file
 from napari_metastructure.plugin._source import (
     ColourTaken,
     Source,
@@ -324,7 +325,8 @@ class IGTTWidget(JobWidget):
                 control.correct(index, pixels)
             self._lock(painted)
             self.resume()
-            self.say(f"{painted_in_words(painted)} are locked from the next epoch on.")
+            now = f"{painted_in_words(painted)} are locked" if painted else "What was locked is free again"
+            self.say(f"{now} from the next epoch on.")
             return True
 
         def prepare() -> Job:
@@ -355,7 +357,7 @@ class IGTTWidget(JobWidget):
     def _lock(self, painted: Mapping[int, np.ndarray]) -> None:
         """Note the corrections passed to the run, and show new epochs again."""
         if self.layers is not None:
-            self.layers.locked = dict(painted)
+            self.layers.lock(painted)
             self.answer.clear()
             if not self.layers.put_brush_away():  # which says so itself
                 self.show_waiting()
@@ -606,13 +608,9 @@ class IGTTWidget(JobWidget):
     def _ask_film(self, kinds: Mapping[str, str]) -> None:
         if self.layers is None:
             return
-        names = [f"{kind} (*{ending})" for ending, kind in kinds.items()]
         first = file_name(self.layers.parts[0].source.name)
-        proposed = f"{first}_epochs{next(iter(kinds))}"
-        name, kind = QFileDialog.getSaveFileName(self, "Save the epochs", proposed, ";;".join(names))
-        if name:
-            endings = dict(zip(names, kinds, strict=True))
-            self.save_film(name if Path(name).suffix.lower() in kinds else name + endings.get(kind, next(iter(kinds))))
+        if path := ask_file(self, "Save the epochs", f"{first}_epochs{next(iter(kinds))}", kinds):
+            self.save_film(path)
 
     def _show_extra(self, kind: Extra, shown: bool) -> None:
         if self.layers is not None:

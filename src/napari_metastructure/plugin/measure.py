@@ -26,6 +26,7 @@ from napari_metastructure.plugin._pairs import apart
 from napari_metastructure.plugin._preferences import Value, of_box
 from napari_metastructure.plugin._previews import CleanDrawer, CleanPreview, describe
 from napari_metastructure.plugin._region_table import RegionView
+from napari_metastructure.plugin._saving import ask_file
 from napari_metastructure.plugin._shortcuts import Keys
 from napari_metastructure.plugin.writer import file_name
 
@@ -417,8 +418,8 @@ class MeasureWidget(LabelsWidget):
         )
         self.previewing.setChecked(False)  # of what is clean already there is nothing to see
         self._add(source, layer)
-        _inputs.say(self.status, f"The cleaned labels are in layer {layer.name!r}.")
         self.sources.choose(layer)
+        _inputs.say(self.status, f"The cleaned labels are in layer {layer.name!r}.")
         return layer
 
     def _add_objects(self, source: Labels, objects: np.ndarray) -> Labels:
@@ -469,10 +470,9 @@ class MeasureWidget(LabelsWidget):
         layer = self._measured
         assert layer is not None
         file, name = _layers.file_of(layer), f"{file_name(layer.name)}.csv"
-        proposed = name if file is None else str(file.resolve().with_name(name))
-        chosen, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save table", proposed, "CSV (*.csv)")
-        if chosen:
-            self.save_table(chosen)
+        proposed = name if file is None else file.resolve().with_name(name)
+        if path := ask_file(self, "Save table", proposed, {".csv": "CSV"}):
+            self.save_table(path)
 
     def let(self) -> None:
         """Enable what can be done with the labels, and with the table."""

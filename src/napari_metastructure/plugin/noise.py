@@ -304,6 +304,7 @@ class NoiseWidget(LabelsWidget):
             **_layers.placement(source, ndim=stack.labels.ndim),
         )
         preview = self.preview.layer
+        _layers.hide_earlier([other for other in layers if other is not preview], source, "recipe")
         layers.insert(len(layers) if preview is None else layers.index(preview), layer)
         source.visible = False
         return layer

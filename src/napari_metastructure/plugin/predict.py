@@ -25,7 +25,7 @@ from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
 from napari_metastructure.plugin._layer_order import add_above, bring_to_front
-from napari_metastructure.plugin._layers import PLANES, class_colormap, made_from, result_name
+from napari_metastructure.plugin._layers import PLANES, class_colormap, hide_earlier, made_from, result_name
 from napari_metastructure.plugin._preferences import Value, of_path, of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
 from napari_metastructure.plugin._ranges import RangeRows
@@ -195,6 +195,7 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     name, colors = result_name(source.name, "prediction"), class_colormap(event.classes)
     look = {"colormap": colors, "opacity": 0.6, "visible": source.layer.visible}
     made.append(Labels(event.labels, name=name, **look, **more))
+    hide_earlier(viewer.layers, source.layer, "model")
     for layer in made:
         add_above(viewer, source.layer, layer)
     return made

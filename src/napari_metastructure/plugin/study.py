@@ -24,6 +24,7 @@ from napari_metastructure.plugin._layers import VisiblePlane
 from napari_metastructure.plugin._pairs import LayerSet
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
+from napari_metastructure.plugin._saving import ask_folder
 from napari_metastructure.plugin._training_data import DataPanel, TrainingSettings
 from napari_metastructure.plugin._worker import torch_beside_a_window
 from napari_metastructure.training import events, study_results
@@ -502,5 +503,5 @@ class StudyWidget(JobWidget):
         return True
 
     def _ask_where(self) -> None:
-        if folder := QtWidgets.QFileDialog.getExistingDirectory(self, "Save results into"):
+        if folder := ask_folder(self, (study_results.CURVES, study_results.TABLE, *study_results.FIGURES)):
             self.save_results(folder)

@@ -21,6 +21,7 @@ from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, 
 from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet
 from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._progress import EpochProgress
+from napari_metastructure.plugin._saving import ask_file
 from napari_metastructure.plugin._training_data import DataPanel
 from napari_metastructure.plugin._watched import WatchedImage, Watching, train_job
 from napari_metastructure.training import events
@@ -377,8 +378,7 @@ class TrainWidget(JobWidget):
 
     def use_in_predict(self) -> bool:
         """Open the Predict widget on the model's file; False if it is in none yet."""
-        folder = self.folder.get()
-        kept = folder / f"model{ENDING}" if folder is not None and self.model is not None else None
+        kept = self.place / f"model{ENDING}" if self.place is not None and self.model is not None else None
         path = self.saved_model or (kept if kept is not None and kept.is_file() else None)
         if path is None:
             show_warning("The model has not been saved yet; save it first.")
@@ -387,6 +387,6 @@ class TrainWidget(JobWidget):
         return bool(predict.choose_model(path))
 
     def _ask_where(self) -> None:
-        name, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save model", f"model{ENDING}", f"Model (*{ENDING})")
+        name = ask_file(self, "Save model", f"model{ENDING}", {ENDING: "Model"})
         if name and (path := self.save_model(name)):
             self.say(f"Saved {path.name}.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._layers import ORIGIN, PLANES, file_of, placement
 
 
@@ -100,7 +100,9 @@ def mask_paths(path: str | Path, layers: Sequence[Layer], ome: bool = False) -> 
 
 def ask_where(parent: Any, layers: Sequence[Layer], ome: bool = False) -> Path | None:
     """Ask where to save masks: `<image>_mask.tif` beside the image is proposed; None if the user does not want to."""
-    from qtpy.QtWidgets import QFileDialog, QMessageBox
+    from qtpy.QtWidgets import QFileDialog
+
+    from napari_metastructure.plugin._saving import may_replace
 
     file, ending = file_of(layers[0]), ".ome.tif" if ome else ".tif"
     name = f"{file_name(layers[0].name)}_mask{ending}" if len(layers) == 1 else f"mask{ending}"
@@ -109,11 +111,7 @@ def ask_where(parent: Any, layers: Sequence[Layer], ome: bool = False) -> Path |
     chosen, _ = QFileDialog.getSaveFileName(parent, "Save mask", str(proposed), kind)
     if not chosen:
         return None
-    # of the name that was chosen the dialog has asked
-    there = [path.name for path in mask_paths(chosen, layers, ome) if path.exists() and path != Path(chosen)]
-    question = f"{listed(there)} is there already. Replace it?"
-    yes = QMessageBox.StandardButton.Yes
-    return Path(chosen) if not there or QMessageBox.question(parent, "Save mask", question) == yes else None
+    return Path(chosen) if may_replace(parent, "Save mask", mask_paths(chosen, layers, ome), chosen) else None
 
 
 def file_name(name: str) -> str:
