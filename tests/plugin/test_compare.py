@@ -169,6 +169,22 @@ def test_results_are_saved_on_demand(open_compare, run, qtbot, tmp_path, said, t
     assert "file" in said()[-1]
 
 
+def test_masks_of_quick_methods_come_one_layer_a_turn(open_compare, run):
+    viewer, widget = open_compare(images=4, methods=("otsu", "agt"))
+    added, deliver, turns = [0], widget.runner._deliver, []
+
+    def one_turn():
+        added[0] = 0
+        empty = deliver()
+        turns.append(added[0])
+        return empty
+
+    widget.runner._deliver = one_turn
+    viewer.layers.events.inserted.connect(lambda _: added.__setitem__(0, added[0] + 1))
+    run(widget)
+    assert (sum(turns), max(turns)) == (8, 1)
+
+
 def test_it_fits_a_small_screen(open_compare):
     _viewer, widget = open_compare(show=True)
     assert widget.minimumSizeHint().height() < 400

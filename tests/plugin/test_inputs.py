@@ -292,6 +292,20 @@ def test_only_folders_are_offered_without_a_kind_of_file(qtbot):
     assert edit.folder_button.isVisible() and not edit.file_button.isVisible()
 
 
+def test_a_box_lists_layers_anew_only_where_its_own_have_changed(viewer, qtbot, monkeypatch):
+    box, listed = LayerBox(viewer, "Labels.", lambda layer: isinstance(layer, Labels)), []
+    qtbot.addWidget(box)
+    again = box.combo.reset_choices
+    monkeypatch.setattr(box.combo, "reset_choices", lambda: (listed.append(1), again()))
+    viewer.add_image(np.zeros((4, 4)), name="image")
+    assert not listed
+    labels = viewer.add_labels(np.zeros((4, 4), int), name="labels")
+    labels.name = "renamed"
+    assert len(listed) == 2 and box.combo.native.itemText(0) == "renamed"
+    viewer.layers["image"].name = "other"
+    assert len(listed) == 2
+
+
 # ---- layout ---------------------------------------------------------------------------------------------------
 
 

@@ -82,10 +82,9 @@ class LayerBox(QtWidgets.QWidget):
     ) -> None:
         super().__init__()
         self._near = partial(in_sight, viewer, offered) if none is None else None
-        self.combo = ComboBox(
-            choices=lambda _: [(layer.name, layer) for layer in viewer.layers if offered(layer)],
-            nullable=none is not None,
-        )
+        self._listed: list[tuple[str, Layer]] | None = None
+        self._there = lambda: [(layer.name, layer) for layer in viewer.layers if offered(layer)]
+        self.combo = ComboBox(choices=lambda _: self._listed or (), nullable=none is not None)
         self.combo.null_string = none or ""
         narrow(self.combo.native)
         self.combo.native.setToolTip(tooltip(tip))
@@ -109,7 +108,9 @@ class LayerBox(QtWidgets.QWidget):
 
     def reset_choices(self) -> None:
         """List the layers there are, in the viewer's order; the chosen one stays chosen, under whatever name."""
-        chosen = self.chosen()
+        if (there := self._there()) == self._listed:  # with many boxes each layer that comes would take seconds
+            return
+        self._listed, chosen = there, self.chosen()
         with QtCore.QSignalBlocker(self.combo.native):
             self.combo.choices = ()  # magicgui leaves known names where they are, and drops a renamed layer
             self.combo.reset_choices()

@@ -40,7 +40,7 @@ from napari_metastructure.plugin._preferences import of_settings
 from napari_metastructure.plugin._saving import ask_folder
 from napari_metastructure.plugin._tables import AgreementTable
 from napari_metastructure.plugin._training_data import TrainingSettings
-from napari_metastructure.plugin._worker import EventLoopSteps, throttled, torch_beside_a_window
+from napari_metastructure.plugin._worker import throttled, torch_beside_a_window
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control, Stopped
 from napari_metastructure.training.events import Saved, Warned
@@ -408,7 +408,6 @@ class CompareWidget(JobWidget):
         self._newest: str | None = None  # the row that was selected as its method ended
         self._polarity = "bright"
         self._end = self._warning = ""
-        self._opening = EventLoopSteps(self)
         choice = (
             *(_inputs.heading("Images"), self.picker, _inputs.heading("Ground truth (optional)"), self.truth),
             *(_inputs.heading("Methods"), self.methods, _inputs.heading("Settings"), self.settings),
@@ -527,8 +526,7 @@ class CompareWidget(JobWidget):
                 self._end = event.reason
 
     def on_end(self) -> None:
-        """Add the layers that are still to come."""
-        self._opening.finish()
+        """Mark no method as running any more."""
         self._current = None
         self.table.show_running(None)
 
@@ -546,7 +544,7 @@ class CompareWidget(JobWidget):
             part.setVisible(len(event.methods) > 1)
 
     def _on_method(self, event: MethodFinished) -> None:
-        """Lay the masks over the images, in view if the user still looks at the newest ones."""
+        """Note the result, and draw its masks."""
         method, repeat = event.result.method, event.result.repeat
         self._current = None
         self.results = (*self.results, event.result)
@@ -559,14 +557,21 @@ class CompareWidget(JobWidget):
                 self.agreement.show_agreement(event.agreement)
         if self.layers is None:
             return
-        new = method not in self.layers.layers
-        self._opening.finish()
-        self._opening.start(self.layers.put(method, repeat, event.masks, self._polarity))
-        self._opening.step()
-        if new and self.table.selected() in (self._newest, method):
-            self._newest = method
-            self.table.select(method)
-            self.layers.show(method)
+        steps = self._draw(self.layers, event)
+        next(steps, None)
+        self.runner.spread(steps)
+
+    def _draw(self, layers: MethodLayers, event: MethodFinished) -> Iterator[None]:
+        """Lay the masks over the images, in view if the user still looks at the newest ones."""
+        method = event.result.method
+        new = method not in layers.layers
+        for _ in layers.put(method, event.result.repeat, event.masks, self._polarity):
+            if new and self.table.selected() in (self._newest, method):
+                self._newest = method
+                self.table.select(method)
+                layers.show(method)
+            new = False
+            yield
 
     def _show_failure(self) -> None:
         """Mark a run that began and gave nothing as failed; the last warning says why."""
