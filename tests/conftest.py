@@ -132,6 +132,7 @@ def fundus():
         rgb = [
             level * light * (1 - depth * dark) + rng.normal(0, noise, field.shape) for level, depth, noise in channels
         ]
-        return Fundus((np.dstack(rgb) * field[..., None]).clip(0, 255).astype(np.uint8), vessels, field)
+        seen = ndi.gaussian_filter(field.astype(float), 0.5)[..., None]  # no lens makes a sharp rim
+        return Fundus((np.dstack(rgb) * seen).clip(0, 255).astype(np.uint8), vessels, field)
 
     return make

@@ -234,6 +234,18 @@ def test_a_field_of_view_is_predicted_as_if_it_went_on(saved, fundus):
     np.testing.assert_array_equal(model.predict(plane, "cpu", want_probability=False).labels, labels)
 
 
+def test_defects_and_margins_are_predicted_as_a_run_saw_them(saved):
+    pixels = image(60, 70)
+    clean = pixels.copy()
+    pixels[:, :12], pixels[30, 40] = 0, 1e7
+    ours, plain = (Model.load(saved(str(on), surround=on)).predict(pixels, "cpu") for on in (True, False))
+    clean[30, 40] = np.median(pixels[29:32, 39:42])
+    margin = np.indices(pixels.shape)[1] < 12
+    expected = Model.load(saved("clean")).predict(fill(clean, margin), "cpu").probability
+    np.testing.assert_allclose(ours.probability, np.where(margin, 0, expected), atol=1e-5)
+    assert np.abs(plain.probability - ours.probability)[~margin].max() > 0.1
+
+
 def test_images_without_a_surround_are_predicted_as_before(saved):
     pixels = image(50, 60)
     ours, plain = (Model.load(saved(str(on), surround=on)).predict(pixels, "cpu") for on in (True, False))

@@ -21,9 +21,18 @@ from napari_metastructure.igtt.start import CUTS, cut_at, load_prior, prior_star
 from napari_metastructure.igtt.start import USE as PRIOR_USE
 from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images.channels import Colour
+from napari_metastructure.images.defects import mended
 from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient, zscore
 from napari_metastructure.images.ranges import Chosen
-from napari_metastructure.images.surround import fill, measured, missing_notes, missing_share, surround, together
+from napari_metastructure.images.surround import (
+    fill,
+    measured,
+    missing_notes,
+    missing_share,
+    noted,
+    surround,
+    together,
+)
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import device
 from napari_metastructure.networks.build import build, has_statistics, refresh_statistics
@@ -196,10 +205,20 @@ class Run:
         self.uncertain: list[str] = []  # names of planes whose objects may be bright or dark
 
     def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        for plane in planes:
-            filled, missing = measured(plane)
+        defective, framed = [], []
+        for name, plane in zip(self.names, planes, strict=True):
+            whole = mended(plane)
+            filled, missing = measured(whole, margins=True)
             self.missing.append(missing)
+            if whole is not plane:
+                defective.append(name)
+            if missing is not None and not missing.all() and np.isfinite(whole[missing]).any():
+                framed.append(name)
             yield filled
+        self.notes += noted(
+            (defective, "hot pixels, or lines of one value, were replaced by the pixels around them."),
+            (framed, "a margin of one value (padding, a frame) or scale bar counts as outside the field of view."),
+        )
 
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""

@@ -1,9 +1,9 @@
-"""Surround of a field of view: the black round a fundus photograph, the corners of a turned image, NaN, blank frames.
+"""Surround of a field of view: the black round a fundus photograph, margins that programs leave, NaN, blank frames.
 
-It is flat, touches the border of the image, and is as extreme as objects are, so that it would be taken for one.
+A surround is flat, touches the border of the image, and is as extreme as objects are: it would be taken for one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +46,22 @@ PIXELS = 2**22
 DETAILED = 2**24
 """Pixels up to which `surround` looks at all of them; of larger planes at every second one along an axis, or fewer."""
 
+HELD = 0.01
+"""Share of the pixels inside that may have the value of a margin."""
+
+LINE = 16
+"""Pixels that straight stretches of a margin's outline have at least."""
+
+STRAIGHT = 0.9
+"""Share of its outline that is made of such stretches."""
+
+BAR = 16
+"""Pixels along a scale bar at least, a power of two."""
+
+SHARP = 0.65
+"""Share of the height in 7 to 12 pixels from a margin that a plane has in the first two: one half at the rim of a field
+of view, nine tenths and more where a program has cut."""
+
 _ROWS = 256
 _HULL = 512  # pixels along a side that the hull is found from
 
@@ -65,10 +81,15 @@ def surround(plane: T, objects: Polarity) -> T | None:
     (Y, X) bool array, or a Plane of one, or None
         True outside, with a rim of `RIM` pixels; None if there is no such surround, or nothing else.
     """
+    return _found(plane, lambda some, step: _surround(some, objects, step))
+
+
+def _found(plane: T, find: Callable[[np.ndarray, int], np.ndarray | None]) -> T | None:
+    """Find a mask from every so many of a large plane's pixels."""
     step = int(np.ceil(np.sqrt(plane.size / DETAILED)))
     if step == 1 and isinstance(plane, np.ndarray):
-        return _surround(plane, objects, 1)
-    found = _surround(thinned(plane, step), objects, step)
+        return find(plane, 1)
+    found = find(thinned(plane, step), step)
     if found is None:
         return None
     spread = Plane(plane.shape, bool, lambda rows, columns: found[np.ix_(_at(rows) // step, _at(columns) // step)])
@@ -100,12 +121,127 @@ def _surround(plane: np.ndarray, objects: Polarity, step: int) -> np.ndarray | N
     return None if outside.all() else outside
 
 
-def measured(image: T) -> tuple[T, T | None]:
+def margin(plane: T) -> T | None:
+    """Find where a program has put one value in place of an image: padding, a frame, a bar with text, a scale bar.
+
+    All pixels of one value (the least, the greatest, or that of a corner) that are connected to the border, and what
+    they enclose, are a margin if half of the image or more is left, which hardly holds that value, if their outline is
+    sharp, as no lens makes it, and if it is straight along rows and columns or they lie beyond the convex hull of the
+    rest, as the corners of a turned image do. So is a scale bar, a rectangle of the least or greatest value that is
+    `BAR` pixels long and a quarter as wide or less, with the text of that value near it.
+
+    Parameters
+    ----------
+    plane : (Y, X) array or Plane
+        Real numbers; some may be NaN. Those of more than `DETAILED` pixels are thinned out to as many.
+
+    Returns
+    -------
+    (Y, X) bool array, or a Plane of one, or None
+        True in margins; None if there is none.
+    """
+    return _found(plane, lambda some, _: _margin(some))
+
+
+def _margin(plane: np.ndarray) -> np.ndarray | None:
+    ends = [np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None)]
+    outside = _bars(plane, ends)
+    ends.extend(plane[:: len(plane) - 1, [0, -1]].flat)
+    for value in np.unique(np.array(ends, np.float64)):
+        same = plane == value
+        pixels = np.count_nonzero(same)
+        if pixels < min(plane.shape) or max(map(_longest, (same[0], same[-1], same[:, 0], same[:, -1]))) < LINE:
+            continue
+        seeds = _at_border(same)
+        if pixels - np.count_nonzero(seeds) > HELD * plane.size:
+            continue
+        inside = _large(~seeds, LEAST * plane.size)
+        left = np.count_nonzero(inside)
+        if not plane.size / 2 <= left < plane.size or np.count_nonzero(same & inside) > HELD * left:
+            continue
+        around = np.count_nonzero(seeds) >= LEAST * plane.size and _is_around(seeds, inside)
+        if not (around or _is_straight(inside)) or not _is_sharp(plane - value, ~inside):
+            continue
+        if not is_blank(np.where(inside, plane, np.nan)):
+            outside |= ~inside
+    return outside if outside.any() and not outside.all() else None
+
+
+def _longest(line: np.ndarray) -> int:
+    """Count the pixels of the longest stretch that is set."""
+    return int(np.diff(np.flatnonzero(np.pad(~line, 1, constant_values=True))).max()) - 1
+
+
+def _bars(plane: np.ndarray, values: Iterable[float]) -> np.ndarray:
+    """Find scale bars, and what of their value lies within half their length above and below: text."""
+    found = np.zeros(plane.shape, bool)
+    for value in values:
+        same = plane == value
+        for turned in (same, same.T):
+            long, tall = np.array(turned.shape)[::-1]
+            for rows, columns in _rectangles(turned):
+                width = columns.stop - columns.start
+                if width == long:  # a margin
+                    continue
+                top, bottom = max(0, rows.start - width // 2), min(tall, rows.stop + width // 2)
+                left, right = max(0, columns.start - width // 4), min(long, columns.stop + width // 4)
+                box = np.s_[top:bottom, left:right]
+                around, own = (a if turned is same else a.T for a in (plane, found))
+                if is_blank(np.where(turned[box], np.nan, around[box])):  # a drawing
+                    continue
+                own[box] |= _enclosed(turned[box])
+                own[rows, columns] = True
+    return _grown(found, 2) if found.any() else found
+
+
+def _rectangles(mask: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Yield parts of a mask that are rectangles `BAR` pixels wide or more, two high or more, and at most a quarter."""
+    core, reach = mask[1:] & mask[:-1], 1
+    while reach < BAR:  # where so many pixels from here on are set
+        core, reach = core[:, :-reach] & core[:, reach:], 2 * reach
+    if not core.any():
+        return
+    for rows, columns in ndi.find_objects(ndi.label(core)[0]):
+        rows, columns = slice(rows.start, rows.stop + 1), slice(columns.start, columns.stop + BAR - 1)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        around = mask[max(0, rows.start - 1) : rows.stop + 1, max(0, columns.start - 1) : columns.stop + 1]
+        if 4 * height <= width and np.count_nonzero(around) == height * width == np.count_nonzero(mask[rows, columns]):
+            yield rows, columns
+
+
+def _enclosed(mask: np.ndarray) -> np.ndarray:
+    """Keep the parts of a mask that do not touch its border."""
+    return mask & ~_at_border(mask)
+
+
+def _is_sharp(height: np.ndarray, outside: np.ndarray) -> bool:
+    """Test whether a plane rises at once where a margin ends; at the rim of a field of view that takes some pixels."""
+    first, rim, wide = (_grown(outside, pixels) for pixels in (2, RIM, 2 * RIM))
+    rings = (height[ring & np.isfinite(height)] for ring in (first & ~outside, wide & ~rim))
+    near, far = (float(np.abs(ring).mean()) if ring.size else 0.0 for ring in rings)
+    return near >= SHARP * far > 0
+
+
+def _is_straight(mask: np.ndarray) -> bool:
+    """Test whether most of a mask's outline runs along rows and columns."""
+    total = straight = 0
+    for axis in (0, 1):
+        outline = np.diff(mask, axis=axis)
+        total += int(np.count_nonzero(outline))
+        line = {"size": LINE, "axis": 1 - axis, "mode": "nearest"}
+        runs = ndi.maximum_filter1d(ndi.minimum_filter1d(outline, **line), origin=-1, **line)
+        straight += int(np.count_nonzero(runs & outline))
+    return straight >= STRAIGHT * total
+
+
+def measured(image: T, margins: bool = False) -> tuple[T, T | None]:
     """Fill the pixels that nothing was measured at: NaN, infinite, or all where the image has one value everywhere.
 
     Parameters
     ----------
     image : (Y, X) or (C, Y, X) float array or Plane
+    margins : bool
+        Also the `margin` of a (Y, X) plane.
 
     Returns
     -------
@@ -115,25 +251,31 @@ def measured(image: T) -> tuple[T, T | None]:
         Outside the field of view: background in masks, unlabelled in training. None if there is no such pixel.
     """
     if isinstance(image, Plane):
-        return _measured(image)
+        return _measured(image, margins)
     missing = ~np.isfinite(image if image.ndim == 2 else image.sum(axis=0))
     channels = image[None] if image.ndim == 2 else image
     if is_blank(image):
         return np.zeros(image.shape, np.float32), np.ones(missing.shape, bool)
+    if margins and (padded := margin(image)) is not None:
+        missing |= padded
     if not missing.any():
         return image, None
     return np.stack([fill(channel, missing) for channel in channels]).reshape(image.shape), missing
 
 
-def _measured(image: Plane) -> tuple[Plane, Plane | None]:
+def _measured(image: Plane, margins: bool) -> tuple[Plane, Plane | None]:
     """Do what `measured` does where pixels are read."""
     share = missing_share(image)
-    if share == 0:
-        return image, None
     missing = Plane(image.shape[-2:], bool, lambda rows, columns: ~_known(image[rows, columns]))
     if share == 1:
         nothing = image.map(lambda block: np.zeros(block.shape, np.float32), np.float32)
         return nothing, missing.map(np.ones_like, bool)
+    padded = margin(image) if margins else None
+    if share == 0 and padded is None:
+        return image, None
+    if padded is not None:
+        known = missing
+        missing = Plane(known.shape, bool, lambda rows, columns: known[rows, columns] | padded[rows, columns])
     if image.ndim == 2:
         return fill(image, missing), missing
     filled = [fill(image.channel(index), missing) for index in range(image.shape[0])]
@@ -172,10 +314,14 @@ def missing_notes(shares: Iterable[tuple[str, float]]) -> list[str]:
     blank: list[str] = []
     for name, share in shares:
         (blank if share == 1 else some).extend([name] * (share > 0))
-    sentences = (
+    return noted(
         (blank, "all pixels have the same value, so nothing was found there."),
         (some, "pixels that are NaN or infinite count as outside the field of view."),
     )
+
+
+def noted(*sentences: tuple[Sequence[str], str]) -> list[str]:
+    """Put before each sentence the planes that it is about; leave out those about none."""
     return [
         f"{own[0]}{f' and {len(own) - 1} more planes' if len(own) > 1 else ''}: {sentence}"
         for own, sentence in sentences

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError, counted
+from napari_metastructure.images.defects import mended
 from napari_metastructure.images.intensity import as_float32, check_plane, network_inputs
 from napari_metastructure.images.lazy import ROWS, Plane, as_plane
 from napari_metastructure.images.surround import fill, measured, missing_share, surround, together
@@ -315,7 +316,7 @@ class Model:
         """Fill what lies outside the field of view; return the image, where that is, and which share was missing."""
         if (share := missing_share(image)) == 1:
             return image, None, share
-        image, missing = measured(image)
+        image, missing = measured(mended(image) if self.use.surround else image, margins=self.use.surround)
         outside = surround(image, self.use.objects) if self.use.surround else None
         return (image if outside is None else fill(image, outside)), together(outside, missing), share
 

@@ -1,0 +1,83 @@
+"""Hot pixels and dead lines take the values around them; all else stays as it is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage as ndi
+
+from napari_metastructure.images.defects import mended
+from napari_metastructure.images.lazy import as_plane
+from napari_metastructure.images.scenes import Scenes
+from napari_metastructure.images.simulate import nuclei
+
+
+def picture(seed=0, shape=(300, 128)):
+    image = nuclei(shape, np.random.default_rng(seed))[0].astype(float)
+    return (1000 * image / image.max() + 200).astype(np.uint16)
+
+
+@given(seed=st.integers(0, 99), share=st.floats(0.00002, 0.002), bright=st.booleans())
+def test_hot_pixels_take_the_median_around_them(seed, share, bright):
+    rng, clean = np.random.default_rng(seed), picture().astype(np.float32)
+    bad = rng.random(clean.shape) < share
+    plane = np.where(bad, clean.max() + (1 if bright else -1) * 4 * np.ptp(clean), clean)
+    found = mended(plane)
+    np.testing.assert_array_equal(found[~bad], clean[~bad])
+    np.testing.assert_array_equal(found[bad], ndi.median_filter(plane, 3, mode="nearest")[bad])
+    if not bad.any():
+        assert found is plane
+
+
+@pytest.mark.parametrize("value", [0, 20000])
+def test_lines_of_one_value_are_interpolated(value):
+    clean = picture()
+    plane = clean.copy()
+    plane[100], plane[:, 40:42] = value, value
+    found = mended(plane)
+    good = np.ones(clean.shape, bool)
+    good[100], good[:, 40:42] = False, False
+    np.testing.assert_array_equal(found[good], clean[good])
+    line = clean[[99, 101], :39].mean(axis=0)
+    np.testing.assert_allclose(found[100, :39], line, atol=1)
+    np.testing.assert_allclose(found[:99, 40], (clean[:99, 39] * 2.0 + clean[:99, 42]) / 3, atol=1)
+    wide = clean.copy()
+    wide[100:103] = value
+    assert np.ptp(mended(wide)[100:103]) == 0
+
+
+def test_small_spots_objects_and_backgrounds_of_one_value_are_none():
+    y, x = np.indices((200, 200))
+    spot = np.exp(-((y - 60.3) ** 2 + (x - 99.8) ** 2) / (2 * 0.85**2))  # as wide as a pixel and twice: Nyquist
+    noise = np.random.default_rng(0).normal(100, 1, spot.shape)
+    assert mended(noise + 1000 * spot)[60, 100] > 900
+    for plane in (
+        np.round(picture() / 400),
+        np.where(picture() > 600, picture(), 0),
+        np.random.default_rng(0).poisson(0.05, (200, 200)),
+        np.zeros((9, 9)),
+        np.full((9, 9), np.nan),
+        np.eye(50),
+        (np.hypot(y - 100, x - 100) < 4) * 1.0,
+    ):
+        assert mended(plane) is plane
+
+
+def test_scenes_have_none():
+    scenes = Scenes(64, np.random.default_rng(3), stock=20)
+    for plane, _ in (scenes.draw() for _ in range(60)):
+        assert mended(plane) is plane
+
+
+def test_values_that_are_none_and_large_planes():
+    plane = picture().astype(np.float32)
+    plane[:30, :30], plane[255], plane[256, 7], plane[5, 40] = np.nan, 0, 1e6, -1e6
+    plane[90, 90], plane[95, 90] = np.inf, -np.inf
+    found = mended(plane)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(plane))
+    known = found[np.isfinite(found)]
+    assert known.max() < 3000 and known.min() > 0
+    lazy = mended(as_plane(plane))
+    np.testing.assert_array_equal(np.asarray(lazy), found)
+    np.testing.assert_array_equal(lazy[250:258, 3:9], found[250:258, 3:9])
+    assert plane[256, 7] == np.float32(1e6)  # what was given is not changed
