@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 FAST = ("--network", "light-unet", "--set", "steps_per_epoch=2", "--set", "patch_size=64", "--set", "batch_size=2")
-BLANK = "all pixels have the same value, so nothing was found there."
+BLANK = "all pixels have the same value or are NaN, so nothing was found there."
 HOLES = "pixels that are NaN or infinite count as outside the field of view."
 
 

@@ -107,7 +107,9 @@ def test_a_bad_file_is_named_and_the_others_go_on(saved, tmp_path):
     assert f"{two} has 2 channels" in refused[1].why
     written = [e for e in events if isinstance(e, FileWritten)]
     assert [e.path for e in written] == [good, film]
-    assert written[1].notes == (f"{film} (T=1): all pixels have the same value, so nothing was found there.",)
+    assert written[1].notes == (
+        f"{film} (T=1): all pixels have the same value or are NaN, so nothing was found there.",
+    )
     assert not tifffile.imread(tmp_path / "out" / "film_mask.tif")[1].any()
     assert events[-1].images == 2
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -177,3 +179,17 @@ def test_a_folder_gives_its_images_their_targets_and_what_is_left_out(tmp_path):
     with pytest.raises(InputError, match=r"a_mask\.ome\.tif is there already"):
         targets_of(paths, tmp_path / "out", ome=True)
     targets_of(paths, tmp_path / "out", ome=True, overwrite=True)
+
+
+def test_an_earlier_prediction_in_another_form_is_in_the_way_and_goes(saved, tmp_path):
+    model, path, out = Model.load(saved()), write(tmp_path / "a.tif", pixels(40, 50), "YX"), tmp_path / "out"
+    list(predict_files(model, [path], targets_of([path], out), CPU, lambda: None))
+    (out / "a_mask.ome.zarr" / "0").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"a_mask\.tif is there already"):
+        targets_of([path], out, ome=True, probability=False)
+    targets = targets_of([path], out, ome=True, probability=False, overwrite=True)
+    list(predict_files(model, [path], targets, CPU, lambda: None))
+    assert [found.name for found in out.iterdir()] == ["a_mask.ome.tif"]
+    result = out / "a_mask.ome.tif"  # predicted itself, it is no result of the image a
+    with pytest.raises(InputError, match="is an input"):
+        targets_of([path, result], out, overwrite=True)

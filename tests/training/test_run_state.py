@@ -74,8 +74,8 @@ def half(discs, small, tmp_path_factory):
     [
         (lambda i, y: (i, [1 - m for m in y]), "The labels of image .* has changed"),
         (lambda i, y: ([x + 1 for x in i], y), "The image of image .* has changed"),
-        (lambda i, y: (i[:-1], y[:-1]), "other images than before"),
-        (lambda i, y: ([*i, i[0]], [*y, y[0]]), "other images than before"),
+        (lambda i, y: (i[:-1], y[:-1]), "fewer images or labels than before"),
+        (lambda i, y: ([*i, i[0]], [*y, y[0]]), "more images or labels than before"),
         (lambda i, y: (i[::-1], y[::-1]), "has changed"),
     ],
 )

@@ -226,7 +226,7 @@ def test_a_resumed_run_needs_the_same_settings_and_images(discs, small, tmp_path
     assert [e.epoch for e in of(longer, TrainEpoch)] == [4]
     with pytest.raises(InputError, match="loss = cross_entropy, not dice"):
         list(train(pairs, small.model_copy(update={"loss": "dice"}), folder=tmp_path, resume=True))
-    with pytest.raises(InputError, match="other images than before"):
+    with pytest.raises(InputError, match="images or labels than before"):
         list(train(pairs[:-1], small, folder=tmp_path, resume=True))
 
 

@@ -315,7 +315,7 @@ def missing_notes(shares: Iterable[tuple[str, float]]) -> list[str]:
     for name, share in shares:
         (blank if share == 1 else some).extend([name] * (share > 0))
     return noted(
-        (blank, "all pixels have the same value, so nothing was found there."),
+        (blank, "all pixels have the same value or are NaN, so nothing was found there."),
         (some, "pixels that are NaN or infinite count as outside the field of view."),
     )
 

@@ -55,7 +55,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files, those of an earlier run for example; what is not there is passed over.
+    """Remove files and Zarr folders, those of an earlier run for example; what is not there is passed over.
 
     Raises
     ------
@@ -64,7 +64,10 @@ def remove(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         try:
-            path.unlink(missing_ok=True)
+            if path.suffix == ".zarr" and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(path, error) from error
 

@@ -21,7 +21,14 @@ from napari_metastructure.images.lazy import opened
 from napari_metastructure.images.ome_zarr import writing_zarr
 from napari_metastructure.images.ranges import ALL, Chosen, leading_of, put_back, taken
 from napari_metastructure.images.surround import missing_notes, missing_share
-from napari_metastructure.images.writing import make_folder, write_mask, write_probability, write_tiff, writing_tiff
+from napari_metastructure.images.writing import (
+    make_folder,
+    remove,
+    write_mask,
+    write_probability,
+    write_tiff,
+    writing_tiff,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -192,6 +199,13 @@ class Target:
         """All that is written."""
         return (self.mask, self._file("probability")) if self.probability else (self.mask,)
 
+    @property
+    def others(self) -> tuple[Path, ...]:
+        """What an earlier prediction may have left in another form, or of probabilities."""
+        forms = ((False, False), (True, False), (False, True))  # ome, zarr
+        found = [result_path(self.folder, self.stem, kind, *form) for kind in ("mask", "probability") for form in forms]
+        return tuple(path for path in found if path not in self.files)
+
     def _file(self, kind: str) -> Path:
         return result_path(self.folder, self.stem, kind, self.ome, self.zarr)
 
@@ -224,7 +238,8 @@ def targets_of(
         Naming a file that is in the way.
     """
     targets = [Target(folder, stem, ome, probability, zarr) for stem in output_stems(paths)]
-    check_free([file for target in targets for file in target.files], paths, overwrite=overwrite, ways=ways)
+    files = [file for target in targets for file in (*target.files, *target.others)]
+    check_free(files, paths, overwrite=overwrite, ways=ways)
     return targets
 
 
@@ -316,6 +331,7 @@ def predict_files(
                 where = (target.files, device, checkpoint, target.ome, kept, said)
                 for share in predict_in_parts(model, image, planes, names, shares, *where):
                     yield PredictionProgress(index + share, len(paths), path.name)
+                remove(target.others)
                 yield FileWritten(index, path, target.files, (*notes, *missing_notes(shares)))
                 done += 1
                 continue
@@ -332,6 +348,7 @@ def predict_files(
         notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
         write_predicted(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
+        remove(target.others)
         yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
     model.release()

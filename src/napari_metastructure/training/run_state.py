@@ -207,7 +207,8 @@ def check_identity(then: Sequence[str], now: Sequence[tuple[str, str]], job: str
     """
     other = f"give those that {job} began with, or choose another folder"
     if len(then) != len(now):
-        raise InputError(f"There are other images than before ({len(now)} checksums, not {len(then)}); {other}.")
+        more = "more" if len(now) > len(then) else "fewer"
+        raise InputError(f"There are {more} images or labels than before ({len(now)}, not {len(then)}); {other}.")
     changed = next((name for (name, checksum), before in zip(now, then, strict=True) if checksum != before), None)
     if changed is not None:
         raise InputError(f"{changed} has changed, or is another one than before; {other}.")
