@@ -159,7 +159,8 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
         kind = "complex numbers" if array.dtype.kind == "c" else f"of type {array.dtype}"
         raise InputError(f"{name}: its pixels are {kind}; give an image of real numbers.")
     if array.ndim != 2:
-        raise InputError(f"{name}: a plane of two dimensions is needed, this has {array.ndim}.")
+        asked = "give a list of planes, be it of one" if array.ndim == 1 else "name its axes, or give its planes"
+        raise InputError(f"{name}: a plane of two dimensions is needed, this has {array.ndim}; {asked}.")
     height, width = array.shape
     if not array.size:
         raise InputError(f"{name}: it has no pixels ({width} x {height}); give an image that has some.")
