@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -206,7 +207,10 @@ def test_changed_keys_are_kept_here_and_not_by_napari(plugin_settings, npe2pm, t
         for damaged in ('{"keys": 3}', json.dumps({"keys": {name: 3}}), json.dumps({"keys": {name: ["", 3, "?-?"]}})):
             (tmp_path / f"{PACKAGE}-last.json").write_text(damaged)
             register.cache_clear()
-            register()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                register()
+            assert "" not in map(str, action_manager._shortcuts[name])
     finally:
         (tmp_path / f"{PACKAGE}-last.json").unlink()
         register.cache_clear()

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakSet
 
 import napari
-from app_model.types import KeyBinding
+from app_model.types import KeyBinding, KeyCode
 from napari.layers import Labels, Layer
 from napari.utils.action_manager import action_manager
 from napari.utils.interactions import Shortcut
@@ -137,7 +137,9 @@ def register() -> None:
         for shortcut in keys if isinstance(keys, list) else [key.key]:
             if shortcut not in taken:
                 with suppress(TypeError, ValueError, KeyError):  # damaged
-                    action_manager.bind_shortcut(action, KeyBinding.from_str(str(shortcut)))
+                    pressed = KeyBinding.from_str(str(shortcut))
+                    if pressed.parts and all(part.key != KeyCode.UNKNOWN for part in pressed.parts):
+                        action_manager.bind_shortcut(action, pressed)
 
 
 _all: WeakSet[Keys] = WeakSet()
