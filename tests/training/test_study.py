@@ -124,7 +124,7 @@ def test_a_stopped_study_goes_on_where_it_was(discs, config, done, tmp_path, mon
     other = config.model_copy(update={"train": config.train.model_copy(update={"learning_rate": 0.1})})
     with pytest.raises(InputError, match="other settings"):
         list(study(pairs, other, folder=tmp_path))
-    with pytest.raises(InputError, match="other images"):
+    with pytest.raises(InputError, match="fewer images or labels than before"):
         list(study(pairs[:-1], config, folder=tmp_path))
     images, masks = discs(8)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
