@@ -273,14 +273,13 @@ def _measured(image: Plane, margins: bool) -> tuple[Plane, Plane | None]:
     padded = margin(image) if margins else None
     if share == 0 and padded is None:
         return image, None
-    if padded is not None:
-        known = missing
-        missing = Plane(known.shape, bool, lambda rows, columns: known[rows, columns] | padded[rows, columns])
+    outside = together(padded, missing)
+    assert outside is not None
     if image.ndim == 2:
-        return fill(image, missing), missing
-    filled = [fill(image.channel(index), missing) for index in range(image.shape[0])]
+        return fill(image, outside), outside
+    filled = [fill(image.channel(index), outside) for index in range(image.shape[0])]
     read = lambda rows, columns: np.stack([channel[rows, columns] for channel in filled])  # noqa: E731
-    return Plane(image.shape, np.float32, read), missing
+    return Plane(image.shape, np.float32, read), outside
 
 
 def _known(block: np.ndarray) -> np.ndarray:
