@@ -1,10 +1,12 @@
 """The Compare widget in real viewers, with real methods in a real thread."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from napari_metastructure.baselines.config import CompareConfig
-from napari_metastructure.baselines.methods import METHODS
+from napari_metastructure.baselines.methods import METHODS, Segmentation
 from napari_metastructure.baselines.results import (
     CompareFinished,
     CompareStarted,
@@ -246,6 +248,55 @@ def test_a_new_comparison_hides_the_layers_of_the_one_before(open_compare, run, 
     assert first in viewer.layers
     assert widget.table.rowCount() == 1
     assert [r.method for r in widget.results] == ["agt"]
+
+
+@pytest.mark.parametrize("change", ["none", "paint", "name", "pixels"])
+def test_the_same_method_again_replaces_its_masks_unless_they_are_the_users(open_compare, run, mask_of, change):
+    viewer, widget = open_compare(images=2, methods=("otsu", "lc"))
+    run(widget)
+    first, other = mask_of(viewer, "a", "otsu"), mask_of(viewer, "a", "lc")
+    viewer.layers.selection.active = first
+    match change:
+        case "paint":
+            first.data_setitem((np.array([1]), np.array([1])), 7)
+        case "name":
+            first.name = "mine"
+        case "pixels":
+            first.data = first.data + 1
+    before, count = first.data.copy(), len(viewer.layers)
+    run(widget)
+    assert other not in viewer.layers and len(viewer.layers) == count + (change != "none")
+    assert (first in viewer.layers) == (change != "none")
+    np.testing.assert_array_equal(first.data, before)
+    new = widget.layers.layers["otsu"][0]
+    assert viewer.layers.selection.active is (new if change == "none" else first)
+    assert change == "none" or not first.visible
+    if change != "name":
+        assert new.name.startswith("a [Otsu")
+
+
+def test_a_repeat_leaves_what_the_user_painted_on(open_compare, stand_in, qtbot):
+    go = threading.Event()
+
+    def one_after_the_other(task):
+        yield 0.5
+        while task.seed and not go.is_set():
+            task.control.checkpoint()
+            yield 0.5
+        rng = np.random.default_rng(task.seed)
+        return [Segmentation(rng.random(plane.shape) > 0.5, np.zeros(plane.shape, np.float32)) for plane in task.planes]
+
+    stand_in("igtt", one_after_the_other)
+    viewer, widget = open_compare(images=1, methods=("igtt",), repeats=2)
+    assert widget.start()
+    qtbot.waitUntil(lambda: len(widget.results) == 1, timeout=60_000)
+    mine = widget.layers.layers["igtt"][0]
+    mine.data_setitem((np.array([1]), np.array([1])), 7)
+    with qtbot.waitSignal(widget.finished, timeout=60_000):
+        go.set()
+    new = widget.layers.layers["igtt"][0]
+    assert mine.data[1, 1] == 7 and new is not mine and new in viewer.layers
+    assert (mine.visible, new.visible) == (False, True)
 
 
 # ---- what is wrong is said -----------------------------------------------------------------------------------

@@ -104,6 +104,16 @@ def test_layers_lie_over_their_images_and_say_how_they_were_made(open_compare, r
     assert origin["config"]["methods"] == ["otsu"]
 
 
+def test_layers_follow_their_image(open_compare, run, mask_of):
+    viewer, widget = open_compare(images=1, methods=("otsu",))
+    run(widget)
+    image = viewer.layers["a"]
+    image.translate, image.scale, image.units = (9, 8), (3, 3), ("nm", "nm")
+    layer = mask_of(viewer, "a", "otsu")
+    np.testing.assert_allclose(layer.extent.world, image.extent.world)
+    assert str(layer.units[0]) == "nanometer"
+
+
 def test_a_row_shows_its_method_and_hides_the_others(open_compare, run, mask_of):
     viewer, widget = open_compare(images=1, window=True)
     run(widget)

@@ -427,6 +427,8 @@ def test_whole_stacks_become_layers(open_density, disc, counted, qtbot):
     assert first.contrast_limits == second.contrast_limits == [0, max(first.data.max(), second.data.max())]
     assert first.metadata[ORIGIN]["settings"]["bandwidth"] == 0.6
     assert widget.stack_button.isEnabled() and not widget.run.isVisibleTo(widget)
+    viewer.layers["a"].translate = (0, 7, 7)
+    np.testing.assert_allclose(first.extent.world, viewer.layers["a"].extent.world)
 
 
 def test_stacks_can_be_stopped(open_density, disc, qtbot, monkeypatch):

@@ -169,3 +169,24 @@ def test_labels_that_were_changed_while_whole_stacks_were_made_are_told(
     viewer.layers["a"].paint((2, 9, 9), 1)  # afterwards: it is of no concern any more
     assert len(widget.made) == 1
     assert [text.startswith("Labels were changed while whole stacks") for text in said()] == [True] * changed
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_map_follows_its_labels_also_without_its_widget(viewer, maps, beside):
+    layer = labels(viewer)
+    maps.draw([result(viewer, layer, side_by_side=beside)])
+    (image,) = images(maps)
+    shift = np.subtract(image.data_to_world((0, 0)), layer.data_to_world((0, 0)))
+    assert bool(shift.any()) == beside
+    maps.release()
+    layer.translate = (30, 40)
+    np.testing.assert_allclose(np.subtract(image.data_to_world((0, 0)), layer.data_to_world((0, 0))), shift)
+
+
+def test_a_map_that_the_user_has_moved_stays_there(viewer, maps):
+    layer = labels(viewer)
+    maps.draw([result(viewer, layer)])
+    (image,) = images(maps)
+    image.translate = (0, 99)
+    maps.draw([result(viewer, layer, 2.0, side_by_side=True)])
+    assert list(image.translate) == [0, 99]

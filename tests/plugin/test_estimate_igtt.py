@@ -82,9 +82,9 @@ def test_the_part_lies_where_it_is_in_a_layer_that_is_turned_and_sheared(rgb, ma
     layer = viewer.add_image(pixels, rgb=rgb, **where)
     viewer.dims.set_point(0, 3)
     layer.corner_pixels = np.array([[0, 5, 7], [0, 24, 50]])
-    part, look = part_on_screen(viewer, Source.of(layer))
+    part, look, where = part_on_screen(viewer, Source.of(layer))
     np.testing.assert_array_equal(part, pixels[1, 5:25, 7:51])
-    made = Image(part, **look)
+    made = Image(part, **look, **where())
     np.testing.assert_allclose(made.data_to_world((3, 4)), np.asarray(layer.data_to_world((1, 8, 11)))[1:], atol=1e-6)
 
 

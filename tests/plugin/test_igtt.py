@@ -15,6 +15,7 @@ from napari_metastructure.igtt.config import PRESETS, IGTTConfig
 from napari_metastructure.images.files import read_image
 from napari_metastructure.networks.device import Device
 from napari_metastructure.networks.model_file import load_model
+from napari_metastructure.plugin._layers import ORIGIN, made_from
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT
 from napari_metastructure.plugin.igtt import IGTTWidget, SettingsPanel
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted, Warned
@@ -145,14 +146,49 @@ def test_pause_holds_and_resume_goes_on(open_widget, qtbot, blobs, pause):
     qtbot.waitUntil(lambda: len(widget.layers.epochs) > held, timeout=60_000)
 
 
-def test_a_second_run_keeps_the_first_ones_layers(open_widget, blobs, run):
+def test_the_same_run_again_replaces_the_first_one(open_widget, blobs, run, qtbot):
     viewer, widget = open_widget(blobs(), window=True)
     run(widget)
+    (kept,) = widget.use_epoch()
+    first = viewer.layers["a iGTT masks"]
     run(widget)
-    first, second = viewer.layers["a iGTT masks"], viewer.layers["a iGTT masks [1]"]
-    assert not first.visible
-    assert second.visible
-    np.testing.assert_array_equal(first.data, second.data)
+    qtbot.waitUntil(lambda: first not in viewer.layers)
+    assert [layer.name for layer in viewer.layers] == ["a", "a mask", "a iGTT masks"]
+    assert (kept.visible, viewer.layers["a iGTT masks"].visible) == (False, True)
+
+
+@pytest.mark.parametrize("what", ["another seed", "renamed", "painted on", "something made from it"])
+def test_a_run_that_is_not_the_same_or_in_use_stays_and_is_hidden(open_widget, blobs, run, tiny, qtbot, what):
+    viewer, widget = open_widget(blobs())
+    run(widget)
+    first = viewer.layers["a iGTT masks"]
+    match what:
+        case "another seed":
+            widget.settings.fill(IGTTConfig(**{**tiny, "rounds": "always", "seed": 9}))
+        case "renamed":
+            first.name = "mine"
+        case "painted on":
+            widget.take_brush(1)
+            widget.layers.in_hand.data_setitem((np.array([5]), np.array([5])), 1)
+        case _:
+            viewer.add_labels(np.zeros((64, 64), int), metadata=made_from(first))
+    run(widget)
+    qtbot.wait(200)
+    assert first in viewer.layers and not first.visible
+
+
+def test_of_epochs_used_one_after_the_other_the_last_shows(open_widget, blobs, run):
+    viewer, widget = open_widget(blobs())
+    run(widget)
+    viewer.dims.set_point(0, 0)
+    (first,) = widget.use_epoch()
+    first.name = "mine"
+    viewer.dims.set_point(0, 2)
+    (second,) = widget.use_epoch()
+    widget.use_epoch()
+    finals = [layer for layer in viewer.layers if layer.metadata.get(ORIGIN, {}).get("final")]
+    assert [(layer.name, layer.visible) for layer in finals] == [("mine", False), ("a mask", True)]
+    assert finals == [first, *widget.layers.kept] and second not in viewer.layers
 
 
 # ---- what is wrong is said before anything starts --------------------------------------------------------

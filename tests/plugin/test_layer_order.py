@@ -1,11 +1,15 @@
 """Results lie right above their source, which comes to the front; nobody loses zoom, view or selection."""
 
+import gc
+import weakref
+from functools import partial
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_metastructure.plugin._layer_order import add_above, belongs, bring_to_front
+from napari_metastructure.plugin._layer_order import add_above, belongs, bring_to_front, stay_on
 from napari_metastructure.plugin._layers import made_from, placement
 
 
@@ -114,3 +118,68 @@ def test_the_first_layer_of_all_is_shown_whole(viewer):
     viewer.scene.camera.zoom = 0.001
     add_above(viewer, source, Labels(np.zeros((800, 800), int)))
     assert viewer.scene.camera.zoom != 0.001
+
+
+TURNED = np.diag([1.5, 0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("scale", (0.2, 0.1)),
+        ("scale", (2e-10, 1e-10)),
+        ("translate", (30, -4)),
+        ("rotate", 30),
+        ("shear", [0.3]),
+        ("affine", TURNED),
+        ("units", ("um", "um")),
+        ("axis_labels", ("y", "x")),
+    ],
+)
+@pytest.mark.parametrize("leading", [None, "epoch"])
+def test_a_result_stays_on_its_source_whatever_is_changed(viewer, attribute, value, leading):
+    (a,) = fill(viewer, ["A"])
+    where = partial(placement, a, leading)
+    layer = Labels(np.zeros((8, 8) if leading is None else (3, 8, 8), int), **where())
+    add_above(viewer, a, layer, where)
+    setattr(a, attribute, value)
+    a.translate = np.asarray(a.translate) + 2 * np.asarray(a.scale)
+    for point in ((0, 0), (7, 3)):
+        expected = a.data_to_world(point) if leading is None else (1, *a.data_to_world(point))
+        np.testing.assert_allclose(layer.data_to_world(point if leading is None else (1, *point)), expected)
+    assert [str(unit) for unit in layer.units[-2:]] == [str(unit) for unit in a.units]
+    assert layer.axis_labels[-2:] == a.axis_labels
+
+
+def test_a_result_that_the_user_has_moved_stays_where_it_is(viewer):
+    (a,) = fill(viewer, ["A"])
+    layer = Labels(np.zeros((8, 8), int))
+    add_above(viewer, a, layer, partial(placement, a))
+    layer.translate = (0, 20)
+    a.scale = (2, 2)
+    a.units = ("um", "um")
+    assert (list(layer.scale), list(layer.translate), str(layer.units[0])) == ([1, 1], [0, 20], "pixel")
+    a.scale, layer.translate = (1, 1), (0, 0)  # where it was made
+    a.translate = (5, 5)
+    assert list(layer.translate) == [5, 5]
+
+
+def test_a_result_of_a_result_follows_too(viewer):
+    (a,) = fill(viewer, ["A"])
+    first, second = Labels(np.zeros((8, 8), int)), Labels(np.zeros((8, 8), int))
+    add_above(viewer, a, first, partial(placement, a))
+    add_above(viewer, first, second, partial(placement, first))
+    a.scale = (3, 2)
+    assert list(second.scale) == [3, 2]
+
+
+def test_a_source_keeps_no_result_in_memory(viewer):
+    (a,) = fill(viewer, ["A"])
+    layer = Labels(np.zeros((8, 8), int))
+    stay_on(a, layer, partial(placement, a))
+    gone, before = weakref.ref(layer), len(a.events.scale.callbacks)
+    del layer
+    gc.collect()
+    assert gone() is None
+    a.scale = (2, 2)
+    assert len(a.events.scale.callbacks) == before - 1

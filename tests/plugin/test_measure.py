@@ -254,6 +254,8 @@ def test_a_new_layer_in_the_numbers_and_the_place_of_the_source(open_measure, do
     assert cleaned.metadata[ORIGIN]["clean_up"]["smallest_object"] == 5
     assert (layer.visible, layer.opacity, widget.sources.chosen()) == (False, 0.7, cleaned)
     assert not is_ours(cleaned)  # 255 is the foreground still
+    layer.translate = (9, 9)
+    np.testing.assert_allclose(cleaned.data_to_world((7, 9)), layer.data_to_world((7, 9)))
     write_labels(str(tmp_path / "m.tif"), cleaned.data, cleaned.as_layer_data_tuple()[1])
     with tifffile.TiffFile(tmp_path / "m.tif") as tif:
         assert tif.pages[0].tags["XResolution"].value == (2, 1)
@@ -702,3 +704,15 @@ def test_names_of_axes(open_measure):
     ):
         layer = viewer.add_labels(np.zeros(shape, np.uint8), **({} if labels is None else {"axis_labels": labels}))
         assert _measured_layers.leading_axes(layer, False) == expected
+
+
+def test_objects_that_the_user_has_changed_are_not_numbered_over(open_measure, done):
+    viewer, layer, widget = open_measure(squares(5, 2, 9))
+    first = done(widget.number_objects)
+    assert done(widget.number_objects) is first
+    first.data_setitem((np.array([1]), np.array([1])), 77)
+    widget.set_source(layer)
+    second = done(widget.number_objects)
+    assert second is not first and first.data[1, 1] == 77
+    assert (first.visible, second.visible) == (False, True)
+    assert first in viewer.layers

@@ -339,6 +339,9 @@ def test_of_noise_applied_twice_the_newest_shows(open_noise, settle, mask):
         settle(widget)
     first, second = (other for other in viewer.layers if other not in (layer, widget.preview.layer))
     assert (first.visible, second.visible, widget.preview.layer.visible) == (False, True, True)
+    assert widget.apply()  # the same again
+    settle(widget)
+    assert second not in viewer.layers and first in viewer.layers and len(viewer.layers) == 4
 
 
 def test_what_became_of_other_labels_is_no_longer_said(open_noise, settle, mask):
@@ -425,6 +428,8 @@ def test_all_planes_in_a_new_layer(open_noise, applied, stack, recipe):
     np.testing.assert_allclose(result.data_to_world((1, 2, 3)), layer.data_to_world((1, 2, 3)))
     assert result.units == layer.units
     assert result.name == f"cells {recipe_name(recipe)}"
+    layer.translate = (9, 9, 9)
+    np.testing.assert_allclose(result.translate, layer.translate)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def test_layers_become_labels_and_probabilities_over_them(open_predict, saved, p
     assert widget.buttons.run.isEnabled()
     assert not widget.buttons.stop.isEnabled()
     assert widget.picker.chosen() == [a, b]  # what was made is not offered
+    a.scale = (3, 5)
+    assert tuple(labels.scale) == tuple(probability.scale) == (3, 5)
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (20, 30), (3, 40, 50)])
@@ -136,8 +138,10 @@ def test_without_probability_and_a_second_time(open_predict, saved, predict):
     assert widget.set(probability=False)
     predict(widget)
     predict(widget)
-    assert [layer.name for layer in viewer.layers] == ["a", "a prediction", "a prediction [1]"]
-    np.testing.assert_array_equal(viewer.layers[1].data, viewer.layers[2].data)
+    assert [layer.name for layer in viewer.layers] == ["a", "a prediction"]
+    viewer.layers[1].name = "mine"
+    predict(widget)
+    assert [layer.name for layer in viewer.layers] == ["a", "mine", "a prediction"]
     assert [layer.visible for layer in viewer.layers] == [True, False, True]  # else one shines through the other
 
 

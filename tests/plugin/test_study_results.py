@@ -30,6 +30,8 @@ def test_noisy_labels_lie_over_their_image(open_study, run, qtbot, three_conditi
     qtbot.waitUntil(lambda: len(viewer.layers) == before + 2, timeout=60_000)
     layer = viewer.layers[f"{name} kept"]
     assert tuple(layer.scale) == (0.2, 0.1)
+    viewer.layers[name].scale = (3, 5)
+    assert tuple(layer.scale) == (3, 5)
     event = seen["kept"]
     np.testing.assert_array_equal(layer.data, event.labels[event.names.index(name)])
     clean = (discs("abcdef".index(name))[1] > 0).astype(np.uint8)

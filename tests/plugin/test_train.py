@@ -47,6 +47,8 @@ def test_layers_become_a_model(open_train, labelled, run, tmp_path):
     for model in (widget.model, Model.load(path)):
         np.testing.assert_array_equal(drawn.data[best], model.predict(viewer.layers[name].data).labels)
     assert 0 < drawn.data[best].mean() < 1
+    viewer.layers[name].scale = (3, 3)
+    assert tuple(drawn.scale) == (1, 3, 3)
 
 
 @pytest.mark.parametrize("several", [True, False])

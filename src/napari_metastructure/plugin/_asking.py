@@ -397,7 +397,7 @@ class AskMe(QtWidgets.QWidget):
             )
             marker.editable = False
             self._markers[part] = marker
-            add_above(self.viewer, part.source.layer, marker)
+            add_above(self.viewer, part.source.layer, marker, part.source.placement)
         else:
             marker.data = np.array([at], float)
         if any(belongs(layer, part.source.layer) for layer in layers[layers.index(marker) + 1 :]):

@@ -23,7 +23,7 @@ from napari_metastructure.baselines.results import (
 from napari_metastructure.errors import counted
 from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._form import tooltip
-from napari_metastructure.plugin._layer_order import add_above
+from napari_metastructure.plugin._layer_order import add_above, earlier, is_untouched
 from napari_metastructure.plugin._progress import ProgressPanel, duration, left_in_words
 from napari_metastructure.plugin._source import Source
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
@@ -192,7 +192,8 @@ class MethodLayers:
     def put(self, method: str, repeat: int, masks: Sequence[np.ndarray], polarity: str) -> Iterator[None]:
         """Lay the masks of a run over their images, a layer at a step, so that the window is drawn in between.
 
-        Later repeats are drawn into the layers of the first; those the user took out of the viewer stay out.
+        Later repeats are drawn into the layers of the first, unless the user has painted on or renamed them; those
+        the user took out of the viewer stay out.
 
         Parameters
         ----------
@@ -208,12 +209,16 @@ class MethodLayers:
             pixels = source.join(masks[start : start + source.count])
             start += source.count
             origin = self._origin(source, method, repeat, polarity)
-            if number < len(layers):
-                layers[number].data[...] = pixels  # same shape: neither extent nor sliders need a look
-                layers[number].refresh(extent=False)
-                layers[number].metadata = origin
-            else:
+            layer = layers[number] if number < len(layers) else None
+            if layer is None:
                 layers.append(self._add(source, method, pixels, origin))
+            elif is_untouched(layer):
+                layer.data[...] = pixels  # same shape: neither extent nor sliders need a look
+                layer.refresh(extent=False)
+                layer.metadata = origin
+            else:  # it is the user's now
+                layers[number] = self._add(source, method, pixels, origin)
+                _set_visible(layer, False)
             yield
 
     def show(self, method: str) -> None:
@@ -248,7 +253,8 @@ class MethodLayers:
             **source.placement(),
         )
         layer.selected_label = 1
-        add_above(self.viewer, source.layer, layer)
+        before = earlier(self.viewer, layer, source.layer, "method")
+        add_above(self.viewer, source.layer, layer, source.placement, before)
         return layer
 
     def _origin(self, source: Source, method: str, repeat: int, polarity: str) -> dict[str, Any]:

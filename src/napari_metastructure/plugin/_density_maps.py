@@ -9,8 +9,8 @@ from napari.layers import Image, Layer
 
 from napari_metastructure import __version__
 from napari_metastructure.plugin._density_model import DensityResult, map_name
-from napari_metastructure.plugin._layer_order import add_above
-from napari_metastructure.plugin._layers import ORIGIN, full, origin_of
+from napari_metastructure.plugin._layer_order import add_above, stay_on
+from napari_metastructure.plugin._layers import ORIGIN, full, origin_of, placement
 
 GAP = 0.06
 """Space between neighbours, as a share of their size."""
@@ -53,10 +53,16 @@ MADE = "density"
 class DensityMap:
     """A map in the viewer, and what was last set on it: setting costs a redraw each, and users may rename."""
 
-    def __init__(self, image: Image, name: str) -> None:
+    def __init__(self, image: Image, name: str, source: Layer) -> None:
         self.image = image
         self.title = (name, image.name)
-        self.where: dict[str, Any] = {}
+        self.shift = shift = np.zeros(2)
+
+        def where() -> dict[str, Any]:
+            lies = placement(source, ndim=2)
+            return {**lies, "translate": np.asarray(lies["translate"]) + shift}
+
+        self.put = stay_on(source, image, where)
 
     def clear(self) -> None:
         """Show nothing: what was shown is not true of what is chosen now."""
@@ -64,17 +70,15 @@ class DensityMap:
             self.image.data = np.zeros(self.image.data.shape, np.float32)
 
     def update(
-        self, name: str, values: np.ndarray, origin: dict[str, Any], where: dict[str, Any], limits: tuple[float, float]
+        self, name: str, values: np.ndarray, origin: dict[str, Any], shift: np.ndarray, limits: tuple[float, float]
     ) -> None:
-        """Show other pixels."""
+        """Show other pixels, so far from the source."""
         image = self.image
         image.data = values
         image.contrast_limits_range = limits
         image.contrast_limits = limits
-        for attribute, value in where.items():
-            if attribute not in self.where or not np.array_equal(self.where[attribute], value):
-                setattr(image, attribute, value)
-        self.where = where
+        self.shift[:] = shift
+        self.put()
         kept = {key: value for key, value in origin_of(image).items() if key in ("offset", "group")}
         image.metadata = {**image.metadata, ORIGIN: {**origin, **kept}}
         asked, given = self.title
@@ -145,18 +149,16 @@ class MapLayers:
         source, plane = request.layer, request.plane
         assert plane is not None
         name = map_name(source.name, label, request.settings.several)
-        where = plane.placement()
         shown = self.shown.get((source, label))
         if shown is None:
             if (image := self._left_over(source, label)) is None:
-                image = Image(values, name=name, colormap=COLORMAP, contrast_limits=limits, **where)
+                image = Image(values, name=name, colormap=COLORMAP, contrast_limits=limits, **plane.placement())
                 add_above(self.viewer, source, image)
-            shown = self.shown[source, label] = DensityMap(image, name)
+            shown = self.shown[source, label] = DensityMap(image, name, source)
             image.events.contrast_limits.connect(self._share_contrast)
         own = origin_of(shown.image).get("offset")  # a cell of Figure 6 stays in its place
-        where["translate"] = np.asarray(where["translate"]) + (shift if own is None else own)
         origin = {"version": __version__, "made": MADE, "plane": list(plane.at), **request.origin(label)}
-        shown.update(name, values, origin, where, limits)
+        shown.update(name, values, origin, shift if own is None else np.asarray(own), limits)
 
     def _left_over(self, source: Layer, label: int) -> Image | None:
         """Find a map of this source and class that an earlier widget or the Figure 6 sample has left."""

@@ -19,6 +19,7 @@ from napari_metastructure.labels.structure import ClassHistogram
 from napari_metastructure.plugin._density_model import DensityResult
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import column
+from napari_metastructure.plugin._layer_order import stay_on
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_color, shortened
 from napari_metastructure.plugin._plots import make_plot, use_theme
 
@@ -226,6 +227,8 @@ def add_line_layer(viewer: napari.Viewer, plane: VisiblePlane | None) -> Shapes:
     layer = viewer.add_shapes(
         ndim=2, name="density line", edge_color=COLOR, edge_width=max(1.0, side / 200), metadata={ORIGIN: {}}, **where
     )
+    if plane is not None:
+        stay_on(plane.layer, layer, plane.placement)
     layer.mode = "add_line"
     return layer
 

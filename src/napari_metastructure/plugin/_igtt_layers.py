@@ -1,6 +1,7 @@
 """Layers of an iGTT run: masks with an epoch axis, probability and pseudo-labels, in step with its epochs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,16 @@ from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.film import Epochs
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin import _layers, _painting
-from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
+from napari_metastructure.plugin._layer_order import (
+    Where,
+    add_above,
+    bring_to_front,
+    earlier,
+    is_replaceable,
+    is_untouched,
+    kept_view,
+    note_as_made,
+)
 from napari_metastructure.plugin._source import Source
 from napari_metastructure.plugin.writer import save_masks
 from napari_metastructure.training.control import FREE
@@ -66,16 +76,11 @@ class SourceLayers:
         masks.editable = False  # strokes have a layer of their own
         masks.contour = OUTLINE if self.outlined else 0
         self.masks = masks  # first: it may be removed as soon as it is added
-        self._add(masks)
+        self._add(masks, partial(self.source.placement, "epoch"))
         return masks
 
     def open_strokes(self) -> Labels:
-        """Add the layer to paint on, above the masks, unless it is there; what was made lies on the source again."""
-        for made in self.own:  # the source may have been moved or given its scale since
-            before = _layers.placement(made)
-            for attribute, value in self.source.placement("epoch" if made is self.masks else None).items():
-                if not np.array_equal(before[attribute], value):  # napari redraws at each
-                    setattr(made, attribute, value)
+        """Add the layer to paint on, above the masks, unless it is there."""
         if self.canvas is not None:
             return self.canvas
         layer = Labels(
@@ -89,12 +94,12 @@ class SourceLayers:
         )
         layer.selected_label = _painting.OBJECT
         self.strokes = _painting.Strokes(layer, self._painted)
-        self._add(layer)
+        self._add(layer, self.source.placement)
         return layer
 
-    def _add(self, layer: Layer) -> None:
+    def _add(self, layer: Layer, where: Where) -> None:
         try:
-            add_above(self.viewer, self.source.layer, layer)
+            add_above(self.viewer, self.source.layer, layer, where)
         except ValueError:  # it was removed as it was added, and napari cannot select it then
             if layer in self.viewer.layers:
                 raise
@@ -147,6 +152,7 @@ class SourceLayers:
             slider.set_data(self.masks, self._buffer[: epoch + 1], epoch)
             self.masks.editable = False  # new data make it editable
             self.masks.metadata = {_layers.ORIGIN: {**self._origin, "epoch": epoch}}
+            note_as_made(self.masks)
 
     def show(self, kind: Extra, planes: Sequence[np.ndarray] | None, epoch: int | None) -> None:
         """Show the newest probability or pseudo-label, in its layer or a new one (empty before epoch 0)."""
@@ -180,7 +186,7 @@ class SourceLayers:
             name = _layers.result_name(self.source.name, "pseudo-label")
             colors = _layers.colormap(LABEL_COLORS, others="transparent")
             layer = Labels(data, name=name, colormap=colors, opacity=0.8, **where)
-        add_above(self.viewer, self.source.layer, layer)
+        add_above(self.viewer, self.source.layer, layer, self.source.placement)
         if self.masks is not None and self.there:  # masks stay on top
             with kept_view(self.viewer):
                 self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.masks))
@@ -213,13 +219,19 @@ class SourceLayers:
             name=_layers.result_name(self.source.name, "mask"),
             colormap=_layers.colormap({0: "transparent", 1: "#ffd000"}, others="#ffd000"),
             opacity=0.6,
-            metadata={_layers.ORIGIN: {**self._origin, "epoch": epoch}},
+            metadata={_layers.ORIGIN: {**self._origin, "epoch": epoch, "final": True}},
             visible=self.seen,
             **self.source.placement(),
         )
         layer.selected_label = 1
         layer.contour = OUTLINE if self.outlined else 0
-        add_above(self.viewer, self.source.layer, layer)
+        before = [
+            other
+            for other in earlier(self.viewer, layer, self.source.layer, "final")
+            if np.array_equal(other.data, layer.data)
+        ]
+        _layers.hide_earlier(self.viewer.layers, self.source.layer, "final")
+        add_above(self.viewer, self.source.layer, layer, self.source.placement, before)
         for covered in (self.masks, self.canvas):
             if covered is not None:
                 covered.visible = False  # its colour would mix with that of the final mask
@@ -534,6 +546,28 @@ class RunLayers:
         """Hide this run's layers, its final masks too (a new run draws its own)."""
         for layer in (*self.kept, *(layer for part in self.parts for layer in part.own)):
             layer.visible = False
+
+    def replace(self, before: "RunLayers") -> Iterator[None]:
+        """Take away the layers of a run before this one in steps, if it has made the same and was left alone."""
+        if before.locked or before.corrections() or len(before.parts) != len(self.parts):
+            return
+        for old, new in zip(before.parts, self.parts, strict=True):
+            if old.masks is None or new.masks is None or old.source.layer is not new.source.layer:
+                return
+            if not is_replaceable(self.viewer, old.masks) or old.masks.data.shape != new.masks.data.shape:
+                return
+            for one, other in zip(old.masks.data, new.masks.data, strict=True):
+                if not np.array_equal(one, other):
+                    return
+                yield
+        for old, new in zip(before.parts, self.parts, strict=True):
+            name = old.masks.name
+            for layer in old.own:
+                self.viewer.layers.remove(layer)
+                yield
+            if new.masks is not None and is_untouched(new.masks):
+                new.masks.name = name  # without napari's number for a second of a name
+                note_as_made(new.masks)
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""

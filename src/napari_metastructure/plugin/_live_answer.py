@@ -144,7 +144,7 @@ class LiveAnswer(QObject):
             layer.contour, layer.editable = 1, False
             layer.data.reshape(-1, *mask.shape)[plane] = mask
             self._shown[part] = layer
-            add_above(self.viewer, part.source.layer, layer)
+            add_above(self.viewer, part.source.layer, layer, part.source.placement)
             if not self._explained:
                 self._explained = True
                 self.explained.emit(MEANING)

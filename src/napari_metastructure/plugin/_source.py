@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -228,8 +228,10 @@ def sources_of(layers: Sequence[Layer], chosen: Chosen = ALL) -> list[Source]:
 # ---- what is on screen of an image layer ---------------------------------------------------------------------
 
 
-def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the pixels of an image that are on screen, (Y, X) or (Y, X, samples), and how to add them as a layer.
+def part_on_screen(
+    viewer: napari.Viewer, source: Source
+) -> tuple[np.ndarray, dict[str, Any], Callable[[], dict[str, Any]]]:
+    """Return the pixels of an image that are on screen, (Y, X) or (Y, X, samples), how a layer shows and places them.
 
     Raises
     ------
@@ -248,12 +250,16 @@ def part_on_screen(viewer: napari.Viewer, source: Source) -> tuple[np.ndarray, d
     if not layer.visible or np.any(high - low < 2):
         raise InputError(f"Layer {layer.name!r} is not on screen; show it, or move it into view.")
     pixels = np.asarray(source.data[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
-    where = placement(layer, ndim=2)
-    where["translate"] = tuple(where["translate"] + where["rotate"] @ where["shear"] @ (np.array(where["scale"]) * low))
+
+    def where() -> dict[str, Any]:
+        lies = placement(layer, ndim=2)
+        shift = lies["rotate"] @ lies["shear"] @ (np.array(lies["scale"]) * low)
+        return {**lies, "translate": tuple(lies["translate"] + shift)}
+
     look = {"rgb": layer.rgb, "name": f"{layer.name} (part)", "metadata": made_from(layer)}
     if not layer.rgb:
         look |= {"colormap": layer.colormap, "contrast_limits": layer.contrast_limits, "gamma": layer.gamma}
-    return pixels, {**look, **where}
+    return pixels, look, where
 
 
 # ---- an image layer as a model takes it --------------------------------------------------------------------

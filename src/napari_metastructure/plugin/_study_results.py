@@ -22,6 +22,7 @@ from napari_metastructure import __version__
 from napari_metastructure.errors import counted
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import column
+from napari_metastructure.plugin._layer_order import stay_on
 from napari_metastructure.plugin._layers import ORIGIN, VisiblePlane, class_colormap, colors_as_read
 from napari_metastructure.plugin._plots import make_plot, use_theme
 from napari_metastructure.plugin._tables import NOTHING, ResultTable, fit_rows, patch
@@ -461,6 +462,8 @@ class NoisyLayers(QObject):
                     metadata={ORIGIN: drawn.origin(condition)},
                     **where,
                 )
+                if drawn.place is not None:
+                    stay_on(drawn.place.layer, self.layers[condition.name], drawn.place.placement)
         if active is not None and active in self.viewer.layers:
             self.viewer.layers.selection.active = active
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,15 +158,16 @@ class WatchedImage:
         bring_to_front(self.viewer, [self.source])
         how = {"seed": self._config.seed, "config": self._config.model_dump(mode="json")}
         how |= {_layers.PLANES: self._given.note} if self._given is not None and self._given.note else {}
+        where = partial(_layers.placement, self.source, "epoch", len(self._pages.shape))
         self.labels = Labels(
             self._pages.array[:1],
             name=_layers.result_name(self.source.name, "prediction"),
             opacity=0.6,
             metadata=_layers.made_from(self.source, **how),
-            **_layers.placement(self.source, "epoch", len(self._pages.shape)),
+            **where(),
         )
         self.labels.editable = False
-        add_above(self.viewer, self.source, self.labels)
+        add_above(self.viewer, self.source, self.labels, where)
         self.slider.layers.append(self.labels)
 
     def use_colors(self, classes: Sequence[int]) -> None:

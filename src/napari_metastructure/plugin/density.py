@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import napari
@@ -24,7 +25,7 @@ from napari_metastructure.plugin._density_maps import COLORMAP, MADE, MapLayers
 from napari_metastructure.plugin._density_plots import Profile
 from napari_metastructure.plugin._form import tooltip, with_tip
 from napari_metastructure.plugin._help import Tools
-from napari_metastructure.plugin._layer_order import add_above
+from napari_metastructure.plugin._layer_order import add_above, earlier
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._pairs import apart
 from napari_metastructure.plugin._preferences import Memory, of_settings
@@ -467,15 +468,17 @@ class DensityWidget(QWidget):
             layer, how, (low, high) = made.request.layer, made.request.settings, made.limits
             name = _density_model.map_name(layer.name, made.label_class, how.several)
             origin = {"version": __version__, "made": f"{MADE} of a stack", **made.request.origin(made.label_class)}
+            where = partial(_layers.placement, layer, ndim=made.values.ndim)
             image = Image(
                 made.values,
                 name=f"{name} (stack)" if made.values.ndim > 2 else f"{name} (kept)",
                 colormap=COLORMAP,
                 contrast_limits=(low, high if high > low else low + 1e-9),
                 metadata={_layers.ORIGIN: origin},
-                **_layers.placement(layer, ndim=made.values.ndim),
+                **where(),
             )
-            add_above(self.viewer, layer, image)
+            before = earlier(self.viewer, image, layer, "made", "settings", "class")
+            add_above(self.viewer, layer, image, where, before)
             self.made.append(image)
             yield
 

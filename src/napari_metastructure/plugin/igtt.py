@@ -27,6 +27,7 @@ from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
+from napari_metastructure.plugin._layer_order import stay_on
 from napari_metastructure.plugin._layers import EpochSlider
 from napari_metastructure.plugin._live_answer import LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, painted_in_words
@@ -185,6 +186,7 @@ class IGTTWidget(JobWidget):
         self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
         self.result: events.Finished | None = None
         self.layers: RunLayers | None = None
+        self._before: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._chosen = ALL
         self._scores: dict[int, tuple[events.ScoreCurve, ...]] = {}
@@ -278,8 +280,9 @@ class IGTTWidget(JobWidget):
             sources = sources_of([active] if active in chosen else chosen[:1])
             config = self.settings.config()
             config = config.model_copy(update={"epochs": min(config.epochs, TRY_EPOCHS)})
-            pixels, look = part_on_screen(self.viewer, sources[0])
-            part = self.viewer.add_image(pixels, **look)
+            pixels, look, where = part_on_screen(self.viewer, sources[0])
+            part = self.viewer.add_image(pixels, **look, **where())
+            stay_on(sources[0].layer, part, where)
             try:
                 colour = Chosen(channel=self.ranges.get().channel)
                 job = self._prepare(sources_of([part]), None, config=config, chosen=colour)
@@ -411,6 +414,7 @@ class IGTTWidget(JobWidget):
             self.results.set_available(False)
             self.results.show_ready(())
             trial, self._trial = self._trial, None
+            self._before = None if trial is not None else self.layers
             steps = chain(self._dropped(trial), layers.open())
             self._opening.start(steps, self._ready.set)
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
@@ -502,6 +506,9 @@ class IGTTWidget(JobWidget):
             self._opening.finish()
         if self.failure is None and self.result is not None:
             self.layers.slider.go_to(self.result.epoch)
+            if self._before is not None:
+                self._take(self.layers.replace(self._before))
+        self._before = None
 
     def summary(self) -> str:
         """Say why the run ended; of a resumed one that had nothing left to do, what would give it some."""

@@ -1,6 +1,7 @@
 """Clean-up and measuring widget: dials with a live preview, numbered objects, and a table of their measurements."""
 
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +21,7 @@ from napari_metastructure.labels.readings import Meaning, Reading
 from napari_metastructure.plugin import _inputs, _layers, _measured_layers
 from napari_metastructure.plugin._form import RealSpinBox, choice_editor, form_layout, with_tip
 from napari_metastructure.plugin._labels_widget import NO_PLANE, LabelsWidget
-from napari_metastructure.plugin._layer_order import add_above
+from napari_metastructure.plugin._layer_order import Where, add_above, is_untouched, note_as_made
 from napari_metastructure.plugin._object_finder import ObjectFinder
 from napari_metastructure.plugin._pairs import apart
 from napari_metastructure.plugin._preferences import Value, of_box
@@ -409,38 +410,42 @@ class MeasureWidget(LabelsWidget):
         labels, meaning = result
         unlabelled = _layers.is_ours(source) or (meaning.unlabelled and stack.reading != "objects")
         how |= {"reading": stack.reading, "unlabelled": unlabelled, "numbered": stack.numbered(meaning)}
+        where = partial(_layers.placement, source, ndim=labels.ndim)
         layer = Labels(
             labels,
             name=_layers.result_name(source.name, "clean"),
             colormap=source.colormap.model_copy(),
             metadata={**source.metadata, **_layers.made_from(source, **how)},
-            **_layers.placement(source, ndim=labels.ndim),
+            **where(),
         )
         self.previewing.setChecked(False)  # of what is clean already there is nothing to see
-        self._add(source, layer)
+        self._add(source, layer, where)
         self.sources.choose(layer)
         _inputs.say(self.status, f"The cleaned labels are in layer {layer.name!r}.")
         return layer
 
     def _add_objects(self, source: Labels, objects: np.ndarray) -> Labels:
-        """Add numbered objects, or put them into the layer of those that were numbered before."""
-        layer = self._numbered.get(source)
-        if layer is not None and layer in self.viewer.layers and _layers.full(layer).shape == objects.shape:
+        """Add numbered objects, or put them into the layer of those that were numbered before, if it was left alone."""
+        before = layer = self._numbered.get(source)
+        if layer in self.viewer.layers and is_untouched(layer) and layer.data.shape == objects.shape:
             layer.data = objects
             layer.visible = True
+            note_as_made(layer)
         else:
             how = {"metadata": _layers.made_from(source, unlabelled=False, numbered=True)}
-            where = _layers.placement(source, ndim=objects.ndim)
-            layer = Labels(objects, name=_layers.result_name(source.name, "objects"), **how, **where)
+            where = partial(_layers.placement, source, ndim=objects.ndim)
+            layer = Labels(objects, name=_layers.result_name(source.name, "objects"), **how, **where())
             self._numbered[source] = layer
-            self._add(source, layer)
+            self._add(source, layer, where)
+            if before is not None:
+                before.visible = False
         source.visible = False
         _inputs.say(self.status, f"{counted(int(objects.max()), 'object')} numbered in layer {layer.name!r}.")
         return layer
 
-    def _add(self, source: Labels, layer: Labels) -> None:
+    def _add(self, source: Labels, layer: Labels, where: Where) -> None:
         self.preview.remove()
-        add_above(self.viewer, source, layer)
+        add_above(self.viewer, source, layer, where)
         source.visible = False
 
     def _show_measured(self, source: Labels, measured: measures.Measured, doubt: str) -> Labels:

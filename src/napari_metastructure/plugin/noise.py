@@ -1,6 +1,7 @@
 """Label noise widget: noise by recipe, previewed live on the visible slice and applied to whole Labels layers."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import napari
@@ -16,6 +17,7 @@ from napari_metastructure.plugin import _inputs, _layers
 from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._form import form_layout, tooltip, with_tip
 from napari_metastructure.plugin._labels_widget import NO_PLANE, LabelsWidget
+from napari_metastructure.plugin._layer_order import earlier, note_as_made, stay_on
 from napari_metastructure.plugin._preferences import Value
 from napari_metastructure.plugin._previews import NoisePreview, NoiseRequest, draw_noise, measure_noise
 from napari_metastructure.plugin._recipe_form import RecipeForm
@@ -294,6 +296,7 @@ class NoiseWidget(LabelsWidget):
         """Add a layer, below the preview, and hide the source: what shows is the result."""
         source, layers = request.layer, self.viewer.layers
         reading, meaning = request.stack.reading, request.stack.meaning()
+        where = partial(_layers.placement, source, ndim=stack.labels.ndim)
         layer = Labels(
             stack.labels,
             name=_layers.result_name(source.name, _name(request)),
@@ -301,11 +304,15 @@ class NoiseWidget(LabelsWidget):
                 stack.classes, _layers.shown_colors(source, stack.classes, reading, meaning.foreground)
             ),
             metadata=request.origin(stack.classes, stack.transition),
-            **_layers.placement(source, ndim=stack.labels.ndim),
+            **where(),
         )
         preview = self.preview.layer
+        for before in earlier(self.viewer, layer, source, "recipe", "seed", "reading"):
+            layers.remove(before)
         _layers.hide_earlier([other for other in layers if other is not preview], source, "recipe")
         layers.insert(len(layers) if preview is None else layers.index(preview), layer)
+        stay_on(source, layer, where)
+        note_as_made(layer)
         source.visible = False
         return layer
 

@@ -24,7 +24,7 @@ from napari_metastructure.plugin._batch import FolderBatch
 from napari_metastructure.plugin._estimate import Work, predict_estimate
 from napari_metastructure.plugin._form import ConfigPanel
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons
-from napari_metastructure.plugin._layer_order import add_above, bring_to_front
+from napari_metastructure.plugin._layer_order import add_above, bring_to_front, earlier
 from napari_metastructure.plugin._layers import PLANES, class_colormap, hide_earlier, made_from, result_name
 from napari_metastructure.plugin._preferences import Value, of_path, of_settings
 from napari_metastructure.plugin._progress import ProgressPanel
@@ -197,7 +197,8 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     made.append(Labels(event.labels, name=name, **look, **more))
     hide_earlier(viewer.layers, source.layer, "model")
     for layer in made:
-        add_above(viewer, source.layer, layer)
+        before = earlier(viewer, layer, source.layer, "model")
+        add_above(viewer, source.layer, layer, event.model_layer.placement, before)
     return made
 
 
