@@ -1,10 +1,11 @@
 """Docks of our widgets in napari's window."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QPushButton
+from qtpy.QtWidgets import QApplication, QMessageBox, QPushButton
 
 from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._worker import wait_for
@@ -76,10 +77,22 @@ def test_a_dock_that_is_put_beside_another_stays_there(docked):
     assert window.tabifiedDockWidgets(first) == []
 
 
-@pytest.mark.parametrize("part", ["", "batch"])
-def test_a_job_ends_with_a_word_as_its_panel_is_closed_and_goes_on_while_it_is_hidden(docked, qtbot, said, part):
+@pytest.mark.parametrize(
+    ("part", "folder", "left"),
+    [
+        ("", None, "The layers that it has made stay. Without a run folder it cannot be resumed."),
+        ("", "here", "It is kept in here: choose that run folder in a new panel and press Resume run to go on."),
+        ("batch", None, "Finished files stay, and Do the rest goes on with the others."),
+    ],
+)
+def test_a_job_goes_on_while_its_panel_is_hidden_and_one_is_asked_before_it_is_closed(
+    docked, qtbot, said, monkeypatch, part, folder, left
+):
     _viewer, ((dock, widget),) = docked(1280, 720, "iGTT (segment without labels)")
     runner, control = (getattr(widget, part) if part else widget).runner, Control()
+    widget.show_place(None if folder is None else Path(folder))
+    asked, answers = [], [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: (asked.append(given[2]), answers.pop(0))[1])
 
     def until_stopped():
         wait_for(threading.Event(), control)
@@ -90,7 +103,20 @@ def test_a_job_ends_with_a_word_as_its_panel_is_closed_and_goes_on_while_it_is_h
     dock.show()
     assert not control.stopped
     (close,) = dock.titleBarWidget().findChildren(QPushButton, "QTitleBarCloseButton")
+    close.click()
+    assert not control.stopped and dock.isVisible()
     with qtbot.waitSignal(runner.finished):
         close.click()
     assert control.stopped
-    assert said()[-1].startswith("The job was stopped because its panel was closed; hide a panel")
+    hide = "To let it go on, hide the panel instead (the eye in its title)."
+    question = f"The job is going on, and is stopped if its panel is closed. {left} {hide}\n\nClose it?"
+    assert asked == [question] * 2
+    assert said()[-1] == f"The job was stopped because its panel was closed. {left} {hide}"
+
+
+def test_a_panel_without_a_job_is_closed_at_once(docked, monkeypatch):
+    viewer, ((dock, _widget),) = docked(1280, 720, "iGTT (segment without labels)")
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: pytest.fail("asked"))
+    (close,) = dock.titleBarWidget().findChildren(QPushButton, "QTitleBarCloseButton")
+    close.click()
+    assert dock not in viewer.window._qt_window.findChildren(type(dock)) or not dock.isVisible()

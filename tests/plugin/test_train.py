@@ -226,7 +226,7 @@ def test_a_label_outside_the_classes_is_named(open_train, labelled, said):
     image, labels = labelled(0)
     _viewer, widget = open_train((image, 3 * labels), config={"classes": (0, 1)})
     assert not widget.start()
-    assert "label 3 is none of the classes 0 and 1" in said()[-1]
+    assert said()[-1].startswith("Layer 'a mask': the label 3 is none of the classes 0 and 1")
 
 
 def test_lazy_layers_are_checked_in_the_thread(open_train, labelled, run, said):

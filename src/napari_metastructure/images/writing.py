@@ -349,7 +349,8 @@ def _options(
 def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
     """Give each axis a letter of TZCYX: by its name, else by its unit, else as most files have them.
 
-    Without names a stack is Z, a stack of stacks T and Z, and one more axis C; the last two are Y and X.
+    Without names a stack is Z, a stack of stacks T and Z, and one more axis C; the last two are Y and X. Epochs are the
+    T that is left, to play as a film, else C, which has no step.
 
     Parameters
     ----------
@@ -370,13 +371,18 @@ def tiff_axes(axis_labels: Sequence[str], units: Sequence[str]) -> str:
     for wish in (
         [name if name in ("T", "Z", "C") else "" for name in names],
         ["T" if is_time(pint_name(unit)) else "" for unit in units],
-        ["T" if name == "E" else "" for name in names],  # epochs play as a film
     ):
         for at, letter in enumerate(wish):
             if not letters[at] and letter not in letters:
                 letters[at] = letter
-    spare = sorted([a for a in "ZTC" if a not in letters][: letters.count("")], key=_ORDER.index)
-    return "".join(letter or spare.pop(0) for letter in letters)
+    epochs = next((at for at, name in enumerate(names) if name == "E" and not letters[at]), None)
+    spare = sorted([a for a in "ZTC" if a not in letters][: letters.count("") - (epochs is not None)], key=_ORDER.index)
+    for at, letter in enumerate(letters):
+        if not letter and at != epochs:
+            letters[at] = spare.pop(0)
+    if epochs is not None:
+        letters[epochs] = next(letter for letter in "TCZ" if letter not in letters)
+    return "".join(letters)
 
 
 _WORDS = {"frame": "T", "slice": "Z", "depth": "Z", "plane": "Z", "section": "Z"}

@@ -107,6 +107,7 @@ class FolderBatch(QtWidgets.QWidget):
             into=self,
         )
         self.runner = Runner(self)
+        self.runner.after_closing = lambda: "Finished files stay, and Do the rest goes on with the others."
         self.runner.event_received.connect(self._on_event)
         self.runner.finished.connect(self._on_finished)
         self.result: run.BatchFinished | None = None

@@ -5,7 +5,9 @@ from weakref import WeakSet
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QWidget
+
+from napari_metastructure.plugin._worker import Runner
 
 CANVAS_SHARE = 0.53
 """Of the window's width, that the canvas keeps at least where it can."""
@@ -40,6 +42,7 @@ class Docking(QObject):
         if part is None or part is self._dock or not isinstance(window, QMainWindow):
             return
         self._dock = part
+        ask_before_closing(part)
         draw_in_own_context(window)
         if part.isFloating():
             return
@@ -61,6 +64,20 @@ class Docking(QObject):
                 beside = min(other.width(), max(other.minimumSizeHint().width(), free - needed))
                 width = max(needed, min(part.sizeHint().width(), free - beside))
                 window.resizeDocks([other, part], [beside, width], ACROSS)
+
+
+def ask_before_closing(dock: Any) -> None:
+    """Ask before the panel of a job that goes on is closed by the × in its title, which napari does not tell of."""
+    close = getattr(dock, "destroyOnClose", None)  # napari's
+
+    def ask() -> None:
+        yes = QMessageBox.StandardButton.Yes
+        said = [text for runner in dock.findChildren(Runner) if (text := runner.before_closing())]
+        if not said or QMessageBox.question(dock, "Close panel", f"{' '.join(said)}\n\nClose it?") == yes:
+            close()
+
+    if close is not None:
+        dock.destroyOnClose = ask
 
 
 def draw_in_own_context(window: QMainWindow) -> None:

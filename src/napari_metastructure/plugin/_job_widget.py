@@ -61,6 +61,8 @@ Job = Callable[[Control], Iterable[Any]]
 
 C = TypeVar("C", bound=BaseModel)
 
+STAYS = "The layers that it has made stay."
+
 
 # ---- buttons ---------------------------------------------------------------------------------------------------
 
@@ -293,6 +295,7 @@ class JobWidget(QWidget):
         self.tools = Tools(self.name)
         self.memory: Memory | None = None
         self.runner = Runner(self)
+        self.runner.after_closing = self.after_closing
         self.runner.batches.connect(self.on_batches)
         self.runner.event_received.connect(self.on_event)
         self.runner.event_received.connect(self._on_unsaved)
@@ -359,6 +362,14 @@ class JobWidget(QWidget):
         self.place, self.kept = folder, "" if folder is None else self.kept_in.format(folder)
         if self.run_folder is not None:
             self.run_folder.use(folder)
+
+    def after_closing(self) -> str:
+        """Say what is left of the job if its panel is closed."""
+        if self.run_folder is None:
+            return f"What it has done is kept in {self.place}." if self.place is not None else STAYS
+        if self.place is None:
+            return f"{STAYS} Without a run folder it cannot be resumed."
+        return f"It is kept in {self.place}: choose that run folder in a new panel and press Resume run to go on."
 
     def slider(self) -> EpochSlider | None:
         """Return what moves through the epochs of the newest job; None where it has none."""

@@ -492,7 +492,7 @@ def set_of_rows(rows: Sequence[Row], channel: str, chosen: Chosen = ALL) -> Laye
         if source.name in layers:
             raise InputError(f"Image layer {source.name!r} is in two rows; keep one of them.")
         layers[source.name], labels[source.name] = source, (row.labels, full(row.labels))
-        pairs = list(_pairs(source, full(row.labels), channel))
+        pairs = list(_pairs(source, row.labels, channel))
         numbers |= {pair.name: at for at, pair in enumerate(pairs)}
         sets[row.use] += pairs
     if not sets["train"]:
@@ -517,12 +517,12 @@ def same_as_file(layer: Layer, pixels: Any) -> bool:
     return in_order and np.array_equal(image.data, np.squeeze(np.asarray(pixels)))
 
 
-def _pairs(source: Source, labels: Any, channel: str) -> Iterator[Pair]:
+def _pairs(source: Source, layer: Labels, channel: str) -> Iterator[Pair]:
     """Make a pair for each plane that is taken of a layer and the pixels of its labels."""
-    shape = source.shape
+    shape, labels, labels_of = source.shape, full(layer), f"Layer {layer.name!r}"
     for at, name in zip(source.places, source.names(), strict=True):
         image = partial(_image_plane, source, at, channel)
-        yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, labels, at))
+        yield Pair(name, source.name, (shape[-2], shape[-1]), image, partial(_plane, labels, at), labels_of=labels_of)
 
 
 def _plane(data: Any, at: tuple[int, ...]) -> np.ndarray | Plane:

@@ -53,6 +53,8 @@ PAUSE_MS = 5
 THREADS = 32
 """Of Qt's pool, at least."""
 
+HIDE = "To let it go on, hide the panel instead (the eye in its title)."
+
 MIN_INTERVAL_S = 0.05
 """`throttled` lets minor events pass no more often than this."""
 
@@ -157,6 +159,11 @@ class Runner(QObject):
         Every other event, in order, none dropped.
     finished : MetastructureError or None
         Once per run, after the last event and once the thread is through; the failure, if it failed.
+
+    Attributes
+    ----------
+    after_closing : callable
+        Says what is left of a run that is stopped as its panel is closed, in a sentence.
     """
 
     batches = Signal(list)
@@ -166,6 +173,7 @@ class Runner(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.control: Control | None = None
+        self.after_closing: Callable[[], str] = lambda: ""
         self.longest = self.longest_work = 0.0
         """Longest delivery of this run in seconds: by the clock, and the main thread's own work in it."""
         self._run: _Run | None = None
@@ -214,12 +222,17 @@ class Runner(QObject):
         """Stop the job when napari takes its widget out of its dock: nobody could see or steer it any more."""
         if event.type() == QEvent.Type.ParentChange and watched.parent() is None and self._run is not None:
             if not self._run.control.stopped:
-                show_warning(
-                    f"{self._run.title} was stopped because its panel was closed; hide a panel (the eye in its title) "
-                    "to let it go on."
-                )
+                said = (f"{self._run.title} was stopped because its panel was closed.", self.after_closing(), HIDE)
+                show_warning(" ".join(filter(None, said)))
             self.stop()
         return False
+
+    def before_closing(self) -> str:
+        """Say what closing the panel does to the run; empty where none would be stopped."""
+        if self._run is None or self._run.control.stopped:
+            return ""
+        said = (f"{self._run.title} is going on, and is stopped if its panel is closed.", self.after_closing(), HIDE)
+        return " ".join(filter(None, said))
 
     def _deliver(self) -> bool:
         """Take a step, or hand out what has arrived within the time budget; True if nothing is left."""

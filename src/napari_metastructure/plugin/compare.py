@@ -487,6 +487,10 @@ class CompareWidget(JobWidget):
         """Say why it is not known how long a comparison would take."""
         return Unknown("Time: known once each method has run", "Methods differ in time by a factor of a thousand.")
 
+    def after_closing(self) -> str:
+        """Say what is left of the comparison if its panel is closed."""
+        return "The masks that it has made stay; its table is lost unless you save it first, by Save results."
+
     def _clear_results(self) -> None:
         self.results, self._masks, self._read = (), {}, None
         self._current = self._newest = None

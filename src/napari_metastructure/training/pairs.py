@@ -43,6 +43,8 @@ class Pair:
     values : tuple of int or None
         The classes in the labels, of which any other number, 255 at best, is unlabelled; None where it is not settled
         yet what numbers mean: `read_pairs` does that.
+    labels_of : str
+        What messages call the labels of all planes of the image, where they have another name than it.
     """
 
     name: str
@@ -52,6 +54,14 @@ class Pair:
     read_labels: Read = field(repr=False)
     files: tuple[Path, ...] = ()
     values: tuple[int, ...] | None = None
+    labels_of: str = ""
+
+    @property
+    def labels_name(self) -> str:
+        """What messages call its labels: by their own name, so that one looks for what is wrong where it is."""
+        if self.labels_of:
+            return f"{self.labels_of}{self.name.removeprefix(self.group)}"
+        return str(self.files[-1]) if self.files else self.name
 
 
 def pairs_of(
@@ -261,7 +271,7 @@ def read_pairs(
     open_pairs = [pair for pair in pairs if pair.values is None]
     if not open_pairs:
         return list(pairs), []
-    planes, names = [partial(_checked_labels, pair) for pair in open_pairs], [pair.name for pair in open_pairs]
+    planes, names = [partial(_checked_labels, pair) for pair in open_pairs], [pair.labels_name for pair in open_pairs]
     stack = LabelStack(_Read(planes), reading, names=names, sources=_sources(open_pairs))
     with noting() as notes:
         for _ in stack.survey():
@@ -279,7 +289,7 @@ def _sources(pairs: Sequence[Pair]) -> list[str]:
     for pair in pairs:
         seen[pair.name] += 1
         again = f" ({seen[pair.name]})" if seen[pair.name] > 1 else ""
-        sources.append(str(pair.files[-1]) if pair.files else f"{pair.group}{again}")
+        sources.append(pair.labels_of or (str(pair.files[-1]) if pair.files else f"{pair.group}{again}"))
     return sources
 
 
@@ -320,7 +330,7 @@ def check_values(pairs: Sequence[Pair], classes: Sequence[int] | None) -> tuple[
     InputError
         For a label that is no class (it names the image), no labelled pixel at all, or a single class.
     """
-    values = {value: pair.name for pair in reversed(pairs) for value in pair.values or ()}
+    values = {value: pair.labels_name for pair in reversed(pairs) for value in pair.values or ()}
     labelled = sorted(values)
     if labelled and labelled[-1] > MOST_CLASSES:
         raise InputError(
@@ -378,6 +388,6 @@ def label_codes(pair: Pair, classes: Sequence[int]) -> Any:
 
 
 def _checked_labels(pair: Pair) -> Any:
-    labels = check_labels(pair.read_labels(), pair.name)
+    labels = check_labels(pair.read_labels(), pair.labels_name)
     check_same_size(pair.name, pair.shape, labels.shape)
     return labels
