@@ -183,3 +183,24 @@ def test_a_source_keeps_no_result_in_memory(viewer):
     assert gone() is None
     a.scale = (2, 2)
     assert len(a.events.scale.callbacks) == before - 1
+
+
+@pytest.mark.parametrize("act", ["add", "front", "preview"])
+def test_the_list_of_layers_is_never_copied(viewer, act, monkeypatch):
+    from napari.components.layerlist import LayerList
+
+    from napari_metastructure.plugin._preview_layer import PreviewLayer
+
+    a, labels, _ = fill(viewer, ["A", "A mask", "B"])
+    # a slice of it is another one, which connects to all layers: half a second for eighty
+    monkeypatch.setattr(LayerList, "__newlike__", lambda *_: pytest.fail("sliced"))
+    match act:
+        case "add":
+            add_above(viewer, a, made(a, "one"), partial(placement, a))
+        case "front":
+            bring_to_front(viewer, [a])
+        case _:
+            preview = PreviewLayer(viewer, lambda: None)
+            preview.show(labels, 0, np.ones((8, 8), np.uint8), "preview", {}, (0, 1))
+            viewer.add_labels(np.zeros((8, 8), int))
+            preview.release()

@@ -400,7 +400,7 @@ class AskMe(QtWidgets.QWidget):
             add_above(self.viewer, part.source.layer, marker, part.source.placement)
         else:
             marker.data = np.array([at], float)
-        if any(belongs(layer, part.source.layer) for layer in layers[layers.index(marker) + 1 :]):
+        if any(belongs(layer, part.source.layer) for layer in list(layers)[layers.index(marker) + 1 :]):
             with kept_view(self.viewer):  # strokes and outlines came since
                 layers.move(layers.index(marker), len(layers))
         return marker

@@ -130,7 +130,7 @@ def bring_to_front(viewer: napari.Viewer, sources: Sequence[Layer]) -> None:
     if not there:
         return
     front = next((source for source in there if source is layers.selection.active), there[-1])
-    above = layers[layers.index(front) + 1 :]
+    above = list(layers)[layers.index(front) + 1 :]
     group = [front, *(layer for layer in above if belongs(layer, front))]
     if covering := [layer for layer in above if layer not in group and covers(layer)]:
         with kept_view(viewer):
@@ -166,7 +166,7 @@ def kept_view(viewer: napari.Viewer) -> Iterator[None]:
 def _last_of(viewer: napari.Viewer, source: Layer, passing: Sequence[Layer] = ()) -> Layer:
     """Return the topmost of the layers that follow a layer and belong to it; those ``passing`` do not end them."""
     last = source
-    for layer in viewer.layers[viewer.layers.index(source) + 1 :]:
+    for layer in list(viewer.layers)[viewer.layers.index(source) + 1 :]:
         if belongs(layer, source):
             last = layer
         elif layer not in passing:

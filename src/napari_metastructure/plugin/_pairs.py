@@ -293,7 +293,9 @@ class PairsTable(QtWidgets.QWidget):
     def _follow(self, layers: Iterable[Layer]) -> None:
         """Hear of the name, the place and the size of these layers, and no more of those before."""
         before, self._named = self._named, list(layers)
-        for which, how in ((before, "disconnect"), (self._named, "connect")):
+        gone = [layer for layer in before if layer not in self._named]
+        new = [layer for layer in self._named if layer not in before]
+        for which, how in ((gone, "disconnect"), (new, "connect")):  # napari takes a millisecond for one
             for layer in which:
                 for event in (*PLACE, "data"):
                     getattr(layer.events[event], how)(self._report)

@@ -149,7 +149,7 @@ class PreviewLayer:
         layers = self.viewer.layers
         if self.layer is None or self.layer not in layers or self._classes is None:
             return
-        below = layers[: layers.index(self.layer)]
+        below = list(layers)[: layers.index(self.layer)]
         over_labels = any(isinstance(layer, Labels) and layer.visible and layer.opacity for layer in below)
         classes, colors = self._classes, (self._classes, dict(self._given), over_labels)
         if colors == self._colors:
