@@ -83,9 +83,32 @@ def test_the_part_lies_where_it_is_in_a_layer_that_is_turned_and_sheared(rgb, ma
     viewer.dims.set_point(0, 3)
     layer.corner_pixels = np.array([[0, 5, 7], [0, 24, 50]])
     part, look, where = part_on_screen(viewer, Source.of(layer))
-    np.testing.assert_array_equal(part, pixels[1, 5:25, 7:51])
-    made = Image(part, **look, **where())
+    np.testing.assert_array_equal(part(), pixels[1, 5:25, 7:51])
+    made = Image(part(), **look, **where())
     np.testing.assert_allclose(made.data_to_world((3, 4)), np.asarray(layer.data_to_world((1, 8, 11)))[1:], atol=1e-6)
+
+
+def test_a_part_of_a_lazy_layer_is_read_beside_the_window(open_widget, blobs, tiny, qtbot, said, monkeypatch):
+    import threading
+
+    import dask.array as da
+
+    from napari_metastructure.plugin import _source
+
+    lazy, threads = da.from_array(blobs(), chunks=(32, 64)), []
+    viewer, widget = open_widget(blobs())
+    layer = viewer.add_image(lazy.map_blocks(lambda b: (threads.append(threading.get_ident()), b)[1]), name="lazy")
+    widget.picker.choose([layer])
+    layer.corner_pixels = np.array([[0, 0], [63, 63]])
+    threads.clear()
+    assert widget.try_on_screen()
+    assert not widget.running
+    qtbot.waitUntil(lambda: widget.result is not None and not widget.running)
+    assert threads and threading.get_ident() not in threads
+    np.testing.assert_array_equal(viewer.layers["lazy (part)"].data, blobs())
+    monkeypatch.setattr(_source, "MOST_TRIED", 1000)
+    assert not widget.try_on_screen()
+    assert said()[-1] == "Layer 'lazy' has 64 x 64 pixels on screen, too many for a try; zoom in first."
 
 
 def test_nothing_on_screen_is_told(open_widget, blobs, said):

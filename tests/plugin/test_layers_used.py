@@ -65,6 +65,28 @@ def test_paint_is_no_other_pixels(opened, qtbot, kind):
     assert widget.failure is None and "Other pixels" not in widget.progress.status.text()
 
 
+def test_paint_during_a_training_changes_neither_labels_nor_scores(opened, qtbot, monkeypatch):
+    from napari_metastructure.training import train
+
+    used, real = [], train.train
+
+    def watched(training, config, control, *, validation, **more):
+        used.extend([*training, *(validation or [])])
+        return real(training, config, control, validation=validation, **more)
+
+    monkeypatch.setattr(train, "train", watched)
+    viewer, widget = opened("train")
+    before = {name: viewer.layers[f"{name} mask"].data.copy() for name in "ab"}
+    with qtbot.waitSignal(widget.finished):
+        assert widget.start()
+        qtbot.waitUntil(lambda: bool(used))
+        for name in before:
+            viewer.layers[f"{name} mask"].data[...] = 0
+    assert {pair.name for pair in used} == {"a", "b"}
+    for pair in used:
+        np.testing.assert_array_equal(pair.read_labels(), before[pair.name])
+
+
 @pytest.mark.parametrize("kind", ["train", "study", "compare"])
 def test_pairs_that_lie_apart_are_told_before_and_after(opened, run, said, kind):
     viewer, widget = opened(kind)

@@ -228,15 +228,28 @@ def sources_of(layers: Sequence[Layer], chosen: Chosen = ALL) -> list[Source]:
 # ---- what is on screen of an image layer ---------------------------------------------------------------------
 
 
+MOST_TRIED = 4096**2
+"""Pixels on screen that can be tried on."""
+
+
 def part_on_screen(
     viewer: napari.Viewer, source: Source
-) -> tuple[np.ndarray, dict[str, Any], Callable[[], dict[str, Any]]]:
-    """Return the pixels of an image that are on screen, (Y, X) or (Y, X, samples), how a layer shows and places them.
+) -> tuple[Callable[[], np.ndarray], dict[str, Any], Callable[[], dict[str, Any]]]:
+    """Find the pixels of an image that are on screen.
+
+    Returns
+    -------
+    read : callable
+        Reads them, (Y, X) or (Y, X, samples); of a lazy layer that may take long.
+    look : dict
+        Keyword arguments that show them as the image is shown.
+    where : callable
+        Returns those that place them, as the image lies by then.
 
     Raises
     ------
     InputError
-        If none are.
+        If there are none, or too many.
     """
     layer: Image = source.layer
     if viewer.dims.ndisplay != 2 or set(viewer.dims.displayed) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
@@ -249,7 +262,10 @@ def part_on_screen(
     high = np.clip(np.ceil(corners[1] + 1), 0, source.shape[-2:]).astype(int)
     if not layer.visible or np.any(high - low < 2):
         raise InputError(f"Layer {layer.name!r} is not on screen; show it, or move it into view.")
-    pixels = np.asarray(source.data[(*at, slice(low[0], high[0]), slice(low[1], high[1]))])
+    if np.prod(high - low) > MOST_TRIED:
+        size = " x ".join(map(str, high - low))
+        raise InputError(f"Layer {layer.name!r} has {size} pixels on screen, too many for a try; zoom in first.")
+    index = (*at, slice(low[0], high[0]), slice(low[1], high[1]))
 
     def where() -> dict[str, Any]:
         lies = placement(layer, ndim=2)
@@ -259,7 +275,7 @@ def part_on_screen(
     look = {"rgb": layer.rgb, "name": f"{layer.name} (part)", "metadata": made_from(layer)}
     if not layer.rgb:
         look |= {"colormap": layer.colormap, "contrast_limits": layer.contrast_limits, "gamma": layer.gamma}
-    return pixels, look, where
+    return lambda: np.asarray(source.data[index]), look, where
 
 
 # ---- an image layer as a model takes it --------------------------------------------------------------------

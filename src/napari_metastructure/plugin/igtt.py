@@ -10,7 +10,7 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QCheckBox, QPushButton
 
@@ -27,7 +27,7 @@ from napari_metastructure.plugin._igtt_layers import Extra, RunLayers
 from napari_metastructure.plugin._igtt_results import ResultPanel
 from napari_metastructure.plugin._inputs import LayerPicker, heading, lay_out, row
 from napari_metastructure.plugin._job_widget import Job, JobWidget, RunButtons, RunInFolder
-from napari_metastructure.plugin._layer_order import stay_on
+from napari_metastructure.plugin._layer_order import Where, stay_on
 from napari_metastructure.plugin._layers import EpochSlider
 from napari_metastructure.plugin._live_answer import LiveAnswer
 from napari_metastructure.plugin._painting import BACKGROUND, OBJECT, painted_in_words
@@ -45,7 +45,7 @@ from napari_metastructure.plugin._source import (
     sources_of,
 )
 from napari_metastructure.plugin._stroke_list import BrushTag, StrokeList
-from napari_metastructure.plugin._worker import EventLoopSteps, torch_beside_a_window, wait_for
+from napari_metastructure.plugin._worker import EventLoopSteps, LatestOnly, torch_beside_a_window, wait_for
 from napari_metastructure.plugin.writer import ask_where, file_name
 from napari_metastructure.training import events
 from napari_metastructure.training.control import Control
@@ -183,13 +183,16 @@ class IGTTWidget(JobWidget):
         results = "<stem>_mask.tif, <stem>_probability.tif and the run"
         self.batch = FolderBatch(self._task, "images", results, [self.each])
         self.form = (self.ranges, self.settings, self.folder, self.try_button)
-        self._trial: tuple[napari.layers.Layer, RunLayers] | None = None
+        self._trial: tuple[Layer, RunLayers] | None = None
         self.result: events.Finished | None = None
         self.layers: RunLayers | None = None
         self._before: RunLayers | None = None
         self._earlier: FoundRun[IGTTConfig] | None = None
         self._chosen = ALL
         self._scores: dict[int, tuple[events.ScoreCurve, ...]] = {}
+        self._reading = LatestOnly(self)
+        self._reading.done.connect(lambda part: self._try_on(*part))
+        self._reading.failed.connect(lambda error: self.refuse(f"What is on screen could not be read: {error}"))
         self._opening, self._ready = EventLoopSteps(self), threading.Event()
         images = (row(heading("Images"), self.tools), self.picker, self.ranges, self.try_button)
         batch = self.batch.section()
@@ -272,17 +275,30 @@ class IGTTWidget(JobWidget):
         return job
 
     def try_on_screen(self) -> bool:
-        """Run on the part of the selected image that is on screen, or of the first ticked one; False if it cannot."""
+        """Run on the part of the selected image that is on screen, or of the first ticked one; False if it cannot.
 
+        What is in memory is taken at once, anything else is read in the background first.
+        """
+        if self.running:
+            return self.begin(self.prepare)  # which says so
+        try:
+            chosen, active = self.picker.chosen(), self.viewer.layers.selection.active
+            (source,) = sources_of([active] if active in chosen else chosen[:1])
+            read, look, where = part_on_screen(self.viewer, source)
+        except InputError as error:
+            return self.refuse(str(error))
+        if isinstance(source.data, np.ndarray):
+            return self._try_on(source.layer, read(), look, where)
+        self.say("Reading what is on screen…")
+        self._reading.ask(lambda: (source.layer, read(), look, where))
+        return True
+
+    def _try_on(self, layer: Layer, pixels: np.ndarray, look: dict[str, Any], where: Where) -> bool:
         def prepare() -> Job:
-            chosen = self.picker.chosen()
-            active = self.viewer.layers.selection.active
-            sources = sources_of([active] if active in chosen else chosen[:1])
             config = self.settings.config()
             config = config.model_copy(update={"epochs": min(config.epochs, TRY_EPOCHS)})
-            pixels, look, where = part_on_screen(self.viewer, sources[0])
             part = self.viewer.add_image(pixels, **look, **where())
-            stay_on(sources[0].layer, part, where)
+            stay_on(layer, part, where)
             try:
                 colour = Chosen(channel=self.ranges.get().channel)
                 job = self._prepare(sources_of([part]), None, config=config, chosen=colour)
@@ -423,7 +439,7 @@ class IGTTWidget(JobWidget):
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
         return igtt_job(sources, chosen, planes, config, self._ready, run)
 
-    def _dropped(self, trial: tuple[napari.layers.Layer, RunLayers] | None) -> Iterator[None]:
+    def _dropped(self, trial: tuple[Layer, RunLayers] | None) -> Iterator[None]:
         """Take the layers of a try away, one at a time, except for those that were painted on."""
         if trial is None:
             return

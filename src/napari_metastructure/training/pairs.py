@@ -63,6 +63,11 @@ class Pair:
             return f"{self.labels_of}{self.name.removeprefix(self.group)}"
         return str(self.files[-1]) if self.files else self.name
 
+    def with_labels_copied(self) -> "Pair":
+        """Return the same pair, whose labels, if they are in memory, stay as they are now whatever is painted on."""
+        labels = self.read_labels()
+        return replace(self, read_labels=reader_of(labels if is_lazy(labels) else np.array(labels)))
+
 
 def pairs_of(
     images: Sequence[np.ndarray], labels: Sequence[np.ndarray], names: Sequence[str] | None = None
@@ -104,11 +109,6 @@ def pairs_of(
 def reader_of(array: np.ndarray) -> Read:
     """Return what reads an array that is in memory."""
     return lambda: array
-
-
-def _copied(labels: Any) -> Any:
-    """Copy labels that are in memory."""
-    return labels if is_lazy(labels) else np.array(labels)
 
 
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
@@ -188,7 +188,7 @@ class TrainingSet:
         """
         pairs, notes = read_pairs(self.pairs, config.reading, config.classes, checkpoint)
         if copied:
-            pairs = [replace(pair, read_labels=reader_of(_copied(pair.read_labels()))) for pair in pairs]
+            pairs = [pair.with_labels_copied() for pair in pairs]
         count = len(self.training)
         validation = None if self.validation is None else pairs[count:]
         return replace(self, training=pairs[:count], validation=validation), notes
