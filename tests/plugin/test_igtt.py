@@ -152,8 +152,8 @@ def test_the_same_run_again_replaces_the_first_one(open_widget, blobs, run, qtbo
     (kept,) = widget.use_epoch()
     first = viewer.layers["a iGTT masks"]
     run(widget)
-    qtbot.waitUntil(lambda: first not in viewer.layers)
-    assert [layer.name for layer in viewer.layers] == ["a", "a mask", "a iGTT masks"]
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["a", "a mask", "a iGTT masks"])
+    assert first not in viewer.layers
     assert (kept.visible, viewer.layers["a iGTT masks"].visible) == (False, True)
 
 
@@ -175,6 +175,18 @@ def test_a_run_that_is_not_the_same_or_in_use_stays_and_is_hidden(open_widget, b
     run(widget)
     qtbot.wait(200)
     assert first in viewer.layers and not first.visible
+
+
+def test_a_new_run_says_that_it_leaves_strokes_out(open_widget, blobs, run, said):
+    _viewer, widget = open_widget(blobs())
+    run(widget)
+    widget.take_brush(OBJECT)
+    widget.layers.in_hand.data_setitem((np.array([5]), np.array([5])), OBJECT)
+    run(widget)
+    told = "Strokes on the masks before are not used by a new run; Use strokes does that."
+    assert told in said() and told in widget.progress.status.text()
+    run(widget)
+    assert "Strokes" not in widget.progress.status.text()
 
 
 def test_of_epochs_used_one_after_the_other_the_last_shows(open_widget, blobs, run):

@@ -296,8 +296,12 @@ class RunLayers:
     @property
     def held(self) -> bool:
         """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
-        there = any(part.there for part in self.parts)
-        return self.in_hand is not None or (there and not _painting.same(self.corrections(), self.locked))
+        return self.in_hand is not None or (any(part.there for part in self.parts) and self.unlocked)
+
+    @property
+    def unlocked(self) -> bool:
+        """Whether strokes came or went since the run took them up."""
+        return not _painting.same(self.corrections(), self.locked)
 
     def put_brush_away(self) -> bool:
         """Let the mouse move the image again; whether it held a brush."""
@@ -560,14 +564,20 @@ class RunLayers:
                 if not np.array_equal(one, other):
                     return
                 yield
-        for old, new in zip(before.parts, self.parts, strict=True):
-            name = old.masks.name
-            for layer in old.own:
-                self.viewer.layers.remove(layer)
-                yield
+        names = [part.masks.name for part in before.parts if part.masks is not None]
+        yield from before.drop()
+        for name, new in zip(names, self.parts, strict=True):
             if new.masks is not None and is_untouched(new.masks):
                 new.masks.name = name  # without napari's number for a second of a name
                 note_as_made(new.masks)
+
+    def drop(self, *more: Layer) -> Iterator[None]:
+        """Take the layers, and more, out of the viewer in steps, unless they were painted on."""
+        made = [] if self.corrections() else [layer for part in self.parts for layer in part.own]
+        for layer in (*made, *more):
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+                yield
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""

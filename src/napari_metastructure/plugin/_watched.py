@@ -66,9 +66,7 @@ def train_job(
         from napari_metastructure.training.train import train
 
         given = make()
-        if isinstance(
-            given, LayerSet
-        ):  # else what is painted meanwhile would change scores, and not what is trained on
+        if isinstance(given, LayerSet):  # else what is painted meanwhile would change the scores alone
             given = given.mapped(Pair.with_labels_copied)
         if folder is not None and isinstance(given, LayerSet):
             given = given.with_files()

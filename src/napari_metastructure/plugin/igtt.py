@@ -119,6 +119,8 @@ class SettingsPanel(ConfigPanel[IGTTConfig]):
 TRY_EPOCHS = 3
 """Epochs of a try at most."""
 
+UNUSED = "Strokes on the masks before are not used by a new run; Use strokes does that."
+
 FILMS = {".gif": "GIF", ".mp4": "MP4"}
 
 FIGURES = {".png": "PNG", ".pdf": "PDF", ".svg": "SVG"}
@@ -270,6 +272,7 @@ class IGTTWidget(JobWidget):
         """Check the ticked layers, and make room for a new run on them."""
         before = self.estimate
         chosen = self.ranges.get()
+        self.doubt([UNUSED] if self.layers is not None and self.layers.unlocked else [])
         job = self._prepare(sources_of(self.picker.chosen(), chosen), self.run_folder.free(), chosen=chosen)
         self.progress.expected = None if before is None else before.epochs or None
         return job
@@ -431,24 +434,14 @@ class IGTTWidget(JobWidget):
             self.results.show_ready(())
             trial, self._trial = self._trial, None
             self._before = None if trial is not None else self.layers
-            steps = chain(self._dropped(trial), layers.open())
+            dropped = () if trial is None else trial[1].drop(trial[0])
+            steps = chain(dropped, layers.open())
             self._opening.start(steps, self._ready.set)
         self.layers, self.result, self._earlier, self._chosen = layers, None, earlier, chosen
         self.show_place(folder)
         self.reads((source.layer, source.data) for source in sources)
         run = {"folder": folder, "resume": earlier is not None, **(given or {})}
         return igtt_job(sources, chosen, planes, config, self._ready, run)
-
-    def _dropped(self, trial: tuple[Layer, RunLayers] | None) -> Iterator[None]:
-        """Take the layers of a try away, one at a time, except for those that were painted on."""
-        if trial is None:
-            return
-        part, layers = trial
-        made = [] if layers.corrections() else [layer for source in layers.parts for layer in source.own]
-        for layer in (*made, part):
-            if layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
-                yield
 
     def take_brush(self, value: int) -> None:
         """Take up the brush for objects (1) or background (2), on the strokes of the image on screen, in 2D."""
