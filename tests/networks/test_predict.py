@@ -157,6 +157,23 @@ def test_small_planes_of_one_size_are_predicted_together():
     assert not alone and seen[:3] == [(3, 2, 40, 56), (1, 2, 64, 64), (2, 2, 64, 64)]
 
 
+@pytest.mark.parametrize("side", [32, 200])
+def test_no_plane_is_read_once_a_checkpoint_has_raised(side):
+    read = []
+
+    def stop():
+        if read:
+            raise LookupError
+
+    def plane(index):
+        read.append(index)
+        return torch.zeros(1, side, side)
+
+    with pytest.raises(LookupError):
+        list(predicted(torch.nn.Identity(), [(side, side)] * 3, plane, (64, 64), CPU, stop))
+    assert read == [0]
+
+
 def test_where_tiles_disagree_the_blend_has_no_seam():
     """Each tile says something else; from pixel to pixel the mean of them moves by far less than they differ."""
     calls = []

@@ -252,7 +252,15 @@ def predicted(
     shapes : sequence of (int, int)
     read : callable
         Returns the inputs of a plane when its turn comes.
+    checkpoint : callable, optional
+        Called before each plane is read, which takes long where it is large, and between tiles; may raise to leave.
     """
+
+    def inputs(index: int) -> Any:
+        if checkpoint is not None:
+            checkpoint()
+        return read(index)
+
     alike: dict[tuple[int, ...], list[int]] = {}
     for index, shape in enumerate(shapes):
         alike.setdefault(tuple(shape), []).append(index)
@@ -260,12 +268,12 @@ def predicted(
         tile = tile_shape(network, (height, width), patch)
         if height > tile[0] or width > tile[1]:
             for index in indices:
-                yield index, probability(network, read(index), patch, device, checkpoint)
+                yield index, probability(network, inputs(index), patch, device, checkpoint)
             continue
         batch, alone = _at_once(tile), torch.ones(tile[1], device=device)
         for first in range(0, len(indices), batch):
             some = indices[first : first + batch]
-            strip = [pad(upload(torch.as_tensor(read(i), dtype=torch.float32), device), tile) for i in some]
+            strip = [pad(upload(torch.as_tensor(inputs(i), dtype=torch.float32), device), tile) for i in some]
             lefts = [number * tile[1] for number in range(len(some))]
             row = _RowsOfTiles(network, lefts, [alone] * len(some), checkpoint, batch)(torch.cat(strip, dim=2))
             for index, p in zip(some, row[0].cpu().numpy().reshape(tile[0], len(some), -1).swapaxes(0, 1), strict=True):
