@@ -68,7 +68,8 @@ class Docking(QObject):
 
 def ask_before_closing(dock: Any) -> None:
     """Ask before the panel of a job that goes on is closed by the × in its title, which napari does not tell of."""
-    close = getattr(dock, "destroyOnClose", None)  # napari's
+    if (close := getattr(dock, "destroyOnClose", None)) is None:  # of another program's window
+        return
 
     def ask() -> None:
         yes = QMessageBox.StandardButton.Yes
@@ -76,8 +77,7 @@ def ask_before_closing(dock: Any) -> None:
         if not said or QMessageBox.question(dock, "Close panel", f"{' '.join(said)}\n\nClose it?") == yes:
             close()
 
-    if close is not None:
-        dock.destroyOnClose = ask
+    dock.destroyOnClose = ask
 
 
 def draw_in_own_context(window: QMainWindow) -> None:

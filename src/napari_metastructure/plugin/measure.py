@@ -427,7 +427,8 @@ class MeasureWidget(LabelsWidget):
     def _add_objects(self, source: Labels, objects: np.ndarray) -> Labels:
         """Add numbered objects, or put them into the layer of those that were numbered before, if it was left alone."""
         before = layer = self._numbered.get(source)
-        if layer in self.viewer.layers and is_untouched(layer) and layer.data.shape == objects.shape:
+        there = layer is not None and layer in self.viewer.layers and is_untouched(layer)
+        if layer is not None and there and layer.data.shape == objects.shape:
             layer.data = objects
             layer.visible = True
             note_as_made(layer)
