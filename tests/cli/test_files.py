@@ -19,9 +19,43 @@ def test_going_on_and_replacing_exclude_each_other(run, tmp_path, command):
 def test_numbers_are_not_written_over_an_input(run, save, tmp_path, blobs, command, which):
     files = [save(tmp_path / folder / "a.png", (blobs() > 100).astype("uint8")) for folder in "xy"]
     before = files[which].read_bytes()
-    code, _, err = run(command, tmp_path / "x", tmp_path / "y", "--json", files[which])
-    assert code == 2 and "choose another --json" in err
+    (tmp_path / "n.json").symlink_to(files[which])
+    for name, why in (("n.json", "choose another --json"), (files[which], "a file that ends in .json")):
+        code, _, err = run(command, tmp_path / "x", tmp_path / "y", "--json", tmp_path / name)
+        assert code == 2 and why in err
     assert files[which].read_bytes() == before
+
+
+OUT_OF = {
+    "igtt": ["x", "--out"], "train": ["x", "--out"], "predict": ["m", "x", "--out"], "study": ["x", "--out"],
+    "compare": ["--images", "x", "--out"], "noise": ["x", "--kind", "flip", "--out"], "density": ["x", "--out"],
+    "batch": ["b.yaml", "--out"], "measure": ["x", "--out", "t.csv", "--clean"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", OUT_OF)
+@pytest.mark.parametrize("name", ["mask.tif", "found.ome.zarr", "table.CSV"])
+def test_a_folder_is_not_called_like_a_file(run, tmp_path, monkeypatch, command, name):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(command, *OUT_OF[command], name)
+    assert code == 2 and f"{OUT_OF[command][-1]} {name}: this names the folder of the results" in err
+    assert not any(tmp_path.iterdir())
+
+
+FILES_OF = {
+    "measure": ["x", "--out"], "score": ["x", "y", "--json"], "transition": ["x", "y", "--json"],
+    "film": ["run", "--out"], "export": ["m", "--to", "onnx", "--out"], "igtt": ["x", "--out", "o", "--places"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", FILES_OF)
+@pytest.mark.parametrize("name", ["x.tif", "x", "folder"])
+def test_a_file_ends_as_what_is_in_it(run, tmp_path, monkeypatch, command, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    code, _, err = run(command, *FILES_OF[command], name)
+    assert code == 2 and f"{FILES_OF[command][-1]} {name}: choose the name of a file that ends in ." in err
+    assert not any((tmp_path / "folder").iterdir())
 
 
 @pytest.mark.parametrize("command", ["noise", "density", "predict", "measure", "igtt", "train", "study", "compare"])

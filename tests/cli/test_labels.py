@@ -168,7 +168,7 @@ def test_references_that_do_not_fit_are_named(run, save, labels, tmp_path):
     save(tmp_path / "small" / "b.png", labels[:20])
     save(tmp_path / "other" / "c.png", labels)
     for where, words in (
-        ("small", "has 40 x 48 pixels but"),
+        ("small", "has 40 x 48 pixels (Y x X) but"),
         ("other", "a.png has no partner of its stem in"),
         ("small/a.png", "is one file for 2; name a folder"),
     ):
@@ -559,7 +559,7 @@ def test_files_without_partner_are_named(run, folders, save):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((7, 9), np.uint8), "has 7 x 9 pixels but"),
+        (np.zeros((7, 9), np.uint8), "has 7 x 9 pixels (Y x X) but"),
         (np.full((60, 50), 0.5, np.float32), "0.5 is no label"),
         (np.full((60, 50), -1, np.int16), "-1 is negative"),
         (np.full((60, 50), 255, np.uint8), "every pixel is 255, unlabelled"),

@@ -26,6 +26,29 @@ def test_help_imports_nothing_heavy(arguments):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a group of processes, this one among them")
+@pytest.mark.parametrize("library", ["typer", "pydantic", "numpy"])
+def test_ctrl_c_while_libraries_are_imported_ends_quietly(library):
+    code = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == {library!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+from napari_metastructure.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, timeout=150)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_python_runs_the_package():
+    command = [sys.executable, "-m", "napari_metastructure", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=150)
+    assert done.stdout == f"napari-metastructure {__version__}\n"
+
+
 def test_version_and_usage(run):
     assert run("--version") == (0, f"napari-metastructure {__version__}\n", "")
     code, _, err = run("igtt")

@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter, warn
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, sized
 from napari_metastructure.images.files import list_images, noting, stem
 from napari_metastructure.images.image import Image, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
@@ -289,8 +289,7 @@ def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tupl
     long = [(*(n for n in s[:-2] if n > 1), *s[-2:]) for s in (shape, known)]
     flat = [(math.prod(s[:-2]), *s[-2:]) for s in long]
     if flat[0] != flat[1] or (long[0] != long[1] and min(map(len, long)) > 3):
-        sizes = [" x ".join(map(str, s)) for s in long]
-        raise InputError(f"{path} has {sizes[0]} pixels but {other} has {sizes[1]}; compare equal sizes.")
+        raise InputError(f"{path} has {sized(long[0])} but {other} has {sized(long[1])}; compare equal sizes.")
 
 
 def check_same_sizes(labels: LabelSet, others: LabelSet) -> None:

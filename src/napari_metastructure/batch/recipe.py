@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.errors import InputError, explain
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.images.files import list_images, results_among
+from napari_metastructure.images.files import check_folder_name, list_images, results_among
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.labels.density import Kernel
 from napari_metastructure.labels.readings import Reading
@@ -186,6 +186,7 @@ class BatchRecipe(BaseModel):
     def _paths(self) -> Self:
         if any("\0" in str(path) for path in (*self.inputs, self.out, *(value for _, value in self.task))):
             raise ValueError("A path holds a character of code 0, which no file has in its name; write it again.")
+        check_folder_name(self.out, "out")
         return self
 
     @classmethod

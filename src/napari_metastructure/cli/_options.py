@@ -12,8 +12,15 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks
-from napari_metastructure.errors import InputError, ReadingError, explain
-from napari_metastructure.images.files import check_free, list_images, noting, output_stems, stem
+from napari_metastructure.errors import InputError, ReadingError, explain, listed
+from napari_metastructure.images.files import (
+    check_folder_name,
+    check_free,
+    list_images,
+    noting,
+    output_stems,
+    stem,
+)
 from napari_metastructure.images.label_files import pair_by_stem
 from napari_metastructure.images.ranges import PARTS
 from napari_metastructure.images.writing import replacing
@@ -46,7 +53,33 @@ RESUME = typer.Option(
     "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
 )
 
-JSON = typer.Option("--json", metavar="FILE", help="Write the numbers to a file as well.")
+
+def file(*endings: str, help: str, name: str = "", metavar: str | None = None) -> Any:
+    """Make an option for the name of a file that is written: it ends as what is in it, so that programs open it."""
+
+    def check(param: typer.CallbackParam, value: Path | None) -> Path | None:
+        if value is not None and value.suffix.lower() not in endings:
+            wish = listed(endings, "or")
+            raise InputError(f"{param.opts[0]} {value}: choose the name of a file that ends in {wish}.")
+        if value is not None and value.is_dir():
+            raise InputError(f"{param.opts[0]} {value} is a folder; name a file.")
+        return value
+
+    return typer.Option(*([name] if name else []), help=help, metavar=metavar, callback=check)
+
+
+def folder(help: str, metavar: str | None = None) -> Any:
+    """Make an option for the name of a folder that results are written to, which is not that of a file."""
+
+    def check(param: typer.CallbackParam, value: Path | None) -> Path | None:
+        if value is not None:
+            check_folder_name(value, param.opts[0])
+        return value
+
+    return typer.Option(help=help, metavar=metavar, callback=check)
+
+
+JSON = file(".json", name="--json", metavar="FILE.json", help="Write the numbers to a file as well.")
 
 PLANES = typer.Option(
     help=f"Slices of stacks to take, or of other images the steps of the axis before Y and X. {PARTS} [default: all]",

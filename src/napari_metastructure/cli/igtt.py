@@ -18,7 +18,7 @@ from napari_metastructure.cli._progress import running
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
-from napari_metastructure.igtt.film import Epochs, write
+from napari_metastructure.igtt.film import FIGURES, FILMS, Epochs, write
 from napari_metastructure.igtt.outputs import IGTTRun, Outputs, read_epochs, with_epochs
 from napari_metastructure.images.files import check_free, output_stems, read_image, result_path, stem
 from napari_metastructure.images.image import plane_count, planes
@@ -41,7 +41,7 @@ _option = partial(_options.option, IGTTConfig, PRESETS)
 
 def igtt(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", readable=False)],
-    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.")],
+    out: Annotated[Path, _options.folder("The run folder; made if it is not there.")],
     preset: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +81,9 @@ def igtt(
     ask: Annotated[
         int | None, typer.Option(help="Write so many places to ask about next, to --places.", metavar="N")
     ] = None,
-    places: Annotated[Path | None, typer.Option(help="Their file, in the form of --answers.", metavar="CSV")] = None,
+    places: Annotated[
+        Path | None, _options.file(".csv", help="Their file, in the form of --answers.", metavar="CSV")
+    ] = None,
     ask_how: Annotated[
         str,
         typer.Option(
@@ -201,8 +203,10 @@ def film(
     run: Annotated[Path, typer.Argument(help="The folder of a run with --keep-epochs.")],
     out: Annotated[
         Path,
-        typer.Option(
-            help="A film, .gif or .mp4 (needs the extra [film]), or a figure with the curves, .png, .pdf or .svg."
+        _options.file(
+            *FILMS,
+            *FIGURES,
+            help="A film, .gif or .mp4 (needs the extra [film]), or a figure with the curves, .png, .pdf or .svg.",
         ),
     ],
     image: Annotated[

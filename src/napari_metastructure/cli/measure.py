@@ -29,7 +29,7 @@ SIZE = "a number of pixels, or with a unit as '1.5 um2' (um3 with --3d)."
 
 def measure(
     masks: Annotated[list[Path], typer.Argument(help="Masks or labels, or folders of them.", readable=False)],
-    out: Annotated[Path, typer.Option(help="The table, as CSV.", metavar="FILE.csv")],
+    out: Annotated[Path, _options.file(".csv", help="The table, as CSV.", metavar="FILE.csv")],
     images: Annotated[
         Path | None, typer.Option(help="Images to measure intensities in: a file, or a folder paired by stem.")
     ] = None,
@@ -50,11 +50,9 @@ def measure(
     skeleton: Annotated[
         bool, typer.Option("--skeleton", help="Measure skeletons too: length, branches, end points, junctions.")
     ] = False,
-    clean: Annotated[
-        Path | None, typer.Option(help="Write the cleaned masks to this folder.", metavar="FOLDER")
-    ] = None,
+    clean: Annotated[Path | None, _options.folder("Write the cleaned masks to this folder.", metavar="FOLDER")] = None,
     instances: Annotated[
-        Path | None, typer.Option(help="Write numbered objects to this folder.", metavar="FOLDER")
+        Path | None, _options.folder("Write numbered objects to this folder.", metavar="FOLDER")
     ] = None,
     reading: _options.ReadingOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
@@ -79,9 +77,6 @@ def measure(
     cleaned_paths, object_paths = (
         [] if folder is None else _options.result_paths(folder, paths, ".tif") for folder in (clean, instances)
     )
-    others = set(map(os.path.realpath, (*cleaned_paths, *object_paths)))
-    if out.is_dir() or os.path.realpath(out) in others:
-        raise InputError(f"--out {out} is {'a folder' if out.is_dir() else 'another result'}; name a CSV file.")
     check_free([out, *cleaned_paths, *object_paths], [*paths, *partners], overwrite=overwrite, ways=_options.WAYS)
     with _options.warnings_as_lines():
         labels = label_set.LabelSet(paths, reading, instances=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, listed, sized
 from napari_metastructure.images import formats, ome_zarr, pictures
 from napari_metastructure.images.image import PIXEL, Image, Step, extent, note
 from napari_metastructure.images.lazy import is_lazy
@@ -88,7 +88,7 @@ def read_image(path: str | Path, numbers: bool = False, lazily: bool = False) ->
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path} is damaged or cut short ({reason}); copy or export it again.") from error
     if 0 in data.shape:
-        raise InputError(f"{path} has no pixels ({' x '.join(map(str, data.shape))}); copy or export it again.")
+        raise InputError(f"{path} has no pixels ({sized(data.shape)}); copy or export it again.")
     if not is_lazy(data):
         data = data.astype(data.dtype.newbyteorder("="), copy=False)
     found = [steps.get(a, (1.0, PIXEL)) if a not in "CS" else (1.0, PIXEL) for a in axes]
@@ -347,6 +347,30 @@ def check_free(
             raise InputError(f"{path} is an input and would be written over; {ways[0]}.")
     if not overwrite and (there := next((path for path in results if os.path.exists(path)), None)) is not None:
         raise InputError(f"{there} is there already; {', '.join(ways[:-1])}, or {ways[-1]}.")
+
+
+_FILES = {
+    *_KNOWN, ".zarr", ".csv", ".json", ".yaml", ".yml", ".txt", ".mp4", ".pdf", ".svg", ".onnx", ".zip", ".pt",
+    ".safetensors",
+}  # fmt: skip
+"""Endings of names that are meant for a file, or for an image that is a folder."""
+
+
+def check_folder_name(folder: Path, called: str) -> None:
+    """Refuse to make a folder of results that is called as a file is, or to write into an image.
+
+    Parameters
+    ----------
+    folder : Path
+    called : str
+        What the user knows it as, such as an option.
+
+    Raises
+    ------
+    InputError
+    """
+    if _named_kind(folder) or (folder.suffix.lower() in _FILES and not folder.is_dir()):
+        raise InputError(f"{called} {folder}: this names the folder of the results, not a file; leave its ending out.")
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:
