@@ -68,6 +68,19 @@ def test_a_class_by_itself_has_no_channels_and_the_order_is_that_of_the_options(
     assert two[1][20, 24] < two[1][-1, 24]  # class 0
 
 
+def test_a_length_of_whole_pixels_is_exact(run, labels, tmp_path):
+    tifffile.imwrite(
+        tmp_path / "s.tif", labels, imagej=True, resolution=(10.000001, 10.000001), metadata={"unit": "micron"}
+    )
+    maps = []
+    for bandwidth in ("11", "1.1 um", "1100 nm"):  # divided by 0.1 um these are 11.000000000000002 and the like
+        out = tmp_path / bandwidth
+        assert run("density", tmp_path / "s.tif", "--bandwidth", bandwidth, "--out", out)[0] == 0
+        maps.append(tifffile.imread(out / "s_density.tif"))
+    np.testing.assert_array_equal(maps[0], maps[1])
+    np.testing.assert_array_equal(maps[0], maps[2])
+
+
 @pytest.mark.parametrize("bandwidth", ["1.5 um", "1.5um", "1500 nm", "0.0015 mm", "1.5 µm"])
 def test_a_length_becomes_pixels_by_the_voxel_size_along_each_axis(run, labels, tmp_path, bandwidth):
     stack = np.stack([labels, labels[:, ::-1]])

@@ -49,6 +49,14 @@ def test_numbers_agree_with_scikit_learn(run, folders, tmp_path):
     assert "mean of 2" in out
 
 
+def test_names_with_points_have_an_auc(run, folders):
+    predicted_dir, truth_dir, *_ = folders
+    for path in [*predicted_dir.glob("a_*"), truth_dir / "a.png"]:
+        path.rename(path.with_name(path.name.replace("a", "0.5um.x", 1)))
+    code, out, _ = run("score", predicted_dir, truth_dir)
+    assert code == 0 and "-" not in next(line for line in out.splitlines() if "0.5um.x" in line)
+
+
 @pytest.mark.parametrize("axes", ["TZYX", "ZTYX"])
 def test_movies_of_stacks_have_an_auc(run, tmp_path, axes):
     rng = np.random.default_rng(1)

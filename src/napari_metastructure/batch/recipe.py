@@ -1,5 +1,6 @@
 """Recipes of batches: task, files, folder of results and scheduler, as settings and as YAML."""
 
+import os
 import re
 from collections.abc import Sequence
 from glob import glob, has_magic
@@ -275,12 +276,17 @@ def expanded(texts: Sequence[str | Path]) -> list[Path]:
     """
     named: list[Path] = []
     for text in map(str, texts):
-        named += _matches(text) if has_magic(text) and not Path(text).exists() else [Path(text).expanduser()]
+        named += _matches(text) if has_magic(text) and not Path(text).exists() else [_from_home(Path(text))]
     return named
 
 
+def _from_home(path: Path) -> Path:
+    """Put the home folder in place of a leading ``~``, unless a file is called so."""
+    return path if path.exists() else Path(os.path.expanduser(path))  # pathlib's own raises at a "~" it does not know
+
+
 def _matches(pattern: str) -> list[Path]:
-    found = [Path(name) for name in sorted(glob(str(Path(pattern).expanduser()), recursive=True))]
+    found = [Path(name) for name in sorted(glob(str(_from_home(Path(pattern))), recursive=True))]
     found = [path for path in found if not path.is_dir()] or found
     ours = set(results_among(found))
     if not (found := [path for path in found if path not in ours]):
@@ -290,4 +296,4 @@ def _matches(pattern: str) -> list[Path]:
 
 def absolute(paths: Sequence[Path]) -> list[Path]:
     """Give paths that mean the same in another process, symbolic links as they are."""
-    return [Path.cwd() / path.expanduser() for path in paths]
+    return [Path.cwd() / _from_home(path) for path in paths]

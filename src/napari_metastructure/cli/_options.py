@@ -308,7 +308,7 @@ def _row(line: str, where: str) -> list[float]:
     """Read the numbers of a line; where semicolons part them, commas are decimal points, as some spreadsheets write."""
     parts = line.replace(",", ".").split(";") if ";" in line else re.split(r"[,\s]+", line.strip())
     try:
-        return [float(part) for part in parts if part.strip()]
+        return [float(part.strip(' "')) for part in parts if part.strip()]
     except ValueError:
         raise InputError(f"{where}: {line.strip()[:60]!r} is no row of numbers; leave names of classes out.") from None
 

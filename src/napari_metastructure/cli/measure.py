@@ -193,7 +193,8 @@ def score(
     """
     predicted, true = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
     _options.check_json(json_file, [*predicted, *true])
-    probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
+    named = {p: stem(p).removesuffix(_ENDING) for p in predicted if stem(p).endswith(_ENDING)}
+    probabilities = {key_of(p.with_name(f"{name}.tif")): p for p, name in named.items()}
     masks = label_set.only_masks(predicted), label_set.only_masks(true)
     pairs = _options.pair_folders(*masks, (predicted_dir, truth_dir))
     for pair in pairs.values():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
-from napari_metastructure.errors import InputError, listed, sized
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images import formats, ome_zarr, pictures
 from napari_metastructure.images.image import PIXEL, Image, Step, extent, note
 from napari_metastructure.images.lazy import is_lazy
@@ -88,7 +88,7 @@ def read_image(path: str | Path, numbers: bool = False, lazily: bool = False) ->
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path} is damaged or cut short ({reason}); copy or export it again.") from error
     if 0 in data.shape:
-        raise InputError(f"{path} has no pixels ({sized(data.shape)}); copy or export it again.")
+        raise InputError(f"{path} has no pixels ({' x '.join(map(str, data.shape))}); copy or export it again.")
     if not is_lazy(data):
         data = data.astype(data.dtype.newbyteorder("="), copy=False)
     found = [steps.get(a, (1.0, PIXEL)) if a not in "CS" else (1.0, PIXEL) for a in axes]

@@ -393,6 +393,15 @@ def parse_length(text: str) -> tuple[float, str]:
     return size, unit
 
 
+def snapped(pixels: float) -> float:
+    """Return a length or area in pixels, a whole number where but rounding has made it none.
+
+    Divisions round, and so do the fractions that TIFF keeps of a voxel size: 1.1 um of pixels of 0.1 um are 11 pixels.
+    """
+    whole = round(pixels) if math.isfinite(pixels) else pixels
+    return whole if abs(pixels - whole) <= 1e-6 * pixels else pixels
+
+
 def is_time(unit: str) -> bool:
     """Test whether a pint name is a unit of time."""
     return unit in _TIMES

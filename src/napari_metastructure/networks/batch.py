@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, sized
+from napari_metastructure.errors import InputError
 from napari_metastructure.images import lazy
 from napari_metastructure.images.channels import channel_for
 from napari_metastructure.images.files import OTHER_FOLDER, check_free, noting, output_stems, read_image, result_path
@@ -151,7 +151,7 @@ class PlaneAxes:
         axis = named[0] if named else len(shape) - 3
         if axis < 0 or shape[axis] != channels:
             raise InputError(
-                f"{name} ({sized(shape)}) has no axis of {channels} channels, which the model takes; "
+                f"{name} ({' x '.join(map(str, shape))}) has no axis of {channels} channels, which the model takes; "
                 "choose an image with such an axis before Y and X."
             )
         return cls(tuple(shape), axis)
