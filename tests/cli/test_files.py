@@ -1,9 +1,12 @@
-"""Files of commands: options that exclude each other."""
+"""Names, places and kinds of the files that commands read and write."""
 
+import csv
 import os
 import signal
 
+import numpy as np
 import pytest
+import tifffile
 
 from napari_metastructure.training.run_folder import RunFolder
 
@@ -117,3 +120,29 @@ def test_results_of_two_commands_are_not_mixed(run, save, tmp_path, blobs, monke
         other.unlock()
     assert code == 2 and "Another run is writing to" in err
     assert not list(other.path.iterdir())
+
+
+def test_masks_may_lie_beside_their_images(run, save, tmp_path, blobs):
+    images = [blobs(seed=i) for i in range(2)]
+    masks = [np.uint8(255) * (image > 100) for image in images]
+    for name, image, mask in zip("ab", images, masks, strict=True):
+        save(tmp_path / "in" / f"{name}.png", image)
+        save(tmp_path / "truth" / f"{name}.png", mask)
+        tifffile.imwrite(tmp_path / "in" / f"{name}_mask.tif", mask)
+        tifffile.imwrite(tmp_path / "in" / f"{name}_probability.tif", image.astype(np.float32) / 255)
+    told = f"Warning: {tmp_path / 'in'}: a.png, b.png are images beside a mask, not read.\n"
+    code, out, err = run("score", tmp_path / "in", tmp_path / "truth")
+    assert (code, err) == (0, told) and out.count("1.0000     1.0000   1.0000") == 3
+    call = ("measure", tmp_path / "in", "--images", tmp_path / "in", "--out", tmp_path / "t.csv")
+    assert run(*call)[::2] == (0, told)
+    rows = list(csv.DictReader((tmp_path / "t.csv").open(encoding="utf-8-sig")))
+    total = sum(float(row["area (px)"]) * float(row["mean intensity"]) for row in rows)
+    assert total == pytest.approx(sum(float(i[m > 0].sum()) for i, m in zip(images, masks, strict=True)), rel=1e-5)
+    assert run("transition", tmp_path / "truth", tmp_path / "in")[::2] == (0, told)
+    assert run("noise", tmp_path / "in", "--kind", "flip", "--out", tmp_path / "n")[::2] == (0, told)
+    assert sorted(path.name for path in (tmp_path / "n").glob("*.tif")) == ["a_mask.tif", "b_mask.tif"]
+    call = ("density", tmp_path / "in", "--reference", tmp_path / "in", "--out", tmp_path / "d", "--resume")
+    assert run(*call)[0] == 0 and len(list((tmp_path / "d").glob("*_density.tif"))) == 2
+    call = ("compare", "--images", tmp_path / "in", "--masks", tmp_path / "in", "--methods", "otsu")
+    code, out, err = run(*call, "--out", tmp_path / "c")
+    assert code == 0 and "with ground truth" in out and "a_mask.tif, a_probability.tif" in err

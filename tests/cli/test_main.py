@@ -49,6 +49,21 @@ def test_python_runs_the_package():
     assert done.stdout == f"napari-metastructure {__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "twice"),
+    [
+        ("--epochs", ["--epochs", "2", "--epochs", "4"]),
+        ("--out", ["--out", "a"]),
+        ("--seed", ["--seed=1", "--device", "cpu", "--seed=2"]),
+    ],
+)
+def test_an_option_given_twice_is_refused(run, option, twice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("igtt", "x.tif", "--out", "o", *twice)
+    assert (code, err) == (2, f"Error: {option} is given twice; give it once.\n")
+    assert "twice" not in run("igtt", "x.tif", "--out", "o", "--ome", "--ome", "--set", "a=1", "--set", "b=2")[2]
+
+
 def test_version_and_usage(run):
     assert run("--version") == (0, f"napari-metastructure {__version__}\n", "")
     code, _, err = run("igtt")

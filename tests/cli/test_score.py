@@ -129,7 +129,7 @@ def test_files_without_partner_are_named(run, folders, save):
     [
         ("b_mask.tif", np.zeros((7, 9), np.uint8), "7 x 9 pixels (Y x X) but"),
         ("b_mask.tif", np.full((20, 24), 0.5, np.float32), "0.5 is no label"),
-        ("b.tif", np.zeros((20, 24), np.uint8), "share the stem 'b'"),
+        ("b_label.tif", np.zeros((20, 24), np.uint8), "share the stem 'b'"),
         ("a_probability.tif", np.full((20, 24), np.nan, np.float32), "NaN"),
         ("a_probability.tif", np.zeros((5, 5), np.float32), "5 x 5 pixels but"),
     ],

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
-from warnings import catch_warnings, simplefilter, warn
+from warnings import catch_warnings, filterwarnings, simplefilter, warn
 
 import numpy as np
 
@@ -222,8 +222,8 @@ RESULT_ENDINGS = ("_mask", "_probability", "_epochs")
 """What the names of results add to those of their images."""
 
 
-def list_folder(folder: Path) -> list[Path]:
-    """List the images of a folder of masks, which holds other files of a run as well.
+def list_folder(folder: Path, labels: bool = True) -> list[Path]:
+    """List the labels of a folder, which holds other files of a run as well, or its images.
 
     Raises
     ------
@@ -234,7 +234,9 @@ def list_folder(folder: Path) -> list[Path]:
         raise InputError(f"{folder} is not a folder; name a folder of masks.")
     with catch_warnings():
         simplefilter("ignore", UserWarning)
-        return list_images([folder], results=True)
+        filterwarnings("always", ".* beside a mask, not read", UserWarning)
+        found = list_images([folder], labels)
+    return only_masks(found) if labels else found
 
 
 def only_masks(files: Iterable[Path]) -> list[Path]:
@@ -242,8 +244,8 @@ def only_masks(files: Iterable[Path]) -> list[Path]:
     return [path for path in files if not stem(path).endswith(RESULT_ENDINGS[1:])]
 
 
-def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
-    """Find the partner of each file: a single reference, or that of its stem in a folder.
+def partners_of(paths: Sequence[Path], reference: Path, labels: bool = True) -> list[Path]:
+    """Find the partner of each file: a single reference, or that of its stem in a folder, labels or an image.
 
     Raises
     ------
@@ -256,7 +258,7 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
         if len(paths) > 1:
             raise InputError(f"{reference} is one file for {len(paths)}; name a folder with one for each.")
         return [reference]
-    found = pair_by_stem(paths, only_masks(list_folder(reference)))
+    found = pair_by_stem(paths, list_folder(reference, labels))
     if found.first_alone:
         others = len(found.first_alone) - 1
         more = f" (nor have {others} more files)" if others else ""

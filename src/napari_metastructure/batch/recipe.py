@@ -253,17 +253,17 @@ class BatchRecipe(BaseModel):
         """
         named = expanded(self.inputs)
         try:
-            return list_images(named, results=self.task.labels)
+            return list_images(named, labels=self.task.labels)
         except InputError:
             if len(named) < 2:
                 raise
         usable, others = [], []
         for path in named:
             try:
-                usable += list_images([path], results=self.task.labels)
+                usable += list_images([path], labels=self.task.labels)
             except InputError:
                 others.append(path)
-        return sorted({*(list_images(usable, results=True) if usable else []), *others})
+        return sorted({*(list_images(usable) if usable else []), *others})
 
 
 def expanded(texts: Sequence[str | Path]) -> list[Path]:

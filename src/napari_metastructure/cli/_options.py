@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks
+from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder
 from napari_metastructure.errors import InputError, ReadingError, explain, listed
 from napari_metastructure.images.files import (
     check_folder_name,
@@ -382,7 +382,7 @@ def list_labels(paths: Iterable[Path]) -> list[Path]:
     """List the label files that files and folders name; warnings about others are lines on stderr."""
     with warnings_as_lines():
         warnings.filterwarnings("ignore", message=f".*{NOISE_FILE} is no image")  # ours, and no stray file
-        return list_images(paths, results=True)
+        return list_images(paths, labels=True)
 
 
 def pair_folders(
@@ -420,4 +420,6 @@ def pair_paths(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
         raise InputError(f"{folder} is a folder but {file} is a file; name two files or two folders.")
     if not first.is_dir():
         return {stem(second): (first, second)}
-    return pair_folders(only_masks(list_folder(first)), only_masks(list_folder(second)), (first, second))
+    with warnings_as_lines():
+        folders = list_folder(first), list_folder(second)
+    return pair_folders(*folders, (first, second))

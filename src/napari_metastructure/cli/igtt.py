@@ -227,7 +227,7 @@ def film(
     """
     epochs = _kept_epochs(run, image, plane)
     check_free([out], IGTTRun(run).images(), overwrite=overwrite, ways=_options.WAYS)
-    typer.echo(f"{write(out, epochs, outlines)}: {len(epochs.masks)} epochs")
+    typer.echo(f"{write(out, epochs, outlines)}: {counted(len(epochs.masks), 'epoch')}")
 
 
 def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:

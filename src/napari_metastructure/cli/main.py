@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
@@ -38,24 +39,26 @@ GARBAGE = 10_000
 """New objects after which Python looks for garbage. Its own 700 costs half a second while the libraries of a run are
 imported, a million objects none of which is garbage."""
 
+
+class _Command(TyperCommand):
+    """A command that refuses an option given twice, of which the first would be dropped without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [p for p in self.make_parser(ctx).parse_args(list(args))[2] if p.param_type_name == "option"]
+        for option in given:
+            if given.count(option) > 1 and not (option.multiple or option.is_flag):
+                raise InputError(f"{option.opts[0]} is given twice; give it once.")
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )  # fmt: skip
-app.command()(igtt)
-app.command()(film)
-app.command()(train)
-app.command()(predict)
-app.command()(export)
-app.command()(study)
-app.command()(compare)
-app.command()(measure)
-app.command()(score)
-app.command()(noise)
-app.command()(density)
-app.command()(transition)
-app.command()(batch)
-app.command()(doctor)
+for command in (
+    igtt, film, train, predict, export, study, compare, measure, score, noise, density, transition, batch, doctor,
+):  # fmt: skip
+    app.command(cls=_Command)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -65,11 +65,12 @@ def measure(
     """
     if skeleton:
         measures.check_skan()
-    found = [label_set.list_folder(p) if p.is_dir() else _options.list_labels([p]) for p in masks]
+    with _options.warnings_as_lines():
+        found = [label_set.list_folder(p) if p.is_dir() else _options.list_labels([p]) for p in masks]
     paths = label_set.only_masks(dict.fromkeys(chain(*found)))  # of a run folder, say
     if not paths:
         raise InputError(f"{masks[0]} holds probabilities only; name masks, or folders of them.")
-    partners = label_set.partners_of(paths, images) if images is not None else []
+    partners = label_set.partners_of(paths, images, labels=False) if images is not None else []
     if clean is not None and instances is not None and os.path.realpath(clean) == os.path.realpath(instances):
         raise InputError(f"--clean and --instances are both {clean}; give each a folder of its own.")
     if channel is not None and images is None:
@@ -191,11 +192,11 @@ def score(
     what is unlabelled in the truth is left out. With --reading classes the scores are means over the classes, or of two
     those of the greater. The last row is the mean over the images.
     """
-    predicted, true = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
-    _options.check_json(json_file, [*predicted, *true])
-    named = {p: stem(p).removesuffix(_ENDING) for p in predicted if stem(p).endswith(_ENDING)}
+    with _options.warnings_as_lines():
+        masks = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
+    named = {p: stem(p).removesuffix(_ENDING) for p in predicted_dir.iterdir() if stem(p).endswith(_ENDING)}
+    _options.check_json(json_file, chain(*masks, named))
     probabilities = {key_of(p.with_name(f"{name}.tif")): p for p, name in named.items()}
-    masks = label_set.only_masks(predicted), label_set.only_masks(true)
     pairs = _options.pair_folders(*masks, (predicted_dir, truth_dir))
     for pair in pairs.values():
         label_set.refuse_itself(*pair)

@@ -365,7 +365,7 @@ def convert(value: float, unit: str, to: str) -> float | None:
         return value
     if unit not in _TABLE or to not in _TABLE or (unit in _TIMES) != (to in _TIMES):
         return None
-    return value * _TABLE[unit][0] / _TABLE[to][0]
+    return float(f"{value * _TABLE[unit][0] / _TABLE[to][0]:.15g}")  # 0.3 um are 300 nm, not 299.99999999999994
 
 
 def parse_length(text: str) -> tuple[float, str]:
