@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
 from napari_metastructure.cli._progress import FAILED, ended_like_ctrl_c
+from napari_metastructure.cli._streams import harden
 from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
@@ -111,6 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
     SystemExit
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
+    if arguments is None:
+        harden()
     with ending_at_once(), _thriftily() if arguments is None else nullcontext():
         try:
             _check_empty(sys.argv[1:] if arguments is None else arguments)
