@@ -43,6 +43,15 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no folder that is in use")
+def test_a_working_folder_that_was_removed_is_told(run, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run("igtt", "a.tif", "--out", "b")
+    assert (code, err) == (2, "Error: The working folder does not exist any more; change to another one (cd).\n")
+
+
 def test_python_runs_the_package():
     command = [sys.executable, "-m", "napari_metastructure", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=150)

@@ -117,6 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     with ending_at_once(), _thriftily() if arguments is None else nullcontext():
         try:
             _check_empty(sys.argv[1:] if arguments is None else arguments)
+            _check_folder()
             with only_first_prints(), ended_like_ctrl_c():
                 app(arguments)
         except InputError as error:
@@ -149,6 +150,14 @@ def _check_empty(arguments: Sequence[str]) -> None:
         option, equals, value = text.partition("=") if text.startswith("--") else (before, "", text)
         if not value and (equals or not text) and option not in MAY_BE_EMPTY:
             raise InputError(f"An empty text was given{f' after {option}' * option.startswith('--')}; give a name.")
+
+
+def _check_folder() -> None:
+    """Refuse to work in a folder that was removed, in which libraries cannot be loaded."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("The working folder does not exist any more; change to another one (cd).") from None
 
 
 def _fail(sentence: str, code: int) -> None:
