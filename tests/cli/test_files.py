@@ -122,6 +122,15 @@ def test_results_of_two_commands_are_not_mixed(run, save, tmp_path, blobs, monke
     assert not list(other.path.iterdir())
 
 
+@pytest.mark.parametrize("command", FILES_OF)
+def test_a_folder_that_takes_no_file_is_told_before_any_work(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # permissions do not bind root
+    name = {"measure": "x.csv", "igtt": "x.csv", "film": "x.gif", "export": "x.onnx"}.get(command, "x.json")
+    code, _, err = run(command, *FILES_OF[command], name)
+    assert (code, err) == (2, f"Error: Cannot write {name}: no permission to write there; choose another folder.\n")
+
+
 def test_masks_may_lie_beside_their_images(run, save, tmp_path, blobs):
     images = [blobs(seed=i) for i in range(2)]
     masks = [np.uint8(255) * (image > 100) for image in images]

@@ -1,6 +1,8 @@
 """Options of commands: help, settings and label noise; their files: listed, paired, and where results go."""
 
+import errno
 import json
+import os
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from napari_metastructure.images.files import (
 )
 from napari_metastructure.images.label_files import pair_by_stem
 from napari_metastructure.images.ranges import PARTS
-from napari_metastructure.images.writing import replacing
+from napari_metastructure.images.writing import cannot_write, replacing
 from napari_metastructure.labels.readings import READING
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 from napari_metastructure.networks import ENCODERS
@@ -63,6 +65,8 @@ def file(*endings: str, help: str, name: str = "", metavar: str | None = None) -
             raise InputError(f"{param.opts[0]} {value}: choose the name of a file that ends in {wish}.")
         if value is not None and value.is_dir():
             raise InputError(f"{param.opts[0]} {value} is a folder; name a file.")
+        if value is not None and value.parent.is_dir() and not os.access(value.parent, os.W_OK):
+            raise cannot_write(value, PermissionError(errno.EACCES, ""))  # said before any work is done
         return value
 
     return typer.Option(*([name] if name else []), help=help, metavar=metavar, callback=check)

@@ -28,7 +28,9 @@ from napari_metastructure.training.control import Stopped
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.", readable=False)
+    ],
     out: Annotated[Path, folder("Folder of the results; made if it is not there.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ... or mps.", metavar="D")] = "auto",
     channel: Annotated[
