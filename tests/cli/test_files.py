@@ -150,7 +150,7 @@ def test_masks_may_lie_beside_their_images(run, save, tmp_path, blobs):
     assert run("transition", tmp_path / "truth", tmp_path / "in")[::2] == (0, told)
     assert run("noise", tmp_path / "in", "--kind", "flip", "--out", tmp_path / "n")[::2] == (0, told)
     assert sorted(path.name for path in (tmp_path / "n").glob("*.tif")) == ["a_mask.tif", "b_mask.tif"]
-    call = ("density", tmp_path / "in", "--reference", tmp_path / "in", "--out", tmp_path / "d", "--resume")
+    call = ("density", tmp_path / "truth", "--reference", tmp_path / "in", "--out", tmp_path / "d", "--resume")
     assert run(*call)[0] == 0 and len(list((tmp_path / "d").glob("*_density.tif"))) == 2
     call = ("compare", "--images", tmp_path / "in", "--masks", tmp_path / "in", "--methods", "otsu")
     code, out, err = run(*call, "--out", tmp_path / "c")

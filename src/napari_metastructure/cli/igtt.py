@@ -26,6 +26,7 @@ from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
+from napari_metastructure.training.run_folder import changed_since, read_description
 
 if TYPE_CHECKING:
     from napari_metastructure.cli._asking import Asking
@@ -250,6 +251,8 @@ def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs
         names = called
     if not names:
         raise InputError(f"--image {wanted}: the run kept epochs of {listed([file.name for file in kept])}.")
+    if names[0].name in changed_since(read_description(folder)):
+        typer.echo(f"Warning: {names[0]} changed since the run was made.", err=True)
     if not names[0].exists():
         raise InputError(f"{names[0]}, an image of the run in {folder}, is no longer there; put it back to draw it.")
     with _options.warnings_as_lines():

@@ -347,15 +347,15 @@ def read_files(path: Path) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Pa
     except ValidationError:
         why = "its lists of image and label files are damaged"
         raise InputError(f"{_description(path)} cannot be read: {why}; {OTHER_RUN}.") from None
-    if changed := _changed(facts.get("inputs")):
+    if changed := changed_since(facts):
         since = f"changed since the run that {_description(path)} describes"
         warn(f"{listed(changed)} {since}; this one will not give the same.", stacklevel=2)
     return training, validation
 
 
-def _changed(inputs: Any) -> list[str]:
-    """Name files whose bytes are not those that a description has noted."""
-    found = []
+def changed_since(description: Mapping[str, Any]) -> list[str]:
+    """Name the inputs whose bytes are not those that the description of their run has noted."""
+    found, inputs = [], description.get("inputs")
     for noted in inputs if isinstance(inputs, list) else []:
         with suppress(OSError, KeyError, TypeError):  # `file_pairs` says what is missing
             if noted["sha256"] != fingerprint(noted["path"])["sha256"]:
