@@ -45,7 +45,7 @@ class _Command(TyperCommand):
     """A command that refuses an option given twice, of which the first would be dropped without a word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = [p for p in self.make_parser(ctx).parse_args(list(args))[2] if p.param_type_name == "option"]
+        given: list[Any] = [p for p in self.make_parser(ctx).parse_args(list(args))[2] if p.param_type_name == "option"]
         for option in given:
             if given.count(option) > 1 and not (option.multiple or option.is_flag):
                 raise InputError(f"{option.opts[0]} is given twice; give it once.")

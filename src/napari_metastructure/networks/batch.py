@@ -332,7 +332,7 @@ def predict_files(
                 for share in predict_in_parts(model, image, planes, names, shares, *where):
                     yield PredictionProgress(index + share, len(paths), path.name)
                 done += 1
-                yield _written(target, index, path, (*notes, *missing_notes(shares)))
+                yield written(target, index, path, (*notes, *missing_notes(shares)))
                 continue
             todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
             found: list[PlanePredicted] = []
@@ -348,12 +348,12 @@ def predict_files(
         del planes, todo
         write_predicted(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
         done += 1
-        yield _written(target, index, path, notes)
+        yield written(target, index, path, notes)
     model.release()
     yield PredictionFinished(False, done, time.perf_counter() - began)
 
 
-def _written(target: Target, index: int, path: Path, notes: Iterable[str]) -> FileWritten:
+def written(target: Target, index: int, path: Path, notes: Iterable[str]) -> FileWritten:
     """Say that a file is done, of which no earlier result in another form is left."""
     remove(target.others)
     return FileWritten(index, path, target.files, tuple(notes))
