@@ -11,7 +11,7 @@ import napari
 import numpy as np
 from napari.layers import Image, Layer
 
-from napari_metastructure.errors import InputError, counted
+from napari_metastructure.errors import InputError, counted, sized
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.image import Image as PixelImage
 from napari_metastructure.images.image import channel_planes
@@ -263,8 +263,7 @@ def part_on_screen(
     if not layer.visible or np.any(high - low < 2):
         raise InputError(f"Layer {layer.name!r} is not on screen; show it, or move it into view.")
     if np.prod(high - low) > MOST_TRIED:
-        size = " x ".join(map(str, high - low))
-        raise InputError(f"Layer {layer.name!r} has {size} pixels on screen, too many for a try; zoom in first.")
+        raise InputError(f"Layer {layer.name!r} has {sized(high - low)} on screen, too many for a try; zoom in first.")
     index = (*at, slice(low[0], high[0]), slice(low[1], high[1]))
 
     def where() -> dict[str, Any]:
