@@ -32,11 +32,16 @@ def padded(**sides):
 )
 def test_strips_along_the_border(sides, value):
     outside = padded(**sides)
-    found = margin(np.where(outside, value, CLEAN))
+    plane = np.where(outside, value, CLEAN)
+    found = margin(plane)
     if not outside.any():
         assert found is None
     else:
         np.testing.assert_array_equal(found, outside)
+        for turned in (np.flipud, np.fliplr, np.transpose):
+            np.testing.assert_array_equal(margin(turned(plane)), turned(outside))
+        for other in (-plane, 4 * plane + 1024):
+            np.testing.assert_array_equal(margin(other), outside)
 
 
 def test_tiles_that_are_missing_a_turned_image_and_a_bar_with_text():
