@@ -348,7 +348,6 @@ def predict_files(
         notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
         write_predicted(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
-        remove(target.others)
         yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
     model.release()
@@ -374,7 +373,7 @@ def write_predicted(
     kept: Sequence[int] | None,
     note: str,
 ) -> None:
-    """Write the labels, and the probability if it is wanted, with axes and scale of the image."""
+    """Write the labels, and the probability if it is wanted, with axes and scale of the image; remove other forms."""
     make_folder(target.folder)
     count = plane_count(image)
     labels = stack(put_back([event.labels for event in found], kept, count), like=image)
@@ -386,6 +385,7 @@ def write_predicted(
         planes = [event.probability for event in found if event.probability is not None]
         probability = stack(put_back(planes, kept, count), like=image)
         write_probability(target.files[1], probability.data, probability, target.ome, note)
+    remove(target.others)
 
 
 # ---- Images that memory does not hold: read, predicted and written from top to bottom
