@@ -17,6 +17,7 @@ from napari_metastructure.images.writing import (
     make_folder,
     remove,
     replacing,
+    replacing_folder,
     save_figure,
     tiff_axes,
     write_mask,
@@ -253,8 +254,10 @@ def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "stat", denied)
     monkeypatch.setattr(os, "open", denied)
-    with pytest.raises(InputError, match="permission"), replacing(tmp_path / "x.tif"):
-        pass
+    monkeypatch.setattr(Path, "mkdir", denied)
+    for make in (replacing, replacing_folder):
+        with pytest.raises(InputError, match="permission"), make(tmp_path / "x"):
+            pass
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

@@ -124,17 +124,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         beside.mkdir()
         yield beside
-        if path.exists():
+        if os.path.exists(path):
             path.rename(old)
         beside.rename(path)
     except OSError as error:
-        if old.exists() and not path.exists():
+        if os.path.exists(old) and not os.path.exists(path):
             with suppress(OSError):
                 old.rename(path)
         raise cannot_write(path, error) from error
     finally:
         for left in (beside, old):
-            if left.is_file():
+            if os.path.isfile(left):
                 left.unlink(missing_ok=True)
             else:
                 shutil.rmtree(left, ignore_errors=True)
