@@ -17,9 +17,11 @@ from napari_metastructure.batch.run import BatchStarted, UnitDone, UnitFailed, U
 from napari_metastructure.batch.work_units import Split
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.apply import load_model
+from napari_metastructure.igtt.outputs import IGTTRun
 from napari_metastructure.networks import predict as networks_predict
 from napari_metastructure.networks.batch import Target
 from napari_metastructure.training.control import Control
+from napari_metastructure.training.events import RunStarted, Unsaved
 from napari_metastructure.training.run_folder import RunFolder
 
 
@@ -179,6 +181,25 @@ def test_results_in_another_form_are_replaced_only_where_that_is_asked_for(recip
     if not task:
         go(made, overwrite=True)
         assert not old.exists()
+
+
+def test_a_run_that_goes_on_and_cannot_be_saved_does_not_start_over(images, go, tmp_path, monkeypatch):
+    made = BatchRecipe.make(inputs=(str(images / "a.tif"),), out=tmp_path / "out", task={"what": "igtt"})
+    mask = tmp_path / "out" / "a_mask.tif"
+    mask.parent.mkdir()
+    for name in ("run.yaml", "last.pt", "a_mask.tif"):
+        (mask.parent / name).touch()
+    monkeypatch.setattr(IGTTRun, "find", IGTTRun)
+    calls = []
+
+    def iterate(*_, resume, folder, **__):
+        calls.append(resume)
+        yield RunStarted(1, 1, 1, "cpu")
+        yield Unsaved("The disk is full.", folder)
+
+    monkeypatch.setattr("napari_metastructure.igtt.iterate.iterate", iterate)
+    (failed,) = (event for event in go(made, overwrite=True) if isinstance(event, UnitFailed))
+    assert (failed.why, calls, mask.exists()) == ("The disk is full.", [True], True)
 
 
 def test_two_batches_do_not_write_to_one_folder(recipe, go):
