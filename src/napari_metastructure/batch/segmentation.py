@@ -15,7 +15,7 @@ from napari_metastructure.batch.label_set import check_same_size, partners_of
 from napari_metastructure.batch.recipe import IGTT, Compare
 from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.igtt.outputs import KINDS, IGTTRun, Outputs
+from napari_metastructure.igtt.outputs import KINDS, IGTTRun, Outputs, results_in
 from napari_metastructure.images.channels import read_set
 from napari_metastructure.images.files import check_free, noting, output_stems, result_path, stem
 from napari_metastructure.images.image import Image, extent, plane_count, planes, stacks
@@ -62,8 +62,7 @@ def _unit(name: str, paths: Sequence[Path], names: Sequence[str], folder: Path, 
     kinds = KINDS if task.keep_epochs else KINDS[:2]
     masks = [result_path(folder, stem, kind, task.ome) for stem in names for kind in kinds]
     files = (*(folder / file for file in (DESCRIPTION, MODEL)), *masks)
-    every = (result_path(folder, stem, kind, ome) for stem in names for kind in KINDS for ome in (False, True))
-    others = tuple(path for path in every if path not in masks)
+    others = tuple(path for path in results_in(folder, names) if path not in masks)
     return Unit(name, tuple(paths), files, segment, (tuple(paths), folder, task), replaced=others)
 
 
