@@ -83,6 +83,7 @@ def test_no_margin():
         ((np.abs(y - 50) < 4) & (np.abs(x - 90) < 30)) * 1.0,  # a drawing of a rod
         np.zeros(CLEAN.shape),
         np.full(CLEAN.shape, np.nan),
+        CLEAN[:1],  # as long and narrow planes are when they are thinned out
     ):
         assert margin(np.asarray(plane, np.float32)) is None
 

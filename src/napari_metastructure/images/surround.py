@@ -146,7 +146,7 @@ def margin(plane: T) -> T | None:
 def _margin(plane: np.ndarray) -> np.ndarray | None:
     ends = [np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None)]
     outside = _bars(plane, ends)
-    ends.extend(plane[:: len(plane) - 1, [0, -1]].flat)
+    ends.extend(plane[np.ix_([0, -1], [0, -1])].flat)
     for value in np.unique(np.array(ends, np.float64)):
         same = plane == value
         pixels = np.count_nonzero(same)
