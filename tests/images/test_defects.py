@@ -66,6 +66,12 @@ def test_small_spots_objects_and_backgrounds_of_one_value_are_none():
         assert mended(plane) is plane
 
 
+def test_what_is_frequent_is_no_defect():
+    plane, kind = picture().astype(float), np.random.default_rng(0).random(picture().shape)
+    plane[kind < 0.007], plane[kind > 0.993] = 65000, -65000
+    assert mended(plane) is plane
+
+
 def test_scenes_have_none():
     scenes = Scenes(64, np.random.default_rng(3), stock=20)
     for plane, _ in (scenes.draw() for _ in range(60)):

@@ -83,6 +83,9 @@ def test_no_margin():
         ((np.abs(y - 50) < 4) & (np.abs(x - 90) < 30)) * 1.0,  # a drawing of a rod
         np.zeros(CLEAN.shape),
         np.full(CLEAN.shape, np.nan),
+        np.where(padded(left=20) | (np.random.default_rng(0).random(CLEAN.shape) < 0.03), 0, CLEAN),  # a common value
+        np.where(np.hypot(y, x - 100) < 40, 3000, CLEAN),  # a saturated object at the border
+        np.where((np.abs(y - 130.5) < 1) & (np.abs(x - 65) < 5), 3000, CLEAN),  # too short for a scale bar
         CLEAN[:1],  # as long and narrow planes are when they are thinned out
     ):
         assert margin(np.asarray(plane, np.float32)) is None
