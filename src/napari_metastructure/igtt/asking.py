@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError, counted
+from napari_metastructure.images.defects import mended
 from napari_metastructure.images.intensity import zscore
 from napari_metastructure.images.surround import measured, surround, together
 
@@ -195,7 +196,7 @@ class _Seen:
     """What is kept of a plane: its field of view, and some of its pixels with what they look like."""
 
     def __init__(self, index: int, plane: np.ndarray, pool: int, seed: int) -> None:
-        plane, missing = measured(plane)
+        plane, missing = measured(mended(plane), margins=True)
         either = together(surround(plane, "bright"), surround(plane, "dark"))
         outside = together(either, missing)
         self._outside = None if outside is None or not outside.any() else outside
