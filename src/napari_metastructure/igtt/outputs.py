@@ -34,8 +34,9 @@ class IGTTRun(FoundRun[IGTTConfig]):
         InputError
             As `run_folder.read_description`.
         """
-        inputs: list[Any] = read_description(self.folder).get("inputs") or []
-        return [Path(str(i["path"])) for i in inputs if isinstance(i, dict) and "path" in i]
+        inputs: Any = read_description(self.folder).get("inputs")
+        found = inputs if isinstance(inputs, list) else []
+        return [Path(str(i["path"])) for i in found if isinstance(i, dict) and "path" in i]
 
 
 KINDS = ("mask", "probability", "epochs")
