@@ -23,6 +23,7 @@ VIEWER = ("napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "superqt", "
 HEAVY = ("torch", "torchvision", "segmentation_models_pytorch", "timm")
 FLOORS = (
     {"errors"}, {"images", "labels"}, {"networks"}, {"training"}, {"igtt"}, {"baselines"}, {"batch"}, {"cli", "plugin"},
+    {"__main__"},
 )  # fmt: skip
 COMMANDS = ("igtt", "measure", "noise", "density", "transition")
 

@@ -50,6 +50,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def sized(shape: Sequence[int]) -> str:
+    """Write the size of an image, in the order of its axes: ``256 x 1 pixels (Y x X)``, ``5 x 64 x 64 pixels``."""
+    text = f"{' x '.join(map(str, shape))} pixels"
+    if len(shape) < 2 or shape[-2] == shape[-1]:
+        return text
+    return f"{text} ({'Y x X' if len(shape) == 2 else 'Y x X last'})"
+
+
 def all_are(number: int, noun: str) -> str:
     """Begin a sentence about all there are: ``The run is``, ``All 2 runs are``."""
     return f"The {noun} is" if number == 1 else f"All {number} {noun}s are"

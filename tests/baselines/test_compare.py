@@ -281,7 +281,7 @@ def test_a_folder_that_vanishes_costs_the_tables_and_not_the_results(discs, inve
         ({"masks": None}, "trained on masks"),
         ({"groups": ["a"] * 4}, "two files or frames"),
         ({"masks": [np.ones((40, 48), bool)]}, "4 images and 1 masks"),
-        ({"masks": [np.ones((40, 47), bool)] * 4}, "image 1: the image has 40 x 48 pixels, its labels 40 x 47"),
+        ({"masks": [np.ones((40, 47), bool)] * 4}, r"image 1: .* has 40 x 48 pixels \(Y x X\), its labels 40 x 47"),
         ({"masks": [np.ones((40, 48), np.float32)] * 4}, "type float32"),
         ({"device": "cuda:99"}, "'cuda:99' is not available"),
         ({"images": [np.full((40, 48), np.nan)] * 4}, "NaN"),

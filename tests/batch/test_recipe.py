@@ -1,10 +1,12 @@
 """Recipes read from anybody, and the files that they name."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 
-from napari_metastructure.batch.recipe import BatchRecipe, check_scheduler
+from napari_metastructure.batch.recipe import BatchRecipe, check_scheduler, expanded
 from napari_metastructure.errors import InputError
 
 TASK = {"what": "predict", "model": "run"}
@@ -70,6 +72,15 @@ def test_addresses(text):
 def test_what_is_no_address(text):
     with pytest.raises(InputError, match="neither local:N"):
         check_scheduler(text)
+
+
+def test_a_tilde_is_the_home_folder_unless_a_file_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "~nobody.tif").touch()
+    assert expanded(["~nobody.tif", "~/a.tif", "~none/b.tif"]) == [
+        Path("~nobody.tif"), tmp_path / "home" / "a.tif", Path("~none/b.tif"),
+    ]  # fmt: skip
 
 
 def test_files_by_patterns_without_results_among_them(tmp_path):

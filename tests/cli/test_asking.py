@@ -67,13 +67,14 @@ def test_a_run_that_has_had_all_its_epochs_goes_on_with_new_answers(run, image, 
         (["--ask", "0", "--places", "p.csv"], "--ask must be a whole number from 1 to 10000, not 0."),
         (["--ask", "5", "--places", "none/p.csv"], "its folder does not exist"),
         (["--ask", "5", "--places", "p.csv", "--ask-how", "best"], "'unsure' or 'random', not 'best'"),
-        (["--ask", "5", "--places", "in"], "holds no places"),
+        (["--ask", "5", "--places", "other.csv"], "holds no places"),
         (["--answers", "none.csv"], "none.csv cannot be read"),
         (["--answers", "none.csv", "--each"], "leave out --model, --each"),
     ],
 )
 def test_what_does_not_fit_is_named_before_anything_is_written(run, image, tmp_path, monkeypatch, options, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     code, out, err = run("igtt", image, "--out", tmp_path / "out", *options, *FAST)
     assert (code, out) == (2, "")
     assert words in err and "Traceback" not in err

@@ -172,7 +172,7 @@ def test_masks_have_to_fit(run, folder, tmp_path, save):
     asked = ("--images", folder / "images", "--masks", folder / "masks", "--methods", "otsu", "--out", tmp_path / "out")
     save(folder / "masks" / "1.png", np.zeros((40, 47), np.uint8))
     code, _, err = run("compare", *asked)
-    assert code == 2 and "has 40 x 47 pixels but" in err and "1.png has 40 x 48" in err and err.count("\n") == 1
+    assert code == 2 and "has 40 x 47 pixels (Y x X) but" in err and "1.png has 40 x 48" in err and err.count("\n") == 1
     (folder / "masks" / "1.png").unlink()
     code, _, err = run("compare", *asked)
     assert code == 2 and "1.png has no partner of its stem" in err and err.count("\n") == 1
@@ -181,7 +181,7 @@ def test_masks_have_to_fit(run, folder, tmp_path, save):
         pixels = (np.arange(6 * 40 * 48).reshape(shape) % 7 < 3).astype(np.uint8)
         tifffile.imwrite(folder / f"{name}.tif", pixels, imagej=True, metadata={"axes": "TZYX"})
     code, _, err = run("compare", *asked)
-    assert code == 2 and "has 3 x 2 x 40 x 48 pixels but" in err and "1.tif has 2 x 3 x 40 x 48" in err
+    assert code == 2 and "has 3 x 2 x 40 x 48 pixels (Y x X last) but" in err and "1.tif has 2 x 3 x 40 x 48" in err
     for kind in ("images", "masks"):
         (folder / kind / "1.tif").unlink()
     save(folder / "images" / "1.png", np.zeros((40, 48), np.uint8) + np.arange(48, dtype=np.uint8))
@@ -224,11 +224,19 @@ def test_a_comparison_that_could_not_be_written_is_no_success(run, folder, tmp_p
     assert "Tables, figure and masks are in" not in out
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--rounds", "--dfc-iterations", "--ac-steps"])
-def test_limits_of_methods_that_do_not_run_are_refused(run, blobs, save, tmp_path, option):
+@pytest.mark.parametrize(
+    ("option", "whose"),
+    [
+        ("--epochs", "light-unet, unet, hrnet, deeplabv3, deeplabv3plus"),
+        ("--rounds", "igtt, igtt-no-ems, igtt-paper, igtt-paper-no-ems"),
+        ("--dfc-iterations", "dfc"),
+        ("--ac-steps", "ac"),
+    ],
+)
+def test_limits_of_methods_that_do_not_run_are_refused(run, blobs, save, tmp_path, option, whose):
     save(tmp_path / "a.png", blobs())
     code, _, err = run("compare", "--images", tmp_path, "--methods", "otsu,lc", "--out", tmp_path / "out", option, 2)
     assert (code, err) == (
         2,
-        f"Error: {option}: none of --methods goes by it; leave it out, or name one that does.\n",
+        f"Error: {option}: none of --methods goes by it; leave it out, or name one of {whose}.\n",
     )

@@ -69,6 +69,14 @@ def test_an_image_is_found_by_its_name_and_missed_in_a_sentence(run, kept, tmp_p
     assert code == 2 and "b.tif, an image of the run in" in err and "put it back" in err
 
 
+def test_an_image_that_changed_since_is_told(run, kept, tmp_path):
+    image, before = kept / "in" / "b.tif", (kept / "in" / "b.tif").read_bytes()
+    image.write_bytes(before + b" ")
+    code, _, err = run("film", kept / "out", "--out", tmp_path / "x.gif", "--image", "b.tif")
+    image.write_bytes(before)
+    assert (code, err) == (0, f"Warning: {image} changed since the run was made.\n")
+
+
 def test_folders_without_epochs_are_refused(run, kept, tmp_path):
     code, _, err = run("film", tmp_path, "--out", tmp_path / "x.gif")
     assert code == 2 and "holds no run" in err

@@ -164,7 +164,7 @@ def test_every_bad_file_is_named_and_nothing_is_written(run, blobs, save, tmp_pa
     ]
     for name, words in {
         "empty.tif": "empty", "text.png": "no image file", "cut.png": "cut short", "black.png": "same value",
-        "thin.png": "4000 x 3", "two.tif": "--channel 0",
+        "thin.png": "3 x 4000", "two.tif": "--channel 0",
     }.items():  # fmt: skip
         (line,) = [line for line in lines if f"{folder / name}" in line]
         assert line.startswith("Error: ")

@@ -68,6 +68,19 @@ def test_a_class_by_itself_has_no_channels_and_the_order_is_that_of_the_options(
     assert two[1][20, 24] < two[1][-1, 24]  # class 0
 
 
+def test_a_length_of_whole_pixels_is_exact(run, labels, tmp_path):
+    tifffile.imwrite(
+        tmp_path / "s.tif", labels, imagej=True, resolution=(10.000001, 10.000001), metadata={"unit": "micron"}
+    )
+    maps = []
+    for bandwidth in ("11", "1.1 um", "1100 nm"):  # divided by 0.1 um these are 11.000000000000002 and the like
+        out = tmp_path / bandwidth
+        assert run("density", tmp_path / "s.tif", "--bandwidth", bandwidth, "--out", out)[0] == 0
+        maps.append(tifffile.imread(out / "s_density.tif"))
+    np.testing.assert_array_equal(maps[0], maps[1])
+    np.testing.assert_array_equal(maps[0], maps[2])
+
+
 @pytest.mark.parametrize("bandwidth", ["1.5 um", "1.5um", "1500 nm", "0.0015 mm", "1.5 µm"])
 def test_a_length_becomes_pixels_by_the_voxel_size_along_each_axis(run, labels, tmp_path, bandwidth):
     stack = np.stack([labels, labels[:, ::-1]])
@@ -168,7 +181,7 @@ def test_references_that_do_not_fit_are_named(run, save, labels, tmp_path):
     save(tmp_path / "small" / "b.png", labels[:20])
     save(tmp_path / "other" / "c.png", labels)
     for where, words in (
-        ("small", "has 40 x 48 pixels but"),
+        ("small", "has 40 x 48 pixels (Y x X) but"),
         ("other", "a.png has no partner of its stem in"),
         ("small/a.png", "is one file for 2; name a folder"),
     ):
@@ -559,7 +572,7 @@ def test_files_without_partner_are_named(run, folders, save):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((7, 9), np.uint8), "has 7 x 9 pixels but"),
+        (np.zeros((7, 9), np.uint8), "has 7 x 9 pixels (Y x X) but"),
         (np.full((60, 50), 0.5, np.float32), "0.5 is no label"),
         (np.full((60, 50), -1, np.int16), "-1 is negative"),
         (np.full((60, 50), 255, np.uint8), "every pixel is 255, unlabelled"),

@@ -26,6 +26,53 @@ def test_help_imports_nothing_heavy(arguments):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a group of processes, this one among them")
+@pytest.mark.parametrize("library", ["typer", "pydantic", "numpy"])
+def test_ctrl_c_while_libraries_are_imported_ends_quietly(library):
+    code = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == {library!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+from napari_metastructure.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, timeout=150)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no folder that is in use")
+def test_a_working_folder_that_was_removed_is_told(run, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run("igtt", "a.tif", "--out", "b")
+    assert (code, err) == (2, "Error: The working folder does not exist any more; change to another one (cd).\n")
+
+
+def test_python_runs_the_package():
+    command = [sys.executable, "-m", "napari_metastructure", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=150)
+    assert done.stdout == f"napari-metastructure {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "twice"),
+    [
+        ("--epochs", ["--epochs", "2", "--epochs", "4"]),
+        ("--out", ["--out", "a"]),
+        ("--seed", ["--seed=1", "--device", "cpu", "--seed=2"]),
+    ],
+)
+def test_an_option_given_twice_is_refused(run, option, twice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("igtt", "x.tif", "--out", "o", *twice)
+    assert (code, err) == (2, f"Error: {option} is given twice; give it once.\n")
+    assert "twice" not in run("igtt", "x.tif", "--out", "o", "--ome", "--ome", "--set", "a=1", "--set", "b=2")[2]
+
+
 def test_version_and_usage(run):
     assert run("--version") == (0, f"napari-metastructure {__version__}\n", "")
     code, _, err = run("igtt")

@@ -209,7 +209,7 @@ def test_ctrl_c_leaves_whole_files_and_exits_130(blobs, save, model, tmp_path):
     [
         (["--to", "keras", "--out", "m.onnx"], "--to keras: choose onnx or bioimageio"),
         (["--to", "onnx", "--out", "m.zip"], "--out m.zip: the name of a file for onnx ends in .onnx"),
-        (["--to", "bioimageio", "--out", "m"], "ends in .zip"),
+        (["--to", "bioimageio", "--out", "m.onnx"], "ends in .zip"),
         (["--to", "onnx", "--out", "there.onnx"], "there.onnx is there already"),
         (["--to", "onnx", "--out", "nowhere/m.onnx"], "create it first"),
     ],

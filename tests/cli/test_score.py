@@ -49,6 +49,14 @@ def test_numbers_agree_with_scikit_learn(run, folders, tmp_path):
     assert "mean of 2" in out
 
 
+def test_names_with_points_have_an_auc(run, folders):
+    predicted_dir, truth_dir, *_ = folders
+    for path in [*predicted_dir.glob("a_*"), truth_dir / "a.png"]:
+        path.rename(path.with_name(path.name.replace("a", "0.5um.x", 1)))
+    code, out, _ = run("score", predicted_dir, truth_dir)
+    assert code == 0 and "-" not in next(line for line in out.splitlines() if "0.5um.x" in line)
+
+
 @pytest.mark.parametrize("axes", ["TZYX", "ZTYX"])
 def test_movies_of_stacks_have_an_auc(run, tmp_path, axes):
     rng = np.random.default_rng(1)
@@ -88,14 +96,6 @@ def test_as_many_planes_in_another_order_are_not_compared(run, tmp_path, monkeyp
     assert run(*one_axis)[0] == 0  # frames and slices along one axis
 
 
-def test_the_numbers_do_not_replace_a_mask(run, folders):
-    mask = folders[1] / "a.png"
-    before = mask.read_bytes()
-    code, _, err = run("score", *folders[:2], "--json", mask)
-    assert code == 2 and "is an input and would be written over" in err
-    assert mask.read_bytes() == before
-
-
 def test_truth_of_0_and_1_scores_the_same_and_0_1_255_leaves_pixels_out(run, folders, tmp_path):
     predicted_dir, truth_dir, predicted, truth, _ = folders
 
@@ -127,9 +127,9 @@ def test_files_without_partner_are_named(run, folders, save):
 @pytest.mark.parametrize(
     ("name", "array", "words"),
     [
-        ("b_mask.tif", np.zeros((7, 9), np.uint8), "7 x 9 pixels but"),
+        ("b_mask.tif", np.zeros((7, 9), np.uint8), "7 x 9 pixels (Y x X) but"),
         ("b_mask.tif", np.full((20, 24), 0.5, np.float32), "0.5 is no label"),
-        ("b.tif", np.zeros((20, 24), np.uint8), "share the stem 'b'"),
+        ("b_label.tif", np.zeros((20, 24), np.uint8), "share the stem 'b'"),
         ("a_probability.tif", np.full((20, 24), np.nan, np.float32), "NaN"),
         ("a_probability.tif", np.zeros((5, 5), np.float32), "5 x 5 pixels but"),
     ],

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,10 @@ def test_a_run_is_repeated_from_its_yaml_alone(run, pairs, tmp_path):
     code, _, _ = run("train", "--config", tmp_path / "a", "--out", tmp_path / "c", "--loss", "iou")
     assert code == 0
     assert yaml.safe_load((tmp_path / "c" / "run.yaml").read_text())["config"]["loss"] == "iou"
+    changed = next((tmp_path / "in" / "images").iterdir())
+    shutil.copy(next(path for path in changed.parent.iterdir() if path != changed), changed)
+    code, _, err = run("train", "--config", tmp_path / "a", "--out", tmp_path / "d")
+    assert code == 0 and f"Warning: {changed.name} changed since the run that {tmp_path / 'a' / 'run.yaml'} desc" in err
 
 
 def test_resume_overwrite_and_neither(run, pairs, tmp_path):

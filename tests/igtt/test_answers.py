@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.igtt.answers import Page, Sheet, check_replaceable, corrections
+from napari_metastructure.igtt.answers import Answer, Page, Sheet, check_replaceable, corrections
 from napari_metastructure.igtt.asking import Place
 
 HEAD = "file,plane,y,x,class\n"
@@ -113,6 +113,13 @@ def test_names_that_several_images_have_need_more_of_the_path(read, tmp_path):
         read(HEAD + "x.tif,1,1,1,1\n", sheet=sheet)
     path = sheet.write(tmp_path / "places.csv", [Place(0, 1, 2), Place(1, 1, 2), Place(2, 1, 2)])
     assert path.read_text().splitlines()[1:] == ["a/b/x.tif,1,1,2,", "c/b/x.tif,1,1,2,", "d/x.tif,1,1,2,"]
+
+
+def test_an_image_given_from_the_working_folder_is_found_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text(f"file,plane,y,x,class\n{tmp_path / 'b.tif'},1,2,3,object\n")
+    answers, _ = Sheet([Page(Path("a.tif"), 1, (4, 5)), Page(Path("b.tif"), 1, (4, 5))]).read(tmp_path / "a.csv")
+    assert answers == [Answer(Place(1, 2, 3), 1)]
 
 
 def test_places_come_back_as_answers(read, tmp_path):

@@ -316,7 +316,10 @@ def test_results_beside_their_images_are_no_images(tmp_path):
         names = [path.name for path in list_images([tmp_path])]
     assert names == ["a.tif", "b.png", "b.tif", "d_mask.tif"]
     assert sum("a_density.tif, a_epochs.tif, a_mask.tif and 4 more are results" in note for note in notes) == 1
-    assert len(list_images([tmp_path], results=True)) == 11
+    with noting() as notes:
+        names = [path.name for path in list_images([tmp_path], labels=True)]
+    assert names == ["a_mask.tif", "b.tif", "b_png_mask.tif", "c_mask.tif", "d_mask.tif"]  # what labels are wanted for
+    assert "a.tif, b.png are images beside a mask, not read" in notes[0]
     png(tmp_path / "compare.png", GREY)
     with noting():
         assert (tmp_path / "compare.png") in list_images([tmp_path])

@@ -115,8 +115,12 @@ def spoiled(value, count=1):
         (GOOD[:0], "no pixels"),
         (GOOD[0], "this has 1; give a list of planes, be it of one"),
         (GOOD[:1, :1], "1 x 1 pixels are too few"),
-        (np.random.default_rng(0).random((3, 4000)), "4000 x 3 pixels are too few; each side needs at least 8"),
+        (
+            np.random.default_rng(0).random((3, 4000)),
+            r"3 x 4000 pixels \(Y x X\) are too few; each side needs",
+        ),
         (spoiled(1e300), "exceed 32-bit"),
+        (np.linspace(0, 1e-60, 400).reshape(20, 20), "too small for 32-bit floats .1e-60.; scale them up"),
     ],
 )
 def test_bad_pixels_are_named_in_one_sentence(array, words):

@@ -70,6 +70,14 @@ def test_a_scale_bar_and_its_text(value, axis):
     assert not found[~ndi.maximum_filter(overlay, 5)].any()
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_a_strip_of_infinite_values_is_no_margin_of_that_value(value):
+    plane = np.where(padded(left=12), np.float32(value), CLEAN)
+    assert margin(plane) is None  # warnings are errors here
+    plane[padded(top=8)] = 0
+    np.testing.assert_array_equal(margin(plane), margin(np.where(np.isfinite(plane), plane, np.nan)))
+
+
 def test_no_margin():
     y, x = np.indices(CLEAN.shape)
     disc = np.hypot(y - 80, x - 100) < 60

@@ -213,6 +213,17 @@ def test_of_several_images_the_largest_is_read_and_told(tmp_path):
         read_image(path)
 
 
+@pytest.mark.parametrize(("sizes", "scale"), [((0.2, 0.2), 0.2), ((0.2, 0.4), 1.0)])
+def test_positions_of_other_pixel_sizes_have_no_scale(tmp_path, sizes, scale):
+    with tifffile.TiffWriter(tmp_path / "p.ome.tif", ome=True) as writer:
+        for size in sizes:
+            writer.write(A, metadata={"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeY": size})
+    with noting() as notes:
+        image = read_image(tmp_path / "p.ome.tif")
+    assert image.scale[1:] == (scale, scale)
+    assert any("other pixel sizes each" in note for note in notes) == (scale == 1)
+
+
 @pytest.mark.parametrize("ome", [True, False])
 def test_positions_of_one_size_are_read_together(tmp_path, ome):
     path = tmp_path / "x.tif"

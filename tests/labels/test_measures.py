@@ -1,6 +1,7 @@
 """Measurements of objects: against shapes of known size, scikit-image and skan."""
 
 import csv
+import math
 import sys
 
 import numpy as np
@@ -176,11 +177,12 @@ def test_units(steps, unit, expected):
     [
         ("20", (0.5, 0.5), 20), ("20 px", (0.5, 0.5), 20), (" 2.5e1pixels", (0.5, 0.5), 25), ("5 um2", (0.5, 0.5), 20),
         ("5um^2", (0.5, 0.25), 40), ("5 µm²", (0.5, 0.5), 20), ("5e6 nm2", (0.5, 0.5), 20), ("0", (0.5, 0.5), 0),
+        ("0.3 um2", (0.1, 0.1), 30), ("300000 nm2", (1 / 10, 0.1), 30), ("1e308 nm2", (1e-9, 1e-9), math.inf),
         ("1 um3", (1, 0.5, 0.5), 4), ("1 µm³", (1, 0.5, 0.5), 4),
     ],
 )  # fmt: skip
 def test_sizes_as_users_write_them(text, steps, pixels):
-    assert Voxel(steps, UM).pixels(text) == pytest.approx(pixels)
+    assert Voxel(steps, UM).pixels(text) == pixels  # not nearly: an object of as many pixels stays
 
 
 @pytest.mark.parametrize(

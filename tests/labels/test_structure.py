@@ -104,7 +104,7 @@ def test_distance_spans_blocks_and_tiny_numbers():
 @pytest.mark.parametrize(
     ("f", "g", "told"),
     [
-        (np.ones((2, 3)), np.ones((3, 2)), "2 x 3 and 3 x 2 pixels"),
+        (np.ones((2, 3)), np.ones((3, 2)), r"2 x 3 pixels \(Y x X\) and 3 x 2 pixels"),
         (np.array([[1, np.nan]]), np.ones((1, 2)), "NaN or infinity"),
         (np.ones((1, 2)), np.array([[1, np.inf]]), "NaN or infinity"),
         (np.ones((0, 2)), np.ones((0, 2)), "without pixels"),

@@ -173,7 +173,7 @@ def test_counting_takes_little_memory():
     [
         (np.zeros((2, 3)), np.zeros((2, 3), int), None, "The clean labels: pixels of type float64 are no labels"),
         (np.zeros((2, 3), int), np.zeros((2, 3)), None, "The noisy labels: pixels of type float64 are no labels"),
-        (np.zeros((2, 3), int), np.zeros((3, 2), int), None, "2 x 3 pixels but the noisy ones 3 x 2"),
+        (np.zeros((2, 3), int), np.zeros((3, 2), int), None, "2 x 3 pixels (Y x X) but the noisy ones 3 x 2"),
         (np.full((2, 3), 255), np.zeros((2, 3), int), None, "The clean labels: every pixel is 255"),
         (np.zeros((2, 3), int), np.full((2, 3), 255), None, "The noisy labels: every pixel is 255"),
         (np.array([[0, 255]]), np.array([[255, 0]]), None, "No pixel is labelled in both"),

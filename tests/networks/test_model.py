@@ -94,8 +94,8 @@ def test_an_image_without_contrast_is_the_first_class_without_asking_the_network
     [
         (np.ones((3, 40, 40)), "cells has 3 channels, but .*model.safetensors was trained on images of one channel"),
         (np.ones((2, 3, 40, 40)), "cells has 4 dimensions"),
-        (np.ones((3, 40)), "cells: 40 x 3 pixels are too few"),
-        (np.random.default_rng(0).random((3, 40)), "cells: 40 x 3 pixels are too few"),
+        (np.ones((3, 40)), r"cells: 3 x 40 pixels \(Y x X\) are too few"),
+        (np.random.default_rng(0).random((3, 40)), r"cells: 3 x 40 pixels \(Y x X\) are too few"),
         (np.ones((40, 40), complex), "cells: its pixels are complex"),
         (np.full((40, 40), "a"), "cells: its pixels are of type"),
         (np.ones((0, 40)), "cells: it has no pixels"),

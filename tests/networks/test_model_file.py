@@ -46,6 +46,13 @@ def test_models_that_are_none_are_refused(tmp_path):
             load_model(tmp_path / name)
 
 
+def test_a_model_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    (tmp_path / "locked").write_bytes(b"")
+    monkeypatch.setattr(model_file.os, "access", lambda path, mode: False)  # permissions do not bind root
+    with pytest.raises(InputError, match=r"No permission to read .*locked"):
+        load_model(tmp_path / "locked")
+
+
 def described(path, state, spec=None, use=None):
     """Write a file like a model's, whatever it says of itself."""
     facts = {

@@ -395,7 +395,7 @@ def test_images_that_do_not_fit(open_measure, said):
     viewer, _layer, widget = open_measure(squares(9))
     widget.images.choose(viewer.add_image(np.zeros((50, 60))))
     assert not widget.measure()
-    assert "has 50 x 60 pixels but the labels have 60 x 60" in widget.status.text()
+    assert "has 50 x 60 pixels (Y x X) but the labels have 60 x 60" in widget.status.text()
     assert said() == [widget.status.text()]
     assert len(viewer.layers) == 2
 

@@ -295,7 +295,7 @@ def test_what_the_thread_finds_wrong_is_said_too(open_predict, saved, predict, s
         assert widget.buttons.run.isEnabled()
 
     fails(np.full((40, 50), 1e300), "Layer 'a': its values exceed 32-bit floats")
-    fails(np.ones((5, 50), np.float32), "Layer 'a': 50 x 5 pixels are too few")
+    fails(np.ones((5, 50), np.float32), "Layer 'a': 5 x 50 pixels (Y x X) are too few")
     fails(pixels(2, 40, 50), "Layer 'a' (2 x 40 x 50) has no axis of 3 channels", three)
     fails(pixels(40, 50), "Layer 'a' (40 x 50) has no axis of 3 channels", three)
     fails(pixels(3, 40, 50), "leave Channel empty", three, channel="0")

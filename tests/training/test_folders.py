@@ -117,7 +117,7 @@ def test_other_trees_are_refused_in_a_sentence(tmp_path, pixels):
     with pytest.raises(InputError, match="one of them is missing"):
         find_pairs(tmp_path)
     write(tmp_path / "labels" / "a.png", pixels[:10])
-    with pytest.raises(InputError, match=r"a\.tif.*20 x 30 pixels, its labels 10 x 30"):
+    with pytest.raises(InputError, match=r"a\.tif.*20 x 30 pixels \(Y x X\), its labels 10 x 30"):
         find_pairs(tmp_path)
     write(tmp_path / "labels" / "a.png", np.stack([pixels, pixels // 2, pixels // 3], -1))
     with pytest.raises(InputError, match="colour image"):

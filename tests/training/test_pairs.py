@@ -24,7 +24,7 @@ def test_planes_of_a_stack_share_a_group():
 
 
 def test_what_does_not_fit_is_named():
-    with pytest.raises(InputError, match=r"b: the image has 8 x 9 pixels, its labels 8 x 8"):
+    with pytest.raises(InputError, match=r"b: the image has 8 x 9 pixels \(Y x X\), its labels 8 x 8"):
         pairs_of([np.zeros((8, 8)), np.zeros((8, 9))], [np.zeros((8, 8), int)] * 2, ["a", "b"])
     with pytest.raises(InputError, match="2 images and 1 labels"):
         pairs_of([np.zeros((8, 8))] * 2, [np.zeros((8, 8), int)])

@@ -31,6 +31,17 @@ TITLES: dict[str, str] = {
 }
 """Names in tables and widgets, in their order; what each does is in `methods.METHODS`."""
 
+SUPERVISED: tuple[MethodName, ...] = ("light-unet", "unet", "hrnet", "deeplabv3", "deeplabv3plus")
+"""Those that are trained on masks."""
+
+LIMITED: dict[str, tuple[MethodName, ...]] = {
+    "epochs": SUPERVISED,
+    "rounds": ("igtt", "igtt-no-ems", "igtt-paper", "igtt-paper-no-ems"),
+    "dfc_iterations": ("dfc",),
+    "ac_steps": ("ac",),
+}
+"""The methods that go by each setting of how long they may take."""
+
 ALL = "all"
 """Stands for all methods."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import sato, threshold_local, threshold_otsu
 
-from napari_metastructure.baselines.config import TITLES, CompareConfig, MethodName
+from napari_metastructure.baselines.config import SUPERVISED, TITLES, CompareConfig, MethodName
 from napari_metastructure.errors import InputError
 from napari_metastructure.images.intensity import contrast_and_log
 from napari_metastructure.training.control import Control, Stopped
@@ -352,10 +352,7 @@ METHODS: dict[str, Method] = {
         _method("igtt-no-ems", partial(_igtt, "default", _NO_EMS)),
         _method("igtt-paper", partial(_igtt, "paper", {})),
         _method("igtt-paper-no-ems", partial(_igtt, "paper", _NO_EMS)),
-        *(
-            _method(name, partial(cross_fitted, network=name), needs_masks=True)
-            for name in ("light-unet", "unet", "hrnet", "deeplabv3", "deeplabv3plus")
-        ),
+        *(_method(name, partial(cross_fitted, network=name), needs_masks=True) for name in SUPERVISED),
     )
 }
 """By name, in the order of `config.TITLES`."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
-from warnings import catch_warnings, simplefilter, warn
+from warnings import catch_warnings, filterwarnings, simplefilter, warn
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, sized
 from napari_metastructure.images.files import list_images, noting, stem
 from napari_metastructure.images.image import Image, planes
 from napari_metastructure.images.label_files import pair_by_stem, read_labels
@@ -222,8 +222,8 @@ RESULT_ENDINGS = ("_mask", "_probability", "_epochs")
 """What the names of results add to those of their images."""
 
 
-def list_folder(folder: Path) -> list[Path]:
-    """List the images of a folder of masks, which holds other files of a run as well.
+def list_folder(folder: Path, labels: bool = True) -> list[Path]:
+    """List the labels of a folder, which holds other files of a run as well, or its images.
 
     Raises
     ------
@@ -234,7 +234,9 @@ def list_folder(folder: Path) -> list[Path]:
         raise InputError(f"{folder} is not a folder; name a folder of masks.")
     with catch_warnings():
         simplefilter("ignore", UserWarning)
-        return list_images([folder], results=True)
+        filterwarnings("always", ".* beside a mask, not read", UserWarning)
+        found = list_images([folder], labels)
+    return only_masks(found) if labels else found
 
 
 def only_masks(files: Iterable[Path]) -> list[Path]:
@@ -242,8 +244,8 @@ def only_masks(files: Iterable[Path]) -> list[Path]:
     return [path for path in files if not stem(path).endswith(RESULT_ENDINGS[1:])]
 
 
-def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
-    """Find the partner of each file: a single reference, or that of its stem in a folder.
+def partners_of(paths: Sequence[Path], reference: Path, labels: bool = True) -> list[Path]:
+    """Find the partner of each file: a single reference, or that of its stem in a folder, labels or an image.
 
     Raises
     ------
@@ -256,7 +258,7 @@ def partners_of(paths: Sequence[Path], reference: Path) -> list[Path]:
         if len(paths) > 1:
             raise InputError(f"{reference} is one file for {len(paths)}; name a folder with one for each.")
         return [reference]
-    found = pair_by_stem(paths, only_masks(list_folder(reference)))
+    found = pair_by_stem(paths, list_folder(reference, labels))
     if found.first_alone:
         others = len(found.first_alone) - 1
         more = f" (nor have {others} more files)" if others else ""
@@ -289,8 +291,7 @@ def check_same_size(path: Path, shape: tuple[int, ...], other: Path, known: tupl
     long = [(*(n for n in s[:-2] if n > 1), *s[-2:]) for s in (shape, known)]
     flat = [(math.prod(s[:-2]), *s[-2:]) for s in long]
     if flat[0] != flat[1] or (long[0] != long[1] and min(map(len, long)) > 3):
-        sizes = [" x ".join(map(str, s)) for s in long]
-        raise InputError(f"{path} has {sizes[0]} pixels but {other} has {sizes[1]}; compare equal sizes.")
+        raise InputError(f"{path} has {sized(long[0])} but {other} has {sized(long[1])}; compare equal sizes.")
 
 
 def check_same_sizes(labels: LabelSet, others: LabelSet) -> None:

@@ -16,7 +16,7 @@ from napari_metastructure.batch.recipe import Density, Noise
 from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, listed
 from napari_metastructure.images.files import fingerprint, noting, output_stems
-from napari_metastructure.images.image import PIXEL, Image, convert, parse_length, stack
+from napari_metastructure.images.image import PIXEL, Image, convert, parse_length, snapped, stack
 from napari_metastructure.images.writing import remove, write_tiff
 from napari_metastructure.labels.density import Kernel, check_bandwidth, densities
 from napari_metastructure.labels.recipes import Recipe, apply
@@ -261,7 +261,7 @@ def bandwidths_of(text: str, labels: label_set.LabelSet) -> list[tuple[float, fl
             bad.append(f"{path} has no voxel size to turn {text} into pixels; give --bandwidth in pixels.")
             continue
         steps = [1.0 if unit == PIXEL else step for step, _ in pixel]
-        pair = [length / step for length, step in zip(lengths, steps, strict=True) if length is not None]
+        pair = [snapped(length / step) for length, step in zip(lengths, steps, strict=True) if length is not None]
         try:
             found.append(check_bandwidth(pair, shape, str(path)))
         except InputError as error:

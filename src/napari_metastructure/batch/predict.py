@@ -175,4 +175,5 @@ def join_file(
     loaded.release()
     note = task.chosen.note(leading_of(image, task.chosen))
     prediction.write_predicted(target, found, image, loaded.use.classes, kept, note)
-    return Done((*notes, *missing_notes((event.name, event.missing) for event in found)))
+    notes += missing_notes((event.name, event.missing) for event in found)
+    return Done(prediction.written(target, 0, path, notes).notes)

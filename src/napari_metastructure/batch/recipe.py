@@ -1,5 +1,6 @@
 """Recipes of batches: task, files, folder of results and scheduler, as settings and as YAML."""
 
+import os
 import re
 from collections.abc import Sequence
 from glob import glob, has_magic
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from napari_metastructure.baselines.config import CompareConfig
 from napari_metastructure.errors import InputError, explain
 from napari_metastructure.igtt.config import IGTTConfig
-from napari_metastructure.images.files import list_images, results_among
+from napari_metastructure.images.files import check_folder_name, list_images, results_among
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.labels.density import Kernel
 from napari_metastructure.labels.readings import Reading
@@ -186,6 +187,7 @@ class BatchRecipe(BaseModel):
     def _paths(self) -> Self:
         if any("\0" in str(path) for path in (*self.inputs, self.out, *(value for _, value in self.task))):
             raise ValueError("A path holds a character of code 0, which no file has in its name; write it again.")
+        check_folder_name(self.out, "out")
         return self
 
     @classmethod
@@ -251,17 +253,17 @@ class BatchRecipe(BaseModel):
         """
         named = expanded(self.inputs)
         try:
-            return list_images(named, results=self.task.labels)
+            return list_images(named, labels=self.task.labels)
         except InputError:
             if len(named) < 2:
                 raise
         usable, others = [], []
         for path in named:
             try:
-                usable += list_images([path], results=self.task.labels)
+                usable += list_images([path], labels=self.task.labels)
             except InputError:
                 others.append(path)
-        return sorted({*(list_images(usable, results=True) if usable else []), *others})
+        return sorted({*(list_images(usable) if usable else []), *others})
 
 
 def expanded(texts: Sequence[str | Path]) -> list[Path]:
@@ -274,12 +276,17 @@ def expanded(texts: Sequence[str | Path]) -> list[Path]:
     """
     named: list[Path] = []
     for text in map(str, texts):
-        named += _matches(text) if has_magic(text) and not Path(text).exists() else [Path(text).expanduser()]
+        named += _matches(text) if has_magic(text) and not Path(text).exists() else [_from_home(Path(text))]
     return named
 
 
+def _from_home(path: Path) -> Path:
+    """Put the home folder in place of a leading ``~``, unless a file is called so."""
+    return path if path.exists() else Path(os.path.expanduser(path))  # pathlib's own raises at a "~" it does not know
+
+
 def _matches(pattern: str) -> list[Path]:
-    found = [Path(name) for name in sorted(glob(str(Path(pattern).expanduser()), recursive=True))]
+    found = [Path(name) for name in sorted(glob(str(_from_home(Path(pattern))), recursive=True))]
     found = [path for path in found if not path.is_dir()] or found
     ours = set(results_among(found))
     if not (found := [path for path in found if path not in ours]):
@@ -289,4 +296,4 @@ def _matches(pattern: str) -> list[Path]:
 
 def absolute(paths: Sequence[Path]) -> list[Path]:
     """Give paths that mean the same in another process, symbolic links as they are."""
-    return [Path.cwd() / path.expanduser() for path in paths]
+    return [Path.cwd() / _from_home(path) for path in paths]

@@ -69,9 +69,10 @@ class Record:
         for name in dict.fromkeys([*now, *before]):
             was, wish = before.get(name), now.get(name)
             if was != wish and name.rsplit(".", 1)[-1] != "device":
+                then_now = f"{name.removeprefix('task.')} = {was or repr(was)}, not {wish or repr(wish)}"
                 raise InputError(
-                    f"The batch in {self.folder} was made with {name.removeprefix('task.')} = {was}, not {wish}; go on "
-                    "with the same settings, or choose another folder."
+                    f"The batch in {self.folder} was made with {then_now}; go on with the same settings, or choose "
+                    "another folder."
                 )
 
     def begin(self, units: Iterable[Unit]) -> None:

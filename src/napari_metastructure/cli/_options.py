@@ -1,6 +1,8 @@
 """Options of commands: help, settings and label noise; their files: listed, paired, and where results go."""
 
+import errno
 import json
+import os
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,12 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 import typer
 from pydantic import BaseModel, ValidationError
 
-from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder, only_masks
-from napari_metastructure.errors import InputError, ReadingError, explain
-from napari_metastructure.images.files import check_free, list_images, noting, output_stems, stem
+from napari_metastructure.batch.label_set import NOISE_FILE, UnusableFiles, list_folder
+from napari_metastructure.errors import InputError, ReadingError, explain, listed
+from napari_metastructure.images.files import (
+    check_folder_name,
+    check_free,
+    list_images,
+    noting,
+    output_stems,
+    stem,
+)
 from napari_metastructure.images.label_files import pair_by_stem
 from napari_metastructure.images.ranges import PARTS
-from napari_metastructure.images.writing import replacing
+from napari_metastructure.images.writing import cannot_write, replacing
 from napari_metastructure.labels.readings import READING
 from napari_metastructure.labels.recipes import RECIPES, Recipe, make_recipe
 from napari_metastructure.networks import ENCODERS
@@ -46,7 +55,35 @@ RESUME = typer.Option(
     "--resume", help="Go on with the batch in --out: what is done from the same files and settings is not done again."
 )
 
-JSON = typer.Option("--json", metavar="FILE", help="Write the numbers to a file as well.")
+
+def file(*endings: str, help: str, name: str = "", metavar: str | None = None) -> Any:
+    """Make an option for the name of a file that is written: it ends as what is in it, so that programs open it."""
+
+    def check(param: typer.CallbackParam, value: Path | None) -> Path | None:
+        if value is not None and value.suffix.lower() not in endings:
+            wish = listed(endings, "or")
+            raise InputError(f"{param.opts[0]} {value}: choose the name of a file that ends in {wish}.")
+        if value is not None and value.is_dir():
+            raise InputError(f"{param.opts[0]} {value} is a folder; name a file.")
+        if value is not None and value.parent.is_dir() and not os.access(value.parent, os.W_OK):
+            raise cannot_write(value, PermissionError(errno.EACCES, ""))  # said before any work is done
+        return value
+
+    return typer.Option(*([name] if name else []), help=help, metavar=metavar, callback=check)
+
+
+def folder(help: str, metavar: str | None = None) -> Any:
+    """Make an option for the name of a folder that results are written to, which is not that of a file."""
+
+    def check(param: typer.CallbackParam, value: Path | None) -> Path | None:
+        if value is not None:
+            check_folder_name(value, param.opts[0])
+        return value
+
+    return typer.Option(help=help, metavar=metavar, callback=check)
+
+
+JSON = file(".json", name="--json", metavar="FILE.json", help="Write the numbers to a file as well.")
 
 PLANES = typer.Option(
     help=f"Slices of stacks to take, or of other images the steps of the axis before Y and X. {PARTS} [default: all]",
@@ -275,7 +312,7 @@ def _row(line: str, where: str) -> list[float]:
     """Read the numbers of a line; where semicolons part them, commas are decimal points, as some spreadsheets write."""
     parts = line.replace(",", ".").split(";") if ";" in line else re.split(r"[,\s]+", line.strip())
     try:
-        return [float(part) for part in parts if part.strip()]
+        return [float(part.strip(' "')) for part in parts if part.strip()]
     except ValueError:
         raise InputError(f"{where}: {line.strip()[:60]!r} is no row of numbers; leave names of classes out.") from None
 
@@ -349,7 +386,7 @@ def list_labels(paths: Iterable[Path]) -> list[Path]:
     """List the label files that files and folders name; warnings about others are lines on stderr."""
     with warnings_as_lines():
         warnings.filterwarnings("ignore", message=f".*{NOISE_FILE} is no image")  # ours, and no stray file
-        return list_images(paths, results=True)
+        return list_images(paths, labels=True)
 
 
 def pair_folders(
@@ -387,4 +424,6 @@ def pair_paths(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
         raise InputError(f"{folder} is a folder but {file} is a file; name two files or two folders.")
     if not first.is_dir():
         return {stem(second): (first, second)}
-    return pair_folders(only_masks(list_folder(first)), only_masks(list_folder(second)), (first, second))
+    with warnings_as_lines():
+        folders = list_folder(first), list_folder(second)
+    return pair_folders(*folders, (first, second))

@@ -7,7 +7,7 @@ import typer
 
 from napari_metastructure.batch.recipe import BatchRecipe
 from napari_metastructure.batch.run import BatchFinished, BatchStarted, UnitDone, UnitFailed, UnitProgress, run
-from napari_metastructure.cli._options import RESUME, RUN_WAYS, SCHEDULER, check_modes
+from napari_metastructure.cli._options import RESUME, RUN_WAYS, SCHEDULER, check_modes, folder
 from napari_metastructure.cli._progress import INTERRUPTED, bars, running
 from napari_metastructure.errors import InputError, counted
 from napari_metastructure.images.read_options import options
@@ -24,7 +24,7 @@ SHOWN = 4
 def batch(
     recipe: Annotated[Path, typer.Argument(help="What Save recipe of a widget wrote, or a batch.yaml.")],
     scheduler: Annotated[str | None, SCHEDULER] = None,
-    out: Annotated[Path | None, typer.Option(help="In place of the folder in the recipe.")] = None,
+    out: Annotated[Path | None, folder("In place of the folder in the recipe.")] = None,
     resume: Annotated[bool, RESUME] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier batch in its folder.")] = False,
 ) -> None:

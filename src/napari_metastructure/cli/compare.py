@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_metastructure.baselines.config import ALL, TITLES, CompareConfig
+from napari_metastructure.baselines.config import ALL, LIMITED, TITLES, CompareConfig
 from napari_metastructure.baselines.results import CompareFinished, CompareStarted, MethodFinished, shown, summary
 from napari_metastructure.cli import _options
 from napari_metastructure.cli._progress import INTERRUPTED, running, table
@@ -31,7 +31,7 @@ def _option(field: str, **more: Any) -> Any:
 
 def compare(
     images: Annotated[Path, typer.Option(help="A folder of images, or one image.")],
-    out: Annotated[Path, typer.Option(help="Folder of tables, figure and masks; made if it is not there.")],
+    out: Annotated[Path, _options.folder("Folder of tables, figure and masks; made if it is not there.")],
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -74,10 +74,12 @@ def compare(
     memory of methods can be compared on one machine only.
     """
     config = _config(methods, reading, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
-    limits = {"--epochs": epochs, "--rounds": rounds, "--dfc-iterations": dfc_iterations, "--ac-steps": ac_steps}
-    for (option, limit), word in zip(limits.items(), ("(supervised)", "iGTT", "DFC", "AC"), strict=True):
-        if limit is not None and not any(word in TITLES[name] for name in config.methods):
-            raise InputError(f"{option}: none of --methods goes by it; leave it out, or name one that does.")
+    for (name, whose), limit in zip(LIMITED.items(), (epochs, rounds, dfc_iterations, ac_steps), strict=True):
+        if limit is not None and not set(whose) & set(config.methods):
+            option = _options.option_name(name)
+            raise InputError(
+                f"{option}: none of --methods goes by it; leave it out, or name one of {', '.join(whose)}."
+            )
     if scheduler is not None or resume:
         task = {"what": "compare", "config": config, "masks": masks, "channel": channel}
         shared_out([images], out, scheduler, task, resume, overwrite)

@@ -18,7 +18,7 @@ from napari_metastructure.cli._progress import running
 from napari_metastructure.cli.batch import shared_out
 from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.igtt.config import PRESETS, IGTTConfig
-from napari_metastructure.igtt.film import Epochs, write
+from napari_metastructure.igtt.film import FIGURES, FILMS, Epochs, write
 from napari_metastructure.igtt.outputs import IGTTRun, Outputs, read_epochs, with_epochs
 from napari_metastructure.images.files import check_free, output_stems, read_image, result_path, stem
 from napari_metastructure.images.image import plane_count, planes
@@ -26,6 +26,7 @@ from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.training.distributed import join
 from napari_metastructure.training.events import EpochFinished, Finished, RunStarted
+from napari_metastructure.training.run_folder import changed_since, read_description
 
 if TYPE_CHECKING:
     from napari_metastructure.cli._asking import Asking
@@ -41,7 +42,7 @@ _option = partial(_options.option, IGTTConfig, PRESETS)
 
 def igtt(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", readable=False)],
-    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.")],
+    out: Annotated[Path, _options.folder("The run folder; made if it is not there.")],
     preset: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +82,9 @@ def igtt(
     ask: Annotated[
         int | None, typer.Option(help="Write so many places to ask about next, to --places.", metavar="N")
     ] = None,
-    places: Annotated[Path | None, typer.Option(help="Their file, in the form of --answers.", metavar="CSV")] = None,
+    places: Annotated[
+        Path | None, _options.file(".csv", help="Their file, in the form of --answers.", metavar="CSV")
+    ] = None,
     ask_how: Annotated[
         str,
         typer.Option(
@@ -201,8 +204,10 @@ def film(
     run: Annotated[Path, typer.Argument(help="The folder of a run with --keep-epochs.")],
     out: Annotated[
         Path,
-        typer.Option(
-            help="A film, .gif or .mp4 (needs the extra [film]), or a figure with the curves, .png, .pdf or .svg."
+        _options.file(
+            *FILMS,
+            *FIGURES,
+            help="A film, .gif or .mp4 (needs the extra [film]), or a figure with the curves, .png, .pdf or .svg.",
         ),
     ],
     image: Annotated[
@@ -223,7 +228,7 @@ def film(
     """
     epochs = _kept_epochs(run, image, plane)
     check_free([out], IGTTRun(run).images(), overwrite=overwrite, ways=_options.WAYS)
-    typer.echo(f"{write(out, epochs, outlines)}: {len(epochs.masks)} epochs")
+    typer.echo(f"{write(out, epochs, outlines)}: {counted(len(epochs.masks), 'epoch')}")
 
 
 def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs:
@@ -246,6 +251,8 @@ def _kept_epochs(folder: Path, wanted: Path | None, plane: int | None) -> Epochs
         names = called
     if not names:
         raise InputError(f"--image {wanted}: the run kept epochs of {listed([file.name for file in kept])}.")
+    if names[0].name in changed_since(read_description(folder)):
+        typer.echo(f"Warning: {names[0]} changed since the run was made.", err=True)
     if not names[0].exists():
         raise InputError(f"{names[0]}, an image of the run in {folder}, is no longer there; put it back to draw it.")
     with _options.warnings_as_lines():

@@ -28,7 +28,7 @@ def noise(
         list[Path], typer.Argument(help="Clean labels, folders, or patterns as 'in/*.tif'.", readable=False)
     ],
     kind: Annotated[str, typer.Option(help="The recipe.", metavar=_options.KINDS)],
-    out: Annotated[Path, typer.Option(help="The folder of the noisy labels; made if not there.")],
+    out: Annotated[Path, _options.folder("The folder of the noisy labels; made if not there.")],
     keep: Annotated[float | None, _options.dial("keep")] = None,
     fraction: Annotated[float | None, _options.dial("fraction")] = None,
     exact: Annotated[bool | None, _options.dial("exact")] = None,
@@ -111,7 +111,7 @@ def _changes(clean: np.ndarray, noisy: np.ndarray, counts: np.ndarray) -> str:
 
 def density(
     labels: Annotated[list[Path], typer.Argument(help="Labels, folders, or patterns as 'in/*.tif'.", readable=False)],
-    out: Annotated[Path, typer.Option(help="The folder of the maps; made if not there.")],
+    out: Annotated[Path, _options.folder("The folder of the maps; made if not there.")],
     kernel: Annotated[str, typer.Option(help="The kernel, round.", metavar="|".join(KERNELS))] = "box",
     bandwidth: Annotated[
         str,

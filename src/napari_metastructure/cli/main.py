@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
 from napari_metastructure.cli._progress import FAILED, ended_like_ctrl_c
+from napari_metastructure.cli._streams import harden
 from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
 from napari_metastructure.cli.doctor import doctor
@@ -38,24 +40,26 @@ GARBAGE = 10_000
 """New objects after which Python looks for garbage. Its own 700 costs half a second while the libraries of a run are
 imported, a million objects none of which is garbage."""
 
+
+class _Command(TyperCommand):
+    """A command that refuses an option given twice, of which the first would be dropped without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given: list[Any] = [p for p in self.make_parser(ctx).parse_args(list(args))[2] if p.param_type_name == "option"]
+        for option in given:
+            if given.count(option) > 1 and not (option.multiple or option.is_flag):
+                raise InputError(f"{option.opts[0]} is given twice; give it once.")
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )  # fmt: skip
-app.command()(igtt)
-app.command()(film)
-app.command()(train)
-app.command()(predict)
-app.command()(export)
-app.command()(study)
-app.command()(compare)
-app.command()(measure)
-app.command()(score)
-app.command()(noise)
-app.command()(density)
-app.command()(transition)
-app.command()(batch)
-app.command()(doctor)
+for command in (
+    igtt, film, train, predict, export, study, compare, measure, score, noise, density, transition, batch, doctor,
+):  # fmt: skip
+    app.command(cls=_Command)(command)
 
 
 def _version(wanted: bool) -> None:
@@ -108,9 +112,12 @@ def main(arguments: list[str] | None = None) -> None:
     SystemExit
         Always: 0 done, 1 the run broke down, 2 bad input, 130 stopped by Ctrl-C.
     """
+    if arguments is None:
+        harden()
     with ending_at_once(), _thriftily() if arguments is None else nullcontext():
         try:
             _check_empty(sys.argv[1:] if arguments is None else arguments)
+            _check_folder()
             with only_first_prints(), ended_like_ctrl_c():
                 app(arguments)
         except InputError as error:
@@ -143,6 +150,14 @@ def _check_empty(arguments: Sequence[str]) -> None:
         option, equals, value = text.partition("=") if text.startswith("--") else (before, "", text)
         if not value and (equals or not text) and option not in MAY_BE_EMPTY:
             raise InputError(f"An empty text was given{f' after {option}' * option.startswith('--')}; give a name.")
+
+
+def _check_folder() -> None:
+    """Refuse to work in a folder that was removed, in which libraries cannot be loaded."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("The working folder does not exist any more; change to another one (cd).") from None
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -29,7 +29,7 @@ SIZE = "a number of pixels, or with a unit as '1.5 um2' (um3 with --3d)."
 
 def measure(
     masks: Annotated[list[Path], typer.Argument(help="Masks or labels, or folders of them.", readable=False)],
-    out: Annotated[Path, typer.Option(help="The table, as CSV.", metavar="FILE.csv")],
+    out: Annotated[Path, _options.file(".csv", help="The table, as CSV.", metavar="FILE.csv")],
     images: Annotated[
         Path | None, typer.Option(help="Images to measure intensities in: a file, or a folder paired by stem.")
     ] = None,
@@ -50,11 +50,9 @@ def measure(
     skeleton: Annotated[
         bool, typer.Option("--skeleton", help="Measure skeletons too: length, branches, end points, junctions.")
     ] = False,
-    clean: Annotated[
-        Path | None, typer.Option(help="Write the cleaned masks to this folder.", metavar="FOLDER")
-    ] = None,
+    clean: Annotated[Path | None, _options.folder("Write the cleaned masks to this folder.", metavar="FOLDER")] = None,
     instances: Annotated[
-        Path | None, typer.Option(help="Write numbered objects to this folder.", metavar="FOLDER")
+        Path | None, _options.folder("Write numbered objects to this folder.", metavar="FOLDER")
     ] = None,
     reading: _options.ReadingOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
@@ -67,11 +65,12 @@ def measure(
     """
     if skeleton:
         measures.check_skan()
-    found = [label_set.list_folder(p) if p.is_dir() else _options.list_labels([p]) for p in masks]
+    with _options.warnings_as_lines():
+        found = [label_set.list_folder(p) if p.is_dir() else _options.list_labels([p]) for p in masks]
     paths = label_set.only_masks(dict.fromkeys(chain(*found)))  # of a run folder, say
     if not paths:
         raise InputError(f"{masks[0]} holds probabilities only; name masks, or folders of them.")
-    partners = label_set.partners_of(paths, images) if images is not None else []
+    partners = label_set.partners_of(paths, images, labels=False) if images is not None else []
     if clean is not None and instances is not None and os.path.realpath(clean) == os.path.realpath(instances):
         raise InputError(f"--clean and --instances are both {clean}; give each a folder of its own.")
     if channel is not None and images is None:
@@ -79,9 +78,6 @@ def measure(
     cleaned_paths, object_paths = (
         [] if folder is None else _options.result_paths(folder, paths, ".tif") for folder in (clean, instances)
     )
-    others = set(map(os.path.realpath, (*cleaned_paths, *object_paths)))
-    if out.is_dir() or os.path.realpath(out) in others:
-        raise InputError(f"--out {out} is {'a folder' if out.is_dir() else 'another result'}; name a CSV file.")
     check_free([out, *cleaned_paths, *object_paths], [*paths, *partners], overwrite=overwrite, ways=_options.WAYS)
     with _options.warnings_as_lines():
         labels = label_set.LabelSet(paths, reading, instances=True)
@@ -196,10 +192,11 @@ def score(
     what is unlabelled in the truth is left out. With --reading classes the scores are means over the classes, or of two
     those of the greater. The last row is the mean over the images.
     """
-    predicted, true = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
-    _options.check_json(json_file, [*predicted, *true])
-    probabilities = {key_of(name): p for p in predicted if (name := stem(p).removesuffix(_ENDING)) != stem(p)}
-    masks = label_set.only_masks(predicted), label_set.only_masks(true)
+    with _options.warnings_as_lines():
+        masks = label_set.list_folder(predicted_dir), label_set.list_folder(truth_dir)
+    named = {p: stem(p).removesuffix(_ENDING) for p in predicted_dir.iterdir() if stem(p).endswith(_ENDING)}
+    _options.check_json(json_file, chain(*masks, named))
+    probabilities = {key_of(p.with_name(f"{name}.tif")): p for p, name in named.items()}
     pairs = _options.pair_folders(*masks, (predicted_dir, truth_dir))
     for pair in pairs.values():
         label_set.refuse_itself(*pair)

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from napari_metastructure.batch.recipe import expanded
-from napari_metastructure.cli._options import FRAMES, PLANES, RESUME, SCHEDULER, WAYS, alone_in, warnings_as_lines
+from napari_metastructure.cli._options import (
+    FRAMES,
+    PLANES,
+    RESUME,
+    SCHEDULER,
+    WAYS,
+    alone_in,
+    file,
+    folder,
+    warnings_as_lines,
+)
 from napari_metastructure.cli._progress import INTERRUPTED, Terminal, bars, running
 from napari_metastructure.cli.batch import BAD_FILES, shared_out
 from napari_metastructure.errors import InputError, counted
@@ -18,8 +28,10 @@ from napari_metastructure.training.control import Stopped
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A run folder, or its model.safetensors.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results; made if it is not there.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, folders of them, or patterns as 'in/*.tif'.", readable=False)
+    ],
+    out: Annotated[Path, folder("Folder of the results; made if it is not there.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ... or mps.", metavar="D")] = "auto",
     channel: Annotated[
         str | None,
@@ -50,8 +62,6 @@ def predict(
     leaves whole files only and exits with 130. With --scheduler or --resume also batch.yaml and batch.csv, what was
     done and what failed; large images are shared out by tiles then, to the same masks.
     """
-    if out.suffix == ".zarr":
-        raise InputError(f"--out {out}: --out names the folder of the results; --zarr makes them OME-Zarr.")
     if zarr and (ome or scheduler is not None or resume):
         raise InputError("--zarr goes without --ome, --scheduler and --resume; leave them out.")
     if scheduler is not None or resume:
@@ -120,7 +130,7 @@ def export(
             help="onnx (needs the extra [onnx]), or a bioimage.io package ([bioimageio]).", metavar="onnx|bioimageio"
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The file: .onnx, or .zip for bioimageio.")],
+    out: Annotated[Path, file(*_ENDINGS.values(), help="The file: .onnx, or .zip for bioimageio.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
 ) -> None:
     """Write a model for other programs, run it there, and compare it with ours before it is kept.

@@ -49,7 +49,7 @@ Channel = Annotated[
 
 def train(
     data: Data = None,
-    out: Annotated[Path, typer.Option(help="The run folder; made if it is not there.")] = ...,  # type: ignore[assignment]
+    out: Annotated[Path, _options.folder("The run folder; made if it is not there.")] = ...,  # type: ignore[assignment]
     validation: Annotated[
         Path | None, typer.Option("--val", help="A training set of the same form, to validate on.")
     ] = None,
@@ -170,7 +170,7 @@ _TYPED_STUDY = ("preset", "epochs", "seed", "device", "reading")
 
 def study(
     data: Data = None,
-    out: Annotated[Path, typer.Option(help="The study's folder; made if it is not there.")] = ...,  # type: ignore[assignment]
+    out: Annotated[Path, _options.folder("The study's folder; made if it is not there.")] = ...,  # type: ignore[assignment]
     figure: Annotated[
         str,
         typer.Option(

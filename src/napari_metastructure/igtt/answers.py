@@ -137,7 +137,7 @@ class Sheet:
         if not text:
             raise ValueError("file is empty; write the name of an image")
         parts = _parts(text)
-        found = [file for file in self._files if _parts(file)[-len(parts) :] == parts]
+        found = [file for file in self._files if _parts(file.absolute())[-len(parts) :] == parts]
         exact = [file for file in found if _parts(file) == parts]
         if not found:
             raise ValueError(f"{text[:200]} is no image of this run")

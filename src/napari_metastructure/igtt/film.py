@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, sized
 from napari_metastructure.images.writing import replacing, save_figure
 
 FILMS, FIGURES = (".gif", ".mp4"), (".png", ".pdf", ".svg")
@@ -53,8 +53,8 @@ class Epochs:
             raise InputError("There are no epochs to draw yet; run first.")
         for epoch, mask in self.masks.items():
             if mask.shape != self.image.shape:
-                shapes = [" x ".join(map(str, shape)) for shape in (mask.shape, self.image.shape)]
-                raise InputError(f"The mask of epoch {epoch} has {shapes[0]} pixels and the image {shapes[1]}.")
+                sizes = f"{sized(mask.shape)} and the image {sized(self.image.shape)}"
+                raise InputError(f"The mask of epoch {epoch} has {sizes}.")
 
 
 def write(path: Path, epochs: Epochs, outlines: bool = False) -> Path:

@@ -101,7 +101,7 @@ def stem(path: str | Path) -> str:
     return name[:-4] if name.lower().endswith(".ome") and len(name) > 4 else name
 
 
-def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path]:
+def list_images(paths: Iterable[str | Path], labels: bool = False) -> list[Path]:
     """List the image files that files and folders name, sorted, each once, and of a multi-file OME-TIFF one.
 
     Parameters
@@ -110,8 +110,9 @@ def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path
         Files, taken as they are, and folders, looked through without their subfolders. In a folder hidden
         files are passed over, and other files that hold no image are skipped with a warning; a file that
         claims to be an image by its ending stays listed, so that `read_image` says what is wrong with it.
-    results : bool
-        List masks, probabilities and the like that lie beside their images, too.
+    labels : bool
+        Labels are wanted: of a folder the masks that lie beside their images, and not the images; else the other way
+        round. Probabilities and the like are neither.
 
     Raises
     ------
@@ -122,7 +123,7 @@ def list_images(paths: Iterable[str | Path], results: bool = False) -> list[Path
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if os.path.isdir(path) and _named_kind(path) is None:
-            files = _images_in(path, results)
+            files = _images_in(path, labels)
         elif _kind(path) is None:
             raise InputError(f"{path} is no image file (TIFF, PNG, JPEG and the like); leave it out or convert it.")
         else:
@@ -203,8 +204,8 @@ def _check_name(path: Path) -> None:
         raise InputError(f"{shown(path)} has letters in its name that are no Unicode; rename the file.") from error
 
 
-def _images_in(folder: Path, results: bool) -> list[Path]:
-    """List the images of a folder, and name the other files."""
+def _images_in(folder: Path, labels: bool) -> list[Path]:
+    """List the images of a folder, or its labels, and name the other files."""
     try:
         files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as error:
@@ -220,11 +221,19 @@ def _images_in(folder: Path, results: bool) -> list[Path]:
             note(f"{shown(file)} {why} and was skipped.")
         else:
             images.append(file)
-    if not results and (ours := results_among(images)):
-        more = f" and {len(ours) - 3} more" if len(ours) > 3 else ""
-        names = ", ".join(file.name for file in ours[:3])
-        note(f"{folder}: {names}{more} {'is a result' if len(ours) == 1 else 'are results'} beside an image, not read.")
-        images = [file for file in images if file not in set(ours)]
+    if ours := results_among(images):
+        masks = [file for file in ours if stem(file).endswith(RESULTS[0])]
+        with_mask = {stem(file).removesuffix(RESULTS[0]) for file in masks}
+        others = [file for file in images if file not in set(ours) and {stem(file), _longer(file)} & with_mask]
+        left = others if labels else ours
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            names = ", ".join(file.name for file in left[:3])
+            one, many = ("an image", "images") if labels else ("a result", "results")
+            what = f"is {one}" if len(left) == 1 else f"are {many}"
+            note(f"{folder}: {names}{more} {what} beside {'a mask' if labels else 'an image'}, not read.")
+        unread = {*left, *(set(ours) - set(masks))}
+        images = [file for file in images if file not in unread]
     if deeper := [file.name for file in within if _holds_images(file)]:
         some = listed([*deeper[:3], f"{len(deeper) - 3} more"] if len(deeper) > 3 else deeper)
         note(f"{shown(folder)}: images in its folders are not read ({some}); name those folders to read them, too.")
@@ -240,10 +249,15 @@ def _holds_images(folder: Path) -> bool:
     return False
 
 
+def _longer(file: Path) -> str:
+    """Name a file as its results are where stems clash."""
+    return f"{stem(file)}_{file.suffix[1:]}"
+
+
 def results_among(files: Sequence[Path]) -> list[Path]:
     """Find this tool's masks and the like whose image, or other results, lie beside them, and figures of a run."""
     stems = {stem(file) for file in files}
-    beside = stems | {f"{stem(file)}_{file.suffix[1:]}" for file in files}
+    beside = stems | set(map(_longer, files))
     found = []
     for file in files:
         base = next((stem(file).removesuffix(end) for end in RESULTS if stem(file).endswith(end)), None)
@@ -349,6 +363,30 @@ def check_free(
         raise InputError(f"{there} is there already; {', '.join(ways[:-1])}, or {ways[-1]}.")
 
 
+_FILES = {
+    *_KNOWN, ".zarr", ".csv", ".json", ".yaml", ".yml", ".txt", ".mp4", ".pdf", ".svg", ".onnx", ".zip", ".pt",
+    ".safetensors",
+}  # fmt: skip
+"""Endings of names that are meant for a file, or for an image that is a folder."""
+
+
+def check_folder_name(folder: Path, called: str) -> None:
+    """Refuse to make a folder of results that is called as a file is, or to write into an image.
+
+    Parameters
+    ----------
+    folder : Path
+    called : str
+        What the user knows it as, such as an option.
+
+    Raises
+    ------
+    InputError
+    """
+    if _named_kind(folder) or (folder.suffix.lower() in _FILES and not folder.is_dir()):
+        raise InputError(f"{called} {folder}: this names the folder of the results, not a file; leave its ending out.")
+
+
 def output_stems(paths: Sequence[Path]) -> list[str]:
     """Name the outputs of each input: by its stem, and by more of its path where stems clash.
 
@@ -358,7 +396,7 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
     """
     spellings = (
         stem,
-        lambda p: f"{stem(p)}_{p.suffix[1:]}",
+        _longer,
         lambda p: f"{p.parent.name}_{stem(p)}",
         lambda p: f"{p.parent.name}_{stem(p)}_{p.suffix[1:]}",
     )

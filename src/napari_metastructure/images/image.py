@@ -365,7 +365,7 @@ def convert(value: float, unit: str, to: str) -> float | None:
         return value
     if unit not in _TABLE or to not in _TABLE or (unit in _TIMES) != (to in _TIMES):
         return None
-    return value * _TABLE[unit][0] / _TABLE[to][0]
+    return float(f"{value * _TABLE[unit][0] / _TABLE[to][0]:.15g}")  # 0.3 um are 300 nm, not 299.99999999999994
 
 
 def parse_length(text: str) -> tuple[float, str]:
@@ -391,6 +391,15 @@ def parse_length(text: str) -> tuple[float, str]:
     if (unit == PIXEL and name.casefold() not in ("", "px", "pixel", "pixels")) or is_time(unit):
         raise InputError(f"{name} is no unit of length; write um, nm or mm, or none for pixels.")
     return size, unit
+
+
+def snapped(pixels: float) -> float:
+    """Return a length or area in pixels, a whole number where but rounding has made it none.
+
+    Divisions round, and so do the fractions that TIFF keeps of a voxel size: 1.1 um of pixels of 0.1 um are 11 pixels.
+    """
+    whole = round(pixels) if math.isfinite(pixels) else pixels
+    return whole if abs(pixels - whole) <= 1e-6 * pixels else pixels
 
 
 def is_time(unit: str) -> bool:

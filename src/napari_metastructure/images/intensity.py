@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, sized
 from napari_metastructure.images.blur import gaussian
 from napari_metastructure.images.lazy import Plane, computed, row_blocks
 
@@ -161,11 +161,10 @@ def check_plane(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim != 2:
         asked = "give a list of planes, be it of one" if array.ndim == 1 else "name its axes, or give its planes"
         raise InputError(f"{name}: a plane of two dimensions is needed, this has {array.ndim}; {asked}.")
-    height, width = array.shape
     if not array.size:
-        raise InputError(f"{name}: it has no pixels ({width} x {height}); give an image that has some.")
-    if min(height, width) < SMALLEST_SIDE:
-        raise InputError(f"{name}: {width} x {height} pixels are too few; each side needs at least {SMALLEST_SIDE}.")
+        raise InputError(f"{name}: it has no pixels ({' x '.join(map(str, array.shape))}); give one that has some.")
+    if min(array.shape) < SMALLEST_SIDE:
+        raise InputError(f"{name}: {sized(array.shape)} are too few; each side needs at least {SMALLEST_SIDE}.")
     if array.dtype.itemsize > 2 and array.dtype != np.float32:
         array = _without_offset(array)
     return as_float32(array, name)
@@ -188,13 +187,15 @@ def as_float32(array: np.ndarray, name: str) -> np.ndarray:
     Raises
     ------
     InputError
-        If they are beyond it.
+        If they are beyond it, or all so small that it has but zeros for them.
     """
     with np.errstate(over="ignore"):
         plane = array.astype(np.float32, copy=False)
     if array.dtype != plane.dtype and (np.isinf(plane) & np.isfinite(array)).any():
         most = np.abs(array[np.isfinite(array)]).max()
         raise InputError(f"{name}: its values exceed 32-bit floats ({most:.3g}); scale them down.")
+    if array.dtype.itemsize > 4 and not plane.any() and (most := np.abs(array[np.isfinite(array)]).max(initial=0)):
+        raise InputError(f"{name}: its values are too small for 32-bit floats ({most:.3g}); scale them up.")
     return plane
 
 

@@ -133,7 +133,7 @@ def margin(plane: T) -> T | None:
     Parameters
     ----------
     plane : (Y, X) array or Plane
-        Real numbers; some may be NaN. Those of more than `DETAILED` pixels are thinned out to as many.
+        Real numbers; some may be NaN or infinite. Those of more than `DETAILED` pixels are thinned out to as many.
 
     Returns
     -------
@@ -144,6 +144,8 @@ def margin(plane: T) -> T | None:
 
 
 def _margin(plane: np.ndarray) -> np.ndarray | None:
+    if plane.dtype.kind == "f":
+        plane = np.where(np.isfinite(plane), plane, np.nan)  # an infinite value is no end of the range
     ends = [np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None)]
     outside = _bars(plane, ends)
     ends.extend(plane[np.ix_([0, -1], [0, -1])].flat)

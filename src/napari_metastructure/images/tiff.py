@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from warnings import catch_warnings, simplefilter
@@ -64,6 +65,9 @@ def read_tiff(path: Path, numbers: bool = False, lazily: bool = False) -> tuple[
             if len(axes) < data.ndim:
                 raise InputError(f"{path} holds {len(found)} images of axes {axes}; choose one with --series as well.")
         steps = _steps(tif, shown[picked[0]], path)
+        if any(_steps(tif, shown[i], path) != steps for i in picked[1:]):
+            note(f"{path.name}: its images have other pixel sizes each, so it is read without a scale (see --series).")
+            steps = {}
         _tell_set(tif, path)
         if every[picked[0]].keyframe.tags.valueof(274, 1) > 1:
             note(turned(path))
@@ -501,10 +505,7 @@ def _imagej_steps(tif: TiffFile, _: int) -> dict[str, tuple[float, Any]]:
 
 def _ome_steps(tif: TiffFile, index: int) -> dict[str, tuple[float, Any]]:
     """Read the attributes of an image's Pixels element."""
-    import tifffile
-
-    image = tifffile.xml2dict(tif.ome_metadata or "").get("OME", {}).get("Image", {})
-    images = image if isinstance(image, list) else [image]
+    images = _ome_images(tif.ome_metadata or "")
     pixels = images[index if len(images) == len(tif.series) else 0].get("Pixels", {})
     steps = {
         axis: (_number(pixels.get(f"PhysicalSize{axis}")), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
@@ -512,6 +513,15 @@ def _ome_steps(tif: TiffFile, index: int) -> dict[str, tuple[float, Any]]:
     }
     steps["T"] = (_number(pixels.get("TimeIncrement")), pixels.get("TimeIncrementUnit", "s"))
     return steps
+
+
+@lru_cache(maxsize=1)
+def _ome_images(text: str) -> list[dict[str, Any]]:
+    """Parse OME-XML, which may be long and is asked for each of its images, into its Image elements."""
+    import tifffile
+
+    image = tifffile.xml2dict(text).get("OME", {}).get("Image", {})
+    return image if isinstance(image, list) else [image]
 
 
 def _vendor_steps(tif: TiffFile, _: int) -> dict[str, tuple[float, Any]]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from napari_metastructure.errors import InputError
-from napari_metastructure.images.image import PIXEL, convert, ome_name, parse_length
+from napari_metastructure.images.image import PIXEL, convert, ome_name, parse_length, snapped
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels.classes import PlaneDone
 from napari_metastructure.labels.regions import Blocks, Numbering, result_of  # noqa: F401 - for the example
@@ -112,7 +112,7 @@ class Voxel:
         side = convert(1.0, parse_length(f"1 {name}")[1], self.unit)
         if side is None:
             raise InputError(f"{text!r}: the voxel size is not known in a unit of length; give a number of pixels.")
-        return number * side**power / self.size
+        return snapped(number * side**power / self.size)
 
 
 def power_of(unit: str, power: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, sized
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.labels import density as kernels
 from napari_metastructure.labels.pixels import blocks, lookup
@@ -54,8 +54,8 @@ def distance(f: Any, g: Any) -> float:
     """
     first, second = _check_map(f), _check_map(g)
     if first.shape != second.shape:
-        sizes = [" x ".join(map(str, a.shape)) for a in (first, second)]
-        raise InputError(f"The density maps have {sizes[0]} and {sizes[1]} pixels; compare maps of one size.")
+        shapes = f"{sized(first.shape)} and {sized(second.shape)}"
+        raise InputError(f"The density maps have {shapes}; compare maps of one size.")
     constant = [bool(a.min() == a.max()) for a in (first, second)]
     if any(constant):
         return float(not all(constant))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, listed, sized
 from napari_metastructure.labels import pixels
 
 ALPHA = 1e-3
@@ -186,8 +186,8 @@ def estimate_transition_matrix(clean: Any, noisy: Any, classes: Sequence[int] | 
     """
     clean, noisy = pixels.check_labels(clean, "The clean labels"), pixels.check_labels(noisy, "The noisy labels")
     if clean.shape != noisy.shape:
-        sizes = [" x ".join(map(str, a.shape)) for a in (clean, noisy)]
-        raise InputError(f"The clean labels have {sizes[0]} pixels but the noisy ones {sizes[1]}; give equal sizes.")
+        sizes = f"{sized(clean.shape)} but the noisy ones {sized(noisy.shape)}"
+        raise InputError(f"The clean labels have {sizes}; give equal sizes.")
     if classes is None:
         classes = sorted({*pixels.classes_in(clean, "The clean labels"), *pixels.classes_in(noisy, "The noisy labels")})
     chosen = pixels.check_classes(clean, classes, "The clean labels")

@@ -331,9 +331,8 @@ def predict_files(
                 where = (target.files, device, checkpoint, target.ome, kept, said)
                 for share in predict_in_parts(model, image, planes, names, shares, *where):
                     yield PredictionProgress(index + share, len(paths), path.name)
-                remove(target.others)
-                yield FileWritten(index, path, target.files, (*notes, *missing_notes(shares)))
                 done += 1
+                yield written(target, index, path, (*notes, *missing_notes(shares)))
                 continue
             todo = [(name, lambda plane=plane: plane) for name, plane in zip(names, planes, strict=True)]
             found: list[PlanePredicted] = []
@@ -348,10 +347,16 @@ def predict_files(
         notes += missing_notes((event.name, event.missing) for event in found)
         del planes, todo
         write_predicted(target, found, image, model.use.classes, kept, chosen.note(leading_of(image, chosen)))
-        yield FileWritten(index, path, target.files, tuple(notes))
         done += 1
+        yield written(target, index, path, notes)
     model.release()
     yield PredictionFinished(False, done, time.perf_counter() - began)
+
+
+def written(target: Target, index: int, path: Path, notes: Iterable[str]) -> FileWritten:
+    """Say that a file is done, of which no earlier result in another form is left."""
+    remove(target.others)
+    return FileWritten(index, path, target.files, tuple(notes))
 
 
 def read_for(
@@ -373,7 +378,7 @@ def write_predicted(
     kept: Sequence[int] | None,
     note: str,
 ) -> None:
-    """Write the labels, and the probability if it is wanted, with axes and scale of the image; remove other forms."""
+    """Write the labels, and the probability if it is wanted, with axes and scale of the image."""
     make_folder(target.folder)
     count = plane_count(image)
     labels = stack(put_back([event.labels for event in found], kept, count), like=image)
@@ -385,7 +390,6 @@ def write_predicted(
         planes = [event.probability for event in found if event.probability is not None]
         probability = stack(put_back(planes, kept, count), like=image)
         write_probability(target.files[1], probability.data, probability, target.ome, note)
-    remove(target.others)
 
 
 # ---- Images that memory does not hold: read, predicted and written from top to bottom

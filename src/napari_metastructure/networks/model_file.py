@@ -1,6 +1,7 @@
 """Models on disk: weights without code (safetensors), with all that is needed to use them."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -127,6 +128,8 @@ def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
     except InputError:
         raise
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, _Damaged) as error:
+        if os.path.exists(path) and not os.access(path, os.R_OK):  # for which safetensors has other words
+            raise InputError(f"No permission to read {path}; change its permissions or copy it.") from error
         match error:
             case ValidationError():
                 why = explain(error, NetworkSpec if error.title == "NetworkSpec" else Use, lambda name: name)

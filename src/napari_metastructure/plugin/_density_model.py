@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Layer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_metastructure.errors import InputError, MetastructureError, explain
+from napari_metastructure.errors import InputError, MetastructureError, explain, sized
 from napari_metastructure.labels import density
 from napari_metastructure.labels.classes import LabelStack, PlaneDone
 from napari_metastructure.labels.readings import Reading, meaning_of
@@ -253,10 +253,9 @@ def _measured(result: DensityResult, maps: Mapping[Hashable, density.Maps]) -> D
     try:
         truth, classes = stack.read_alone(index)
         if truth.shape != labels.shape:
-            sizes = [" x ".join(map(str, array.shape)) for array in (labels, truth)]
             raise InputError(
-                f"Layer {result.name!r} is {sizes[0]} pixels but {result.reference!r} is {sizes[1]}; choose true "
-                "classes of the same size."
+                f"Layer {result.name!r} has {sized(labels.shape)} but {result.reference!r} has {sized(truth.shape)}; "
+                "choose true classes of the same size."
             )
         histograms = tuple(_histograms(result, truth, classes))
         result = replace(result, histograms=histograms, foreground=_foreground(stack, index))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, sized
 from napari_metastructure.labels.measures import Voxel
 from napari_metastructure.plugin._calibration import Calibration, calibration
 from napari_metastructure.plugin._layers import file_of, full, origin_of, placement, source_of
@@ -90,10 +90,9 @@ def intensity_of(layer: Image, shape: tuple[int, ...], volumes: bool) -> Callabl
     """
     source = Source.of(layer)
     if source.shape != shape[-len(source.shape) :] or (volumes and len(source.shape) < 3):
-        sizes = [" x ".join(map(str, size)) for size in (source.shape, shape)]
         raise InputError(
-            f"Layer {layer.name!r} has {sizes[0]} pixels but the labels have {sizes[1]}; choose the image that they "
-            "are of, or no intensities."
+            f"Layer {layer.name!r} has {sized(source.shape)} but the labels have {sized(shape)}; choose the image that "
+            "they are of, or no intensities."
         )
     skipped = len(shape) - len(source.shape)
 

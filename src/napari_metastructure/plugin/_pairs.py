@@ -16,7 +16,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy import QtCore, QtGui, QtWidgets
 
-from napari_metastructure.errors import InputError, listed
+from napari_metastructure.errors import InputError, listed, sized
 from napari_metastructure.images.lazy import Plane, opened
 from napari_metastructure.images.ranges import ALL, Chosen
 from napari_metastructure.labels.classes import LabelStack
@@ -69,10 +69,9 @@ class Row:
             return f"has no labels for image {self.image.name!r}; choose a Labels layer or remove the row"
         image, labels = shape_of(self.image), shape_of(self.labels)
         if image != labels:
-            sizes = [" x ".join(map(str, shape)) for shape in (image, labels)]
             return (
-                f"does not fit: image {self.image.name!r} has {sizes[0]} pixels and labels {self.labels.name!r} "
-                f"{sizes[1]}; choose labels of that image"
+                f"does not fit: image {self.image.name!r} has {sized(image)} and labels {self.labels.name!r} "
+                f"{sized(labels)}; choose labels of that image"
             )
         return ""
 

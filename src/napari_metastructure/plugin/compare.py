@@ -26,7 +26,7 @@ from napari_metastructure.baselines.results import (
     MethodResult,
     MethodStarted,
 )
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, sized
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _inputs, _source
 from napari_metastructure.plugin._compare_results import CompareProgress, MethodLayers, MethodTable, method_colors
@@ -310,10 +310,9 @@ class TruthRows(QtWidgets.QWidget):
                 )
             shapes = [shape_of(layer) for layer in (row.image, labels)]
             if shapes[0] != shapes[1]:
-                sizes = [" x ".join(map(str, shape)) for shape in shapes]
                 raise InputError(
-                    f"Ground truth {labels.name!r} has {sizes[1]} pixels and image {row.image.name!r} has {sizes[0]}; "
-                    "choose labels of that image."
+                    f"Ground truth {labels.name!r} has {sized(shapes[1])} and image {row.image.name!r} has "
+                    f"{sized(shapes[0])}; choose labels of that image."
                 )
         return chosen
 

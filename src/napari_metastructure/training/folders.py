@@ -135,7 +135,7 @@ def _of_folder(folder: Path, channel: Channel) -> list[Pair]:
     image_folder, label_folder = _first(folder, IMAGE_FOLDERS), _first(folder, LABEL_FOLDERS)
     if image_folder is None or label_folder is None:
         raise InputError(f"{folder} needs the folders images and labels (or masks); one of them is missing.")
-    return pair_files(list_images([image_folder]), list_images([label_folder], results=True), channel)
+    return pair_files(list_images([image_folder]), list_images([label_folder], labels=True), channel)
 
 
 def _of_cityscapes(folder: Path, channel: Channel) -> list[Pair]:

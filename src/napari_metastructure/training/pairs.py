@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, counted, listed
+from napari_metastructure.errors import InputError, counted, listed, sized
 from napari_metastructure.images.files import noting
 from napari_metastructure.images.intensity import as_float32, check_plane, refuse_blank
 from napari_metastructure.images.lazy import Plane, is_lazy, opened
@@ -104,8 +104,9 @@ def _copied(labels: Any) -> Any:
 def check_same_size(name: str, image: Sequence[int], labels: Sequence[int]) -> None:
     """Check that an image and its labels lie on each other."""
     if tuple(image) != tuple(labels):
-        sizes = [" x ".join(map(str, s)) for s in (image, labels)]
-        raise InputError(f"{name}: the image has {sizes[0]} pixels, its labels {sizes[1]}; give labels of that image.")
+        raise InputError(
+            f"{name}: the image has {sized(image)}, its labels {sized(labels)}; give labels of that image."
+        )
 
 
 Purpose = Literal["validation", "test"]

@@ -13,13 +13,14 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any, ClassVar, Generic, Self, TypeVar
+from warnings import warn
 
 import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from napari_metastructure import __version__
-from napari_metastructure.errors import InputError, explain
+from napari_metastructure.errors import InputError, explain, listed
 from napari_metastructure.images.files import fingerprint
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.writing import cannot_write, make_folder, remove, replacing, sweep
@@ -333,6 +334,8 @@ def read_config(path: Path, model: type[C]) -> C:
 def read_files(path: Path) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]]:
     """Read which image and label files a run was trained and validated on; none where it was made of layers.
 
+    A warning names those that have changed since.
+
     Raises
     ------
     InputError
@@ -344,7 +347,20 @@ def read_files(path: Path) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Pa
     except ValidationError:
         why = "its lists of image and label files are damaged"
         raise InputError(f"{_description(path)} cannot be read: {why}; {OTHER_RUN}.") from None
+    if changed := changed_since(facts):
+        since = f"changed since the run that {_description(path)} describes"
+        warn(f"{listed(changed)} {since}; this one will not give the same.", stacklevel=2)
     return training, validation
+
+
+def changed_since(description: Mapping[str, Any]) -> list[str]:
+    """Name the inputs whose bytes are not those that the description of their run has noted."""
+    found, inputs = [], description.get("inputs")
+    for noted in inputs if isinstance(inputs, list) else []:
+        with suppress(OSError, KeyError, TypeError):  # `file_pairs` says what is missing
+            if noted["sha256"] != fingerprint(noted["path"])["sha256"]:
+                found.append(Path(noted["path"]).name)
+    return found
 
 
 _COUPLES = TypeAdapter(list[tuple[Path, Path]])
