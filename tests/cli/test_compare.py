@@ -224,10 +224,15 @@ def test_a_comparison_that_could_not_be_written_is_no_success(run, folder, tmp_p
     assert "Tables, figure and masks are in" not in out
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--rounds", "--dfc-iterations", "--ac-steps"])
-def test_limits_of_methods_that_do_not_run_are_refused(run, blobs, save, tmp_path, option):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--epochs", 2), ("--rounds", 2), ("--flaws", "keep"), ("--dfc-iterations", 2), ("--ac-steps", 2)],
+)
+def test_limits_of_methods_that_do_not_run_are_refused(run, blobs, save, tmp_path, option, value):
     save(tmp_path / "a.png", blobs())
-    code, _, err = run("compare", "--images", tmp_path, "--methods", "otsu,lc", "--out", tmp_path / "out", option, 2)
+    code, _, err = run(
+        "compare", "--images", tmp_path, "--methods", "otsu,lc", "--out", tmp_path / "out", option, value
+    )
     assert (code, err) == (
         2,
         f"Error: {option}: none of --methods goes by it; leave it out, or name one that does.\n",

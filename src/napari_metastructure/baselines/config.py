@@ -60,6 +60,11 @@ class CompareConfig(BaseModel):
     rounds: int | None = Field(
         None, ge=1, le=10_000, description="Rounds of iGTT at most; left empty, what its preset says."
     )
+    flaws: Literal["mend", "keep"] = Field(
+        "mend",
+        description="What iGTT does with hot pixels, dead lines, margins of one value and scale bars: mend them, or "
+        "keep them, as the preset paper always does.",
+    )
     dfc_iterations: int = Field(
         1000,
         title="DFC iterations",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_metastructure.batch.segmentation import CompareFiles
 
-_TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
+_TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "flaws", "dfc_iterations", "ac_steps")
 
 
 def _option(field: str, **more: Any) -> Any:
@@ -57,6 +57,7 @@ def compare(
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of iGTT at most. [default: what its preset says]", metavar="N")
     ] = None,
+    flaws: Annotated[str | None, _option("flaws")] = None,
     dfc_iterations: Annotated[int | None, _option("dfc_iterations", metavar="N")] = None,
     ac_steps: Annotated[int | None, _option("ac_steps", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
@@ -73,9 +74,10 @@ def compare(
     predict the other. Ctrl-C keeps what is done and exits with 130. --scheduler has one worker do all of it: times and
     memory of methods can be compared on one machine only.
     """
-    config = _config(methods, reading, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
-    limits = {"--epochs": epochs, "--rounds": rounds, "--dfc-iterations": dfc_iterations, "--ac-steps": ac_steps}
-    for (option, limit), word in zip(limits.items(), ("(supervised)", "iGTT", "DFC", "AC"), strict=True):
+    config = _config(methods, reading, repeats, seed, objects, device, rounds, flaws, dfc_iterations, ac_steps, epochs)
+    limits = {"--epochs": (epochs, "(supervised)"), "--rounds": (rounds, "iGTT"), "--flaws": (flaws, "iGTT")}
+    limits |= {"--dfc-iterations": (dfc_iterations, "DFC"), "--ac-steps": (ac_steps, "AC")}
+    for option, (limit, word) in limits.items():
         if limit is not None and not any(word in TITLES[name] for name in config.methods):
             raise InputError(f"{option}: none of --methods goes by it; leave it out, or name one that does.")
     if scheduler is not None or resume:

@@ -207,8 +207,8 @@ class Run:
     def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         defective, framed = [], []
         for name, plane in zip(self.names, planes, strict=True):
-            whole = mended(plane)
-            filled, missing = measured(whole, margins=True)
+            whole = mended(plane) if self.mends else plane
+            filled, missing = measured(whole, margins=self.mends)
             self.missing.append(missing)
             if whole is not plane:
                 defective.append(name)
@@ -216,15 +216,23 @@ class Run:
                 framed.append(name)
             yield filled
         self.notes += noted(
-            (defective, "hot pixels, or lines of one value, were replaced by the pixels around them."),
-            (framed, "a margin of one value (padding, a frame) or scale bar counts as outside the field of view."),
+            (
+                defective,
+                "hot pixels, or lines of one value, were replaced by the pixels around them; set flaws to keep if they "
+                "are objects.",
+            ),
+            (
+                framed,
+                "a margin of one value (padding, a frame) or scale bar counts as outside the field of view; set flaws "
+                "to keep if it is an object.",
+            ),
         )
 
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
         self.polarities = polarities
         self.outside = self.storage.keep(
-            together(surround(plane, objects), missing)
+            together(surround(plane, objects) if self.mends else None, missing)
             for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
         )
         filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
@@ -238,7 +246,7 @@ class Run:
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [common_polarity(seen)] * len(self.planes)
         try:
-            found = polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
+            found = polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks, self.mends)
         except Stopped:  # the next checkpoint ends the run
             return ["bright"] * len(self.planes)
         blank = [m is not None and m.all() for m in self.missing]
@@ -249,6 +257,11 @@ class Run:
     def prior(self) -> torch.nn.Module:
         """The prior as trained, for polarity and start; the network of the run is another copy."""
         return device.place(load_prior(), self.device)
+
+    @property
+    def mends(self) -> bool:
+        """Whether flaws are mended, and what lies outside a field of view is left out."""
+        return self.config.flaws == "mend"
 
     @property
     def objects(self) -> Polarity:
@@ -594,7 +607,7 @@ class Run:
             cut=c.criterion,
             signed=c.loss != "dmi_iou",
             colour=self.colour,
-            surround=True,
+            surround=self.mends,
         )
 
     def _finished(self, stopped: bool) -> Finished:
