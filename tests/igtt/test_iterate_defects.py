@@ -116,3 +116,29 @@ def test_bright_and_dark_are_told_without_a_field_of_view_where_flaws_are_kept(m
     monkeypatch.setattr("napari_metastructure.igtt.polarity.surround", lambda *_: pytest.fail("looked for one"))
     image, _ = scene()
     run(image, flaws="keep")
+
+
+# ---- What is told and not mended
+
+
+def dust(image):
+    image[20:28, 30:38] += 20_000
+
+
+def coarse(image):
+    image[:] = np.floor(15.999 * ((image - image.min()) / np.ptp(image)) ** 3)
+
+
+def photons(image):
+    image[:] = np.random.default_rng(0).poisson(2 * (image - image.min()) / np.ptp(image) + 1)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "said"), [(dust, "far brighter than all else"), (coarse, "16 grey levels"), (photons, "noise is so")]
+)
+@pytest.mark.parametrize("flaws", ["mend", "keep"])
+def test_what_hides_objects_is_told_and_left(flaw, said, flaws):
+    image, _ = scene()
+    flaw(image)
+    _, told = run(image, start="otsu", objects="bright", epochs=1, steps_per_epoch=1, patch_size=32, flaws=flaws)
+    assert [message.startswith("a: ") for message in told if said in message] == [True]

@@ -23,6 +23,7 @@ from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.defects import mended
 from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient, zscore
+from napari_metastructure.images.limits import limit_notes, limits
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import (
     fill,
@@ -205,7 +206,7 @@ class Run:
         self.uncertain: list[str] = []  # names of planes whose objects may be bright or dark
 
     def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        defective, framed = [], []
+        defective, framed, shown = [], [], []
         for name, plane in zip(self.names, planes, strict=True):
             whole = mended(plane) if self.mends else plane
             filled, missing = measured(whole, margins=self.mends)
@@ -214,6 +215,7 @@ class Run:
                 defective.append(name)
             if missing is not None and not missing.all() and np.isfinite(whole[missing]).any():
                 framed.append(name)
+            shown.append(limits(filled, missing))
             yield filled
         self.notes += noted(
             (
@@ -227,6 +229,7 @@ class Run:
                 "to keep if it is an object.",
             ),
         )
+        self.notes += limit_notes(self.names, shown)
 
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
