@@ -9,6 +9,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV ?= .venv
 # What pip is asked for first, e.g. TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch
+# Disk space that the environment takes; with CUDA, as plain torch on Linux, nearly all of it is PyTorch's.
+GB ?= 8
 DATA ?= ../shared/data
 FOLDERS ?= er mito nuclei
 # Of make gpu-check: the folder of its table, and how long it may take.
@@ -37,6 +39,9 @@ $(BIN)/python:
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.has-torch: | $(BIN)/python
+	@free=$$(df -Pk $(VENV) | awk 'NR == 2 {print int($$4 / 2^20)}'); (($$free >= $(GB))) || { \
+	  echo "An environment with $(TORCH) takes $(GB) GB, and $$free GB are free in $(CURDIR): make room," \
+	    "or name a smaller build and its size, as in make TORCH=\"torch --index-url .../whl/cpu\" GB=3" >&2; exit 1; }
 	@echo "Installing PyTorch ($(TORCH)), the largest part: a few minutes the first time"
 	$(PIP) $(TORCH)
 	@touch $@
