@@ -92,6 +92,8 @@ def test_defects_and_margins_are_seen_as_the_run_sees_them(how):
     inside[12:, 9:] = True
     found = Questions([np.where(inside, image, 0.5)].__getitem__).next([p], 40, how)
     assert len(found) == 40 and all(inside[place.y, place.x] for place in found)
+    kept = Questions([np.where(inside, image, 0.5)].__getitem__, mends=False).next([p], 40, how)
+    assert not all(inside[place.y, place.x] for place in kept)
     hot = image.copy()
     hot[20, 30] = 1e6
     asked = [Questions([plane].__getitem__).next([p], 9, how) for plane in (hot, mended(hot))]

@@ -479,4 +479,4 @@ def _questions(run: RunLayers) -> Questions:
         source, at = places[index]  # not yet filled, or it could be asked about what was not measured
         return check_plane(source.plane(at, run.colour), f"Layer {source.name!r}")
 
-    return Questions(read)
+    return Questions(read, mends=run.mends)
