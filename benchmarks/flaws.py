@@ -1,10 +1,12 @@
 """What ordinary flaws of cameras, microscopes and files cost the default of iGTT, and what it says of them.
 
     python benchmarks/flaws.py ../shared/data er nuclei mito em scenes --limit 6
+    python benchmarks/flaws.py ../shared/data er nuclei mito em scenes --alarms
 
 Each flaw is put into all images of a folder, and Dice compared with that of the same images without it. What a flaw
 covers holds no object, so there masks of both should be empty. ``scenes`` are held-out simulated ones. ``told``: the
-run warns of something that it does not warn of without the flaw.
+run warns of something that it does not warn of without the flaw. ``--alarms``: without any flaw, what is told of images
+and of their quarters (`images.limits`), as sets and each by itself.
 """
 
 import io
@@ -18,6 +20,7 @@ from scipy import ndimage as ndi
 
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.iterate import iterate
+from napari_metastructure.images.limits import limit_notes, limits
 from napari_metastructure.images.scenes import Scenes
 from napari_metastructure.training.events import Finished, Warned
 from napari_metastructure.training.metrics import dice
@@ -187,9 +190,28 @@ def changes(images: list[np.ndarray], masks: list[np.ndarray]) -> Iterator[tuple
         yield name, float(np.mean(without)), float(np.mean(with_it)), bool(told - said)
 
 
+def quarters(image: np.ndarray) -> Iterator[np.ndarray]:
+    for rows in np.array_split(image, 2):
+        yield from np.array_split(rows, 2, axis=1)
+
+
+def alarms(images: list[np.ndarray]) -> Iterator[str]:
+    """How many sentences are said of a set, and of how many of its images one is said if each is by itself."""
+    for name, planes in (("images", images), ("quarters", [q for image in images for q in quarters(image)])):
+        shown = [limits(plane) for plane in planes]
+        alone = sum(bool(limit_notes("a", [own])) for own in shown)
+        yield f"{len(planes):4} {name:9} {len(limit_notes([''] * len(planes), shown))} as a set, {alone:3} alone"
+
+
 def main() -> None:
-    args = parser_of(__doc__).parse_args()
+    parser = parser_of(__doc__)
+    parser.add_argument("--alarms", action="store_true", help="what is told of images without flaws")
+    args = parser.parse_args()
     for folder in args.folders:
+        if args.alarms:
+            for row in alarms(pairs(args.data, folder, args.limit)[0]):
+                print(f"{folder:14}{row}", flush=True)
+            continue
         for name, without, with_it, told in changes(*pairs(args.data, folder, args.limit)):
             row = f"{folder:10}{name:32}{without:.3f}  {with_it:.3f}  {with_it - without:+.3f}"
             print(row, " told" if told else "", flush=True)

@@ -93,6 +93,19 @@ def test_igtt_sees_what_it_sees_alone(discs, monkeypatch):
             assert np.mean(ours == theirs) > 0.99  # z-scored twice, so the last bits of the pixels differ
 
 
+@pytest.mark.parametrize("method", ["igtt", "igtt-no-ems", "igtt-paper"])
+def test_igtt_takes_images_as_they_are_if_asked_to(discs, method, monkeypatch):
+    for preset in PRESETS.values():
+        monkeypatch.setitem(preset, "steps_per_epoch", 1)
+    (image,), _ = discs(1)
+    image[:, :12] = 0
+    told = {}
+    for flaws in ("mend", "keep"):
+        events = compare([image], config(method, objects="bright", rounds=1, flaws=flaws))
+        told[flaws] = [e.message for e in events if isinstance(e, Warned) and "margin" in e.message]
+    assert (len(told["mend"]), told["keep"]) == (method != "igtt-paper", [])
+
+
 @pytest.mark.parametrize("change", [{"dfc_iterations": 4, "ac_steps": 9}, {"dfc_iterations": 9, "ac_steps": 4}])
 def test_clusters_take_as_many_steps_as_are_set(discs, change):
     images, _ = discs(1)

@@ -17,9 +17,11 @@ from napari_metastructure.batch.run import BatchStarted, UnitDone, UnitFailed, U
 from napari_metastructure.batch.work_units import Split
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.apply import load_model
+from napari_metastructure.igtt.outputs import IGTTRun
 from napari_metastructure.networks import predict as networks_predict
 from napari_metastructure.networks.batch import Target
 from napari_metastructure.training.control import Control
+from napari_metastructure.training.events import RunStarted, Unsaved
 from napari_metastructure.training.run_folder import RunFolder
 
 
@@ -65,6 +67,8 @@ def test_tiles_in_any_order_give_the_same_bits(recipe, go, images, same, tmp_pat
     file, mark = task.model / "model.safetensors", "0"
     for name in ("large", "stack"):
         target = Target(tmp_path / "parts", name)
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        (old := tmp_path / "parts" / f"{name}_mask.ome.tif").touch()
         first = (file, mark, images / f"{name}.tif")
         split = finish(predict_file(lambda: None, *first, target, task, True))
         assert isinstance(split, Split) and len(split.parts) > 3
@@ -74,6 +78,7 @@ def test_tiles_in_any_order_give_the_same_bits(recipe, go, images, same, tmp_pat
         made = {index: finish(work(lambda: None, *args)) for index, (work, args) in order}
         assert split.join is join_file
         finish(join_file(lambda: None, *split.args, [made[index] for index in range(len(made))]))
+        assert not old.exists()
     assert same(tmp_path / "parts", tmp_path / "out") == 4
 
 
@@ -160,6 +165,41 @@ def test_results_of_others_and_inputs_are_left_alone(recipe, go, images, tmp_pat
         go(recipe(), resume=True)
     assert (out / "a_mask.tif").read_bytes() == b"mine"
     assert not (out / "batch.csv").exists()
+
+
+@pytest.mark.parametrize("task", [{}, {"what": "igtt", "each": True}, {"what": "igtt"}])
+def test_results_in_another_form_are_replaced_only_where_that_is_asked_for(recipe, go, images, tmp_path, task):
+    made = recipe(images / "a.tif")
+    if task:
+        made = BatchRecipe.make(inputs=made.inputs, out=made.out, task=task)
+    old = tmp_path / "out" / ("a" if "each" in task else ".") / "a_mask.ome.tif"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"a_mask\.ome\.tif is there already"):
+        go(made)
+    assert old.read_bytes() == b"mine"
+    if not task:
+        go(made, overwrite=True)
+        assert not old.exists()
+
+
+def test_a_run_that_goes_on_and_cannot_be_saved_does_not_start_over(images, go, tmp_path, monkeypatch):
+    made = BatchRecipe.make(inputs=(str(images / "a.tif"),), out=tmp_path / "out", task={"what": "igtt"})
+    mask = tmp_path / "out" / "a_mask.tif"
+    mask.parent.mkdir()
+    for name in ("run.yaml", "last.pt", "a_mask.tif"):
+        (mask.parent / name).touch()
+    monkeypatch.setattr(IGTTRun, "find", IGTTRun)
+    calls = []
+
+    def iterate(*_, resume, folder, **__):
+        calls.append(resume)
+        yield RunStarted(1, 1, 1, "cpu")
+        yield Unsaved("The disk is full.", folder)
+
+    monkeypatch.setattr("napari_metastructure.igtt.iterate.iterate", iterate)
+    (failed,) = (event for event in go(made, overwrite=True) if isinstance(event, UnitFailed))
+    assert (failed.why, calls, mask.exists()) == ("The disk is full.", [True], True)
 
 
 def test_two_batches_do_not_write_to_one_folder(recipe, go):

@@ -225,17 +225,20 @@ def test_a_comparison_that_could_not_be_written_is_no_success(run, folder, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("option", "whose"),
+    ("option", "value", "whose"),
     [
-        ("--epochs", "light-unet, unet, hrnet, deeplabv3, deeplabv3plus"),
-        ("--rounds", "igtt, igtt-no-ems, igtt-paper, igtt-paper-no-ems"),
-        ("--dfc-iterations", "dfc"),
-        ("--ac-steps", "ac"),
+        ("--epochs", 2, "light-unet, unet, hrnet, deeplabv3, deeplabv3plus"),
+        ("--rounds", 2, "igtt, igtt-no-ems, igtt-paper, igtt-paper-no-ems"),
+        ("--flaws", "keep", "igtt, igtt-no-ems"),
+        ("--dfc-iterations", 2, "dfc"),
+        ("--ac-steps", 2, "ac"),
     ],
 )
-def test_limits_of_methods_that_do_not_run_are_refused(run, blobs, save, tmp_path, option, whose):
+def test_limits_of_methods_that_do_not_run_are_refused(run, blobs, save, tmp_path, option, value, whose):
     save(tmp_path / "a.png", blobs())
-    code, _, err = run("compare", "--images", tmp_path, "--methods", "otsu,lc", "--out", tmp_path / "out", option, 2)
+    code, _, err = run(
+        "compare", "--images", tmp_path, "--methods", "otsu,lc", "--out", tmp_path / "out", option, value
+    )
     assert (code, err) == (
         2,
         f"Error: {option}: none of --methods goes by it; leave it out, or name one of {whose}.\n",

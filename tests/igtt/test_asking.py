@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from napari_metastructure.errors import InputError
 from napari_metastructure.igtt.asking import APART, LAST, PLANES, Gain, Place, Questions
+from napari_metastructure.images.defects import mended
 
 
 def planes(*shapes, seed=0):
@@ -82,6 +83,21 @@ def test_outside_the_field_of_view_nothing_is_asked():
             assert len(found) == 60 and all(inside[y, x] for _, y, x in found)
     assert Questions([np.full((8, 8), np.nan)].__getitem__).next([np.full((8, 8), 0.5)], 3) == []
     assert Questions([np.ones((1, 1))].__getitem__).next([np.ones((1, 1))], 3, "random") == []
+
+
+@pytest.mark.parametrize("how", ["unsure", "random"])
+def test_defects_and_margins_are_seen_as_the_run_sees_them(how):
+    (image,), (p,) = planes((64, 64))
+    inside = np.zeros(image.shape, bool)
+    inside[12:, 9:] = True
+    found = Questions([np.where(inside, image, 0.5)].__getitem__).next([p], 40, how)
+    assert len(found) == 40 and all(inside[place.y, place.x] for place in found)
+    kept = Questions([np.where(inside, image, 0.5)].__getitem__, mends=False).next([p], 40, how)
+    assert not all(inside[place.y, place.x] for place in kept)
+    hot = image.copy()
+    hot[20, 30] = 1e6
+    asked = [Questions([plane].__getitem__).next([p], 9, how) for plane in (hot, mended(hot))]
+    assert asked[0] == asked[1]
 
 
 def test_only_some_planes_of_many_are_read_in_a_round():

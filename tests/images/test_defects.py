@@ -1,5 +1,7 @@
 """Hot pixels and dead lines take the values around them; all else stays as it is."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +14,9 @@ from napari_metastructure.images.scenes import Scenes
 from napari_metastructure.images.simulate import nuclei
 
 
-def picture(seed=0, shape=(300, 128)):
-    image = nuclei(shape, np.random.default_rng(seed))[0].astype(float)
+@cache
+def picture():
+    image = nuclei((300, 128), np.random.default_rng(0))[0].astype(float)
     return (1000 * image / image.max() + 200).astype(np.uint16)
 
 
@@ -63,6 +66,12 @@ def test_small_spots_objects_and_backgrounds_of_one_value_are_none():
         assert mended(plane) is plane
 
 
+def test_what_is_frequent_is_no_defect():
+    plane, kind = picture().astype(float), np.random.default_rng(0).random(picture().shape)
+    plane[kind < 0.007], plane[kind > 0.993] = 65000, -65000
+    assert mended(plane) is plane
+
+
 def test_scenes_have_none():
     scenes = Scenes(64, np.random.default_rng(3), stock=20)
     for plane, _ in (scenes.draw() for _ in range(60)):
@@ -81,3 +90,36 @@ def test_values_that_are_none_and_large_planes():
     np.testing.assert_array_equal(np.asarray(lazy), found)
     np.testing.assert_array_equal(lazy[250:258, 3:9], found[250:258, 3:9])
     assert plane[256, 7] == np.float32(1e6)  # what was given is not changed
+
+
+@given(seed=st.integers(0, 999), row=st.integers(1, 296), column=st.integers(1, 124), wide=st.integers(1, 2))
+def test_it_is_the_same_however_the_image_lies_and_is_scaled(seed, row, column, wide):
+    plane, rng = picture().astype(float), np.random.default_rng(seed)
+    free = np.ones(plane.shape, bool)  # beside both lines five of nine pixels are dead
+    free[max(0, row - 2) : row + 4], free[:, max(0, column - 2) : column + 4] = False, False
+    plane.ravel()[rng.choice(np.flatnonzero(free), 9, replace=False)] = rng.choice([65000, -20000])
+    plane[row : row + wide], plane[:, column : column + wide] = 0, 0  # they cross
+    found = mended(plane)
+    assert np.ptp(found) < 1200 and mended(found) is found
+    for change in (np.flipud, np.fliplr, np.transpose, np.negative, lambda a: 4 * a, lambda a: a + 1024):
+        np.testing.assert_allclose(mended(change(plane)), change(found))
+    np.testing.assert_array_equal(np.asarray(mended(as_plane(plane))), found)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_whole_numbers_are_rounded(dtype, lazy):
+    plane = np.full((40, 40), 9, dtype)
+    plane[::2, ::3] = 4
+    plane[20:22], plane[:, 5] = 0, 0  # between 9 and 4, so that means are no whole numbers
+    found = mended(as_plane(plane) if lazy else plane)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(np.asarray(found), mended(plane.astype(float)), atol=0.76)
+    assert np.asarray(found).min() == 4
+
+
+def test_a_hot_pixel_among_infinite_ones():
+    plane = picture().astype(np.float32)
+    plane[50, 50] = 1e6
+    plane[51:54, 48:53], plane[50, 49], plane[49, 49] = np.inf, np.inf, np.inf
+    assert mended(plane)[50, 50] < 3000

@@ -32,11 +32,16 @@ def padded(**sides):
 )
 def test_strips_along_the_border(sides, value):
     outside = padded(**sides)
-    found = margin(np.where(outside, value, CLEAN))
+    plane = np.where(outside, value, CLEAN)
+    found = margin(plane)
     if not outside.any():
         assert found is None
     else:
         np.testing.assert_array_equal(found, outside)
+        for turned in (np.flipud, np.fliplr, np.transpose):
+            np.testing.assert_array_equal(margin(turned(plane)), turned(outside))
+        for other in (-plane, 4 * plane + 1024):
+            np.testing.assert_array_equal(margin(other), outside)
 
 
 def test_tiles_that_are_missing_a_turned_image_and_a_bar_with_text():
@@ -86,6 +91,10 @@ def test_no_margin():
         ((np.abs(y - 50) < 4) & (np.abs(x - 90) < 30)) * 1.0,  # a drawing of a rod
         np.zeros(CLEAN.shape),
         np.full(CLEAN.shape, np.nan),
+        np.where(padded(left=20) | (np.random.default_rng(0).random(CLEAN.shape) < 0.03), 0, CLEAN),  # a common value
+        np.where(np.hypot(y, x - 100) < 40, 3000, CLEAN),  # a saturated object at the border
+        np.where((np.abs(y - 130.5) < 1) & (np.abs(x - 65) < 5), 3000, CLEAN),  # too short for a scale bar
+        CLEAN[:1],  # as long and narrow planes are when they are thinned out
     ):
         assert margin(np.asarray(plane, np.float32)) is None
 

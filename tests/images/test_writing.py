@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from napari_metastructure.images.writing import (
     make_folder,
     remove,
     replacing,
+    replacing_folder,
     save_figure,
     tiff_axes,
     write_mask,
@@ -244,6 +246,18 @@ def test_folder_without_write_permission(tmp_path):
             write(tmp_path / "x.tif")
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    def denied(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    monkeypatch.setattr(os, "open", denied)
+    monkeypatch.setattr(Path, "mkdir", denied)
+    for make in (replacing, replacing_folder):
+        with pytest.raises(InputError, match="permission"), make(tmp_path / "x"):
+            pass
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

@@ -152,3 +152,9 @@ def test_touching_objects_are_labels(size):
     tiles = 1 + y * (256 // size + 1) + x
     assert not is_picture(tiles)
     assert not is_picture(np.hstack([tiles, tiles])), "as regions of a brain, which has two of each"
+
+
+@pytest.mark.parametrize(("numbers", "size", "side"), [(200, 1, 30), (11, 1, 60), (40, 12, 60)])
+def test_few_neighbours_few_numbers_and_large_pieces_of_many_are_labels(numbers, size, side):
+    pieces = np.random.default_rng(0).integers(1, numbers + 1, (side, side))
+    assert not is_picture(np.kron(pieces, np.ones((size, size), int)))

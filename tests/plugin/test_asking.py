@@ -197,10 +197,18 @@ def test_the_next_place_is_in_sight_whatever_was_turned_meanwhile(ask):
     widget.asking.end()
 
 
+def test_what_was_not_measured_is_left_for_the_questions_to_find(monkeypatch):
+    viewer, pixels = ViewerModel(), np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    pixels[3, 4] = np.nan  # filled, it could be asked about
+    layers = RunLayers(viewer, sources_of([viewer.add_image(pixels)]), IGTTConfig())
+    monkeypatch.setattr(asking, "Questions", lambda read, mends: read)
+    np.testing.assert_array_equal(_questions(layers)(0), pixels)
+
+
 def test_places_are_looked_for_in_the_channel_of_the_run(monkeypatch):
     viewer, rng = ViewerModel(), np.random.default_rng(0)
     layer = viewer.add_image(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8), rgb=True)
     layers = RunLayers(viewer, sources_of([layer]), IGTTConfig())
     layers.colour = "blue"
-    monkeypatch.setattr(asking, "Questions", lambda read: read)
+    monkeypatch.setattr(asking, "Questions", lambda read, mends: read)
     np.testing.assert_array_equal(_questions(layers)(0), layer.data[..., 2])

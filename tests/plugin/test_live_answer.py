@@ -134,6 +134,21 @@ def test_strokes_are_answered_on_the_colour_that_is_segmented(open_widget, blobs
     np.testing.assert_array_equal(seen[0], picture[..., 2])
 
 
+@pytest.mark.parametrize("flaws", ["mend", "keep"])
+def test_strokes_are_answered_on_the_image_as_the_run_saw_it(open_widget, blobs, run, qtbot, flaws, monkeypatch):
+    image = blobs().astype(np.float32)
+    image[9, 9] = 1e6
+    _viewer, widget = open_widget(image, config={"epochs": 1, "flaws": flaws})
+    run(widget)
+    seen, make = [], steering.Steering.__init__
+    monkeypatch.setattr(
+        steering.Steering, "__init__", lambda self, planes, *p: seen.extend(planes) or make(self, planes, *p)
+    )
+    widget.take_brush(OBJECT)
+    qtbot.waitUntil(lambda: bool(seen) and not widget.answer.busy, timeout=60_000)
+    assert (seen[0][9, 9] == 1e6) == (flaws == "keep")
+
+
 @pytest.mark.parametrize("nothing", [np.nan, np.inf, -np.inf])
 def test_strokes_are_answered_where_pixels_hold_no_number(painting, blobs, said, nothing):
     image = blobs().astype(np.float32)

@@ -6,6 +6,7 @@ import tifffile
 from PIL import Image
 
 from napari_metastructure.errors import InputError
+from napari_metastructure.training import folders
 from napari_metastructure.training.folders import find_pairs, pair_files
 
 
@@ -55,6 +56,16 @@ def test_copies_of_training_images_in_other_splits_are_told(tmp_path, pixels, re
     both(tmp_path / "test", "c", pixels)
     with pytest.warns(UserWarning, match=r"c\.tif is trained on as well"):
         find_pairs(tmp_path)
+
+
+def test_only_images_of_one_size_are_compared(tmp_path, pixels, monkeypatch):
+    both(tmp_path / "train", "a", pixels)
+    both(tmp_path / "train", "large", np.tile(pixels, (2, 2)))
+    both(tmp_path / "val", "b", pixels[::-1])
+    read, plain = [], folders.fingerprint
+    monkeypatch.setattr(folders, "fingerprint", lambda path: read.append(path.name) or plain(path))
+    find_pairs(tmp_path)
+    assert sorted(read) == ["a.tif", "b.tif"]
 
 
 def test_cityscapes(tmp_path, pixels):

@@ -37,10 +37,11 @@ SUPERVISED: tuple[MethodName, ...] = ("light-unet", "unet", "hrnet", "deeplabv3"
 LIMITED: dict[str, tuple[MethodName, ...]] = {
     "epochs": SUPERVISED,
     "rounds": ("igtt", "igtt-no-ems", "igtt-paper", "igtt-paper-no-ems"),
+    "flaws": ("igtt", "igtt-no-ems"),
     "dfc_iterations": ("dfc",),
     "ac_steps": ("ac",),
 }
-"""The methods that go by each setting of how long they may take."""
+"""The methods that go by each setting that not all have."""
 
 ALL = "all"
 """Stands for all methods."""
@@ -70,6 +71,11 @@ class CompareConfig(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, ... or mps.")
     rounds: int | None = Field(
         None, ge=1, le=10_000, description="Rounds of iGTT at most; left empty, what its preset says."
+    )
+    flaws: Literal["mend", "keep"] = Field(
+        "mend",
+        description="What iGTT does with hot pixels, dead lines, margins of one value and scale bars: mend them, or "
+        "keep them, as the preset paper always does.",
     )
     dfc_iterations: int = Field(
         1000,

@@ -212,6 +212,8 @@ def _igtt(preset: str, changes: dict[str, Any], task: Task) -> Steps:
     from napari_metastructure.igtt.iterate import iterate
 
     more = changes if task.config.rounds is None else {**changes, "epochs": task.config.rounds, "rounds": "always"}
+    if task.config.flaws == "keep":
+        more = {**more, "flaws": "keep"}
     config = IGTTConfig.from_preset(preset, seed=task.seed, device=task.device, objects="bright", **more)
     rounds, last = 1, None
     for event in iterate(task.planes, config, task.control, names=task.names):

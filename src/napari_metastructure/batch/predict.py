@@ -40,7 +40,10 @@ def units_of(task: Predict, paths: Sequence[Path], out: Path, splits: bool) -> l
     resolve(task.device)
     targets = prediction.targets_of(paths, out, ome=task.ome, probability=task.probability, overwrite=True)
     return [
-        Unit(str(path), (path,), target.files, predict_file, (model, mark, path, target, task, splits), mark)
+        Unit(
+            *(str(path), (path,), target.files, predict_file, (model, mark, path, target, task, splits), mark),
+            replaced=target.others,
+        )
         for path, target in zip(paths, targets, strict=True)
     ]
 

@@ -84,7 +84,7 @@ class Record:
             If a result of these units is there that is not of this batch, or an input would be written over.
         """
         units = list(units)
-        results = [path for unit in units for path in unit.results]
+        results = [path for unit in units for path in (*unit.results, *unit.replaced)]
         check_free(results, [path for unit in units for path in unit.inputs], overwrite=True, ways=self.ways)
         check_free(results, overwrite=self.overwrite or self.resumed, ways=self.ways)
         make_folder(self.folder)

@@ -1,6 +1,7 @@
 """iGTT and comparisons as units of a batch: a run for each file, or one for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,22 @@ from napari_metastructure.batch.label_set import check_same_size, partners_of
 from napari_metastructure.batch.recipe import IGTT, Compare
 from napari_metastructure.batch.work_units import Checkpoint, Done, Plan, Steps, Unit
 from napari_metastructure.errors import InputError, RunFailed
-from napari_metastructure.igtt.outputs import IGTTRun, Outputs
+from napari_metastructure.igtt.outputs import KINDS, IGTTRun, Outputs, results_in
 from napari_metastructure.images.channels import read_set
 from napari_metastructure.images.files import check_free, noting, output_stems, result_path, stem
 from napari_metastructure.images.image import Image, extent, plane_count, planes, stacks
 from napari_metastructure.images.label_files import read_labels
 from napari_metastructure.images.writing import make_folder, remove, write_mask
 from napari_metastructure.training.control import Control
-from napari_metastructure.training.events import BatchFinished, EpochFinished, Finished, RunStarted, Unsaved, Warned
+from napari_metastructure.training.events import (
+    BatchFinished,
+    EpochFinished,
+    Event,
+    Finished,
+    RunStarted,
+    Unsaved,
+    Warned,
+)
 from napari_metastructure.training.run_folder import DESCRIPTION, MODEL
 
 TOGETHER = "all {} files together"
@@ -50,43 +59,37 @@ def plan_igtt(task: IGTT, paths: Sequence[Path], out: Path) -> Plan:
 
 
 def _unit(name: str, paths: Sequence[Path], names: Sequence[str], folder: Path, task: IGTT) -> Unit:
-    kinds = ("mask", "probability", *(["epochs"] if task.keep_epochs else []))
+    kinds = KINDS if task.keep_epochs else KINDS[:2]
     masks = [result_path(folder, stem, kind, task.ome) for stem in names for kind in kinds]
     files = (*(folder / file for file in (DESCRIPTION, MODEL)), *masks)
-    return Unit(name, tuple(paths), files, segment, (tuple(paths), folder, task))
+    others = tuple(path for path in results_in(folder, names) if path not in masks)
+    return Unit(name, tuple(paths), files, segment, (tuple(paths), folder, task), replaced=others)
 
 
 def segment(checkpoint: Checkpoint, paths: Sequence[Path], folder: Path, task: IGTT) -> Steps:
     """Run iGTT on files and write its results; a run that was broken off goes on."""
-    earlier = IGTTRun.find(folder)
-    if earlier is not None and earlier.can_go_on:
-        try:
-            return (yield from _segment(checkpoint, paths, folder, task, True))
-        except InputError:  # of other images, or damaged: it starts over
-            pass
-    return (yield from _segment(checkpoint, paths, folder, task, False))
-
-
-def _segment(checkpoint: Checkpoint, paths: Sequence[Path], folder: Path, task: IGTT, resume: bool) -> Steps:
     from napari_metastructure.igtt.iterate import iterate
 
     with noting() as notes:
         read = read_set(paths, task.channel, task.chosen)
         outputs = Outputs(folder, read.images, task.keep_epochs, task.ome, read.kept, task.chosen)
+
+    def begun(resume: bool) -> Iterator[Event]:
+        more: dict[str, Any] = {"inputs": list(paths), "resume": resume, "colour": read.colour, "chosen": task.chosen}
+        events = iterate(read.planes, task.config, _Linked(checkpoint), names=read.names, folder=folder, **more)
+        return chain([next(events)], events)
+
+    earlier = IGTTRun.find(folder)
+    resume = earlier is not None and earlier.can_go_on
+    try:
+        events = begun(resume)
+    except InputError:
+        if not resume:
+            raise
+        resume, events = False, begun(False)  # it was of other images, or is damaged
     history: list[Sequence[np.ndarray]] = []
     resumed, epochs = 0, 1
     result: Finished | None = None
-    events = iterate(
-        read.planes,
-        task.config,
-        _Linked(checkpoint),
-        names=read.names,
-        folder=folder,
-        inputs=list(paths),
-        resume=resume,
-        colour=read.colour,
-        chosen=task.chosen,
-    )
     for event in events:
         match event:
             case RunStarted():

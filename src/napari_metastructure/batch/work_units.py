@@ -56,6 +56,8 @@ class Unit:
     args : tuple
     mark : str
         What else decides what the results hold, besides the settings of the batch and the inputs.
+    replaced : tuple of Path
+        Results in other forms, which an earlier call may have left and the work removes.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Unit:
     work: Work
     args: tuple[Any, ...]
     mark: str = ""
+    replaced: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

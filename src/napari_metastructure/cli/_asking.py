@@ -11,6 +11,7 @@ import typer
 from napari_metastructure.errors import InputError, counted
 from napari_metastructure.igtt.answers import Answer, Page, Sheet, check_replaceable, corrections
 from napari_metastructure.igtt.asking import Gain, How, Questions
+from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.images.channels import ImageSet
 from napari_metastructure.images.image import plane_count
 from napari_metastructure.training.events import EpochFinished, Finished
@@ -79,7 +80,7 @@ class Asking:
         if self._before is None:
             self._before = event.probabilities
 
-    def write(self, result: Finished, images: ImageSet, seed: int) -> list[str]:
+    def write(self, result: Finished, images: ImageSet, config: IGTTConfig) -> list[str]:
         """Write the next places, and say in a sentence each what the answers changed and where the places are."""
         said = []
         answered = [answer for answer in self.given if answer.value is not None]
@@ -94,7 +95,8 @@ class Asking:
         if self.places is not None and self.number is not None:
             how: How = "random" if self.how == "random" else "unsure"
             asked = [answer.place for answer in self.given]
-            places = Questions(images.planes.__getitem__, seed).next(result.probabilities, self.number, how, asked)
+            questions = Questions(images.planes.__getitem__, config.seed, config.flaws == "mend")
+            places = questions.next(result.probabilities, self.number, how, asked)
             self._sheet.write(self.places, places)
             said.append(f"{counted(len(places), 'place')} to ask about written to {self.places}")
         return said

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_metastructure.batch.segmentation import CompareFiles
 
-_TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "dfc_iterations", "ac_steps")
+_TYPED = ("methods", "reading", "repeats", "seed", "objects", "device", "rounds", "flaws", "dfc_iterations", "ac_steps")
 
 
 def _option(field: str, **more: Any) -> Any:
@@ -57,6 +57,7 @@ def compare(
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of iGTT at most. [default: what its preset says]", metavar="N")
     ] = None,
+    flaws: Annotated[str | None, _option("flaws")] = None,
     dfc_iterations: Annotated[int | None, _option("dfc_iterations", metavar="N")] = None,
     ac_steps: Annotated[int | None, _option("ac_steps", metavar="N")] = None,
     seed: Annotated[int | None, _option("seed", metavar="N")] = None,
@@ -73,8 +74,8 @@ def compare(
     predict the other. Ctrl-C keeps what is done and exits with 130. --scheduler has one worker do all of it: times and
     memory of methods can be compared on one machine only.
     """
-    config = _config(methods, reading, repeats, seed, objects, device, rounds, dfc_iterations, ac_steps, epochs)
-    for (name, whose), limit in zip(LIMITED.items(), (epochs, rounds, dfc_iterations, ac_steps), strict=True):
+    config = _config(methods, reading, repeats, seed, objects, device, rounds, flaws, dfc_iterations, ac_steps, epochs)
+    for (name, whose), limit in zip(LIMITED.items(), (epochs, rounds, flaws, dfc_iterations, ac_steps), strict=True):
         if limit is not None and not set(whose) & set(config.methods):
             option = _options.option_name(name)
             raise InputError(

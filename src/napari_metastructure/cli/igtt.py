@@ -190,7 +190,7 @@ def _run(
                         written = terminal.write(terminal.place or outputs.folder, write)
                         images = counted(len(outputs.images), "image")
                         terminal.say(f"{len(written)} files for {images} written to {written[0].parent}")
-                        for said in asking.write(last, read, config.seed):
+                        for said in asking.write(last, read, config):
                             terminal.say(said)
         if last is None:  # a job ends with Finished or raises; anything else would lose masks without a word
             raise RuntimeError("the run ended without a result")

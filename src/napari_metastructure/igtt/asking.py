@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_metastructure.errors import InputError, counted
+from napari_metastructure.images.defects import mended
 from napari_metastructure.images.intensity import zscore
 from napari_metastructure.images.surround import measured, surround, together
 
@@ -61,6 +62,8 @@ class Questions:
         Returns the (Y, X) pixels of a plane by its number; called once for each plane that is looked at.
     seed : int
         Same seed, same probabilities and same answers: the same places.
+    mends : bool
+        Whether the run mends flaws of images, and leaves out what lies outside a field of view.
 
     Examples
     --------
@@ -72,8 +75,8 @@ class Questions:
     (2, True)
     """
 
-    def __init__(self, read: Callable[[int], np.ndarray], seed: int = 0) -> None:
-        self._read, self._seed = read, seed
+    def __init__(self, read: Callable[[int], np.ndarray], seed: int = 0, mends: bool = True) -> None:
+        self._read, self._seed, self._mends = read, seed, mends
         self._seen: dict[int, _Seen] = {}
 
     def next(
@@ -163,7 +166,7 @@ class Questions:
             plane = np.asarray(self._read(index), np.float32)
             if plane.shape != shape:
                 raise InputError(f"Probabilities of shape {shape} do not lie on image {index + 1} of {plane.shape}.")
-            seen = self._seen[index] = _Seen(index, plane, pool, self._seed)
+            seen = self._seen[index] = _Seen(index, plane, pool, self._seed, self._mends)
         return seen
 
 
@@ -194,10 +197,11 @@ class _Free:
 class _Seen:
     """What is kept of a plane: its field of view, and some of its pixels with what they look like."""
 
-    def __init__(self, index: int, plane: np.ndarray, pool: int, seed: int) -> None:
-        plane, missing = measured(plane)
-        either = together(surround(plane, "bright"), surround(plane, "dark"))
-        outside = together(either, missing)
+    def __init__(self, index: int, plane: np.ndarray, pool: int, seed: int, mends: bool) -> None:
+        plane, outside = measured(mended(plane) if mends else plane, margins=mends)
+        if mends:
+            either = together(surround(plane, "bright"), surround(plane, "dark"))
+            outside = together(either, outside)
         self._outside = None if outside is None or not outside.any() else outside
         self.places: list[Place] = []
         if pool:

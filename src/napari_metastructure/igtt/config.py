@@ -26,6 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.01,
         "epochs": 20,
         "stop_agreement": 1.0,
+        "flaws": "keep",
     },
 }
 """Named settings.
@@ -43,6 +44,8 @@ memory, no early stop. What it needed beyond the print to run at all:
    ours.
 5. Dark objects: the image is turned around first.
 6. Eq. (6) can run away to an empty or full mask: the run then ends with the masks of the round before.
+
+Images are taken as they are: the paper mends nothing and leaves nothing out.
 """
 
 
@@ -59,6 +62,11 @@ class IGTTConfig(BaseModel):
     objects: Literal["auto", "bright", "dark"] = Field(
         "auto",
         description="Are objects brighter or darker than their surround? auto finds it for each image.",
+    )
+    flaws: Literal["mend", "keep"] = Field(
+        "mend",
+        description="mend: replace hot pixels and dead lines, and leave out margins of one value, scale bars and what "
+        "lies outside a round field of view; keep: take images as they are, without pixels that are NaN.",
     )
     epochs: int = Field(8, ge=1, le=10_000, description="Rounds of training and relabelling at most.")
     seed: int = Field(

@@ -23,6 +23,7 @@ from napari_metastructure.igtt.storage import ArrayStorage, MemoryNeed
 from napari_metastructure.images.channels import Colour
 from napari_metastructure.images.defects import mended
 from napari_metastructure.images.intensity import Polarity, check_planes, common_polarity, orient, zscore
+from napari_metastructure.images.limits import limit_notes, limits
 from napari_metastructure.images.ranges import Chosen
 from napari_metastructure.images.surround import (
     fill,
@@ -205,26 +206,36 @@ class Run:
         self.uncertain: list[str] = []  # names of planes whose objects may be bright or dark
 
     def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        defective, framed = [], []
+        defective, framed, shown = [], [], []
         for name, plane in zip(self.names, planes, strict=True):
-            whole = mended(plane)
-            filled, missing = measured(whole, margins=True)
+            whole = mended(plane) if self.mends else plane
+            filled, missing = measured(whole, margins=self.mends)
             self.missing.append(missing)
             if whole is not plane:
                 defective.append(name)
             if missing is not None and not missing.all() and np.isfinite(whole[missing]).any():
                 framed.append(name)
+            shown.append(limits(filled, missing))
             yield filled
         self.notes += noted(
-            (defective, "hot pixels, or lines of one value, were replaced by the pixels around them."),
-            (framed, "a margin of one value (padding, a frame) or scale bar counts as outside the field of view."),
+            (
+                defective,
+                "hot pixels, or lines of one value, were replaced by the pixels around them; set flaws to keep if they "
+                "are objects.",
+            ),
+            (
+                framed,
+                "a margin of one value (padding, a frame) or scale bar counts as outside the field of view; set flaws "
+                "to keep if it is an object.",
+            ),
         )
+        self.notes += limit_notes(self.names, shown)
 
     def _turn_upright(self, polarities: list[Polarity]) -> None:
         """Turn dark objects bright, image by image, and fill what lies outside a field of view."""
         self.polarities = polarities
         self.outside = self.storage.keep(
-            together(surround(plane, objects), missing)
+            together(surround(plane, objects) if self.mends else None, missing)
             for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
         )
         filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
@@ -238,7 +249,7 @@ class Run:
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [common_polarity(seen)] * len(self.planes)
         try:
-            found = polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks)
+            found = polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks, self.mends)
         except Stopped:  # the next checkpoint ends the run
             return ["bright"] * len(self.planes)
         blank = [m is not None and m.all() for m in self.missing]
@@ -249,6 +260,11 @@ class Run:
     def prior(self) -> torch.nn.Module:
         """The prior as trained, for polarity and start; the network of the run is another copy."""
         return device.place(load_prior(), self.device)
+
+    @property
+    def mends(self) -> bool:
+        """Whether flaws are mended, and what lies outside a field of view is left out."""
+        return self.config.flaws == "mend"
 
     @property
     def objects(self) -> Polarity:
@@ -594,7 +610,7 @@ class Run:
             cut=c.criterion,
             signed=c.loss != "dmi_iou",
             colour=self.colour,
-            surround=True,
+            surround=self.mends,
         )
 
     def _finished(self, stopped: bool) -> Finished:

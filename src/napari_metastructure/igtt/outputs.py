@@ -1,6 +1,6 @@
 """Files that a run of iGTT leaves of each image: masks, probabilities, and the masks of every epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,12 +34,18 @@ class IGTTRun(FoundRun[IGTTConfig]):
         InputError
             As `run_folder.read_description`.
         """
-        inputs: list[Any] = read_description(self.folder).get("inputs") or []
-        return [Path(str(i["path"])) for i in inputs if isinstance(i, dict) and "path" in i]
+        inputs: Any = read_description(self.folder).get("inputs")
+        found = inputs if isinstance(inputs, list) else []
+        return [Path(str(i["path"])) for i in found if isinstance(i, dict) and "path" in i]
 
 
 KINDS = ("mask", "probability", "epochs")
 """Of the results of an image."""
+
+
+def results_in(folder: Path, stems: Iterable[str], kinds: Sequence[str] = KINDS) -> list[Path]:
+    """Name all results that runs of images may leave in a folder, as ImageJ TIFF or OME-TIFF."""
+    return [result_path(folder, stem, kind, ome) for stem in stems for kind in kinds for ome in (False, True)]
 
 
 class Outputs:
@@ -82,17 +88,14 @@ class Outputs:
     @property
     def files(self) -> list[Path]:
         """All that a run of these images may have left, as ImageJ TIFF or OME-TIFF."""
-        return [*(self.folder / name for name in FILES), *self._results(self.stems)]
-
-    def _results(self, stems: Sequence[str], kinds: Sequence[str] = KINDS) -> list[Path]:
-        return [result_path(self.folder, name, kind, ome) for name in stems for kind in kinds for ome in (False, True)]
+        return [*(self.folder / name for name in FILES), *results_in(self.folder, self.stems)]
 
     def of_others(self) -> list[Path]:
         """Find results of images that the earlier run in the folder was made of, and this one is not."""
         with catch_warnings(), suppress(InputError):
             simplefilter("ignore")  # which stem is whose was told then
             others = [name for name in output_stems(IGTTRun(self.folder).images()) if name not in self.stems]
-            return [path for path in self._results(others) if path.exists()]
+            return [path for path in results_in(self.folder, others) if path.exists()]
         return []
 
     def check_free(self, resume: bool, overwrite: bool, ways: Sequence[str] = OTHER_FOLDER) -> None:
@@ -107,7 +110,7 @@ class Outputs:
         """
         inputs = [i.source for i in self.images if i.source]
         check_free(self.files, inputs, overwrite=resume or overwrite, ways=ways)
-        if resume and any(path.exists() for path in self._results(self.stems, KINDS[2:])):
+        if resume and any(path.exists() for path in results_in(self.folder, self.stems, KINDS[2:])):
             self.kinds = KINDS
 
     def clear(self) -> None:
@@ -130,7 +133,7 @@ class Outputs:
         self.folder = folder
         written = self.write(result.masks, result.probabilities)
         written += self.write_epochs(history, before=resumed) if history else []
-        remove(path for path in self._results(self.stems) if path not in written)
+        remove(path for path in results_in(self.folder, self.stems) if path not in written)
         return written
 
     def write(self, masks: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> list[Path]:
@@ -173,7 +176,9 @@ class Outputs:
         for index, frames in enumerate(zip(*map(self._stacks, epochs), strict=True)):
             target, first = self.path(index, "epochs"), frames[0]
             axes, data = with_epochs(first.axes), np.stack([f.data != 0 for f in frames])
-            there = [path for path in self._results(self.stems[index : index + 1], KINDS[2:]) if path.exists()]
+            there = [
+                path for path in results_in(self.folder, self.stems[index : index + 1], KINDS[2:]) if path.exists()
+            ]
             if before and there:
                 earlier = read_epochs(there[0], axes)
                 if earlier.shape[1:] == data.shape[1:] and len(earlier) >= before:

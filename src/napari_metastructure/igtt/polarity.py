@@ -108,6 +108,7 @@ def polarities(
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
     ranks: Ranks = ALONE,
+    surrounds: bool = True,
 ) -> Polarities:
     """Find for each plane whether its objects are bright or dark.
 
@@ -125,11 +126,14 @@ def polarities(
         Called between tiles; may raise to leave.
     ranks : Ranks
         Processes that share the planes out; all get all answers.
+    surrounds : bool
+        Leave out what lies outside a field of view.
     """
     network = load_polarity_network()
 
     def score(mine: Sequence[int]) -> list[float]:
-        return list(map(network.score, evidence(prior, network, [planes[i] for i in mine], device, checkpoint)))
+        own = [planes[i] for i in mine]
+        return list(map(network.score, evidence(prior, network, own, device, checkpoint, surrounds)))
 
     scores = ranks.shared_out(len(planes), score)
     sums = with_set(np.array(scores))
@@ -151,6 +155,7 @@ def evidence(
     planes: Sequence[np.ndarray],
     device: torch.device,
     checkpoint: Callable[[], None] | None = None,
+    surrounds: bool = True,
 ) -> list[Evidence]:
     """Ask the network and the prior about planes: the prior how sure it is of both kinds, small planes together.
 
@@ -162,7 +167,7 @@ def evidence(
     def read(number: int) -> Tensor:
         index, kind = divmod(number, 2)
         if kind == 0:
-            views[index] = seen(planes[index])
+            views[index] = seen(planes[index], surrounds)
             answers[index] = answer(network, views[index])
         plane, outside = views[index].plane, views[index].outside[KINDS[kind]]
         upright = orient(plane if outside is None else fill(plane, outside), KINDS[kind])
@@ -179,10 +184,10 @@ def evidence(
     return [Evidence(float(a), float(bright - dark)) for a, (bright, dark) in zip(answers, sure, strict=True)]
 
 
-def seen(plane: np.ndarray) -> View:
-    """Reduce a plane as far as bright and dark can still be told apart, and find its fields of view."""
+def seen(plane: np.ndarray, surrounds: bool = True) -> View:
+    """Reduce a plane as far as bright and dark can still be told apart, and find its fields of view if asked to."""
     small = resized(plane, _size(plane.shape))
-    return View(small, {kind: surround(small, kind) for kind in KINDS})
+    return View(small, {kind: surround(small, kind) if surrounds else None for kind in KINDS})
 
 
 def _size(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -26,7 +26,7 @@ FEWEST_STEPS = 8
 """Steps of such a round at least."""
 
 
-def stable(agreements: Sequence[float], stop_agreement: float, rounds: int = STABLE_ROUNDS) -> bool:
+def stable(agreements: Sequence[float], stop_agreement: float) -> bool:
     """Whether the masks of the newest rounds all agree with the ones before them.
 
     Parameters
@@ -36,16 +36,21 @@ def stable(agreements: Sequence[float], stop_agreement: float, rounds: int = STA
     stop_agreement : float
         The Dice from which on masks count as unchanged; 1 is never reached.
     """
-    return stop_agreement < 1 and len(agreements) >= rounds and min(agreements[-rounds:]) >= stop_agreement
+    newest = agreements[-STABLE_ROUNDS:]
+    return stop_agreement < 1 and len(newest) == STABLE_ROUNDS and min(newest) >= stop_agreement
 
 
-def unsettled(agreements: Sequence[float], stop_agreement: float, rounds: int = UNSETTLED_ROUNDS) -> bool:
+def unsettled(agreements: Sequence[float], stop_agreement: float) -> bool:
     """Whether each of the newest rounds changed the masks more than the one before it: they will not settle.
 
     Parameters are as for `stable`.
     """
-    newest = agreements[-rounds - 1 :]
-    return stop_agreement < 1 and len(newest) > rounds and all(later < earlier for earlier, later in pairwise(newest))
+    newest = agreements[-UNSETTLED_ROUNDS - 1 :]
+    return (
+        stop_agreement < 1
+        and len(newest) > UNSETTLED_ROUNDS
+        and all(later < earlier for earlier, later in pairwise(newest))
+    )
 
 
 def spec_of(config: IGTTConfig) -> NetworkSpec:

@@ -52,13 +52,18 @@ def mended(plane: T) -> T:
         The same object if it has no such pixels.
     """
     plane = _changed(plane, [_hot_pixels(plane)])
-    return _changed(plane, list(_dead_lines(plane)))
+    rows, columns = _dead_lines(plane)
+    plane = _changed(plane, list(_interpolated(plane, rows)))
+    # after the rows, or a pixel that is of both kinds would stay as it is
+    across = _interpolated(plane, columns, across=True)
+    return _changed(plane, [_Changes(x, y, values) for y, x, values in across])
 
 
 def _changed(plane: T, changes: Sequence[_Changes]) -> T:
     rows, columns, values = map(np.concatenate, zip(*changes, strict=True)) if changes else np.zeros((3, 0))
     if not rows.size:
         return plane
+    values = values if plane.dtype.kind == "f" else np.rint(values)
     if isinstance(plane, np.ndarray):
         whole = plane.copy()
         whole[rows, columns] = values
@@ -91,6 +96,7 @@ def _hot_pixels(plane: np.ndarray | Plane) -> _Changes:
             wide = np.pad(plane[top : first + ROWS + 1].astype(np.float64), 1, mode="edge")
             y = rows + first - top
             around = np.stack([wide[y + down, columns + right] for down in range(3) for right in range(3)])
+            around[~np.isfinite(around)] = np.nan
             found.append(_Changes(first + rows, columns, np.nanmedian(around, axis=0)))
             before.append(own[rows, columns].astype(np.float64))
     rows, columns, medians = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -99,18 +105,11 @@ def _hot_pixels(plane: np.ndarray | Plane) -> _Changes:
     return _Changes(rows[hot], columns[hot], medians[hot])
 
 
-def _dead_lines(plane: np.ndarray | Plane) -> Iterator[_Changes]:
+def _dead_lines(plane: np.ndarray | Plane) -> tuple[np.ndarray, np.ndarray]:
+    """Find rows and columns of one value."""
     blocks = [(b.min(axis=1), b.max(axis=1), b.min(axis=0), b.max(axis=0)) for b in row_blocks(plane)]
     low, high, lows, highs = zip(*blocks, strict=True)
-    rows = np.concatenate(low) == np.concatenate(high)
-    columns = np.min(lows, axis=0) == np.max(highs, axis=0)
-    for first, last in _narrow(rows):
-        above, dead, below = (plane[i : i + 1][0] for i in (first - 1, first, last))
-        yield from _interpolated(first, last, above, dead, below)
-    for first, last in _narrow(columns):
-        left, dead, right = (plane[:, i : i + 1][:, 0] for i in (first - 1, first, last))
-        for down, across, values in _interpolated(first, last, left, dead, right):
-            yield _Changes(across, down, values)
+    return np.concatenate(low) == np.concatenate(high), np.min(lows, axis=0) == np.max(highs, axis=0)
 
 
 def _narrow(dead: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -121,11 +120,14 @@ def _narrow(dead: np.ndarray) -> Iterator[tuple[int, int]]:
             yield first, last
 
 
-def _interpolated(first: int, last: int, before: np.ndarray, dead: np.ndarray, after: np.ndarray) -> Iterator[_Changes]:
-    """Yield the rows between two others, if these hardly have the value that the dead ones have."""
-    if max(np.mean(before == dead), np.mean(after == dead)) > HELD:
-        return
-    for row in range(first, last):
-        share = (row - first + 1) / (last - first + 1)
-        values = (1 - share) * before.astype(np.float64) + share * after.astype(np.float64)
-        yield _Changes(np.full(dead.size, row), np.arange(dead.size), values)
+def _interpolated(plane: np.ndarray | Plane, dead: np.ndarray, across: bool = False) -> Iterator[_Changes]:
+    """Yield the narrow rows, or columns as if they were rows, whose neighbours hardly have the value that they have."""
+    for first, last in _narrow(dead):
+        lines = (slice(i, i + 1) for i in (first - 1, first, last))
+        before, held, after = (plane[:, line][:, 0] if across else plane[line][0] for line in lines)
+        if max(np.mean(before == held), np.mean(after == held)) > HELD:
+            continue
+        for row in range(first, last):
+            share = (row - first + 1) / (last - first + 1)
+            values = (1 - share) * before.astype(np.float64) + share * after.astype(np.float64)
+            yield _Changes(np.full(held.size, row), np.arange(held.size), values)

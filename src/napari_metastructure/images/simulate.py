@@ -299,8 +299,9 @@ def _nearest_seed(shape: tuple[int, int], seeds: np.ndarray) -> np.ndarray:
     return cKDTree(seeds).query(pixels)[1].reshape(shape)
 
 
-def _worm(shape: tuple[int, int], length: float, rng: np.random.Generator, step: float = 4.0) -> np.ndarray:
+def _worm(shape: tuple[int, int], length: float, rng: np.random.Generator) -> np.ndarray:
     """Draw a smooth random walk of about `length` pixels as (N, 2) corners, N >= 2."""
+    step = 4.0
     turns = np.cumsum(rng.normal(0, 0.25, max(int(length / step), 1)))
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(0.25 * turns)
     moves = step * np.stack([np.sin(heading), np.cos(heading)], -1)

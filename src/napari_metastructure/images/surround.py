@@ -148,7 +148,7 @@ def _margin(plane: np.ndarray) -> np.ndarray | None:
         plane = np.where(np.isfinite(plane), plane, np.nan)  # an infinite value is no end of the range
     ends = [np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None)]
     outside = _bars(plane, ends)
-    ends.extend(plane[:: len(plane) - 1, [0, -1]].flat)
+    ends.extend(plane[np.ix_([0, -1], [0, -1])].flat)
     for value in np.unique(np.array(ends, np.float64)):
         same = plane == value
         pixels = np.count_nonzero(same)

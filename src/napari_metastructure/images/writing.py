@@ -92,12 +92,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         Where the folder is missing or not writable, the disk is full, or the path is of no file.
     """
     target = Path(path)
-    if target.parent == Path("/dev") or (target.exists() and not (target.is_file() or target.is_dir())):
+    usual = not os.path.exists(target) or os.path.isfile(target) or os.path.isdir(target)
+    if target.parent == Path("/dev") or not usual:
         raise InputError(f"Cannot write {target}: it is a device or a pipe, which would be replaced; name a file.")
     # A short hidden name: it must fit wherever the target's does, and a folder listing leaves it out.
     beside = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        if target.is_dir():
+        if os.path.isdir(target):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         # Made here, and not by tempfile, so that it gets the permissions any new file of the user gets.
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -123,17 +124,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         beside.mkdir()
         yield beside
-        if path.exists():
+        if os.path.exists(path):
             path.rename(old)
         beside.rename(path)
     except OSError as error:
-        if old.exists() and not path.exists():
+        if os.path.exists(old) and not os.path.exists(path):
             with suppress(OSError):
                 old.rename(path)
         raise cannot_write(path, error) from error
     finally:
         for left in (beside, old):
-            if left.is_file():
+            if os.path.isfile(left):
                 left.unlink(missing_ok=True)
             else:
                 shutil.rmtree(left, ignore_errors=True)

@@ -252,7 +252,7 @@ def check_sum(shares: Sequence[float] | np.ndarray, what: str) -> None:
 # ---- Rank of counts, by a test -----------------------------------------------------------------------------
 
 
-def rank_of_counts(table: np.ndarray, alpha: float = ALPHA) -> tuple[int, float | None]:
+def rank_of_counts(table: np.ndarray) -> tuple[int, float | None]:
     """Find the rank that a table of counts proves, beyond sampling error.
 
     Ranks 1, 2, ... are tested in turn until one explains the table: a rank is kept too low rather than too high.
@@ -264,14 +264,12 @@ def rank_of_counts(table: np.ndarray, alpha: float = ALPHA) -> tuple[int, float 
     table : (I, J) array of int
         Pixels by true class and noisy label, without the unlabelled ones. Rows and columns without any are left
         out, and lose a rank each.
-    alpha : float
-        Level of each test.
 
     Returns
     -------
     rank : int
     p_value : float or None
-        Of the last test made: at least ``alpha`` for the rank that explains the table, below it for the smaller
+        Of the last test made: at least `ALPHA` for the rank that explains the table, below it for the smaller
         rank that a table of full rank has refuted. None where there is a single row or column.
     """
     table = np.asarray(table, dtype=np.float64)
@@ -279,7 +277,7 @@ def rank_of_counts(table: np.ndarray, alpha: float = ALPHA) -> tuple[int, float 
     p_value = None
     for rank in range(1, min(table.shape)):
         p_value = surplus(table, rank)
-        if p_value >= alpha:
+        if p_value >= ALPHA:
             return rank, p_value
     return min(table.shape), p_value
 

@@ -47,7 +47,9 @@ class Use(BaseModel):
         None, description="Channel of colour images it was trained on; of others there is nothing to choose."
     )
     surround: bool = Field(
-        False, description="What lies outside a field of view is filled first, and is background (images.surround)."
+        False,
+        description="Hot pixels and dead lines are replaced first (images.defects), and what lies outside a field of "
+        "view is filled and is background (images.surround).",
     )
 
 

@@ -471,11 +471,12 @@ def _show(layer: Layer, visible: bool) -> None:
 def _questions(run: RunLayers) -> Questions:
     """Return what chooses places on the images of a run, read in its thread."""
     from napari_metastructure.igtt.asking import Questions
+    from napari_metastructure.images.intensity import check_plane
 
     places = [(part.source, at) for part in run.parts for at in part.source.places]
 
     def read(index: int) -> np.ndarray:
-        source, at = places[index]
-        return source.measured(at, run.colour)
+        source, at = places[index]  # not yet filled, or it could be asked about what was not measured
+        return check_plane(source.plane(at, run.colour), f"Layer {source.name!r}")
 
-    return Questions(read)
+    return Questions(read, mends=run.mends)

@@ -145,13 +145,13 @@ class PresetBox(QtWidgets.QWidget):
         self.reset_button.setVisible(changed)
 
 
-def slider_editor(low: float, high: float, decimals: int = 3) -> Editor:
+def slider_editor(low: float, high: float) -> Editor:
     """Make a slider with its number beside it."""
     slider: Any = QLabeledDoubleSlider(QtCore.Qt.Orientation.Horizontal)  # its types say int
     number = slider.findChild(QtWidgets.QLineEdit)
     number.setValidator(_PointValidator(number))
     slider.setRange(low, high)
-    slider.setDecimals(decimals)
+    slider.setDecimals(decimals := 3)
     slider.setSingleStep((high - low) / 100)
     slider.setPageStep((high - low) / 10)
     return rounding_editor(slider, decimals)

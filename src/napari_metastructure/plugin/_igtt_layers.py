@@ -261,6 +261,8 @@ class RunLayers:
         The corrections that were passed to the run, by the engine's image index.
     colour : str or None
         The channel that the run takes of RGB layers, once that is known.
+    mends : bool
+        Whether the run mends flaws of images.
     painted : callable
         Called when strokes come or go, and when a brush is taken up or put away.
     """
@@ -272,7 +274,7 @@ class RunLayers:
         config: IGTTConfig,
         painted: Callable[[], None] = lambda: None,
     ) -> None:
-        self.viewer, self.painted = viewer, painted
+        self.viewer, self.painted, self.mends = viewer, painted, config.flaws == "mend"
         self.parts = [SourceLayers(viewer, source, config, lambda: self.painted()) for source in sources]
         self.slider = _layers.EpochSlider(viewer, lambda: self.held)
         self.epochs = self.slider.epochs

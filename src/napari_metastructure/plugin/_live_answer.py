@@ -95,7 +95,7 @@ class LiveAnswer(QObject):
         self, layers: RunLayers, strokes: Mapping[int, np.ndarray], plane: int, start_weight: float
     ) -> Callable[[], Any]:
         """Return what is done in the thread: features of planes that are new, and the answer."""
-        sources, colour = [part.source for part in layers.parts], layers.colour
+        sources, seen = [part.source for part in layers.parts], (layers.colour, layers.mends)
         p, prepared = layers.probabilities or (), self._prepared
         sizes = [plane.size for plane in p]
         wanted = sorted({*strokes, plane})
@@ -111,7 +111,7 @@ class LiveAnswer(QObject):
                 places = [(source, at) for source in sources for at in source.places]
                 chosen = sorted(wanted)
                 at = [places[i] for i in chosen]
-                planes = [source.measured(index, colour) for source, index in at]
+                planes = [source.measured(index, *seen) for source, index in at]
                 prepared = p, chosen, Steering(planes, [p[i] for i in chosen])
             _, chosen, steering = prepared
             steering.start_weight = start_weight

@@ -12,6 +12,9 @@ from napari_metastructure.plugin._form import tooltip
 
 HEIGHT = 108
 
+MOST = 2000
+"""Points of a curve that are drawn."""
+
 
 def make_plot(title: str, tip: str, height: int = HEIGHT) -> pg.PlotWidget:
     """Make an empty plot of fixed height without a menu; its title stands in a line of its own."""
@@ -55,7 +58,7 @@ def faint(color: str) -> tuple[int, int, int, int]:
     return (*pg.mkColor(color).getRgb()[:3], 90)
 
 
-def thin_out(x: list[float], y: list[float], most: int = 2000) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``most`` points, so that a long run draws as fast as a short one."""
-    stride = max(1, -(-len(x) // most))
+def thin_out(x: list[float], y: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """At most `MOST` points, so that a long run draws as fast as a short one."""
+    stride = max(1, -(-len(x) // MOST))
     return np.asarray(x[::stride]), np.asarray(y[::stride])

@@ -91,9 +91,9 @@ def of_path(line: PathEdit) -> Value:
 M = TypeVar("M", bound=BaseModel)
 
 
-def of_settings(model: type[M], get: Callable[[], M], fill: Callable[[M], object], but: tuple[str, ...] = ()) -> Value:
-    """Keep settings, ``but`` not these; of those that are read back, what the model does not take is left out."""
-    return Value(lambda: get().model_dump(mode="json", exclude=set(but)), lambda values: fill(usable(model, values)))
+def of_settings(model: type[M], get: Callable[[], M], fill: Callable[[M], object]) -> Value:
+    """Keep settings; of those that are read back, what the model does not take is left out."""
+    return Value(lambda: get().model_dump(mode="json"), lambda values: fill(usable(model, values)))
 
 
 def usable(model: type[M], values: Mapping[str, Any]) -> M:

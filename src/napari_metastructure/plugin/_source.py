@@ -153,12 +153,14 @@ class Source:
         (pixels,) = axes.planes(self.coloured(at), colour)
         return pixels
 
-    def measured(self, at: tuple[int, ...], colour: str | None = None) -> np.ndarray:
-        """Read a plane as a run sees it: checked, float32, and filled where pixels are NaN or infinite."""
+    def measured(self, at: tuple[int, ...], colour: str | None = None, mend: bool = False) -> np.ndarray:
+        """Read a plane as a run sees it: checked, float32, and filled where pixels are NaN, infinite, or flaws."""
+        from napari_metastructure.images.defects import mended
         from napari_metastructure.images.intensity import check_plane
         from napari_metastructure.images.surround import measured
 
-        return measured(check_plane(self.plane(at, colour), f"Layer {self.name!r}"))[0]
+        plane = check_plane(self.plane(at, colour), f"Layer {self.name!r}")
+        return measured(mended(plane) if mend else plane, margins=mend)[0]
 
     def coloured(self, at: tuple[int, ...]) -> PixelImage:
         """Read the (Y, X, samples) pixels of an RGB layer at a place along the leading axes."""

@@ -184,7 +184,7 @@ def _describe(method: Method, labelled: bool) -> str:
 
 MAIN = ("repeats", "objects", "reading", "seed", "device")
 
-GROUPS = {"iGTT": ("rounds",), "DFC and AC": ("dfc_iterations", "ac_steps")}
+GROUPS = {"iGTT": ("rounds", "flaws"), "DFC and AC": ("dfc_iterations", "ac_steps")}
 
 WITHOUT = ("network", "seed", "device", "classes", "validation_fraction", "patience", "base_channels", "reading")
 """Of a training, what the comparison sets itself, and what is of another network."""

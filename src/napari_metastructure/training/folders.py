@@ -95,11 +95,13 @@ def find_pairs(folder: str | Path, channel: Channel = None) -> Splits:
 
 def tell_shared(sets: Splits) -> None:
     """Warn about images that are kept for validation or test and trained on as well, be they copies."""
-    trained, held = (dict.fromkeys(p.files[0] for p in pairs) for pairs in (sets.train, [*sets.validation, *sets.test]))
-    sizes = {path.stat().st_size for path in trained}
-    alike = [path for path in held if path.stat().st_size in sizes]
-    known = {fingerprint(path)["sha256"] for path in trained} if alike else set()
-    if both := [path for path in alike if fingerprint(path)["sha256"] in known]:
+    trained, held = (
+        {path: path.stat().st_size for pair in pairs for path in pair.files[:1]}
+        for pairs in (sets.train, [*sets.validation, *sets.test])
+    )
+    sizes = {*trained.values()} & {*held.values()}  # of others nothing is read
+    known = {fingerprint(path)["sha256"] for path, size in trained.items() if size in sizes}
+    if both := [path for path, size in held.items() if size in sizes and fingerprint(path)["sha256"] in known]:
         more = f" and {len(both) - 1} more of {len(held)} are" if len(both) > 1 else " is"
         warn(f"{both[0]}{more} trained on as well: such scores do not tell how other images would fare.", stacklevel=3)
 

@@ -27,6 +27,9 @@ LOCKED = 2
 """Added to 0 or 1 where the user corrected a binary label: these pixels weigh `LOCKED_WEIGHT` times."""
 LOCKED_WEIGHT = 10.0
 
+EPSILON = 1e-6
+"""Added to what is divided by, or a logarithm taken of."""
+
 
 def weights(labels: Tensor, binary: bool = True) -> Tensor:
     """Return the weight of each pixel, float32: 0 unlabelled, 1 labelled, `LOCKED_WEIGHT` corrected by the user."""
@@ -63,7 +66,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, total: Total = alone) -> Te
     return loss / pixels.clamp(min=1)
 
 
-def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total = alone) -> Tensor:
+def dice(logits: Tensor, labels: Tensor, *, total: Total = alone) -> Tensor:
     """Average the soft ``1 - 2 sum(p y) / (sum p + sum y)`` over the classes the batch holds.
 
     Of a binary network only the foreground counts. Parameters are as for `cross_entropy`.
@@ -73,10 +76,10 @@ def dice(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total 
     Milletari, Navab, Ahmadi, "V-Net", 3DV 2016.
     """
     both, p, y, present = _overlaps(logits, labels, total)
-    return _mean(1 - (2 * both + epsilon) / (p + y + epsilon), present)
+    return _mean(1 - (2 * both + EPSILON) / (p + y + EPSILON), present)
 
 
-def iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total = alone) -> Tensor:
+def iou(logits: Tensor, labels: Tensor, *, total: Total = alone) -> Tensor:
     """Average ``1 - sum(p y) / sum(p + y - p y)``, the second term of eq. (6), as `dice` does.
 
     References
@@ -84,14 +87,14 @@ def iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total =
     Rahman and Wang, "Optimizing intersection-over-union in deep neural networks", ISVC 2016.
     """
     both, p, y, present = _overlaps(logits, labels, total)
-    return _mean(1 - (both + epsilon) / (p + y - both + epsilon), present)
+    return _mean(1 - (both + EPSILON) / (p + y - both + EPSILON), present)
 
 
-def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Total = alone) -> Tensor:
+def dmi_iou(logits: Tensor, labels: Tensor, *, total: Total = alone) -> Tensor:
     """Compute L_DMI + L_IOU of eq. (6) over all labelled pixels of the batch.
 
     L_DMI is ``-log |det Q|`` of the joint distribution Q of prediction and label, M x M. Dividing Q by N only adds
-    a constant to the logarithm, and epsilon keeps it finite. Binary labels without foreground leave it without
+    a constant to the logarithm, and `EPSILON` keeps it finite. Binary labels without foreground leave it without
     a gradient. Parameters are as for `cross_entropy`.
 
     References
@@ -108,7 +111,7 @@ def dmi_iou(logits: Tensor, labels: Tensor, epsilon: float = 1e-6, *, total: Tot
         # A class the batch lacks would make it 0: its row and column become those of the identity.
         both_there = present[:, None] & present
         determinant = torch.linalg.det(torch.where(both_there, joint, torch.diag((~present).to(joint))))
-    return -torch.log(determinant.abs() + epsilon) + _mean(1 - both / (p + y - both + epsilon), present)
+    return -torch.log(determinant.abs() + EPSILON) + _mean(1 - both / (p + y - both + EPSILON), present)
 
 
 def _soft(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

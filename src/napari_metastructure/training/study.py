@@ -103,6 +103,10 @@ def study(
     def describe(into: RunFolder) -> Path:
         return into.write_description(config, config.train.device, names, list(prints.values()), facts)
 
+    def ended(stopped: bool, why: str) -> study_results.StudyFinished:
+        done = f"{len(found)} of {counted(len(runs), 'run')} done"
+        return study_results.StudyFinished(stopped, f"{why}; {done}.", tuple(found))
+
     writer = _Writer(RunFolder(folder) if folder is not None else None, control, describe)
     with closing(writer):
         found = writer.open(config, identity)
@@ -123,31 +127,26 @@ def study(
             settings = config.train.model_copy(
                 update={"network": network, "seed": seed, "classes": classes, "patience": 0}
             )
-            noisy_pairs = [
-                replace(p, read_labels=reader_of(y), values=tuple(np.setdiff1d(y, UNLABELLED).tolist()))
-                for p, y in zip(training, noisy, strict=True)
-            ]
             epochs: list[TrainEpoch] = []
-            for event in train(noisy_pairs, settings, control, validation=held):
+            for event in train(list(map(_with_labels, training, noisy)), settings, control, validation=held):
                 if isinstance(event, TrainEpoch):
                     epochs.append(event)
                 if not isinstance(event, TrainFinished):
                     yield event
             if control.stopped:
-                yield study_results.StudyFinished(
-                    True, f"Stopped by the user; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
-                )
+                yield ended(True, "Stopped by the user")
                 return
             found.append(_result(network, condition, seed, predicted, epochs))
             yield from writer.results()
             yield study_results.ConditionFinished(found[-1])
             if writer.saver.lost:
-                why = "The study ended early, because it could not be saved"
-                yield study_results.StudyFinished(
-                    False, f"{why}; {len(found)} of {counted(len(runs), 'run')} done.", tuple(found)
-                )
+                yield ended(False, "The study ended early, because it could not be saved")
                 return
         yield study_results.StudyFinished(False, f"{all_are(len(runs), 'run')} done.", tuple(found))
+
+
+def _with_labels(pair: Pair, labels: np.ndarray) -> Pair:
+    return replace(pair, read_labels=reader_of(labels), values=tuple(np.setdiff1d(labels, UNLABELLED).tolist()))
 
 
 def _result(
