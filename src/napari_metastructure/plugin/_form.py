@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 DECIMALS = 6
 """Of real numbers: learning rates need them."""
 
+SLIDER_DECIMALS = 3
+"""Of shares, on sliders."""
+
 
 @dataclass(frozen=True)
 class Editor:
@@ -151,10 +154,10 @@ def slider_editor(low: float, high: float) -> Editor:
     number = slider.findChild(QtWidgets.QLineEdit)
     number.setValidator(_PointValidator(number))
     slider.setRange(low, high)
-    slider.setDecimals(decimals := 3)
+    slider.setDecimals(SLIDER_DECIMALS)
     slider.setSingleStep((high - low) / 100)
     slider.setPageStep((high - low) / 10)
-    return rounding_editor(slider, decimals)
+    return rounding_editor(slider, SLIDER_DECIMALS)
 
 
 class _PointValidator(QtGui.QDoubleValidator):
