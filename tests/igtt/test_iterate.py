@@ -17,7 +17,7 @@ from napari_metastructure.igtt.iterate import Run, iterate
 from napari_metastructure.igtt.levels import Levels
 from napari_metastructure.igtt.rounds import stable, unsettled
 from napari_metastructure.igtt.start import start_probability
-from napari_metastructure.images import simulate
+from napari_metastructure.images import intensity, simulate
 from napari_metastructure.images.files import list_images, read_image
 from napari_metastructure.images.image import planes
 from napari_metastructure.images.intensity import orient
@@ -157,6 +157,25 @@ def test_stopping_before_the_start_is_done_still_finishes(blobs, quick):
     control.stop()
     events = list(iterate(blobs[0], quick, control))
     assert isinstance(events[-1], Finished) and events[-1].stopped and events[-1].masks == ()
+
+
+@pytest.mark.parametrize("step", ["check_plane", "mended", "surround"])
+def test_stop_is_heeded_between_the_images_that_are_prepared(blobs, quick, tmp_path, monkeypatch, step):
+    list(iterate(blobs[0], quick, folder=tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    module = intensity if step == "check_plane" else run_module
+    control, seen, done = Control(), [], getattr(module, step)
+
+    def prepared(plane, *more):
+        seen.append(plane)
+        control.stop()
+        return done(plane, *more)
+
+    monkeypatch.setattr(module, step, prepared)
+    (event,) = iterate(blobs[0] * 3, quick, control, folder=tmp_path)
+    assert isinstance(event, Finished) and event.stopped and event.masks == ()
+    assert len(seen) == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_pause_holds_the_run_and_its_clock(blobs, quick, hold, monkeypatch):

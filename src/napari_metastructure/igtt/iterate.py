@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,7 +109,7 @@ def iterate(
     ------
     Event
         `RunStarted`; `EpochFinished` 0, the start; then per round `BatchFinished` for each step and
-        `EpochFinished`; `Saved` and `Warned` in between; `Finished` as the last.
+        `EpochFinished`; `Saved` and `Warned` in between; `Finished` as the last, and alone if it is stopped before.
 
     Raises
     ------
@@ -132,17 +132,20 @@ def iterate(
     control = control or Control()
     with device.short_of_memory_fails(), ranks.lost_fails():
         given = config, control, names, folder if ranks.first else None, colour, first_epoch, ranks, chosen
-        run = ranks.together(lambda: Run(images, *given))
         try:
-            run.check(corrections or {}, start_masks)
-            for index, pixels in (corrections or {}).items():
-                control.correct(index, pixels)
-            yield from run.go(start_masks, list(inputs or []), resume)
-        except BaseException as error:
-            device.clear_frames(error)
-            raise
-        finally:
-            run.close()
+            run = ranks.together(lambda: Run(images, *given))
+            try:
+                run.check(corrections or {}, start_masks)
+                for index, pixels in (corrections or {}).items():
+                    control.correct(index, pixels)
+                yield from run.go(start_masks, list(inputs or []), resume)
+            except BaseException as error:
+                device.clear_frames(error)
+                raise
+            finally:
+                run.close()
+        except Stopped:
+            yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
 
 
 # ---- A run ----------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ class Run:
             raise InputError("There is no image to segment; give at least one.")
         self.names = list(names) if names is not None else [f"image {i + 1}" for i in range(len(images))]
         self.storage = ArrayStorage(MemoryNeed.of([np.shape(image) for image in images], config), folder)
-        checked = check_planes(images, self.names, self.storage.keep)
+        checked = check_planes(self._each(images), self.names, self.storage.keep)
         self.notes = missing_notes((name, missing_share(p)) for name, p in zip(self.names, checked, strict=True))
         self.missing: list[np.ndarray | None] = []
         planes = self.storage.keep(self._measured(checked))
@@ -205,9 +208,15 @@ class Run:
         self.resumed = False
         self.uncertain: list[str] = []  # names of planes whose objects may be bright or dark
 
+    def _each(self, planes: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Heed Stop and Pause between planes, of which there may be thousands."""
+        for plane in planes:
+            self.checkpoint()
+            yield plane
+
     def _measured(self, planes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         defective, framed, shown = [], [], []
-        for name, plane in zip(self.names, planes, strict=True):
+        for name, plane in zip(self.names, self._each(planes), strict=True):
             whole = mended(plane) if self.mends else plane
             filled, missing = measured(whole, margins=self.mends)
             self.missing.append(missing)
@@ -236,7 +245,7 @@ class Run:
         self.polarities = polarities
         self.outside = self.storage.keep(
             together(surround(plane, objects) if self.mends else None, missing)
-            for plane, objects, missing in zip(self.planes, self.polarities, self.missing, strict=True)
+            for plane, objects, missing in zip(self._each(self.planes), self.polarities, self.missing, strict=True)
         )
         filled = (p if o is None or o.all() else fill(p, o) for p, o in zip(self.planes, self.outside, strict=True))
         self.planes = self.storage.keep(orient(p, o) for p, o in zip(filled, self.polarities, strict=True))
@@ -248,10 +257,7 @@ class Run:
         if self.config.start != "prior":
             seen = [p for p, m in zip(self.planes, self.missing, strict=True) if m is None or not m.all()]
             return [common_polarity(seen)] * len(self.planes)
-        try:
-            found = polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks, self.mends)
-        except Stopped:  # the next checkpoint ends the run
-            return ["bright"] * len(self.planes)
+        found = polarities(self.prior, self.planes, self.device, self.checkpoint, self.ranks, self.mends)
         blank = [m is not None and m.all() for m in self.missing]
         self.uncertain = [n for n, u, b in zip(self.names, found.uncertain, blank, strict=True) if u and not b]
         return found.objects
@@ -305,7 +311,7 @@ class Run:
             self.run_state.resume(folder, self._restore, self.ranks)
             self.resumed = True
         else:
-            self._turn_upright(self._polarities())
+            self.ranks.together(lambda: self._turn_upright(self._polarities()))
             if folder:
                 folder.clear()
         here = device.data_device(self.device, 4 * self.spec.in_channels * sum(p.size for p in self.planes))
@@ -336,10 +342,9 @@ class Run:
                     return
                 yield from self._save(last=False)
         except Stopped:
+            if not self.run_state.rows:
+                raise
             stopped = True
-        if not self.run_state.rows:
-            yield Finished(True, "Stopped by the user before there was a first mask.", 0, (), ())
-            return
         yield from self._save(last=True)
         yield self._finished(stopped)
 
