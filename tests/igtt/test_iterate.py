@@ -24,6 +24,7 @@ from napari_metastructure.images.intensity import orient
 from napari_metastructure.images.writing import replacing
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.model_file import load_model as read_model
+from napari_metastructure.training import run_state
 from napari_metastructure.training.control import FREE, Control
 from napari_metastructure.training.events import (
     BatchFinished,
@@ -220,6 +221,40 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_masks(blobs, quick, tmp_path
         np.testing.assert_array_equal(a, b)
     same = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "cut")]
     assert [r.split(",")[:4] for r in same[0]] == [r.split(",")[:4] for r in same[1]]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_run_that_was_stopped_in_a_round_goes_on_to_the_same_masks(blobs, quick, tmp_path, monkeypatch, epoch):
+    monkeypatch.setattr(run_state, "SAVING_SHARE", 0)  # no state is written after round 1
+    config = quick.model_copy(update={"epochs": 3})
+    *_, whole = iterate(blobs[0], config)
+    control = Control()
+    for event in iterate(blobs[0], config, control, folder=tmp_path):
+        if isinstance(event, BatchFinished) and (event.epoch, event.batch) == (epoch, 2):
+            control.stop()
+    resumed = list(iterate(blobs[0], config, folder=tmp_path, resume=True))
+    assert resumed[0].resumed_epoch == epoch - 1
+    for a, b in zip(whole.probabilities, resumed[-1].probabilities, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("begun_by", ["strokes", "masks"])
+def test_what_a_run_was_begun_with_counts_when_it_goes_on(blobs, tmp_path, begun_by):
+    config = IGTTConfig(device="cpu", epochs=1)
+    painted = np.full(blobs[0][0].shape, UNLABELLED, np.uint8)
+    painted[10:16, 10:16], painted[30:36, 30:36] = 0, 1
+    start = {"start_masks": [np.tri(*i.shape) for i in blobs[0]]}
+    begun: dict = {"corrections": {0: painted}} if begun_by == "strokes" else start
+    *_, whole = iterate(blobs[0], config, **begun)
+    control = Control()
+    for event in iterate(blobs[0], config, control, folder=tmp_path, **begun):
+        if isinstance(event, EpochFinished):
+            control.stop()
+    assert event.stopped and event.epoch == 0
+    *_, resumed = iterate(blobs[0], config, folder=tmp_path, resume=True)
+    assert resumed.reason == whole.reason and resumed.epoch == 1
+    for a, b in zip(whole.masks, resumed.masks, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_disk_that_fills_up_does_not_cost_the_masks(blobs, quick, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import torch
 from napari_metastructure.errors import InputError, RunFailed
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks.model import Model
+from napari_metastructure.training import run_state
 from napari_metastructure.training import train as supervised_run
 from napari_metastructure.training.config import TrainConfig
 from napari_metastructure.training.control import Control
@@ -217,6 +218,21 @@ def test_a_stopped_run_goes_on_to_what_an_undisturbed_run_gives(discs, small, tm
     assert resumed[0].resumed_epoch == 1 and [row["epoch"] for row in resumed[0].before] == [1]
     assert resumed[-1].scores == whole.scores
     assert same(resumed[-1].model.network, whole.model.network)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "onecycle"])
+def test_it_goes_on_from_the_end_of_an_epoch_that_was_too_short_to_be_saved(
+    discs, small, tmp_path, monkeypatch, schedule
+):
+    monkeypatch.setattr(run_state, "SAVING_SHARE", 0)
+    pairs, config = pairs_of(*discs()), small.model_copy(update={"schedule": schedule, "steps_per_epoch": 4})
+    whole, control = list(train(pairs, config))[-1], Control()
+    for event in train(pairs, config, control, folder=tmp_path):
+        if isinstance(event, BatchFinished) and (event.epoch, event.batch) == (3, 2):
+            control.stop()
+    resumed = list(train(pairs, config, folder=tmp_path, resume=True))
+    assert resumed[0].resumed_epoch == 2
+    assert resumed[-1].scores == whole.scores and same(resumed[-1].model.network, whole.model.network)
 
 
 def test_a_resumed_run_needs_the_same_settings_and_images(discs, small, tmp_path):

@@ -192,6 +192,7 @@ class Run:
         self.patch = patch_shape([p.shape for p in planes], config.patch_size)
         self.device = ranks.resolve(config.device)
         self.by_prior = config.start == "prior"
+        self._painted = False  # since the last answer
         self.given = self.planes = planes  # the second as the user knows them until `_turn_upright`
         self.spec, self.trained = spec_of(config), is_trained(config)
         if self.trained:
@@ -386,6 +387,8 @@ class Run:
     def _state(self) -> dict[str, Any]:
         return {
             "rng": json.dumps(self.rng.bit_generator.state),
+            "by_prior": self.by_prior,
+            "painted": self._painted,
             "dark": [objects == "dark" for objects in self.polarities],
             "trainer": self.trainer.state(),
             "labels": {k: [torch.from_numpy(a) for a in v] for k, v in self.labels.state().items()},
@@ -408,6 +411,8 @@ class Run:
         self.labels.restore(labels)
         self.trainer.load(state["trainer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
+        # States that were saved before there were these two lack them.
+        self.by_prior, self._painted = bool(state.get("by_prior", self.by_prior)), bool(state.get("painted", False))
 
     def _save_model(self, folder: RunFolder) -> Saved:
         return Saved(save_model(folder.model, self.trainer.network, self.spec, self._use()))
@@ -443,9 +448,11 @@ class Run:
                 start = self._start_probabilities()
             self.labels = self._labels(start)
             self.labels.begin(given=start_masks is not None)
-        self._painted = self.labels.correct(self.control.take_corrections())
+        self._painted |= self.labels.correct(self.control.take_corrections())
         if not self.run_state.rows:
             self._note(self.first_epoch, float("nan"), float("nan"), 0.0)
+            if self.saver.folder is not None:
+                self.run_state.keep(self._state)
         return self._event()
 
     def _labels(self, start: list[np.ndarray]) -> PseudoLabels:

@@ -5,6 +5,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -178,10 +179,10 @@ class Trainer:
         return StepLoss(value)
 
     def state(self) -> dict[str, Any]:
-        """Return all that a later `load` needs to go on as if nothing had happened."""
+        """Return all that a later `load` needs to go on as if nothing had happened; further steps do not change it."""
         return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "network": deepcopy(self.network.state_dict()),
+            "optimizer": deepcopy(self.optimizer.state_dict()),
             "scaler": self.scaler.state_dict(),
             "steps": self._steps,
         }

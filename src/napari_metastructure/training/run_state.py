@@ -105,7 +105,8 @@ class RunState:
         self.may_change = may_change
         self.identity = identity
         self.rows: list[dict[str, Any]] = []
-        self._saved_epoch = -1
+        self._saved_epoch = self._kept_epoch = -1
+        self._kept: dict[str, Any] = {}
         self._saving_seconds = 0.0
 
     @property
@@ -113,17 +114,22 @@ class RunState:
         """The newest epoch; 0 before the first."""
         return self.rows[-1]["epoch"] if self.rows else 0
 
+    def keep(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Remember the state as it is at the end of an epoch: a stop comes later, inside the next one."""
+        if self._kept_epoch != self.epoch:
+            self._kept, self._kept_epoch = state(), self.epoch
+
     def save(self, folder: RunFolder, state: Callable[[], dict[str, Any]], *, last: bool) -> Iterator[Saved]:
         """Write ``metrics.csv`` and, where that costs little of the run's time or it is the last call, ``last.pt``.
 
-        A state that an epoch has written stays when the run is stopped inside the next one, so that going on
-        gives what an undisturbed run gives.
+        What is written is the state of the end of the epoch, even if the run is stopped inside the next one, so that
+        going on gives what an undisturbed run gives.
 
         Parameters
         ----------
         folder : RunFolder
         state : callable
-            Returns what only the run knows; called where it is written.
+            Returns what only the run knows, and does not change it later; called at the end of each epoch.
         last : bool
             Also true for a folder that takes the place of another: there nothing is saved yet.
         """
@@ -132,7 +138,10 @@ class RunState:
         yield Saved(folder.write_metrics(self.rows))
         spent = sum(row["seconds"] for row in self.rows)
         there = self._saved_epoch == self.epoch and folder.last.exists()
-        if there or not (last or self._saving_seconds <= SAVING_SHARE * spent):
+        if there:
+            return
+        self.keep(state)
+        if not (last or self._saving_seconds <= SAVING_SHARE * spent):
             return
         began = time.perf_counter()
         facts = {
@@ -140,7 +149,7 @@ class RunState:
             "identity": [checksum for _, checksum in self.identity],
             "rows": self.rows,
         }
-        yield Saved(folder.write_last({**facts, **state()}))
+        yield Saved(folder.write_last({**facts, **self._kept}))
         self._saving_seconds += time.perf_counter() - began
         self._saved_epoch = self.epoch
 

@@ -468,7 +468,8 @@ class SupervisedRun:
         return {
             "rng": json.dumps(self.rng.bit_generator.state),
             "trainer": self.trainer.state(),
-            "schedule": self.schedule.state_dict(),
+            # Without milestones, which follow from the settings: a Counter is no plain data that torch reads back.
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "milestones"},
             "best": {"epoch": self.best_epoch, "value": self.best_value, "network": self.best},
         }
 
