@@ -194,6 +194,20 @@ def test_without_validation_nothing_is_made_up(discs, small):
     assert quiet[0].validation == 0 and not of(quiet, Warned)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_an_image_without_labels_takes_no_part_in_validation(discs, small, classes):
+    images, labels = discs(classes=classes)
+    config = small.model_copy(update={"epochs": 1, "reading": "classes"})
+    blank = np.full_like(labels[0], UNLABELLED)
+    found = [
+        of(train(pairs_of(images[2:], labels[2:]), config, validation=pairs_of(images[:2], masks)), TrainEpoch)[0]
+        for masks in ([labels[0], blank], [labels[0], labels[0]])
+    ]
+    alone = of(train(pairs_of(images[2:], labels[2:]), config, validation=pairs_of(images[:1], labels[:1])), TrainEpoch)
+    assert found[0].validation_loss == alone[0].validation_loss and found[0].validation == alone[0].validation
+    assert found[1].validation_loss != alone[0].validation_loss
+
+
 def test_an_image_smaller_than_a_patch_and_one_larger(discs, small):
     (a, b), (ya, yb) = discs(2)
     pairs = pairs_of([a[:40, :50], np.tile(b, (2, 3))], [ya[:40, :50], np.tile(yb, (2, 3))])

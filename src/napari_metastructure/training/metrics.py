@@ -252,7 +252,7 @@ class Confusion:
             empty = true[1] + predicted[1] == 0 and self.counts.any()
             dice, iou = (1.0, 1.0) if empty else (dices[1], ious[1])
         else:
-            dice, iou = _mean(dices), _mean(ious)
+            dice, iou = mean(dices), mean(ious)
         return Scores(float(dice), float(iou), float(accuracy), class_iou=tuple(map(float, ious)))
 
 
@@ -276,12 +276,12 @@ def binary_scores(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarr
 def mean_scores(scores: Sequence[Scores]) -> Scores:
     """Average binary scores of images, each score over those for which it is defined."""
     dice, iou, accuracy, auc = (
-        _mean([getattr(each, name) for each in scores]) for name in ("dice", "iou", "accuracy", "auc")
+        mean([getattr(each, name) for each in scores]) for name in ("dice", "iou", "accuracy", "auc")
     )
     return Scores(dice, iou, accuracy, auc)
 
 
-def _mean(values: Sequence[float] | np.ndarray) -> float:
+def mean(values: Sequence[float] | np.ndarray) -> float:
     """Mean of those that are defined; nan if none is."""
     defined = [v for v in values if not math.isnan(v)]
     return float(np.mean(defined)) if defined else math.nan

@@ -30,7 +30,7 @@ from napari_metastructure.training.distributed import ALONE, Ranks
 from napari_metastructure.training.events import Event, Kept, Saved, TrainEpoch, TrainFinished, TrainStarted, Warned
 from napari_metastructure.training.loop import EpochLog, Trainer, make_optimizer, make_schedule, run_epoch
 from napari_metastructure.training.losses import LOSSES
-from napari_metastructure.training.metrics import Confusion, Scores, binary_scores, mean_scores
+from napari_metastructure.training.metrics import Confusion, Scores, binary_scores, mean, mean_scores
 from napari_metastructure.training.pairs import Pair, check_values, label_codes, read_image, read_pairs, split
 from napari_metastructure.training.patches import FullAugmentation, PairReader, PatchSampler, patch_shape
 from napari_metastructure.training.run_folder import CHOSEN, RunFolder, described
@@ -259,7 +259,7 @@ class Validation:
         confusion.counts += sum(each.counts for each in found)
         binary = [each.scores for each in found if each.scores is not None]
         return (
-            float(np.mean([f.loss for f in found])),
+            mean([f.loss for f in found]),
             mean_scores(binary) if binary else confusion.scores(),
         ), predictions
 
@@ -278,10 +278,15 @@ class Validation:
             truths.append(y)
         scores = binary_scores(found, truths) if len(self.use.classes) == 2 else None
         shown = said if watched and said is not None and said.shape == self.store.pairs[index].shape else None
-        return _Validated(float(np.mean(losses)), confusion.counts, scores, shown)
+        return _Validated(mean(losses), confusion.counts, scores, shown)
 
     def _loss(self, p: np.ndarray, y: np.ndarray) -> float:
-        """Return the training loss of a whole image, from its probabilities: their logits, kept finite."""
+        """Return the training loss of a whole image, from its probabilities: their logits, kept finite.
+
+        It is nan where nothing is labelled: no loss is defined then, and 0 would be the best there is.
+        """
+        if (y == UNLABELLED).all():
+            return math.nan
         inside = torch.from_numpy(np.clip(p, 1e-6, 1 - 1e-6))
         logits = torch.logit(inside) if len(p) == 1 else torch.log(inside)
         return float(self.trainer.loss(logits[None], torch.from_numpy(y)[None]))
