@@ -59,6 +59,17 @@ def test_what_resembles_a_stroke_follows_it_in_all_images_and_the_rest_stays(cel
         assert (found[ground] > 0.5).mean() < 0.01
 
 
+@pytest.mark.parametrize("power", [-100, -20, 60, 100])
+def test_the_unit_of_intensity_makes_no_difference(cells, power):
+    planes, _, start = cells
+    strokes = {0: dab(48, 48, 1, dab(16, 16, 0, dab(16, 80, 0)))}
+    scaled = [plane * np.float32(2.0**power) for plane in planes]
+    for found, expected in zip(
+        Steering(scaled, start).answer(strokes), Steering(planes, start).answer(strokes), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_painted_pixels_are_kept_exactly(cells):
     planes, _, start = cells
     painted = dab(30, 30, 1, dab(60, 60, 0))
