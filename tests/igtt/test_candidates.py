@@ -167,6 +167,16 @@ def test_in_blocks_or_at_once_the_search_finds_the_same(monkeypatch, criterion, 
     np.testing.assert_allclose(found.scores[usable], whole.scores[usable], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("power", [-100, -20, 20, 100])
+@pytest.mark.parametrize("side", [4, 60])
+def test_steepness_does_not_depend_on_the_unit_of_intensity(power, side):
+    plane = np.zeros((128, 128), np.float32)
+    plane[40 : 40 + side, 40 : 40 + side] = np.arange(1, side + 1)  # of the small one most pixels have no gradient
+    expected = Steepness(plane)[:]
+    assert len(np.unique(expected)) > 10
+    np.testing.assert_array_equal(Steepness(plane * np.float32(2.0**power))[:], expected)
+
+
 def test_steepness_in_blocks_is_that_of_the_whole(monkeypatch):
     image, _ = blobs_and_probability(2)
     whole = Steepness(image)[:]

@@ -53,9 +53,11 @@ class Steepness:
 
     def __init__(self, plane: np.ndarray, checkpoint: Checkpoint | None = None) -> None:
         steep = np.empty(plane.shape, np.float32)
+        # A power of two, so that nothing is rounded: squares of very large values overflow, those of small ones vanish.
+        unit = 2.0 ** -np.frexp(float(plane.max()) - float(plane.min()))[1]
         for own, around, inner in blocks(plane.shape, _HALO, checkpoint):
-            steep[own] = ndi.gaussian_gradient_magnitude(plane[around].astype(np.float32, copy=False), 1)[inner]
-        top = np.percentile(steep, 99.5) or 1
+            steep[own] = ndi.gaussian_gradient_magnitude((plane[around] * unit).astype(np.float32), 1)[inner]
+        top = np.percentile(steep, 99.5) or steep.max() or 1
         self._grey = np.empty(plane.shape, np.uint8)
         for own, _, _ in blocks(plane.shape):
             self._grey[own] = np.clip(steep[own] / top * 255, 0, 255)
