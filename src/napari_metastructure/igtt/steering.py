@@ -8,6 +8,7 @@ the answer in those with, in the same way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -135,9 +136,10 @@ class Steering:
             raise InputError(f"The weight of the start is {start_weight}; give 0 to 1.")
         self._checkpoint, self.start_weight = checkpoint or (lambda: None), start_weight
         self._planes = []
+        unit = _unit(planes)
         for plane, p in zip(planes, probabilities, strict=True):
             self._checkpoint()
-            self._planes.append(_Plane(plane, p))
+            self._planes.append(_Plane((plane * unit).astype(np.float32), p))
         drawn = [p.drawn(SAMPLE // len(self._planes) + 1, p.start) for p in self._planes]
         self._sampled = tuple(map(np.concatenate, zip(*drawn, strict=True))) if drawn else ()
         self._sampled_from = np.repeat(np.arange(len(drawn)), [len(p) for _, p in drawn])
@@ -273,6 +275,16 @@ class Steering:
             p = plane.moved(p, votes, 1 - votes[0] - votes[1])
             found[index] = p if usual[0] <= plane.kept(p) <= usual[1] else plane.start
         return found
+
+
+def _unit(planes: Sequence[np.ndarray]) -> np.float64:
+    """Return what brings planes together to the range of 8 bits, a power of two, so that nothing is rounded.
+
+    Trees take features for constant that differ by less than 1e-7, and squares of large ones have no place in float32.
+    """
+    full = [plane for plane in planes if plane.size]
+    span = max((float(p.max()) for p in full), default=0) - min((float(p.min()) for p in full), default=0)
+    return np.float64(2.0 ** (7 - math.floor(math.log2(span))) if span > 0 else 1)
 
 
 def _agreed(votes: Sequence[np.ndarray]) -> list[np.ndarray]:
