@@ -45,6 +45,13 @@ def test_a_folder_is_not_called_like_a_file(run, tmp_path, monkeypatch, command,
     assert not any(tmp_path.iterdir())
 
 
+def test_no_results_are_written_into_an_image_that_is_a_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.zarr").mkdir()
+    code, _, err = run("igtt", "x", "--out", "a.zarr/run")
+    assert code == 2 and f"--out a.zarr/run: it lies in {tmp_path / 'a.zarr'}, which is an image" in err
+
+
 FILES_OF = {
     "measure": ["x", "--out"], "score": ["x", "y", "--json"], "transition": ["x", "y", "--json"],
     "film": ["run", "--out"], "export": ["m", "--to", "onnx", "--out"], "igtt": ["x", "--out", "o", "--places"],

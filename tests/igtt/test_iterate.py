@@ -179,6 +179,21 @@ def test_stop_is_heeded_between_the_images_that_are_prepared(blobs, quick, tmp_p
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("ends", ["stopped", "left"])
+def test_a_run_that_ends_before_its_first_mask_leaves_the_folder_free(blobs, quick, tmp_path, ends):
+    control, folder = Control(), tmp_path / "run"
+    events = iterate(blobs[0], quick, control, folder=folder)
+    assert isinstance(next(events), RunStarted)
+    assert any(isinstance(event, Saved) for event in events)
+    assert (folder / "run.yaml").exists()
+    if ends == "stopped":
+        control.stop()
+        assert [event.masks for event in events] == [()]
+    else:
+        events.close()  # as where nobody reads the output any more
+    assert list(folder.iterdir()) == []
+
+
 def test_pause_holds_the_run_and_its_clock(blobs, quick, hold, monkeypatch):
     control, seen, now = Control(), [], [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])

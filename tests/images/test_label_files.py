@@ -106,6 +106,12 @@ def test_pairs_and_what_stays_alone():
     assert (found.first_alone, found.second_alone) == ([images[2]], [labels[2]])
 
 
+def test_results_of_an_image_that_is_called_as_a_mask_are_paired():
+    images, masks = [Path("a.tif"), Path("b_mask.tif")], [Path("a_mask.tif"), Path("b_mask_mask.tif")]
+    for found in (pair_by_stem(images, masks), pair_by_stem(masks, images)):
+        assert sorted(found.pairs) == ["a", "b_mask"] and not (found.first_alone or found.second_alone)
+
+
 def test_two_files_of_one_stem_are_named():
     with pytest.raises(InputError, match=r"a\.png and .*a_mask\.tif share the stem 'a'; keep one"):
         by_stem([Path("a.png"), Path("a_mask.tif")])

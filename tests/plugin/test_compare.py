@@ -275,6 +275,16 @@ def test_the_same_method_again_replaces_its_masks_unless_they_are_the_users(open
         assert new.name.startswith("a [Otsu")
 
 
+def test_masks_of_other_settings_stay(open_compare, run, mask_of, choose_methods):
+    viewer, widget = open_compare(images=1, methods=("otsu",))
+    run(widget)
+    first = mask_of(viewer, "a", "otsu")
+    choose_methods(widget, ("otsu",), objects="dark")
+    run(widget)
+    assert first in viewer.layers and not first.visible
+    assert widget.layers.layers["otsu"][0] is not first
+
+
 def test_a_repeat_leaves_what_the_user_painted_on(open_compare, stand_in, qtbot):
     go = threading.Event()
 

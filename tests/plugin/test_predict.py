@@ -145,6 +145,25 @@ def test_without_probability_and_a_second_time(open_predict, saved, predict):
     assert [layer.visible for layer in viewer.layers] == [True, False, True]  # else one shines through the other
 
 
+@pytest.mark.parametrize("change", ["none", "model", "pixels"])
+def test_a_prediction_gives_way_to_the_same_alone(open_predict, saved, predict, change):
+    run = saved()
+    viewer, widget = open_predict(run)
+    source = viewer.add_image(pixels(40, 50), name="a")
+    predict(widget)
+    first = viewer.layers["a prediction"]
+    match change:
+        case "model":  # trained anew in the same folder
+            saved(objects="dark")
+        case "pixels":
+            source.data = pixels(40, 50, seed=1)
+    predict(widget)
+    found = [layer for layer in viewer.layers if layer.name.startswith("a prediction")]
+    assert len(found) == (1 if change == "none" else 2)
+    assert (first in found) == (change != "none")
+    assert [layer.visible for layer in found] == [False] * (len(found) - 1) + [True]
+
+
 def test_colours_and_channels(open_predict, saved, predict):
     one, three = saved("one"), saved("three", channels=3)
     viewer, widget = open_predict(one)

@@ -249,6 +249,16 @@ def test_it_goes_on_from_the_end_of_an_epoch_that_was_too_short_to_be_saved(
     assert resumed[-1].scores == whole.scores and same(resumed[-1].model.network, whole.model.network)
 
 
+def test_a_run_stopped_before_its_first_epoch_is_done_leaves_the_folder_free(discs, small, tmp_path):
+    pairs, control = pairs_of(*discs()), Control()
+    for event in train(pairs, small, control, folder=tmp_path):
+        if isinstance(event, BatchFinished):
+            assert (tmp_path / "run.yaml").exists()
+            control.stop()
+    assert event.stopped and event.model is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_resumed_run_needs_the_same_settings_and_images(discs, small, tmp_path):
     pairs = pairs_of(*discs())
     list(train(pairs, small, folder=tmp_path))

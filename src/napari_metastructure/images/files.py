@@ -383,6 +383,8 @@ def check_folder_name(folder: Path, called: str) -> None:
     ------
     InputError
     """
+    if (inside := next(filter(ome_zarr.is_zarr, folder.absolute().parents), None)) is not None:
+        raise InputError(f"{called} {folder}: it lies in {inside}, which is an image; choose another folder.")
     if _named_kind(folder) or (folder.suffix.lower() in _FILES and not folder.is_dir()):
         raise InputError(f"{called} {folder}: this names the folder of the results, not a file; leave its ending out.")
 

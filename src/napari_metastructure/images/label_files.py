@@ -234,7 +234,11 @@ def key_of(path: str | Path) -> str:
     key = stem(path)
     for ending in LABEL_ENDINGS:
         key = key.removesuffix(ending)
-    return unicodedata.normalize("NFC", cut(key))
+    return _composed(key)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", cut(name))
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
@@ -266,6 +270,7 @@ class Paired(NamedTuple):
 def pair_by_stem(first: Iterable[Path], second: Iterable[Path]) -> Paired:
     """Pair files by `key_of`: images and labels, masks and their truth, clean and noisy labels.
 
+    An image that is called ``x_mask`` itself is paired with its ``x_mask_mask``.
     Where all names of a kind have one more ending (``_cp_masks``, ``_GT``, ``_manual1``), without which all have a
     partner, they are paired without it, and a warning names it.
 
@@ -275,6 +280,10 @@ def pair_by_stem(first: Iterable[Path], second: Iterable[Path]) -> Paired:
         If two files of one kind share a stem.
     """
     found = [by_stem(first), by_stem(second)]
+    for kind, other in (found, found[::-1]):
+        for key in kind.keys() - other.keys():
+            if (whole := _composed(stem(kind[key]))) in other.keys() - kind.keys():
+                kind[whole] = kind.pop(key)
     if found[0].keys() != found[1].keys():
         endings = _endings(*found)
         found = [{k.removesuffix(e): p for k, p in kind.items()} for kind, e in zip(found, endings, strict=True)]

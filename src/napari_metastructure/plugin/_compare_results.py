@@ -253,7 +253,7 @@ class MethodLayers:
             **source.placement(),
         )
         layer.selected_label = 1
-        before = earlier(self.viewer, layer, source.layer, "method")
+        before = earlier(self.viewer, layer, source.layer, "method", "config")
         add_above(self.viewer, source.layer, layer, source.placement, before)
         return layer
 

@@ -197,7 +197,9 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     made.append(Labels(event.labels, name=name, **look, **more))
     hide_earlier(viewer.layers, source.layer, "model")
     for layer in made:
-        before = earlier(viewer, layer, source.layer, "model")
+        # other planes, another channel, or a model trained anew are another result
+        made_before = earlier(viewer, layer, source.layer, "model")
+        before = [other for other in made_before if np.array_equal(other.data, layer.data)]
         add_above(viewer, source.layer, layer, event.model_layer.placement, before)
     return made
 

@@ -66,6 +66,7 @@ class RunFolder:
         self.path = Path(path)
         self._lock: FileLock | None = None
         self._owner = ""
+        self._described = False
         make_folder(self.path)
 
     @property
@@ -96,7 +97,14 @@ class RunFolder:
             **(more or {}),
         }
         self.check_here()
+        self._described = True
         return write_yaml(self.path / DESCRIPTION, facts)
+
+    def free_if_unused(self) -> None:
+        """Remove the description that a run has written and nothing else: nothing could go on from it."""
+        if self._described and self._here() and not any((self.path / name).exists() for name in FILES[1:]):
+            with suppress(OSError):
+                (self.path / DESCRIPTION).unlink()
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that no file is of another run than the rest."""
