@@ -93,11 +93,13 @@ def main() -> None:
             result = run(images, masks, config)
             finals.append(result["dice"])
             results.append({"folder": folder, "preset": args.preset, "seed": seed, **replaced, **result})
+            took = f"{result['seconds']:.0f} s"
+            if len(result["by_epoch"]) > 1:
+                outside = f"{100 * result['outside_share']:.1f} % outside the network"
+                took += f", {result['seconds_per_epoch']:.1f} s/epoch, {outside}"
             print(
-                f"{folder:10} {args.preset} seed {seed}: Dice {result['dice']:.4f} AUC {result['auc']:.4f} "
-                f"by epoch {result['by_epoch']} ({result['below_best_epoch']:.4f} below the best), "
-                f"{result['seconds']:.0f} s, {result['seconds_per_epoch']:.1f} s/epoch, "
-                f"{100 * result['outside_share']:.1f} % outside the network",
+                f"{folder:10} {args.preset} seed {seed}: Dice {result['dice']:.4f} AUC {result['auc']:.4f} by epoch "
+                f"{result['by_epoch']} ({result['below_best_epoch']:.4f} below the best), {took}",
                 flush=True,
             )
         print(

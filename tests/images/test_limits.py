@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from napari_metastructure.images.defects import mended
 from napari_metastructure.images.limits import limit_notes, limits
 from napari_metastructure.images.scenes import Scenes
 from napari_metastructure.images.simulate import nuclei
@@ -47,6 +48,14 @@ def test_each_limit_is_told_once_and_names_the_plane(flaw, said):
     assert said in note and note.startswith("c: " if said == OUTSHONE else "a: ")
     both = told(flaw(scene(1)), flaw(scene(2)))
     assert len(both) == 1 and both[0].startswith("a and 1 more planes: ")
+
+
+def test_dust_is_told_among_hot_pixels_that_it_keeps_from_being_mended():
+    image = dusty(scene())
+    image.ravel()[np.random.default_rng(0).choice(image.size, 12, replace=False)] = 2 * image.max()
+    assert mended(image) is image
+    (note,) = told(image)
+    assert OUTSHONE in note
 
 
 def test_how_many_levels_there_are_is_told():

@@ -26,6 +26,7 @@ SHOWN = 2.0
 
 _PIXELS = 2**20  # that are looked at
 _LIT = 5  # pixels around what is bright that it lights
+_SPECK = 9  # pixels that a hot one among them fills once it is blurred; such pieces are not counted
 
 
 class Limits(NamedTuple):
@@ -112,7 +113,8 @@ def _brightest(plane: np.ndarray) -> tuple[float, float]:
     smooth = ndi.gaussian_filter(plane, 1)
     low, high, top = np.percentile(smooth, (1, 99, 100))
     bright = smooth > low + (top - low) / BRIGHTER
-    if not 0 < np.count_nonzero(bright) <= SMALL * plane.size or ndi.label(bright)[1] > PIECES:
+    pieces = np.count_nonzero(np.bincount(ndi.label(bright)[0].ravel())[1:] > _SPECK)
+    if np.count_nonzero(bright) > SMALL * plane.size or not 0 < pieces <= PIECES:
         return 0.0, float(high - low)
     rest = ~ndi.binary_dilation(bright, iterations=_LIT)
     if not rest.any():

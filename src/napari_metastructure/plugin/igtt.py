@@ -54,7 +54,7 @@ from napari_metastructure.training.run_folder import FoundRun
 MAIN = ("preset", "objects", "network", "epochs", "device")
 
 GROUPS = {
-    "Images": ("flaws",),
+    "Flaws of images": ("flaws",),
     "Network": ("encoder", "encoder_weights", "base_channels", "inputs", "weights"),
     "Pseudo-labels": (
         *("start", "criterion", "search", "thresholds", "extraction"),
