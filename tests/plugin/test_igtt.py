@@ -189,6 +189,19 @@ def test_a_new_run_says_that_it_leaves_strokes_out(open_widget, blobs, run, said
     assert "Strokes" not in widget.progress.status.text()
 
 
+def test_strokes_that_went_with_their_layers_are_not_spoken_of(open_widget, blobs, run, said):
+    viewer, widget = open_widget(blobs())
+    run(widget)
+    widget.take_brush(OBJECT)
+    widget.layers.in_hand.data_setitem((np.array([5]), np.array([5])), OBJECT)
+    viewer.layers.clear()
+    widget.take_brush(OBJECT)
+    assert not viewer.layers and "masks to paint on were removed" in said()[-1]
+    widget.picker.choose([viewer.add_image(blobs(1), name="other")])
+    run(widget)
+    assert "Strokes" not in widget.progress.status.text()
+
+
 def test_of_epochs_used_one_after_the_other_the_last_shows(open_widget, blobs, run):
     viewer, widget = open_widget(blobs())
     run(widget)
@@ -465,7 +478,7 @@ def test_edits_after_a_run_go_on_in_the_same_layers_and_count_on(open_widget, bl
     assert any(f"{(locked == 1).sum()} pixels as object and 0 as background are locked" in text for text in told)
     assert widget.layers is before and [layer.name for layer in viewer.layers] == ["a", "a iGTT masks", "a strokes"]
     assert widget.layers.epochs == [0, 1, 2, 3, 4]
-    assert widget.progress.outer.format() == "4 of 4 epochs"
+    assert widget.progress.outer.format() == "4 of 4 epochs" and widget.progress.inner.format() == ""
     assert [row[0] for row in widget.curves.rounds] == [1, 2, 3, 4]
     np.testing.assert_array_equal(widget.layers.masks(1)[0], expected)
     for index in (3, 4):

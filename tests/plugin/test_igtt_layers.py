@@ -324,6 +324,17 @@ def test_a_final_mask_ends_as_strokes_change_the_masks(tmp_path, how):
     np.testing.assert_array_equal(read_image(path).data, expected * 255)
 
 
+def test_a_brush_is_not_covered_by_the_final_mask_which_is_still_the_one_to_save(tmp_path):
+    viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
+    add(drawn, epoch(0, [(16, 20)]))
+    (kept,) = drawn.keep(0)
+    drawn.take_brush(OBJECT)
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["cells", "cells iGTT masks", "cells strokes"]
+    assert drawn.kept == [kept]
+    (path,) = drawn.save(tmp_path / "mask.tif")
+    np.testing.assert_array_equal(read_image(path).data, np.asarray(kept.data) * 255)
+
+
 def test_a_new_run_hides_the_final_mask_too():
     _viewer, drawn = start(Image(RNG.random((16, 20)), name="cells"))
     add(drawn, epoch(0, [(16, 20)]))

@@ -118,6 +118,22 @@ def test_all_or_none_are_ticked_by_a_button(viewer, picker):
     assert picker.chosen() == []
 
 
+def test_it_says_how_many_are_ticked_and_scrolls_to_the_first(viewer, picker):
+    picker.resize(300, 200)
+    picker.show()
+    for _ in range(20):
+        viewer.add_image(np.eye(16))
+    assert picker.count.text() == "1 of 20"
+    ticked = picker.list.visualItemRect(picker.list.item(19))
+    assert picker.list.viewport().rect().contains(ticked.center())
+    picker.all_button.click()
+    assert picker.count.text() == "20 of 20"
+    picker.list.item(3).setCheckState(Qt.CheckState.Unchecked)
+    assert picker.count.text() == "19 of 20"
+    viewer.layers.pop()
+    assert picker.count.text() == "18 of 19"
+
+
 def test_a_long_name_covers_neither_a_row_nor_a_box(viewer, picker, qtbot):
     picker.resize(300, 200)
     for name in ("a", "long " * 60, "b"):

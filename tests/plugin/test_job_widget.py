@@ -58,6 +58,20 @@ def test_time_left_is_proportional_and_pauses_do_not_count(now):
     assert clock.left(0) is None
 
 
+@pytest.mark.parametrize(
+    ("epochs", "said"), [(0, "done without training"), (1, "done after 1 epoch"), (4, "4 of 4 epochs")]
+)
+def test_the_bars_of_a_run_that_ended_by_itself_are_full(qtbot, epochs, said):
+    panel = EpochProgress("epochs", "batches")
+    qtbot.addWidget(panel)
+    panel.begin_epochs(RunStarted(epochs=4, batches=10, images=2, device="cpu"))
+    if epochs:
+        panel.show_epoch(EpochFinished(epochs, 4, 0.3, 0.9, 0.1, (), (), (), (), 1, 0))
+    panel.show_done(epochs)
+    assert panel.outer.format() == said and panel.outer.value() == panel.outer.maximum()
+    assert panel.inner.format() == "" and panel.inner.value() == panel.inner.maximum()
+
+
 def test_bars_and_time_follow_a_run(qtbot, now):
     panel = EpochProgress("epochs", "batches")
     qtbot.addWidget(panel)

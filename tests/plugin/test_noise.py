@@ -338,7 +338,7 @@ def test_of_noise_applied_twice_the_newest_shows(open_noise, settle, mask):
         assert widget.apply()
         settle(widget)
     first, second = (other for other in viewer.layers if other not in (layer, widget.preview.layer))
-    assert (first.visible, second.visible, widget.preview.layer.visible) == (False, True, True)
+    assert (first.visible, second.visible, widget.preview.layer.visible) == (False, True, False)
     assert widget.apply()  # the same again
     settle(widget)
     assert second not in viewer.layers and first in viewer.layers and len(viewer.layers) == 4
@@ -445,6 +445,16 @@ def test_all_planes_in_a_new_layer(open_noise, applied, stack, recipe):
 )
 def test_names_say_the_recipe(recipe, name):
     assert recipe_name(recipe) == name
+
+
+def test_the_new_layer_is_not_covered_by_the_preview_until_a_dial_turns(open_noise, settle, applied, mask):
+    _viewer, _layer, widget = open_noise(mask)
+    result = applied(widget)
+    settle(widget)
+    assert result.visible and not widget.preview.layer.visible
+    widget.set_seed(5)
+    settle(widget)
+    assert widget.preview.layer.visible
 
 
 def test_the_metadata_tell_how_it_was_made(open_noise, settle, applied, stack):

@@ -286,7 +286,8 @@ def test_a_source_that_goes_takes_the_preview_along(open_noise, settle, mask):
     viewer.layers.remove(layer)
     settle(widget)
     assert list(viewer.layers) == []
-    assert "no Labels layer" in widget.matrix.why_not
+    assert "no Labels layer" in widget.matrix.why_not and "Convert to Labels" in widget.matrix.why_not
+    assert widget.matrix.height() > 2 * widget.matrix.fontMetrics().height()  # of which no word is cut off
     back = viewer.add_labels(mask)
     settle(widget)
     assert widget.sources.chosen() is back

@@ -121,7 +121,7 @@ class AskMe(QtWidgets.QWidget):
             ("background", "The pixel in the frame is background."),
             ("skip", "Leave it out: you cannot tell, or it does not matter."),
             ("back", "Take the last answer back, and answer it again."),
-            ("done", "Ask no more. The answers stay as strokes; Use strokes trains on with them."),
+            ("done", "Ask no more. The answers stay as strokes; Use strokes takes them up."),
         )
         for name, tip in tips:
             self.buttons[name].setToolTip(tooltip(tip))

@@ -298,12 +298,12 @@ class RunLayers:
     @property
     def held(self) -> bool:
         """Whether the masks have to stay as they are: a brush is in hand, or what was painted is not locked yet."""
-        return self.in_hand is not None or (any(part.there for part in self.parts) and self.unlocked)
+        return self.in_hand is not None or self.unlocked
 
     @property
     def unlocked(self) -> bool:
-        """Whether strokes came or went since the run took them up."""
-        return not _painting.same(self.corrections(), self.locked)
+        """Whether strokes came or went since the run took them up, and not with all its layers."""
+        return any(part.there for part in self.parts) and not _painting.same(self.corrections(), self.locked)
 
     def put_brush_away(self) -> bool:
         """Let the mouse move the image again; whether it held a brush."""
@@ -323,7 +323,19 @@ class RunLayers:
         return next((layer for layer in self._brushes() if layer is active), None)
 
     def take_brush(self, value: int) -> None:
-        """Take up a brush of one class, on the strokes of the image on screen."""
+        """Take up a brush of one class, on the strokes of the image on screen; final masks would cover them.
+
+        Raises
+        ------
+        InputError
+            If the masks of the image on screen were removed.
+        """
+        if not self._part.there:
+            raise InputError("The masks to paint on were removed; press Run to make them again.")
+        for part, kept in zip(self.parts, self.kept, strict=False):
+            if kept.visible:
+                part.show_again(True)
+                kept.visible = False
         layer = self._part.open_strokes()
         layer.visible = True
         layer.selected_label = value

@@ -44,9 +44,8 @@ class ResultPanel(QtWidgets.QWidget):
         )
         self.edits_button = with_tip(
             QtWidgets.QPushButton("Use strokes"),
-            "Paint object or background first, where the masks are wrong. The pixels you painted are locked and "
-            "training goes on: in the running run from its next epoch, else in a new run that starts from the "
-            "epoch on the slider.",
+            "Paint object or background first, where the masks are wrong. What you painted is locked, and the next "
+            "epoch changes similar places in all images. A run that is going on trains on with it.",
         )
         self.ask_button = with_tip(
             QtWidgets.QPushButton("Ask me…"),

@@ -162,7 +162,8 @@ class LayerPicker(QtWidgets.QWidget):
         self.all_button, self.none_button = QtWidgets.QPushButton("Tick all"), QtWidgets.QPushButton("Tick none")
         self.all_button.setToolTip(tooltip("Tick all layers of this list."))
         self.none_button.setToolTip(tooltip("Tick no layer."))
-        self._buttons = row(self.all_button, self.none_button)
+        self.count = with_tip(QtWidgets.QLabel(), "How many layers of this list are ticked.")
+        self._buttons = row(self.count, self.all_button, self.none_button)
         column(self.list, self._buttons, into=self)
         self._offered = offered or _is_source
         self._by_hand = False
@@ -217,11 +218,13 @@ class LayerPicker(QtWidgets.QWidget):
         self._buttons.setVisible(len(layers) > 1)
         if not self._by_hand:
             self._show(self._selected() or chosen or in_sight(self.viewer, self._offered))
+        self._show_count()
         if self.chosen() != before:
             self.picked.emit()
 
     def _on_ticked(self) -> None:
         self._by_hand = True
+        self._show_count()
         self.picked.emit()
 
     def _on_selected(self) -> None:
@@ -243,6 +246,12 @@ class LayerPicker(QtWidgets.QWidget):
             for item in self._items():
                 item.setCheckState(_state(item.data(ROLE) in layers))
         self.list.viewport().update()  # blocked signals do not redraw it
+        if not self._by_hand and (ticked := next((item for item in self._items() if item.data(ROLE) in layers), None)):
+            self.list.scrollToItem(ticked)  # nobody has seen yet which they are
+        self._show_count()
+
+    def _show_count(self) -> None:
+        self.count.setText(f"{len(self.chosen())} of {self.list.count()}")
 
     def _items(self) -> list[QtWidgets.QListWidgetItem]:
         return [self.list.item(row) for row in range(self.list.count())]

@@ -269,6 +269,13 @@ class EpochProgress(ProgressPanel):
             self._share = min(1.0, max(0.1, (self._steps_end - before) / max(self.clock.spent - before, 1e-9)))
         self.show_outer(event.epoch, epochs, f"{event.epoch} of {counted(epochs, 'epoch')}")
 
+    def show_done(self, epochs: int) -> None:
+        """Fill the bars of a run that ended by itself, perhaps before its last epoch: nothing is missing."""
+        if epochs < self.outer.maximum():
+            done = f"done after {counted(epochs, 'epoch')}" if epochs else "done without training"
+            set_bar(self.outer, 1, 1, done)
+        set_bar(self.inner, 1, 1, "")
+
     def time_left(self) -> str:
         """Estimate the time left; in the first epoch from what was known before, until a part of its steps is done.
 

@@ -205,7 +205,9 @@ class MatrixView(QtWidgets.QWidget):
     def sizeHint(self) -> QtCore.QSize:  # noqa: N802 - Qt's name
         """Take as much height as the cells need."""
         if self.transition is None:
-            return QtCore.QSize(240, self.fontMetrics().height() + 4)
+            wrapped = int(QtCore.Qt.TextFlag.TextWordWrap)
+            said = self.fontMetrics().boundingRect(0, 0, 240, HEIGHT, wrapped, self.why_not)
+            return QtCore.QSize(240, max(said.height(), self.fontMetrics().height()) + 4)
         return QtCore.QSize(240, min(self._top() + len(self.shares) * TALLEST, HEIGHT))
 
     def cell(self, row: int, column: int) -> QtCore.QRect:
@@ -225,7 +227,7 @@ class MatrixView(QtWidgets.QWidget):
         text = self.palette().windowText().color()
         painter.setPen(text)
         if self.transition is None:
-            painter.drawText(self.rect(), QtCore.Qt.AlignmentFlag.AlignVCenter, self.why_not)
+            painter.drawText(self.rect(), QtCore.Qt.TextFlag.TextWordWrap, self.why_not)
             return
         self._paint_captions(painter)
         rows, columns = self.shares.shape

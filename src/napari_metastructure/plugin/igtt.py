@@ -386,11 +386,8 @@ class IGTTWidget(JobWidget):
                 self.show_waiting()
 
     def _locked_in_words(self) -> str:
-        return (
-            f"{painted_in_words(self.layers.locked)} are locked"
-            if self.layers is not None and self.layers.locked
-            else ""
-        )
+        locked = self.layers.locked if self.layers is not None else {}
+        return f" {painted_in_words(locked)} are locked." if locked else ""
 
     def _take(self, steps: Iterator[None]) -> None:
         """Take these steps one in a turn of Qt's loop, after those that wait for theirs."""
@@ -449,7 +446,10 @@ class IGTTWidget(JobWidget):
         if (layers := self._with_masks()) is not None:
             if self.viewer.dims.ndisplay == 3:  # there napari's brushes paint on what is painted, and nowhere else
                 self.viewer.dims.ndisplay = 2
-            layers.take_brush(value)
+            try:
+                layers.take_brush(value)
+            except InputError as error:
+                show_warning(str(error))
 
     def _on_painted(self, event: Any = None) -> None:
         """Show what was painted, and which brush is in hand; let epochs come if none is."""
@@ -486,8 +486,7 @@ class IGTTWidget(JobWidget):
                 if self.layers is not None:
                     self.layers.restore(event.corrections)
                 images = counted(event.images, "image")
-                locked = f" {self._locked_in_words()}." if self._locked_in_words() else ""
-                self.say(f"{images} on {event.device}, {event.objects} objects.{locked}")
+                self.say(f"{images} on {event.device}, {event.objects} objects.{self._locked_in_words()}")
             case events.EpochFinished() if self._goes_on(event.epoch):  # where it begins: drawn already, and painted on
                 self.progress.show_epoch(event)
             case events.EpochFinished() if self.layers is not None:
@@ -516,6 +515,8 @@ class IGTTWidget(JobWidget):
             self._opening.finish()
         if self.failure is None and self.result is not None:
             self.layers.slider.go_to(self.result.epoch)
+            if not self.result.stopped:
+                self.progress.show_done(max(self.layers.epochs))
             if self._before is not None:
                 self._take(self.layers.replace(self._before))
         self._before = None
@@ -526,7 +527,7 @@ class IGTTWidget(JobWidget):
             return self.why_stopped
         idle = self._earlier is not None and self.layers.newest == self._earlier.epoch and not self.result.stopped
         more = " To train on, raise Epochs or Stop agreement and press Resume run." if idle else ""
-        return f"{self.why_stopped or self.result.reason}{more}{self.kept}"
+        return f"{self.why_stopped or self.result.reason}{self._locked_in_words()}{more}{self.kept}"
 
     def _show_ranges(self) -> None:
         self.ranges.show_layers(self.picker.chosen())

@@ -65,7 +65,10 @@ class MeasureWidget(LabelsWidget):
     finished = QtCore.Signal(object)
 
     name = "measure"
-    no_source = "There is no Labels layer to clean up or measure; open or paint one."
+    no_source = (
+        "There is no Labels layer to clean up or measure; open or paint one. "
+        "If a mask was opened as an image, right-click its layer and choose Convert to Labels."
+    )
     fault = "The labels could not be cleaned up"
     instances = True
 

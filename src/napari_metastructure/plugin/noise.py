@@ -49,7 +49,10 @@ class NoiseWidget(LabelsWidget):
     applied = QtCore.Signal(object)
 
     name = "noise"
-    no_source = "There is no Labels layer to add noise to; open or paint one."
+    no_source = (
+        "There is no Labels layer to add noise to; open or paint one. "
+        "If a mask was opened as an image, right-click its layer and choose Convert to Labels."
+    )
     fault = "The noise could not be drawn"
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -183,6 +186,8 @@ class NoiseWidget(LabelsWidget):
 
         def finish(noisy: recipes.NoisyStack) -> Labels:
             made = self._write(request, noisy) if in_place else self._add(request, noisy)
+            if not in_place:
+                self.preview.hide()  # the same pixels: it would cover what is made of the new layer, as its density
             _inputs.say(self.status, f"{_name(request)}, seed {request.seed}, is in layer {made.name!r}.")
             return made
 
