@@ -361,6 +361,8 @@ class Run:
 
     def close(self) -> None:
         """Give the memory and the folder back."""
+        if self.saver.folder is not None:
+            self.saver.folder.free_if_unused()
         self.saver.close()
         device.release_all(self)
 

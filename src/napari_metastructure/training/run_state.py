@@ -72,9 +72,8 @@ class Saver:
                     message = str(error)
 
     def close(self) -> None:
-        """Let others write into the folder, also the same run again if it has come to nothing."""
+        """Let others write into the folder."""
         if self.folder is not None:
-            self.folder.free_if_unused()
             self.folder.unlock()
 
 

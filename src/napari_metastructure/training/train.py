@@ -387,6 +387,8 @@ class SupervisedRun:
 
     def close(self) -> None:
         """Give the memory and the folder back."""
+        if self.saver.folder is not None:
+            self.saver.folder.free_if_unused()
         self.saver.close()
         release_all(self)
 
