@@ -42,6 +42,8 @@ def test_a_page_gets_a_row_for_each_setting(hooks):
 def test_a_page_gets_the_dials_of_each_kind_of_noise(hooks):
     text = hooks.settings("noise")
     assert re.findall(r"^\*\*.+\*\* \(`(\w+)`\)$", text, re.MULTILINE) == list(RECIPES)
+    dials = set(re.findall(r"^\| (?!dial|---)([^|]+) \|", text, re.MULTILINE))
+    assert {"Kept (P_sample)", "Swapped (P_flip)", "P_generate", "Steps"} <= dials, "as the widget calls them"
 
 
 def test_an_unknown_table_is_an_error_of_the_build(hooks):

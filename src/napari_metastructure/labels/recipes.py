@@ -115,7 +115,13 @@ class Sample(RecipeBase):
     title: ClassVar[str] = "RCL: sampling"
     family: ClassVar[Family] = "RCL"
     kind: Literal["sample"] = "sample"
-    keep: float = Field(0.5, ge=0, le=1, description="Share of pixels that keep their label; the rest become 255.")
+    keep: float = Field(
+        0.5,
+        title="Kept (P_sample)",
+        ge=0,
+        le=1,
+        description="Share of pixels that keep their label; the rest become 255.",
+    )
     per_class: Shares | None = Field(None, description=f"Share that keeps its label {_BY_CLASS}")
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
@@ -133,7 +139,13 @@ class Flip(RecipeBase):
     title: ClassVar[str] = "RCL: flipping"
     family: ClassVar[Family] = "RCL"
     kind: Literal["flip"] = "flip"
-    fraction: float = Field(0.45, ge=0, le=1, description="Share of labels swapped with a class drawn from the others.")
+    fraction: float = Field(
+        0.45,
+        title="Swapped (P_flip)",
+        ge=0,
+        le=1,
+        description="Share of labels swapped with a class drawn from the others.",
+    )
     per_class: Shares | None = Field(None, description=f"Share swapped {_BY_CLASS}")
     exact: bool = Field(
         False, description="Swap exactly this share of each plane's labelled pixels, or each pixel independently."
@@ -173,7 +185,7 @@ class Dilate(RecipeBase):
 
     title: ClassVar[str] = "PCL: dilation"
     kind: Literal["dilate"] = "dilate"
-    n: int = Field(1, ge=0, le=1000, description=_STEPS)
+    n: int = Field(1, title="Steps", ge=0, le=1000, description=_STEPS)
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Dilate every class."""
@@ -185,7 +197,7 @@ class Erode(RecipeBase):
 
     title: ClassVar[str] = "PCL: erosion"
     kind: Literal["erode"] = "erode"
-    n: int = Field(1, ge=0, le=1000, description=_STEPS)
+    n: int = Field(1, title="Steps", ge=0, le=1000, description=_STEPS)
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Erode every class."""
@@ -208,7 +220,7 @@ class Open(RecipeBase):
 
     title: ClassVar[str] = "PCL: opening"
     kind: Literal["open"] = "open"
-    n: int = Field(2, ge=0, le=1000, description=f"{_STEPS} Erosions, then as many dilations.")
+    n: int = Field(2, title="Steps", ge=0, le=1000, description=f"{_STEPS} Erosions, then as many dilations.")
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Erode, then dilate every class."""
@@ -220,7 +232,7 @@ class Close(RecipeBase):
 
     title: ClassVar[str] = "PCL: closing"
     kind: Literal["close"] = "close"
-    n: int = Field(2, ge=0, le=1000, description=f"{_STEPS} Dilations, then as many erosions.")
+    n: int = Field(2, title="Steps", ge=0, le=1000, description=f"{_STEPS} Dilations, then as many erosions.")
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Dilate, then erode every class."""
@@ -232,7 +244,13 @@ class PerturbObjects(RecipeBase):
 
     title: ClassVar[str] = "PCL: objects dilated or eroded"
     kind: Literal["objects"] = "objects"
-    n: int = Field(2, ge=0, le=1000, description="Each object grows or shrinks by a random number of steps up to this.")
+    n: int = Field(
+        2,
+        title="Steps",
+        ge=0,
+        le=1000,
+        description="Each object grows or shrinks by a random number of steps up to this.",
+    )
 
     def apply(self, labels: np.ndarray, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
         """Dilate or erode every object by steps of its own."""
@@ -261,7 +279,11 @@ class Random(RecipeBase):
     family: ClassVar[Family] = "RL"
     kind: Literal["random"] = "random"
     probability: float = Field(
-        0.5, ge=0, le=1, description="P_generate, the probability of the second of two classes (the foreground)."
+        0.5,
+        title="P_generate",
+        ge=0,
+        le=1,
+        description="P_generate, the probability of the second of two classes (the foreground).",
     )
     per_class: Annotated[Shares, AfterValidator(_check_sum)] | None = Field(
         None, description="Probability of each class, adding up to 1, in place of the one number."

@@ -14,9 +14,6 @@ from napari_metastructure.plugin._form import with_tip
 from napari_metastructure.plugin._inputs import column
 from napari_metastructure.plugin._tables import ClassTable
 
-NAMES = {"n": "Steps", "keep": "Kept (P_sample)", "fraction": "Swapped (P_flip)", "probability": "P_generate"}
-"""What dials are called: as the paper calls them."""
-
 PIXEL_DECIMALS = 2
 
 STAYS = 0.6
@@ -93,13 +90,6 @@ class Dials(QtWidgets.QWidget):
         plain = [name for name in fields if name not in ("kind", BY_CLASS, MATRIX)]
         self._share = next((name for name in plain if is_share(fields[name])), None)
         self.form = _form.ModelForm(model, plain, {name: dial_editor(name, fields[name]) for name in plain})
-        for name, text in NAMES.items():
-            if name in self.form.editors:
-                editor = self.form.editors[name].widget
-                label = self.form.layout().labelForField(editor)
-                label.setText(text)
-                for part in (label, editor):
-                    part.setToolTip(_form.tooltip(fields[name].description, text))
         self.form.setVisible(bool(plain))
         column(self.form, into=self)
         self.fit = with_tip(
