@@ -198,7 +198,7 @@ def test_a_point_and_a_comma_mean_the_same_whatever_the_locale(qtbot, name, text
             editor = slider_editor(0, 1)
             widget, box, value = editor.widget, editor.widget.findChild(QLineEdit), editor.get
         elif name == "pixels":
-            editor = dial_editor("amplitude", DisplaceBoundary.model_fields["amplitude"])
+            editor = dial_editor(DisplaceBoundary.model_fields["amplitude"])
             widget, box, value = editor.widget, editor.widget, editor.get
         elif name == "bandwidth":
             widget = BandwidthRow()

@@ -52,7 +52,7 @@ def refitted(before: tuple[int, ...], matrix: Any, classes: tuple[int, ...]) -> 
     return result
 
 
-def dial_editor(name: str, field: FieldInfo) -> _form.Editor:
+def dial_editor(field: FieldInfo) -> _form.Editor:
     """Make a slider for a share, a number with its unit for pixels, else what suits the type."""
     low, high = _form.bounds(field)
     if is_share(field) and low is not None and high is not None:
@@ -89,7 +89,7 @@ class Dials(QtWidgets.QWidget):
         fields = model.model_fields
         plain = [name for name in fields if name not in ("kind", BY_CLASS, MATRIX)]
         self._share = next((name for name in plain if is_share(fields[name])), None)
-        self.form = _form.ModelForm(model, plain, {name: dial_editor(name, fields[name]) for name in plain})
+        self.form = _form.ModelForm(model, plain, {name: dial_editor(fields[name]) for name in plain})
         self.form.setVisible(bool(plain))
         column(self.form, into=self)
         self.fit = with_tip(

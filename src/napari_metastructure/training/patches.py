@@ -41,13 +41,10 @@ class LargePair:
     codes : Plane or (Y, X) array
         Class codes and 255.
     inputs : str
-    patch : (int, int)
     device : torch.device
     """
 
-    def __init__(
-        self, image: Any, missing: Any, codes: Any, inputs: Inputs, patch: tuple[int, int], device: torch.device
-    ) -> None:
+    def __init__(self, image: Any, missing: Any, codes: Any, inputs: Inputs, device: torch.device) -> None:
         self.shape: tuple[int, int] = image.shape[-2:]
         self.device, self._missing, self._codes = device, missing, codes
         self._inputs = LazyInputs(image, inputs, "bright")
@@ -309,7 +306,7 @@ class PairReader:
         if isinstance(image, Plane):
             if missing is not None:
                 self._missing.setdefault(pair.name, missing_share(pixels))
-            self._large[index] = LargePair(image, missing, codes, self.inputs, self.patch, self._data_device)
+            self._large[index] = LargePair(image, missing, codes, self.inputs, self._data_device)
             return self._large[index]
         codes = np.asarray(codes)
         if missing is not None:
