@@ -80,7 +80,7 @@ def settings(name: str) -> str:
         (
             title_of(key, field),
             _value(field.get_default()),
-            _value(changed[key]) if key in changed else "",
+            _value(changed[key]) if changed.get(key, field.get_default()) != field.get_default() else "",
             _what(field),
         )
         for key, field in model.model_fields.items()

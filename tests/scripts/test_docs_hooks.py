@@ -37,6 +37,7 @@ def test_a_page_gets_a_row_for_each_setting(hooks):
     assert text.count("\n| ") == 2 + len(IGTTConfig.model_fields)
     assert "\n| Patch size | 256 |  | Side of patches" in text
     assert "\n| Optimizer | adamw | sgd | " in text
+    assert "\n| Radius | 1 |  | " in text, "the preset sets what is the default"
 
 
 def test_a_page_gets_the_dials_of_each_kind_of_noise(hooks):

@@ -75,8 +75,17 @@ def segment(checkpoint: Checkpoint, paths: Sequence[Path], folder: Path, task: I
         outputs = Outputs(folder, read.images, task.keep_epochs, task.ome, read.kept, task.chosen)
 
     def begun(resume: bool) -> Iterator[Event]:
-        more: dict[str, Any] = {"inputs": list(paths), "resume": resume, "colour": read.colour, "chosen": task.chosen}
-        events = iterate(read.planes, task.config, _Linked(checkpoint), names=read.names, folder=folder, **more)
+        events = iterate(
+            read.planes,
+            task.config,
+            _Linked(checkpoint),
+            names=read.names,
+            folder=folder,
+            inputs=list(paths),
+            resume=resume,
+            colour=read.colour,
+            chosen=task.chosen,
+        )
         return chain([next(events)], events)
 
     earlier = IGTTRun.find(folder)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -164,12 +164,22 @@ def _run(
     resumed, last, ranks = 0, None, join()
     strays = outputs.of_others()
     with running(ranks) as terminal:
-        more: dict[str, Any] = {"folder": outputs.folder, "inputs": inputs, "resume": resume, "colour": read.colour}
-        more |= {"ranks": ranks, "chosen": outputs.chosen, "corrections": painted}
         need = MemoryNeed.of([plane.shape for plane in read.planes], config)
         if need.matters:
             terminal.say(str(need))
-        events = iterate(read.planes, config, terminal.control, names=read.names, **more)
+        events = iterate(
+            read.planes,
+            config,
+            terminal.control,
+            names=read.names,
+            folder=outputs.folder,
+            inputs=inputs,
+            resume=resume,
+            corrections=painted,
+            colour=read.colour,
+            ranks=ranks,
+            chosen=outputs.chosen,
+        )
         for event in terminal.follow(events):
             match event:
                 case RunStarted():

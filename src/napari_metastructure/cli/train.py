@@ -137,8 +137,10 @@ def _run(sets: Splits, config: TrainConfig, out: Path, resume: bool) -> None:
             sets, notes = sets.read(config)
             for note in notes:
                 terminal.warn(note)
-        more: dict[str, Any] = {"folder": out, "resume": resume, "ranks": ranks}
-        events = supervised.train(sets.train, config, terminal.control, validation=sets.validation or None, **more)
+        held = sets.validation or None
+        events = supervised.train(
+            sets.train, config, terminal.control, validation=held, folder=out, resume=resume, ranks=ranks
+        )
         for event in terminal.follow(events):
             if isinstance(event, TrainFinished):
                 last = event
