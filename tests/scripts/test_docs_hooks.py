@@ -40,6 +40,10 @@ def test_a_page_gets_a_row_for_each_setting(hooks):
     assert "\n| Radius | 1 |  | " in text, "the preset sets what is the default"
 
 
+def test_the_page_of_training_calls_the_reading_as_the_widgets_do(hooks):
+    assert "\n| Labels are | auto |" in hooks.settings("train")
+
+
 def test_a_page_gets_the_dials_of_each_kind_of_noise(hooks):
     text = hooks.settings("noise")
     assert re.findall(r"^\*\*.+\*\* \(`(\w+)`\)$", text, re.MULTILINE) == list(RECIPES)

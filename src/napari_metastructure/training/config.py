@@ -71,7 +71,7 @@ class TrainConfig(BaseModel):
         "four channels of these kinds.",
     )
 
-    reading: Reading = Field("auto", description=READING)
+    reading: Reading = Field("auto", title="Labels are", description=READING)
     classes: tuple[int, ...] | None = Field(
         None, description="Label values that are classes, ascending; left empty, those found in the training labels."
     )
