@@ -331,6 +331,30 @@ def test_the_cross_of_the_dock_closes_it_and_it_can_come_back(make_napari_viewer
     assert widget.preview.layer in viewer.layers
 
 
+def test_a_hidden_panel_has_no_preview_on_the_canvas(make_napari_viewer, settle, qtbot, mask):
+    viewer = make_napari_viewer(show=True)
+    layer = viewer.add_labels(mask.copy())
+    widget = NoiseWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget)
+    settle(widget)
+    preview = widget.preview.layer
+    assert preview.visible and not layer.opacity
+    dock.hide()
+    widget.set_seed(5)
+    layer.data_setitem((np.array([1]), np.array([1])), 1)
+    settle(widget)
+    assert not preview.visible and layer.opacity
+    dock.show()
+    settle(widget)
+    assert widget.preview.layer is preview and preview.visible and not layer.opacity
+    assert preview.metadata[ORIGIN]["seed"] == 5
+    other = viewer.window.add_dock_widget(QWidget())
+    qtbot.wait(50)
+    viewer.window._qt_window.tabifyDockWidget(dock, other)  # in front of it
+    qtbot.waitUntil(lambda: not preview.visible)
+    assert layer.opacity
+
+
 def test_of_noise_applied_twice_the_newest_shows(open_noise, settle, mask):
     viewer, layer, widget = open_noise(mask)
     for seed in (1, 2):

@@ -13,6 +13,7 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _inputs, _layers
+from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, of_choice
@@ -66,6 +67,7 @@ class LabelsWidget(QtWidgets.QWidget):
         self._finish: Callable[[Any], Labels] | None = None
         self._stack: LabelStack | None = None
         self._refused = ""  # what the status line says of a refusal, until something changes
+        self._behind = False  # in a hidden panel, or behind another tab
 
     def go_live(self, measure: Callable[[Any], Any], show_measured: Callable[[Any], None], *held: Any) -> None:
         """Begin to follow the source, once all parts are there; ``held`` parts are released with the widget."""
@@ -78,7 +80,8 @@ class LabelsWidget(QtWidgets.QWidget):
         self.run.cancel_button.clicked.connect(lambda: self.cancel())
         self.run.ended.connect(self._on_ended)
         self.live.closed.connect(self.on_closed)
-        self.live.reopened.connect(self.follow)
+        self.live.reopened.connect(self._on_reopened)
+        self.findChild(Docking).in_sight.connect(self.on_sight)
         self.follow()
 
     def remember(
@@ -115,6 +118,17 @@ class LabelsWidget(QtWidgets.QWidget):
 
     def on_preview_removed(self) -> None:
         """React to the user, who removed the preview."""
+
+    def on_sight(self, there: bool) -> None:
+        """Take the preview off the canvas while its panel is hidden: it looks as if the labels had changed."""
+        if self._behind != there:
+            return
+        self._behind = not there
+        if there:
+            self.live.refresh()
+        else:
+            self.live.drop()
+            self.preview.hide()
 
     def on_closed(self) -> None:
         """End what is under way: the widget was taken out of the window."""
@@ -190,10 +204,14 @@ class LabelsWidget(QtWidgets.QWidget):
         self.let()
         self.live.refresh()
 
+    def _on_reopened(self) -> None:
+        self._behind = False  # a new dock tells only of changes
+        self.follow()
+
     def _request(self) -> Callable[[Callable[[], bool]], Any] | None:
         if self._refused and self.status.text() == self._refused:  # its cause may be gone
             _inputs.say(self.status, "")
-        return self.request(self.sources.chosen())
+        return None if self._behind else self.request(self.sources.chosen())
 
     def _show_failure(self, error: Exception) -> None:
         """Report an error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""
