@@ -344,10 +344,10 @@ def test_a_hidden_panel_has_no_preview_on_the_canvas(make_napari_viewer, settle,
     layer.data_setitem((np.array([1]), np.array([1])), 1)
     settle(widget)
     assert not preview.visible and layer.opacity
+    assert preview.metadata[ORIGIN]["seed"] == 5, "its density may be shown"
     dock.show()
     settle(widget)
     assert widget.preview.layer is preview and preview.visible and not layer.opacity
-    assert preview.metadata[ORIGIN]["seed"] == 5
     other = viewer.window.add_dock_widget(QWidget())
     qtbot.wait(50)
     viewer.window._qt_window.tabifyDockWidget(dock, other)  # in front of it

@@ -301,6 +301,11 @@ def test_the_model_is_handed_to_the_predict_widget(open_train, labelled, run, sa
     assert widget.use_in_predict()
     (predict,) = (w for w in viewer.window.dock_widgets.values() if type(w).__name__ == "PredictWidget")
     assert predict.model.get() == path
+    source, drawn = widget.watched.source, widget.watched.labels
+    predict.picker.choose([source])
+    run(predict)
+    assert viewer.layers[f"{source.name} prediction [1]"].visible
+    assert not drawn.visible, "it would shine through"
 
 
 def test_the_model_that_is_handed_over_is_that_of_the_run_and_not_of_the_folder_looked_at_since(

@@ -67,7 +67,6 @@ class LabelsWidget(QtWidgets.QWidget):
         self._finish: Callable[[Any], Labels] | None = None
         self._stack: LabelStack | None = None
         self._refused = ""  # what the status line says of a refusal, until something changes
-        self._behind = False  # in a hidden panel, or behind another tab
 
     def go_live(self, measure: Callable[[Any], Any], show_measured: Callable[[Any], None], *held: Any) -> None:
         """Begin to follow the source, once all parts are there; ``held`` parts are released with the widget."""
@@ -121,14 +120,10 @@ class LabelsWidget(QtWidgets.QWidget):
 
     def on_sight(self, there: bool) -> None:
         """Take the preview off the canvas while its panel is hidden: it looks as if the labels had changed."""
-        if self._behind != there:
-            return
-        self._behind = not there
-        if there:
-            self.live.refresh()
-        else:
-            self.live.drop()
+        if self.preview.in_sight != there:
+            self.preview.in_sight = there
             self.preview.hide()
+            self.live.refresh()  # also behind: the density of the preview may be shown
 
     def on_closed(self) -> None:
         """End what is under way: the widget was taken out of the window."""
@@ -205,13 +200,13 @@ class LabelsWidget(QtWidgets.QWidget):
         self.live.refresh()
 
     def _on_reopened(self) -> None:
-        self._behind = False  # a new dock tells only of changes
+        self.preview.in_sight = True  # a new dock tells only of changes
         self.follow()
 
     def _request(self) -> Callable[[Callable[[], bool]], Any] | None:
         if self._refused and self.status.text() == self._refused:  # its cause may be gone
             _inputs.say(self.status, "")
-        return None if self._behind else self.request(self.sources.chosen())
+        return self.request(self.sources.chosen())
 
     def _show_failure(self, error: Exception) -> None:
         """Report an error in one sentence; one that the user cannot mend also goes to the log, with its traceback."""

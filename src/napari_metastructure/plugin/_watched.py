@@ -173,7 +173,7 @@ class WatchedImage:
     def open(self) -> None:
         """Add the layer, empty, and bring its image to the front."""
         bring_to_front(self.viewer, [self.source])
-        how = {"seed": self._config.seed, "config": self._config.model_dump(mode="json")}
+        how = {"trained": True, "seed": self._config.seed, "config": self._config.model_dump(mode="json")}
         how |= {_layers.PLANES: self._given.note} if self._given is not None and self._given.note else {}
         where = partial(_layers.placement, self.source, "epoch", len(self._pages.shape))
         self.labels = Labels(
