@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -353,6 +354,15 @@ def test_a_hidden_panel_has_no_preview_on_the_canvas(make_napari_viewer, settle,
     viewer.window._qt_window.tabifyDockWidget(dock, other)  # in front of it
     qtbot.waitUntil(lambda: not preview.visible)
     assert layer.opacity
+
+
+def test_a_duplicate_of_labels_that_are_previewed_can_be_seen(open_noise, settle, mask):
+    viewer, layer, widget = open_noise(mask)
+    settle(widget)
+    assert not layer.opacity
+    viewer.layers.selection = {layer}
+    _duplicate_layer(viewer.layers)
+    assert viewer.layers[f"{layer.name} copy"].opacity == 0.7
 
 
 def test_of_noise_applied_twice_the_newest_shows(open_noise, settle, mask):

@@ -5,7 +5,7 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin import _layers
@@ -150,6 +150,12 @@ class PreviewLayer:
                 self._aside[layer] = layer.opacity
                 layer.opacity = 0
 
+    def _show_copy(self, layer: Layer) -> None:
+        """Let a duplicate of a layer that is out of sight be seen."""
+        original = None if layer.source.parent is None else layer.source.parent()
+        if layer.opacity == 0 and original in self._aside:
+            layer.opacity = self._aside[original]
+
     def _use_colors(self) -> None:
         """Colour the classes; over other visible labels background and unlabelled pixels cover those."""
         layers = self.viewer.layers
@@ -175,5 +181,7 @@ class PreviewLayer:
             self._set_aside()
             self._removed()
         elif event.type in CHANGES_BENEATH:
+            if event.type == "inserted":
+                self._show_copy(event.value)
             self._set_aside()
             self._use_colors()
