@@ -553,6 +553,17 @@ def test_a_folder_that_is_not_there_is_told(open_widget, tmp_path, blobs, run, s
     run(widget)
     assert widget.save_mask(tmp_path / "nowhere" / "mask.tif") == []
     assert "nowhere" in said()[-1]
+    assert widget.progress.status.text() == said()[-1]
+
+
+def test_what_needs_masks_that_were_removed_says_so(open_widget, blobs, run, said):
+    viewer, widget = open_widget(blobs(0), blobs(1))
+    run(widget)
+    viewer.layers.remove(widget.layers.mask_layers()[0])
+    for button in (widget.results.ask_button, widget.results.edits_button):
+        said().clear()
+        button.click()
+        assert said()[-1] == "The masks layer of a was removed; press Run for a new run."
 
 
 # ---- smooth, small and quick to open -----------------------------------------------------------------------

@@ -358,7 +358,8 @@ def test_files_are_written_in_the_background(counting, qtbot, said, tmp_path):
         with qtbot.waitSignal(counting.saved, timeout=60_000) as saved:
             counting.save_in_background(job)
         assert saved.args == [paths]
-    assert counting.progress.status.text() == f"Saved a.csv in {tmp_path}."
+        wrong = f"Saved a.csv in {tmp_path}." if paths else "The disk is full; free some room."
+        assert counting.progress.status.text() == wrong
     assert said() == ["The disk is full; free some room."]
 
 

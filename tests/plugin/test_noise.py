@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -329,6 +330,39 @@ def test_the_cross_of_the_dock_closes_it_and_it_can_come_back(make_napari_viewer
     viewer.window.add_dock_widget(widget)
     settle(widget)
     assert widget.preview.layer in viewer.layers
+
+
+def test_a_hidden_panel_has_no_preview_on_the_canvas(make_napari_viewer, settle, qtbot, mask):
+    viewer = make_napari_viewer(show=True)
+    layer = viewer.add_labels(mask.copy())
+    widget = NoiseWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget)
+    settle(widget)
+    preview = widget.preview.layer
+    assert preview.visible and not layer.opacity
+    dock.hide()
+    widget.set_seed(5)
+    layer.data_setitem((np.array([1]), np.array([1])), 1)
+    settle(widget)
+    assert not preview.visible and layer.opacity
+    assert preview.metadata[ORIGIN]["seed"] == 5, "its density may be shown"
+    dock.show()
+    settle(widget)
+    assert widget.preview.layer is preview and preview.visible and not layer.opacity
+    other = viewer.window.add_dock_widget(QWidget())
+    qtbot.wait(50)
+    viewer.window._qt_window.tabifyDockWidget(dock, other)  # in front of it
+    qtbot.waitUntil(lambda: not preview.visible)
+    assert layer.opacity
+
+
+def test_a_duplicate_of_labels_that_are_previewed_can_be_seen(open_noise, settle, mask):
+    viewer, layer, widget = open_noise(mask)
+    settle(widget)
+    assert not layer.opacity
+    viewer.layers.selection = {layer}
+    _duplicate_layer(viewer.layers)
+    assert viewer.layers[f"{layer.name} copy"].opacity == 0.7
 
 
 def test_of_noise_applied_twice_the_newest_shows(open_noise, settle, mask):

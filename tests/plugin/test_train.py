@@ -222,6 +222,22 @@ def test_rows_that_cannot_be_used(open_train, labelled, said):
         assert not widget.running
 
 
+def test_a_mask_that_was_opened_as_an_image_is_named(open_train, labelled, said):
+    viewer, widget = open_train()
+    image, labels = labelled(0)
+    viewer.add_image(image, name="a")
+    convert = "right-click its layer and choose Convert to Labels."
+    assert f"There is no Labels layer; if a mask was opened as an image, {convert}" in widget.data.summary.text()
+    viewer.add_image(labels, name="a_mask")
+    why = f"'a_mask' is an image; if it holds labels, {convert}"
+    widget.data.table.add()
+    assert not widget.start()
+    assert why in said()[-1] and why in widget.data.summary.text()
+    viewer.layers.remove("a_mask")
+    viewer.add_labels(labels, name="a_mask")
+    assert "Convert" not in widget.data.summary.text()
+
+
 def test_a_label_outside_the_classes_is_named(open_train, labelled, said):
     image, labels = labelled(0)
     _viewer, widget = open_train((image, 3 * labels), config={"classes": (0, 1)})
@@ -273,6 +289,7 @@ def test_saving_without_a_model_and_into_nowhere_is_said(open_train, labelled, r
     run(widget)
     assert widget.save_model(tmp_path / "nowhere" / "m") is None
     assert "nowhere" in said()[-1]
+    assert widget.progress.status.text() == said()[-1]
 
 
 def test_the_model_is_handed_to_the_predict_widget(open_train, labelled, run, said, tmp_path):
@@ -284,6 +301,11 @@ def test_the_model_is_handed_to_the_predict_widget(open_train, labelled, run, sa
     assert widget.use_in_predict()
     (predict,) = (w for w in viewer.window.dock_widgets.values() if type(w).__name__ == "PredictWidget")
     assert predict.model.get() == path
+    source, drawn = widget.watched.source, widget.watched.labels
+    predict.picker.choose([source])
+    run(predict)
+    assert viewer.layers[f"{source.name} prediction [1]"].visible
+    assert not drawn.visible, "it would shine through"
 
 
 def test_the_model_that_is_handed_over_is_that_of_the_run_and_not_of_the_folder_looked_at_since(
@@ -425,6 +447,32 @@ def test_removing_the_widget_ends_the_run_and_frees_the_viewer(make_napari_viewe
 
 
 # ---- the image that is watched ------------------------------------------------------------------------------
+
+
+def predictions(viewer):
+    return [layer.name for layer in viewer.layers if "prediction" in layer.name]
+
+
+def test_the_same_once_more_replaces_its_prediction(open_train, labelled, run, qtbot):
+    viewer, widget = open_train(labelled(0), labelled(1))
+    validate_last(widget)
+
+    def again(**config):
+        widget.settings.fill(TrainConfig(**{**widget.settings.config().model_dump(), **config}))
+        run(widget)
+        qtbot.waitUntil(lambda: not widget._tidying.busy)
+        return predictions(viewer)
+
+    assert again() == again() == ["b prediction"]
+    assert viewer.layers["b prediction"].visible and len(viewer.layers["b prediction"].data) == 3
+    # another run, and labels that are others now: both stay, and the first comes again
+    assert again(seed=1) == ["b prediction", "b prediction [1]"]
+    viewer.layers["a mask"].data = 1 - viewer.layers["a mask"].data
+    assert len(again(seed=0)) == 3
+    viewer.layers["a mask"].data = 1 - viewer.layers["a mask"].data
+    assert len(again()) == 3
+    viewer.layers["b prediction [1]"].name = "mine"
+    assert len(again(seed=1)) == 3 and "mine" in viewer.layers
 
 
 def test_any_validation_image_can_be_watched_or_none(open_train, labelled, run):

@@ -43,6 +43,14 @@ def test_a_folder_says_what_it_holds_and_trains(open_train, labelled, run, qtbot
     assert not widget.data.table.rows  # what was added here is no pair to train on
 
 
+def test_the_image_that_is_watched_is_added_once(open_train, run, tree):
+    viewer, widget = open_train()
+    widget.data.use_folder(tree)
+    for _ in range(2):
+        run(widget)
+        assert [type(layer).__name__ for layer in viewer.layers].count("Image") == 1
+
+
 def test_a_folder_is_looked_through_again_in_the_thread_if_run_comes_first(open_train, run, tree):
     _viewer, widget = open_train()
     widget.data.from_folder.setChecked(True)

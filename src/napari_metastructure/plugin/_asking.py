@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import napari
 import numpy as np
 from napari.layers import Layer, Points
+from napari.utils.notifications import show_error
 from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.plugin._form import tooltip
@@ -172,7 +173,10 @@ class AskMe(QtWidgets.QWidget):
         from napari_metastructure.igtt.asking import Gain
 
         run = self._run
-        if self.asking or run is None or not run.probabilities or not all(part.there for part in run.parts):
+        if self.asking or run is None or not run.probabilities:
+            return False
+        if run.removed:
+            show_error(run.removed)
             return False
         self._layers, self._queue, self._done = run, [], []
         self._gain: Gain = Gain()

@@ -4,7 +4,7 @@ from typing import Any
 from weakref import WeakSet
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QWidget
 
 from napari_metastructure.plugin._worker import Runner
@@ -20,7 +20,15 @@ _kept_current: WeakSet[QMainWindow] = WeakSet()
 
 
 class Docking(QObject):
-    """Arranges a widget when it is docked; without it napari stacks docks, each with a hundred pixels."""
+    """Arranges a widget when it is docked; without it napari stacks docks, each with a hundred pixels.
+
+    Signals
+    -------
+    in_sight : bool
+        Whether the dock is shown; False also behind another tab.
+    """
+
+    in_sight = Signal(bool)
 
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
@@ -42,6 +50,7 @@ class Docking(QObject):
         if part is None or part is self._dock or not isinstance(window, QMainWindow):
             return
         self._dock = part
+        part.visibilityChanged.connect(self.in_sight)
         ask_before_closing(part)
         draw_in_own_context(window)
         if part.isFloating():

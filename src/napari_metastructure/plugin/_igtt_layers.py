@@ -9,7 +9,7 @@ import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_metastructure.errors import InputError
+from napari_metastructure.errors import InputError, listed
 from napari_metastructure.igtt.config import IGTTConfig
 from napari_metastructure.igtt.film import Epochs
 from napari_metastructure.labels import UNLABELLED
@@ -592,6 +592,12 @@ class RunLayers:
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
                 yield
+
+    @property
+    def removed(self) -> str:
+        """Say whose masks were removed, in a sentence; empty if all are there."""
+        gone = [part.source.name for part in self.parts if not part.there]
+        return f"The masks layer of {listed(gone)} was removed; press Run for a new run." if gone else ""
 
     def needs(self, layer: Layer) -> bool:
         """Tell whether the run is pointless without this layer: a source, or its masks."""

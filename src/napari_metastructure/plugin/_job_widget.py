@@ -541,6 +541,11 @@ class JobWidget(QWidget):
         for said in self._doubts:
             show_warning(said)
 
+    def say_saved(self, paths: Sequence[Path]) -> None:
+        """Say what was saved; while a job runs by a notification alone."""
+        said = f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}."
+        show_info(said) if self.running else self.say(said)
+
     def save_in_background(self, write: Callable[[], list[Path]]) -> None:
         """Call ``write`` in a thread; `saved` is emitted at the end."""
         self._saving.ask(write)
@@ -606,12 +611,11 @@ class JobWidget(QWidget):
         return f"Other pixels were put into {listed(names)} since {began}; its results are of the earlier ones."
 
     def _on_saved(self, paths: list[Path]) -> None:
-        said = f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}."
-        show_info(said) if self.running else self.say(said)
+        self.say_saved(paths)
         self.saved.emit(paths)
 
     def _on_not_saved(self, error: Exception) -> None:
-        show_error(str(error) if isinstance(error, MetastructureError) else f"The results could not be saved: {error}")
+        self.refuse(str(error) if isinstance(error, MetastructureError) else f"The results could not be saved: {error}")
         self.saved.emit([])
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name

@@ -13,6 +13,7 @@ from napari_metastructure.errors import InputError, MetastructureError
 from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _inputs, _layers
+from napari_metastructure.plugin._dock import Docking
 from napari_metastructure.plugin._help import Tools
 from napari_metastructure.plugin._live import LivePreview, StackRun
 from napari_metastructure.plugin._preferences import Memory, Preferences, Value, of_choice
@@ -78,7 +79,8 @@ class LabelsWidget(QtWidgets.QWidget):
         self.run.cancel_button.clicked.connect(lambda: self.cancel())
         self.run.ended.connect(self._on_ended)
         self.live.closed.connect(self.on_closed)
-        self.live.reopened.connect(self.follow)
+        self.live.reopened.connect(self._on_reopened)
+        self.findChild(Docking).in_sight.connect(self.on_sight)
         self.follow()
 
     def remember(
@@ -115,6 +117,13 @@ class LabelsWidget(QtWidgets.QWidget):
 
     def on_preview_removed(self) -> None:
         """React to the user, who removed the preview."""
+
+    def on_sight(self, there: bool) -> None:
+        """Take the preview off the canvas while its panel is hidden: it looks as if the labels had changed."""
+        if self.preview.in_sight != there:
+            self.preview.in_sight = there
+            self.preview.hide()
+            self.live.refresh()  # also behind: the density of the preview may be shown
 
     def on_closed(self) -> None:
         """End what is under way: the widget was taken out of the window."""
@@ -189,6 +198,10 @@ class LabelsWidget(QtWidgets.QWidget):
         self.take_over(layer)
         self.let()
         self.live.refresh()
+
+    def _on_reopened(self) -> None:
+        self.preview.in_sight = True  # a new dock tells only of changes
+        self.follow()
 
     def _request(self) -> Callable[[Callable[[], bool]], Any] | None:
         if self._refused and self.status.text() == self._refused:  # its cause may be gone

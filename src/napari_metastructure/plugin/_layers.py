@@ -33,6 +33,9 @@ READINGS: dict[Reading, str] = {
 }
 """How the numbers of a label layer can be read, as forms offer it, see `_inputs.reading_editor`."""
 
+CONVERT = "right-click its layer and choose Convert to Labels."
+"""How napari makes labels of a mask that was opened as an image: the end of a sentence."""
+
 READING_TIP = (
     "What the numbers in the labels mean. <b>Classes</b>: 0, 1, 2, … each a class. <b>Foreground and background</b>: "
     "0 and one other number. <b>Objects</b>: numbered objects, all of them foreground. 255 is unlabelled, except among "

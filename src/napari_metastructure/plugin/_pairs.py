@@ -23,7 +23,7 @@ from napari_metastructure.labels.classes import LabelStack
 from napari_metastructure.labels.readings import Reading, meaning_of
 from napari_metastructure.plugin import _inputs
 from napari_metastructure.plugin._form import tooltip, with_tip
-from napari_metastructure.plugin._layers import ORIGIN, PLACE, full, is_ours, placement
+from napari_metastructure.plugin._layers import CONVERT, ORIGIN, PLACE, full, is_ours, placement
 from napari_metastructure.plugin._source import EAGER_BYTES, Source
 from napari_metastructure.training.pairs import VERBS, Pair, Purpose, TrainingSet
 
@@ -36,9 +36,10 @@ LUMINANCE = "luminance"
 
 Use = Literal["train", "validation"]
 
-COMMON = frozenset(
-    ("image", "images", "img", "raw", "mask", "masks", "label", "labels", "gt", "truth", "seg", "segmentation")
-)
+MASKS = frozenset(("mask", "masks", "label", "labels", "gt", "truth", "seg", "segmentation"))
+"""Words of the names of labels."""
+
+COMMON = MASKS | {"image", "images", "img", "raw"}
 """Words that distinguish an image's name from that of its labels, but not one image from another."""
 
 
@@ -153,10 +154,25 @@ def _alone(
     return [(some[0], others[0]) for some, others in groups.values() if len(some) == 1 == len(others)]
 
 
+def to_convert(layers: Iterable[Layer]) -> str:
+    """Say which masks were opened as images, going by their names, or, without any labels, that one may have been."""
+    layers = list(layers)
+    images = [layer.name for layer in layers if is_image(layer)]
+    if masks := [name for name in images if MASKS & set(_words(name))]:
+        are, they = ("is an image", "it holds") if len(masks) == 1 else ("are images", "they hold")
+        return f"{listed([repr(name) for name in masks])} {are}; if {they} labels, {CONVERT}"
+    no_labels = images and not any(map(is_labels, layers))
+    return f"There is no Labels layer; if a mask was opened as an image, {CONVERT}" if no_labels else ""
+
+
 def words_of(name: str) -> tuple[str, ...]:
-    """Return the words of a layer's name that matter; napari's number for a second layer of a name does not."""
-    name = re.sub(r" \[\d+\]$", "", name).lower()
-    return tuple(word for word in re.split(r"[\W_]+", name) if word and word not in COMMON)
+    """Return the words of a layer's name that matter."""
+    return tuple(word for word in _words(name) if word not in COMMON)
+
+
+def _words(name: str) -> list[str]:
+    """Split a layer's name; napari's number for a second layer of a name does not count."""
+    return list(filter(None, re.split(r"[\W_]+", re.sub(r" \[\d+\]$", "", name).lower())))
 
 
 def _by_name(layer: Layer) -> Hashable:

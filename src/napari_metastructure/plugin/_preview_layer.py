@@ -5,7 +5,7 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.plugin import _layers
@@ -31,12 +31,18 @@ class PreviewLayer:
     viewer : napari.Viewer
     removed : callable
         Called when the user removed the layer.
+
+    Attributes
+    ----------
+    in_sight : bool
+        False while the layer shall follow, but stay hidden.
     """
 
     def __init__(self, viewer: napari.Viewer, removed: Callable[[], None]) -> None:
         self.viewer = viewer
         self.layer: Labels | None = None
         self._removed = removed
+        self.in_sight = True
         self._classes: tuple[int, ...] | None = None
         self._given: Mapping[int, str] = {}
         self._colors: tuple[Any, ...] = ()
@@ -82,7 +88,7 @@ class PreviewLayer:
         placed = (source, name, repr(where))
         new = self.layer is None or not self._placed or self._placed[0] is not source
         if self.layer is None:
-            self._add(Labels(labels, name=name, metadata=metadata, opacity=1, **where))
+            self._add(Labels(labels, name=name, metadata=metadata, opacity=1, visible=self.in_sight, **where))
         else:
             self.layer.data = labels
             self.layer.metadata = metadata
@@ -98,9 +104,9 @@ class PreviewLayer:
             if new:
                 self.layer.opacity = self._aside.get(source, source.opacity)
         self._use_colors()
-        if self._hidden and self.layer is not None:
+        if self._hidden and self.in_sight and self.layer is not None:
             self.layer.visible = True
-        self._hidden = False
+        self._hidden = not self.in_sight
         self._set_aside()
 
     def hide(self) -> None:
@@ -144,6 +150,12 @@ class PreviewLayer:
                 self._aside[layer] = layer.opacity
                 layer.opacity = 0
 
+    def _show_copy(self, layer: Layer) -> None:
+        """Let a duplicate of a layer that is out of sight be seen."""
+        original = None if layer.source.parent is None else layer.source.parent()
+        if layer.opacity == 0 and original in self._aside:
+            layer.opacity = self._aside[original]
+
     def _use_colors(self) -> None:
         """Colour the classes; over other visible labels background and unlabelled pixels cover those."""
         layers = self.viewer.layers
@@ -169,5 +181,7 @@ class PreviewLayer:
             self._set_aside()
             self._removed()
         elif event.type in CHANGES_BENEATH:
+            if event.type == "inserted":
+                self._show_copy(event.value)
             self._set_aside()
             self._use_colors()

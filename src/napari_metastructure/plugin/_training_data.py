@@ -12,7 +12,7 @@ from napari_metastructure.errors import InputError
 from napari_metastructure.plugin._form import ConfigPanel, choice_editor, form_layout, tooltip, with_tip
 from napari_metastructure.plugin._inputs import PathEdit, column, reading_editor, row
 from napari_metastructure.plugin._layers import READING_TIP
-from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows
+from napari_metastructure.plugin._pairs import LUMINANCE, LayerSet, PairsTable, set_of_rows, to_convert
 from napari_metastructure.plugin._ranges import RangeRows
 from napari_metastructure.plugin._worker import LatestOnly
 from napari_metastructure.training.config import PRESETS, TrainConfig
@@ -165,7 +165,12 @@ class DataPanel(QtWidgets.QWidget):
             If it cannot be used.
         """
         if self.from_layers.isChecked():
-            return set_of_rows(self.table.rows, self.channel.get(), self.ranges.get())
+            try:
+                return set_of_rows(self.table.rows, self.channel.get(), self.ranges.get())
+            except InputError as error:
+                unlabelled = not self.table.rows or any(row.labels is None for row in self.table.rows)
+                more = to_convert(self.table.viewer.layers) if unlabelled else ""
+                raise InputError(f"{error} {more}".rstrip()) from None
         self.folder.finder()  # raises where none is named
         if self.folder.problem:
             raise InputError(self.folder.problem)

@@ -16,7 +16,14 @@ from napari_metastructure.images.ranges import ALL
 from napari_metastructure.labels.readings import Reading
 from napari_metastructure.plugin import _layers
 from napari_metastructure.plugin._job_widget import Job
-from napari_metastructure.plugin._layer_order import add_above, bring_to_front, kept_view
+from napari_metastructure.plugin._layer_order import (
+    add_above,
+    bring_to_front,
+    earlier,
+    is_untouched,
+    kept_view,
+    note_as_made,
+)
 from napari_metastructure.plugin._pairs import LayerSet, shape_of
 from napari_metastructure.plugin._source import Source
 from napari_metastructure.plugin._training_data import FIRST
@@ -147,18 +154,26 @@ class WatchedImage:
         self.slider = _layers.EpochSlider(viewer)
         self.epochs = self.slider.epochs
         self._config = config
-        self._added = given is None
-        if given is None:
-            with kept_view(viewer):
-                layer = viewer.add_image(**(watching.image or {}), metadata={_layers.ORIGIN: {"version": __version__}})
-        self.source: Image = layer if given is None else given.layer
+        self._added = False
+        self.source: Image = self._image(watching) if given is None else given.layer
         shape = shape_of(self.source) if given is None else given.shape
         self._pages = _layers.EpochPages(shape, config.epochs, "predictions", self.source.name)
+
+    def _image(self, watching: Watching) -> Image:
+        """Add the image, unless an earlier run has."""
+        how = watching.image or {}
+        about = {_layers.ORIGIN: {"version": __version__, "watched": watching.group}}
+        for layer in self.viewer.layers:
+            if type(layer) is Image and layer.metadata == about and np.array_equal(layer.data, how["data"]):
+                return layer
+        self._added = True
+        with kept_view(self.viewer):
+            return self.viewer.add_image(**how, metadata=about)
 
     def open(self) -> None:
         """Add the layer, empty, and bring its image to the front."""
         bring_to_front(self.viewer, [self.source])
-        how = {"seed": self._config.seed, "config": self._config.model_dump(mode="json")}
+        how = {"trained": True, "seed": self._config.seed, "config": self._config.model_dump(mode="json")}
         how |= {_layers.PLANES: self._given.note} if self._given is not None and self._given.note else {}
         where = partial(_layers.placement, self.source, "epoch", len(self._pages.shape))
         self.labels = Labels(
@@ -213,6 +228,27 @@ class WatchedImage:
         if labels in self.viewer.layers:
             self.slider.set_data(labels, pages, epoch)
         yield
+
+    def end(self) -> Iterator[None]:
+        """Take away, in steps, predictions of earlier runs that are the same so far, and that the user left alone."""
+        if self.labels is None or self.labels not in self.viewer.layers:
+            return
+        note_as_made(self.labels)
+        for before in earlier(self.viewer, self.labels, self.source, "config", _layers.PLANES):
+            old, new = before.data, self.labels.data
+            if before is self.labels or old.shape[1:] != new.shape[1:] or len(old) > len(new):
+                continue
+            for one, other in zip(old, new, strict=False):
+                if not np.array_equal(one, other):
+                    break
+                yield
+            else:
+                name = before.name
+                if before in self.viewer.layers:
+                    self.viewer.layers.remove(before)
+                if is_untouched(self.labels):
+                    self.labels.name = name  # without napari's number for a second of a name
+                    note_as_made(self.labels)
 
     def hide(self) -> None:
         """Hide it: a new run draws its own."""

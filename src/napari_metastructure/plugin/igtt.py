@@ -11,10 +11,10 @@ from typing import Any
 import napari
 import numpy as np
 from napari.layers import Labels, Layer
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QCheckBox, QPushButton
 
-from napari_metastructure.errors import InputError, MetastructureError, counted, listed
+from napari_metastructure.errors import InputError, MetastructureError, counted
 from napari_metastructure.igtt.config import MAY_CHANGE, IGTTConfig
 from napari_metastructure.igtt.outputs import IGTTRun
 from napari_metastructure.images.ranges import ALL, Chosen
@@ -336,6 +336,8 @@ class IGTTWidget(JobWidget):
         """
         if (layers := self._with_masks()) is None:
             return False
+        if not self.running and layers.removed:
+            return self.refuse(layers.removed)
         painted = layers.corrections()
         if not painted and not layers.locked:  # else all of it was undone
             where = " on a plane that is segmented" if self.strokes.list.count() else ""
@@ -355,8 +357,6 @@ class IGTTWidget(JobWidget):
         def prepare() -> Job:
             from napari_metastructure.igtt.rounds import is_trained
 
-            if gone := [part.source.name for part in layers.parts if not part.there]:
-                raise InputError(f"The masks layer of {listed(gone)} was removed; press Run for a new run.")
             sources = [part.source for part in layers.parts]
             config, start = self.settings.config(), layers.masks(layers.epoch)
             first = layers.newest or 0
@@ -591,13 +591,13 @@ class IGTTWidget(JobWidget):
         try:
             return layers.save(Path(path), ome)
         except (MetastructureError, OSError) as error:
-            show_error(str(error))
+            self.refuse(str(error))
             return []
 
     def _ask_where(self, ome: bool) -> None:
         sources = [part.source.layer for part in self.layers.parts] if self.layers is not None else []
         if sources and (path := ask_where(self, sources, ome)) and (paths := self.save_mask(path, ome)):
-            self.say(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+            self.say_saved(paths)
 
     def save_film(self, path: str | Path) -> bool:
         """Draw the epochs of the plane on screen, in the background; `saved` is emitted at the end.

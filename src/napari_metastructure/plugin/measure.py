@@ -67,7 +67,7 @@ class MeasureWidget(LabelsWidget):
     name = "measure"
     no_source = (
         "There is no Labels layer to clean up or measure; open or paint one. "
-        "If a mask was opened as an image, right-click its layer and choose Convert to Labels."
+        f"If a mask was opened as an image, {_layers.CONVERT}"
     )
     fault = "The labels could not be cleaned up"
     instances = True

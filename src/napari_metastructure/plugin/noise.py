@@ -51,7 +51,7 @@ class NoiseWidget(LabelsWidget):
     name = "noise"
     no_source = (
         "There is no Labels layer to add noise to; open or paint one. "
-        "If a mask was opened as an image, right-click its layer and choose Convert to Labels."
+        f"If a mask was opened as an image, {_layers.CONVERT}"
     )
     fault = "The noise could not be drawn"
 

@@ -195,7 +195,8 @@ def add_layers(viewer: napari.Viewer, event: LayerPredicted) -> list[Layer]:
     name, colors = result_name(source.name, "prediction"), class_colormap(event.classes)
     look = {"colormap": colors, "opacity": 0.6, "visible": source.layer.visible}
     made.append(Labels(event.labels, name=name, **look, **more))
-    hide_earlier(viewer.layers, source.layer, "model")
+    for how in ("model", "trained"):
+        hide_earlier(viewer.layers, source.layer, how)
     for layer in made:
         # other planes, another channel, or a model trained anew are another result
         made_before = earlier(viewer, layer, source.layer, "model")

@@ -7,7 +7,7 @@ from typing import Any
 
 import napari
 from napari.layers import Labels
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy import QtCore, QtWidgets
 
 from napari_metastructure.errors import InputError, MetastructureError, counted, listed
@@ -24,6 +24,7 @@ from napari_metastructure.plugin._progress import EpochProgress
 from napari_metastructure.plugin._saving import ask_file
 from napari_metastructure.plugin._training_data import DataPanel
 from napari_metastructure.plugin._watched import WatchedImage, Watching, train_job
+from napari_metastructure.plugin._worker import EventLoopSteps
 from napari_metastructure.training import events
 from napari_metastructure.training.config import MAY_CHANGE, TrainConfig
 from napari_metastructure.training.pairs import TrainingSet
@@ -168,6 +169,7 @@ class TrainWidget(JobWidget):
         self._given: TrainingSet | None = None
         self._resumed: FoundRun[TrainConfig] | None = None
         self._before: WatchedImage | None = None
+        self._tidying = EventLoopSteps(self)
         self._offer_model(False)
         self.scroll = lay_out(
             self,
@@ -297,6 +299,8 @@ class TrainWidget(JobWidget):
             self.watched = None
         if self.watched is not None and self.failure is None and self.result is not None:
             self.watched.slider.go_to(self.result.best_epoch)
+        if self.watched is not None:
+            self._tidying.start(self.watched.end())
         QtCore.QTimer.singleShot(0, self._scroll_down)  # once the new sentence has its place
 
     def summary(self) -> str:
@@ -372,7 +376,7 @@ class TrainWidget(JobWidget):
         try:
             self.saved_model = save_model(path, self.model.network, self.model.spec, self.model.use)
         except (MetastructureError, OSError, ValueError) as error:
-            show_error(str(error))
+            self.refuse(str(error))
             return None
         return self.saved_model
 
@@ -389,4 +393,4 @@ class TrainWidget(JobWidget):
     def _ask_where(self) -> None:
         name = ask_file(self, "Save model", f"model{ENDING}", {ENDING: "Model"})
         if name and (path := self.save_model(name)):
-            self.say(f"Saved {path.name}.")
+            self.say_saved([path])
