@@ -59,6 +59,25 @@ def test_python_runs_the_package():
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["compare", "--images", "x", "--out", "o", "--repeats", "1,5"],
+            "--repeats must be a whole number, not '1,5'.",
+        ),
+        (
+            ["noise", "x", "--out", "o", "--kind", "flip", "--fraction", "50%"],
+            "--fraction must be a number, not '50%'.",
+        ),
+        (["--series", "one", "score", "a", "b"], "--series must be a whole number, not 'one'."),
+    ],
+)
+def test_what_is_no_number_is_named(run, arguments, sentence):
+    code, _, err = run(*arguments)
+    assert (code, err) == (2, f"Error: {sentence}\n")
+
+
+@pytest.mark.parametrize(
     ("option", "twice"),
     [
         ("--epochs", ["--epochs", "2", "--epochs", "4"]),
