@@ -317,6 +317,9 @@ def test_a_mask_is_not_taken_for_the_image_of_another(tmp_path, top):
     with noting():
         assert list_images([tmp_path]) == [tmp_path / "a.tif"]
     assert len(list_images(tmp_path.iterdir(), labels=True)) == 2  # named, so meant
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros_like(GREY))  # a blank frame
+    with noting():
+        assert list_images([tmp_path], labels=True) == [tmp_path / "a_mask.tif"]
 
 
 def test_results_beside_their_images_are_no_images(tmp_path):

@@ -255,11 +255,13 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _is_mask(file: Path) -> bool:
-    """Test whether a file that is called as the image of a mask has two values at most."""
+    """Test whether a file that is called as the image of a mask has two values."""
     with suppress(Exception), catch_warnings():  # its user is told by `read_image`
         simplefilter("ignore")
         data = read_image(file, numbers=True, lazily=True).data
-        return not is_lazy(data) and bool(((data == data.min()) | (data == data.max())).all())
+        if not is_lazy(data):
+            low, high = data.min(), data.max()
+            return bool(low < high and ((data == low) | (data == high)).all())
     return False
 
 
