@@ -183,3 +183,12 @@ def test_axes_and_series_hold_for_all_files_of_a_call(run, tmp_path):
     for option, value in (("--axes", "ABC"), ("--series", -1)):
         code, _, err = run(option, value, "doctor")
         assert (code, option in err) == (2, True)
+
+
+def test_ctrl_c_while_the_command_is_made_is_no_traceback(run, monkeypatch):
+    def made(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.main.get_command", made)
+    code, out, err = run("doctor")
+    assert (code, out, err) == (130, "", "")

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
-from napari_metastructure.cli._progress import FAILED, ended_like_ctrl_c
+from napari_metastructure.cli._progress import FAILED, INTERRUPTED, ended_like_ctrl_c
 from napari_metastructure.cli._streams import harden
 from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
@@ -148,6 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(str(error), FAILED)
         except PermissionError as error:
             _fail(denied(error), BAD_INPUT)
+        except KeyboardInterrupt:  # while typer makes the command, which ends those that come later like this
+            sys.exit(INTERRUPTED)
         except MemoryError:
             _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
 
