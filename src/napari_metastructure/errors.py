@@ -82,7 +82,7 @@ def explain(
         words itself: ``Field(json_schema_extra={"takes": "rows of numbers"})``.
     call : callable, optional
         From the name of a field to what the user knows it as, for example ``"--epochs"``; by default the field's
-        title, or its name as words.
+        title, or its name as words. It is asked for "" where the value is in no field.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def explain(
     names, field, inner = _place(model, first["loc"])
     if not names or first["type"] == "extra_forbidden":
         names += [str(key)[:60] for key in first["loc"][-1:]]
-    named = "Settings"
+    named = call("") if call is not None and not names else "Settings"
     if names:
         outermost = model.model_fields.get(names[0]) if model is not None else None
         outer = call(names[0]) if call is not None else title_of(names[0], outermost)
@@ -123,6 +123,9 @@ _FORMS = {
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "settings by their names"),
 }
 """What a value is that has another form, in files that people write by hand."""
+
+_NUMBERS = {"float_parsing": "a number", "int_parsing": "a whole number"}
+"""What a value is that is in no field, by the name of what it is not."""
 
 
 def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: FieldInfo | None) -> str:
@@ -152,7 +155,9 @@ def _sentence(problem: Any, named: str, model: type[BaseModel] | None, field: Fi
         case "dict_type" if field is not None and (takes := _takes(field)):
             wish = takes
         case _:
-            wish = _FORMS.get(problem["type"]) or (_takes(field) if field is not None else "")
+            wish = _FORMS.get(problem["type"]) or (
+                _takes(field) if field is not None else _NUMBERS.get(problem["type"], "")
+            )
     message = str(problem["msg"])
     if not wish and not message.startswith("Input should be "):
         return f"{named}: {message[:1].lower()}{message[1:]}."

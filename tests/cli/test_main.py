@@ -59,6 +59,25 @@ def test_python_runs_the_package():
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["compare", "--images", "x", "--out", "o", "--repeats", "1,5"],
+            "--repeats must be a whole number, not '1,5'.",
+        ),
+        (
+            ["noise", "x", "--out", "o", "--kind", "flip", "--fraction", "50%"],
+            "--fraction must be a number, not '50%'.",
+        ),
+        (["--series", "one", "score", "a", "b"], "--series must be a whole number, not 'one'."),
+    ],
+)
+def test_what_is_no_number_is_named(run, arguments, sentence):
+    code, _, err = run(*arguments)
+    assert (code, err) == (2, f"Error: {sentence}\n")
+
+
+@pytest.mark.parametrize(
     ("option", "twice"),
     [
         ("--epochs", ["--epochs", "2", "--epochs", "4"]),
@@ -164,3 +183,12 @@ def test_axes_and_series_hold_for_all_files_of_a_call(run, tmp_path):
     for option, value in (("--axes", "ABC"), ("--series", -1)):
         code, _, err = run(option, value, "doctor")
         assert (code, option in err) == (2, True)
+
+
+def test_ctrl_c_while_the_command_is_made_is_no_traceback(run, monkeypatch):
+    def made(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.main.get_command", made)
+    code, out, err = run("doctor")
+    assert (code, out, err) == (130, "", "")

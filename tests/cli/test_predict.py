@@ -144,7 +144,7 @@ def test_bad_files_are_named_and_the_others_written(run, blobs, save, model, tmp
     [
         (["missing", "a.png"], "There is no model"),
         ([".", "a.png"], "holds no model.safetensors"),
-        (["a.png", "a.png"], "a.png cannot be read as a model"),
+        (["a.png", "a.png"], "a.png is no model of this program; choose a model.safetensors"),
         (["run", "b.png"], "b.png does not exist"),
         (["run", "a.png", "--device", "cuda:99"], "cuda:99"),
         (["run"], "images"),

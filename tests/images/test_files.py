@@ -308,6 +308,20 @@ def test_pipes_are_not_waited_for(tmp_path, name):
             read(tmp_path / name)
 
 
+@pytest.mark.parametrize("top", [1, 255])
+def test_a_mask_is_not_taken_for_the_image_of_another(tmp_path, top):
+    tifffile.imwrite(tmp_path / "a.tif", np.uint8(top) * (GREY > 100))
+    tifffile.imwrite(tmp_path / "a_mask.tif", np.uint8(top) * (GREY > 90))
+    with pytest.raises(InputError, match=r"a\.tif is a mask itself, beside a file .*; move one of the two"):
+        list_images([tmp_path], labels=True)
+    with noting():
+        assert list_images([tmp_path]) == [tmp_path / "a.tif"]
+    assert len(list_images(tmp_path.iterdir(), labels=True)) == 2  # named, so meant
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros_like(GREY))  # a blank frame
+    with noting():
+        assert list_images([tmp_path], labels=True) == [tmp_path / "a_mask.tif"]
+
+
 def test_results_beside_their_images_are_no_images(tmp_path):
     for name in ("a.tif", "a_mask.tif", "a_probability.ome.tif", "a_epochs.tif", "b.png", "b.tif", "b_png_mask.tif",
                  "c_mask.tif", "c_probability.tif", "d_mask.tif", "a_density.tif"):  # fmt: skip

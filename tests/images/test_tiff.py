@@ -353,3 +353,49 @@ def test_an_image_without_pixels_is_refused(tmp_path, tag):
         tif.pages.first.tags[tag].overwrite(0)
     with pytest.raises(InputError, match=r"x\.tif"):
         read_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize(
+    ("change", "axes", "words"),
+    [
+        (lambda xml: f"{xml}<!-- written by a microscope -->", "TZYX", None),
+        (lambda xml: xml[: len(xml) // 2], "ZYX", "cannot be made sense of"),
+        (lambda xml: f"{xml} and more", "ZYX", "cannot be made sense of"),
+    ],
+    ids=["comment", "cut", "text"],
+)
+def test_ome_xml_that_does_not_end_as_such_is_read_or_told(tmp_path, change, axes, words):
+    path, stack = tmp_path / "x.ome.tif", np.arange(6 * 20 * 30, dtype=np.uint16).reshape(2, 3, 20, 30)
+    tifffile.imwrite(path, stack, metadata={"axes": "TZYX", "PhysicalSizeX": 65, "PhysicalSizeXUnit": "nm"})
+    with tifffile.TiffFile(path) as tif:
+        xml = tif.ome_metadata
+    tifffile.imwrite(path, stack.reshape(6, 20, 30), description=change(xml).encode(), metadata=None)
+    with noting() as notes:
+        image = read_image(path)
+    assert image.axes == axes
+    assert image.scale[-1] == (65.0 if words is None else 1.0)
+    assert bool(notes) == (words is not None)
+    assert words is None or words in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "scale", "words"),
+    [
+        (
+            {"unit": "um", "finterval": 2.5, "tunit": "frame"},
+            (1.0, 0.1, 0.1),
+            "'frame' is not known, so T has no scale",
+        ),
+        (
+            {"unit": "um", "yunit": "bar", "finterval": 2},
+            (2.0, 1.0, 1.0),
+            "'bar' is not known, so X and Y have no scale",
+        ),
+        ({"unit": "bar", "finterval": 2}, (2.0, 1.0, 1.0), "'bar' is not known, so X and Y have no scale"),
+    ],
+)
+def test_axes_in_unknown_units_are_named(tmp_path, facts, scale, words):
+    stack = np.zeros((3, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", stack, imagej=True, resolution=(10, 10), metadata={**facts, "axes": "TYX"})
+    with pytest.warns(UserWarning, match=words):
+        assert read_image(tmp_path / "x.tif").scale == scale

@@ -9,11 +9,12 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from pydantic import ValidationError
+from typer.core import TyperCommand, TyperGroup
 
 from napari_metastructure import __version__
 from napari_metastructure.cli._options import with_option
-from napari_metastructure.cli._progress import FAILED, ended_like_ctrl_c
+from napari_metastructure.cli._progress import FAILED, INTERRUPTED, ended_like_ctrl_c
 from napari_metastructure.cli._streams import harden
 from napari_metastructure.cli.batch import batch
 from napari_metastructure.cli.compare import compare
@@ -23,7 +24,7 @@ from napari_metastructure.cli.labels import density, noise, transition
 from napari_metastructure.cli.measure import measure, score
 from napari_metastructure.cli.predict import export, predict
 from napari_metastructure.cli.train import study, train
-from napari_metastructure.errors import InputError, RunFailed, denied
+from napari_metastructure.errors import InputError, RunFailed, denied, explain
 from napari_metastructure.images.read_options import set_read_options
 from napari_metastructure.training.distributed import ending_at_once, join, launched, only_first_prints, speaks
 
@@ -49,11 +50,32 @@ class _Command(TyperCommand):
         for option in given:
             if given.count(option) > 1 and not (option.multiple or option.is_flag):
                 raise InputError(f"{option.opts[0]} is given twice; give it once.")
-        return super().parse_args(ctx, args)
+        with _saying_what_it_was():
+            return super().parse_args(ctx, args)
+
+
+class _Group(TyperGroup):
+    """The options before the name of a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _saying_what_it_was():
+            return super().parse_args(ctx, args)
+
+
+@contextmanager
+def _saying_what_it_was() -> Iterator[None]:
+    """Put what is no number into a sentence, which typer leaves out of its own."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        if error.param is None or not isinstance(error.__cause__, ValidationError):
+            raise
+        option = error.param.opts[0]
+        raise InputError(explain(error.__cause__, None, lambda _: option)) from error
 
 
 app = typer.Typer(
-    name="metastructure", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="metastructure", cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )  # fmt: skip
 for command in (
@@ -126,6 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(str(error), FAILED)
         except PermissionError as error:
             _fail(denied(error), BAD_INPUT)
+        except KeyboardInterrupt:  # while typer makes the command, which ends those that come later like this
+            sys.exit(INTERRUPTED)
         except MemoryError:
             _fail("There is not enough memory for these images; give fewer or smaller ones.", FAILED)
 

@@ -226,6 +226,11 @@ def _images_in(folder: Path, labels: bool) -> list[Path]:
         with_mask = {stem(file).removesuffix(RESULTS[0]) for file in masks}
         others = [file for file in images if file not in set(ours) and {stem(file), _longer(file)} & with_mask]
         left = others if labels else ours
+        if labels and (twin := next(filter(_is_mask, left[:3]), None)):
+            raise InputError(
+                f"{twin} is a mask itself, beside a file that is called as its mask; move one of the two to another "
+                "folder."
+            )
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             names = ", ".join(file.name for file in left[:3])
@@ -246,6 +251,17 @@ def _holds_images(folder: Path) -> bool:
     """Test whether a folder holds a file that is called as an image, and not as a result."""
     with suppress(OSError):
         return any(f.suffix.lower() in _KNOWN and not stem(f).endswith(RESULTS) for f in folder.iterdir())
+    return False
+
+
+def _is_mask(file: Path) -> bool:
+    """Test whether a file that is called as the image of a mask has two values."""
+    with suppress(Exception), catch_warnings():  # its user is told by `read_image`
+        simplefilter("ignore")
+        data = read_image(file, numbers=True, lazily=True).data
+        if not is_lazy(data):
+            low, high = data.min(), data.max()
+            return bool(low < high and ((data == low) | (data == high)).all())
     return False
 
 

@@ -12,7 +12,7 @@ from warnings import warn
 
 import numpy as np
 
-from napari_metastructure.errors import InputError, counted, span
+from napari_metastructure.errors import InputError, counted, listed, span
 from napari_metastructure.images.lazy import Plane, is_lazy
 
 
@@ -340,19 +340,24 @@ Step = tuple[float, str]
 def known_steps(found: Mapping[str, tuple[float, Any]], path: Path) -> dict[str, Step]:
     """Return the steps that can be made sense of, of sizes and units as a file has them; what is not known is told.
 
-    Where only X or Y is known, pixels are square.
+    Where only X or Y is given, pixels are square; where the unit of one of them is not known, neither has a size.
     """
     steps: dict[str, Step] = {}
-    strange: set[str] = set()
+    strange: dict[str, str] = {}
     for axis, (size, unit) in found.items():
         name, word = pint_name(unit), str(unit).strip()
         if not (np.isfinite(size) and size > 0):
             continue
         if name != PIXEL or word.casefold() in ("", "none", "px", "pixel", "pixels"):
             steps[axis] = (float(size), name)
-        elif word not in strange:
-            strange.add(word)
-            note(f"{path.name}: its unit {word[:20]!r} is not known, so it is read without a scale.")
+        else:
+            strange[axis] = word
+    if strange:
+        lost = {*strange, *"XY"} if {*strange} & {*"XY"} else {*strange}
+        steps = {axis: step for axis, step in steps.items() if axis not in lost}
+        words = listed([repr(word[:20]) for word in dict.fromkeys(strange.values())], "or")
+        has = "has" if len(lost) == 1 else "have"
+        note(f"{path.name}: its unit {words} is not known, so {listed(sorted(lost))} {has} no scale.")
     for known, other in ("XY", "YX"):
         if known in steps:
             steps.setdefault(other, steps[known])

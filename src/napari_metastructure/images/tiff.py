@@ -108,6 +108,9 @@ def _opened(path: Path) -> TiffFile:
 
     tif = tifffile.TiffFile(path)
     try:
+        if not tif.is_ome and _OME_XML.match(tif.pages.first.description):  # which does not end as tifffile looks for
+            tif.close()
+            tif = tifffile.TiffFile(path, is_ome=True)
         found = sum(len(series.pages) for series in tif.series)
         if tif.is_ome or not (tif.is_shaped or tif.is_imagej) or found >= len(tif.pages):
             return tif
@@ -125,6 +128,10 @@ def _opened(path: Path) -> TiffFile:
         raise
     del tif.is_imagej  # pages are found without it; table and scale, of `_described_otherwise`, are its own
     return tif
+
+
+_OME_XML = re.compile(r"\s*(<[?!][^>]*>\s*)*<(\w+:)?OME[\s>]")
+"""Start of a description that is OME-XML."""
 
 
 def turned(path: Path) -> str:

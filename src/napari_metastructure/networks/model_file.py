@@ -92,6 +92,9 @@ def check_description(spec: NetworkSpec, use: Use, path: Path) -> None:
         raise InputError(f"{path} contradicts itself ({why}), so it cannot be used; save the model again.")
 
 
+_OTHER = "{} is no model of this program; choose a model.safetensors of a run folder."
+
+
 def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
     """Read what `save_model` wrote; runs no code from the file, and asks no other computer for anything.
 
@@ -111,7 +114,7 @@ def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
             if facts.get("format") != FORMAT:
-                raise InputError(f"{path} is no model of this program; choose a model.safetensors of a run folder.")
+                raise InputError(_OTHER.format(path))
             spec = NetworkSpec.model_validate_json(facts["network"])
             use = Use.model_validate_json(facts["use"])
             check_description(spec, use, path)
@@ -133,6 +136,8 @@ def load_model(path: Path) -> tuple[nn.Module, NetworkSpec, Use]:
         if os.path.exists(path) and not os.access(path, os.R_OK):  # for which safetensors has other words
             raise InputError(f"No permission to read {path}; change its permissions or copy it.") from error
         match error:
+            case SafetensorError() if Path(path).suffix != ".safetensors":  # another file of a run, or an image
+                raise InputError(_OTHER.format(path)) from error
             case ValidationError():
                 why = explain(error, NetworkSpec if error.title == "NetworkSpec" else Use, lambda name: name)
             case OSError():
