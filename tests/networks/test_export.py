@@ -119,6 +119,12 @@ def test_where_bioimage_io_has_no_words_the_readme_says_how(model):
     text = _readme(Model(model.network, model.spec.model_copy(update={"classes": 1}), use, "x"), takes_image=False)
     for words in ('network_inputs(image, "local", "dark")', "label 7", "32 x 64", "edge criterion"):
         assert words in text
+    assert "turned around" not in text and "hot pixels" not in text
+    use = use.model_copy(update={"signed": False, "surround": True, "channels": 1})
+    spec = model.spec.model_copy(update={"classes": 1, "in_channels": 1})
+    text = _readme(Model(model.network, spec, use, "x"), takes_image=False)
+    for words in ("turned around", "hot pixels and dead lines replaced", "outside a field of view"):
+        assert words in text
 
 
 def test_a_file_that_gives_something_else_is_not_kept(model, monkeypatch, tmp_path):

@@ -405,6 +405,29 @@ def test_where_nothing_was_measured_nothing_is_learned(discs, small):
     assert sum("image 1: pixels that are NaN or infinite" in words for words in told) == 1
 
 
+def test_where_nothing_was_measured_no_score_counts(done, discs):
+    events, _, _ = done
+    (image,), (mask,) = discs(1, seed=3)
+    image[:20] = np.nan
+    known = mask.copy()
+    known[:20] = UNLABELLED
+    found = [
+        supervised_run.score(events[-1].model, pairs_of([image], [truth]), "cpu") for truth in (mask, 1 - mask, known)
+    ]
+    assert found[0] == found[2] != found[1]
+    mask[:20] = 1 - mask[:20]
+    assert supervised_run.score(events[-1].model, pairs_of([image], [mask]), "cpu") == found[0]
+
+
+def test_validation_in_which_no_pixel_counts_keeps_the_newest_network(discs, small):
+    images, masks = discs(3)
+    images[2][:] = np.nan
+    pairs = pairs_of(images, masks)
+    config = small.model_copy(update={"epochs": 3, "patience": 1})
+    *_, end = train(pairs[:2], config, validation=pairs[2:])
+    assert end.best_epoch == 3 and math.isnan(end.scores.dice)
+
+
 def test_twenty_runs_leave_no_more_memory_than_the_first(discs):
     config = TrainConfig(epochs=1, steps_per_epoch=2, batch_size=1, base_channels=4, patch_size=64, device="cpu")
     pairs, used = pairs_of(*discs(4)), []

@@ -315,10 +315,13 @@ def _readme(model: Model, takes_image: bool) -> str:
     cut = "above one half" if len(use.classes) == 2 else "the likeliest class"
     if use.cut != "half":
         cut = f"above a threshold that is searched for each image (iGTT's {use.cut} criterion)"
-    if use.cut == "dmi":
-        cut += ", once a probability that falls where objects should be was turned around: DMI knows no sign"
+    if not use.signed:
+        cut += ", once a probability that falls where objects should be was turned around: eq. (6) knows no sign"
     if use.surround:
-        given += ", what lies outside a field of view filled beforehand (`napari_metastructure.images.surround`)"
+        given += (
+            ", hot pixels and dead lines replaced (`napari_metastructure.images.defects`) and what lies outside a "
+            "field of view filled beforehand (`napari_metastructure.images.surround`)"
+        )
         cut += "; outside a field of view there are none"
     return f"""# {model.spec.architecture}
 

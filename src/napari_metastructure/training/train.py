@@ -17,6 +17,7 @@ from napari_metastructure.errors import InputError, RunFailed, all_are, counted
 from napari_metastructure.images.intensity import channels_of
 from napari_metastructure.images.lazy import Plane, opened, row_blocks
 from napari_metastructure.images.ranges import ALL, Chosen
+from napari_metastructure.images.surround import measured
 from napari_metastructure.labels import UNLABELLED
 from napari_metastructure.networks import ENCODERS
 from napari_metastructure.networks.build import NetworkSpec, build
@@ -123,6 +124,8 @@ def train(
 def score(model: Model, pairs: Sequence[Pair], device: str = "auto") -> Scores:
     """Score a model on images it was not trained on: means over images, or of pooled pixels for M > 2 classes.
 
+    As in validation, pixels at which nothing was measured do not count.
+
     Raises
     ------
     InputError
@@ -133,8 +136,11 @@ def score(model: Model, pairs: Sequence[Pair], device: str = "auto") -> Scores:
     check_values(pairs, classes)
     confusion, found, truths = Confusion(len(classes)), [], []
     for pair in pairs:
-        said, p = model.predict(read_image(pair), device, name=pair.name)
-        truth = label_codes(pair, classes)
+        image = read_image(pair)
+        said, p = model.predict(image, device, name=pair.name)
+        truth, missing = np.asarray(label_codes(pair, classes)), measured(image)[1]
+        if missing is not None:
+            truth[np.asarray(missing)] = UNLABELLED
         confusion.add(np.searchsorted(classes, said), truth)
         if len(classes) == 2 and p is not None:
             found.append(p)
@@ -411,9 +417,9 @@ class SupervisedRun:
         yield from run_epoch(self.trainer, draw, epoch, self.steps, self.control, log, self.schedule.step)
         found, predictions = self.validate(self.watch, self.ranks.stopping(self.control))
         loss, scores = found if found else (math.nan, None)
-        value = scores.dice if scores else float(epoch)  # without validation the newest is kept
-        if scores and len(self.use.classes) > 2:
-            value = scores.iou
+        value = math.nan if scores is None else scores.iou if len(self.use.classes) > 2 else scores.dice
+        if math.isnan(value):
+            value = float(epoch)  # without validation, or where no pixel of it counts, the newest is kept
         if value > self.best_value or not self.best_epoch:
             self.best_epoch, self.best_value, self.best = epoch, value, self._weights()
         seconds = time.perf_counter() - began - (self.control.paused_seconds - paused)
