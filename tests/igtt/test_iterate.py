@@ -330,6 +330,17 @@ def test_corrections_hold_and_guide(blobs, quick):
         np.testing.assert_array_equal(event.labels[0][locked], painted[locked])
 
 
+def test_strokes_given_as_the_start_is_shown_are_answered(blobs):
+    painted = np.full(blobs[0][0].shape, 255, np.uint8)
+    painted[:10, :30] = 1
+    control = Control()
+    for event in iterate(blobs[0], IGTTConfig(device="cpu"), control):
+        if isinstance(event, EpochFinished) and event.epoch == 0:
+            control.correct(0, painted)
+    assert isinstance(event, Finished) and event.epoch == 1 and "answer to what was painted" in event.reason
+    assert event.masks[0][:10, :30].all()
+
+
 def test_a_correction_that_is_taken_back_holds_no_longer(blobs, quick):
     everything = np.ones(blobs[0][0].shape, np.uint8)
     control = Control()

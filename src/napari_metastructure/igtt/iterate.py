@@ -333,10 +333,12 @@ class Run:
         stopped = False
         try:
             yield self._start(start_masks)
-            while self.ranks.from_first(self._goes_on):
+            while True:
+                self._painted |= self.labels.correct(self.control.take_corrections())
+                if not self.ranks.from_first(self._goes_on):
+                    break
                 network = {k: v.clone() for k, v in self.trainer.network.state_dict().items()}
                 good = _Result(self.run_state.epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
-                self._painted |= self.labels.correct(self.control.take_corrections())
                 yield from self._answer() if self._painted else self._round()
                 if self._collapsed():
                     yield from self._take_back(good, network)
@@ -633,10 +635,8 @@ class Run:
             reason = f"Stopped by the user; the masks are those of epoch {epoch}."
         elif self.saver.lost:
             reason = f"The run ended early, because it could not be saved; the masks are those of epoch {epoch}."
-        elif over := self._over():
-            reason = over
         else:
-            reason = f"{all_are(epoch, 'epoch')} done; the masks are those of the last."
+            reason = self._over() or f"{all_are(epoch, 'epoch')} done; the masks are those of the last."
         return Finished(stopped, reason, epoch, tuple(self.labels.masks), tuple(self.labels.evidence))
 
 
