@@ -125,6 +125,8 @@ def test_where_bioimage_io_has_no_words_the_readme_says_how(model):
     text = _readme(Model(model.network, spec, use, "x"), takes_image=False)
     for words in ("turned around", "hot pixels and dead lines replaced", "outside a field of view"):
         assert words in text
+    assert "by itself" not in text
+    assert "Each tile is then normalised by itself" in _readme(Model(model.network, spec, use, "x"), takes_image=True)
 
 
 def test_a_file_that_gives_something_else_is_not_kept(model, monkeypatch, tmp_path):

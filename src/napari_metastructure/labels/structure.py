@@ -80,7 +80,7 @@ def structure_retained(
     The share of the clean densities' variance that the noisy densities would explain without sampling error; see
     docs/labels.md for the derivation. Displacements far smaller than the bandwidth cost little. And 1 may mean that
     there are too few pixels to tell noise from a random sample: under a wide kernel the skeleton of a few small objects
-    looks like one.
+    looks like one. For the same reason RCL near a half may come out at 0 where a class has a few hundred pixels.
 
     Parameters
     ----------

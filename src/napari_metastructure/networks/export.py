@@ -323,6 +323,10 @@ def _readme(model: Model, takes_image: bool) -> str:
             "field of view filled beforehand (`napari_metastructure.images.surround`)"
         )
         cut += "; outside a field of view there are none"
+    by_tile = (
+        " Each tile is then normalised by itself; `metastructure predict` normalises the whole image,\n"
+        "so a tile that is nearly all background or all objects can come out otherwise." if takes_image else ""
+    )  # fmt: skip
     return f"""# {model.spec.architecture}
 
 {model}.
@@ -331,7 +335,7 @@ Input: {given}. Output: {meaning}. Labels: {cut}.
 
 The size of a tile is fixed at {use.patch[0]} x {use.patch[1]} pixels, that of training: the network's normalisation
 sees the crop it is given, so at another size it would give other, worse probabilities. Cut larger images into tiles
-that overlap, and blend them.
+that overlap, and blend them.{by_tile}
 
 ## Validation
 
