@@ -312,7 +312,7 @@ def test_pipes_are_not_waited_for(tmp_path, name):
 def test_a_mask_is_not_taken_for_the_image_of_another(tmp_path, top):
     tifffile.imwrite(tmp_path / "a.tif", np.uint8(top) * (GREY > 100))
     tifffile.imwrite(tmp_path / "a_mask.tif", np.uint8(top) * (GREY > 90))
-    with pytest.raises(InputError, match=r"a\.tif is a mask itself, beside a file .*; move one of the two"):
+    with pytest.raises(InputError, match=r"a\.tif is a mask itself, but the file beside it .*; move one of the two"):
         list_images([tmp_path], labels=True)
     with noting():
         assert list_images([tmp_path]) == [tmp_path / "a.tif"]

@@ -228,7 +228,7 @@ def _images_in(folder: Path, labels: bool) -> list[Path]:
         left = others if labels else ours
         if labels and (twin := next(filter(_is_mask, left[:3]), None)):
             raise InputError(
-                f"{twin} is a mask itself, beside a file that is called as its mask; move one of the two to another "
+                f"{twin} is a mask itself, but the file beside it is named as its mask; move one of the two to another "
                 "folder."
             )
         if left:
@@ -255,7 +255,7 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _is_mask(file: Path) -> bool:
-    """Test whether a file that is called as the image of a mask has two values."""
+    """Test whether a file that is named as the image of a mask has two values, as masks have."""
     with suppress(Exception), catch_warnings():  # its user is told by `read_image`
         simplefilter("ignore")
         data = read_image(file, numbers=True, lazily=True).data
