@@ -119,6 +119,40 @@ def test_a_viewer_closed_while_noise_and_density_are_live():
 
 
 @pytest.mark.usefixtures("qapp")
+def test_a_widget_that_python_cleared_before_qt_deletes_it():
+    in_its_own_process(
+        """
+        import gc
+        import threading
+        from qtpy.QtCore import QObject
+        from qtpy.QtWidgets import QWidget
+        from napari_metastructure.plugin._layers import ReleaseOnClose
+
+        class Widget(QWidget):
+            def __init__(self):
+                super().__init__()
+                self.itself, self.part = self, QObject(self)
+                self.part.widget = self
+                for thing in (self, self.part):
+                    thing.releases = ReleaseOnClose(thing)
+                    thing.releases.add(self.end)
+
+            def end(self):
+                pass
+
+        gc.disable()  # it comes when it likes, and in any thread
+        for _ in range(20):
+            Widget()
+            collecting = threading.Thread(target=gc.collect)
+            collecting.start()
+            collecting.join()
+            turns(1)
+        viewer.close()
+        """
+    )
+
+
+@pytest.mark.usefixtures("qapp")
 def test_skeletons_beside_the_canvas_and_a_window_closed_while_measuring():
     """Skeletons bring a second LLVM, by numba, beside that of OpenGL in software."""
     pytest.importorskip("skan")

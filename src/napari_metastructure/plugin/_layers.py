@@ -406,6 +406,18 @@ class EpochSlider:
 # ---- ending with a widget ---------------------------------------------------------------------------------
 
 
+class Releases(list[Callable[[], object]]):
+    """What to call when Qt destroys something; connected to its ``destroyed``.
+
+    A list, and no function: where Python's garbage collector came before Qt, it has emptied both, and Qt calls them all
+    the same. A function without its variables is a segmentation fault then, a list without items is nothing to do.
+    """
+
+    def __call__(self) -> None:
+        for release in self:
+            release()
+
+
 class ReleaseOnClose:
     """Callbacks to disconnect when a widget is destroyed: the viewer and its layers may outlive it.
 
@@ -416,9 +428,8 @@ class ReleaseOnClose:
     """
 
     def __init__(self, owner: Any) -> None:
-        self._held: list[Callable[[], object]] = []
-        held = self._held  # not the object itself, which Python may have cleared by then
-        owner.destroyed.connect(lambda: [release() for release in held])
+        self._held = Releases()
+        owner.destroyed.connect(self._held)
 
     def listen(self, emitter: Any, callback: Callable[..., Any]) -> None:
         """Connect to an event of napari until the owner is destroyed."""
@@ -427,7 +438,7 @@ class ReleaseOnClose:
 
     def add(self, *releases: Callable[[], object]) -> None:
         """Call these when the owner is destroyed, in the order they were added."""
-        self._held += releases
+        self._held.extend(releases)
 
 
 # ---- following layers ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from qtpy import QtCore, QtWidgets
 from napari_metastructure.errors import counted
 from napari_metastructure.plugin._form import tooltip
 from napari_metastructure.plugin._inputs import column, yielding
+from napari_metastructure.plugin._layers import Releases
 from napari_metastructure.training.events import BatchFinished, EpochFinished, RunStarted, TrainEpoch, TrainStarted
 
 # ---- in napari's activity dock -----------------------------------------------------------------------------------
@@ -34,9 +35,9 @@ class Activity(QtCore.QObject):
         self._at_work = False
         self._timer = QtCore.QTimer(self)
         self._timer.timeout.connect(self._on_timer)
-        bars: list[Any] = []  # one at most; not the object, which is gone when the widget is
-        self._bars = bars
-        widget.destroyed.connect(lambda: [bar.close() for bar in bars])
+        self._bars: list[Any] = []  # one at most
+        self._at_end = Releases()
+        widget.destroyed.connect(self._at_end)
 
     def begin(self, title: str) -> None:
         """Add a bar, a moment later; without a window there is none."""
@@ -55,6 +56,7 @@ class Activity(QtCore.QObject):
         self._timer.stop()
         while self._bars:
             self._bars.pop().close()
+        self._at_end.clear()
 
     def _on_timer(self) -> None:
         if self._at_work:  # napari let the loop run
@@ -65,6 +67,7 @@ class Activity(QtCore.QObject):
         if not self._bars:
             bar = progress(total=PARTS, desc=title)
             self._bars.append(bar)
+            self._at_end.append(bar.close)
             if not self._timer.isActive():  # it ended meanwhile
                 self.end()
         for bar in self._bars[:]:
